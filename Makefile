@@ -1,0 +1,51 @@
+# make demo   train on digits with wrong labels, find them, write report/          make test   build, and run every test
+# make bench  time the backends against each other                                make lint   formatters, linters, types, docs
+# make wheel  build the wheel and try it in an empty environment                  make clean  remove what was built
+# Each makes .venv and installs what it needs. PYTHON chooses the interpreter (3.10 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+CXX_FILES := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.cpp bindings/*.cpp)
+BUILD_FILES := pyproject.toml CMakeLists.txt $(CXX_FILES)
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test bench lint wheel clean
+.DELETE_ON_ERROR:
+
+demo: .venv/run.stamp
+	$(BIN)/python -m rrm_torch demo --report report
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+bench: .venv/dev.stamp
+	$(BIN)/python benchmarks/bench_backends.py
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+	$(BIN)/clang-tidy --quiet -p build/tidy $(filter %.cpp,$(CXX_FILES))
+	$(BIN)/python benchmarks/render.py --check
+
+wheel: .venv/dev.stamp
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python benchmarks/try_wheel.py dist/*.whl
+
+clean:
+	rm -rf .venv build dist report
+
+.venv/pip.stamp:
+	$(PYTHON) -m venv .venv
+	$(INSTALL) --upgrade pip
+	touch $@
+
+# The demo and the tests share one environment; what the tests need comes on top. Editable, so that Python finds the
+# compiled module from the checkout too.
+.venv/run.stamp: .venv/pip.stamp $(BUILD_FILES)
+	$(INSTALL) --group pins --config-settings=cmake.define.RRM_WERROR=ON --editable '.[all]'
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp
+	$(INSTALL) --group dev
+	touch $@

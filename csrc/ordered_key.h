@@ -1,0 +1,82 @@
+// Floating-point formats and their order-preserving unsigned keys.
+//
+// The bits of a non-negative float, read as an unsigned integer, already stand in the order of the numbers; those of a
+// negative one stand in reverse. Setting the sign bit of the first and inverting the second gives keys whose order is
+// the order of the numbers. Here -0 has the key of +0, and every NaN has the highest key of all. Exact order statistics
+// of floats thereby become order statistics of integers. The scalar functions are for host and device.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#ifdef __CUDACC__
+#define RRM_HD __host__ __device__
+#else
+#define RRM_HD
+#endif
+
+namespace rrm {
+
+template <class B, int Precision, int MaxExponent, class W> struct Format {
+    using Bits = B;   // unsigned integer that holds one loss
+    using Weight = W; // type of the sample weights that belong to such losses
+
+    static constexpr int width = 8 * static_cast<int>(sizeof(Bits));
+    static constexpr int mantissa = Precision - 1; // explicit bits of the significand
+    static constexpr int bias = MaxExponent;
+    static constexpr Bits sign = static_cast<Bits>(Bits{1} << (width - 1));
+    static constexpr Bits infinity =
+        static_cast<Bits>(static_cast<Bits>(~sign) & ~((Bits{1} << mantissa) - 1));
+    static constexpr Bits key_nan = std::numeric_limits<Bits>::max();
+    static constexpr Bits key_inf = static_cast<Bits>(infinity | sign);
+    static constexpr Bits key_low = static_cast<Bits>(~key_inf); // of -infinity
+
+    RRM_HD static constexpr Bits key(Bits bits) {
+        const Bits magnitude = static_cast<Bits>(bits & static_cast<Bits>(~sign));
+        const Bits ordered = static_cast<Bits>(bits > sign ? ~bits : bits | sign);
+        return magnitude > infinity ? key_nan : ordered;
+    }
+
+    RRM_HD static constexpr Bits bits(Bits key) {
+        return static_cast<Bits>((key & sign) != 0 ? key ^ sign : ~key);
+    }
+
+    // The number with this key, exactly: no format is wider than double. Not for NaN.
+    static double decode(Bits key) {
+        const Bits b = bits(key);
+        const Bits magnitude = static_cast<Bits>(b & static_cast<Bits>(~sign));
+        const int exponent = static_cast<int>(magnitude >> mantissa);
+        const auto fraction = static_cast<double>(magnitude & ((Bits{1} << mantissa) - 1));
+        const double one = static_cast<double>(Bits{1} << mantissa);
+        double value = exponent == 0 ? std::ldexp(fraction, 1 - bias - mantissa)
+                                     : std::ldexp(one + fraction, exponent - bias - mantissa);
+        if (magnitude == infinity) {
+            value = std::numeric_limits<double>::infinity();
+        }
+        return (b & sign) != 0 ? -value : value;
+    }
+
+    // The key of the largest number of this format that is not above x; of -infinity if there is none.
+    // Bisection over the keys: 64 steps at most, once a call.
+    static Bits key_not_above(double x) {
+        Bits low = key_low, high = key_inf;
+        while (low < high) {
+            const Bits middle = static_cast<Bits>(high - (high - low) / 2);
+            if (decode(middle) <= x) {
+                low = middle;
+            } else {
+                high = static_cast<Bits>(middle - 1);
+            }
+        }
+        return low;
+    }
+};
+
+using Float16 = Format<std::uint16_t, 11, 15, float>;
+using BFloat16 = Format<std::uint16_t, 8, 127, float>;
+using Float32 = Format<std::uint32_t, 24, 127, float>;
+using Float64 = Format<std::uint64_t, 53, 1023, double>;
+
+} // namespace rrm

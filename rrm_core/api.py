@@ -1,0 +1,288 @@
+"""The public functions: they check and document; a backend computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from . import arrays, dispatch
+from .arrays import Operand
+from .dispatch import Backend
+from .formats import widen
+from .plan import Plan
+from .rule import NaN, Redistribute, Rule, Ties, number
+
+def reweight(
+    losses: Any,
+    weights: Any | None = None,
+    *,
+    contamination: float | None = None,
+    gamma: float | None = None,
+    mu: float = 1.0,
+    redistribute: Redistribute = "argmin",
+    ties: Ties = "keep",
+    nan: NaN = "raise",
+    out: Any | None = None,
+    backend: str | None = None,
+) -> tuple[Any, Plan]:
+    """Return the sample weights that Rockafellian Relaxation gives to `losses`, and the plan behind them.
+
+    The distribution p over the n samples that minimises ``sum(p * losses) + gamma * d_TV(p, uniform)`` prunes every
+    sample whose loss exceeds ``min(losses) + gamma`` and hands its mass to trusted ones. The weights are ``n * p``:
+    0 is pruned, 1 is unchanged, and their mean is 1.
+
+    Parameters
+    ----------
+    losses : array of shape (n,), float16, bfloat16, float32 or float64
+        One loss per sample, from NumPy, torch, CuPy, JAX or another array-API framework, or a list of numbers. +inf is
+        a legal loss. Read where it lies, without a copy, if it is contiguous.
+    weights : array of shape (n,), float32 (float64 for float64 losses), optional
+        The current weights, from the same framework and device; ones if None. Read only if ``mu < 1``.
+    contamination : float in [0, 1)
+        The share of samples to prune, usually the estimated share of wrong labels: the threshold is the
+        ``n - floor(contamination * n)``-th smallest loss. Give this or `gamma`.
+    gamma : float, at least 0
+        The price of total variation, in units of the loss: the threshold is ``min(losses) + gamma``.
+    mu : float in (0, 1], default 1
+        Step from the current weights to their targets: ``(1 - mu) * weights + mu * target``.
+    redistribute : {"argmin", "kept", "drop"} or float in (0, 1], default "argmin"
+        Who receives the pruned mass. ``"argmin"``: the samples with the smallest loss, in equal parts, which is the
+        optimum. A fraction f: the ``ceil(f * n)`` smallest losses, in equal parts. ``"kept"``: all kept samples, in
+        proportion (not the optimum, but no single sample gets a large weight). ``"drop"``: nobody, as in a trimmed
+        loss; the mean falls below 1.
+    ties : {"keep", "share"}, default "keep"
+        Samples exactly on the threshold are kept, so that at most ``floor(contamination * n)`` samples are pruned; or
+        each gives up the same part of its weight, so that exactly that much mass is removed, which bounded losses
+        need. ``"share"`` needs `contamination`.
+    nan : {"raise", "prune"}, default "raise"
+        Refuse NaN, or prune them as the highest losses, however many there are.
+    out : array of shape (n,), optional
+        Memory for the result: writable, of the weights' framework, device and type. May be `weights` itself.
+    backend : {"cpp", "numba", "numpy", "array_api"}, optional
+        Insist on one backend. All give the same bits.
+
+    Returns
+    -------
+    weights : array of shape (n,)
+        The new weights, in the framework and on the device of `losses`; `out` if it was given.
+    plan : Plan
+        Threshold, counts and levels.
+
+    Raises
+    ------
+    TypeError
+        An argument has the wrong type, framework or dtype.
+    ValueError
+        An argument has the wrong shape or value, or the losses contain NaN or -inf, or nothing finite.
+    ImportError
+        `backend` is not installed; the message says what to install.
+
+    Notes
+    -----
+    Whatever is raised, nothing has been written.
+
+    See Also
+    --------
+    plan, apply : the two halves of this function.
+
+    References
+    ----------
+    .. [1] Chen, Chern, Eckstrand, Mahapatra, Royset, "Enhancing Learning with Noisy Labels via Rockafellian
+       Relaxation", ICLR 2026, arXiv:2405.20531.
+
+    Examples
+    --------
+    >>> import rrm_core
+    >>> weights, plan = rrm_core.reweight([0.1, 0.3, 0.2, 4.0, 0.4], contamination=0.2)
+    >>> weights
+    array([2., 1., 1., 0., 1.])
+    >>> plan.threshold, plan.n_pruned
+    (0.4, 1)
+    """
+    rule = Rule(contamination, gamma, redistribute, ties, nan)
+    call = _Call.check(losses, weights, mu, out, backend)
+    return call.reweight(rule)
+
+
+def plan(
+    losses: Any,
+    *,
+    contamination: float | None = None,
+    gamma: float | None = None,
+    redistribute: Redistribute = "argmin",
+    ties: Ties = "keep",
+    nan: NaN = "raise",
+    backend: str | None = None,
+) -> Plan:
+    """Return the threshold and the weights on its sides: the one step of `reweight` that looks at all losses.
+
+    Parameters
+    ----------
+    losses : array of shape (n,)
+        As for `reweight`; so are the other parameters and the errors.
+    contamination, gamma, redistribute, ties, nan, backend
+        See `reweight`.
+
+    Returns
+    -------
+    Plan
+        Threshold, counts and levels.
+
+    Examples
+    --------
+    >>> import rrm_core
+    >>> rrm_core.plan([0.1, 0.3, 0.2, 4.0, 0.4], gamma=1.0).n_pruned
+    1
+    """
+    rule = Rule(contamination, gamma, redistribute, ties, nan)
+    call = _Call.check(losses, None, 1.0, None, backend)
+    return call.backend.plan(call.losses.array, rule)
+
+
+def apply(
+    plan: Plan,
+    losses: Any,
+    weights: Any | None = None,
+    *,
+    mu: float = 1.0,
+    out: Any | None = None,
+    backend: str | None = None,
+) -> Any:
+    """Return the weights that `plan` gives to `losses`, sample by sample.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `plan` or `reweight`.
+    losses : array of shape (m,)
+        The losses that were planned, or a part of them, in the same type.
+    weights : array of shape (m,), optional
+        Their current weights; ones if None. Read only if ``mu < 1``.
+    mu, out, backend
+        See `reweight`.
+
+    Returns
+    -------
+    array of shape (m,)
+        The new weights, in the framework and on the device of `losses`; `out` if it was given.
+
+    Raises
+    ------
+    TypeError, ValueError, ImportError
+        As `reweight`; also if `losses` are of another type than the planned ones, or more, or contain values that
+        these can't have contained (below their minimum, or NaN where there were none). Nothing has been written.
+
+    Examples
+    --------
+    >>> import numpy as np, rrm_core
+    >>> losses = np.array([0.1, 0.3, 0.2, 4.0, 0.4], np.float32)
+    >>> plan = rrm_core.plan(losses, contamination=0.2)
+    >>> np.concatenate([rrm_core.apply(plan, losses[:2]), rrm_core.apply(plan, losses[2:])])
+    array([2., 1., 1., 0., 1.], dtype=float32)
+    """
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan must be a Plan, as rrm_core.plan returns it, got {type(plan).__name__}")
+    call = _Call.check(losses, weights, mu, out, backend)
+    if call.losses.format.name != plan.dtype:
+        raise TypeError(f"losses must be {plan.dtype}, as the planned ones were, got {call.losses.format.name}")
+    if call.losses.n > plan.n:
+        raise ValueError(f"losses have {call.losses.n:_} samples, but the plan was made for {plan.n:_}")
+    foreign = call.backend.count_foreign(plan, call.losses.array)
+    if foreign:
+        raise ValueError(
+            f"losses contain {foreign:_} values that the planned ones can't have contained: below their minimum "
+            f"{plan.loss_min:.6g}" + ("" if plan.n_nan else ", or NaN") + "; make a plan for these losses"
+        )
+    return call.apply(plan)
+
+
+def objective(losses: Any, gamma: float) -> float:
+    """Return the least expected loss plus price: the minimum of ``sum(p * losses) + gamma * d_TV(p, uniform)`` over p.
+
+    It equals ``mean(minimum(losses, min(losses) + gamma))``.
+
+    Parameters
+    ----------
+    losses : array of shape (n,)
+        As for `reweight`.
+    gamma : float, at least 0
+        The price of total variation, in units of the loss.
+
+    Returns
+    -------
+    float
+        The optimal value, summed in float64 where the device has it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `reweight`.
+
+    Examples
+    --------
+    >>> import rrm_core
+    >>> round(rrm_core.objective([0.1, 0.3, 0.2, 4.0, 0.4], gamma=1.0), 3)
+    0.42
+    """
+    call = _Call.check(losses, None, 1.0, None, None)
+    plan = call.backend.plan(call.losses.array, Rule(gamma=gamma))
+    values = widen(call.losses.array) if call.losses.home.on_host else call.losses.array
+    xp, on = array_namespace(values), device(values)
+    double = xp.__array_namespace_info__().dtypes(device=on).get("float64", xp.float32)
+    kept = float(xp.sum(xp.where(values <= plan.threshold, values, xp.zeros_like(values)), dtype=double))
+    capped = plan.n_pruned * (plan.loss_min + plan.gamma) if plan.n_pruned else 0.0
+    return (kept + capped) / plan.n
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The checked arguments of one call."""
+
+    losses: Operand
+    weights: Operand | None
+    mu: float
+    out: Operand | None
+    backend: Backend
+
+    @classmethod
+    def check(cls, losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None) -> _Call:
+        step = number("mu", mu)
+        if not 0 < step <= 1:
+            raise ValueError(f"mu must lie in (0, 1], got {mu}")
+        native = backend == "array_api"
+        c = arrays.read("losses", losses, native=native, list_type=np.float64)
+        w = None if weights is None else arrays.read("weights", weights, native=native, list_type=c.format.weights)
+        o = None if out is None else arrays.read("out", out, native=native)
+        for operand in (w, o):
+            if operand is not None:
+                arrays.require_match(operand, c)
+        if o is not None:
+            arrays.require_writable(o, c, w)
+        return cls(c, w, step, o, dispatch.choose(backend, on_host=c.home.on_host))
+
+    def reweight(self, rule: Rule) -> tuple[Any, Plan]:
+        fused = getattr(self.backend, "reweight", None)
+        if fused is None:
+            plan = self.backend.plan(self.losses.array, rule)
+            return self.apply(plan), plan
+        into = self._memory()
+        plan = fused(self.losses.array, rule, self._old(), self.mu, into)
+        return self._result(into), plan
+
+    def apply(self, plan: Plan) -> Any:
+        return self._result(self.backend.apply(plan, self.losses.array, self._old(), self.mu, self._memory()))
+
+    def _old(self) -> Any | None:
+        return self.weights.array if self.weights is not None and self.mu < 1 else None
+
+    def _memory(self) -> Any | None:
+        """Where the backend shall write: `out`, or new memory on the host; elsewhere it makes its own."""
+        if self.out is not None:
+            return self.out.array
+        return np.empty(self.losses.n, self.losses.format.weights) if self.losses.home.on_host else None
+
+    def _result(self, computed: Any) -> Any:
+        return self.out.given if self.out is not None else arrays.hand_back(computed, self.losses.home)

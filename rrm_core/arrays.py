@@ -1,0 +1,163 @@
+"""Any framework's array in, the same framework and device out.
+
+Frameworks are recognised without importing them. NumPy arrays, and torch tensors and JAX arrays on the CPU, become NumPy
+views of the same memory; every other array-API array stays what it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import device, is_array_api_obj, is_jax_array, is_numpy_array, is_torch_array
+
+from .formats import BY_NAME, BY_STORAGE, Format
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where an array lives.
+
+    Attributes
+    ----------
+    framework : str
+        ``"numpy"``, ``"torch"``, ``"jax"``, or the package of any other array-API framework.
+    device : object
+        The framework's own notion; ``"cpu"`` for NumPy.
+    on_host : bool
+        Whether backends get a NumPy view of it.
+    """
+
+    framework: str
+    device: Any
+    on_host: bool
+
+    def __str__(self) -> str:
+        return f"{self.framework} array on {self.device}"
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An argument, checked and ready for a backend."""
+
+    name: str
+    given: Any
+    array: Any  # a NumPy view where `home.on_host`, else the array itself
+    home: Home
+    format: Format
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return int(self.array.shape[0])
+
+
+def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
+    """Return the argument `x`, called `name` in messages, as an operand.
+
+    Parameters
+    ----------
+    native : bool
+        Leave host arrays in their framework, for the array-API backend.
+    list_type : np.dtype, optional
+        The type that a plain list becomes; without it lists are refused.
+    """
+    if isinstance(x, (list, tuple)) and list_type is not None:
+        try:
+            x = np.asarray(x, dtype=list_type)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name} must be a flat list of numbers: {error}") from None
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be ignored; pass {name}.compressed()")
+    if not is_array_api_obj(x):
+        remedy = f"; pass {name}.to_numpy()" if hasattr(x, "to_numpy") else ""
+        raise TypeError(
+            f"{name} must be an array (NumPy, torch, CuPy, JAX or another of the array API), "
+            f"got {type(x).__name__}{remedy}"
+        )
+    if x.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional, got shape {tuple(x.shape)}; use its reshape(-1)")
+    if x.shape[0] == 0:
+        raise ValueError(f"{name} is empty; at least one sample is needed")
+    home = _home(x, native)
+    dtype = x.dtype.newbyteorder("=") if home.framework == "numpy" else x.dtype
+    format = BY_NAME.get(str(dtype).rpartition(".")[2])
+    if format is None:
+        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, got {dtype}; convert them to float32")
+    array = x.detach() if home.framework == "torch" else x
+    return Operand(name, x, _view(array, format) if home.on_host else array, home, format)
+
+
+def require_match(operand: Operand, losses: Operand) -> None:
+    """Raise unless `operand` has the framework, device, type and length that weights of `losses` must have."""
+    if operand.home != losses.home:
+        raise TypeError(f"{operand.name} is a {operand.home}, but losses are a {losses.home}; use one for both")
+    wanted = losses.format.weights.name
+    if operand.format.name != wanted:
+        raise TypeError(f"{operand.name} must be {wanted} for {losses.format.name} losses, got {operand.format.name}")
+    if operand.n != losses.n:
+        raise ValueError(f"{operand.name} must have one entry per loss, got {operand.n:_} for {losses.n:_} losses")
+
+
+def require_writable(out: Operand, losses: Operand, weights: Operand | None) -> None:
+    """Raise unless `out` can be written, and without spoiling what has yet to be read."""
+    if out.home.framework == "jax":
+        raise ValueError("out can't be a JAX array, which is immutable; leave it out to get a new array")
+    if isinstance(out.array, np.ndarray) and not (out.array.flags.writeable and out.given.dtype.isnative):
+        raise ValueError("out is read-only or not of native byte order; leave it out to get a new array")
+    if _overlap(out.array, losses.array):
+        raise ValueError("out overlaps losses in memory; give it memory of its own")
+    if weights is not None and _overlap(out.array, weights.array) and _span(out.array) != _span(weights.array):
+        raise ValueError("out overlaps weights in part; pass the weights themselves or memory of its own")
+
+
+def hand_back(array: Any, home: Home) -> Any:
+    """Return what a backend computed as an array of the framework at `home`."""
+    if home.on_host and home.framework == "torch":
+        return sys.modules["torch"].from_numpy(array)
+    if home.on_host and home.framework == "jax":
+        return sys.modules["jax"].device_put(array, home.device)
+    return array
+
+
+def _home(x: Any, native: bool) -> Home:
+    if is_numpy_array(x):
+        return Home("numpy", "cpu", on_host=not native)
+    where = device(x)
+    if is_torch_array(x):
+        return Home("torch", where, on_host=not native and where.type == "cpu")
+    if is_jax_array(x):
+        return Home("jax", where, on_host=not native and getattr(where, "platform", None) == "cpu")
+    return Home(type(x).__module__.partition(".")[0], where, on_host=False)
+
+
+def _view(x: Any, format: Format) -> Any:
+    if is_torch_array(x):
+        x = (x.view(sys.modules["torch"].int16) if format.name == "bfloat16" else x).numpy()
+    x = np.asarray(x)
+    if not x.dtype.isnative:
+        x = x.astype(x.dtype.newbyteorder("="))
+    return x if x.dtype in BY_STORAGE else x.view(format.storage)  # bfloat16 becomes its bits
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray):
+        return bool(np.shares_memory(a, b))
+    (start, stop, _), (other_start, other_stop, _) = _span(a), _span(b)
+    return start < other_stop and other_start < stop
+
+
+def _span(x: Any) -> tuple[int, int, int]:
+    """Return first and last address and the stride; for an array that doesn't tell them, its identity."""
+    if is_torch_array(x):
+        pointer, stride, size = x.data_ptr(), x.stride(0) * x.element_size(), x.element_size()
+    else:
+        interface = getattr(x, "__cuda_array_interface__", None) or getattr(x, "__array_interface__", None)
+        if interface is None:
+            return id(x), id(x) + 1, 0
+        size = x.dtype.itemsize
+        pointer, stride = interface["data"][0], (interface.get("strides") or (size,))[0]
+    ends = pointer, pointer + (x.shape[0] - 1) * stride
+    return min(ends), max(ends) + size, stride

@@ -1,0 +1,90 @@
+"""The reference: the definition of the answer, plain and short."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..formats import BY_STORAGE, Array, widen
+from ..plan import Plan, refuse_losses, settle
+from ..rule import Rule
+
+
+def is_available() -> bool:
+    """Return True: NumPy is always there."""
+    return True
+
+
+def plan(losses: Array, rule: Rule) -> Plan:
+    """Return the plan for `losses`, a 1-D NumPy array."""
+    format, values, n = BY_STORAGE[losses.dtype], widen(losses), losses.size
+    nan, low = np.isnan(values), values == -math.inf
+    n_nan = int(np.count_nonzero(nan))
+    refuse_losses(
+        rule,
+        n,
+        n_nan=n_nan,
+        first_nan=int(nan.argmax()),
+        n_low=int(np.count_nonzero(low)),
+        first_low=int(low.argmax()),
+        n_inf=int(np.count_nonzero(values == math.inf)),
+    )
+    ranked = values[~nan] if n_nan else values
+
+    loss_min = float(ranked.min())
+    if rule.gamma is None:
+        threshold = _smallest(ranked, n - rule.quota(n))
+    else:
+        threshold = format.round_down(loss_min + rule.gamma)
+
+    rank = rule.recipient_rank(n)
+    if rank == 0:
+        recipient_threshold = -math.inf
+    else:
+        recipient_threshold = min(_smallest(ranked, rank), threshold) if rank <= n else threshold
+
+    n_tied = int(np.count_nonzero(values == threshold))
+    return settle(
+        rule,
+        format.name,
+        n,
+        n_nan=n_nan,
+        loss_min=loss_min,
+        threshold=threshold,
+        recipient_threshold=recipient_threshold,
+        n_pruned=n - int(np.count_nonzero(values < threshold)) - n_tied,
+        n_tied=n_tied,
+        n_recipients=int(np.count_nonzero(values <= recipient_threshold)),
+    )
+
+
+def _smallest(ranked: Array, rank: int) -> float:
+    """Return the `rank`-th smallest value, counted from 1; the largest if there are fewer."""
+    k = min(rank, ranked.size) - 1
+    return float(np.partition(ranked, k)[k])
+
+
+def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array) -> Array:
+    """Write the new weights to `out` and return it; `weights` None stands for ones."""
+    pruned, tied, kept, tied_recipient, kept_recipient = np.array(plan.levels).astype(out.dtype)
+    values = widen(losses)
+    below, at = values < plan.threshold, values == plan.threshold
+    target = np.where(
+        values <= plan.recipient_threshold,
+        np.where(below, kept_recipient, tied_recipient),
+        np.where(below, kept, np.where(at, tied, pruned)),
+    )
+    if mu == 1:
+        out[...] = target
+    else:
+        a, b = out.dtype.type(1 - mu), out.dtype.type(mu)
+        out[...] = a * (np.ones_like(out) if weights is None else weights) + b * target
+    return out
+
+
+def count_foreign(plan: Plan, losses: Array) -> int:
+    """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
+    values = widen(losses)
+    legal = (values >= plan.loss_min) | (np.isnan(values) & (plan.n_nan > 0))
+    return int(np.count_nonzero(~legal))

@@ -1,0 +1,63 @@
+"""Where the losses live decides which backends may serve them; the first one available does.
+
+Nobody else imports a backend. A named backend is never replaced by another: it serves, or it says why it can't.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from .plan import Plan
+from .rule import Rule
+
+HOST = ("cpp", "numba", "numpy")  # NumPy arrays, and what can be viewed as one
+DEVICE = ("array_api",)  # everything else
+NAMES = (*HOST, *DEVICE)
+
+
+class Backend(Protocol):
+    """What a backend module offers."""
+
+    def is_available(self) -> bool:
+        """Return whether the backend can run here."""
+
+    def plan(self, losses: Any, rule: Rule) -> Plan:
+        """Return the plan; raise ValueError on losses that can't be reweighted."""
+
+    def apply(self, plan: Plan, losses: Any, weights: Any | None, mu: float, out: Any | None) -> Any:
+        """Return the new weights, written to `out` if given."""
+
+    def count_foreign(self, plan: Plan, losses: Any) -> int:
+        """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
+
+
+def available_backends() -> tuple[str, ...]:
+    """Return the names of the backends that can run here, the preferred one first.
+
+    Returns
+    -------
+    tuple of str
+        Some of ``"cpp"`` (compiled), ``"numba"``, ``"numpy"`` (the reference) and ``"array_api"`` (any other device or
+        framework).
+    """
+    return tuple(name for name in NAMES if _load(name).is_available())
+
+
+def choose(name: str | None, *, on_host: bool) -> Backend:
+    """Return the backend called `name`, or the first available one for arrays on the host or elsewhere."""
+    candidates = HOST if on_host else DEVICE
+    if name is None:
+        return next(backend for backend in map(_load, candidates) if backend.is_available())
+    if name not in NAMES:
+        raise ValueError(f"backend must be one of {', '.join(map(repr, NAMES))} or None, got {name!r}")
+    if name not in candidates and name != "array_api":
+        raise ValueError(
+            f"backend={name!r} needs losses in host memory as NumPy, torch or JAX hold them on the CPU; "
+            f"these are served by {', '.join(map(repr, candidates))}"
+        )
+    return _load(name)
+
+
+def _load(name: str) -> Backend:
+    return cast("Backend", import_module(f".backends.{name}", __package__))

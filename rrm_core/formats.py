@@ -1,0 +1,78 @@
+"""The four floating-point formats of losses, and the exact operations on them that decide a plan.
+
+NumPy has no bfloat16, so inside the library a NumPy array of bfloat16 losses is the array of its bits, uint16. Integer
+losses are refused at the door, so uint16 can mean nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A binary floating-point format.
+
+    Attributes
+    ----------
+    name : str
+        The name that every framework gives it: ``"float32"``, ``"bfloat16"``, ...
+    storage : np.dtype
+        The NumPy type of an array in this format (uint16 for bfloat16).
+    weights : np.dtype
+        The type of the sample weights that belong to losses in this format.
+    precision : int
+        Significant bits, the implicit one included.
+    min_exponent : int
+        Exponent `e` (as `math.frexp` counts) of the smallest normal number.
+    largest : float
+        The largest finite number.
+    code : int
+        The number by which the compiled kernels know the format.
+    """
+
+    name: str
+    storage: np.dtype[Any]
+    weights: np.dtype[Any]
+    precision: int
+    min_exponent: int
+    largest: float
+    code: int
+
+    def round_down(self, x: float) -> float:
+        """Return the largest number of this format that is not above `x` (``-inf`` if there is none)."""
+        if math.isinf(x) or self.precision == 53:
+            return x
+        if x < -self.largest:
+            return -math.inf
+        # Scaling by a power of two and flooring are exact in double, since no format here is wider than 24 bits.
+        quantum = math.ldexp(1.0, max(math.frexp(x)[1], self.min_exponent) - self.precision)
+        return min(math.floor(x / quantum) * quantum, self.largest)
+
+
+def _format(name: str, storage: str, weights: str, precision: int, max_exponent: int, code: int) -> Format:
+    largest = math.ldexp(2.0 - math.ldexp(1.0, 1 - precision), max_exponent)
+    return Format(name, np.dtype(storage), np.dtype(weights), precision, 2 - max_exponent, largest, code)
+
+
+FLOAT16 = _format("float16", "float16", "float32", 11, 15, 0)
+BFLOAT16 = _format("bfloat16", "uint16", "float32", 8, 127, 1)
+FLOAT32 = _format("float32", "float32", "float32", 24, 127, 2)
+FLOAT64 = _format("float64", "float64", "float64", 53, 1023, 3)
+
+BY_NAME = {format.name: format for format in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}
+BY_STORAGE = {format.storage: format for format in BY_NAME.values()}
+
+
+def widen(losses: Array) -> Array:
+    """Return a NumPy array of losses with bfloat16 bits widened, exactly, to float32; other types as they are."""
+    if losses.dtype == BFLOAT16.storage:
+        return (losses.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return losses

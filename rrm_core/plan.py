@@ -1,0 +1,173 @@
+"""Plan: the answer to the only global question of a reweight, and the policy that turns its counts into weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .rule import Redistribute, Rule
+
+
+class Levels(NamedTuple):
+    """The target weight of a sample, by the side of the two thresholds that its loss lies on."""
+
+    pruned: float
+    tied: float
+    kept: float
+    tied_recipient: float
+    kept_recipient: float
+
+
+def levels(
+    n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: Redistribute
+) -> Levels:
+    """Return the target weights. This is the whole policy of redistribution; `csrc/plan.h` holds its twin.
+
+    Parameters
+    ----------
+    n, n_pruned, n_tied, n_recipients : int
+        How many samples there are, lie above the threshold, lie on it, and receive.
+    removed : int
+        The mass to remove, in samples. What exceeds `n_pruned` is taken from the tied samples, evenly.
+    redistribute : {"argmin", "kept", "drop"} or float
+        Who receives it.
+
+    Notes
+    -----
+    Every operation is on integers below 2**53 or on doubles, and each is rounded once, in the order written here.
+    """
+    scale = n / (n - removed) if redistribute == "kept" else 1.0
+    growth = removed / n_recipients if redistribute not in ("kept", "drop") else 0.0
+    share = (n_tied - (removed - n_pruned)) / n_tied if n_tied else 1.0
+    tied, kept = share * scale, scale
+    return Levels(0.0, tied, kept, tied + growth, kept + growth)
+
+
+@dataclass(frozen=True, repr=False)
+class Plan:
+    """What a reweight decided: one threshold, a few counts, five weights. An immutable value; apply it with `apply`.
+
+    Attributes
+    ----------
+    n : int
+        Number of samples.
+    dtype : str
+        Type of the losses: ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``.
+    rule : Rule
+        The question: contamination or gamma, and the policies for mass, ties and NaN.
+    loss_min : float
+        The smallest loss.
+    threshold : float
+        Samples with a loss above it are pruned. A number of the losses' type, held exactly.
+    recipient_threshold : float
+        Samples with a loss up to it receive the removed mass; ``-inf`` if nobody does.
+    n_pruned, n_tied, n_recipients : int
+        Samples above the threshold (NaN included), exactly on it, and receiving.
+    n_nan : int
+        Samples whose loss is NaN; above 0 only with ``nan="prune"``.
+    removed : int
+        Mass taken from pruned and tied samples, counted in samples.
+    levels : Levels
+        The five target weights, in float64.
+    """
+
+    n: int
+    dtype: str
+    rule: Rule
+    loss_min: float
+    threshold: float
+    recipient_threshold: float
+    n_pruned: int
+    n_tied: int
+    n_recipients: int
+    n_nan: int
+    removed: int
+    levels: Levels
+
+    @property
+    def gamma(self) -> float:
+        """The price of leaving the uniform distribution: as given, or what `contamination` amounts to."""
+        return self.threshold - self.loss_min if self.rule.gamma is None else self.rule.gamma
+
+    @property
+    def pruned_fraction(self) -> float:
+        """Share of the samples that are pruned."""
+        return self.n_pruned / self.n
+
+    @property
+    def total_variation(self) -> float:
+        """Total variation distance of the target distribution p = target / n from the uniform one, in [0, 1)."""
+        return sum(count * abs(level - 1.0) for count, level in self._census()) / (2 * self.n)
+
+    @property
+    def largest_weight(self) -> float:
+        """The largest target weight that a sample has."""
+        return max(level for count, level in self._census() if count)
+
+    @property
+    def effective_sample_size(self) -> float:
+        """Kish's effective sample size of the targets, (sum w)**2 / sum w**2, between 1 and n."""
+        mass = sum(count * level for count, level in self._census())
+        return mass * mass / sum(count * level * level for count, level in self._census())
+
+    def _census(self) -> tuple[tuple[int, float], ...]:
+        """How many samples have which target."""
+        tied_receive = self.recipient_threshold >= self.threshold and self.n_tied > 0
+        tied_recipients = self.n_tied if tied_receive else 0
+        kept_recipients = self.n_recipients - tied_recipients
+        kept = self.n - self.n_pruned - self.n_tied - kept_recipients
+        counts = (self.n_pruned, self.n_tied - tied_recipients, kept, tied_recipients, kept_recipients)
+        return tuple(zip(counts, self.levels, strict=True))
+
+    def __repr__(self) -> str:
+        nan = f", nan={self.n_nan:_}" if self.n_nan else ""
+        return (
+            f"Plan(n={self.n:_}, threshold={self.threshold:.6g}, gamma={self.gamma:.6g}, "
+            f"pruned={self.n_pruned:_} ({100 * self.pruned_fraction:.1f} %), tied={self.n_tied:_}, "
+            f"recipients={self.n_recipients:_}, largest weight={self.largest_weight:.6g}, "
+            f"effective size={self.effective_sample_size:_.0f}{nan})"
+        )
+
+
+def settle(
+    rule: Rule,
+    dtype: str,
+    n: int,
+    *,
+    n_nan: int,
+    loss_min: float,
+    threshold: float,
+    recipient_threshold: float,
+    n_pruned: int,
+    n_tied: int,
+    n_recipients: int,
+) -> Plan:
+    """Return the plan that follows from what a backend counted. `n_pruned` includes the NaN."""
+    removed = max(rule.quota(n), n_pruned) if rule.ties == "share" else n_pruned
+    return Plan(
+        n=n,
+        dtype=dtype,
+        rule=rule,
+        loss_min=loss_min + 0.0,  # -0.0 becomes 0.0: which zero comes first is nobody's business
+        threshold=threshold + 0.0,
+        recipient_threshold=recipient_threshold + 0.0,
+        n_pruned=n_pruned,
+        n_tied=n_tied,
+        n_recipients=n_recipients,
+        n_nan=n_nan,
+        removed=removed,
+        levels=levels(n, n_pruned, n_tied, n_recipients, removed, rule.redistribute),
+    )
+
+
+def refuse_losses(rule: Rule, n: int, *, n_nan: int, first_nan: int, n_low: int, first_low: int, n_inf: int) -> None:
+    """Raise a ValueError if losses with these counts of NaN, -inf and +inf can't be reweighted."""
+    if n_nan and rule.nan == "raise":
+        raise ValueError(
+            f"losses contain {n_nan:_} NaN among {n:_}, the first at index {first_nan}; "
+            "pass nan='prune' to treat them as the highest losses"
+        )
+    if n_low:
+        raise ValueError(f"losses contain {n_low:_} values of -inf among {n:_}, the first at index {first_low}")
+    if n_inf + n_nan == n:
+        raise ValueError(f"losses contain no finite value: {n_inf:_} of {n:_} are +inf and {n_nan:_} NaN")
