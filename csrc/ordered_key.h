@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #ifdef __CUDACC__
 #define RRM_HD __host__ __device__
@@ -19,8 +20,11 @@
 
 namespace rrm {
 
-template <class B, int Precision, int MaxExponent, class W> struct Format {
+// Value: what the processor compares fastest and that orders numbers likewise: the number itself, exactly widened, where
+// there is such a type.
+template <class B, class V, int Precision, int MaxExponent, class W> struct Format {
     using Bits = B;   // unsigned integer that holds one loss
+    using Value = V;  // see value()
     using Weight = W; // type of the sample weights that belong to such losses
 
     static constexpr int width = 8 * static_cast<int>(sizeof(Bits));
@@ -34,13 +38,26 @@ template <class B, int Precision, int MaxExponent, class W> struct Format {
     static constexpr Bits key_low = static_cast<Bits>(~key_inf); // of -infinity
 
     RRM_HD static constexpr Bits key(Bits bits) {
+        // Masks rather than conditions: compilers vectorise them everywhere.
         const Bits magnitude = static_cast<Bits>(bits & static_cast<Bits>(~sign));
-        const Bits ordered = static_cast<Bits>(bits > sign ? ~bits : bits | sign);
-        return magnitude > infinity ? key_nan : ordered;
+        const Bits negative = static_cast<Bits>(-static_cast<Bits>(bits > sign));
+        const Bits nan = static_cast<Bits>(-static_cast<Bits>(magnitude > infinity));
+        return static_cast<Bits>((bits ^ negative) | (sign & static_cast<Bits>(~negative)) | nan);
     }
 
     RRM_HD static constexpr Bits bits(Bits key) {
         return static_cast<Bits>((key & sign) != 0 ? key ^ sign : ~key);
+    }
+
+    // Ordered like the key. A NaN is below, at and above nothing, or else above everything.
+    RRM_HD static constexpr Value value(Bits bits) {
+        if constexpr (!std::is_floating_point_v<Value>) {
+            return static_cast<Value>(key(bits));
+        } else if constexpr (sizeof(Value) == sizeof(Bits)) {
+            return std::bit_cast<Value>(bits);
+        } else {
+            return std::bit_cast<Value>(std::uint32_t{bits} << 16); // a bfloat16 is the upper half of a float
+        }
     }
 
     // The number with this key, exactly: no format is wider than double. Not for NaN.
@@ -74,9 +91,9 @@ template <class B, int Precision, int MaxExponent, class W> struct Format {
     }
 };
 
-using Float16 = Format<std::uint16_t, 11, 15, float>;
-using BFloat16 = Format<std::uint16_t, 8, 127, float>;
-using Float32 = Format<std::uint32_t, 24, 127, float>;
-using Float64 = Format<std::uint64_t, 53, 1023, double>;
+using Float16 = Format<std::uint16_t, std::int32_t, 11, 15, float>;
+using BFloat16 = Format<std::uint16_t, float, 8, 127, float>;
+using Float32 = Format<std::uint32_t, float, 24, 127, float>;
+using Float64 = Format<std::uint64_t, double, 53, 1023, double>;
 
 } // namespace rrm

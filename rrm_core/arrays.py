@@ -66,7 +66,7 @@ def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
     """
     if isinstance(x, (list, tuple)) and list_type is not None:
         try:
-            x = np.asarray(x, dtype=list_type)
+            x = np.asarray(x).astype(list_type, casting="same_kind")  # no text, no objects
         except (TypeError, ValueError) as error:
             raise TypeError(f"{name} must be a flat list of numbers: {error}") from None
     if isinstance(x, np.ma.MaskedArray):
@@ -86,7 +86,10 @@ def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
     format = BY_NAME.get(str(dtype).rpartition(".")[2])
     if format is None:
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, got {dtype}; convert them to float32")
-    array = x.detach() if home.framework == "torch" else x
+    if home.framework == "numpy":
+        array = np.asarray(x, dtype)
+    else:
+        array = x.detach() if home.framework == "torch" else x
     return Operand(name, x, _view(array, format) if home.on_host else array, home, format)
 
 
@@ -105,8 +108,13 @@ def require_writable(out: Operand, losses: Operand, weights: Operand | None) -> 
     """Raise unless `out` can be written, and without spoiling what has yet to be read."""
     if out.home.framework == "jax":
         raise ValueError("out can't be a JAX array, which is immutable; leave it out to get a new array")
-    if isinstance(out.array, np.ndarray) and not (out.array.flags.writeable and out.given.dtype.isnative):
-        raise ValueError("out is read-only or not of native byte order; leave it out to get a new array")
+    if out.home.framework == "numpy" and not out.given.dtype.isnative:
+        raise ValueError(f"out must be of native byte order, got {out.given.dtype}; leave it out to get a new array")
+    if isinstance(out.array, np.ndarray):
+        if not out.array.flags.writeable:
+            raise ValueError("out is read-only; leave it out to get a new array")
+        if out.n > 1 and abs(out.array.strides[0]) < out.array.itemsize:
+            raise ValueError(f"out overlaps itself in memory: its stride is {out.array.strides[0]} bytes")
     if _overlap(out.array, losses.array):
         raise ValueError("out overlaps losses in memory; give it memory of its own")
     if weights is not None and _overlap(out.array, weights.array) and _span(out.array) != _span(weights.array):
@@ -137,8 +145,6 @@ def _view(x: Any, format: Format) -> Any:
     if is_torch_array(x):
         x = (x.view(sys.modules["torch"].int16) if format.name == "bfloat16" else x).numpy()
     x = np.asarray(x)
-    if not x.dtype.isnative:
-        x = x.astype(x.dtype.newbyteorder("="))
     return x if x.dtype in BY_STORAGE else x.view(format.storage)  # bfloat16 becomes its bits
 
 

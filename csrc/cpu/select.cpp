@@ -2,102 +2,163 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <memory>
 #include <vector>
 
 namespace rrm::cpu {
 namespace {
 
-// One pass over the losses settles the leading digit of every order statistic, and the minimum. The few losses that
-// share that digit are then gathered and settled digit by digit.
-constexpr int digit_bits = 11;
-using Histogram = std::array<std::int64_t, std::size_t{1} << digit_bits>;
-
-struct Statistic {
-    std::int64_t below, at; // how many keys lie below the statistic, and on it
-};
+constexpr std::int64_t block_size = 2048; // losses that stay in the first-level cache while several loops look at them
 
 template <class Key> struct Scan {
-    Histogram leading{};
     Faults faults;
-    Key lowest = 0;
-    std::int64_t n_lowest = 0;
+    Key lowest;
+    std::int64_t n_lowest;
 };
 
-template <class F> constexpr int leading_shift = F::width - digit_bits;
+template <class F>
+void find_faults(const typename F::Bits *losses, std::int64_t begin, std::int64_t end, Faults &faults) {
+    for (std::int64_t i = begin; i < end; ++i) {
+        const auto key = F::key(losses[i]);
+        faults.n_inf += key == F::key_inf;
+        if (key == F::key_nan && faults.n_nan++ == 0) {
+            faults.first_nan = i;
+        }
+        if (key == F::key_low && faults.n_low++ == 0) {
+            faults.first_low = i;
+        }
+    }
+}
 
 template <class F> Scan<typename F::Bits> scan(const typename F::Bits *losses, std::int64_t n) {
     using Key = typename F::Bits;
-    Scan<Key> s;
-    s.lowest = F::key_nan;
-    for (std::int64_t i = 0; i < n; ++i) {
-        const Key key = F::key(losses[i]);
-        ++s.leading[static_cast<std::size_t>(key >> leading_shift<F>)];
-        if (key <= s.lowest) {
-            s.n_lowest = key < s.lowest ? 1 : s.n_lowest + 1;
-            s.lowest = key;
+    Scan<Key> s{{}, F::key_inf, 0};
+    for (std::int64_t begin = 0; begin < n; begin += block_size) {
+        const std::int64_t end = std::min(begin + block_size, n);
+        Key largest = 0, lowest = F::key_nan;
+        for (std::int64_t i = begin; i < end; ++i) {
+            largest = std::max(largest, static_cast<Key>(losses[i] & static_cast<Key>(~F::sign)));
         }
-        if (key >= F::key_inf) {
-            s.faults.n_inf += key == F::key_inf;
-            if (key == F::key_nan && s.faults.n_nan++ == 0) {
-                s.faults.first_nan = i;
+        if (largest >= F::infinity) {
+            find_faults<F>(losses, begin, end, s.faults);
+        }
+        for (std::int64_t i = begin; i < end; ++i) {
+            lowest = std::min(lowest, F::key(losses[i]));
+        }
+        if (lowest < s.lowest) {
+            s.lowest = lowest;
+            s.n_lowest = 0;
+        }
+        if (lowest == s.lowest) {
+            for (std::int64_t i = begin; i < end; ++i) {
+                s.n_lowest += F::key(losses[i]) == lowest;
             }
-        }
-        if (key == F::key_low && s.faults.n_low++ == 0) {
-            s.faults.first_low = i;
         }
     }
     return s;
 }
 
-// The digit that the rank-th smallest key has, given how often each digit occurs; turns the rank into one among the keys
-// with that digit, and adds the keys with a lower one to `below`.
-std::size_t descend(const std::int64_t *counts, std::int64_t &rank, std::int64_t &below) {
-    std::size_t digit = 0;
-    for (; rank > counts[digit]; ++digit) {
-        rank -= counts[digit];
-        below += counts[digit];
+// An order statistic: its key, and how many keys lie below and on it.
+template <class Key> struct Statistic {
+    Key key;
+    std::int64_t below, at;
+};
+
+// Radix selection, leading digit first: only keys that share the digits settled so far stay. Reorders `keys`.
+template <class Key> Statistic<Key> radix_select(Key *keys, std::int64_t n, std::int64_t rank) {
+    constexpr int digit_bits = 11; // the counts of one digit fit the first-level cache
+    std::int64_t below = 0;
+    for (int shift = 8 * static_cast<int>(sizeof(Key)); shift > 0;) {
+        const int bits = std::min(digit_bits, shift);
+        shift -= bits;
+        const auto digit_of = [shift, mask = (std::uint64_t{1} << bits) - 1](Key key) {
+            return static_cast<std::size_t>((std::uint64_t{key} >> shift) & mask);
+        };
+        std::array<std::int64_t, std::size_t{1} << digit_bits> counts{};
+        for (std::int64_t i = 0; i < n; ++i) {
+            ++counts[digit_of(keys[i])];
+        }
+        std::size_t digit = 0;
+        for (; rank > counts[digit]; ++digit) {
+            rank -= counts[digit];
+            below += counts[digit];
+        }
+        std::int64_t left = 0;
+        for (std::int64_t i = 0; i < n; ++i) { // without a branch: which keys stay can't be predicted
+            const Key key = keys[i];
+            keys[left] = key;
+            left += digit_of(key) == digit;
+        }
+        n = left;
     }
-    return digit;
+    return {keys[0], below, n};
+}
+
+// A range that holds the rank-th smallest key, unless a sample of the losses misleads.
+template <class F>
+std::pair<typename F::Bits, typename F::Bits> bracket(const typename F::Bits *losses, std::int64_t n, std::int64_t rank) {
+    constexpr std::int64_t sample_size = 1024;
+    if (n < 4 * sample_size) {
+        return {F::key_low, F::key_inf};
+    }
+    std::array<typename F::Bits, static_cast<std::size_t>(sample_size)> sample;
+    const std::int64_t stride = n / sample_size;
+    std::uint64_t state = 0x9e3779b97f4a7c15; // a jitter, so that periodic losses don't fool the sample
+    for (std::int64_t i = 0; i < sample_size; ++i) {
+        state = state * 6364136223846793005 + 1442695040888963407;
+        const auto jitter = static_cast<std::int64_t>((state >> 33) % static_cast<std::uint64_t>(stride));
+        sample[static_cast<std::size_t>(i)] = F::key(losses[i * stride + jitter]);
+    }
+    std::sort(sample.begin(), sample.end());
+    const double share = static_cast<double>(rank) / static_cast<double>(n);
+    const double centre = share * sample_size;
+    const double margin = 4.0 * std::sqrt(sample_size * share * (1.0 - share)) + 2.0; // four standard deviations
+    const auto first = static_cast<std::int64_t>(centre - margin), last = static_cast<std::int64_t>(centre + margin);
+    return {first < 0 ? F::key_low : sample[static_cast<std::size_t>(first)],
+            last >= sample_size ? F::key_inf : std::min(F::key_inf, sample[static_cast<std::size_t>(last)])};
 }
 
 template <class F>
-typename F::Bits smallest(const typename F::Bits *losses, std::int64_t n, const Histogram &leading, std::int64_t rank,
-                          Statistic &statistic) {
+Statistic<typename F::Bits> smallest(const typename F::Bits *losses, std::int64_t n, std::int64_t rank) {
     using Key = typename F::Bits;
-    std::int64_t below = 0;
-    int shift = leading_shift<F>;
-    std::size_t digit = descend(leading.data(), rank, below);
-
-    std::vector<Key> candidates(static_cast<std::size_t>(leading[digit]) + 1); // one more, for the branch-free store
-    std::size_t m = 0;
-    for (std::int64_t i = 0; i < n; ++i) {
-        const Key key = F::key(losses[i]);
-        candidates[m] = key;
-        m += static_cast<std::size_t>(static_cast<std::size_t>(key >> shift) == digit);
-    }
-    while (shift > 0) {
-        const int bits = std::min(digit_bits, shift);
-        const auto mask = static_cast<Key>((Key{1} << bits) - 1);
-        shift -= bits;
-        Histogram counts{};
-        for (std::size_t i = 0; i < m; ++i) {
-            ++counts[static_cast<std::size_t>((candidates[i] >> shift) & mask)];
+    auto [low, high] = bracket<F>(losses, n, rank);
+    // Room for all, but memory is only touched as far as candidates reach.
+    const auto candidates = std::make_unique_for_overwrite<Key[]>(static_cast<std::size_t>(n + 1));
+    for (;;) {
+        const auto from = F::value(F::bits(low)), to = F::value(F::bits(high));
+        std::int64_t below = 0, m = 0;
+        for (std::int64_t begin = 0; begin < n; begin += block_size) {
+            const std::int64_t size = std::min(block_size, n - begin);
+            std::array<std::uint8_t, static_cast<std::size_t>(block_size)> inside;
+            int lower = 0;
+            for (std::int64_t i = 0; i < size; ++i) {
+                const auto c = F::value(losses[begin + i]);
+                lower += c < from;
+                inside[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>((c >= from) & (c <= to));
+            }
+            below += lower;
+            for (std::int64_t i = 0; i < size; ++i) { // without a branch: one in twenty, at random
+                candidates[static_cast<std::size_t>(m)] = losses[begin + i];
+                m += inside[static_cast<std::size_t>(i)];
+            }
         }
-        digit = descend(counts.data(), rank, below);
-        std::size_t left = 0;
-        for (std::size_t i = 0; i < m; ++i) {
-            const Key key = candidates[i];
-            candidates[left] = key;
-            left += static_cast<std::size_t>(static_cast<std::size_t>((key >> shift) & mask) == digit);
+        if (below < rank && rank <= below + m) {
+            for (std::int64_t i = 0; i < m; ++i) {
+                candidates[static_cast<std::size_t>(i)] = F::key(candidates[static_cast<std::size_t>(i)]);
+            }
+            auto statistic = radix_select(candidates.get(), m, rank - below);
+            statistic.below += below;
+            return statistic;
         }
-        m = left;
+        low = F::key_low; // the sample misled: take all
+        high = F::key_inf;
     }
-    statistic = {below, static_cast<std::int64_t>(m)};
-    return candidates[0];
 }
 
-template <class F> Statistic count(const typename F::Bits *losses, std::int64_t n, typename F::Bits threshold) {
-    Statistic s{0, 0};
+template <class F>
+Statistic<typename F::Bits> count(const typename F::Bits *losses, std::int64_t n, typename F::Bits threshold) {
+    Statistic<typename F::Bits> s{threshold, 0, 0};
     for (std::int64_t i = 0; i < n; ++i) {
         const auto key = F::key(losses[i]);
         s.below += key < threshold;
@@ -115,17 +176,12 @@ Faults select(const typename F::Bits *losses, std::int64_t n, const Rule &rule, 
         return s.faults;
     }
     const std::int64_t n_valid = n - s.faults.n_nan;
+    const auto t = rule.rank != 0 ? smallest<F>(losses, n, std::min(rule.rank, n_valid))
+                                  : count<F>(losses, n, F::key_not_above(F::decode(s.lowest) + rule.gamma));
     plan.loss_min = s.lowest;
-
-    Statistic split{};
-    if (rule.rank != 0) {
-        plan.threshold = smallest<F>(losses, n, s.leading, std::min(rule.rank, n_valid), split);
-    } else {
-        plan.threshold = F::key_not_above(F::decode(s.lowest) + rule.gamma);
-        split = count<F>(losses, n, plan.threshold);
-    }
-    plan.n_tied = split.at;
-    plan.n_pruned = n - split.below - split.at;
+    plan.threshold = t.key;
+    plan.n_tied = t.at;
+    plan.n_pruned = n - t.below - t.at;
 
     if (rule.recipient_rank == 0) {
         plan.recipient_threshold = F::key_low;
@@ -133,13 +189,13 @@ Faults select(const typename F::Bits *losses, std::int64_t n, const Rule &rule, 
     } else if (rule.recipient_rank == 1) {
         plan.recipient_threshold = s.lowest;
         plan.n_recipients = s.n_lowest;
-    } else if (rule.recipient_rank > n || std::min(rule.recipient_rank, n_valid) > split.below) {
-        plan.recipient_threshold = plan.threshold;
-        plan.n_recipients = split.below + split.at;
+    } else if (rule.recipient_rank > n || std::min(rule.recipient_rank, n_valid) > t.below) {
+        plan.recipient_threshold = t.key;
+        plan.n_recipients = t.below + t.at;
     } else {
-        Statistic reach{};
-        plan.recipient_threshold = smallest<F>(losses, n, s.leading, std::min(rule.recipient_rank, n_valid), reach);
-        plan.n_recipients = reach.below + reach.at;
+        const auto r = smallest<F>(losses, n, std::min(rule.recipient_rank, n_valid));
+        plan.recipient_threshold = r.key;
+        plan.n_recipients = r.below + r.at;
     }
 
     plan.removed = std::max(plan.n_pruned, rule.quota);

@@ -84,7 +84,7 @@ def batches(
     """Return a loader of (index, x, y) that cuts whole batches out of tensors in memory.
 
     Equivalent to ``DataLoader(Indexed(TensorDataset(x, y)), batch_size, shuffle=shuffle)``, without fetching and
-    stacking the samples one by one; for small images that takes longer than training on them.
+    stacking the samples one by one, which takes several times as long when they are small images.
 
     Parameters
     ----------

@@ -11,25 +11,25 @@ from numba import get_num_threads, njit, prange
 
 from ..formats import Array
 
-DIGIT = 11  # bits that one pass of the radix selection settles; the counts fit the L1 cache
+DIGIT = 11  # leading bits of a key that the first pass tells apart; their counts fit the first-level cache
 
 
 def select(values: Array, rank: int) -> tuple[float, int, int]:
     """Return the `rank`-th smallest value, how many lie below it, and how many equal it. NaN rank last."""
-    width = 8 * values.dtype.itemsize
-    bits = values.view(f"u{values.dtype.itemsize}")
-    infinity = np.array(np.inf, values.dtype).view(bits.dtype)
-    prefix, below, at, shift = 0, 0, 0, width
-    while shift:
-        digit = min(DIGIT, shift)
-        shift -= digit
-        counts = digit_counts(bits, get_num_threads(), np.uint64(infinity), width, prefix, shift, digit).sum(axis=0)
-        upto = np.cumsum(counts)
-        found = int(np.searchsorted(upto, rank - below))
-        below, at, prefix = below + int(upto[found] - counts[found]), int(counts[found]), prefix << digit | found
-    sign = 1 << (width - 1)
-    pattern = prefix ^ sign if prefix & sign else prefix ^ (2 * sign - 1)
-    return float(np.array(pattern, bits.dtype).view(values.dtype)), below, at
+    bits, chunks = values.view(f"u{values.dtype.itemsize}"), get_num_threads()
+    infinity = np.uint64(np.array(np.inf, values.dtype).view(bits.dtype))
+    counts = digit_counts(bits, chunks, infinity)
+    upto = counts.sum(axis=0).cumsum()
+    digit = int(np.searchsorted(upto, rank))
+    ends = counts[:, digit].cumsum()
+    candidates = np.empty(ends[-1], bits.dtype)
+    gather(bits, chunks, infinity, np.uint64(digit), ends - counts[:, digit], candidates)
+    below = int(upto[digit] - candidates.size)
+    key = np.partition(candidates, rank - below - 1)[rank - below - 1]
+    sign = 1 << (8 * bits.itemsize - 1)
+    pattern = int(key) ^ sign if key & sign else int(key) ^ (2 * sign - 1)
+    value = float(np.array(pattern, bits.dtype).view(values.dtype))
+    return value, below + int(np.count_nonzero(candidates < key)), int(np.count_nonzero(candidates == key))
 
 
 def scan(values: Array) -> tuple[int, int, int, int, int, float, int]:
@@ -74,28 +74,39 @@ def scan_chunks(values: Array, chunks: int) -> tuple[Array, Array]:
     return ints, lows
 
 
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def key_of(bits: int, sign: int, infinity: int) -> int:
+    """Return the order-preserving key of a float's bits: -0 like +0, NaN of either sign last."""
+    b, magnitude = np.uint64(bits), sign - np.uint64(1)
+    if b & magnitude > infinity:
+        return sign | magnitude
+    return ~b & (sign | magnitude) if b > sign else b | sign
+
+
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def digit_counts(
-    bits: Array, chunks: int, infinity: int, width: int, prefix: int, shift: int, digit: int
-) -> Array:
-    """Per chunk: how often each value of the next digit follows the prefix, among the order-preserving keys."""
-    n = bits.size
-    counts = np.zeros((chunks, 1 << digit), np.int64)
-    sign = np.uint64(1) << np.uint64(width - 1)
-    magnitude, last = sign - np.uint64(1), (np.uint64(1) << np.uint64(digit)) - np.uint64(1)
-    wanted, down = np.uint64(prefix), np.uint64(shift)
+def digit_counts(bits: Array, chunks: int, infinity: int) -> Array:
+    """Per chunk: how often each leading digit occurs among the keys."""
+    n, width = bits.size, 8 * bits.itemsize
+    counts = np.zeros((chunks, 1 << DIGIT), np.int64)
+    sign, shift = np.uint64(1) << np.uint64(width - 1), np.uint64(width - DIGIT)
     for chunk in prange(chunks):
         for i in range(chunk * n // chunks, (chunk + 1) * n // chunks):
-            b = np.uint64(bits[i])
-            key = b | sign
-            if b & magnitude > infinity:
-                key = sign | magnitude  # NaN of either sign comes last
-            elif b > sign:
-                key = ~b & (sign | magnitude)
-            key = key >> down
-            if key >> np.uint64(digit) == wanted:
-                counts[chunk, key & last] += 1
+            counts[chunk, key_of(bits[i], sign, infinity) >> shift] += 1
     return counts
+
+
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def gather(bits: Array, chunks: int, infinity: int, digit: int, starts: Array, candidates: Array) -> None:
+    """Write the keys with a leading digit, each chunk's from its start."""
+    n, width = bits.size, 8 * bits.itemsize
+    sign, shift = np.uint64(1) << np.uint64(width - 1), np.uint64(width - DIGIT)
+    for chunk in prange(chunks):
+        m = starts[chunk]
+        for i in range(chunk * n // chunks, (chunk + 1) * n // chunks):
+            key = key_of(bits[i], sign, infinity)
+            if key >> shift == digit:
+                candidates[m] = key
+                m += 1
 
 
 @njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
