@@ -35,25 +35,26 @@ template <class F> Scan<typename F::Bits> scan(const typename F::Bits *losses, s
     using Key = typename F::Bits;
     Scan<Key> s{{}, F::key_inf, 0};
     for (std::int64_t begin = 0; begin < n; begin += block_size) {
-        const std::int64_t end = std::min(begin + block_size, n);
+        const Key *const block = losses + begin;
+        const auto size = static_cast<int>(std::min(block_size, n - begin));
         Key largest = 0, lowest = F::key_nan;
-        for (std::int64_t i = begin; i < end; ++i) {
-            largest = std::max(largest, static_cast<Key>(losses[i] & static_cast<Key>(~F::sign)));
+        for (int i = 0; i < size; ++i) {
+            largest = std::max(largest, static_cast<Key>(block[i] & static_cast<Key>(~F::sign)));
+            lowest = std::min(lowest, F::key(block[i]));
         }
         if (largest >= F::infinity) {
-            find_faults<F>(losses, begin, end, s.faults);
-        }
-        for (std::int64_t i = begin; i < end; ++i) {
-            lowest = std::min(lowest, F::key(losses[i]));
+            find_faults<F>(losses, begin, begin + size, s.faults);
         }
         if (lowest < s.lowest) {
             s.lowest = lowest;
             s.n_lowest = 0;
         }
         if (lowest == s.lowest) {
-            for (std::int64_t i = begin; i < end; ++i) {
-                s.n_lowest += F::key(losses[i]) == lowest;
+            int at = 0;
+            for (int i = 0; i < size; ++i) {
+                at += F::key(block[i]) == lowest;
             }
+            s.n_lowest += at;
         }
     }
     return s;
@@ -158,11 +159,18 @@ Statistic<typename F::Bits> smallest(const typename F::Bits *losses, std::int64_
 
 template <class F>
 Statistic<typename F::Bits> count(const typename F::Bits *losses, std::int64_t n, typename F::Bits threshold) {
+    const auto t = F::value(F::bits(threshold));
     Statistic<typename F::Bits> s{threshold, 0, 0};
-    for (std::int64_t i = 0; i < n; ++i) {
-        const auto key = F::key(losses[i]);
-        s.below += key < threshold;
-        s.at += key == threshold;
+    for (std::int64_t begin = 0; begin < n; begin += block_size) {
+        const auto size = static_cast<int>(std::min(block_size, n - begin));
+        int below = 0, at = 0;
+        for (int i = 0; i < size; ++i) {
+            const auto c = F::value(losses[begin + i]);
+            below += c < t;
+            at += c == t;
+        }
+        s.below += below;
+        s.at += at;
     }
     return s;
 }
