@@ -15,6 +15,7 @@ from .formats import widen
 from .plan import Plan
 from .rule import NaN, Redistribute, Rule, Ties, number
 
+
 def reweight(
     losses: Any,
     weights: Any | None = None,

@@ -18,9 +18,7 @@ class Levels(NamedTuple):
     kept_recipient: float
 
 
-def levels(
-    n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: Redistribute
-) -> Levels:
+def levels(n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: Redistribute) -> Levels:
     """Return the target weights. This is the whole policy of redistribution; `csrc/plan.h` holds its twin.
 
     Parameters

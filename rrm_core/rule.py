@@ -51,8 +51,7 @@ class Rule:
         if isinstance(self.redistribute, str):
             if self.redistribute not in ("argmin", "kept", "drop"):
                 raise ValueError(
-                    "redistribute must be 'argmin', 'kept', 'drop' or a fraction in (0, 1], "
-                    f"got {self.redistribute!r}"
+                    f"redistribute must be 'argmin', 'kept', 'drop' or a fraction in (0, 1], got {self.redistribute!r}"
                 )
         else:
             fraction = number("redistribute", self.redistribute)

@@ -1,20 +1,23 @@
 """Inputs that tell right backends from nearly right ones: families of losses, types, sizes and rules.
 
-Random losses alone rarely tie, never overflow and spread over all buckets of a radix selection. Each family below breaks
-one such habit.
+Random losses alone rarely tie, never overflow and spread over all buckets of a radix selection. Each family below
+breaks one such habit.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
+
 from rrm_core import Plan, reweight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 # Declared, not discovered: a backend that is missing fails the tests, it doesn't skip them.
 COMPILED = ("cpp", "numba")
@@ -173,8 +176,7 @@ def reference(family: str, n: int, dtype: str) -> list[tuple[np.ndarray, Plan]]:
     """Return what the numpy backend answers to each of the `questions`."""
     c, w = losses(family, n, dtype), old_weights(n, dtype)
     return [
-        reweight(c, w if with_old else None, mu=mu, backend="numpy", **rule)
-        for rule, mu, with_old in questions(family)
+        reweight(c, w if with_old else None, mu=mu, backend="numpy", **rule) for rule, mu, with_old in questions(family)
     ]
 
 

@@ -16,8 +16,11 @@ DEVICE = array_api_strict.Device("device1")  # memory that NumPy isn't allowed t
 
 def holds(framework: str, dtype: str) -> bool:
     """Return whether a framework has a type; JAX has float64 only if told to."""
-    return framework in ("numpy", "torch") or dtype == "float32" or (framework, dtype) == ("strict", "float64") or (
-        framework == "jax" and dtype != "float64"
+    return (
+        framework in ("numpy", "torch")
+        or dtype == "float32"
+        or (framework, dtype) == ("strict", "float64")
+        or (framework == "jax" and dtype != "float64")
     )
 
 

@@ -49,9 +49,7 @@ def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Arra
     """Write the new weights to `out` and return it; `weights` None stands for ones."""
     new = out if out.flags.carray else np.empty(out.shape, out.dtype)
     thresholds = (plan.loss_min, plan.threshold, plan.recipient_threshold)
-    _extension().apply(
-        _plain(losses), BY_STORAGE[losses.dtype].code, thresholds, plan.levels, mu, _plain(weights), new
-    )
+    _extension().apply(_plain(losses), BY_STORAGE[losses.dtype].code, thresholds, plan.levels, mu, _plain(weights), new)
     if new is not out:
         out[...] = new
     return out

@@ -42,9 +42,7 @@ def plan(losses: Array, rule: Rule) -> Plan:
     values = _values(losses)
     with _one_launch:
         n_nan, first_nan, n_low, first_low, n_inf, loss_min, n_min = loops.scan(values)
-        refuse_losses(
-            rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf
-        )
+        refuse_losses(rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf)
         if rule.gamma is None:
             rank = min(n - rule.quota(n), n - n_nan)
             threshold, n_below, n_tied = loops.select(values, rank)

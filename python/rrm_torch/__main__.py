@@ -1,0 +1,225 @@
+"""The command line: ``python -m rrm_torch``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import rrm_core
+
+from . import images, noise, report
+from .comparison import Settings, Trial, compare
+
+INTERRUPTED = 130  # by convention of the shell: 128 + SIGINT
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 2 bad input, 130 interrupted.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        settings = _settings(options)
+        report.prepare(options.report)
+        data = images.load(options.data)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"{parser.prog} {options.command}: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    return _run(options, settings, data)
+
+
+def _run(options: argparse.Namespace, settings: Settings, data: images.ImageData) -> int:
+    console = Console()
+    asked = f", {100 * settings.noise:g} % {settings.noise_kind} label noise" if settings.noise else ""
+    console.print(
+        f"{data.name}: {len(data.x_train):,} training and {len(data.x_test):,} test images, "
+        f"{data.n_classes} classes{asked}"
+    )
+    trials: list[Trial] = []
+    code = 0
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=2 * settings.epochs * options.seeds)
+        try:
+            for seed in range(options.seeds):
+
+                def after(method: str, seed: int = seed) -> None:
+                    progress.update(task, advance=1, description=f"seed {seed + 1} of {options.seeds}, {method:5}")
+
+                trials.append(compare(data, settings, seed, after))
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+    if code:
+        console.print(f"Interrupted; {len(trials)} of {options.seeds} seeds are complete.")
+    if trials:
+        seeds = "1 seed" if len(trials) == 1 else f"mean ± std over {len(trials)} seeds"
+        console.print(report.table(trials, f"{data.name}{asked}, {settings.epochs} epochs, {seeds}"))
+        names = report.write(options.report, options.data, data, settings, trials)
+        console.print(
+            f"Report in {options.report}{'' if str(options.report).endswith('/') else '/'}: {', '.join(names)}"
+        )
+        if "suspicious.png" not in names:
+            console.print("For pictures, install Matplotlib: pip install 'rrm-core[plot]'")
+    return code
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    given = {name: value for name, value in vars(options).items() if name in Settings.__dataclass_fields__}
+    if given.get("contamination") is None and given.get("gamma") is None:
+        if not given["noise"]:
+            raise ValueError("give --contamination or --gamma: with no --noise to go by, there is no default")
+        given["contamination"] = given["noise"]
+    return Settings(**given)
+
+
+def _redistribute(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m rrm_torch",
+        description="Train an image classifier on labels that can't be trusted, with and without Rockafellian "
+        "reweighting (RRM), and find the labels that are wrong.",
+    )
+    parser.add_argument("--version", action="version", version=f"rrm-core {rrm_core.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--seeds", type=_count, default=3, metavar="K", help="repeat with seeds 0 to K-1 (default: 3)")
+    shared.add_argument(
+        "--report",
+        type=Path,
+        default=Path("report"),
+        metavar="DIR",
+        help="folder for flagged.csv, results.json and the pictures (default: report)",
+    )
+
+    demo = commands.add_parser(
+        "demo",
+        parents=[shared],
+        help="real handwritten digits with 30 %% of the labels flipped, in about half a minute",
+        description="Train on scikit-learn's 1,797 handwritten digits, 30 % of whose training labels are flipped, with "
+        "and without RRM. The same as: python -m rrm_torch train --data digits --noise 0.3",
+    )
+    demo.set_defaults(data="digits", noise=0.3)
+
+    train = commands.add_parser(
+        "train",
+        parents=[shared],
+        help="your own images",
+        description="Train a multilayer perceptron on your images, with and without RRM, from the same initial "
+        "parameters and batches. Without --noise the labels are taken as they come, and flagged.csv lists "
+        "those to look at; with it, some are made wrong on purpose, so that what is found can be counted.",
+        epilog="example: python -m rrm_torch train --data mnist.npz --noise 0.3 --contamination 0.3 --epochs 40",
+    )
+    add = train.add_argument
+    add("--data", required=True, metavar="SOURCE", help=images.ACCEPTED.replace("%", "%%"))
+    _add_settings(train)
+    return parser
+
+
+def _add_settings(train: argparse.ArgumentParser) -> None:
+    default = {name: field.default for name, field in Settings.__dataclass_fields__.items()}
+    labels = train.add_argument_group("wrong labels made on purpose")
+
+    def add(group: Any, flag: str, text: str, **options: Any) -> None:
+        name = flag.removeprefix("--").replace("-", "_")
+        shown = default[name]
+        shown = " ".join(map(str, shown)) if isinstance(shown, tuple) else shown
+        suffix = "" if shown is None else f" (default: {shown})"
+        group.add_argument(flag, default=default[name], help=text + suffix, **options)
+
+    add(labels, "--noise", "share of training labels to make wrong", type=float, metavar="RATE")
+    add(
+        labels,
+        "--noise-kind",
+        "symmetric: to any other class; redraw: to any class, so fewer are wrong; pair: to the next class",
+        choices=list(noise.KINDS),
+    )
+    method = train.add_argument_group("the method")
+    rule = method.add_mutually_exclusive_group()
+    add(
+        rule,
+        "--contamination",
+        "share of labels to prune, the estimated share of wrong ones (default: that of --noise)",
+        type=float,
+        metavar="C",
+    )
+    add(rule, "--gamma", "prune losses more than this above the smallest", type=float, metavar="G")
+    add(method, "--mu", "step from old weights to new, in (0, 1]", type=float, metavar="MU")
+    add(method, "--warmup", "epochs of plain training before the first reweight", type=int, metavar="E")
+    add(method, "--every", "epochs from one reweight to the next", type=int, metavar="E")
+    add(
+        method,
+        "--redistribute",
+        "who gets the pruned mass: kept, argmin (the paper's), drop (nobody), or a fraction of the samples",
+        type=_redistribute,
+        metavar="WHO",
+    )
+    add(method, "--ties", "losses on the threshold: keep them, or share the pruning evenly", choices=["keep", "share"])
+    add(
+        method,
+        "--scoring",
+        "reweight by losses recorded while training, or by a pass of its own",
+        choices=["recorded", "pass"],
+    )
+    training = train.add_argument_group("training (Adam)")
+    add(training, "--epochs", "passes over the training set", type=int, metavar="E")
+    add(training, "--batch-size", "samples per step", type=int, metavar="B")
+    add(training, "--lr", "learning rate", type=float, metavar="LR")
+    train.add_argument(
+        "--hidden",
+        type=int,
+        nargs="*",
+        action=_Tuple,
+        default=default["hidden"],
+        metavar="W",
+        help=f"widths of the hidden layers (default: {' '.join(map(str, default['hidden']))})",
+    )
+
+
+class _Tuple(argparse.Action):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:  # noqa: ARG002
+        setattr(namespace, self.dest, tuple(values))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What happened in training, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from .rrm import RRM
+
+
+@dataclass(frozen=True)
+class Group:
+    """The weights of a group of samples.
+
+    Attributes
+    ----------
+    mean_weight : float
+        Mean sample weight; 1 is nominal.
+    pruned : float
+        Share of the samples that the last reweight pruned.
+    """
+
+    mean_weight: float
+    pruned: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 1.
+    loss : float
+        Mean unweighted training loss, against the labels as given.
+    accuracy : float
+        On the test set, in [0, 1].
+    threshold : float or None
+        Of the last reweight; None before the first, or without RRM.
+    groups : dict of str to Group
+        ``"clean"`` and ``"wrong"`` where the truth is known, ``"all"`` where not; empty without RRM.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    threshold: float | None = None
+    groups: dict[str, Group] = field(default_factory=dict)
+
+
+class History:
+    """Collects epochs.
+
+    Parameters
+    ----------
+    wrong : bool array of shape (n,), optional
+        Which labels are wrong, where the truth is known.
+    """
+
+    def __init__(self, wrong: npt.NDArray[np.bool_] | None = None) -> None:
+        self._wrong = wrong
+        self.epochs: list[Epoch] = []
+
+    def record(self, epoch: int, loss: float, accuracy: float, rrm: RRM | None = None) -> None:
+        """Add an epoch; with `rrm`, after its step."""
+        threshold = None if rrm is None or rrm.plan is None else rrm.plan.threshold
+        groups = {} if rrm is None else {name: _group(rrm, members) for name, members in self.members(rrm.n).items()}
+        self.epochs.append(Epoch(epoch, loss, accuracy, threshold, groups))
+
+    def members(self, n: int) -> dict[str, npt.NDArray[np.bool_]]:
+        """Return the groups that are told apart, as masks over the n samples."""
+        if self._wrong is None:
+            return {"all": np.ones(n, dtype=bool)}
+        return {name: mask for name, mask in (("clean", ~self._wrong), ("wrong", self._wrong)) if mask.any()}
+
+
+def _group(rrm: RRM, members: npt.NDArray[np.bool_]) -> Group:
+    pruned = np.zeros(rrm.n, dtype=bool)
+    pruned[rrm.flagged().cpu().numpy()] = True
+    return Group(float(rrm.weights.cpu().numpy()[members].mean(dtype=np.float64)), float(pruned[members].mean()))

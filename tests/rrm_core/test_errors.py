@@ -1,0 +1,458 @@
+"""Bad input is refused with the argument's name and the offending value, before anything is written."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import math
+import sys
+from importlib import import_module
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import rrm_core
+from families import BACKENDS, DTYPES, assert_same_bits
+from frameworks import FRAMEWORKS, make, to_numpy
+
+C = np.array([0.5, 3.0, 0.25, 2.0, 1.0], np.float32)
+W = np.array([1.0, 0.5, 2.0, 1.5, 0.0], np.float32)
+OK = {"contamination": 0.2}
+
+
+def refused(error, message, call=rrm_core.reweight, *args, **kwargs):
+    with pytest.raises(error) as caught:
+        call(*args, **kwargs)
+    assert caught.type is error  # not a subclass that says something else
+    assert message in str(caught.value), str(caught.value)
+
+
+# The rule: keywords, the error, and what its message must contain.
+
+RULES = [
+    ({}, ValueError, "give exactly one of contamination and gamma, got neither"),
+    (
+        {"contamination": 0.25, "gamma": 1.5},
+        ValueError,
+        "give exactly one of contamination and gamma, got contamination=0.25 and gamma=1.5",
+    ),
+    ({"contamination": 1.0}, ValueError, "contamination must lie in [0, 1), got 1.0"),
+    ({"contamination": 1}, ValueError, "contamination must lie in [0, 1), got 1"),
+    ({"contamination": -0.125}, ValueError, "contamination must lie in [0, 1), got -0.125"),
+    ({"contamination": math.nan}, ValueError, "contamination must lie in [0, 1), got nan"),
+    ({"contamination": math.inf}, ValueError, "contamination must lie in [0, 1), got inf"),
+    ({"contamination": 20}, ValueError, "contamination must lie in [0, 1), got 20"),
+    ({"contamination": "0.2"}, TypeError, "contamination must be a number, got '0.2' of type str"),
+    ({"contamination": True}, TypeError, "contamination must be a number, got True of type bool"),
+    ({"contamination": np.True_}, TypeError, "contamination must be a number, got np.True_ of type bool"),
+    ({"contamination": 0.2j}, TypeError, "contamination must be a number, got 0.2j of type complex"),
+    ({"contamination": [0.2]}, TypeError, "contamination must be a number, got [0.2] of type list"),
+    ({"contamination": np.array(0.2)}, TypeError, "contamination must be a number, got array(0.2) of type ndarray"),
+    ({"contamination": torch.tensor(0.25)}, TypeError, "contamination must be a number, got tensor(0.2500)"),
+    ({"gamma": -0.5}, ValueError, "gamma must be at least 0, got -0.5"),
+    ({"gamma": -math.inf}, ValueError, "gamma must be at least 0, got -inf"),
+    ({"gamma": math.nan}, ValueError, "gamma must be at least 0, got nan"),
+    ({"gamma": "1"}, TypeError, "gamma must be a number, got '1' of type str"),
+    ({"gamma": False}, TypeError, "gamma must be a number, got False of type bool"),
+    (OK | {"ties": "drop"}, ValueError, "ties must be 'keep' or 'share', got 'drop'"),
+    (OK | {"ties": None}, ValueError, "ties must be 'keep' or 'share', got None"),
+    ({"gamma": 1.5, "ties": "share"}, ValueError, "ties='share' needs contamination"),
+    ({"gamma": 1.5, "ties": "share"}, ValueError, "got gamma=1.5"),
+    (OK | {"nan": "ignore"}, ValueError, "nan must be 'raise' or 'prune', got 'ignore'"),
+    (
+        OK | {"redistribute": "all"},
+        ValueError,
+        "redistribute must be 'argmin', 'kept', 'drop' or a fraction in (0, 1], got 'all'",
+    ),
+    (OK | {"redistribute": 0.0}, ValueError, "redistribute, as a fraction, must lie in (0, 1], got 0.0"),
+    (OK | {"redistribute": 1.5}, ValueError, "redistribute, as a fraction, must lie in (0, 1], got 1.5"),
+    (OK | {"redistribute": -1}, ValueError, "redistribute, as a fraction, must lie in (0, 1], got -1"),
+    (OK | {"redistribute": math.nan}, ValueError, "redistribute, as a fraction, must lie in (0, 1], got nan"),
+    (OK | {"redistribute": None}, TypeError, "redistribute must be a number, got None of type NoneType"),
+    (OK | {"redistribute": True}, TypeError, "redistribute must be a number, got True of type bool"),
+]
+
+
+@pytest.mark.parametrize(("rule", "error", "message"), RULES, ids=[str(rule) for rule, *_ in RULES])
+def test_bad_rules(rule, error, message):
+    out = W.copy()
+    refused(error, message, rrm_core.reweight, C, W, out=out, **rule)
+    assert_same_bits(out, W)
+    refused(error, message, rrm_core.plan, C, **rule)
+
+
+MUS = [
+    (0.0, ValueError, "mu must lie in (0, 1], got 0.0"),
+    (0, ValueError, "mu must lie in (0, 1], got 0"),
+    (-0.5, ValueError, "mu must lie in (0, 1], got -0.5"),
+    (1.5, ValueError, "mu must lie in (0, 1], got 1.5"),
+    (math.nan, ValueError, "mu must lie in (0, 1], got nan"),
+    ("0.5", TypeError, "mu must be a number, got '0.5' of type str"),
+    (True, TypeError, "mu must be a number, got True of type bool"),
+    (None, TypeError, "mu must be a number, got None of type NoneType"),
+]
+
+
+@pytest.mark.parametrize(("mu", "error", "message"), MUS, ids=[str(mu) for mu, *_ in MUS])
+def test_bad_mu(mu, error, message):
+    out = W.copy()
+    refused(error, message, rrm_core.reweight, C, W, mu=mu, out=out, **OK)
+    refused(error, message, rrm_core.apply, rrm_core.plan(C, **OK), C, W, mu=mu, out=out)
+    assert_same_bits(out, W)
+
+
+# The losses: what they are, the error, and what its message must contain.
+
+LOSSES = [
+    ([], ValueError, "losses is empty"),
+    (np.empty(0, np.float32), ValueError, "losses is empty"),
+    (np.float32(1), ValueError, "losses must be one-dimensional, got shape ()"),
+    (C.reshape(1, -1), ValueError, "losses must be one-dimensional, got shape (1, 5)"),
+    ([[1.0, 2.0], [3.0, 4.0]], ValueError, "losses must be one-dimensional, got shape (2, 2)"),
+    ([[1.0, 2.0], [3.0]], TypeError, "losses must be a flat list of numbers"),
+    (["0.5", "0.25"], TypeError, "losses must be a flat list of numbers"),
+    ([0.5, None], TypeError, "losses must be a flat list of numbers"),
+    ([0.5, 1j], TypeError, "losses must be a flat list of numbers"),
+    (None, TypeError, "losses must be an array (NumPy, torch, CuPy, JAX or another of the array API), got NoneType"),
+    (0.5, TypeError, "losses must be an array (NumPy, torch, CuPy, JAX or another of the array API), got float"),
+    ("0.5", TypeError, "losses must be an array (NumPy, torch, CuPy, JAX or another of the array API), got str"),
+    ((x for x in C), TypeError, "got generator"),
+    (pd.Series(C), TypeError, "got Series; pass losses.to_numpy()"),
+    (pd.DataFrame({"loss": C}), TypeError, "got DataFrame; pass losses.to_numpy()"),
+    (np.ma.masked_array(C, C > 1), TypeError, "losses is a masked array, whose mask would be ignored"),
+    (C.astype(np.int64), TypeError, "losses must be float16, bfloat16, float32 or float64, got int64"),
+    (C.astype(np.uint16), TypeError, "losses must be float16, bfloat16, float32 or float64, got uint16"),
+    (C > 1, TypeError, "losses must be float16, bfloat16, float32 or float64, got bool"),
+    (C.astype(np.complex64), TypeError, "losses must be float16, bfloat16, float32 or float64, got complex64"),
+    (C.astype(np.longdouble), TypeError, "losses must be float16, bfloat16, float32 or float64, got "),
+    (C.astype(str), TypeError, "losses must be float16, bfloat16, float32 or float64, got <U"),
+    (C.astype(object), TypeError, "losses must be float16, bfloat16, float32 or float64, got object"),
+    (torch.arange(5), TypeError, "losses must be float16, bfloat16, float32 or float64, got torch.int64"),
+    (torch.ones(5, dtype=torch.complex64), TypeError, "got torch.complex64"),
+]
+
+
+@pytest.mark.parametrize(
+    ("c", "error", "message"), LOSSES, ids=[f"{type(c).__name__}-{message}" for c, _, message in LOSSES]
+)
+def test_bad_losses(c, error, message):
+    out = W.copy()
+    refused(error, message, rrm_core.reweight, c, W, out=out, **OK)
+    refused(error, message, rrm_core.plan, c, **OK)
+    refused(error, message, rrm_core.apply, rrm_core.plan(C, **OK), c)
+    refused(error, message, rrm_core.objective, c, 1.0)
+    assert_same_bits(out, W)
+
+
+@pytest.mark.parametrize("gamma", [-1.0, math.nan])
+def test_bad_gamma_of_an_objective(gamma):
+    refused(ValueError, f"gamma must be at least 0, got {gamma}", rrm_core.objective, C, gamma)
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+OTHERS = [
+    ([1.0, 1.0, 1.0], "weights", ValueError, "weights must have one entry per loss, got 3 for 5 losses"),
+    (np.ones(4, np.float32), "both", ValueError, "must have one entry per loss, got 4 for 5 losses"),
+    (np.ones(1_234_567, np.float32), "both", ValueError, "must have one entry per loss, got 1_234_567 for 5 losses"),
+    (np.ones(5), "both", TypeError, "must be float32 for float32 losses, got float64"),
+    (np.ones(5, np.float16), "both", TypeError, "must be float32 for float32 losses, got float16"),
+    (np.ones(5, np.int32), "both", TypeError, "must be float16, bfloat16, float32 or float64, got int32"),
+    (np.ones((5, 1), np.float32), "both", ValueError, "must be one-dimensional, got shape (5, 1)"),
+    (torch.ones(5), "both", TypeError, "is a torch array on cpu, but losses are a numpy array on cpu"),
+    (pd.Series(W), "both", TypeError, "got Series; pass "),
+    (np.ma.masked_array(W, W > 1), "both", TypeError, "is a masked array, whose mask would be ignored"),
+    (["1"] * 5, "weights", TypeError, "weights must be a flat list of numbers"),
+    (True, "both", TypeError, "must be an array (NumPy, torch, CuPy, JAX or another of the array API), got bool"),
+    (
+        [1.0] * 5,
+        "out",
+        TypeError,
+        "out must be an array (NumPy, torch, CuPy, JAX or another of the array API), got list",
+    ),
+    (np.ones(5, ">f4"), "out", ValueError, "out must be of native byte order, got >f4"),
+    (read_only(np.ones(5, np.float32)), "out", ValueError, "out is read-only"),
+    (np.broadcast_to(np.float32(1), 5), "out", ValueError, "out is read-only"),
+    (
+        np.lib.stride_tricks.as_strided(np.ones(5, np.float32), (5,), (0,)),
+        "out",
+        ValueError,
+        "out overlaps itself in memory",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("other", "which", "error", "message"), OTHERS, ids=[f"{which}-{message}" for _, which, _, message in OTHERS]
+)
+def test_bad_weights_and_out(other, which, error, message):
+    plan = rrm_core.plan(C, **OK)
+    for name in ("weights", "out") if which == "both" else (which,):
+        for mu in (0.3, 1.0):  # weights are checked even where they aren't read
+            for backend in (None, "array_api"):
+                more = {name: other, "mu": mu, "backend": backend}
+                refused(error, message, rrm_core.reweight, C, **more, **OK)
+                refused(error, f"{name} ", rrm_core.reweight, C, **more, **OK)
+                refused(error, message, rrm_core.apply, plan, C, **more)
+
+
+def test_float64_losses_have_float64_weights():
+    message = "weights must be float64 for float64 losses, got float32"
+    refused(TypeError, message, rrm_core.reweight, C.astype(float), W, **OK)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_short_losses_have_float32_weights(dtype):
+    c = C.astype(DTYPES[dtype])
+    refused(TypeError, f"must be float32 for {dtype} losses", rrm_core.reweight, c, c, **OK)
+
+
+# Losses that can't be reweighted, found by each backend.
+
+BAD_VALUES = [
+    ([1.0, math.nan, 2.0, math.nan], "losses contain 2 NaN among 4, the first at index 1"),
+    ([1.0, 2.0, 3.0, -math.nan], "losses contain 1 NaN among 4, the first at index 3"),
+    ([math.nan], "losses contain 1 NaN among 1, the first at index 0"),
+    ([1.0, 2.0, -math.inf, -math.inf], "losses contain 2 values of -inf among 4, the first at index 2"),
+    ([-math.inf, math.inf], "losses contain 1 values of -inf among 2, the first at index 0"),
+    ([math.inf, math.inf, math.inf], "losses contain no finite value: 3 of 3 are +inf and 0 NaN"),
+    ([math.inf], "losses contain no finite value: 1 of 1 are +inf and 0 NaN"),
+]
+PRUNED_NAN = [
+    ([math.nan, math.inf], "losses contain no finite value: 1 of 2 are +inf and 1 NaN"),
+    ([math.nan, math.nan, math.nan], "losses contain no finite value: 0 of 3 are +inf and 3 NaN"),
+    ([math.nan, -math.inf, 1.0], "losses contain 1 values of -inf among 3, the first at index 1"),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", [OK, {"gamma": 1.0}, {"gamma": math.inf}], ids=str)
+@pytest.mark.parametrize(
+    ("values", "message", "nan"),
+    [(*case, "raise") for case in BAD_VALUES] + [(*case, "prune") for case in PRUNED_NAN],
+)
+def test_bad_values_leave_everything_as_it_was(backend, dtype, rule, values, message, nan):
+    c = np.array(values).astype(DTYPES[dtype])
+    w = np.arange(1, c.size + 1).astype(np.float64 if dtype == "float64" else np.float32)
+    out, old, before = w * 7, w.copy(), c.copy()
+    for more in ({"out": out}, {"out": w}, {}):
+        refused(ValueError, message, rrm_core.reweight, c, w, mu=0.3, nan=nan, backend=backend, **more, **rule)
+    refused(ValueError, message, rrm_core.plan, c, nan=nan, backend=backend, **rule)
+    assert_same_bits(w, old)
+    assert_same_bits(out, old * 7)
+    assert_same_bits(c, before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("n", [10, 5000, 100_003])
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+def test_one_bad_value_is_found_wherever_it_is(backend, n, bad):
+    w, old = np.ones(n, np.float32), np.ones(n, np.float32)
+    for index in (0, 1, n // 2, n - 2, n - 1):
+        c = np.arange(n, dtype=np.float32)
+        c[index] = bad
+        refused(
+            ValueError,
+            f"the first at index {index}",
+            rrm_core.reweight,
+            c,
+            w,
+            out=w,
+            mu=0.3,
+            backend=backend,
+            gamma=5.0,
+        )
+        c[-1] = bad
+        refused(ValueError, f"the first at index {index}", rrm_core.plan, c, backend=backend, gamma=5.0)
+    assert_same_bits(w, old)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_bad_values_in_every_framework(framework):
+    c, w = make(framework, np.array([1, math.nan, 2, 3], np.float32)), make(framework, W[:4])
+    more = {} if framework == "jax" else {"out": w}
+    refused(ValueError, "losses contain 1 NaN among 4, the first at index 1", rrm_core.reweight, c, w, **more, **OK)
+    assert_same_bits(to_numpy(w), W[:4])
+
+
+def test_nan_names_the_remedy():
+    refused(
+        ValueError, "pass nan='prune' to treat them as the highest losses", rrm_core.reweight, [math.nan, 1.0], **OK
+    )
+
+
+# Memory.
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+def test_out_that_overlaps(backend, framework):
+    memory = make(framework, np.arange(12, dtype=np.float32))
+    before = to_numpy(memory).copy()
+    plan = rrm_core.plan(memory[:5], backend=backend, **OK)
+    cases = [
+        ("out overlaps losses in memory", memory[:5], None, memory[:5]),
+        ("out overlaps losses in memory", memory[:5], None, memory[4:9]),
+        ("out overlaps losses in memory", memory[0:10:2], None, memory[2:7]),
+        ("out overlaps weights in part", make(framework, C), memory[:5], memory[1:6]),
+        ("out overlaps weights in part", make(framework, C), memory[:5], memory[0:10:2]),
+        ("out overlaps weights in part", make(framework, C), memory[4:9], memory[:5]),
+    ]
+    for message, c, w, out in cases:
+        for mu in (0.3, 1.0):
+            refused(ValueError, message, rrm_core.reweight, c, w, mu=mu, out=out, backend=backend, **OK)
+            refused(ValueError, message, rrm_core.apply, plan, c, w, mu=mu, out=out, backend=backend)
+    assert_same_bits(to_numpy(memory), before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_out_that_runs_backwards_over_the_weights(backend):
+    w = W.copy()
+    refused(
+        ValueError, "out overlaps weights in part", rrm_core.reweight, C, w, mu=0.3, out=w[::-1], backend=backend, **OK
+    )
+    assert_same_bits(w, W)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_losses_may_share_memory_with_the_weights(backend):
+    c = np.abs(C)
+    both, _ = rrm_core.reweight(c, c, mu=0.3, backend=backend, **OK)
+    apart, _ = rrm_core.reweight(c, c.copy(), mu=0.3, backend=backend, **OK)
+    assert_same_bits(both, apart)
+
+
+def test_an_expanded_tensor_is_no_out():
+    c, out = torch.from_numpy(C.copy()), torch.ones(1).expand(5)
+    refused(ValueError, "out overlaps itself in memory", rrm_core.reweight, c, out=out, **OK)
+
+
+# Losses that a plan wasn't made for.
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_losses_that_a_plan_was_not_made_for(backend):
+    plan = rrm_core.plan(C, backend=backend, **OK)
+    out = W.copy()
+    cases = [
+        (TypeError, "losses must be float32, as the planned ones were, got float64", C.astype(float)),
+        (ValueError, "losses have 6 samples, but the plan was made for 5", np.ones(6, np.float32)),
+        (ValueError, "losses contain 2 values that the planned ones can't have contained", C - np.float32(0.5)),
+        (ValueError, "below their minimum 0.25, or NaN", np.array([0.25, 0.2], np.float32)),
+        (ValueError, "losses contain 1 values", np.array([0.25, math.nan], np.float32)),
+        (ValueError, "losses contain 2 values", np.array([-math.inf, 0.25, -math.nan], np.float32)),
+    ]
+    for error, message, c in cases:
+        more = {"out": out} if c.size == 5 and c.dtype == np.float32 else {}
+        refused(error, message, rrm_core.apply, plan, c, mu=0.3, backend=backend, **more)
+    assert_same_bits(out, W)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_plan_that_pruned_nan_takes_nan_but_nothing_below_its_minimum(backend, dtype):
+    c = np.array([1.0, math.nan, 2.0, math.inf, -math.nan]).astype(DTYPES[dtype])
+    plan = rrm_core.plan(c, contamination=0.4, nan="prune", backend=backend)
+    assert rrm_core.apply(plan, c[1:], backend=backend).tolist() == [0, 1, 1, 0]
+    c[0] = 0.5
+    message = "losses contain 1 values that the planned ones can't have contained: below their minimum 1; make a plan"
+    refused(ValueError, message, rrm_core.apply, plan, c, backend=backend)
+
+
+@pytest.mark.parametrize("plan", [None, 0.5, {"threshold": 1.0}, (1, 2)])
+def test_not_a_plan(plan):
+    message = f"plan must be a Plan, as rrm_core.plan returns it, got {type(plan).__name__}"
+    refused(TypeError, message, rrm_core.apply, plan, C)
+
+
+# Backends.
+
+
+@pytest.mark.parametrize("name", ["cuda", "CPP", "", 1])
+def test_unknown_backend(name):
+    out = W.copy()
+    for call, args in ((rrm_core.reweight, {"out": out} | OK), (rrm_core.plan, OK)):
+        refused(
+            ValueError,
+            f"backend must be one of 'cpp', 'numba', 'numpy', 'array_api' or None, got {name!r}",
+            call,
+            C,
+            backend=name,
+            **args,
+        )
+    assert_same_bits(out, W)
+
+
+@pytest.mark.parametrize("name", ["cpp", "numba", "numpy"])
+def test_host_backends_refuse_arrays_elsewhere(name):
+    c = make("strict", C)
+    refused(ValueError, f"backend={name!r} needs losses in host memory", rrm_core.reweight, c, backend=name, **OK)
+    refused(ValueError, "these are served by 'array_api'", rrm_core.plan, c, backend=name, **OK)
+
+
+LOADERS = {
+    "cpp": ("_extension", "backend 'cpp' needs the compiled module rrm_core._cpu, which is not there; install a wheel"),
+    "numba": ("_loops", "backend 'numba' needs Numba: pip install 'rrm-core[numba]'"),
+}
+
+
+@pytest.fixture(params=LOADERS)
+def unloaded(request):
+    """Make a backend look for its compiled part again, now and after the test."""
+    module = import_module(f"rrm_core.backends.{request.param}")
+    load = getattr(module, LOADERS[request.param][0])
+    load.cache_clear()
+    yield request.param, module
+    load.cache_clear()
+
+
+def test_an_absent_backend_says_what_to_install(unloaded, monkeypatch):
+    name, module = unloaded
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    assert name not in rrm_core.available_backends()
+    out, plan = W.copy(), rrm_core.plan(C, backend="numpy", **OK)
+    for call, args, more in (
+        (rrm_core.reweight, (C, W), {"out": out} | OK),
+        (rrm_core.plan, (C,), OK),
+        (rrm_core.apply, (plan, C, W), {"out": out}),
+    ):
+        refused(ImportError, LOADERS[name][1], call, *args, backend=name, **more)
+    assert_same_bits(out, W)
+
+
+def test_without_a_backend_the_next_one_serves(unloaded, monkeypatch):
+    _, module = unloaded
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    expected, plan = rrm_core.reweight(C, W, mu=0.3, backend="numpy", **OK)
+    weights, actual_plan = rrm_core.reweight(C, W, mu=0.3, **OK)
+    assert actual_plan == plan
+    assert_same_bits(weights, expected)
+
+
+def test_numpy_serves_where_nothing_is_compiled(monkeypatch):
+    for name in LOADERS:
+        monkeypatch.setattr(f"rrm_core.backends.{name}.find_spec", lambda _: None)
+    assert rrm_core.available_backends() == ("numpy", "array_api")
+    assert_same_bits(rrm_core.reweight(C, **OK)[0], np.array([1, 0, 2, 1, 1], np.float32))
+
+
+def test_a_broken_backend_is_not_taken_for_an_absent_one(unloaded, monkeypatch, tmp_path):
+    name, _ = unloaded
+    assert rrm_core.available_backends() == BACKENDS  # and all of them are imported
+    package, part = {"cpp": (rrm_core, "_cpu"), "numba": (sys.modules["rrm_core.backends"], "numba_loops")}[name]
+    import_module(f"{package.__name__}.{part}")
+    # Put a module that fails to load, as one does that lacks a shared library, in the place of the right one.
+    monkeypatch.delitem(sys.modules, f"{package.__name__}.{part}")
+    monkeypatch.delattr(package, part)
+    (tmp_path / f"{part}.py").write_text("raise ImportError('undefined symbol: rrm')\n", encoding="utf-8")
+    monkeypatch.setattr(package, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(sys, "meta_path", [importlib.machinery.PathFinder])
+    assert name in rrm_core.available_backends()
+    refused(ImportError, "undefined symbol: rrm", rrm_core.reweight, C, backend=name, **OK)
+    if name == "cpp":  # the preferred one: nobody steps in for it in silence
+        refused(ImportError, "undefined symbol: rrm", rrm_core.reweight, C, **OK)
