@@ -43,7 +43,8 @@ template <class F> const typename F::Weight *weights(const std::optional<py::arr
     return old ? static_cast<const typename F::Weight *>(old->data()) : nullptr;
 }
 
-template <class Key> py::object answer(const rrm::Faults &faults, const std::optional<rrm::Plan<Key>> &plan, auto decode) {
+template <class Key>
+py::object answer(const rrm::Faults &faults, const std::optional<rrm::Plan<Key>> &plan, auto decode) {
     const auto found = py::make_tuple(faults.n_nan, faults.first_nan, faults.n_low, faults.first_low, faults.n_inf);
     if (!plan) {
         return py::make_tuple(found, py::none(), py::none(), py::none());
@@ -120,9 +121,9 @@ PYBIND11_MODULE(_cpu, m) {
         .value("kept", rrm::Redistribute::kept)
         .value("drop", rrm::Redistribute::drop)
         .finalize();
-    py::class_<rrm::Rule>(m, "Rule")
-        .def(py::init([](std::int64_t rank, double gamma, std::int64_t recipient_rank, std::int64_t quota,
-                         rrm::Redistribute redistribute, bool prune_nan) {
+    py::class_<rrm::Rule>(m, "Rule").def(
+        py::init([](std::int64_t rank, double gamma, std::int64_t recipient_rank, std::int64_t quota,
+                    rrm::Redistribute redistribute, bool prune_nan) {
             return rrm::Rule{rank, gamma, recipient_rank, quota, redistribute, prune_nan};
         }));
     m.def("plan_and_apply", &plan_and_apply);

@@ -20,8 +20,8 @@
 
 namespace rrm {
 
-// Value: what the processor compares fastest and that orders numbers likewise: the number itself, exactly widened, where
-// there is such a type.
+// Value: what the processor compares fastest and that orders numbers likewise: the number itself, exactly widened,
+// where there is such a type.
 template <class B, class V, int Precision, int MaxExponent, class W> struct Format {
     using Bits = B;   // unsigned integer that holds one loss
     using Value = V;  // see value()
@@ -31,8 +31,7 @@ template <class B, class V, int Precision, int MaxExponent, class W> struct Form
     static constexpr int mantissa = Precision - 1; // explicit bits of the significand
     static constexpr int bias = MaxExponent;
     static constexpr Bits sign = static_cast<Bits>(Bits{1} << (width - 1));
-    static constexpr Bits infinity =
-        static_cast<Bits>(static_cast<Bits>(~sign) & ~((Bits{1} << mantissa) - 1));
+    static constexpr Bits infinity = static_cast<Bits>(static_cast<Bits>(~sign) & ~((Bits{1} << mantissa) - 1));
     static constexpr Bits key_nan = std::numeric_limits<Bits>::max();
     static constexpr Bits key_inf = static_cast<Bits>(infinity | sign);
     static constexpr Bits key_low = static_cast<Bits>(~key_inf); // of -infinity

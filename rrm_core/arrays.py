@@ -1,7 +1,7 @@
 """Any framework's array in, the same framework and device out.
 
-Frameworks are recognised without importing them. NumPy arrays, and torch tensors and JAX arrays on the CPU, become NumPy
-views of the same memory; every other array-API array stays what it is.
+Frameworks are recognised without importing them. NumPy arrays, and torch tensors and JAX arrays on the CPU, become
+NumPy views of the same memory; every other array-API array stays what it is.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Rule:
         return min(_floor(self.contamination * n), n - 1)
 
     def recipient_rank(self, n: int) -> int:
-        """Return m such that the recipients are the kept samples up to the m-th smallest loss; 0: nobody, n + 1: all."""
+        """Return m: the kept samples up to the m-th smallest loss are recipients. 0 means nobody, n + 1 all kept."""
         if isinstance(self.redistribute, str):
             return {"drop": 0, "argmin": 1, "kept": n + 1}[self.redistribute]
         return min(max(-_floor(-(self.redistribute * n)), 1), n)

@@ -8,7 +8,8 @@ void apply(const typename F::Bits *losses, std::int64_t n, const Plan<typename F
     using Weight = typename F::Weight;
     const auto a = static_cast<Weight>(1.0 - mu);
     const auto b = static_cast<Weight>(mu);
-    // b * target is one rounded product, the same for every sample on that level; with old weights of one, so is the sum.
+    // b * target is one rounded product, the same for every sample on that level; with old weights of one, so is the
+    // sum.
     const auto step = [&](double level) {
         const Weight part = b * static_cast<Weight>(level);
         return mu != 1.0 && old == nullptr ? a + part : part;

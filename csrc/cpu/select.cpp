@@ -98,7 +98,8 @@ template <class Key> Statistic<Key> radix_select(Key *keys, std::int64_t n, std:
 
 // A range that holds the rank-th smallest key, unless a sample of the losses misleads.
 template <class F>
-std::pair<typename F::Bits, typename F::Bits> bracket(const typename F::Bits *losses, std::int64_t n, std::int64_t rank) {
+std::pair<typename F::Bits, typename F::Bits> bracket(const typename F::Bits *losses, std::int64_t n,
+                                                      std::int64_t rank) {
     constexpr std::int64_t sample_size = 1024;
     if (n < 4 * sample_size) {
         return {F::key_low, F::key_inf};

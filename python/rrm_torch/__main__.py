@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -16,7 +17,7 @@ import rrm_core
 from . import images, noise, report
 from .comparison import Settings, Trial, compare
 
-INTERRUPTED = 130  # by convention of the shell: 128 + SIGINT
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # the last by convention of the shell: 128 + SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,29 +31,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 2 bad input, 130 interrupted.
+        Exit code: 0 done, 1 the report could not be written, 2 bad input, 130 interrupted.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+
+    def fail(error: Exception, code: int) -> int:
+        print(f"{parser.prog} {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return code
+
     try:
         settings = _settings(options)
-        report.prepare(options.report)
         data = images.load(options.data)
+        report.prepare(options.report)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"{parser.prog} {options.command}: error: {_one_line(error)}", file=sys.stderr)
-        return 2
-    return _run(options, settings, data)
+        return fail(error, BAD_INPUT)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
 
-
-def _run(options: argparse.Namespace, settings: Settings, data: images.ImageData) -> int:
     console = Console()
-    asked = f", {100 * settings.noise:g} % {settings.noise_kind} label noise" if settings.noise else ""
+    task = f"{data.name}, {100 * settings.noise:g} % {settings.noise_kind} label noise" if settings.noise else data.name
     console.print(
-        f"{data.name}: {len(data.x_train):,} training and {len(data.x_test):,} test images, "
-        f"{data.n_classes} classes{asked}"
+        f"{task}: {len(data.x_train):,} training and {len(data.x_test):,} test images, {data.n_classes} classes"
     )
-    trials: list[Trial] = []
-    code = 0
+    trials, interrupted = _train(console, data, settings, options.seeds)
+    if interrupted:
+        console.print(f"Interrupted; {len(trials)} of {options.seeds} seeds are complete.")
+    if trials:
+        console.print(report.table(trials, f"{task}, {settings.epochs} epochs"))
+        try:
+            names = report.write(options.report, options.data, data, settings, trials)
+        except OSError as error:
+            return fail(error, FAILED)
+        console.print(f"Report in {options.report}: {', '.join(names)}")
+        if "suspicious.png" not in names:
+            console.print("For pictures, install Matplotlib: pip install 'rrm-core[plot]'")
+    return INTERRUPTED if interrupted else 0
+
+
+def _train(console: Console, data: images.ImageData, settings: Settings, seeds: int) -> tuple[list[Trial], bool]:
+    """Return the trials that were completed, and whether Ctrl-C kept the others from it."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -62,29 +80,19 @@ def _run(options: argparse.Namespace, settings: Settings, data: images.ImageData
         TextColumn("left"),
         TimeRemainingColumn(),
     )
+    trials: list[Trial] = []
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=2 * settings.epochs * options.seeds)
+        bar = progress.add_task("", total=2 * settings.epochs * seeds)
         try:
-            for seed in range(options.seeds):
+            for seed in range(seeds):
 
                 def after(method: str, seed: int = seed) -> None:
-                    progress.update(task, advance=1, description=f"seed {seed + 1} of {options.seeds}, {method:5}")
+                    progress.update(bar, advance=1, description=f"seed {seed + 1} of {seeds}, {method:5}")
 
                 trials.append(compare(data, settings, seed, after))
         except KeyboardInterrupt:
-            code = INTERRUPTED
-    if code:
-        console.print(f"Interrupted; {len(trials)} of {options.seeds} seeds are complete.")
-    if trials:
-        seeds = "1 seed" if len(trials) == 1 else f"mean ± std over {len(trials)} seeds"
-        console.print(report.table(trials, f"{data.name}{asked}, {settings.epochs} epochs, {seeds}"))
-        names = report.write(options.report, options.data, data, settings, trials)
-        console.print(
-            f"Report in {options.report}{'' if str(options.report).endswith('/') else '/'}: {', '.join(names)}"
-        )
-        if "suspicious.png" not in names:
-            console.print("For pictures, install Matplotlib: pip install 'rrm-core[plot]'")
-    return code
+            return trials, True
+    return trials, False
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -110,10 +118,6 @@ def _count(text: str) -> int:
     return value
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m rrm_torch",
@@ -124,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--seeds", type=_count, default=3, metavar="K", help="repeat with seeds 0 to K-1 (default: 3)")
+    shared.add_argument(
+        "--threads",
+        type=_count,
+        metavar="T",
+        help="threads of torch (default: 1 in the demo, whose model is too small for more, else torch's own choice)",
+    )
     shared.add_argument(
         "--report",
         type=Path,
@@ -139,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train on scikit-learn's 1,797 handwritten digits, 30 % of whose training labels are flipped, with "
         "and without RRM. The same as: python -m rrm_torch train --data digits --noise 0.3",
     )
-    demo.set_defaults(data="digits", noise=0.3)
+    demo.set_defaults(data="digits", noise=0.3, threads=1)
 
     train = commands.add_parser(
         "train",
@@ -157,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_settings(train: argparse.ArgumentParser) -> None:
-    default = {name: field.default for name, field in Settings.__dataclass_fields__.items()}
+    default: dict[str, Any] = {name: field.default for name, field in Settings.__dataclass_fields__.items()}
     labels = train.add_argument_group("wrong labels made on purpose")
 
     def add(group: Any, flag: str, text: str, **options: Any) -> None:

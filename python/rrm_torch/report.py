@@ -40,7 +40,8 @@ def spread(values: Sequence[float | None], scale: float = 100.0, digits: int = 1
 
 def table(trials: Sequence[Trial], title: str) -> Table:
     """Return the closing table: plain training against RRM, mean ± standard deviation over the seeds."""
-    view = Table(title=title, title_justify="left")
+    seeds = "one seed" if len(trials) == 1 else f"mean ± standard deviation over {len(trials)} seeds"
+    view = Table(title=title, title_justify="left", caption=seeds, caption_justify="left")
     view.add_column("")
     for method in ("plain training", "RRM"):
         view.add_column(method, justify="right")
@@ -221,5 +222,5 @@ def _suspicious(data: ImageData, trial: Trial, rows: int = 3, columns: int = 8) 
         axes.set_axis_off()
         right = trial.wrong is not None and not trial.wrong[i]
         given, guess = data.classes[trial.labels[i]], data.classes[predicted[i]]
-        axes.set_title(f"{given} → {guess}", fontsize=7, color="tab:red" if right else "black")
+        axes.set_title(f"{given} → {guess}", fontsize=9, color="tab:red" if right else "black")
     return figure

@@ -83,7 +83,7 @@ def fit(
             losses = loss(model(x.to(device)), y.to(device))
             batch_loss = losses.mean() if rrm is None else rrm.weighted_mean(losses, index)
             optimizer.zero_grad()
-            batch_loss.backward()
+            batch_loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total, seen = total + losses.detach().sum(), seen + len(losses)
         trained = time.perf_counter()

@@ -1,5 +1,5 @@
 """One module per way to compute a reweight.
 
-Each has `is_available()`, `plan(losses, rule)` and `apply(plan, losses, weights, mu, out)`, and `reweight(...)` where it
-fuses the two. The numpy module is the reference: whatever it answers, the others answer bit for bit.
+Each has what `rrm_core.dispatch.Backend` lists, and `reweight(losses, rule, weights, mu, out)` where it fuses the two.
+The numpy module is the reference: whatever it answers, the others answer bit for bit.
 """

@@ -6,6 +6,8 @@ Its integers widen to 64 bits and mixed ones turn to float64, hence the uniform 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import get_num_threads, njit, prange
 
@@ -47,7 +49,7 @@ def count(values: Array, threshold: float) -> tuple[int, int]:
     return int(below), int(at)
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(parallel=True, cache=True)
 def scan_chunks(values: Array, chunks: int) -> tuple[Array, Array]:
     """Per chunk: number of NaN, -inf and +inf, first NaN and -inf, multiplicity of the minimum; and the minimum."""
     n = values.size
@@ -74,8 +76,8 @@ def scan_chunks(values: Array, chunks: int) -> tuple[Array, Array]:
     return ints, lows
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def key_of(bits: int, sign: int, infinity: int) -> int:
+@njit(cache=True)
+def key_of(bits: int, sign: np.uint64, infinity: np.uint64) -> np.uint64:
     """Return the order-preserving key of a float's bits: -0 like +0, NaN of either sign last."""
     b, magnitude = np.uint64(bits), sign - np.uint64(1)
     if b & magnitude > infinity:
@@ -83,20 +85,21 @@ def key_of(bits: int, sign: int, infinity: int) -> int:
     return ~b & (sign | magnitude) if b > sign else b | sign
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def digit_counts(bits: Array, chunks: int, infinity: int) -> Array:
+@njit(parallel=True, cache=True)
+def digit_counts(bits: Array, chunks: int, infinity: np.uint64) -> Array:
     """Per chunk: how often each leading digit occurs among the keys."""
     n, width = bits.size, 8 * bits.itemsize
     counts = np.zeros((chunks, 1 << DIGIT), np.int64)
     sign, shift = np.uint64(1) << np.uint64(width - 1), np.uint64(width - DIGIT)
     for chunk in prange(chunks):
         for i in range(chunk * n // chunks, (chunk + 1) * n // chunks):
-            counts[chunk, key_of(bits[i], sign, infinity) >> shift] += 1
+            digit = key_of(bits[i], sign, infinity) >> shift
+            counts[chunk, digit] += 1
     return counts
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def gather(bits: Array, chunks: int, infinity: int, digit: int, starts: Array, candidates: Array) -> None:
+@njit(parallel=True, cache=True)
+def gather(bits: Array, chunks: int, infinity: np.uint64, digit: np.uint64, starts: Array, candidates: Array) -> None:
     """Write the keys with a leading digit, each chunk's from its start."""
     n, width = bits.size, 8 * bits.itemsize
     sign, shift = np.uint64(1) << np.uint64(width - 1), np.uint64(width - DIGIT)
@@ -109,7 +112,7 @@ def gather(bits: Array, chunks: int, infinity: int, digit: int, starts: Array, c
                 m += 1
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(parallel=True, cache=True)
 def count_chunks(values: Array, chunks: int, threshold: float) -> Array:
     """Per chunk: how many values lie below the threshold, and on it."""
     n = values.size
@@ -123,8 +126,8 @@ def count_chunks(values: Array, chunks: int, threshold: float) -> Array:
     return counts
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def step(x: float, thresholds: Array, steps: Array) -> float:
+@njit(cache=True)
+def step(x: float, thresholds: Array, steps: Array) -> Any:
     """Return the entry of `steps` (pruned, tied, kept, tied_recipient, kept_recipient) for a loss."""
     if x <= thresholds[1]:
         return steps[4] if x < thresholds[0] else steps[3]
@@ -133,14 +136,14 @@ def step(x: float, thresholds: Array, steps: Array) -> float:
     return steps[1] if x == thresholds[0] else steps[0]
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(parallel=True, cache=True)
 def replace(values: Array, out: Array, thresholds: Array, steps: Array) -> None:
     """Write each sample's step."""
     for i in prange(values.size):
         out[i] = step(values[i], thresholds, steps)
 
 
-@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(parallel=True, cache=True)
 def smooth(values: Array, old: Array, out: Array, thresholds: Array, steps: Array, a: float) -> None:
     """Write a * old + step, each operation rounded."""
     for i in prange(values.size):
