@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
 
-    console = Console()
+    console = Console(markup=False)  # names of files and extras may hold brackets
     task = f"{data.name}, {100 * settings.noise:g} % {settings.noise_kind} label noise" if settings.noise else data.name
     console.print(
         f"{task}: {len(data.x_train):,} training and {len(data.x_test):,} test images, {data.n_classes} classes"

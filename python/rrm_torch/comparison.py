@@ -65,6 +65,8 @@ class Settings:
             value = getattr(self, name)
             if (min(value) if isinstance(value, tuple) else value) < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.scoring not in ("recorded", "pass"):
+            raise ValueError(f"scoring must be 'recorded' or 'pass', got {self.scoring!r}")
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0, got {self.lr}")
         if self.epochs <= self.warmup:

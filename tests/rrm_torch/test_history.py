@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from rrm_torch import RRM, History
+
+LOSSES = torch.tensor([0.1, 5.0, 0.2, 9.0, 0.3])
+
+
+def test_without_rrm():
+    history = History()
+    history.record(1, 2.0, 0.5)
+    (epoch,) = history.epochs
+    assert (epoch.epoch, epoch.loss, epoch.accuracy, epoch.threshold, epoch.groups) == (1, 2.0, 0.5, None, {})
+
+
+def test_clean_and_wrong_are_told_apart():
+    wrong = np.array([False, True, True, False, False])
+    rrm, history = RRM(5, contamination=0.4, warmup=2), History(wrong)
+    for epoch in (1, 2):
+        rrm.step(LOSSES)
+        history.record(epoch, 1.0, 0.5, rrm)
+    first, second = history.epochs
+    assert first.threshold is None
+    assert (first.groups["clean"].mean_weight, first.groups["clean"].pruned) == (1.0, 0.0)
+    assert second.threshold == pytest.approx(0.3)
+    clean, wrong = second.groups["clean"], second.groups["wrong"]
+    assert (clean.pruned, wrong.pruned) == (pytest.approx(1 / 3), 0.5)
+    assert clean.mean_weight == pytest.approx(2 / 3 * 5 / 3)
+    assert wrong.mean_weight == pytest.approx(0.5 * 5 / 3)
+
+
+@pytest.mark.parametrize("wrong", [None, np.zeros(5, bool)], ids=["unknown", "none wrong"])
+def test_one_group_where_nothing_tells_them_apart(wrong):
+    rrm, history = RRM(5, contamination=0.4, warmup=1), History(wrong)
+    rrm.step(LOSSES)
+    history.record(1, 1.0, 0.5, rrm)
+    (group,) = history.epochs[0].groups.values()
+    assert group.pruned == 0.4
+    assert group.mean_weight == pytest.approx(1.0)
