@@ -1,6 +1,6 @@
 # make demo   train on digits with wrong labels, find them, write report/          make test   build, and run every test
 # make bench  time the backends against each other                                make lint   formatters, linters, types, docs
-# make wheel  build the wheel and try it in an empty environment                  make clean  remove what was built
+# make wheel  build the wheel and the source distribution, in dist/                 make clean  remove what was built
 # Each makes .venv and installs what it needs. PYTHON chooses the interpreter (3.10 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,8 +19,9 @@ test: .venv/dev.stamp
 
 bench: .venv/dev.stamp
 	$(BIN)/python benchmarks/bench_backends.py
+	$(BIN)/python benchmarks/render.py
 
-lint: .venv/dev.stamp
+lint: .venv/dev.stamp build/tidy/compile_commands.json
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -30,7 +31,6 @@ lint: .venv/dev.stamp
 
 wheel: .venv/dev.stamp
 	$(BIN)/python -m build --outdir dist
-	$(BIN)/python benchmarks/try_wheel.py dist/*.whl
 
 clean:
 	rm -rf .venv build dist report
@@ -49,3 +49,8 @@ clean:
 .venv/dev.stamp: .venv/run.stamp
 	$(INSTALL) --group dev
 	touch $@
+
+# What clang-tidy needs to know about the build.
+build/tidy/compile_commands.json: .venv/dev.stamp CMakeLists.txt
+	$(BIN)/cmake -S . -B build/tidy -G Ninja --log-level=WARNING -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+	  -DPython_EXECUTABLE=$(abspath $(BIN))/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)

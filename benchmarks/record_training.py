@@ -12,10 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from datetime import datetime, timezone
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+import machine
 
 
 def main() -> int:
@@ -32,19 +31,17 @@ def main() -> int:
             return code
         results = json.loads((Path(folder) / "results.json").read_text())
         for picture in Path(folder).glob("*.png"):
-            shutil.copy(picture, ROOT / "docs" / "images" / f"{name}_{picture.name}")
+            shutil.copy(picture, machine.ROOT / "docs" / "images" / f"{name}_{picture.name}")
     # The data's file name says which it was; where it lay is nobody's business.
     shown = [Path(a).name if Path(a).exists() else a for a in arguments]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     record = {
         "command": " ".join(["python -m rrm_torch", command, *shown]),
-        "commit": commit.stdout.strip(),
-        "date": datetime.now(timezone.utc).date().isoformat(),
         **results,
+        **machine.describe("rrm-core", "torch", "numpy"),
     }
-    path = ROOT / "benchmarks" / "results" / f"train_{name}.json"
+    path = machine.ROOT / "benchmarks" / "results" / f"train_{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"recorded in {path.relative_to(ROOT)}")
+    print(f"recorded in {path.relative_to(machine.ROOT)}")
     return 0
 
 

@@ -65,7 +65,7 @@ template <class B, class V, int Precision, int MaxExponent, class W> struct Form
         const Bits magnitude = static_cast<Bits>(b & static_cast<Bits>(~sign));
         const int exponent = static_cast<int>(magnitude >> mantissa);
         const auto fraction = static_cast<double>(magnitude & ((Bits{1} << mantissa) - 1));
-        const double one = static_cast<double>(Bits{1} << mantissa);
+        const auto one = static_cast<double>(Bits{1} << mantissa);
         double value = exponent == 0 ? std::ldexp(fraction, 1 - bias - mantissa)
                                      : std::ldexp(one + fraction, exponent - bias - mantissa);
         if (magnitude == infinity) {

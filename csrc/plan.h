@@ -37,7 +37,7 @@ struct Faults {
     std::int64_t n_low = 0, first_low = -1; // -infinity
     std::int64_t n_inf = 0;                 // +infinity, a fault only where nothing else is left
 
-    RRM_HD bool refuse(std::int64_t n, bool prune_nan) const {
+    [[nodiscard]] RRM_HD bool refuse(std::int64_t n, bool prune_nan) const {
         return (n_nan != 0 && !prune_nan) || n_low != 0 || n_inf + n_nan == n;
     }
 };

@@ -4,8 +4,8 @@ import os
 
 from hypothesis import settings
 
-# Threads that wait for each other shall sleep, not spin: a thousand short parallel loops on a busy machine otherwise take
-# minutes. Read when OpenMP is loaded, which no test module has done yet.
+# Threads that wait for each other shall sleep, not spin: thousands of short parallel loops otherwise take minutes on a
+# busy machine. OpenMP reads this when it is loaded, after this file.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # The same examples on every run and machine; how long one takes says nothing about its correctness.

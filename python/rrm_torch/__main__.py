@@ -155,13 +155,20 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         parents=[shared],
         help="your own images",
-        description="Train a multilayer perceptron on your images, with and without RRM, from the same initial "
-        "parameters and batches. Without --noise the labels are taken as they come, and flagged.csv lists "
-        "those to look at; with it, some are made wrong on purpose, so that what is found can be counted.",
-        epilog="example: python -m rrm_torch train --data mnist.npz --noise 0.3 --contamination 0.3 --epochs 40",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="""\
+Train a multilayer perceptron on your images, with and without RRM, from the
+same initial parameters and batches. Without --noise the labels are taken as
+they come, and flagged.csv lists them with the suspicious ones first; with it,
+some are made wrong on purpose, so that what is found can be counted.""",
+        epilog="""\
+examples:
+  look for wrong labels, about 5 % of them, in a file of your own
+    python -m rrm_torch train --data mine.npz --contamination 0.05
+  flip 30 % of MNIST's labels, and count how many are found
+    python -m rrm_torch train --data mnist.npz --noise 0.3""",
     )
-    add = train.add_argument
-    add("--data", required=True, metavar="SOURCE", help=images.ACCEPTED.replace("%", "%%"))
+    train.add_argument("--data", required=True, metavar="SOURCE", help=images.ACCEPTED.replace("%", "%%"))
     _add_settings(train)
     return parser
 
@@ -215,7 +222,7 @@ def _add_settings(train: argparse.ArgumentParser) -> None:
     add(training, "--epochs", "passes over the training set", type=int, metavar="E")
     add(training, "--batch-size", "samples per step", type=int, metavar="B")
     add(training, "--lr", "learning rate", type=float, metavar="LR")
-    train.add_argument(
+    training.add_argument(
         "--hidden",
         type=int,
         nargs="*",

@@ -369,8 +369,11 @@ def test_numba_chunks_do_not_matter(chunks, monkeypatch):
     plan = rrm_core.plan(c, contamination=0.5, redistribute=0.2, nan="prune", backend="numba")
     assert plan == rrm_core.plan(c, contamination=0.5, redistribute=0.2, nan="prune", backend="numpy")
     assert plan.rule == rule
-    with pytest.raises(ValueError, match="first at index"):
+    with pytest.raises(ValueError, match=f"the first at index {np.flatnonzero(np.isnan(c))[0]};"):
         rrm_core.plan(c, contamination=0.5, backend="numba")
+    c[[36, 3]] = -np.inf
+    with pytest.raises(ValueError, match="2 values of -inf among 37, the first at index 3"):
+        rrm_core.plan(c, contamination=0.5, nan="prune", backend="numba")
 
 
 def test_compiled_backends_come_first():

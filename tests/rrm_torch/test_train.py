@@ -120,7 +120,7 @@ def test_predict_gives_probabilities(blobs):
 
 
 def test_evaluate_counts_right_predictions(blobs):
-    x, y = blobs
+    _, y = blobs
     model = nn.Identity()
     logits = nn.functional.one_hot(y, K).float()
     logits[:10] = logits[:10].roll(1, dims=1)

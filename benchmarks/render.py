@@ -1,0 +1,137 @@
+"""Write the numbers in README.md and docs/ from the runs recorded in benchmarks/results/; with --check, compare only.
+
+A block between ``<!-- begin NAME -->`` and ``<!-- end -->`` belongs to the function NAME below.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """Return a recorded run."""
+    result: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    return result
+
+
+def spread(values: Sequence[float], scale: float = 100.0, digits: int = 1) -> str:
+    """Return mean ± sample standard deviation."""
+    scaled = [scale * value for value in values]
+    return f"{statistics.mean(scaled):.{digits}f} ± {statistics.stdev(scaled):.{digits}f}"
+
+
+def origin(run: dict[str, Any]) -> str:
+    """Return the line under a table: machine, versions, commit."""
+    versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
+    return (
+        f"{run['machine']['processor']}, {run['machine']['cores']} cores; {versions}; "
+        f"commit {run['commit'][:10]}, {run['date']}."
+    )
+
+
+def training(name: str) -> str:
+    """Return the table of a recorded comparison."""
+    run = recorded(f"train_{name}")
+    trials = run["trials"]
+
+    def both(part: str) -> tuple[str, str]:
+        return tuple(spread([t[m][part] for t in trials]) for m in ("plain", "rrm"))  # type: ignore[return-value]
+
+    def seconds(part: str) -> tuple[str, str]:
+        return tuple(  # type: ignore[return-value]
+            spread([t[m]["seconds"][part] for t in trials], 1.0, 2) for m in ("plain", "rrm")
+        )
+
+    rows = [
+        ("test accuracy, %", *both("accuracy")),
+        ("wrong labels memorised, %", *both("memorised")),
+        ("flagged labels that are wrong (precision), %", "", spread([t["precision"] for t in trials])),
+        ("wrong labels that are flagged (recall), %", "", spread([t["recall"] for t in trials])),
+        *((f"{part}, s", *seconds(part)) for part in ("training", "scoring", "reweighting")),
+    ]
+    lines = ["| | plain training | RRM |", "|---|---:|---:|", *("| " + " | ".join(row) + " |" for row in rows)]
+    about = f"`{run['command']}`; mean ± standard deviation over {len(trials)} seeds. {origin(run)}"
+    return "\n".join([*lines, "", about])
+
+
+def demo() -> str:
+    """Return the demo's table."""
+    return training("demo")
+
+
+def mnist() -> str:
+    """Return MNIST's table."""
+    return training("mnist")
+
+
+def fashion() -> str:
+    """Return Fashion-MNIST's table."""
+    return training("fashion")
+
+
+def headline() -> str:
+    """Return the demo's result in a sentence."""
+    run = recorded("train_demo")
+    trials = run["trials"]
+    plain, rrm = (spread([t[m]["accuracy"] for t in trials]) for m in ("plain", "rrm"))
+    return (
+        f"Handwritten digits with {100 * run['settings']['noise']:.0f} % of the training labels flipped, "
+        f"{len(trials)} seeds: plain training ends at **{plain} %** test accuracy, RRM at **{rrm} %**, and of the wrong "
+        f"labels it finds **{spread([t['recall'] for t in trials])} %**."
+    )
+
+
+def backends() -> str:
+    """Return the table of backends."""
+    run = recorded("backends")
+    lines = ["| | " + " | ".join(run["cases"]) + " |", "|---|" + "---:|" * len(run["cases"])]
+    for backend in next(iter(run["cases"].values())):
+        cells = []
+        for case in run["cases"].values():
+            ms, ratio = case[backend]["ms"], case[backend]["faster than numpy"]
+            cells.append(
+                f"{ms['median']:.2f} ms ({ms['quartile1']:.2f}–{ms['quartile3']:.2f})"
+                + ("" if backend == "numpy" else f", {ratio:.1f}x faster")
+            )
+        lines.append(f"| `{backend}` | " + " | ".join(cells) + " |")
+    about = f"`{run['what']}`: median (quartiles) of {run['repetitions']} interleaved calls. {origin(run)}"
+    return "\n".join([*lines, "", about])
+
+
+BLOCKS = {function.__name__: function for function in (demo, mnist, fashion, headline, backends)}
+
+
+def rendered(page: str) -> str:
+    """Return the text of a page with its blocks written anew."""
+    return BLOCK.sub(lambda m: f"{m[1]}{BLOCKS[m[2]]()}\n{m[3]}", page)
+
+
+def main() -> int:
+    """Return 0 if all pages are up to date or were written, 1 if --check found one that isn't."""
+    check = "--check" in sys.argv[1:]
+    code = 0
+    for path in PAGES:
+        text = path.read_text()
+        if rendered(text) == text:
+            continue
+        if check:
+            print(f"{path.relative_to(ROOT)} differs from benchmarks/results/: run python benchmarks/render.py")
+            code = 1
+        else:
+            path.write_text(rendered(text))
+            print(f"wrote {path.relative_to(ROOT)}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
