@@ -23,6 +23,7 @@ def main() -> int:
         return 2
     name, arguments = sys.argv[1], sys.argv[2:]
     command = "demo" if name == "demo" else "train"
+    about = machine.describe("rrm-core", "torch", "numpy")  # before the run: the commit may move meanwhile
     with tempfile.TemporaryDirectory() as folder:
         code = subprocess.run(
             [sys.executable, "-m", "rrm_torch", command, *arguments, "--report", folder], check=False
@@ -37,7 +38,7 @@ def main() -> int:
     record = {
         "command": " ".join(["python -m rrm_torch", command, *shown]),
         **results,
-        **machine.describe("rrm-core", "torch", "numpy"),
+        **about,
     }
     path = machine.ROOT / "benchmarks" / "results" / f"train_{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")

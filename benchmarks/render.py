@@ -86,8 +86,8 @@ def headline() -> str:
     plain, rrm = (spread([t[m]["accuracy"] for t in trials]) for m in ("plain", "rrm"))
     return (
         f"Handwritten digits with {100 * run['settings']['noise']:.0f} % of the training labels flipped, "
-        f"{len(trials)} seeds: plain training ends at **{plain} %** test accuracy, RRM at **{rrm} %**, and of the wrong "
-        f"labels it finds **{spread([t['recall'] for t in trials])} %**."
+        f"{len(trials)} seeds: plain training ends at **{plain} %** test accuracy, RRM at **{rrm} %**, and of the "
+        f"wrong labels it finds **{spread([t['recall'] for t in trials])} %**."
     )
 
 

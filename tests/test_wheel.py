@@ -1,0 +1,55 @@
+"""The wheel, in an empty environment outside the checkout."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+USE = """
+import importlib.util, sys
+import rrm_core
+assert importlib.util.find_spec("torch") is None
+weights, plan = rrm_core.reweight([0.1, 0.3, 0.2, 4.0, 0.4], contamination=0.2, backend="cpp")
+assert weights.tolist() == [2, 1, 1, 0, 1]
+assert rrm_core.available_backends() == ("cpp", "numpy", "array_api")
+try:
+    rrm_core.reweight([1.0], contamination=0.2, backend="numba")
+except ImportError as error:
+    assert "rrm-core[numba]" in str(error)
+else:
+    raise AssertionError("numba is not installed here")
+print(rrm_core.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    # Through the source distribution, so that whatever the wheel needs is in there too.
+    subprocess.run([sys.executable, "-m", "build", "--outdir", folder, ROOT], check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_serves_reweight_without_torch(wheel, tmp_path):
+    venv.create(tmp_path / "empty", with_pip=True)
+    python = tmp_path / "empty" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True, cwd=tmp_path)
+    run = subprocess.run([python, "-c", USE], check=True, cwd=tmp_path, capture_output=True, text=True)
+    assert Path(run.stdout.strip()).is_relative_to(tmp_path)
+
+
+def test_holds_both_packages_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"rrm_core", "rrm_torch"}
+    for name in ("rrm_core/py.typed", "rrm_core/_cpu.pyi", "rrm_torch/py.typed", "rrm_torch/__main__.py"):
+        assert name in names
+    assert [name for name in names if name.startswith("rrm_core/_cpu.") and name.endswith((".so", ".pyd"))]
+    assert not [name for name in names if name.endswith((".cpp", ".h"))]
