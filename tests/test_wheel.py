@@ -25,6 +25,12 @@ except ImportError as error:
     assert "rrm-core[numba]" in str(error)
 else:
     raise AssertionError("numba is not installed here")
+try:
+    import rrm_torch
+except ModuleNotFoundError as error:
+    assert "rrm-core[torch]" in str(error)
+else:
+    raise AssertionError("torch is not installed here")
 print(rrm_core.__file__)
 """
 

@@ -3,6 +3,11 @@
 `RRM` holds the weights and losses of all samples and goes into any training loop; `fit` is such a loop.
 """
 
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("rrm_torch needs PyTorch: pip install 'rrm-core[torch]'") from error
+
 from . import noise
 from .data import Indexed, batches
 from .history import History

@@ -55,6 +55,7 @@ def table(trials: Sequence[Trial], title: str) -> Table:
     plain, weighted = [trial.plain for trial in trials], [trial.weighted for trial in trials]
     row("test accuracy, %", spread([o.accuracy for o in plain]), spread([o.accuracy for o in weighted]))
     row("wrong labels memorised, %", spread([o.memorised for o in plain]), spread([o.memorised for o in weighted]))
+    row("labels made wrong, %", *2 * (spread([None if t.wrong is None else t.wrong.mean() for t in trials]),))
     row("flagged labels", "", spread([len(trial.rrm.flagged()) for trial in trials], 1.0, 0))
     row("  of them wrong (precision), %", "", spread([trial.precision for trial in trials]))
     row("  of the wrong, found (recall), %", "", spread([trial.recall for trial in trials]))
@@ -79,6 +80,7 @@ def results(source: str, settings: Settings, trials: Sequence[Trial]) -> dict[st
                 "seed": trial.seed,
                 "samples": len(trial.labels),
                 "wrong": None if trial.wrong is None else int(trial.wrong.sum()),
+                "realised_noise": None if trial.wrong is None else float(trial.wrong.mean()),
                 "plain": outcome(trial.plain),
                 "rrm": outcome(trial.weighted),
                 "flagged": len(trial.rrm.flagged()),

@@ -125,7 +125,6 @@ LOSSES = [
     (C.astype(np.uint16), TypeError, "losses must be float16, bfloat16, float32 or float64, got uint16"),
     (C > 1, TypeError, "losses must be float16, bfloat16, float32 or float64, got bool"),
     (C.astype(np.complex64), TypeError, "losses must be float16, bfloat16, float32 or float64, got complex64"),
-    (C.astype(np.longdouble), TypeError, "losses must be float16, bfloat16, float32 or float64, got "),
     (C.astype(str), TypeError, "losses must be float16, bfloat16, float32 or float64, got <U"),
     (C.astype(object), TypeError, "losses must be float16, bfloat16, float32 or float64, got object"),
     (torch.arange(5), TypeError, "losses must be float16, bfloat16, float32 or float64, got torch.int64"),

@@ -59,6 +59,7 @@ def test_results_json_holds_every_seed(folder, trials):
         assert recorded["plain"]["memorised"] == trial.plain.memorised
         assert recorded["recall"] == trial.recall
         assert (recorded["samples"], recorded["wrong"], recorded["flagged"]) == (1347, 404, 404)
+        assert recorded["realised_noise"] == 404 / 1347
         assert recorded["rrm"]["seconds"]["training"] > 0
 
 
