@@ -7,20 +7,23 @@
 
 #include <optional>
 #include <stdexcept>
+#include <tuple>
 
 #include "../csrc/cpu/apply.h"
 #include "../csrc/cpu/select.h"
+#include "../csrc/cpu/subnormals.h"
 
 namespace py = pybind11;
 
 namespace {
 
-using Thresholds = std::tuple<double, double, double>; // loss_min, threshold, recipient_threshold
-using Counts = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>; // pruned, tied, recipients, removed
+using Thresholds = std::tuple<double, double, double>;               // loss_min, threshold, recipient_threshold
+using Counts = std::tuple<std::int64_t, std::int64_t, std::int64_t>; // pruned, tied, recipients
 using Levels = std::tuple<double, double, double, double, double>;
 
 // Calls f with a value of the format that Python knows by this code (rrm_core/formats.py).
 template <class Function> auto with_format(int code, Function f) {
+    const rrm::cpu::ExactSubnormals exact; // thresholds come and go as doubles
     switch (code) {
     case 0:
         return f(rrm::Float16{});
@@ -43,17 +46,15 @@ template <class F> const typename F::Weight *weights(const std::optional<py::arr
     return old ? static_cast<const typename F::Weight *>(old->data()) : nullptr;
 }
 
-template <class Key>
-py::object answer(const rrm::Faults &faults, const std::optional<rrm::Plan<Key>> &plan, auto decode) {
+template <class F>
+py::object answer(const rrm::Faults &faults, const std::optional<rrm::Plan<typename F::Bits>> &plan) {
     const auto found = py::make_tuple(faults.n_nan, faults.first_nan, faults.n_low, faults.first_low, faults.n_inf);
     if (!plan) {
-        return py::make_tuple(found, py::none(), py::none(), py::none());
+        return py::make_tuple(found, py::none(), py::none());
     }
-    const auto &l = plan->levels;
     return py::make_tuple(
-        found, Thresholds{decode(plan->loss_min), decode(plan->threshold), decode(plan->recipient_threshold)},
-        Counts{plan->n_pruned, plan->n_tied, plan->n_recipients, plan->removed},
-        Levels{l.pruned, l.tied, l.kept, l.tied_recipient, l.kept_recipient});
+        found, Thresholds{F::decode(plan->loss_min), F::decode(plan->threshold), F::decode(plan->recipient_threshold)},
+        Counts{plan->n_pruned, plan->n_tied, plan->n_recipients});
 }
 
 // Plans, and writes the weights if `out` is given and nothing is wrong with the losses.
@@ -75,7 +76,7 @@ py::object plan_and_apply(const py::array &losses, int format, const rrm::Rule &
             }
         }
         const bool refused = faults.refuse(n, rule.prune_nan);
-        return answer<typename F::Bits>(faults, refused ? std::nullopt : std::optional{plan}, F::decode);
+        return answer<F>(faults, refused ? std::nullopt : std::optional{plan});
     });
 }
 

@@ -3,7 +3,7 @@
 // The bits of a non-negative float, read as an unsigned integer, already stand in the order of the numbers; those of a
 // negative one stand in reverse. Setting the sign bit of the first and inverting the second gives keys whose order is
 // the order of the numbers. Here -0 has the key of +0, and every NaN has the highest key of all. Exact order statistics
-// of floats thereby become order statistics of integers. The scalar functions are for host and device.
+// of floats thereby become order statistics of integers. RRM_HD marks what is for host and device.
 #pragma once
 
 #include <bit>

@@ -18,6 +18,10 @@
 
 #include "ordered_key.h"
 
+#if defined(__FAST_MATH__)
+#error "-ffast-math changes the answer: NaN and the order of operations matter here. Build without it."
+#endif
+
 namespace rrm {
 
 enum class Redistribute : std::uint8_t { recipients, kept, drop };

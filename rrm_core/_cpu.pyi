@@ -1,5 +1,5 @@
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from .formats import Array
 
@@ -25,12 +25,7 @@ class Rule:
 
 def plan_and_apply(
     losses: Array, format: int, rule: Rule, mu: float, old: Array | None, out: Array | None, /
-) -> tuple[
-    tuple[int, int, int, int, int],
-    _Thresholds | None,
-    tuple[int, int, int, int] | None,
-    tuple[Any, ...] | None,
-]: ...
+) -> tuple[tuple[int, int, int, int, int], _Thresholds | None, tuple[int, int, int] | None]: ...
 def apply(
     losses: Array,
     format: int,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .formats import Format
 from .rule import Redistribute, Rule
 
 
@@ -39,6 +42,10 @@ def levels(n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, 
     share = (n_tied - (removed - n_pruned)) / n_tied if n_tied else 1.0
     tied, kept = share * scale, scale
     return Levels(0.0, tied, kept, tied + growth, kept + growth)
+
+
+def _short(x: float) -> str:
+    return f"{x:_.0f}" if x >= 100 else f"{x:.3g}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,8 +130,37 @@ class Plan:
             f"Plan(n={self.n:_}, threshold={self.threshold:.6g}, gamma={self.gamma:.6g}, "
             f"pruned={self.n_pruned:_} ({100 * self.pruned_fraction:.1f} %), tied={self.n_tied:_}, "
             f"recipients={self.n_recipients:_}, largest weight={self.largest_weight:.6g}, "
-            f"effective size={self.effective_sample_size:_.0f}{nan})"
+            f"effective size={_short(self.effective_sample_size)}{nan})"
         )
+
+
+def thresholds(
+    rule: Rule, format: Format, n: int, loss_min: float, smallest: Callable[[int], float]
+) -> tuple[float, float]:
+    """Return the threshold and the recipients' threshold: their definition, given the order statistics.
+
+    Parameters
+    ----------
+    rule : Rule
+    format : Format
+        Type of the losses.
+    n : int
+        Number of samples.
+    loss_min : float
+        The smallest loss.
+    smallest : callable
+        ``smallest(k)`` is the k-th smallest loss that isn't NaN, counted from 1; the largest if there are fewer.
+    """
+    if rule.gamma is None:
+        threshold = smallest(n - rule.quota(n))
+    else:
+        threshold = format.round_down(loss_min + rule.gamma)
+    rank = rule.recipient_rank(n)
+    if rank == 0:
+        return threshold, -math.inf
+    if rank > n:
+        return threshold, threshold
+    return threshold, min(loss_min if rank == 1 else smallest(rank), threshold)
 
 
 def settle(
@@ -146,9 +182,9 @@ def settle(
         n=n,
         dtype=dtype,
         rule=rule,
-        loss_min=loss_min + 0.0,  # -0.0 becomes 0.0: which zero comes first is nobody's business
-        threshold=threshold + 0.0,
-        recipient_threshold=recipient_threshold + 0.0,
+        loss_min=loss_min,
+        threshold=threshold,
+        recipient_threshold=recipient_threshold,
         n_pruned=n_pruned,
         n_tied=n_tied,
         n_recipients=n_recipients,
@@ -166,6 +202,9 @@ def refuse_losses(rule: Rule, n: int, *, n_nan: int, first_nan: int, n_low: int,
             "pass nan='prune' to treat them as the highest losses"
         )
     if n_low:
-        raise ValueError(f"losses contain {n_low:_} values of -inf among {n:_}, the first at index {first_low}")
+        raise ValueError(
+            f"losses contain {n_low:_} values of -inf among {n:_}, the first at index {first_low}; no sample can be "
+            "better than that, so mend the loss that gave it"
+        )
     if n_inf + n_nan == n:
         raise ValueError(f"losses contain no finite value: {n_inf:_} of {n:_} are +inf and {n_nan:_} NaN")

@@ -1,10 +1,13 @@
 #include "apply.h"
 
+#include "subnormals.h"
+
 namespace rrm::cpu {
 
 template <class F>
 void apply(const typename F::Bits *losses, std::int64_t n, const Plan<typename F::Bits> &plan, double mu,
            const typename F::Weight *old, typename F::Weight *out) {
+    const ExactSubnormals exact;
     using Weight = typename F::Weight;
     const auto a = static_cast<Weight>(1.0 - mu);
     const auto b = static_cast<Weight>(mu);

@@ -4,7 +4,10 @@
 #include <array>
 #include <cmath>
 #include <memory>
-#include <vector>
+#include <stdexcept>
+#include <utility>
+
+#include "subnormals.h"
 
 namespace rrm::cpu {
 namespace {
@@ -122,43 +125,6 @@ std::pair<typename F::Bits, typename F::Bits> bracket(const typename F::Bits *lo
 }
 
 template <class F>
-Statistic<typename F::Bits> smallest(const typename F::Bits *losses, std::int64_t n, std::int64_t rank) {
-    using Key = typename F::Bits;
-    auto [low, high] = bracket<F>(losses, n, rank);
-    // Room for all, but memory is only touched as far as candidates reach.
-    const auto candidates = std::make_unique_for_overwrite<Key[]>(static_cast<std::size_t>(n + 1));
-    for (;;) {
-        const auto from = F::value(F::bits(low)), to = F::value(F::bits(high));
-        std::int64_t below = 0, m = 0;
-        for (std::int64_t begin = 0; begin < n; begin += block_size) {
-            const std::int64_t size = std::min(block_size, n - begin);
-            std::array<std::uint8_t, static_cast<std::size_t>(block_size)> inside;
-            int lower = 0;
-            for (std::int64_t i = 0; i < size; ++i) {
-                const auto c = F::value(losses[begin + i]);
-                lower += c < from;
-                inside[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>((c >= from) & (c <= to));
-            }
-            below += lower;
-            for (std::int64_t i = 0; i < size; ++i) { // without a branch: one in twenty, at random
-                candidates[static_cast<std::size_t>(m)] = losses[begin + i];
-                m += inside[static_cast<std::size_t>(i)];
-            }
-        }
-        if (below < rank && rank <= below + m) {
-            for (std::int64_t i = 0; i < m; ++i) {
-                candidates[static_cast<std::size_t>(i)] = F::key(candidates[static_cast<std::size_t>(i)]);
-            }
-            auto statistic = radix_select(candidates.get(), m, rank - below);
-            statistic.below += below;
-            return statistic;
-        }
-        low = F::key_low; // the sample misled: take all
-        high = F::key_inf;
-    }
-}
-
-template <class F>
 Statistic<typename F::Bits> count(const typename F::Bits *losses, std::int64_t n, typename F::Bits threshold) {
     const auto t = F::value(F::bits(threshold));
     Statistic<typename F::Bits> s{threshold, 0, 0};
@@ -176,10 +142,59 @@ Statistic<typename F::Bits> count(const typename F::Bits *losses, std::int64_t n
     return s;
 }
 
+template <class F>
+Statistic<typename F::Bits> smallest(const typename F::Bits *losses, std::int64_t n, std::int64_t rank) {
+    using Key = typename F::Bits;
+    auto [low, high] = bracket<F>(losses, n, rank);
+    if (low == high) { // heavy ties: one value is all there is to choose from, if the sample is right
+        const auto statistic = count<F>(losses, n, low);
+        if (statistic.below < rank && rank <= statistic.below + statistic.at) {
+            return statistic;
+        }
+        low = F::key_low;
+        high = F::key_inf;
+    }
+    // Room for all, but memory is only touched as far as candidates reach.
+    const auto candidates = std::make_unique_for_overwrite<Key[]>(static_cast<std::size_t>(n + 1));
+    for (;;) {
+        const auto from = F::value(F::bits(low)), to = F::value(F::bits(high));
+        std::int64_t below = 0, m = 0;
+        for (std::int64_t begin = 0; begin < n; begin += block_size) {
+            const std::int64_t size = std::min(block_size, n - begin);
+            std::array<std::uint8_t, static_cast<std::size_t>(block_size)> inside;
+            int lower = 0;
+            for (std::int64_t i = 0; i < size; ++i) {
+                const auto c = F::value(losses[begin + i]);
+                lower += c < from;
+                inside[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>((c >= from) & (c <= to));
+            }
+            below += lower;
+            for (std::int64_t i = 0; i < size; ++i) { // without a branch: one in ten, at random
+                candidates[static_cast<std::size_t>(m)] = losses[begin + i];
+                m += inside[static_cast<std::size_t>(i)];
+            }
+        }
+        if (below < rank && rank <= below + m) {
+            for (std::int64_t i = 0; i < m; ++i) {
+                candidates[static_cast<std::size_t>(i)] = F::key(candidates[static_cast<std::size_t>(i)]);
+            }
+            auto statistic = radix_select(candidates.get(), m, rank - below);
+            statistic.below += below;
+            return statistic;
+        }
+        if (low == F::key_low && high == F::key_inf) {
+            throw std::runtime_error("losses changed while they were read; don't write to them from another thread");
+        }
+        low = F::key_low; // the sample misled: take all
+        high = F::key_inf;
+    }
+}
+
 } // namespace
 
 template <class F>
 Faults select(const typename F::Bits *losses, std::int64_t n, const Rule &rule, Plan<typename F::Bits> &plan) {
+    const ExactSubnormals exact;
     const auto s = scan<F>(losses, n);
     if (s.faults.refuse(n, rule.prune_nan)) {
         return s.faults;

@@ -8,7 +8,7 @@
 namespace rrm::cpu {
 
 // Fills `plan` from the n >= 1 losses; returns what stands in the way. If faults.refuse(), `plan` is not filled.
-// 1 <= rule.rank <= n, or 0.
+// 1 <= rule.rank <= n, or 0. Throws std::bad_alloc, and std::runtime_error if the losses change meanwhile.
 template <class F>
 Faults select(const typename F::Bits *losses, std::int64_t n, const Rule &rule, Plan<typename F::Bits> &plan);
 

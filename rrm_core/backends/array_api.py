@@ -12,7 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from ..formats import BY_NAME
-from ..plan import Plan, refuse_losses, settle
+from ..plan import Plan, refuse_losses, settle, thresholds
 from ..rule import Rule
 
 
@@ -47,16 +47,10 @@ def plan(losses: Any, rule: Rule) -> Plan:
     ranked = xp.sort(xp.where(nan, xp.full_like(losses, math.inf), losses))
 
     def smallest(rank: int) -> float:
-        return float(ranked[min(rank, n - n_nan) - 1])
+        return float(ranked[min(rank, n - n_nan) - 1]) + 0.0
 
     loss_min = smallest(1)
-    threshold = smallest(n - rule.quota(n)) if rule.gamma is None else format.round_down(loss_min + rule.gamma)
-    rank = rule.recipient_rank(n)
-    if rank == 0:
-        recipient_threshold = -math.inf
-    else:
-        recipient_threshold = min(smallest(rank), threshold) if rank <= n else threshold
-
+    threshold, recipient_threshold = thresholds(rule, format, n, loss_min, smallest)
     n_tied = count(losses == threshold)
     return settle(
         rule,

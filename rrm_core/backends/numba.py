@@ -5,7 +5,6 @@ float16 and bfloat16 are widened to float32 first, which is exact.
 
 from __future__ import annotations
 
-import math
 import threading
 from functools import cache
 from importlib.util import find_spec
@@ -14,7 +13,7 @@ from types import ModuleType
 import numpy as np
 
 from ..formats import BY_STORAGE, Array, widen
-from ..plan import Plan, refuse_losses, settle
+from ..plan import Plan, refuse_losses, settle, thresholds
 from ..rule import Rule
 
 # Not all of Numba's threading layers bear two Python threads launching parallel loops at once.
@@ -41,25 +40,12 @@ def plan(losses: Array, rule: Rule) -> Plan:
     format, n = BY_STORAGE[losses.dtype], losses.size
     values = _values(losses)
     with _one_launch:
-        n_nan, first_nan, n_low, first_low, n_inf, loss_min, n_min = loops.scan(values)
+        n_nan, first_nan, n_low, first_low, n_inf, loss_min = loops.scan(values)
         refuse_losses(rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf)
-        if rule.gamma is None:
-            rank = min(n - rule.quota(n), n - n_nan)
-            threshold, n_below, n_tied = loops.select(values, rank)
-        else:
-            threshold = format.round_down(loss_min + rule.gamma)
-            n_below, n_tied = loops.count(values, threshold)
-
-        rank = rule.recipient_rank(n)
-        if rank == 0:
-            recipient_threshold, n_recipients = -math.inf, 0
-        elif rank == 1:
-            recipient_threshold, n_recipients = loss_min, n_min
-        elif rank > n or n_below < min(rank, n - n_nan):
-            recipient_threshold, n_recipients = threshold, n_below + n_tied
-        else:
-            recipient_threshold, below, at = loops.select(values, min(rank, n - n_nan))
-            n_recipients = below + at
+        threshold, recipient_threshold = thresholds(
+            rule, format, n, loss_min, lambda rank: loops.smallest(values, min(rank, n - n_nan))
+        )
+        n_below, n_tied, n_recipients = loops.count(values, threshold, recipient_threshold)
     return settle(
         rule,
         format.name,
@@ -86,7 +72,7 @@ def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Arra
         elif weights is None:
             loops.replace(values, out, thresholds, T(1 - mu) + steps)
         else:
-            loops.smooth(values, np.ascontiguousarray(weights), out, thresholds, steps, T(1 - mu))
+            loops.smooth(values, np.require(weights, requirements=["C", "A"]), out, thresholds, steps, T(1 - mu))
     return out
 
 
@@ -95,10 +81,11 @@ def count_foreign(plan: Plan, losses: Array) -> int:
     values = _values(losses)
     with _one_launch:
         n_nan, *_ = _loops().scan(values)
-        n_below, _ = _loops().count(values, plan.loss_min)
+        n_below, _, _ = _loops().count(values, plan.loss_min, plan.loss_min)
     return int(n_below) + (0 if plan.n_nan else int(n_nan))
 
 
 def _values(losses: Array) -> Array:
     values = widen(losses)
-    return np.ascontiguousarray(values, np.float32 if values.dtype == np.float16 else values.dtype)
+    dtype = np.float32 if values.dtype == np.float16 else values.dtype
+    return np.require(values, dtype, ["C", "A"])  # Numba compiles anew for memory that is neither

@@ -16,8 +16,8 @@ from ..formats import Array
 DIGIT = 11  # leading bits of a key that the first pass tells apart; their counts fit the first-level cache
 
 
-def select(values: Array, rank: int) -> tuple[float, int, int]:
-    """Return the `rank`-th smallest value, how many lie below it, and how many equal it. NaN rank last."""
+def smallest(values: Array, rank: int) -> float:
+    """Return the `rank`-th smallest value, NaN ranking last."""
     bits, chunks = values.view(f"u{values.dtype.itemsize}"), get_num_threads()
     infinity = np.uint64(np.array(np.inf, values.dtype).view(bits.dtype))
     counts = digit_counts(bits, chunks, infinity)
@@ -26,52 +26,49 @@ def select(values: Array, rank: int) -> tuple[float, int, int]:
     ends = counts[:, digit].cumsum()
     candidates = np.empty(ends[-1], bits.dtype)
     gather(bits, chunks, infinity, np.uint64(digit), ends - counts[:, digit], candidates)
-    below = int(upto[digit] - candidates.size)
-    key = np.partition(candidates, rank - below - 1)[rank - below - 1]
-    sign = 1 << (8 * bits.itemsize - 1)
-    pattern = int(key) ^ sign if key & sign else int(key) ^ (2 * sign - 1)
-    value = float(np.array(pattern, bits.dtype).view(values.dtype))
-    return value, below + int(np.count_nonzero(candidates < key)), int(np.count_nonzero(candidates == key))
+    k = rank - int(upto[digit] - candidates.size) - 1
+    key, sign = int(np.partition(candidates, k)[k]), 1 << (8 * bits.itemsize - 1)
+    pattern = key ^ sign if key & sign else key ^ (2 * sign - 1)
+    return float(np.array(pattern, bits.dtype).view(values.dtype))
 
 
-def scan(values: Array) -> tuple[int, int, int, int, int, float, int]:
-    """Return number and first index of NaN and of -inf, number of +inf, the minimum and its multiplicity."""
+def scan(values: Array) -> tuple[int, int, int, int, int, float]:
+    """Return number and first index of NaN and of -inf, number of +inf, and the minimum."""
     ints, lows = scan_chunks(values, get_num_threads())
     n_nan, n_low, n_inf = (int(column.sum()) for column in ints[:, :3].T)
-    first_nan, first_low = (int(column.min()) for column in ints[:, 3:5].T)
-    loss_min = lows.min()
-    return n_nan, first_nan, n_low, first_low, n_inf, float(loss_min), int(ints[lows == loss_min, 5].sum())
+    first_nan, first_low = (int(column.min()) for column in ints[:, 3:].T)
+    return n_nan, first_nan, n_low, first_low, n_inf, float(lows.min()) + 0.0  # never -0.0
 
 
-def count(values: Array, threshold: float) -> tuple[int, int]:
-    """Return how many values lie below the threshold, and how many on it."""
-    below, at = count_chunks(values, get_num_threads(), values.dtype.type(threshold)).sum(axis=0)
-    return int(below), int(at)
+def count(values: Array, threshold: float, recipient_threshold: float) -> tuple[int, int, int]:
+    """Return how many values lie below the threshold, on it, and up to the recipients' threshold."""
+    t, r = (values.dtype.type(x) for x in (threshold, recipient_threshold))
+    below, at, receive = count_chunks(values, get_num_threads(), t, r).sum(axis=0)
+    return int(below), int(at), int(receive)
 
 
 @njit(parallel=True, cache=True)
 def scan_chunks(values: Array, chunks: int) -> tuple[Array, Array]:
-    """Per chunk: number of NaN, -inf and +inf, first NaN and -inf, multiplicity of the minimum; and the minimum."""
+    """Per chunk: number of NaN, -inf and +inf, first NaN and -inf; and the minimum."""
     n = values.size
-    ints, lows = np.zeros((chunks, 6), np.int64), np.full(chunks, np.inf, values.dtype)
+    ints, lows = np.zeros((chunks, 5), np.int64), np.full(chunks, np.inf, values.dtype)
     for chunk in prange(chunks):
-        n_nan = n_low = n_inf = n_min = 0
+        n_nan = n_low = n_inf = 0
         first_nan = first_low = n
         low = lows[chunk]
         for i in range(chunk * n // chunks, (chunk + 1) * n // chunks):
             x = values[i]
-            if x != x:
-                n_nan += 1
-                first_nan = min(first_nan, i)
-                continue
-            if x < low:
-                low, n_min = x, 0
-            n_min += x == low
-            n_inf += x == np.inf
-            if x == -np.inf:
-                n_low += 1
-                first_low = min(first_low, i)
-        ints[chunk] = (n_nan, n_low, n_inf, first_nan, first_low, n_min)
+            low = min(low, x)
+            if not abs(x) < np.inf:
+                if x != x:
+                    n_nan += 1
+                    first_nan = min(first_nan, i)
+                elif x > 0:
+                    n_inf += 1
+                else:
+                    n_low += 1
+                    first_low = min(first_low, i)
+        ints[chunk] = (n_nan, n_low, n_inf, first_nan, first_low)
         lows[chunk] = low
     return ints, lows
 
@@ -113,16 +110,17 @@ def gather(bits: Array, chunks: int, infinity: np.uint64, digit: np.uint64, star
 
 
 @njit(parallel=True, cache=True)
-def count_chunks(values: Array, chunks: int, threshold: float) -> Array:
-    """Per chunk: how many values lie below the threshold, and on it."""
+def count_chunks(values: Array, chunks: int, threshold: float, recipient_threshold: float) -> Array:
+    """Per chunk: how many values lie below the threshold, on it, and up to the recipients' threshold."""
     n = values.size
-    counts = np.zeros((chunks, 2), np.int64)
+    counts = np.zeros((chunks, 3), np.int64)
     for chunk in prange(chunks):
-        below = at = 0
+        below = at = receive = 0
         for i in range(chunk * n // chunks, (chunk + 1) * n // chunks):
             below += values[i] < threshold
             at += values[i] == threshold
-        counts[chunk] = (below, at)
+            receive += values[i] <= recipient_threshold
+        counts[chunk] = (below, at, receive)
     return counts
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..formats import BY_STORAGE, Array, widen
-from ..plan import Plan, refuse_losses, settle
+from ..plan import Plan, refuse_losses, settle, thresholds
 from ..rule import Rule
 
 
@@ -32,18 +32,12 @@ def plan(losses: Array, rule: Rule) -> Plan:
     )
     ranked = values[~nan] if n_nan else values
 
-    loss_min = float(ranked.min())
-    if rule.gamma is None:
-        threshold = _smallest(ranked, n - rule.quota(n))
-    else:
-        threshold = format.round_down(loss_min + rule.gamma)
+    def smallest(rank: int) -> float:
+        k = min(rank, ranked.size) - 1
+        return float(np.partition(ranked, k)[k]) + 0.0  # never -0.0: which zero comes first is nobody's business
 
-    rank = rule.recipient_rank(n)
-    if rank == 0:
-        recipient_threshold = -math.inf
-    else:
-        recipient_threshold = min(_smallest(ranked, rank), threshold) if rank <= n else threshold
-
+    loss_min = float(ranked.min()) + 0.0
+    threshold, recipient_threshold = thresholds(rule, format, n, loss_min, smallest)
     n_tied = int(np.count_nonzero(values == threshold))
     return settle(
         rule,
@@ -57,12 +51,6 @@ def plan(losses: Array, rule: Rule) -> Plan:
         n_tied=n_tied,
         n_recipients=int(np.count_nonzero(values <= recipient_threshold)),
     )
-
-
-def _smallest(ranked: Array, rank: int) -> float:
-    """Return the `rank`-th smallest value, counted from 1; the largest if there are fewer."""
-    k = min(rank, ranked.size) - 1
-    return float(np.partition(ranked, k)[k])
 
 
 def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array) -> Array:
