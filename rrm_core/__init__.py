@@ -4,12 +4,19 @@ One call turns a vector of losses into sample weights: losses above a threshold 
 samples. See `reweight`.
 """
 
+from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
 
 from .api import apply, objective, plan, reweight
 from .dispatch import available_backends
 from .plan import Levels, Plan
+from .rule import Rule
 
-__all__ = ["Levels", "Plan", "__version__", "apply", "available_backends", "objective", "plan", "reweight"]
+__all__ = ["Levels", "Plan", "Rule", "__version__", "apply", "available_backends", "objective", "plan", "reweight"]
 
-__version__ = _version("rrm-core")
+try:
+    __version__ = _version("rrm-core")
+except _PackageNotFoundError:
+    raise ImportError(
+        "this is rrm_core's source folder, and it is not installed; from the checkout run: pip install -e ."
+    ) from None

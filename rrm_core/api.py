@@ -41,7 +41,8 @@ def reweight(
         One loss per sample, from NumPy, torch, CuPy, JAX or another array-API framework, or a list of numbers. +inf is
         a legal loss. Read where it lies, without a copy, if it is contiguous.
     weights : array of shape (n,), float32 (float64 for float64 losses), optional
-        The current weights, from the same framework and device; ones if None. Read only if ``mu < 1``.
+        The current weights, from the same framework and device; ones if None. Read only if ``mu < 1``, and taken as
+        they are: a NaN among them stays one.
     contamination : float in [0, 1)
         The share of samples to prune, usually the estimated share of wrong labels: the threshold is the
         ``n - floor(contamination * n)``-th smallest loss. Give this or `gamma`.
@@ -103,9 +104,8 @@ def reweight(
     >>> plan.threshold, plan.n_pruned
     (0.4, 1)
     """
-    rule = Rule(contamination, gamma, redistribute, ties, nan)
     call = _Call.check(losses, weights, mu, out, backend)
-    return call.reweight(rule)
+    return call.reweight(Rule(contamination, gamma, redistribute, ties, nan))
 
 
 def plan(
@@ -138,9 +138,8 @@ def plan(
     >>> rrm_core.plan([0.1, 0.3, 0.2, 4.0, 0.4], gamma=1.0).n_pruned
     1
     """
-    rule = Rule(contamination, gamma, redistribute, ties, nan)
     call = _Call.check(losses, None, 1.0, None, backend)
-    return call.backend.plan(call.losses.array, rule)
+    return call.backend.plan(call.losses.array, Rule(contamination, gamma, redistribute, ties, nan))
 
 
 def apply(
@@ -229,13 +228,15 @@ def objective(losses: Any, gamma: float) -> float:
     0.42
     """
     call = _Call.check(losses, None, 1.0, None, None)
-    plan = call.backend.plan(call.losses.array, Rule(gamma=gamma))
+    plan = call.backend.plan(call.losses.array, Rule(gamma=number("gamma", gamma)))
     values = widen(call.losses.array) if call.losses.home.on_host else call.losses.array
     xp, on = array_namespace(values), device(values)
     double = xp.__array_namespace_info__().dtypes(device=on).get("float64", xp.float32)
-    kept = float(xp.sum(xp.where(values <= plan.threshold, values, xp.zeros_like(values)), dtype=double))
-    capped = plan.n_pruned * (plan.loss_min + plan.gamma) if plan.n_pruned else 0.0
-    return (kept + capped) / plan.n
+    # What each sample costs above the minimum, which alone may be too large to be summed.
+    above = xp.astype(values, double) - plan.loss_min
+    above = xp.where(values <= plan.threshold, above, xp.zeros_like(above))
+    capped = plan.n_pruned * plan.gamma if plan.n_pruned else 0.0
+    return plan.loss_min + (float(xp.sum(above)) + capped) / plan.n
 
 
 @dataclass(frozen=True)
@@ -286,4 +287,7 @@ class _Call:
         return np.empty(self.losses.n, self.losses.format.weights) if self.losses.home.on_host else None
 
     def _result(self, computed: Any) -> Any:
-        return self.out.given if self.out is not None else arrays.hand_back(computed, self.losses.home)
+        if self.out is None:
+            return arrays.hand_back(computed, self.losses.home)
+        arrays.mark_written(self.out)
+        return self.out.given

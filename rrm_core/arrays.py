@@ -67,8 +67,8 @@ def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
     if isinstance(x, (list, tuple)) and list_type is not None:
         try:
             x = np.asarray(x).astype(list_type, casting="same_kind")  # no text, no objects
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{name} must be a flat list of numbers: {error}") from None
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"{name} must be an array or a flat list of numbers: {error}") from None
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be ignored; pass {name}.compressed()")
     if not is_array_api_obj(x):
@@ -77,8 +77,12 @@ def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
             f"{name} must be an array (NumPy, torch, CuPy, JAX or another of the array API), "
             f"got {type(x).__name__}{remedy}"
         )
+    if is_torch_array(x) and (x.layout is not sys.modules["torch"].strided or x.is_meta):
+        raise TypeError(f"{name} must be a dense tensor with memory of its own, got layout {x.layout} on {x.device}")
+    if is_jax_array(x) and isinstance(x, sys.modules["jax"].core.Tracer):
+        raise TypeError(f"{name} is being traced by JAX; call this outside jit, grad and vmap, on concrete arrays")
     if x.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional, got shape {tuple(x.shape)}; use its reshape(-1)")
+        raise ValueError(f"{name} must be one-dimensional, got shape {tuple(x.shape)}")
     if x.shape[0] == 0:
         raise ValueError(f"{name} is empty; at least one sample is needed")
     home = _home(x, native)
@@ -99,7 +103,10 @@ def require_match(operand: Operand, losses: Operand) -> None:
         raise TypeError(f"{operand.name} is a {operand.home}, but losses are a {losses.home}; use one for both")
     wanted = losses.format.weights.name
     if operand.format.name != wanted:
-        raise TypeError(f"{operand.name} must be {wanted} for {losses.format.name} losses, got {operand.format.name}")
+        raise TypeError(
+            f"{operand.name} must be {wanted} for {losses.format.name} losses, got {operand.format.name}; "
+            f"convert it to {wanted}"
+        )
     if operand.n != losses.n:
         raise ValueError(f"{operand.name} must have one entry per loss, got {operand.n:_} for {losses.n:_} losses")
 
@@ -108,17 +115,26 @@ def require_writable(out: Operand, losses: Operand, weights: Operand | None) -> 
     """Raise unless `out` can be written, and without spoiling what has yet to be read."""
     if out.home.framework == "jax":
         raise ValueError("out can't be a JAX array, which is immutable; leave it out to get a new array")
+    if isinstance(out.array, np.ndarray) and not out.array.flags.writeable:
+        raise ValueError("out is read-only; leave it out to get a new array")
     if out.home.framework == "numpy" and not out.given.dtype.isnative:
         raise ValueError(f"out must be of native byte order, got {out.given.dtype}; leave it out to get a new array")
-    if isinstance(out.array, np.ndarray):
-        if not out.array.flags.writeable:
-            raise ValueError("out is read-only; leave it out to get a new array")
-        if out.n > 1 and abs(out.array.strides[0]) < out.array.itemsize:
-            raise ValueError(f"out overlaps itself in memory: its stride is {out.array.strides[0]} bytes")
-    if _overlap(out.array, losses.array):
+    if out.home.framework == "torch" and out.given.requires_grad:
+        raise ValueError("out requires a gradient, which weights have no use for; pass out.detach()")
+    *_, stride = _span(out.array)
+    if out.n > 1 and stride is not None and abs(stride) < out.format.storage.itemsize:
+        raise ValueError(f"out overlaps itself in memory: its stride is {stride} bytes")
+    # Losses in foreign byte order were copied, but they are still the caller's.
+    if _overlap(out.array, losses.given if isinstance(losses.given, np.ndarray) else losses.array):
         raise ValueError("out overlaps losses in memory; give it memory of its own")
     if weights is not None and _overlap(out.array, weights.array) and _span(out.array) != _span(weights.array):
         raise ValueError("out overlaps weights in part; pass the weights themselves or memory of its own")
+
+
+def mark_written(out: Operand) -> None:
+    """Tell torch that `out` was written, so that a gradient which needs the old values is refused rather than wrong."""
+    if out.home.framework == "torch" and out.home.on_host and not out.given.is_inference():
+        sys.modules["torch"].autograd.graph.increment_version(out.given)
 
 
 def hand_back(array: Any, home: Home) -> Any:
@@ -155,14 +171,14 @@ def _overlap(a: Any, b: Any) -> bool:
     return start < other_stop and other_start < stop
 
 
-def _span(x: Any) -> tuple[int, int, int]:
-    """Return first and last address and the stride; for an array that doesn't tell them, its identity."""
+def _span(x: Any) -> tuple[int, int, int | None]:
+    """Return first and last address and the stride in bytes; of an array that doesn't tell them, its identity."""
     if is_torch_array(x):
         pointer, stride, size = x.data_ptr(), x.stride(0) * x.element_size(), x.element_size()
     else:
         interface = getattr(x, "__cuda_array_interface__", None) or getattr(x, "__array_interface__", None)
         if interface is None:
-            return id(x), id(x) + 1, 0
+            return id(x), id(x) + 1, None
         size = x.dtype.itemsize
         pointer, stride = interface["data"][0], (interface.get("strides") or (size,))[0]
     ends = pointer, pointer + (x.shape[0] - 1) * stride

@@ -5,6 +5,7 @@ Nobody else imports a backend. A named backend is never replaced by another: it 
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -48,7 +49,7 @@ def choose(name: str | None, *, on_host: bool) -> Backend:
     """Return the backend called `name`, or the first available one for arrays on the host or elsewhere."""
     candidates = HOST if on_host else DEVICE
     if name is None:
-        return next(backend for backend in map(_load, candidates) if backend.is_available())
+        return _load(_first_available(candidates))
     if name not in NAMES:
         raise ValueError(f"backend must be one of {', '.join(map(repr, NAMES))} or None, got {name!r}")
     if name not in candidates and name != "array_api":
@@ -57,6 +58,11 @@ def choose(name: str | None, *, on_host: bool) -> Backend:
             f"these are served by {', '.join(map(repr, candidates))}"
         )
     return _load(name)
+
+
+@cache
+def _first_available(candidates: tuple[str, ...]) -> str:
+    return next(name for name in candidates if _load(name).is_available())
 
 
 def _load(name: str) -> Backend:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 Ties: TypeAlias = Literal["keep", "share"]
 NaN: TypeAlias = Literal["raise", "prune"]
 Redistribute: TypeAlias = "Literal['argmin', 'kept', 'drop'] | float"
@@ -30,9 +32,9 @@ class Rule:
             given = "neither" if self.gamma is None else f"contamination={self.contamination} and gamma={self.gamma}"
             raise ValueError(f"give exactly one of contamination and gamma, got {given}")
         if self.contamination is not None:
-            contamination = number("contamination", self.contamination)
+            contamination = _share("contamination", self.contamination)
             if not 0 <= contamination < 1:
-                raise ValueError(f"contamination must lie in [0, 1), got {self.contamination}")
+                raise ValueError(f"contamination must lie in [0, 1), got {self.contamination}; it is a share, not a %")
             object.__setattr__(self, "contamination", contamination)
         if self.gamma is not None:
             gamma = number("gamma", self.gamma)
@@ -54,7 +56,7 @@ class Rule:
                     f"redistribute must be 'argmin', 'kept', 'drop' or a fraction in (0, 1], got {self.redistribute!r}"
                 )
         else:
-            fraction = number("redistribute", self.redistribute)
+            fraction = _share("redistribute", self.redistribute)
             if not 0 < fraction <= 1:
                 raise ValueError(f"redistribute, as a fraction, must lie in (0, 1], got {self.redistribute}")
             object.__setattr__(self, "redistribute", fraction)
@@ -77,7 +79,17 @@ def number(name: str, value: object) -> float:
     """Return `value` as a float, or raise a TypeError that names the argument."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number that a double can hold, got one of 10**308 or more") from None
+
+
+def _share(name: str, value: object) -> float:
+    """Return a share as a float; one in half or single precision as the decimal that it stands for, 0.7 as 0.7."""
+    if isinstance(value, np.floating) and value.dtype.itemsize < 8:
+        return float(str(value))
+    return number(name, value)
 
 
 def _floor(product: float) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
 import pytest
+import torch
+from numpy.testing import assert_array_equal
 
 import rrm_core
 from families import (
@@ -378,3 +382,53 @@ def test_numba_chunks_do_not_matter(chunks, monkeypatch):
 
 def test_compiled_backends_come_first():
     assert rrm_core.available_backends()[: len(COMPILED)] == COMPILED
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_subnormals_count_where_torch_flushes_them(dtype):
+    bits = np.arange(1, 9, dtype=f"u{np.dtype(dtype).itemsize}")
+    losses = bits.view(dtype)
+    expected, plan = rrm_core.reweight(losses, contamination=0.25, backend="numpy")
+    assert torch.set_flush_denormal(True)
+    try:
+        weights, flushed = rrm_core.reweight(losses, contamination=0.25, backend="cpp")
+        applied = rrm_core.apply(flushed, losses, backend="cpp")
+        still = np.float32(1e-45) + np.float32(0) == 0
+    finally:
+        torch.set_flush_denormal(False)
+    assert still  # the caller's own mode is given back
+    assert_array_equal(weights, expected)
+    assert_array_equal(applied, expected)
+    assert flushed == plan
+
+
+@pytest.mark.parametrize("value", [0.5, 1.0])
+@pytest.mark.parametrize("contamination", [0.0, 0.2, 0.5, 0.9])
+def test_heavy_ties_around_the_sampled_bracket(value, contamination):
+    losses = np.minimum(np.random.default_rng(0).exponential(size=20_011), value).astype(np.float32)
+    losses[0] = 3.0  # one above all ties
+    expected, plan = rrm_core.reweight(losses, contamination=contamination, backend="numpy")
+    weights, own = rrm_core.reweight(losses, contamination=contamination, backend="cpp")
+    assert_array_equal(weights, expected)
+    assert own == plan
+
+
+def test_losses_that_change_meanwhile_end_in_an_error():
+    """A pass that finds other losses than the one before must not look for them for ever."""
+    losses, stop = np.random.default_rng(0).exponential(size=2_000_000), threading.Event()
+    kept = losses.copy()
+
+    def disturb():
+        while not stop.is_set():
+            losses[:] = np.nan
+            losses[:] = kept
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        for _ in range(20):
+            with contextlib.suppress(RuntimeError, ValueError):
+                rrm_core.plan(losses, contamination=0.2, nan="prune", backend="cpp")
+    finally:
+        stop.set()
+        thread.join()

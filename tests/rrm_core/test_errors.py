@@ -7,14 +7,18 @@ import math
 import sys
 from importlib import import_module
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 
 import rrm_core
 from families import BACKENDS, DTYPES, assert_same_bits
 from frameworks import FRAMEWORKS, make, to_numpy
+from rrm_core import dispatch
 
 C = np.array([0.5, 3.0, 0.25, 2.0, 1.0], np.float32)
 W = np.array([1.0, 0.5, 2.0, 1.5, 0.0], np.float32)
@@ -110,10 +114,10 @@ LOSSES = [
     (np.float32(1), ValueError, "losses must be one-dimensional, got shape ()"),
     (C.reshape(1, -1), ValueError, "losses must be one-dimensional, got shape (1, 5)"),
     ([[1.0, 2.0], [3.0, 4.0]], ValueError, "losses must be one-dimensional, got shape (2, 2)"),
-    ([[1.0, 2.0], [3.0]], TypeError, "losses must be a flat list of numbers"),
-    (["0.5", "0.25"], TypeError, "losses must be a flat list of numbers"),
-    ([0.5, None], TypeError, "losses must be a flat list of numbers"),
-    ([0.5, 1j], TypeError, "losses must be a flat list of numbers"),
+    ([[1.0, 2.0], [3.0]], TypeError, "losses must be an array or a flat list of numbers"),
+    (["0.5", "0.25"], TypeError, "losses must be an array or a flat list of numbers"),
+    ([0.5, None], TypeError, "losses must be an array or a flat list of numbers"),
+    ([0.5, 1j], TypeError, "losses must be an array or a flat list of numbers"),
     (None, TypeError, "losses must be an array (NumPy, torch, CuPy, JAX or another of the array API), got NoneType"),
     (0.5, TypeError, "losses must be an array (NumPy, torch, CuPy, JAX or another of the array API), got float"),
     ("0.5", TypeError, "losses must be an array (NumPy, torch, CuPy, JAX or another of the array API), got str"),
@@ -165,7 +169,7 @@ OTHERS = [
     (torch.ones(5), "both", TypeError, "is a torch array on cpu, but losses are a numpy array on cpu"),
     (pd.Series(W), "both", TypeError, "got Series; pass "),
     (np.ma.masked_array(W, W > 1), "both", TypeError, "is a masked array, whose mask would be ignored"),
-    (["1"] * 5, "weights", TypeError, "weights must be a flat list of numbers"),
+    (["1"] * 5, "weights", TypeError, "weights must be an array or a flat list of numbers"),
     (True, "both", TypeError, "must be an array (NumPy, torch, CuPy, JAX or another of the array API), got bool"),
     (
         [1.0] * 5,
@@ -331,6 +335,48 @@ def test_an_expanded_tensor_is_no_out():
     refused(ValueError, "out overlaps itself in memory", rrm_core.reweight, c, out=out, **OK)
 
 
+def test_a_tensor_that_requires_a_gradient_is_no_out():
+    c, out = torch.from_numpy(C.copy()), torch.ones(5, requires_grad=True)
+    refused(ValueError, "out requires a gradient", rrm_core.reweight, c, out=out, **OK)
+    assert_array_equal(out.detach(), np.ones(5))
+
+
+def test_losses_in_foreign_byte_order_are_not_overwritten():
+    foreign = C.astype(">f4")
+    refused(ValueError, "out overlaps losses", rrm_core.reweight, foreign, out=foreign.view("<f4"), **OK)
+    assert_array_equal(foreign, C)
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        (torch.ones(3).to_sparse(), "losses must be a dense tensor"),
+        (torch.ones(3, device="meta"), "losses must be a dense tensor"),
+        ([torch.ones((), requires_grad=True)], "losses must be an array or a flat list of numbers"),
+    ],
+    ids=["sparse", "meta", "list of tensors"],
+)
+def test_tensors_without_plain_memory(losses, message):
+    refused(TypeError, message, rrm_core.reweight, losses, **OK)
+
+
+def test_inside_jit():
+    traced = jax.jit(lambda losses: rrm_core.reweight(losses, **OK)[0])
+    refused(TypeError, "losses is being traced by JAX", traced, jnp.ones(3))
+
+
+def test_a_number_beyond_all_doubles():
+    refused(ValueError, "gamma must be a number that a double can hold", rrm_core.reweight, C, gamma=10**400)
+
+
+def test_a_rule_in_the_place_of_the_weights():
+    refused(TypeError, "weights must be an array", rrm_core.reweight, C, 0.2)
+
+
+def test_objective_names_its_own_argument():
+    refused(TypeError, "gamma must be a number, got None", rrm_core.objective, C, None)
+
+
 # Losses that a plan wasn't made for.
 
 
@@ -405,9 +451,12 @@ def unloaded(request):
     """Make a backend look for its compiled part again, now and after the test."""
     module = import_module(f"rrm_core.backends.{request.param}")
     load = getattr(module, LOADERS[request.param][0])
-    load.cache_clear()
+    caches = (load, dispatch._first_available)
+    for cache in caches:
+        cache.cache_clear()
     yield request.param, module
-    load.cache_clear()
+    for cache in caches:
+        cache.cache_clear()
 
 
 def test_an_absent_backend_says_what_to_install(unloaded, monkeypatch):
@@ -433,7 +482,7 @@ def test_without_a_backend_the_next_one_serves(unloaded, monkeypatch):
     assert_same_bits(weights, expected)
 
 
-def test_numpy_serves_where_nothing_is_compiled(monkeypatch):
+def test_numpy_serves_where_nothing_is_compiled(unloaded, monkeypatch):
     for name in LOADERS:
         monkeypatch.setattr(f"rrm_core.backends.{name}.find_spec", lambda _: None)
     assert rrm_core.available_backends() == ("numpy", "array_api")

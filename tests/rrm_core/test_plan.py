@@ -20,7 +20,7 @@ FIVE = [0.1, 0.3, 0.2, 4.0, 0.4]
 def test_repr_tells_what_happened():
     assert repr(rrm_core.plan(FIVE, contamination=0.2)) == (
         "Plan(n=5, threshold=0.4, gamma=0.3, pruned=1 (20.0 %), tied=1, recipients=1, largest weight=2, "
-        "effective size=4)"
+        "effective size=3.57)"
     )
 
 

@@ -364,3 +364,14 @@ def test_levels_preserve_mass(redistribute):
         )
         expected = n - removed if redistribute == "drop" else n
         assert math.isclose(mass, expected, rel_tol=1e-13)
+
+
+def test_the_objective_of_losses_too_large_to_be_summed():
+    assert rrm_core.objective([1e308] * 3, 1.0) == 1e308
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_share_in_low_precision_means_its_decimal(dtype):
+    assert Rule(contamination=dtype(0.7)).quota(10) == 7
+    assert Rule(contamination=dtype(0.29)).quota(100) == 29
+    assert Rule(gamma=1.0, redistribute=dtype(0.07)).recipient_rank(100) == 7
