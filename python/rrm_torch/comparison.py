@@ -32,7 +32,7 @@ class Settings:
     contamination, gamma, mu, warmup, every, redistribute, ties
         See `rrm_torch.RRM`.
     scoring : {"recorded", "pass"}
-        See `rrm_torch.fit`.
+        Reweight by the losses recorded while training, or by those of a pass of its own.
     epochs, batch_size : int
         Passes over the training set, and samples per step.
     lr : float
@@ -200,8 +200,10 @@ def _train(
         history.record(epoch, loss, evaluate(model, testing), rrm)
         on_epoch()
 
-    seconds = fit(model, training, optimizer, settings.epochs, rrm=rrm, scoring=settings.scoring, on_epoch=after)
-    probabilities = predict(model, batches(data.x_train, y, 1024, shuffle=False)).cpu().numpy()
+    in_order = batches(data.x_train, y, 1024, shuffle=False)
+    score_loader = in_order if settings.scoring == "pass" else None
+    seconds = fit(model, training, optimizer, settings.epochs, rrm=rrm, score_loader=score_loader, on_epoch=after)
+    probabilities = predict(model, in_order).cpu().numpy()
     memorised = None
     if wrong is not None and wrong.any():
         memorised = float((probabilities.argmax(1) == y.numpy())[wrong].mean())

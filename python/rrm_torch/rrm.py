@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+import warnings
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -39,7 +42,9 @@ class RRM:
         it to a single sample, early in training; ``"kept"`` never does.
     ties : {"keep", "share"}, default "keep"
         What happens on the threshold, as in `rrm_core.reweight`. Bounded losses, such as the mean absolute error, want
-        ``"share"``.
+        ``"share"``; samples that only gave up a share are not among the `flagged`.
+    nan : {"raise", "prune"}, default "raise"
+        Refuse NaN among the losses, or prune those samples.
 
     Raises
     ------
@@ -76,28 +81,26 @@ class RRM:
         every: int = 1,
         redistribute: Literal["kept", "argmin", "drop"] | float = "kept",
         ties: Literal["keep", "share"] = "keep",
+        nan: Literal["raise", "prune"] = "raise",
     ) -> None:
-        for name, value in (("n", n), ("warmup", warmup), ("every", every)):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an integer, got {value!r}")
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        self.n, self.mu, self.warmup, self.every = n, mu, warmup, every
-        self._rule: dict[str, Any] = {
-            "contamination": contamination,
-            "gamma": gamma,
-            "redistribute": redistribute,
-            "ties": ties,
-        }
-        rrm_core.reweight([0.0], mu=mu, **self._rule)  # a wrong argument shall not wait for the first reweight
+        self.n, self.warmup, self.every = _count("n", n), _count("warmup", warmup), _count("every", every)
+        rule = rrm_core.Rule(contamination, gamma, redistribute, ties, nan)
+        rrm_core.reweight([0.0], gamma=0, mu=mu)  # a wrong mu shall not wait for the first reweight
+        self.mu = float(mu)
+        self._rule: dict[str, Any] = asdict(rule)  # plain numbers, also where NumPy's were given
         self.epoch = 0
+        n = self.n
         self._weights, self._losses = torch.ones(n), torch.full((n,), torch.nan)
         self._recorded, self._times_seen = torch.zeros(n), torch.zeros(n, dtype=torch.int32)
         self._plan: rrm_core.Plan | None = None
+        self._warned = False
 
     @property
     def weights(self) -> Tensor:
-        """Current sample weights: float32, shape (n,), mean 1; all 1 before the first reweight."""
+        """Current sample weights: float32, shape (n,), all 1 before the first reweight. The state itself, not a copy.
+
+        Their mean is 1; with ``redistribute="drop"`` it falls below.
+        """
         return self._weights
 
     @property
@@ -132,11 +135,17 @@ class RRM:
 
         Raises
         ------
+        TypeError
+            `index` isn't a tensor of integers.
         ValueError
             `losses` isn't one-dimensional, or `index` of another length.
         IndexError
             An index lies outside [0, n).
         """
+        given: object = index  # NumPy arrays and lists do come this way
+        kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
+        if kind not in (torch.int64, torch.int32):
+            raise TypeError(f"index must be a tensor of int64, got {kind}; rrm_torch.Indexed makes a loader yield one")
         if losses.ndim != 1 or index.shape != losses.shape:
             raise ValueError(
                 "losses and index must both have shape (batch,), "
@@ -149,7 +158,7 @@ class RRM:
                 f"the first {int(index[outside][0])}; make RRM with the number of training samples"
             )
         self._to(losses.device)
-        index = index.to(losses.device)
+        index = index.to(losses.device, torch.int64)
         self._recorded[index] = losses.detach().float()
         self._times_seen.index_add_(0, index, torch.ones_like(index, dtype=torch.int32))
         return (self._weights[index] * losses).mean()
@@ -172,11 +181,23 @@ class RRM:
         ------
         ValueError
             A reweight is due but a sample was not seen, or more than once, since the last step; or `losses` don't fit.
-            The state is as before the call.
+            Weights, losses and epoch are as before the call.
+
+        Warns
+        -----
+        UserWarning
+            No reweight is due yet, but at the next due one this epoch's losses would be refused. Said once.
         """
-        plan = self._reweight(self._seen_losses() if losses is None else losses) if self.due else None
+        faults = self._faults() if losses is None and (self.due or not self._warned) else None
+        recorded = bool(self._times_seen.any())
+        self._times_seen.zero_()  # whatever comes now, the next epoch begins afresh
+        if faults and self.due:
+            raise ValueError(faults)
+        if faults and recorded:
+            self._warned = True
+            warnings.warn(f"{faults}. No reweight is due yet", stacklevel=2)
+        plan = self._reweight(self._recorded if losses is None else losses) if self.due else None
         self.epoch += 1
-        self._times_seen.zero_()
         return plan
 
     def flagged(self) -> Tensor:
@@ -224,9 +245,12 @@ class RRM:
                 "state was saved by an RRM with other settings: "
                 + ", ".join(f"{name} is {there.get(name)!r} there and {here[name]!r} here" for name in differing)
             )
+        for name in ("weights", "losses"):
+            if state[name].shape != (self.n,):
+                raise ValueError(f"state's {name} must have shape ({self.n},), got {tuple(state[name].shape)}")
         device = self._weights.device
         weights, losses = (state[name].detach().to(device, torch.float32, copy=True) for name in ("weights", "losses"))
-        # The losses that were planned are all known, or none are.
+        # What was planned once can be planned again, to the same bits; before the first reweight all losses are NaN.
         plan = None if losses.isnan().all() else rrm_core.plan(losses, **self._rule)
         self.epoch, self._weights, self._losses, self._plan = state["epoch"], weights, losses, plan
         self._times_seen.zero_()
@@ -239,19 +263,21 @@ class RRM:
     def _settings(self) -> dict[str, Any]:
         return {"n": self.n, **self._rule, "mu": self.mu, "warmup": self.warmup, "every": self.every}
 
-    def _seen_losses(self) -> Tensor:
+    def _faults(self) -> str | None:
+        """Return what keeps the recorded losses from being those of one epoch."""
         unseen, repeated = self._times_seen == 0, self._times_seen > 1
-        if unseen.any() or repeated.any():
-            found = [
-                f"{int(mask.sum())} {what} (the first: index {int(mask.nonzero()[0])})"
-                for mask, what in ((unseen, "missing"), (repeated, "seen more than once"))
-                if mask.any()
-            ]
-            raise ValueError(
-                f"of the {self.n} samples, since the last step, {' and '.join(found)}; a loader with drop_last=True or "
-                "a sampler with replacement does that. Visit each sample once, or pass step(score(model, loader))"
-            )
-        return self._recorded
+        found = [
+            f"{int(mask.sum())} {what} (the first: index {int(mask.nonzero()[0])})"
+            for mask, what in ((unseen, "missing"), (repeated, "seen more than once"))
+            if mask.any()
+        ]
+        if not found:
+            return None
+        return (
+            f"of the {self.n} samples, since the last step, {' and '.join(found)}: a loader with drop_last=True, a "
+            "sampler with replacement or an epoch broken off does that. Visit each sample once, or pass "
+            "step(score(model, loader))"
+        )
 
     def _reweight(self, losses: Tensor) -> rrm_core.Plan:
         if losses.shape != (self.n,):
@@ -267,3 +293,13 @@ class RRM:
         if self._weights.device != device:
             self._weights, self._losses = self._weights.to(device), self._losses.to(device)
             self._recorded, self._times_seen = self._recorded.to(device), self._times_seen.to(device)
+
+
+def _count(name: str, value: object) -> int:
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if isinstance(value, bool) or count < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return count

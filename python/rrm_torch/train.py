@@ -6,10 +6,10 @@ Every loader yields (index, x, y), as `rrm_torch.batches` and a DataLoader over 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -43,7 +43,7 @@ def fit(
     *,
     rrm: RRM | None = None,
     loss: Loss = cross_entropy,
-    scoring: Literal["recorded", "pass"] = "recorded",
+    score_loader: Loader | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Seconds:
     """Train a model, with the samples weighted by `rrm` if one is given.
@@ -51,7 +51,7 @@ def fit(
     Parameters
     ----------
     model : nn.Module
-        Maps x to what `loss` expects. Trained in place, on the device of its parameters.
+        Maps x to what `loss` expects. Put in training mode, and trained in place, on the device of its parameters.
     loader : iterable of (index, x, y)
         One epoch of the training set.
     optimizer : torch.optim.Optimizer
@@ -62,8 +62,9 @@ def fit(
         Without it, this is ordinary training.
     loss : callable, default cross-entropy
         ``loss(model(x), y)``, one loss per sample.
-    scoring : {"recorded", "pass"}, default "recorded"
-        Reweight by the losses recorded while training, or by a pass of its own in inference mode, the paper's way.
+    score_loader : iterable of (index, x, y), optional
+        Reweight by the losses of a pass over this loader, in inference mode: the paper's way. It visits each sample
+        once and needs neither shuffling nor augmentation. By default, by the losses recorded while training.
     on_epoch : callable, optional
         Called as ``on_epoch(epoch, mean_loss)`` after each epoch, the epoch counted from 1 and the loss unweighted.
 
@@ -71,9 +72,12 @@ def fit(
     -------
     Seconds
         Time spent in training, scoring and reweighting.
+
+    Raises
+    ------
+    ValueError
+        The loader yields no batch, or a loss isn't one per sample.
     """
-    if scoring not in ("recorded", "pass"):
-        raise ValueError(f"scoring must be 'recorded' or 'pass', got {scoring!r}")
     seconds, device = Seconds(), _device(model)
     model.train()
     for epoch in range(1, epochs + 1):
@@ -88,11 +92,15 @@ def fit(
             total, seen = total + losses.detach().sum(), seen + len(losses)
         trained = time.perf_counter()
         seconds.training += trained - start
+        if not seen:
+            raise ValueError("loader yields no batch")
         if rrm is not None:
-            scores = score(model, loader, loss) if scoring == "pass" and rrm.due else None
-            scored = time.perf_counter()
+            scores, scored = None, trained
+            if score_loader is not None and rrm.due:
+                scores = score(model, score_loader, loss)
+                scored = time.perf_counter()
+                seconds.scoring += scored - trained
             rrm.step(scores)
-            seconds.scoring += scored - trained
             seconds.reweighting += time.perf_counter() - scored
         if on_epoch is not None:
             on_epoch(epoch, float(total) / seen)
@@ -147,23 +155,35 @@ def predict(model: nn.Module, loader: Loader) -> Tensor:
     return _by_index(model, loader, lambda logits, _: logits.softmax(1))
 
 
-def evaluate(model: nn.Module, loader: Loader) -> float:
+def evaluate(model: nn.Module, loader: Iterable[Sequence[Tensor]]) -> float:
     """Return the share of samples that the model classifies as their label says.
 
     Parameters
     ----------
     model : nn.Module
         A classifier that returns logits; put in evaluation mode for the pass.
-    loader : iterable of (index, x, y)
+    loader : iterable of (index, x, y) or of (x, y)
         Usually the test set.
 
     Returns
     -------
     float
         Accuracy, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        The loader yields no batch.
     """
-    right = _by_index(model, loader, lambda logits, y: logits.argmax(1) == y)
-    return float(right.double().mean())
+    device = _device(model)
+    right = n = 0
+    with _evaluation_mode(model), torch.inference_mode():
+        for *_, x, y in loader:
+            right += int((model(x.to(device)).argmax(1) == y.to(device)).sum())
+            n += len(y)
+    if not n:
+        raise ValueError("loader yields no batch")
+    return right / n
 
 
 def _by_index(model: nn.Module, loader: Loader, per_sample: Loss) -> Tensor:
@@ -179,7 +199,8 @@ def _by_index(model: nn.Module, loader: Loader, per_sample: Loss) -> Tensor:
     if not bool((times == 1).all()):
         raise ValueError(
             f"loader must visit each of its {n} samples once, as index 0 to {n - 1}: "
-            f"{int((times == 0).sum())} are missing and {int((times > 1).sum())} repeated"
+            f"{int((times == 0).sum())} are missing and {int((times > 1).sum())} repeated; of a part of a data set, "
+            "take Indexed(Subset(...)), not a Subset of Indexed"
         )
     ordered = torch.empty_like(values)
     ordered[index] = values

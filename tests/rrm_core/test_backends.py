@@ -92,9 +92,10 @@ def sampled(n, sample_size=1024):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [4096, 5000, 100_003])
 @pytest.mark.parametrize("misleading", [-1e4, 1e4, np.inf, np.nan])
-def test_a_sample_that_misleads(backend, dtype, n, misleading):
+@pytest.mark.parametrize("spread", [0, 1])
+def test_a_sample_that_misleads(backend, dtype, n, misleading, spread):
     c = losses("exponential", n, dtype)
-    c[sampled(n)] = misleading
+    c[sampled(n)] = misleading + spread * np.arange(1024)  # all alike, or a range that holds none of the others
     for rule in ({"contamination": 0.03}, {"contamination": 0.6}, {"gamma": 1.0, "redistribute": 0.4}):
         expected, expected_plan = rrm_core.reweight(c, nan="prune", backend="numpy", **rule)
         weights, plan = rrm_core.reweight(c, nan="prune", backend=backend, **rule)

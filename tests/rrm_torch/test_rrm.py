@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -128,6 +129,10 @@ def test_flagged_where_smoothing_leaves_weight():
         (torch.ones(2, 2), torch.zeros(2, 2, dtype=torch.int64), ValueError, r"shape \(batch,\)"),
         (torch.ones(3), torch.tensor([0, 5, 9]), IndexError, r"index must lie in \[0, 5\), got 2 of 3 outside.* 5;"),
         (torch.ones(3), torch.tensor([-1, 1, 2]), IndexError, r"got 1 of 3 outside, the first -1"),
+        (torch.ones(2), [0, 1], TypeError, "index must be a tensor of int64, got list"),
+        (torch.ones(2), np.array([0, 1]), TypeError, "index must be a tensor of int64, got ndarray"),
+        (torch.ones(2), torch.tensor([True, False]), TypeError, "index must be a tensor of int64, got torch.bool"),
+        (torch.ones(2), torch.tensor([0, 1], dtype=torch.uint8), TypeError, "int64, got torch.uint8"),
     ],
 )
 def test_a_bad_batch_is_refused_and_not_recorded(losses, index, error, message):
@@ -156,15 +161,47 @@ def test_missing_and_repeated_samples_are_counted(batches, message):
         rrm.step()
     assert rrm.epoch == 0
     same(rrm.weights, torch.ones(5))
-    assert rrm.step(LOSSES) is not None  # nothing is lost: a pass of its own still helps
+    assert one_epoch(rrm) is not None  # what was broken off doesn't spoil the next epoch
 
 
-def test_an_incomplete_epoch_matters_only_where_a_reweight_is_due():
-    rrm = RRM(5, contamination=0.2, warmup=2)
+def test_a_pass_helps_where_recorded_losses_are_refused():
+    rrm = RRM(5, contamination=0.2, warmup=1)
+    with pytest.raises(ValueError, match="5 missing"):
+        rrm.step()
+    assert rrm.step(LOSSES) is not None
+
+
+def test_an_incomplete_epoch_is_told_once_before_it_matters():
+    rrm = RRM(5, contamination=0.2, warmup=4)
+    rrm.weighted_mean(LOSSES[:2], ALL[:2])
+    with pytest.warns(UserWarning, match=r"3 missing \(the first: index 2\).*No reweight is due yet"):
+        rrm.step()
     rrm.weighted_mean(LOSSES[:2], ALL[:2])
     rrm.step()
+    rrm.step()  # nothing recorded at all: whoever passes losses when they are due does that
     one_epoch(rrm)
     same(rrm.losses, LOSSES)
+
+
+def test_nan_losses_are_pruned_where_asked_for():
+    rrm = RRM(5, contamination=0.2, warmup=1, nan="prune")
+    rrm.step(torch.tensor([1.0, torch.nan, 2.0, 3.0, 4.0]))
+    assert rrm.flagged().tolist() == [1]
+    other = RRM(5, contamination=0.2, warmup=1, nan="prune")
+    other.load_state_dict(rrm.state_dict())
+    assert other.plan == rrm.plan
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64])
+def test_settings_from_numpy_are_saved_as_plain_numbers(number):
+    rrm = RRM(np.int64(5), contamination=number(0.2), mu=number(0.5), warmup=np.int32(1), redistribute=number(0.5))
+    one_epoch(rrm)
+    file = io.BytesIO()
+    torch.save(rrm.state_dict(), file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    assert state["settings"]["contamination"] == 0.2
+    RRM(5, contamination=0.2, mu=0.5, warmup=1, redistribute=0.5).load_state_dict(state)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +231,8 @@ def test_bad_losses_leave_the_state(losses, message):
         ({"n": 5, "gamma": -1.0}, ValueError, "gamma must be at least 0, got -1.0"),
         ({"n": 5, "gamma": 1.0, "mu": 2}, ValueError, r"mu must lie in \(0, 1\], got 2"),
         ({"n": 5, "gamma": 1.0, "warmup": 0}, ValueError, "warmup must be at least 1, got 0"),
-        ({"n": 5, "gamma": 1.0, "every": True}, TypeError, "every must be an integer, got True"),
+        ({"n": 5, "gamma": 1.0, "every": True}, ValueError, "every must be at least 1, got True"),
+        ({"n": 5, "gamma": 1.0, "nan": "drop"}, ValueError, "nan must be 'raise' or 'prune', got 'drop'"),
         ({"n": 5, "gamma": 1.0, "redistribute": "all"}, ValueError, "redistribute must be .*got 'all'"),
         ({"n": 5, "gamma": 1.0, "ties": "share"}, ValueError, "ties='share' needs contamination"),
     ],
@@ -282,15 +320,40 @@ def test_a_state_with_parts_missing_is_refused():
         rrm.load_state_dict(state)
 
 
+@pytest.mark.parametrize("name", ["weights", "losses"])
+def test_a_state_with_tensors_of_another_length_is_refused(name):
+    rrm = RRM(5, contamination=0.2)
+    state = rrm.state_dict()
+    state[name] = torch.ones(3)
+    with pytest.raises(ValueError, match=rf"state's {name} must have shape \(5,\), got \(3,\)"):
+        rrm.load_state_dict(state)
+
+
+def test_loading_forgets_a_half_recorded_epoch():
+    rrm = RRM(5, contamination=0.2, warmup=1)
+    state = rrm.state_dict()
+    rrm.weighted_mean(LOSSES[:2], ALL[:2])
+    rrm.load_state_dict(state)
+    one_epoch(rrm)
+    same(rrm.losses, LOSSES)
+
+
 def test_repr_tells_settings_and_state():
     rrm = RRM(5, contamination=0.2, warmup=1)
-    shown = "RRM(n=5, contamination=0.2, redistribute='kept', ties='keep', mu=1.0, warmup=1, every=1; epoch=0)"
+    shown = (
+        "RRM(n=5, contamination=0.2, redistribute='kept', ties='keep', nan='raise', mu=1.0, warmup=1, every=1; epoch=0)"
+    )
     assert repr(rrm) == shown
     one_epoch(rrm)
     assert repr(rrm) == shown.replace("epoch=0", "epoch=1, pruned=1")
 
 
-def test_state_follows_the_losses_to_their_device():
-    rrm = RRM(5, contamination=0.2, warmup=1)
+def test_state_follows_the_losses_to_their_device(monkeypatch):
+    rrm, moved = RRM(5, contamination=0.2, warmup=1), []
+    monkeypatch.setattr(rrm, "_to", moved.append)
+    rrm.weighted_mean(LOSSES, ALL)
+    rrm.step(LOSSES)
+    assert moved == [LOSSES.device] * 2
+    monkeypatch.undo()
     rrm._to(torch.device("meta"))  # the one other device that every machine has
     assert {t.device.type for t in (rrm.weights, rrm.losses, rrm._recorded, rrm._times_seen)} == {"meta"}

@@ -59,24 +59,56 @@ def test_weights_of_one_change_nothing(blobs):
     assert_close(weighted.weight, plain.weight)
 
 
-@pytest.mark.parametrize("scoring", ["recorded", "pass"])
-def test_fit_finds_a_wrong_label(blobs, scoring):
+@pytest.mark.parametrize("own_pass", [False, True])
+def test_fit_finds_a_wrong_label(blobs, own_pass):
     x, y = blobs
     y = y.clone()
     y[7] = (y[7] + 1) % K
     rrm = RRM(N, contamination=1 / N, warmup=2)
-    _, seconds = train(x, y, rrm=rrm, scoring=scoring)
+    _, seconds = train(x, y, rrm=rrm, score_loader=batches(x, y, 16, shuffle=False) if own_pass else None)
     assert rrm.epoch == 5
     assert rrm.flagged().tolist() == [7]
     assert rrm.weights[7] == 0
-    assert (seconds.scoring > 1e-4) == (scoring == "pass")
+    assert (seconds.scoring > 0) == own_pass
     assert seconds.reweighting > 0
 
 
-def test_a_pass_scores_the_finished_epoch(blobs):
-    rrm = RRM(N, contamination=0.1, warmup=5)
-    model, _ = train(*blobs, rrm=rrm, scoring="pass")
+def test_a_pass_scores_the_finished_epoch_and_only_when_due(blobs):
+    class Counted:
+        passes = 0
+
+        def __iter__(self):
+            self.passes += 1
+            return iter(batches(*blobs, 16, shuffle=False))
+
+    loader, rrm = Counted(), RRM(N, contamination=0.1, warmup=3, every=2)
+    model, _ = train(*blobs, rrm=rrm, score_loader=loader)
+    assert loader.passes == 2  # after epochs 3 and 5
     assert_close(rrm.losses, score(model, batches(*blobs, 16, shuffle=False)))
+
+
+def test_a_pass_leaves_the_order_of_training_alone(blobs):
+    plain, _ = train(*blobs)
+    weighted, _ = train(
+        *blobs, rrm=RRM(N, gamma=1e9, warmup=1), score_loader=batches(*blobs, 16, shuffle=False)
+    )  # every weight stays 1
+    assert_close(weighted.weight, plain.weight)
+
+
+def test_fit_puts_the_model_in_training_mode(blobs):
+    x, y = blobs
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, K)).eval()
+    fit(model, batches(x, y, 8, shuffle=False), torch.optim.SGD(model.parameters(), lr=0.1), 1)
+    assert model.training
+    assert model[0].num_batches_tracked == 5
+
+
+def test_seconds_are_those_of_the_clock(blobs, monkeypatch):
+    ticks = iter(range(100))
+    monkeypatch.setattr("rrm_torch.train.time.perf_counter", lambda: next(ticks))
+    rrm = RRM(N, contamination=0.1, warmup=1)
+    _, seconds = train(*blobs, rrm=rrm, score_loader=batches(*blobs, 16, shuffle=False))
+    assert (seconds.training, seconds.scoring, seconds.reweighting) == (5, 5, 5)
 
 
 def test_on_epoch_gets_the_mean_unweighted_loss(blobs):
@@ -92,15 +124,10 @@ def test_any_loss_will_do(blobs):
         return ((logits.softmax(1) - nn.functional.one_hot(y, K)) ** 2).sum(1)
 
     rrm = RRM(N, contamination=0.1, warmup=1)
-    model, _ = train(*blobs, rrm=rrm, loss=brier, scoring="pass")
+    model, _ = train(*blobs, rrm=rrm, loss=brier, score_loader=batches(*blobs, 16, shuffle=False))
     losses = score(model, batches(*blobs, 16, shuffle=False), brier)
     assert_close(rrm.losses, losses)
     assert losses.max() <= 2
-
-
-def test_unknown_scoring(blobs):
-    with pytest.raises(ValueError, match="scoring must be 'recorded' or 'pass', got 'later'"):
-        train(*blobs, scoring="later")
 
 
 def test_score_is_in_the_order_of_the_index(blobs):
@@ -125,6 +152,7 @@ def test_evaluate_counts_right_predictions(blobs):
     logits = nn.functional.one_hot(y, K).float()
     logits[:10] = logits[:10].roll(1, dims=1)
     assert evaluate(model, batches(logits, y, 7, shuffle=False)) == 0.75
+    assert evaluate(model, DataLoader(TensorDataset(logits, y), batch_size=7)) == 0.75  # a test set has no index
 
 
 def test_a_pass_neither_trains_nor_changes_modes(blobs):
@@ -155,6 +183,15 @@ def test_a_pass_must_see_each_sample_once(blobs, index, message):
         score(linear(), [(torch.tensor(index), x[:4], y[:4])])
 
 
-def test_an_empty_loader():
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: score(model, []),
+        lambda model: evaluate(model, []),
+        lambda model: fit(model, [], torch.optim.SGD(model.parameters(), lr=0.1), 1),
+    ],
+    ids=["score", "evaluate", "fit"],
+)
+def test_an_empty_loader(call):
     with pytest.raises(ValueError, match="loader yields no batch"):
-        score(linear(), [])
+        call(linear())
