@@ -14,14 +14,21 @@ ROOT = Path(__file__).parent.parent
 
 
 def describe(*packages: str) -> dict[str, Any]:
-    """Return commit, date, machine, and the versions of Python and the packages."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    """Return commit, date, machine, and the versions of Python and the packages; leave if there are changes."""
+    changed = _git("status", "--porcelain", "--", "rrm_core", "python", "csrc", "bindings", "benchmarks/*.py")
+    if changed:
+        raise SystemExit(f"commit first: a record names the commit that it was made with, and these differ\n{changed}")
     return {
-        "commit": commit.stdout.strip(),
+        "commit": _git("rev-parse", "HEAD"),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }
+
+
+def _git(*arguments: str) -> str:
+    run = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return run.stdout.strip()
 
 
 def _processor() -> str:
