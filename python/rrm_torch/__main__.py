@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from rich.console import Console
@@ -18,6 +19,7 @@ from . import images, noise, report
 from .comparison import Settings, Trial, compare
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # the last by convention of the shell: 128 + SIGINT
+MOST = 1024  # seeds, and threads
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,18 +33,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 the report could not be written, 2 bad input, 130 interrupted.
+        Exit code: 0 done, 1 training failed or the report could not be written, 2 bad input, 130 interrupted.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that can't show ± shall not cost the run
 
     def fail(error: Exception, code: int) -> int:
-        print(f"{parser.prog} {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        what = " ".join(str(error).split()) or type(error).__name__
+        print(f"{parser.prog} {options.command}: error: {what}", file=sys.stderr)
         return code
 
     try:
-        settings = _settings(options)
         data = images.load(options.data)
+        settings = _settings(options, data.n_classes)
         report.prepare(options.report)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error, BAD_INPUT)
@@ -54,23 +60,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(
         f"{task}: {len(data.x_train):,} training and {len(data.x_test):,} test images, {data.n_classes} classes"
     )
-    trials, interrupted = _train(console, data, settings, options.seeds)
-    if interrupted:
+    trials: list[Trial] = []
+    names: list[str] = []
+    code = 0
+    try:
+        for trial in _trials(console, data, settings, options.seeds):
+            trials.append(trial)
+            # First of all: what is printed may go to a pipe that is closed.
+            names = report.write(options.report, options.data, data, settings, trials)
+            if not console.is_terminal:  # where no bar is drawn until the end
+                plain, weighted = trial.plain.accuracy, trial.weighted.accuracy
+                console.print(f"seed {trial.seed}: test accuracy {plain:.1%} plain, {weighted:.1%} RRM")
+    except KeyboardInterrupt:
         console.print(f"Interrupted; {len(trials)} of {options.seeds} seeds are complete.")
+        code = INTERRUPTED
+    except (OSError, ValueError, RuntimeError) as error:  # a full disk; losses that are no numbers; no memory left
+        code = fail(error, FAILED)
     if trials:
         console.print(report.table(trials, f"{task}, {settings.epochs} epochs"))
-        try:
-            names = report.write(options.report, options.data, data, settings, trials)
-        except OSError as error:
-            return fail(error, FAILED)
-        console.print(f"Report in {options.report}: {', '.join(names)}")
+    if names:
+        shown = ", of which flagged.csv and the pictures of samples show seed 0" if len(trials) > 1 else ""
+        console.print(f"Report in {options.report}: {', '.join(names)}{shown}")
         if "suspicious.png" not in names:
             console.print("For pictures, install Matplotlib: pip install 'rrm-core[plot]'")
-    return INTERRUPTED if interrupted else 0
+    return code
 
 
-def _train(console: Console, data: images.ImageData, settings: Settings, seeds: int) -> tuple[list[Trial], bool]:
-    """Return the trials that were completed, and whether Ctrl-C kept the others from it."""
+def _trials(console: Console, data: images.ImageData, settings: Settings, seeds: int) -> Iterator[Trial]:
+    """Yield one trial a seed, under a progress bar."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -80,27 +97,24 @@ def _train(console: Console, data: images.ImageData, settings: Settings, seeds: 
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    trials: list[Trial] = []
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("", total=2 * settings.epochs * seeds)
-        try:
-            for seed in range(seeds):
+        for seed in range(seeds):
 
-                def after(method: str, seed: int = seed) -> None:
-                    progress.update(bar, advance=1, description=f"seed {seed + 1} of {seeds}, {method:5}")
+            def after(method: str, seed: int = seed) -> None:
+                progress.update(bar, advance=1, description=f"seed {seed + 1} of {seeds}, {method:5}")
 
-                trials.append(compare(data, settings, seed, after))
-        except KeyboardInterrupt:
-            return trials, True
-    return trials, False
+            yield compare(data, settings, seed, after)
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def _settings(options: argparse.Namespace, n_classes: int) -> Settings:
     given = {name: value for name, value in vars(options).items() if name in Settings.__dataclass_fields__}
     if given.get("contamination") is None and given.get("gamma") is None:
         if not given["noise"]:
             raise ValueError("give --contamination or --gamma: with no --noise to go by, there is no default")
-        given["contamination"] = given["noise"]
+        # A redraw leaves one label in n_classes as it was.
+        redrawn = given.get("noise_kind") == "redraw"
+        given["contamination"] = given["noise"] * (1 - 1 / n_classes) if redrawn else given["noise"]
     return Settings(**given)
 
 
@@ -112,21 +126,26 @@ def _redistribute(text: str) -> str | float:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"must be an integer from 1 to {MOST}, got {text!r}")
+    return int(text)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line."""
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m rrm_torch",
         description="Train an image classifier on labels that can't be trusted, with and without Rockafellian "
         "reweighting (RRM), and find the labels that are wrong.",
     )
     parser.add_argument("--version", action="version", version=f"rrm-core {rrm_core.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = _Parser(add_help=False)
     shared.add_argument("--seeds", type=_count, default=3, metavar="K", help="repeat with seeds 0 to K-1 (default: 3)")
     shared.add_argument(
         "--threads",
@@ -139,7 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("report"),
         metavar="DIR",
-        help="folder for flagged.csv, results.json and the pictures (default: report)",
+        help="folder for flagged.csv, results.json and the pictures, where a former report is replaced "
+        "(default: report)",
     )
 
     demo = commands.add_parser(
@@ -162,13 +182,20 @@ same initial parameters and batches. Without --noise the labels are taken as
 they come, and flagged.csv lists them with the suspicious ones first; with it,
 some are made wrong on purpose, so that what is found can be counted.""",
         epilog="""\
+a .npz file holds
+  x_train, x_test   images: uint8 or floating-point, (n, H, W) or (n, H, W, 1 or 3)
+  y_train, y_test   labels: integers from 0
+  classes           optional: the classes' names
+
 examples:
   look for wrong labels, about 5 % of them, in a file of your own
     python -m rrm_torch train --data mine.npz --contamination 0.05
   flip 30 % of MNIST's labels, and count how many are found
     python -m rrm_torch train --data mnist.npz --noise 0.3""",
     )
-    train.add_argument("--data", required=True, metavar="SOURCE", help=images.ACCEPTED.replace("%", "%%"))
+    train.add_argument(
+        "--data", default="digits", metavar="SOURCE", help=images.ACCEPTED.replace("%", "%%") + " (default: digits)"
+    )
     _add_settings(train)
     return parser
 
@@ -196,7 +223,7 @@ def _add_settings(train: argparse.ArgumentParser) -> None:
     add(
         rule,
         "--contamination",
-        "share of labels to prune, the estimated share of wrong ones (default: that of --noise)",
+        "share of labels to prune, the estimated share of wrong ones (default: as many as --noise makes wrong)",
         type=float,
         metavar="C",
     )

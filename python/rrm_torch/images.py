@@ -280,7 +280,12 @@ def _image_data(
     elif "fashion" in name.lower():
         names = FASHION
     else:
-        names = tuple(str(label) for label in range(max(int(y_train.max()), int(y_test.max())) + 1))
+        largest = max(int(y_train.max()), int(y_test.max()))
+        if largest >= len(y_train):
+            raise ValueError(
+                f"{source}: y_train must hold labels from 0 on, got {largest:,} for {len(y_train):,} images"
+            )
+        names = tuple(str(label) for label in range(largest + 1))
     for key, labels in (("y_train", y_train), ("y_test", y_test)):
         if labels.min() < 0 or labels.max() >= len(names):
             out = labels.min() if labels.min() < 0 else labels.max()

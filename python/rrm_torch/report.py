@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 from rich.table import Table
@@ -20,13 +21,10 @@ from rich.table import Table
 from .comparison import Outcome, Settings, Trial
 from .images import ImageData
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 COLUMNS = ("index", "given_label", "predicted_label", "label_quality", "is_label_issue", "sample_weight")
 """Columns of flagged.csv: cleanlab's names, preceded by the sample's index."""
 
-COLOURS = {"plain": "tab:gray", "RRM": "tab:blue", "clean": "tab:blue", "wrong": "tab:red", "all": "tab:blue"}
+PICTURES = ("curves.png", "weights.png", "suspicious.png")
 
 
 def spread(values: Sequence[float | None], scale: float = 100.0, digits: int = 1) -> str:
@@ -68,7 +66,12 @@ def results(source: str, settings: Settings, trials: Sequence[Trial]) -> dict[st
     """Return everything that was measured, fit for JSON."""
 
     def outcome(o: Outcome) -> dict[str, Any]:
-        return {"accuracy": o.accuracy, "memorised": o.memorised, "seconds": asdict(o.seconds)}
+        return {
+            "accuracy": o.accuracy,
+            "memorised": o.memorised,
+            "seconds": asdict(o.seconds),
+            "epochs": [asdict(epoch) for epoch in o.history.epochs],
+        }
 
     return {
         "data": Path(source).name,
@@ -94,10 +97,13 @@ def results(source: str, settings: Settings, trials: Sequence[Trial]) -> dict[st
 
 def prepare(folder: Path) -> None:
     """Create the folder and prove that it can be written, before any work is done; OSError otherwise."""
-    folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / ".writable"
-    probe.touch()
-    probe.unlink()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"report folder {str(folder)!r} can't be written: {error.strerror}; choose another") from error
 
 
 def write(folder: Path, source: str, data: ImageData, settings: Settings, trials: Sequence[Trial]) -> list[str]:
@@ -116,113 +122,49 @@ def write(folder: Path, source: str, data: ImageData, settings: Settings, trials
     Returns
     -------
     list of str
-        Names of the files written. Without Matplotlib there are no pictures among them.
+        Names of the files written. Without Matplotlib there are no pictures among them, and a former report's are
+        removed.
     """
     with _replace(folder / "results.json") as file:
-        json.dump(results(source, settings, trials), file, indent=1)
-        file.write("\n")
+        file.write((json.dumps(results(source, settings, trials), indent=1) + "\n").encode())
     with _replace(folder / "flagged.csv") as file:
-        _write_flagged(file, trials[0])
+        file.write(_flagged(trials[0]).encode())
     names = ["results.json", "flagged.csv"]
-    if find_spec("matplotlib") is not None:
-        pictures = {
-            "curves": _curves(trials),
-            "weights": _weights(trials[0]),
-            "suspicious": _suspicious(data, trials[0]),
-        }
-        for name, figure in pictures.items():
-            figure.savefig(folder / f"{name}.png", dpi=120)
-            names.append(f"{name}.png")
-    return names
+    if find_spec("matplotlib") is None:
+        for name in PICTURES:
+            (folder / name).unlink(missing_ok=True)
+        return names
+
+    from . import pictures
+
+    figures = (pictures.curves(trials), pictures.weights(trials[0]), pictures.suspicious(data, trials[0]))
+    for name, figure in zip(PICTURES, figures, strict=True):
+        with _replace(folder / name) as file:
+            figure.savefig(file, format="png", dpi=120)
+    return [*names, *PICTURES]
 
 
 @contextmanager
-def _replace(path: Path) -> Iterator[IO[str]]:
+def _replace(path: Path) -> Iterator[IO[bytes]]:
     unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("w", newline="") as file:
-        yield file
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
-def _write_flagged(file: IO[str], trial: Trial) -> None:
-    """Write every training sample, the most suspicious first."""
+def _flagged(trial: Trial) -> str:
+    """Return the table of every training sample, the most suspicious first."""
     flagged = set(trial.rrm.flagged().tolist())
     losses, weights = trial.rrm.losses.numpy(), trial.rrm.weights.numpy()
     predicted = trial.probabilities.argmax(1)
-    rows = csv.writer(file, lineterminator="\n")
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
     for i in np.argsort(-losses, kind="stable").tolist():
         given = int(trial.labels[i])
         quality = float(trial.probabilities[i, given])  # the model's confidence in the given label
         rows.writerow([i, given, int(predicted[i]), f"{quality:.6g}", i in flagged, f"{weights[i]:.6g}"])
-
-
-def _figure(columns: int, width: float, height: float) -> tuple[Figure, list[Any]]:
-    from matplotlib.figure import Figure  # no pyplot: no global state, no display
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
-
-
-def _curves(trials: Sequence[Trial]) -> Figure:
-    figure, (accuracy, loss) = _figure(2, 9, 3.6)
-    for name, outcomes in (("plain", [t.plain for t in trials]), ("RRM", [t.weighted for t in trials])):
-        for axes, attribute, scale in ((accuracy, "accuracy", 100), (loss, "loss", 1)):
-            curves = np.array([[scale * getattr(e, attribute) for e in o.history.epochs] for o in outcomes])
-            epochs = np.arange(1, curves.shape[1] + 1)
-            axes.plot(epochs, curves.T, color=COLOURS[name], alpha=0.25, linewidth=0.8)
-            axes.plot(epochs, curves.mean(axis=0), color=COLOURS[name], label=name)
-    warmup = trials[0].rrm.warmup
-    for axes, title in ((accuracy, "test accuracy, %"), (loss, "training loss against the given labels")):
-        axes.axvline(warmup, color="black", linestyle=":", linewidth=0.8, label="first reweight")
-        axes.set(xlabel="epoch", title=title)
-        axes.grid(alpha=0.3)
-    accuracy.legend()
-    return figure
-
-
-def _weights(trial: Trial) -> Figure:
-    figure, (means, final) = _figure(2, 9, 3.6)
-    history = trial.weighted.history
-    groups = history.members(trial.rrm.n)
-    weights = trial.rrm.weights.numpy()
-    for name in groups:
-        label = f"{name} labels"
-        means.plot(
-            [e.epoch for e in history.epochs],
-            [e.groups[name].mean_weight for e in history.epochs],
-            color=COLOURS[name],
-            label=label,
-        )
-    bins = np.linspace(0, max(float(weights.max()), 1.0) * 1.02, 31)
-    final.hist(
-        [weights[mask] for mask in groups.values()],
-        bins=list(bins),
-        color=[COLOURS[name] for name in groups],
-        label=[f"{name} labels" for name in groups],
-    )
-    means.set(xlabel="epoch", title="mean weight", ylim=(-0.05, None))
-    final.set(xlabel="weight", title="samples by weight, at the end", yscale="log")
-    for axes in (means, final):
-        axes.grid(alpha=0.3)
-        axes.legend()
-    return figure
-
-
-def _suspicious(data: ImageData, trial: Trial, rows: int = 3, columns: int = 8) -> Figure:
-    """Show the most suspicious samples with their given and predicted labels."""
-    from matplotlib.figure import Figure
-
-    worst = trial.rrm.flagged()[: rows * columns].numpy()
-    predicted = trial.probabilities.argmax(1)
-    figure = Figure(figsize=(1.35 * columns, 1.75 * rows + 0.5), layout="constrained")
-    known = "" if trial.wrong is None else " (red: in truth the given label is right)"
-    figure.suptitle(f"Most suspicious labels: given → predicted{known}", fontsize=11)
-    for place, (i, picture) in enumerate(zip(worst.tolist(), data.pictures(worst), strict=True)):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        axes.imshow(picture, cmap="gray_r" if picture.ndim == 2 else None, vmin=0, vmax=1)
-        axes.set_axis_off()
-        right = trial.wrong is not None and not trial.wrong[i]
-        given, guess = data.classes[trial.labels[i]], data.classes[predicted[i]]
-        axes.set_title(f"{given} → {guess}", fontsize=9, color="tab:red" if right else "black")
-    return figure
+    return text.getvalue()

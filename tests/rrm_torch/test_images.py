@@ -404,3 +404,10 @@ def test_load_of_another_kind(tmp_path):
     (tmp_path / "data.csv").touch()
     with pytest.raises(ValueError, match=r"source must be 'digits', a \.npz file, .* got the file '.*data\.csv'"):
         load(str(tmp_path / "data.csv"))
+
+
+def test_a_label_beyond_all_samples_is_no_class(tmp_path):
+    path = tmp_path / "mine.npz"
+    save_npz(path, y_train=np.array([0, 1, 2_000_000_000, 1, 0, 1]))
+    with pytest.raises(ValueError, match="y_train must hold labels from 0 on, got 2,000,000,000"):
+        load_npz(path)

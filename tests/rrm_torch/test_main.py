@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 
@@ -9,7 +11,8 @@ import pytest
 import torch
 
 from rrm_torch import __main__ as command_line
-from rrm_torch import images, report
+from rrm_torch import comparison, images, report
+from rrm_torch.noise import KINDS
 
 QUICK = ["--epochs", "8", "--warmup", "4", "--hidden", "32", "--threads", "1"]
 
@@ -53,7 +56,8 @@ def test_train_on_a_file(npz, tmp_path, capsys):
     assert command_line.main(arguments) == 0
     out = capsys.readouterr().out
     assert "mine, 30 % symmetric label noise" in out
-    assert "16/16 epochs" in out.replace("32/32", "16/16")
+    assert "32/32 epochs" in out
+    assert "seed 1: test accuracy" in out
     assert "over 2 seeds" in out
     assert pd.read_csv(folder / "flagged.csv")["is_label_issue"].sum() == 404  # contamination follows noise
 
@@ -62,7 +66,7 @@ def test_every_option_reaches_its_place(npz, tmp_path):
     options = "--contamination 0.1 --mu 0.5 --every 2 --redistribute 0.2 --ties share --scoring pass"
     options += " --noise 0.2 --noise-kind pair --batch-size 64 --lr 0.01"
     parsed = command_line._parser().parse_args(["train", "--data", str(npz), *options.split(), *QUICK])
-    settings = command_line._settings(parsed)
+    settings = command_line._settings(parsed, n_classes=10)
     assert (settings.contamination, settings.gamma, settings.mu, settings.every) == (0.1, None, 0.5, 2)
     assert (settings.redistribute, settings.ties, settings.scoring) == (0.2, "share", "pass")
     assert (settings.noise, settings.noise_kind, settings.batch_size, settings.lr) == (0.2, "pair", 64, 0.01)
@@ -99,8 +103,9 @@ def test_bad_input_gives_one_line_and_writes_nothing(arguments, message, tmp_pat
     [
         ["paint"],
         [],
-        ["train"],
         ["train", "--data", "digits", "--noise-kind", "white"],
+        ["train", "--noise", "30%"],
+        ["demo", "--threads", "100000"],
         ["train", "--data", "digits", "--contamination", "0.1", "--gamma", "1"],
         ["demo", "--seeds", "0"],
         ["demo", "--sedes", "1"],
@@ -111,6 +116,72 @@ def test_an_unknown_name_exits_with_2(arguments, capsys):
         command_line.main(arguments)
     assert exit.value.code == 2
     assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "attribute", "value"),
+    [
+        ("--lr 0.5", "lr", 0.5),
+        ("--batch-size 7", "batch_size", 7),
+        ("--scoring pass", "scoring", "pass"),
+        ("--noise-kind pair", "noise_kind", "pair"),
+    ],
+)
+def test_options_reach_training(options, attribute, value, tmp_path, monkeypatch, capsys):
+    seen = {}
+    fit, adam = comparison.fit, torch.optim.Adam
+    kinds = {name: lambda *a, n=name, f=f, **k: seen.update(noise_kind=n) or f(*a, **k) for name, f in KINDS.items()}
+
+    def spy(model, loader, optimizer, epochs, **others):
+        seen["batch_size"] = len(next(iter(loader))[0])
+        seen["scoring"] = "recorded" if others["score_loader"] is None else "pass"
+        return fit(model, loader, optimizer, epochs, **others)
+
+    monkeypatch.setattr(comparison, "fit", spy)
+    monkeypatch.setattr(comparison.noise, "KINDS", kinds)
+    monkeypatch.setattr(torch.optim, "Adam", lambda p, lr: seen.update(lr=lr) or adam(p, lr=lr))
+    arguments = f"train --noise 0.3 --seeds 1 --epochs 2 --warmup 1 --hidden 8 --threads 1 {options}"
+    assert command_line.main([*arguments.split(), "--report", str(tmp_path)]) == 0
+    assert seen[attribute] == value
+
+
+@pytest.mark.parametrize(("kind", "contamination"), [("symmetric", 0.3), ("redraw", 0.27), ("pair", 0.3)])
+def test_contamination_is_by_default_what_the_noise_makes_wrong(kind, contamination):
+    parsed = command_line._parser().parse_args(["train", "--noise", "0.3", "--noise-kind", kind])
+    assert command_line._settings(parsed, n_classes=10).contamination == pytest.approx(contamination)
+
+
+def test_a_late_failure_keeps_the_finished_seeds(tmp_path, capsys, monkeypatch):
+    compare, calls = command_line.compare, []
+
+    def diverge(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise ValueError("losses contain 3 NaN among 1_347, the first at index 5")
+        return compare(*arguments)
+
+    monkeypatch.setattr(command_line, "compare", diverge)
+    assert command_line.main(["train", "--noise", "0.3", *QUICK, "--report", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "python -m rrm_torch train: error: losses contain 3 NaN among 1_347, the first at index 5\n"
+    assert "one seed" in captured.out
+    assert (tmp_path / "flagged.csv").exists()
+
+
+def test_output_that_is_cut_off_or_cannot_show_signs_keeps_the_report(npz, tmp_path):
+    command = [sys.executable, "-m", "rrm_torch", "train", "--data", str(npz), "--noise", "0.3", "--seeds", "1", *QUICK]
+    for name, environment, shell in (("cut", {}, "| head -1"), ("ascii", {"PYTHONIOENCODING": "ascii"}, "> out.txt")):
+        line = " ".join([*map(shlex.quote, command), "--report", name, shell])
+        run = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env=os.environ | environment,
+        )
+        assert "Traceback" not in run.stderr
+        assert (tmp_path / name / "flagged.csv").exists()
 
 
 def test_a_report_folder_that_cannot_be_made(tmp_path, capsys):
@@ -146,7 +217,7 @@ def test_a_report_that_cannot_be_finished(npz, tmp_path, capsys, monkeypatch):
     arguments = ["train", "--data", str(npz), "--noise", "0.3", "--seeds", "1", *QUICK, "--report", str(tmp_path / "r")]
     assert command_line.main(arguments) == 1
     captured = capsys.readouterr()
-    assert "recall" in captured.out  # the table was shown first
+    assert "recall" in captured.out  # the table is shown nevertheless
     assert captured.err == "python -m rrm_torch train: error: No space left on device\n"
 
 
@@ -164,7 +235,9 @@ def test_help(command, capsys):
     assert exit.value.code == 0
     text = capsys.readouterr().out
     assert "None" not in text
-    for word in {"": ["demo", "train"], "demo": ["--seeds"], "train": ["--noise", "argmin", "MNIST"]}[command]:
+    for word in {"": ["demo", "train"], "demo": ["--seeds"], "train": ["--noise", "argmin", "MNIST", "x_train"]}[
+        command
+    ]:
         assert word in text
 
 

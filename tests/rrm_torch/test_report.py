@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import math
+from dataclasses import asdict, replace
 
 import matplotlib.image
 import numpy as np
@@ -12,6 +12,7 @@ from rich.console import Console
 from rrm_torch import report
 from rrm_torch.comparison import Settings, compare
 from rrm_torch.images import load_digits
+from rrm_torch.train import Seconds
 
 SETTINGS = Settings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))
 
@@ -60,7 +61,9 @@ def test_results_json_holds_every_seed(folder, trials):
         assert recorded["recall"] == trial.recall
         assert (recorded["samples"], recorded["wrong"], recorded["flagged"]) == (1347, 404, 404)
         assert recorded["realised_noise"] == 404 / 1347
-        assert recorded["rrm"]["seconds"]["training"] > 0
+        assert recorded["rrm"]["seconds"] == asdict(trial.weighted.seconds)
+        assert [e["loss"] for e in recorded["rrm"]["epochs"]] == [e.loss for e in trial.weighted.history.epochs]
+        assert recorded["plain"]["epochs"][7]["accuracy"] == trial.plain.accuracy
 
 
 @pytest.mark.parametrize("name", ["curves", "weights", "suspicious"])
@@ -82,19 +85,32 @@ def test_pictures_without_noise_and_without_flags(digits, tmp_path):
 
 def test_without_matplotlib_there_are_tables_only(digits, trials, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "find_spec", lambda _: None)
+    (tmp_path / "curves.png").write_text("of a former report")
     assert report.write(tmp_path, "digits", digits, SETTINGS, trials) == ["results.json", "flagged.csv"]
+    assert not (tmp_path / "curves.png").exists()
 
 
-def test_a_former_report_outlives_a_failed_one(digits, trials, tmp_path, monkeypatch):
-    (tmp_path / "flagged.csv").write_text("former")
+def test_a_former_file_outlives_a_failed_successor(tmp_path):
+    path = tmp_path / "flagged.csv"
+    path.write_text("former")
 
-    def full(*_):
-        raise OSError("no space left")
+    def half():
+        with report._replace(path) as file:
+            file.write(b"half")
+            file.flush()
+            assert path.read_text() == "former"
+            raise OSError("no space left")
 
-    monkeypatch.setattr(report, "_write_flagged", full)
     with pytest.raises(OSError, match="no space left"):
-        report.write(tmp_path, "digits", digits, SETTINGS, trials)
-    assert (tmp_path / "flagged.csv").read_text() == "former"
+        half()
+    assert path.read_text() == "former"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_file_is_replaced_that_way(digits, trials, tmp_path, monkeypatch):
+    inner, seen = report._replace, []
+    monkeypatch.setattr(report, "_replace", lambda path: seen.append(path.name) or inner(path))
+    assert report.write(tmp_path, "digits", digits, SETTINGS, trials) == seen
 
 
 def shown(trials):
@@ -104,20 +120,32 @@ def shown(trials):
     return capture.get()
 
 
+def test_every_cell_of_the_table(trials):
+    """Hand-made outcomes, all different, so that no cell can stand for another."""
+    seconds = [Seconds(10.0, 11.0, 12.0), Seconds(20.0, 21.0, 22.0)]
+    plain = replace(trials[0].plain, accuracy=0.11, memorised=0.12, seconds=seconds[0])
+    weighted = replace(trials[0].weighted, accuracy=0.21, memorised=0.22, seconds=seconds[1])
+    trial = replace(trials[0], plain=plain, weighted=weighted, precision=0.31, recall=0.32)
+    rows = [line.strip("│ ").split("│") for line in shown([trial]).splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["test accuracy, %", "11.0", "21.0"],
+        ["wrong labels memorised, %", "12.0", "22.0"],
+        ["labels made wrong, %", "30.0", "30.0"],
+        ["flagged labels", "", "404"],
+        ["of them wrong (precision), %", "", "31.0"],
+        ["of the wrong, found (recall), %", "", "32.0"],
+        ["training, s", "10.00", "20.00"],
+        ["scoring, s", "11.00", "21.00"],
+        ["reweighting, s", "12.00", "22.00"],
+    ]
+
+
 def test_table_tells_mean_and_spread(trials):
     text = shown(trials)
     accuracies = [100 * t.weighted.accuracy for t in trials]
-    mean, deviation = np.mean(accuracies), np.std(accuracies, ddof=1)
-    assert f"{mean:.1f} ± {deviation:.1f}" in text
+    assert f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}" in text
     assert "mean ± standard deviation over 2 seeds" in text
-    for row in ("test accuracy", "memorised", "precision", "recall", "training, s", "scoring, s", "reweighting, s"):
-        assert row in text
-
-
-def test_table_of_one_seed(trials):
-    text = shown(trials[:1])
-    assert "±" not in text
-    assert "one seed" in text
+    assert "one seed" in shown(trials[:1])
 
 
 @pytest.mark.parametrize(
@@ -125,10 +153,15 @@ def test_table_of_one_seed(trials):
     [([0.5, 0.7], "60.0 ± 14.1"), ([0.5], "50.0"), ([None, 0.5], "50.0"), ([None], "–"), ([], "–")],
 )
 def test_spread(values, expected):
-    assert report.spread(values) == expected
-    assert math.sqrt(2) * 10 == pytest.approx(14.1, abs=0.05)  # the sample's standard deviation, not the population's
+    assert report.spread(values) == expected  # of the sample, not the population: sqrt(2) * 10
 
 
 def test_prepare_creates_the_folder_and_leaves_nothing(tmp_path):
     report.prepare(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_prepare_names_the_folder(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(OSError, match=r"report folder '.*file' can't be written: File exists; choose another"):
+        report.prepare(tmp_path / "file")
