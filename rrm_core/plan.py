@@ -134,9 +134,25 @@ class Plan:
         )
 
 
-def thresholds(
+class Thresholds(NamedTuple):
+    """The three losses that decide a plan."""
+
+    loss_min: float
+    threshold: float
+    recipient_threshold: float
+
+
+class Counts(NamedTuple):
+    """How many samples lie above the threshold (NaN included), on it, and up to the recipients' threshold."""
+
+    n_pruned: int
+    n_tied: int
+    n_recipients: int
+
+
+def find_thresholds(
     rule: Rule, format: Format, n: int, loss_min: float, smallest: Callable[[int], float]
-) -> tuple[float, float]:
+) -> Thresholds:
     """Return the threshold and the recipients' threshold: their definition, given the order statistics.
 
     Parameters
@@ -157,40 +173,26 @@ def thresholds(
         threshold = format.round_down(loss_min + rule.gamma)
     rank = rule.recipient_rank(n)
     if rank == 0:
-        return threshold, -math.inf
-    if rank > n:
-        return threshold, threshold
-    return threshold, min(loss_min if rank == 1 else smallest(rank), threshold)
+        reach = -math.inf
+    elif rank > n:
+        reach = threshold
+    else:
+        reach = min(loss_min if rank == 1 else smallest(rank), threshold)
+    return Thresholds(loss_min, threshold, reach)
 
 
-def settle(
-    rule: Rule,
-    dtype: str,
-    n: int,
-    *,
-    n_nan: int,
-    loss_min: float,
-    threshold: float,
-    recipient_threshold: float,
-    n_pruned: int,
-    n_tied: int,
-    n_recipients: int,
-) -> Plan:
-    """Return the plan that follows from what a backend counted. `n_pruned` includes the NaN."""
-    removed = max(rule.quota(n), n_pruned) if rule.ties == "share" else n_pruned
+def settle(rule: Rule, format: Format, n: int, n_nan: int, thresholds: Thresholds, counts: Counts) -> Plan:
+    """Return the plan that follows from what a backend found."""
+    removed = max(rule.quota(n), counts.n_pruned) if rule.ties == "share" else counts.n_pruned
     return Plan(
         n=n,
-        dtype=dtype,
+        dtype=format.name,
         rule=rule,
-        loss_min=loss_min,
-        threshold=threshold,
-        recipient_threshold=recipient_threshold,
-        n_pruned=n_pruned,
-        n_tied=n_tied,
-        n_recipients=n_recipients,
+        **thresholds._asdict(),
+        **counts._asdict(),
         n_nan=n_nan,
         removed=removed,
-        levels=levels(n, n_pruned, n_tied, n_recipients, removed, rule.redistribute),
+        levels=levels(n, *counts, removed, rule.redistribute),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from ..formats import BY_NAME
-from ..plan import Plan, refuse_losses, settle, thresholds
+from ..plan import Counts, Plan, find_thresholds, refuse_losses, settle
 from ..rule import Rule
 
 
@@ -49,21 +49,11 @@ def plan(losses: Any, rule: Rule) -> Plan:
     def smallest(rank: int) -> float:
         return float(ranked[min(rank, n - n_nan) - 1]) + 0.0
 
-    loss_min = smallest(1)
-    threshold, recipient_threshold = thresholds(rule, format, n, loss_min, smallest)
-    n_tied = count(losses == threshold)
-    return settle(
-        rule,
-        format.name,
-        n,
-        n_nan=n_nan,
-        loss_min=loss_min,
-        threshold=threshold,
-        recipient_threshold=recipient_threshold,
-        n_pruned=n - count(losses < threshold) - n_tied,
-        n_tied=n_tied,
-        n_recipients=count(losses <= recipient_threshold),
-    )
+    found = find_thresholds(rule, format, n, smallest(1), smallest)
+    n_tied = count(losses == found.threshold)
+    n_pruned = n - count(losses < found.threshold) - n_tied
+    n_recipients = count(losses <= found.recipient_threshold)
+    return settle(rule, format, n, n_nan, found, Counts(n_pruned, n_tied, n_recipients))
 
 
 def apply(plan: Plan, losses: Any, weights: Any | None, mu: float, out: Any | None) -> Any:

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from ..formats import BY_STORAGE, Array
-from ..plan import Plan, refuse_losses, settle
+from ..plan import Counts, Plan, Thresholds, refuse_losses, settle
 from ..rule import Rule
 
 
@@ -76,20 +76,7 @@ def _plan_and_apply(losses: Array, rule: Rule, mu: float, weights: Array | None,
     faults, thresholds, counts = cpu.plan_and_apply(_plain(losses), format.code, question, mu, _plain(weights), out)
     n_nan, first_nan, n_low, first_low, n_inf = faults
     refuse_losses(rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf)
-    loss_min, threshold, recipient_threshold = thresholds
-    n_pruned, n_tied, n_recipients = counts
-    return settle(
-        rule,
-        format.name,
-        n,
-        n_nan=n_nan,
-        loss_min=loss_min,
-        threshold=threshold,
-        recipient_threshold=recipient_threshold,
-        n_pruned=n_pruned,
-        n_tied=n_tied,
-        n_recipients=n_recipients,
-    )
+    return settle(rule, format, n, n_nan, Thresholds(*thresholds), Counts(*counts))
 
 
 def _plain(array: Array | None) -> Array | None:

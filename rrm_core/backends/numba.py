@@ -13,7 +13,7 @@ from types import ModuleType
 import numpy as np
 
 from ..formats import BY_STORAGE, Array, widen
-from ..plan import Plan, refuse_losses, settle, thresholds
+from ..plan import Counts, Plan, find_thresholds, refuse_losses, settle
 from ..rule import Rule
 
 # Not all of Numba's threading layers bear two Python threads launching parallel loops at once.
@@ -42,22 +42,9 @@ def plan(losses: Array, rule: Rule) -> Plan:
     with _one_launch:
         n_nan, first_nan, n_low, first_low, n_inf, loss_min = loops.scan(values)
         refuse_losses(rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf)
-        threshold, recipient_threshold = thresholds(
-            rule, format, n, loss_min, lambda rank: loops.smallest(values, min(rank, n - n_nan))
-        )
-        n_below, n_tied, n_recipients = loops.count(values, threshold, recipient_threshold)
-    return settle(
-        rule,
-        format.name,
-        n,
-        n_nan=n_nan,
-        loss_min=loss_min,
-        threshold=threshold,
-        recipient_threshold=recipient_threshold,
-        n_pruned=n - n_below - n_tied,
-        n_tied=n_tied,
-        n_recipients=n_recipients,
-    )
+        found = find_thresholds(rule, format, n, loss_min, lambda rank: loops.smallest(values, min(rank, n - n_nan)))
+        n_below, n_tied, n_recipients = loops.count(values, found.threshold, found.recipient_threshold)
+    return settle(rule, format, n, n_nan, found, Counts(n - n_below - n_tied, n_tied, n_recipients))
 
 
 def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array) -> Array:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..formats import BY_STORAGE, Array, widen
-from ..plan import Plan, refuse_losses, settle, thresholds
+from ..plan import Counts, Plan, find_thresholds, refuse_losses, settle
 from ..rule import Rule
 
 
@@ -37,20 +37,11 @@ def plan(losses: Array, rule: Rule) -> Plan:
         return float(np.partition(ranked, k)[k]) + 0.0  # never -0.0: which zero comes first is nobody's business
 
     loss_min = float(ranked.min()) + 0.0
-    threshold, recipient_threshold = thresholds(rule, format, n, loss_min, smallest)
-    n_tied = int(np.count_nonzero(values == threshold))
-    return settle(
-        rule,
-        format.name,
-        n,
-        n_nan=n_nan,
-        loss_min=loss_min,
-        threshold=threshold,
-        recipient_threshold=recipient_threshold,
-        n_pruned=n - int(np.count_nonzero(values < threshold)) - n_tied,
-        n_tied=n_tied,
-        n_recipients=int(np.count_nonzero(values <= recipient_threshold)),
-    )
+    found = find_thresholds(rule, format, n, loss_min, smallest)
+    n_tied = int(np.count_nonzero(values == found.threshold))
+    n_pruned = n - int(np.count_nonzero(values < found.threshold)) - n_tied
+    n_recipients = int(np.count_nonzero(values <= found.recipient_threshold))
+    return settle(rule, format, n, n_nan, found, Counts(n_pruned, n_tied, n_recipients))
 
 
 def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array) -> Array:
