@@ -18,7 +18,7 @@
 
 #include "ordered_key.h"
 
-#if defined(__FAST_MATH__)
+#ifdef __FAST_MATH__
 #error "-ffast-math changes the answer: NaN and the order of operations matter here. Build without it."
 #endif
 

@@ -20,12 +20,12 @@ void apply(const typename F::Bits *losses, std::int64_t n, const Plan<typename F
     const Weight pruned = step(plan.levels.pruned), tied = step(plan.levels.tied), kept = step(plan.levels.kept),
                  tied_recipient = step(plan.levels.tied_recipient), kept_recipient = step(plan.levels.kept_recipient);
     const auto t = F::value(F::bits(plan.threshold)), r = F::value(F::bits(plan.recipient_threshold));
+    const Weight on = plan.threshold == plan.recipient_threshold ? tied_recipient : tied; // r is never above t
     const auto target = [=](typename F::Bits bits) {
         const auto c = F::value(bits);
-        const Weight at_or_above = c == t ? tied : pruned; // NaN, in no relation to t, is pruned
-        const Weight receive = c < t ? kept_recipient : tied_recipient;
-        const Weight other = c < t ? kept : at_or_above;
-        return c <= r ? receive : other;
+        const Weight below = c <= r ? kept_recipient : kept;
+        const Weight at_or_above = c == t ? on : pruned; // NaN, in no relation to t, is pruned
+        return c < t ? below : at_or_above;
     };
     if (mu == 1.0 || old == nullptr) {
         for (std::int64_t i = 0; i < n; ++i) {

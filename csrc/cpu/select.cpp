@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <memory>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 
 #include "subnormals.h"
@@ -36,17 +38,31 @@ void find_faults(const typename F::Bits *losses, std::int64_t begin, std::int64_
 
 template <class F> Scan<typename F::Bits> scan(const typename F::Bits *losses, std::int64_t n) {
     using Key = typename F::Bits;
+    // Signed integers compare fastest on the oldest processors. With the magnitude of the negative ones reversed they
+    // stand in the order of the numbers; -0 is just below +0, and NaN of either sign at either end.
+    using Signed = std::make_signed_t<Key>;
+    constexpr auto magnitude = static_cast<Signed>(static_cast<Key>(~F::sign));
+    const auto reversed = [](Signed bits) {
+        return static_cast<Signed>(bits ^ ((bits >> (F::width - 1)) & magnitude));
+    };
+
     Scan<Key> s{{}, F::key_inf, 0};
     for (std::int64_t begin = 0; begin < n; begin += block_size) {
         const Key *const block = losses + begin;
         const auto size = static_cast<int>(std::min(block_size, n - begin));
-        Key largest = 0, lowest = F::key_nan;
+        Signed largest = 0, least = magnitude;
         for (int i = 0; i < size; ++i) {
-            largest = std::max(largest, static_cast<Key>(block[i] & static_cast<Key>(~F::sign)));
-            lowest = std::min(lowest, F::key(block[i]));
+            const auto bits = static_cast<Signed>(block[i]);
+            largest = std::max(largest, static_cast<Signed>(bits & magnitude));
+            least = std::min(least, reversed(bits));
         }
-        if (largest >= F::infinity) {
+        Key lowest = F::key(static_cast<Key>(reversed(least)));
+        if (static_cast<Key>(largest) >= F::infinity) {
             find_faults<F>(losses, begin, begin + size, s.faults);
+            lowest = F::key_nan;
+            for (int i = 0; i < size; ++i) {
+                lowest = std::min(lowest, F::key(block[i]));
+            }
         }
         if (lowest < s.lowest) {
             s.lowest = lowest;
@@ -69,11 +85,12 @@ template <class Key> struct Statistic {
     std::int64_t below, at;
 };
 
-// Radix selection, leading digit first: only keys that share the digits settled so far stay. Reorders `keys`.
-template <class Key> Statistic<Key> radix_select(Key *keys, std::int64_t n, std::int64_t rank) {
+// Radix selection among keys below 2^width, leading digit first: only those that share the digits settled so far stay.
+// Reorders `keys`.
+template <class Key> Statistic<Key> radix_select(Key *keys, std::int64_t n, std::int64_t rank, int width) {
     constexpr int digit_bits = 11; // the counts of one digit fit the first-level cache
     std::int64_t below = 0;
-    for (int shift = 8 * static_cast<int>(sizeof(Key)); shift > 0;) {
+    for (int shift = width; shift > 0;) {
         const int bits = std::min(digit_bits, shift);
         shift -= bits;
         const auto digit_of = [shift, mask = (std::uint64_t{1} << bits) - 1](Key key) {
@@ -103,8 +120,8 @@ template <class Key> Statistic<Key> radix_select(Key *keys, std::int64_t n, std:
 template <class F>
 std::pair<typename F::Bits, typename F::Bits> bracket(const typename F::Bits *losses, std::int64_t n,
                                                       std::int64_t rank) {
-    constexpr std::int64_t sample_size = 1024;
-    if (n < 4 * sample_size) {
+    constexpr std::int64_t sample_size = 4096;
+    if (n < 16 * sample_size) {
         return {F::key_low, F::key_inf};
     }
     std::array<typename F::Bits, static_cast<std::size_t>(sample_size)> sample;
@@ -115,13 +132,16 @@ std::pair<typename F::Bits, typename F::Bits> bracket(const typename F::Bits *lo
         const auto jitter = static_cast<std::int64_t>((state >> 33) % static_cast<std::uint64_t>(stride));
         sample[static_cast<std::size_t>(i)] = F::key(losses[i * stride + jitter]);
     }
-    std::sort(sample.begin(), sample.end());
     const double share = static_cast<double>(rank) / static_cast<double>(n);
     const double centre = share * sample_size;
     const double margin = 4.0 * std::sqrt(sample_size * share * (1.0 - share)) + 2.0; // four standard deviations
     const auto first = static_cast<std::int64_t>(centre - margin), last = static_cast<std::int64_t>(centre + margin);
-    return {first < 0 ? F::key_low : sample[static_cast<std::size_t>(first)],
-            last >= sample_size ? F::key_inf : std::min(F::key_inf, sample[static_cast<std::size_t>(last)])};
+    const auto statistic = [&](std::int64_t k) {
+        std::nth_element(sample.begin(), sample.begin() + k, sample.end());
+        return sample[static_cast<std::size_t>(k)];
+    };
+    return {first < 0 ? F::key_low : statistic(first),
+            last >= sample_size ? F::key_inf : std::min(F::key_inf, statistic(last))};
 }
 
 template <class F>
@@ -169,18 +189,19 @@ Statistic<typename F::Bits> smallest(const typename F::Bits *losses, std::int64_
                 inside[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>((c >= from) & (c <= to));
             }
             below += lower;
-            for (std::int64_t i = 0; i < size; ++i) { // without a branch: one in ten, at random
+            for (std::int64_t i = 0; i < size; ++i) { // without a branch: one in twenty, at random
                 candidates[static_cast<std::size_t>(m)] = losses[begin + i];
                 m += inside[static_cast<std::size_t>(i)];
             }
         }
         if (below < rank && rank <= below + m) {
-            for (std::int64_t i = 0; i < m; ++i) {
-                candidates[static_cast<std::size_t>(i)] = F::key(candidates[static_cast<std::size_t>(i)]);
+            for (std::int64_t i = 0; i < m; ++i) { // above the bracket's lower end, where few digits tell them apart
+                candidates[static_cast<std::size_t>(i)] =
+                    static_cast<Key>(F::key(candidates[static_cast<std::size_t>(i)]) - low);
             }
-            auto statistic = radix_select(candidates.get(), m, rank - below);
-            statistic.below += below;
-            return statistic;
+            const auto width = static_cast<int>(std::bit_width(static_cast<Key>(high - low)));
+            const auto found = radix_select(candidates.get(), m, rank - below, width);
+            return {static_cast<Key>(found.key + low), found.below + below, found.at};
         }
         if (low == F::key_low && high == F::key_inf) {
             throw std::runtime_error("losses changed while they were read; don't write to them from another thread");
