@@ -2,7 +2,7 @@
 
     python benchmarks/record_training.py fashion --data fashion_mnist.npz --noise 0.3 --epochs 60
 
-writes benchmarks/results/train_fashion.json and keeps the report's pictures in docs/images/.
+writes benchmarks/results/train_fashion.json, and the pictures that a page shows to docs/images/
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ def main() -> int:
         if code:
             return code
         results = json.loads((Path(folder) / "results.json").read_text())
+        pages = "".join(page.read_text() for page in (machine.ROOT / "README.md", *machine.ROOT.glob("docs/*.md")))
         for picture in Path(folder).glob("*.png"):
-            shutil.copy(picture, machine.ROOT / "docs" / "images" / f"{name}_{picture.name}")
+            if f"{name}_{picture.name}" in pages:
+                shutil.copy(picture, machine.ROOT / "docs" / "images" / f"{name}_{picture.name}")
     # The data's file name says which it was; where it lay is nobody's business.
     shown = [Path(a).name if Path(a).exists() else a for a in arguments]
     record = {

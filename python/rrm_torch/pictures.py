@@ -48,13 +48,9 @@ def weights(trial: Trial) -> Figure:
         course.plot(epochs, thresholds, color=COLOURS["all"])
         course.set(title="threshold of the loss")
     last = trial.rrm.weights.numpy()
-    final.hist(
-        [last[mask] for mask in groups.values()],
-        bins=list(np.linspace(0, max(float(last.max()), 1.0) * 1.02, 31)),
-        color=[COLOURS[name] for name in groups],
-        label=[f"{name} labels" for name in groups],
-        stacked=True,
-    )
+    bins = list(np.linspace(0, max(float(last.max()), 1.0) * 1.02, 31))
+    for name, mask in groups.items():  # one over the other: stacked bars would lie on a logarithmic scale
+        final.hist(last[mask], bins, color=COLOURS[name], alpha=0.6, label=f"{name} labels")
     final.set(xlabel="weight", title="samples by weight, at the end", yscale="log", ylim=(0.5, None))
     final.legend()
     course.set(xlabel="epoch")
