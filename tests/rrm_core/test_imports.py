@@ -159,3 +159,16 @@ def test_a_backend_has_what_dispatch_asks_for(name):
     assert backend.__doc__
     for function in ("is_available", "plan", "apply", "count_foreign"):
         assert inspect.getdoc(getattr(backend, function)), function
+
+
+def test_a_source_folder_that_is_not_installed_says_what_to_do():
+    program = """
+import importlib.metadata
+def version(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+importlib.metadata.version = version
+import rrm_core
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT.anchor)
+    assert run.stderr.splitlines()[-1].startswith("ImportError: this is rrm_core's source folder")
+    assert "pip install -e ." in run.stderr
