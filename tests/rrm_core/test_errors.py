@@ -7,8 +7,6 @@ import math
 import sys
 from importlib import import_module
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -360,7 +358,11 @@ def test_tensors_without_plain_memory(losses, message):
     refused(TypeError, message, rrm_core.reweight, losses, **OK)
 
 
+@pytest.mark.skipif("jax" not in FRAMEWORKS, reason="no JAX for this Python")
 def test_inside_jit():
+    import jax
+    import jax.numpy as jnp
+
     traced = jax.jit(lambda losses: rrm_core.reweight(losses, **OK)[0])
     refused(TypeError, "losses is being traced by JAX", traced, jnp.ones(3))
 
