@@ -25,7 +25,7 @@ def smallest(values: Array, rank: int) -> float:
     digit = int(np.searchsorted(upto, rank))
     ends = counts[:, digit].cumsum()
     candidates = np.empty(ends[-1], bits.dtype)
-    gather(bits, chunks, infinity, np.uint64(digit), ends - counts[:, digit], candidates)
+    gather(bits, chunks, infinity, np.uint64(digit), ends - counts[:, digit], ends, candidates)
     k = rank - int(upto[digit] - candidates.size) - 1
     key, sign = int(np.partition(candidates, k)[k]), 1 << (8 * bits.itemsize - 1)
     pattern = key ^ sign if key & sign else key ^ (2 * sign - 1)
@@ -96,15 +96,17 @@ def digit_counts(bits: Array, chunks: int, infinity: np.uint64) -> Array:
 
 
 @njit(parallel=True, cache=True)
-def gather(bits: Array, chunks: int, infinity: np.uint64, digit: np.uint64, starts: Array, candidates: Array) -> None:
-    """Write the keys with a leading digit, each chunk's from its start."""
+def gather(
+    bits: Array, chunks: int, infinity: np.uint64, digit: np.uint64, starts: Array, ends: Array, candidates: Array
+) -> None:
+    """Write the keys with a leading digit, each chunk's to its own place, and never beyond it."""
     n, width = bits.size, 8 * bits.itemsize
     sign, shift = np.uint64(1) << np.uint64(width - 1), np.uint64(width - DIGIT)
     for chunk in prange(chunks):
         m = starts[chunk]
         for i in range(chunk * n // chunks, (chunk + 1) * n // chunks):
             key = key_of(bits[i], sign, infinity)
-            if key >> shift == digit:
+            if key >> shift == digit and m < ends[chunk]:
                 candidates[m] = key
                 m += 1
 
