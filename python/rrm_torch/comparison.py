@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -78,8 +78,7 @@ class Settings:
 
     def rrm(self, n: int) -> RRM:
         """Return the RRM of these settings for n samples."""
-        own = {field.name for field in fields(self)}
-        names = own & {"contamination", "gamma", "mu", "warmup", "every", "redistribute", "ties"}
+        names = ("contamination", "gamma", "mu", "warmup", "every", "redistribute", "ties")
         return RRM(n, **{name: getattr(self, name) for name in names})
 
 

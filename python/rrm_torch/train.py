@@ -85,6 +85,11 @@ def fit(
         total, seen = torch.zeros((), device=device), 0
         for index, x, y in loader:
             losses = loss(model(x.to(device)), y.to(device))
+            if losses.shape != index.shape:
+                raise ValueError(
+                    f"loss must return one value per sample, of shape {tuple(index.shape)}, got {tuple(losses.shape)}; "
+                    "use reduction='none'"
+                )
             batch_loss = losses.mean() if rrm is None else rrm.weighted_mean(losses, index)
             optimizer.zero_grad()
             batch_loss.backward()  # type: ignore[no-untyped-call]

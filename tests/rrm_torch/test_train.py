@@ -130,6 +130,13 @@ def test_any_loss_will_do(blobs):
     assert losses.max() <= 2
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_loss_that_is_already_a_mean_is_refused(blobs, weighted):
+    rrm = RRM(N, contamination=0.1) if weighted else None
+    with pytest.raises(ValueError, match=r"loss must return one value per sample.*reduction='none'"):
+        train(*blobs, rrm=rrm, loss=nn.functional.cross_entropy)
+
+
 def test_score_is_in_the_order_of_the_index(blobs):
     x, y = blobs
     model = linear()
