@@ -13,13 +13,17 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 
 
-def describe(*packages: str) -> dict[str, Any]:
-    """Return commit, date, machine, and the versions of Python and the packages; leave if there are changes."""
-    changed = _git("status", "--porcelain", "--", "rrm_core", "python", "csrc", "bindings", "benchmarks/*.py")
-    if changed:
+def describe(*packages: str, draft: bool = False) -> dict[str, Any]:
+    """Return commit, date, machine, and the versions of Python and the packages; leave if there are changes.
+
+    A draft, which isn't for the record, may have changes, and then names no commit.
+    """
+    sources = ("rrm_core", "python", "csrc", "bindings", "benchmarks/*.py", "benchmarks/*.cpp")
+    changed = _git("status", "--porcelain", "--", *sources)
+    if changed and not draft:
         raise SystemExit(f"commit first: a record names the commit that it was made with, and these differ\n{changed}")
     return {
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": "uncommitted changes" if changed else _git("rev-parse", "HEAD"),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},

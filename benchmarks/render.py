@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tables
+
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -108,7 +110,22 @@ def backends() -> str:
     return "\n".join([*lines, "", about])
 
 
-BLOCKS = {function.__name__: function for function in (demo, mnist, fashion, headline, backends)}
+def reweight() -> str:
+    """Return the table of sizes and rivals."""
+    run = recorded("reweight")
+    return f"{tables.reweight(run)} {origin(run)}"
+
+
+def reweight_conditions() -> str:
+    """Return the table of distributions, types, threads and instruction sets."""
+    run = recorded("reweight")
+    return f"{tables.reweight_conditions(run)} {origin(run)}"
+
+
+BLOCKS = {
+    function.__name__: function
+    for function in (demo, mnist, fashion, headline, backends, reweight, reweight_conditions)
+}
 
 
 def rendered(page: str) -> str:

@@ -9,21 +9,17 @@
 #include <stdexcept>
 #include <tuple>
 
-#include "../csrc/cpu/apply.h"
-#include "../csrc/cpu/select.h"
-#include "../csrc/cpu/subnormals.h"
+#include "../csrc/cpu/loops.h"
+#include "../csrc/cpu/reweight.h"
 
 namespace py = pybind11;
 
 namespace {
 
-using Thresholds = std::tuple<double, double, double>;               // loss_min, threshold, recipient_threshold
-using Counts = std::tuple<std::int64_t, std::int64_t, std::int64_t>; // pruned, tied, recipients
 using Levels = std::tuple<double, double, double, double, double>;
 
 // Calls f with a value of the format that Python knows by this code (rrm_core/formats.py).
 template <class Function> auto with_format(int code, Function f) {
-    const rrm::cpu::ExactSubnormals exact; // thresholds come and go as doubles
     switch (code) {
     case 0:
         return f(rrm::Float16{});
@@ -46,72 +42,73 @@ template <class F> const typename F::Weight *weights(const std::optional<py::arr
     return old ? static_cast<const typename F::Weight *>(old->data()) : nullptr;
 }
 
-template <class F>
-py::object answer(const rrm::Faults &faults, const std::optional<rrm::Plan<typename F::Bits>> &plan) {
-    const auto found = py::make_tuple(faults.n_nan, faults.first_nan, faults.n_low, faults.first_low, faults.n_inf);
-    if (!plan) {
-        return py::make_tuple(found, py::none(), py::none());
-    }
-    return py::make_tuple(
-        found, Thresholds{F::decode(plan->loss_min), F::decode(plan->threshold), F::decode(plan->recipient_threshold)},
-        Counts{plan->n_pruned, plan->n_tied, plan->n_recipients});
+Levels as_tuple(const rrm::Levels &l) {
+    return {l.pruned, l.tied, l.kept, l.tied_recipient, l.kept_recipient};
 }
 
-// Plans, and writes the weights if `out` is given and nothing is wrong with the losses.
-py::object plan_and_apply(const py::array &losses, int format, const rrm::Rule &rule, double mu,
-                          const std::optional<py::array> &old, std::optional<py::array> out) {
-    return with_format(format, [&](auto f) -> py::object {
+// Plans, and writes the weights if `out` is given and nothing is wrong with the losses. Returns either what is wrong
+// or what was found; see _cpu.pyi.
+py::tuple reweight(const py::array &losses, int format, const rrm::Rule &rule, double mu,
+                   const std::optional<py::array> &old, std::optional<py::array> out, int threads) {
+    return with_format(format, [&](auto f) -> py::tuple {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const std::int64_t n = losses.size();
         const auto *before = weights<F>(old);
         auto *after = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
-        rrm::Plan<typename F::Bits> plan{};
+        rrm::Plan plan{};
         rrm::Faults faults;
         {
             const py::gil_scoped_release released;
-            faults = rrm::cpu::select<F>(c, n, rule, plan);
-            if (after != nullptr && !faults.refuse(n, rule.prune_nan)) {
-                rrm::cpu::apply<F>(c, n, plan, mu, before, after);
-            }
+            faults = rrm::cpu::reweight<F>(c, n, rule, mu, before, after, threads, plan);
         }
-        const bool refused = faults.refuse(n, rule.prune_nan);
-        return answer<F>(faults, refused ? std::nullopt : std::optional{plan});
+        if (faults.refuse(n, rule.prune_nan)) {
+            return py::make_tuple(
+                py::make_tuple(faults.n_nan, faults.first_nan, faults.n_low, faults.first_low, faults.n_inf),
+                py::none());
+        }
+        return py::make_tuple(py::none(),
+                              py::make_tuple(faults.n_nan, plan.loss_min, plan.threshold, plan.recipient_threshold,
+                                             plan.n_pruned, plan.n_tied, plan.n_recipients, plan.removed,
+                                             as_tuple(plan.levels)));
     });
 }
 
-void apply(const py::array &losses, int format, const Thresholds &thresholds, const Levels &levels, double mu,
-           const std::optional<py::array> &old, py::array out) {
+void apply(const py::array &losses, int format, double threshold, double recipient_threshold, const Levels &levels,
+           double mu, const std::optional<py::array> &old, py::array out, int threads) {
     with_format(format, [&](auto f) {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const auto *before = weights<F>(old);
         auto *after = static_cast<typename F::Weight *>(out.mutable_data());
-        rrm::Plan<typename F::Bits> plan{};
-        plan.threshold = F::key_not_above(std::get<1>(thresholds));
-        plan.recipient_threshold = F::key_not_above(std::get<2>(thresholds));
+        rrm::Plan plan{};
+        plan.threshold = threshold;
+        plan.recipient_threshold = recipient_threshold;
         std::tie(plan.levels.pruned, plan.levels.tied, plan.levels.kept, plan.levels.tied_recipient,
                  plan.levels.kept_recipient) = levels;
         const std::int64_t n = losses.size();
         const py::gil_scoped_release released;
-        rrm::cpu::apply<F>(c, n, plan, mu, before, after);
+        rrm::cpu::apply<F>(c, n, plan, mu, before, after, threads);
     });
 }
 
-std::int64_t count_foreign(const py::array &losses, int format, double loss_min, bool allow_nan) {
+std::int64_t count_foreign(const py::array &losses, int format, double loss_min, bool allow_nan, int threads) {
     return with_format(format, [&](auto f) {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const std::int64_t n = losses.size();
         const py::gil_scoped_release released;
-        return rrm::cpu::count_foreign<F>(c, n, F::key_not_above(loss_min), allow_nan);
+        return rrm::cpu::count_foreign<F>(c, n, loss_min, allow_nan, threads);
     });
 }
 
 Levels levels(std::int64_t n, std::int64_t n_pruned, std::int64_t n_tied, std::int64_t n_recipients,
               std::int64_t removed, rrm::Redistribute redistribute) {
-    const auto l = rrm::levels(n, n_pruned, n_tied, n_recipients, removed, redistribute);
-    return {l.pruned, l.tied, l.kept, l.tied_recipient, l.kept_recipient};
+    return as_tuple(rrm::levels(n, n_pruned, n_tied, n_recipients, removed, redistribute));
+}
+
+std::pair<const char *, const char *> instruction_sets() {
+    return {rrm::cpu::name(rrm::cpu::chosen_instruction_set()), rrm::cpu::name(rrm::cpu::best_instruction_set())};
 }
 
 } // namespace
@@ -127,8 +124,11 @@ PYBIND11_MODULE(_cpu, m) {
                     rrm::Redistribute redistribute, bool prune_nan) {
             return rrm::Rule{rank, gamma, recipient_rank, quota, redistribute, prune_nan};
         }));
-    m.def("plan_and_apply", &plan_and_apply);
+    m.def("reweight", &reweight);
     m.def("apply", &apply);
     m.def("count_foreign", &count_foreign);
     m.def("levels", &levels);
+    m.def("instruction_sets", &instruction_sets);
+    m.def("samples_per_thread", &rrm::cpu::samples_per_thread);
+    m.def("set_samples_per_thread", &rrm::cpu::set_samples_per_thread);
 }

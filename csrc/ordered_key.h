@@ -20,12 +20,12 @@
 
 namespace rrm {
 
-// Value: what the processor compares fastest and that orders numbers likewise: the number itself, exactly widened,
-// where there is such a type.
-template <class B, class V, int Precision, int MaxExponent, class W> struct Format {
+// Value: the type in which the processor compares such numbers: the number itself, or exactly widened. Sample weights
+// have that type too.
+template <class B, class V, int Precision, int MaxExponent> struct Format {
     using Bits = B;   // unsigned integer that holds one loss
-    using Value = V;  // see value()
-    using Weight = W; // type of the sample weights that belong to such losses
+    using Value = V;  // float or double
+    using Weight = V; // type of the sample weights that belong to such losses
 
     static constexpr int width = 8 * static_cast<int>(sizeof(Bits));
     static constexpr int mantissa = Precision - 1; // explicit bits of the significand
@@ -48,14 +48,21 @@ template <class B, class V, int Precision, int MaxExponent, class W> struct Form
         return static_cast<Bits>((key & sign) != 0 ? key ^ sign : ~key);
     }
 
-    // Ordered like the key. A NaN is below, at and above nothing, or else above everything.
+    // The number itself, exactly. -0 equals 0, and a NaN stays one, in no relation to anything.
     RRM_HD static constexpr Value value(Bits bits) {
-        if constexpr (!std::is_floating_point_v<Value>) {
-            return static_cast<Value>(key(bits));
-        } else if constexpr (sizeof(Value) == sizeof(Bits)) {
+        if constexpr (sizeof(Value) == sizeof(Bits)) {
             return std::bit_cast<Value>(bits);
+        } else if constexpr (mantissa == 7) { // a bfloat16 is the upper half of a float
+            return std::bit_cast<Value>(std::uint32_t{bits} << 16);
         } else {
-            return std::bit_cast<Value>(std::uint32_t{bits} << 16); // a bfloat16 is the upper half of a float
+            // float16: widen the significand and move the exponent; infinity and NaN, whose exponent is the highest,
+            // move twice as far. Below the smallest normal number the bits count multiples of 2^-24.
+            constexpr std::uint32_t move = (127U - bias) << 23;
+            const std::uint32_t magnitude = std::uint32_t{bits} & 0x7fffU;
+            const std::uint32_t wide = (magnitude << 13) + move + (magnitude >= infinity ? move : 0U);
+            const auto tiny = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-24F;
+            const std::uint32_t unsigned_bits = magnitude < 0x400U ? std::bit_cast<std::uint32_t>(tiny) : wide;
+            return std::bit_cast<Value>(unsigned_bits | ((std::uint32_t{bits} & 0x8000U) << 16));
         }
     }
 
@@ -90,9 +97,12 @@ template <class B, class V, int Precision, int MaxExponent, class W> struct Form
     }
 };
 
-using Float16 = Format<std::uint16_t, std::int32_t, 11, 15, float>;
-using BFloat16 = Format<std::uint16_t, float, 8, 127, float>;
-using Float32 = Format<std::uint32_t, float, 24, 127, float>;
-using Float64 = Format<std::uint64_t, double, 53, 1023, double>;
+using Float16 = Format<std::uint16_t, float, 11, 15>;
+using BFloat16 = Format<std::uint16_t, float, 8, 127>;
+using Float32 = Format<std::uint32_t, float, 24, 127>;
+using Float64 = Format<std::uint64_t, double, 53, 1023>;
+
+// The format of a number that compares as a V: where values are kept, they are kept as its bits.
+template <class V> using Wide = std::conditional_t<sizeof(V) == sizeof(float), Float32, Float64>;
 
 } // namespace rrm

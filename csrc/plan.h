@@ -50,9 +50,9 @@ struct Levels {
     double pruned, tied, kept, tied_recipient, kept_recipient;
 };
 
-// Thresholds are order-preserving keys.
-template <class Key> struct Plan {
-    Key loss_min, threshold, recipient_threshold;
+// Thresholds are numbers of the losses' type, held exactly.
+struct Plan {
+    double loss_min, threshold, recipient_threshold; // the last is -infinity if nobody receives
     std::int64_t n_pruned, n_tied, n_recipients, removed;
     Levels levels;
 };

@@ -8,11 +8,23 @@ from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
 
 from .api import apply, objective, plan, reweight
-from .dispatch import available_backends
+from .dispatch import CpuInfo, available_backends, cpu_info
 from .plan import Levels, Plan
 from .rule import Rule
 
-__all__ = ["Levels", "Plan", "Rule", "__version__", "apply", "available_backends", "objective", "plan", "reweight"]
+__all__ = [
+    "CpuInfo",
+    "Levels",
+    "Plan",
+    "Rule",
+    "__version__",
+    "apply",
+    "available_backends",
+    "cpu_info",
+    "objective",
+    "plan",
+    "reweight",
+]
 
 try:
     __version__ = _version("rrm-core")

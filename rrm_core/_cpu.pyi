@@ -4,7 +4,9 @@ from typing import TypeAlias
 from .formats import Array
 
 _Levels: TypeAlias = tuple[float, float, float, float, float]
-_Thresholds: TypeAlias = tuple[float, float, float]
+_Faults: TypeAlias = tuple[int, int, int, int, int]  # number and first index of NaN and of -inf, number of +inf
+# Number of NaN; minimum, threshold, recipients' threshold; pruned, tied, recipients, removed; levels.
+_Found: TypeAlias = tuple[int, float, float, float, int, int, int, int, _Levels]
 
 class Redistribute(Enum):
     recipients = 0
@@ -23,20 +25,25 @@ class Rule:
         /,
     ) -> None: ...
 
-def plan_and_apply(
-    losses: Array, format: int, rule: Rule, mu: float, old: Array | None, out: Array | None, /
-) -> tuple[tuple[int, int, int, int, int], _Thresholds | None, tuple[int, int, int] | None]: ...
+def reweight(
+    losses: Array, format: int, rule: Rule, mu: float, old: Array | None, out: Array | None, threads: int, /
+) -> tuple[_Faults, None] | tuple[None, _Found]: ...
 def apply(
     losses: Array,
     format: int,
-    thresholds: _Thresholds,
+    threshold: float,
+    recipient_threshold: float,
     levels: _Levels,
     mu: float,
     old: Array | None,
     out: Array,
+    threads: int,
     /,
 ) -> None: ...
-def count_foreign(losses: Array, format: int, loss_min: float, allow_nan: bool, /) -> int: ...
+def count_foreign(losses: Array, format: int, loss_min: float, allow_nan: bool, threads: int, /) -> int: ...
 def levels(
     n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: Redistribute, /
 ) -> _Levels: ...
+def instruction_sets() -> tuple[str, str]: ...  # the one in use, the best of this processor
+def samples_per_thread() -> int: ...
+def set_samples_per_thread(samples: int, /) -> None: ...  # for tests

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from operator import index
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -28,6 +29,7 @@ def reweight(
     nan: NaN = "raise",
     out: Any | None = None,
     backend: str | None = None,
+    threads: int | None = None,
 ) -> tuple[Any, Plan]:
     """Return the sample weights that Rockafellian Relaxation gives to `losses`, and the plan behind them.
 
@@ -65,6 +67,9 @@ def reweight(
         Memory for the result: writable, of the weights' framework, device and type. May be `weights` itself.
     backend : {"cpp", "numba", "numpy", "array_api"}, optional
         Insist on one backend. All give the same bits.
+    threads : int, at least 1, optional
+        Use at most so many threads; by default ``OMP_NUM_THREADS``, or as many as there are processors for this
+        process. Small arrays get one. The compiled backends heed it; the answer never depends on it.
 
     Returns
     -------
@@ -104,8 +109,8 @@ def reweight(
     >>> plan.threshold, plan.n_pruned
     (0.4, 1)
     """
-    call = _Call.check(losses, weights, mu, out, backend)
-    return call.reweight(Rule(contamination, gamma, redistribute, ties, nan))
+    call = _check(losses, weights, mu, out, backend, threads)
+    return call.reweight(_rule(contamination, gamma, redistribute, ties, nan))
 
 
 def plan(
@@ -117,6 +122,7 @@ def plan(
     ties: Ties = "keep",
     nan: NaN = "raise",
     backend: str | None = None,
+    threads: int | None = None,
 ) -> Plan:
     """Return the threshold and the weights on its sides: the one step of `reweight` that looks at all losses.
 
@@ -124,7 +130,7 @@ def plan(
     ----------
     losses : array of shape (n,)
         As for `reweight`; so are the other parameters and the errors.
-    contamination, gamma, redistribute, ties, nan, backend
+    contamination, gamma, redistribute, ties, nan, backend, threads
         See `reweight`.
 
     Returns
@@ -138,8 +144,8 @@ def plan(
     >>> rrm_core.plan([0.1, 0.3, 0.2, 4.0, 0.4], gamma=1.0).n_pruned
     1
     """
-    call = _Call.check(losses, None, 1.0, None, backend)
-    return call.backend.plan(call.losses.array, Rule(contamination, gamma, redistribute, ties, nan))
+    call = _check(losses, None, 1.0, None, backend, threads)
+    return call.backend.plan(call.losses.array, _rule(contamination, gamma, redistribute, ties, nan), call.threads)
 
 
 def apply(
@@ -150,6 +156,7 @@ def apply(
     mu: float = 1.0,
     out: Any | None = None,
     backend: str | None = None,
+    threads: int | None = None,
 ) -> Any:
     """Return the weights that `plan` gives to `losses`, sample by sample.
 
@@ -161,7 +168,7 @@ def apply(
         The losses that were planned, or a part of them, in the same type.
     weights : array of shape (m,), optional
         Their current weights; ones if None. Read only if ``mu < 1``.
-    mu, out, backend
+    mu, out, backend, threads
         See `reweight`.
 
     Returns
@@ -185,12 +192,12 @@ def apply(
     """
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a Plan, as rrm_core.plan returns it, got {type(plan).__name__}")
-    call = _Call.check(losses, weights, mu, out, backend)
+    call = _check(losses, weights, mu, out, backend, threads)
     if call.losses.format.name != plan.dtype:
         raise TypeError(f"losses must be {plan.dtype}, as the planned ones were, got {call.losses.format.name}")
     if call.losses.n > plan.n:
         raise ValueError(f"losses have {call.losses.n:_} samples, but the plan was made for {plan.n:_}")
-    foreign = call.backend.count_foreign(plan, call.losses.array)
+    foreign = call.backend.count_foreign(plan, call.losses.array, call.threads)
     if foreign:
         raise ValueError(
             f"losses contain {foreign:_} values that the planned ones can't have contained: below their minimum "
@@ -227,8 +234,8 @@ def objective(losses: Any, gamma: float) -> float:
     >>> round(rrm_core.objective([0.1, 0.3, 0.2, 4.0, 0.4], gamma=1.0), 3)
     0.42
     """
-    call = _Call.check(losses, None, 1.0, None, None)
-    plan = call.backend.plan(call.losses.array, Rule(gamma=number("gamma", gamma)))
+    call = _check(losses, None, 1.0, None, None, None)
+    plan = call.backend.plan(call.losses.array, Rule(gamma=number("gamma", gamma)), None)
     values = widen(call.losses.array) if call.losses.home.on_host else call.losses.array
     xp, on = array_namespace(values), device(values)
     double = xp.__array_namespace_info__().dtypes(device=on).get("float64", xp.float32)
@@ -239,8 +246,7 @@ def objective(losses: Any, gamma: float) -> float:
     return plan.loss_min + (float(xp.sum(above)) + capped) / plan.n
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(NamedTuple):
     """The checked arguments of one call."""
 
     losses: Operand
@@ -248,34 +254,20 @@ class _Call:
     mu: float
     out: Operand | None
     backend: Backend
-
-    @classmethod
-    def check(cls, losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None) -> _Call:
-        step = number("mu", mu)
-        if not 0 < step <= 1:
-            raise ValueError(f"mu must lie in (0, 1], got {mu}")
-        native = backend == "array_api"
-        c = arrays.read("losses", losses, native=native, list_type=np.float64)
-        w = None if weights is None else arrays.read("weights", weights, native=native, list_type=c.format.weights)
-        o = None if out is None else arrays.read("out", out, native=native)
-        for operand in (w, o):
-            if operand is not None:
-                arrays.require_match(operand, c)
-        if o is not None:
-            arrays.require_writable(o, c, w)
-        return cls(c, w, step, o, dispatch.choose(backend, on_host=c.home.on_host))
+    threads: int | None
 
     def reweight(self, rule: Rule) -> tuple[Any, Plan]:
         fused = getattr(self.backend, "reweight", None)
         if fused is None:
-            plan = self.backend.plan(self.losses.array, rule)
+            plan = self.backend.plan(self.losses.array, rule, self.threads)
             return self.apply(plan), plan
         into = self._memory()
-        plan = fused(self.losses.array, rule, self._old(), self.mu, into)
+        plan = fused(self.losses.array, rule, self._old(), self.mu, into, self.threads)
         return self._result(into), plan
 
     def apply(self, plan: Plan) -> Any:
-        return self._result(self.backend.apply(plan, self.losses.array, self._old(), self.mu, self._memory()))
+        into = self._memory()
+        return self._result(self.backend.apply(plan, self.losses.array, self._old(), self.mu, into, self.threads))
 
     def _old(self) -> Any | None:
         return self.weights.array if self.weights is not None and self.mu < 1 else None
@@ -291,3 +283,44 @@ class _Call:
             return arrays.hand_back(computed, self.losses.home)
         arrays.mark_written(self.out)
         return self.out.given
+
+
+def _check(
+    losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None, threads: int | None
+) -> _Call:
+    step = mu if type(mu) is float else number("mu", mu)
+    if not 0 < step <= 1:
+        raise ValueError(f"mu must lie in (0, 1], got {mu}")
+    if threads is not None:
+        threads = _thread_count(threads)
+    native = backend == "array_api"
+    c = arrays.read("losses", losses, native=native, list_type=np.float64)
+    w = None if weights is None else arrays.read("weights", weights, native=native, list_type=c.format.weights)
+    if w is not None:
+        arrays.require_match(w, c)
+    o = None
+    if out is not None:
+        o = w._replace(name="out") if w is not None and out is weights else arrays.read("out", out, native=native)
+        arrays.require_match(o, c)
+        arrays.require_writable(o, c, w)
+    return _Call(c, w, step, o, dispatch.choose(backend, on_host=c.home.on_host), threads)
+
+
+def _thread_count(threads: int) -> int:
+    try:
+        count = index(threads)
+    except TypeError:
+        count = 0
+    if count < 1 or isinstance(threads, bool):
+        raise ValueError(f"threads must be a whole number, at least 1, or None, got {threads!r}")
+    return min(count, 1 << 16)
+
+
+def _rule(contamination: float | None, gamma: float | None, redistribute: Redistribute, ties: Ties, nan: NaN) -> Rule:
+    try:
+        return _known_rule(contamination, gamma, redistribute, ties, nan)
+    except TypeError:  # not hashable, to begin with; what else is wrong with it says this:
+        return Rule(contamination, gamma, redistribute, ties, nan)
+
+
+_known_rule = lru_cache(maxsize=64, typed=True)(Rule)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import device, is_array_api_obj, is_jax_array, is_numpy_array, is_torch_array
 
-from .formats import BY_NAME, BY_STORAGE, Format
+from .formats import BFLOAT16, BY_NAME, BY_STORAGE, Format
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class Home:
         return f"{self.framework} array on {self.device}"
 
 
-@dataclass(frozen=True)
-class Operand:
+NUMPY = Home("numpy", "cpu", on_host=True)
+
+
+class Operand(NamedTuple):
     """An argument, checked and ready for a backend."""
 
     name: str
@@ -47,11 +50,7 @@ class Operand:
     array: Any  # a NumPy view where `home.on_host`, else the array itself
     home: Home
     format: Format
-
-    @property
-    def n(self) -> int:
-        """Number of samples."""
-        return int(self.array.shape[0])
+    n: int  # number of samples
 
 
 def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
@@ -64,6 +63,17 @@ def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
     list_type : np.dtype, optional
         The type that a plain list becomes; without it lists are refused.
     """
+    if type(x) is np.ndarray:
+        # The ordinary case, first and fast; what is left over is told apart below.
+        format = _BY_NUMPY_TYPE.get(x.dtype)
+        if format is not None and x.ndim == 1 and len(x) and not native:
+            return Operand(name, x, x, NUMPY, format, len(x))
+    elif "torch" in sys.modules and type(x) in _torch().plain and not native:
+        format = _torch().formats.get(x.dtype)
+        if format is not None and x.device == _torch().cpu and x.ndim == 1 and len(x) and x.layout is _torch().strided:
+            view = x.detach() if x.requires_grad else x
+            array = view.view(_torch().int16).numpy().view(format.storage) if format is BFLOAT16 else view.numpy()
+            return Operand(name, x, array, _torch().home, format, len(array))
     if isinstance(x, (list, tuple)) and list_type is not None:
         try:
             x = np.asarray(x).astype(list_type, casting="same_kind")  # no text, no objects
@@ -94,15 +104,15 @@ def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
         array = np.asarray(x, dtype)
     else:
         array = x.detach() if home.framework == "torch" else x
-    return Operand(name, x, _view(array, format) if home.on_host else array, home, format)
+    return Operand(name, x, _view(array, format) if home.on_host else array, home, format, int(x.shape[0]))
 
 
 def require_match(operand: Operand, losses: Operand) -> None:
     """Raise unless `operand` has the framework, device, type and length that weights of `losses` must have."""
-    if operand.home != losses.home:
+    if operand.home is not losses.home and operand.home != losses.home:
         raise TypeError(f"{operand.name} is a {operand.home}, but losses are a {losses.home}; use one for both")
-    wanted = losses.format.weights.name
-    if operand.format.name != wanted:
+    if operand.format.storage != losses.format.weights:
+        wanted = losses.format.weights.name
         raise TypeError(
             f"{operand.name} must be {wanted} for {losses.format.name} losses, got {operand.format.name}; "
             f"convert it to {wanted}"
@@ -121,29 +131,65 @@ def require_writable(out: Operand, losses: Operand, weights: Operand | None) -> 
         raise ValueError(f"out must be of native byte order, got {out.given.dtype}; leave it out to get a new array")
     if out.home.framework == "torch" and out.given.requires_grad:
         raise ValueError("out requires a gradient, which weights have no use for; pass out.detach()")
-    *_, stride = _span(out.array)
+    stride = out.array.strides[0] if isinstance(out.array, np.ndarray) else _span(out.array)[2]
     if out.n > 1 and stride is not None and abs(stride) < out.format.storage.itemsize:
         raise ValueError(f"out overlaps itself in memory: its stride is {stride} bytes")
     # Losses in foreign byte order were copied, but they are still the caller's.
     if _overlap(out.array, losses.given if isinstance(losses.given, np.ndarray) else losses.array):
         raise ValueError("out overlaps losses in memory; give it memory of its own")
-    if weights is not None and _overlap(out.array, weights.array) and _span(out.array) != _span(weights.array):
+    if weights is None or out.array is weights.array:
+        return
+    if _overlap(out.array, weights.array) and _span(out.array) != _span(weights.array):
         raise ValueError("out overlaps weights in part; pass the weights themselves or memory of its own")
 
 
 def mark_written(out: Operand) -> None:
     """Tell torch that `out` was written, so that a gradient which needs the old values is refused rather than wrong."""
     if out.home.framework == "torch" and out.home.on_host and not out.given.is_inference():
-        sys.modules["torch"].autograd.graph.increment_version(out.given)
+        _torch().increment_version(out.given)
 
 
 def hand_back(array: Any, home: Home) -> Any:
     """Return what a backend computed as an array of the framework at `home`."""
+    if home is NUMPY:
+        return array
     if home.on_host and home.framework == "torch":
-        return sys.modules["torch"].from_numpy(array)
+        return _torch().from_numpy(array)
     if home.on_host and home.framework == "jax":
         return sys.modules["jax"].device_put(array, home.device)
     return array
+
+
+_BY_NUMPY_TYPE = {format.storage: format for format in BY_NAME.values() if format is not BFLOAT16}
+
+
+class _Torch(NamedTuple):
+    """What the ordinary case needs of torch, looked up once."""
+
+    plain: tuple[type, ...]
+    formats: dict[Any, Format]
+    home: Home
+    cpu: Any
+    strided: Any
+    int16: Any
+    from_numpy: Any
+    increment_version: Any
+
+
+@cache
+def _torch() -> _Torch:
+    torch = sys.modules["torch"]
+    cpu = torch.device("cpu")
+    return _Torch(
+        plain=(torch.Tensor, torch.nn.Parameter),
+        formats={getattr(torch, name): format for name, format in BY_NAME.items()},
+        home=Home("torch", cpu, on_host=True),
+        cpu=cpu,
+        strided=torch.strided,
+        int16=torch.int16,
+        from_numpy=torch.from_numpy,
+        increment_version=torch.autograd.graph.increment_version,
+    )
 
 
 def _home(x: Any, native: bool) -> Home:
@@ -166,7 +212,7 @@ def _view(x: Any, format: Format) -> Any:
 
 def _overlap(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray):
-        return bool(np.shares_memory(a, b))
+        return np.may_share_memory(a, b) and np.shares_memory(a, b)  # the second is exact and takes its time
     (start, stop, _), (other_start, other_stop, _) = _span(a), _span(b)
     return start < other_stop and other_start < stop
 

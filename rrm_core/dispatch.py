@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from .plan import Plan
 from .rule import Rule
@@ -23,13 +23,15 @@ class Backend(Protocol):
     def is_available(self) -> bool:
         """Return whether the backend can run here."""
 
-    def plan(self, losses: Any, rule: Rule) -> Plan:
-        """Return the plan; raise ValueError on losses that can't be reweighted."""
+    def plan(self, losses: Any, rule: Rule, threads: int | None) -> Plan:
+        """Return the plan; raise ValueError on losses that can't be reweighted. `threads` bounds those of a kernel."""
 
-    def apply(self, plan: Plan, losses: Any, weights: Any | None, mu: float, out: Any | None) -> Any:
+    def apply(
+        self, plan: Plan, losses: Any, weights: Any | None, mu: float, out: Any | None, threads: int | None
+    ) -> Any:
         """Return the new weights, written to `out` if given."""
 
-    def count_foreign(self, plan: Plan, losses: Any) -> int:
+    def count_foreign(self, plan: Plan, losses: Any, threads: int | None) -> int:
         """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
 
 
@@ -43,6 +45,53 @@ def available_backends() -> tuple[str, ...]:
         framework).
     """
     return tuple(name for name in NAMES if _load(name).is_available())
+
+
+class CpuInfo(NamedTuple):
+    """How the compiled backend runs here.
+
+    Attributes
+    ----------
+    instruction_set : str
+        The one in use: ``"baseline"``, ``"v3"`` (x86-64-v3, AVX2) or ``"v4"`` (x86-64-v4, AVX-512). The environment
+        variable ``RRM_CPU`` chooses one, read when the first array is reweighted.
+    best_instruction_set : str
+        The best that this processor has a kernel for.
+    threads : int
+        How many threads large arrays get: ``OMP_NUM_THREADS`` or the processors that this process may use.
+    samples_per_thread : int
+        How many samples it takes for another thread to be worth starting.
+    """
+
+    instruction_set: str
+    best_instruction_set: str
+    threads: int
+    samples_per_thread: int
+
+
+def cpu_info() -> CpuInfo:
+    """Return how the compiled backend runs here: instruction set and threads.
+
+    Returns
+    -------
+    CpuInfo
+
+    Raises
+    ------
+    ImportError
+        The compiled backend is not there.
+    ValueError
+        ``RRM_CPU`` names no instruction set, or one that this processor lacks.
+
+    Examples
+    --------
+    >>> import rrm_core
+    >>> rrm_core.cpu_info().best_instruction_set in ("baseline", "v3", "v4")
+    True
+    """
+    cpp = cast("Any", _load("cpp"))
+    used, best = cpp.instruction_sets()
+    return CpuInfo(used, best, cpp.default_threads(), cpp.samples_per_thread())
 
 
 def choose(name: str | None, *, on_host: bool) -> Backend:
@@ -65,5 +114,6 @@ def _first_available(candidates: tuple[str, ...]) -> str:
     return next(name for name in candidates if _load(name).is_available())
 
 
+@cache
 def _load(name: str) -> Backend:
     return cast("Backend", import_module(f".backends.{name}", __package__))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .formats import Format
 from .rule import Redistribute, Rule
@@ -184,7 +184,7 @@ def find_thresholds(
 def settle(rule: Rule, format: Format, n: int, n_nan: int, thresholds: Thresholds, counts: Counts) -> Plan:
     """Return the plan that follows from what a backend found."""
     removed = max(rule.quota(n), counts.n_pruned) if rule.ties == "share" else counts.n_pruned
-    return Plan(
+    return new_plan(
         n=n,
         dtype=format.name,
         rule=rule,
@@ -194,6 +194,13 @@ def settle(rule: Rule, format: Format, n: int, n_nan: int, thresholds: Threshold
         removed=removed,
         levels=levels(n, *counts, removed, rule.redistribute),
     )
+
+
+def new_plan(**fields: Any) -> Plan:
+    """Return a Plan of all its fields. A frozen dataclass's own constructor takes four times as long."""
+    plan = object.__new__(Plan)
+    plan.__dict__.update(fields)
+    return plan
 
 
 def refuse_losses(rule: Rule, n: int, *, n_nan: int, first_nan: int, n_low: int, first_low: int, n_inf: int) -> None:

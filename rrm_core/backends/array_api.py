@@ -21,7 +21,7 @@ def is_available() -> bool:
     return True
 
 
-def plan(losses: Any, rule: Rule) -> Plan:
+def plan(losses: Any, rule: Rule, threads: int | None = None) -> Plan:  # noqa: ARG001
     """Return the plan for `losses`, a 1-D array of any array-API framework."""
     xp, n = array_namespace(losses), losses.shape[0]
     format = BY_NAME[dtype_name(losses)]
@@ -56,7 +56,14 @@ def plan(losses: Any, rule: Rule) -> Plan:
     return settle(rule, format, n, n_nan, found, Counts(n_pruned, n_tied, n_recipients))
 
 
-def apply(plan: Plan, losses: Any, weights: Any | None, mu: float, out: Any | None) -> Any:
+def apply(
+    plan: Plan,
+    losses: Any,
+    weights: Any | None,
+    mu: float,
+    out: Any | None,
+    threads: int | None = None,  # noqa: ARG001
+) -> Any:
     """Return the new weights, in `out` if given; `weights` None stands for ones."""
     xp, on = array_namespace(losses), device(losses)
     weights_type = BY_NAME[plan.dtype].weights
@@ -85,7 +92,7 @@ def apply(plan: Plan, losses: Any, weights: Any | None, mu: float, out: Any | No
     return out
 
 
-def count_foreign(plan: Plan, losses: Any) -> int:
+def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  # noqa: ARG001
     """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
     xp = array_namespace(losses)
     legal = losses >= plan.loss_min

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cache
+import os
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from ..formats import BY_STORAGE, Array
-from ..plan import Counts, Plan, Thresholds, refuse_losses, settle
+from ..plan import Levels, Plan, new_plan, refuse_losses
 from ..rule import Rule
+
+_PLAIN = 0x101  # of ndarray.flags.num: contiguous and aligned
 
 
 def is_available() -> bool:
@@ -30,55 +34,116 @@ def _extension() -> ModuleType:
     return _cpu
 
 
-def plan(losses: Array, rule: Rule) -> Plan:
+def instruction_sets() -> tuple[str, str]:
+    """Return the names of the instruction set in use and of the best that the processor has."""
+    used, best = _extension().instruction_sets()
+    return str(used), str(best)
+
+
+def samples_per_thread() -> int:
+    """Return how many samples it takes for another thread to be worth starting."""
+    return int(_extension().samples_per_thread())
+
+
+@cache
+def default_threads() -> int:
+    """Return OMP_NUM_THREADS or, without it, the number of processors that this process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if asked.isdecimal() and int(asked) > 0:
+        return min(int(asked), 1 << 16)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def plan(losses: Array, rule: Rule, threads: int | None) -> Plan:
     """Return the plan for `losses`, a 1-D NumPy array."""
-    return _plan_and_apply(losses, rule, 1.0, None, None)
+    return _reweight(losses, rule, 1.0, None, None, threads)
 
 
-def reweight(losses: Array, rule: Rule, weights: Array | None, mu: float, out: Array) -> Plan:
+def reweight(losses: Array, rule: Rule, weights: Array | None, mu: float, out: Array, threads: int | None) -> Plan:
     """Plan, and write the new weights to `out`, in one call."""
-    if not out.flags.carray:
-        new = np.empty(out.shape, out.dtype)
-        plan = _plan_and_apply(losses, rule, mu, weights, new)
-        out[...] = new
-        return plan
-    return _plan_and_apply(losses, rule, mu, weights, out)
+    if out.flags.num & _PLAIN == _PLAIN:
+        return _reweight(losses, rule, mu, weights, out, threads)
+    new = np.empty(out.shape, out.dtype)
+    plan = _reweight(losses, rule, mu, weights, new, threads)
+    out[...] = new
+    return plan
 
 
-def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array) -> Array:
+def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array, threads: int | None) -> Array:
     """Write the new weights to `out` and return it; `weights` None stands for ones."""
-    new = out if out.flags.carray else np.empty(out.shape, out.dtype)
-    thresholds = (plan.loss_min, plan.threshold, plan.recipient_threshold)
-    _extension().apply(_plain(losses), BY_STORAGE[losses.dtype].code, thresholds, plan.levels, mu, _plain(weights), new)
+    new = out if out.flags.num & _PLAIN == _PLAIN else np.empty(out.shape, out.dtype)
+    _extension().apply(
+        _plain(losses),
+        BY_STORAGE[losses.dtype].code,
+        plan.threshold,
+        plan.recipient_threshold,
+        plan.levels,
+        mu,
+        None if weights is None else _plain(weights),
+        new,
+        threads or default_threads(),
+    )
     if new is not out:
         out[...] = new
     return out
 
 
-def count_foreign(plan: Plan, losses: Array) -> int:
+def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
     """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
     code = BY_STORAGE[losses.dtype].code
-    return int(_extension().count_foreign(_plain(losses), code, plan.loss_min, plan.n_nan > 0))
+    threads = threads or default_threads()
+    return int(_extension().count_foreign(_plain(losses), code, plan.loss_min, plan.n_nan > 0, threads))
 
 
-def _plan_and_apply(losses: Array, rule: Rule, mu: float, weights: Array | None, out: Array | None) -> Plan:
-    cpu, format, n = _extension(), BY_STORAGE[losses.dtype], losses.size
-    quota = rule.quota(n)
-    policy = rule.redistribute if isinstance(rule.redistribute, str) else "recipients"
-    question = cpu.Rule(
+def _reweight(
+    losses: Array, rule: Rule, mu: float, weights: Array | None, out: Array | None, threads: int | None
+) -> Plan:
+    format, n = BY_STORAGE[losses.dtype], len(losses)
+    faults, found = _extension().reweight(
+        _plain(losses),
+        format.code,
+        _question(rule, n),
+        mu,
+        None if weights is None else _plain(weights),
+        out,
+        threads or default_threads(),
+    )
+    if faults is not None:
+        n_nan, first_nan, n_low, first_low, n_inf = faults
+        refuse_losses(rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf)
+    n_nan, loss_min, threshold, recipient_threshold, n_pruned, n_tied, n_recipients, removed, levels = found
+    return new_plan(
+        n=n,
+        dtype=format.name,
+        rule=rule,
+        loss_min=loss_min,
+        threshold=threshold,
+        recipient_threshold=recipient_threshold,
+        n_pruned=n_pruned,
+        n_tied=n_tied,
+        n_recipients=n_recipients,
+        n_nan=n_nan,
+        removed=removed,
+        levels=Levels._make(levels),
+    )
+
+
+@lru_cache(maxsize=64)
+def _question(rule: Rule, n: int) -> Any:
+    """Return the rule as the extension knows it."""
+    cpu, quota = _extension(), rule.quota(n)
+    policy = rule.redistribute if rule.redistribute in ("kept", "drop") else "recipients"
+    return cpu.Rule(
         n - quota if rule.gamma is None else 0,
         rule.gamma or 0.0,
         rule.recipient_rank(n),
         quota if rule.ties == "share" else 0,
-        cpu.Redistribute[{"argmin": "recipients"}.get(policy, policy)],
+        cpu.Redistribute[policy],
         rule.nan == "prune",
     )
-    faults, thresholds, counts = cpu.plan_and_apply(_plain(losses), format.code, question, mu, _plain(weights), out)
-    n_nan, first_nan, n_low, first_low, n_inf = faults
-    refuse_losses(rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf)
-    return settle(rule, format, n, n_nan, Thresholds(*thresholds), Counts(*counts))
 
 
-def _plain(array: Array | None) -> Array | None:
+def _plain(array: Array) -> Array:
     """Return contiguous, aligned memory: the array's own where it is that."""
-    return None if array is None else np.require(array, requirements=["C", "A"])
+    return array if array.flags.num & _PLAIN == _PLAIN else np.require(array, requirements=["C", "A"])

@@ -16,7 +16,7 @@ def is_available() -> bool:
     return True
 
 
-def plan(losses: Array, rule: Rule) -> Plan:
+def plan(losses: Array, rule: Rule, threads: int | None = None) -> Plan:  # noqa: ARG001
     """Return the plan for `losses`, a 1-D NumPy array."""
     format, values, n = BY_STORAGE[losses.dtype], widen(losses), losses.size
     nan, low = np.isnan(values), values == -math.inf
@@ -44,7 +44,14 @@ def plan(losses: Array, rule: Rule) -> Plan:
     return settle(rule, format, n, n_nan, found, Counts(n_pruned, n_tied, n_recipients))
 
 
-def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array) -> Array:
+def apply(
+    plan: Plan,
+    losses: Array,
+    weights: Array | None,
+    mu: float,
+    out: Array,
+    threads: int | None = None,  # noqa: ARG001
+) -> Array:
     """Write the new weights to `out` and return it; `weights` None stands for ones."""
     pruned, tied, kept, tied_recipient, kept_recipient = np.array(plan.levels).astype(out.dtype)
     values = widen(losses)
@@ -62,7 +69,7 @@ def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Arra
     return out
 
 
-def count_foreign(plan: Plan, losses: Array) -> int:
+def count_foreign(plan: Plan, losses: Array, threads: int | None = None) -> int:  # noqa: ARG001
     """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
     values = widen(losses)
     legal = (values >= plan.loss_min) | (np.isnan(values) & (plan.n_nan > 0))

@@ -165,7 +165,7 @@ def test_a_framework_of_the_array_api_goes_to_its_backend(monkeypatch):
     asked = []
     module = import_module("rrm_core.backends.array_api")
     monkeypatch.setattr(
-        module, "plan", lambda losses, rule, plan=module.plan: (asked.append(losses), plan(losses, rule))[1]
+        module, "plan", lambda losses, *rest, plan=module.plan: (asked.append(losses), plan(losses, *rest))[1]
     )
     c = make("strict", losses("few distinct", N, "float32"))
     rrm_core.reweight(c, **RULE)
@@ -185,7 +185,7 @@ def address(array):
 
 
 INNERMOST = {  # what a backend calls last with the losses, and which argument they are
-    "cpp": ("rrm_core._cpu", "plan_and_apply", 0),
+    "cpp": ("rrm_core._cpu", "reweight", 0),
     "numba": ("rrm_core.backends.numba_loops", "scan", 0),
     "numpy": ("rrm_core.backends.numpy", "widen", 0),
     "array_api": ("rrm_core.backends.array_api", "dtype_name", 0),
@@ -230,11 +230,11 @@ def test_weights_and_out_are_used_where_they_lie(framework, monkeypatch):
 
     seen = []
 
-    def spy(losses, code, rule, mu, old, out, inner=_cpu.plan_and_apply):
+    def spy(losses, code, rule, mu, old, out, threads, inner=_cpu.reweight):
         seen.append((address(losses), address(old), address(out)))
-        return inner(losses, code, rule, mu, old, out)
+        return inner(losses, code, rule, mu, old, out, threads)
 
-    monkeypatch.setattr(_cpu, "plan_and_apply", spy)
+    monkeypatch.setattr(_cpu, "reweight", spy)
     c, w = make(framework, losses("exponential", N, "float32")), make(framework, old_weights(N, "float32"))
     out = make(framework, np.zeros(N, np.float32))
     rrm_core.reweight(c, w, mu=0.3, out=out, backend="cpp", **RULE)
@@ -248,11 +248,11 @@ def test_jax_weights_are_used_where_they_lie(monkeypatch):
 
     seen = []
 
-    def spy(losses, code, rule, mu, old, out, inner=_cpu.plan_and_apply):
+    def spy(losses, code, rule, mu, old, out, threads, inner=_cpu.reweight):
         seen.append((address(losses), address(old)))
-        return inner(losses, code, rule, mu, old, out)
+        return inner(losses, code, rule, mu, old, out, threads)
 
-    monkeypatch.setattr(_cpu, "plan_and_apply", spy)
+    monkeypatch.setattr(_cpu, "reweight", spy)
     c, w = make("jax", losses("exponential", N, "float32")), make("jax", old_weights(N, "float32"))
     rrm_core.reweight(c, w, mu=0.3, **RULE)
     assert seen == [(address(c), address(w))]

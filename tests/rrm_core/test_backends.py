@@ -358,16 +358,22 @@ def interpreted_loops(monkeypatch):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_numba_loops_as_python(family, dtype, monkeypatch):
+@pytest.mark.parametrize("sampled", [False, True])
+def test_numba_loops_as_python(family, dtype, sampled, monkeypatch):
     interpreted_loops(monkeypatch)
-    for n in (1, 2, 33):
-        assert_equals_reference(family, n, dtype, "numba", every=4)
+    if sampled:  # as large arrays are, but with a bracket so narrow that it often misses
+        monkeypatch.setattr("rrm_core.backends.numba.FEW", 1)
+        monkeypatch.setattr("rrm_core.backends.numba.MARGIN", 0.0)
+    with np.errstate(over="ignore"):  # in integers that are meant to
+        for n in (1, 2, 33):
+            assert_equals_reference(family, n, dtype, "numba", every=4)
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 3, 8, 64])
 def test_numba_chunks_do_not_matter(chunks, monkeypatch):
     loops = interpreted_loops(monkeypatch)
     monkeypatch.setattr(loops, "get_num_threads", lambda: chunks)
+    monkeypatch.setattr(loops, "BLOCK", 8)
     c = losses("NaN", 37, "float32")
     c[[5, 30]] = np.nan
     rule = Rule(contamination=0.5, redistribute=0.2, nan="prune")
@@ -379,6 +385,55 @@ def test_numba_chunks_do_not_matter(chunks, monkeypatch):
     c[[36, 3]] = -np.inf
     with pytest.raises(ValueError, match="2 values of -inf among 37, the first at index 3"):
         rrm_core.plan(c, contamination=0.5, nan="prune", backend="numba")
+
+
+SAMPLES = {
+    "the smallest": lambda c, size: np.sort(c)[:size],
+    "the largest, or NaN": lambda c, size: np.sort(c)[-size:],
+    "one alone": lambda c, size: np.full(size, c[5]),
+    "the ends": lambda c, size: np.resize([np.nanmin(c), np.nanmax(c)], size),  # more between them than expected
+}
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("family", ["exponential", "NaN", "capped", "all bit patterns"])
+def test_numba_whatever_the_sample(sample, dtype, family, monkeypatch):
+    monkeypatch.setattr("rrm_core.backends.numba_loops.draw", SAMPLES[sample])
+    c = losses(family, LARGE, dtype)
+    for rule in ({"contamination": 0.03}, {"contamination": 0.5, "redistribute": 0.1}, {"gamma": 1.0}):
+        expected, expected_plan = rrm_core.reweight(c, nan="prune", backend="numpy", **rule)
+        weights, plan = rrm_core.reweight(c, nan="prune", backend="numba", **rule)
+        assert plan == expected_plan, rule
+        assert_same_bits(weights, expected, str(rule))
+
+
+def test_numba_in_place_across_blocks():
+    c, w = losses("exponential", LARGE, "float32"), old_weights(LARGE, "float32")
+    expected, _ = rrm_core.reweight(c, w, mu=0.3, contamination=0.3, backend="numpy")
+    rrm_core.reweight(c, w, mu=0.3, contamination=0.3, out=w, backend="numba")
+    assert_same_bits(w, expected)
+
+
+def test_numba_compiles_once_for_all_kinds_of_memory():
+    from rrm_core.backends import numba_loops as loops
+
+    def compiled():
+        return [len(getattr(loops, name).signatures) for name in ("scan", "draw", "replace", "smooth")]
+
+    def call(kind):
+        c, w = kind(LARGE, np.float32), kind(LARGE, np.float32)
+        c[...], w[...] = losses("exponential", LARGE, "float32"), 1
+        for writable in (True, False):
+            c.flags.writeable = w.flags.writeable = writable
+            for mu in (0.3, 1):
+                rrm_core.reweight(c, w, mu=mu, contamination=0.3, out=kind(LARGE, np.float32), backend="numba")
+
+    call(fresh)
+    before = compiled()
+    for kind in (strided, backwards, unaligned):
+        call(kind)
+    assert compiled() == before
 
 
 def test_compiled_backends_come_first():
@@ -414,7 +469,8 @@ def test_heavy_ties_around_the_sampled_bracket(value, contamination):
     assert own == plan
 
 
-def test_losses_that_change_meanwhile_end_in_an_error():
+@pytest.mark.parametrize("backend", COMPILED)
+def test_losses_that_change_meanwhile_end_in_an_error(backend):
     """A pass that finds other losses than the one before must not look for them for ever."""
     losses, stop = np.random.default_rng(0).exponential(size=2_000_000), threading.Event()
     kept = losses.copy()
@@ -429,7 +485,7 @@ def test_losses_that_change_meanwhile_end_in_an_error():
     try:
         for _ in range(20):
             with contextlib.suppress(RuntimeError, ValueError):
-                rrm_core.plan(losses, contamination=0.2, nan="prune", backend="cpp")
+                rrm_core.plan(losses, contamination=0.2, nan="prune", backend=backend)
     finally:
         stop.set()
         thread.join()

@@ -1,0 +1,158 @@
+"""The losses that are timed, and the answer that every rival has to give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+CONTAMINATION = 0.2
+BLOCK = 1 << 20  # samples that are checked at a time: a billion leave no room for temporaries
+FORMATS = ("float16", "bfloat16", "float32", "float64")  # bfloat16, unknown to NumPy, is stored as its bits
+
+
+def exponential(rng: np.random.Generator, n: int, dtype: Any) -> Array:
+    return rng.standard_exponential(n, dtype=dtype)
+
+
+def bimodal(rng: np.random.Generator, n: int, dtype: Any) -> Array:
+    """Clean samples at 0.3, and three in ten with a wrong label at 2.5."""
+    wrong = rng.random(n, dtype=np.float32) < 0.3
+    centre, width = (np.where(wrong, dtype(bad), dtype(good)) for bad, good in ((2.5, 0.3), (0.5, 0.1)))
+    return np.abs(centre + width * rng.standard_normal(n, dtype=dtype))
+
+
+def ties_at_minimum(rng: np.random.Generator, n: int, dtype: Any) -> Array:
+    losses = rng.standard_exponential(n, dtype=dtype)
+    losses[rng.random(n, dtype=np.float32) < 0.1] = 0
+    return losses
+
+
+def ascending(rng: np.random.Generator, n: int, dtype: Any) -> Array:
+    losses = exponential(rng, n, dtype)
+    losses.sort()
+    return losses
+
+
+def ties_at_threshold(rng: np.random.Generator, n: int, dtype: Any) -> Array:
+    """Distinct losses around 1, which three in ten have: those between the ranks 65 % and 95 %."""
+    place = rng.random(n, dtype=np.float32)
+    above = 1 + rng.standard_exponential(n, dtype=dtype)
+    return np.where(place < 0.65, rng.random(n, dtype=dtype), np.where(place < 0.95, dtype(1), above))
+
+
+def misleading(rng: np.random.Generator, n: int, dtype: Any) -> Array:
+    """Losses of which a sample tells the wrong story."""
+    places = sampled_places(n)
+    if places is not None:
+        losses = exponential(rng, n, dtype)
+        losses[places] = 100
+        return losses
+    run = max(n // 64, 1)  # constant over long runs, with bursts of the rare
+    losses = np.repeat(rng.standard_exponential(-(-n // run), dtype=dtype), run)[:n]
+    for start in rng.integers(0, n, 16):
+        burst = losses[start : start + max(n // 4096, 1)]
+        burst += rng.standard_exponential(burst.size, dtype=dtype)
+    return losses
+
+
+def sampled_places(n: int) -> Array | None:
+    """Return the indices at which the kernel looks before it reads n losses; None: it doesn't tell."""
+    # The one place to change once the kernel exports them.
+    return None
+
+
+DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, int, Any], Array]] = {
+    "exponential": exponential,
+    "bimodal": bimodal,
+    "10 % at the minimum": ties_at_minimum,
+    "sorted": ascending,
+    "30 % at the threshold": ties_at_threshold,
+    "misleading": misleading,
+}
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What to draw: a value that describes an array, so that another process can draw the same."""
+
+    n: int
+    distribution: str = "exponential"
+    format: str = "float32"
+
+    @property
+    def rank(self) -> int:
+        """The threshold is the rank-th smallest loss."""
+        return self.n - int(np.floor(CONTAMINATION * self.n))
+
+    @property
+    def weights_type(self) -> type[Any]:
+        return np.float64 if self.format == "float64" else np.float32
+
+    def draw(self) -> Array:
+        losses = DISTRIBUTIONS[self.distribution](np.random.default_rng(self.n), self.n, self.weights_type)
+        if self.format == "bfloat16":
+            return (losses.view(np.uint32) >> 16).astype(np.uint16)
+        return losses.astype(self.format, copy=False)
+
+
+def values(losses: Array) -> Array:
+    """Return the losses as NumPy can compare them."""
+    return (losses.astype(np.uint32) << 16).view(np.float32) if losses.dtype == np.uint16 else losses
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What every rival finds before it writes weights."""
+
+    threshold: float
+    lowest: float
+    n_lowest: int
+    n_above: int
+
+    @classmethod
+    def find(cls, losses: Array, rank: int) -> Answer:
+        numbers = values(losses)
+        threshold = np.partition(numbers, rank - 1)[rank - 1]
+        lowest = numbers.min()
+        n_lowest, n_above = (int(np.count_nonzero(mask)) for mask in (numbers == lowest, numbers > threshold))
+        return cls(float(threshold), float(lowest), n_lowest, n_above)
+
+    @property
+    def top(self) -> float:
+        """The target of a sample at the minimum."""
+        return 1 + self.n_above / self.n_lowest
+
+    def weights(self, losses: Array, old: Array, mu: float) -> Array:
+        """Return the weights by the definition, each operation rounded in the weights' type."""
+        numbers, dtype = values(losses), old.dtype.type
+        target = np.where(numbers > self.threshold, 0.0, np.where(numbers == self.lowest, self.top, 1.0))
+        part = dtype(mu) * target.astype(dtype)
+        return part if mu == 1 else dtype(1 - mu) * old + part
+
+
+def blocks(n: int) -> Iterator[slice]:
+    return (slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
+
+
+def vary(weights: Array) -> None:
+    """Write weights from 0.5 to 1.5, which show whether a rival reads the ones that it should."""
+    pattern = (0.5 + np.arange(BLOCK) % 1021 / 1021).astype(weights.dtype)
+    for block in blocks(weights.size):
+        weights[block] = pattern[: block.stop - block.start]
+
+
+def count_wrong(answer: Answer, losses: Array, weights: Array, mu: float) -> int:
+    """Return how many weights differ, in a single bit, from what follows of those that `vary` wrote."""
+    pattern = np.empty(min(BLOCK, weights.size), weights.dtype)
+    vary(pattern)
+    wrong = 0
+    for block in blocks(weights.size):
+        expected = answer.weights(losses[block], pattern[: block.stop - block.start], mu)
+        wrong += int(np.count_nonzero(expected != weights[block]))
+    return wrong

@@ -1,0 +1,90 @@
+// The loops over losses, in one copy per instruction set. Every answer is an integer count or one of the losses, so all
+// copies give the same bits.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+#include "../ordered_key.h"
+#include "../plan.h"
+
+namespace rrm::cpu {
+
+constexpr std::int64_t group_size = 64;   // samples whose marks fill one word
+constexpr std::int64_t block_size = 2048; // samples that stay in the first-level cache while two loops look at them
+
+// Beyond their capacity, buffers of candidates are written up to this many entries further.
+constexpr std::int64_t slack = group_size;
+
+// How values stand to one number.
+struct Census {
+    std::int64_t below = 0, at = 0, n_nan = 0;
+};
+
+// An order statistic: its value, how many values lie below and on it.
+template <class V> struct Statistic {
+    V value;
+    std::int64_t below, at;
+};
+
+// The samples strictly between two pivots. Those on a pivot are only counted, so that ties can't swamp the memory.
+template <class V> struct Candidates {
+    V low = -std::numeric_limits<V>::infinity(), high = std::numeric_limits<V>::infinity();
+    typename Wide<V>::Bits *values = nullptr;
+    std::uint32_t *places = nullptr; // their indices, kept only by a marking pass
+    std::int64_t capacity = 0;
+    std::int64_t stored = 0;   // of those inside, as far as the memory reaches
+    std::int64_t n_inside = 0; // between the pivots
+    std::int64_t n_high = 0;   // not below the higher pivot: on it, above it, or NaN
+};
+
+// What a pass over losses, taken piece by piece, has found so far.
+template <class V> struct Pass {
+    Candidates<V> candidates[2];
+    V lowest = std::numeric_limits<V>::infinity(); // NaN left out
+    std::int64_t n_lowest = 0;
+    std::uint32_t *lowest_places = nullptr; // kept only by a marking pass, as far as the memory reaches
+    std::int64_t lowest_capacity = 0;
+    Faults faults; // but for +infinity
+};
+
+// New weights: keep * old + step, or the step itself where the old weight isn't read.
+template <class V> struct Steps {
+    V threshold, recipient_threshold;
+    V pruned, tied, kept, tied_recipient, kept_recipient;
+    V keep;
+};
+
+template <class F> struct Loops {
+    using Bits = typename F::Bits;
+    using Value = typename F::Value;
+    using Word = typename Wide<Value>::Bits;
+
+    // Look at n losses, whose indices start at `first`, with one bracket, with two, and with one while setting the mark
+    // of every sample not below its higher pivot: marks[0] holds those of the first 64.
+    void (*scan)(const Bits *losses, std::int64_t n, std::int64_t first, Pass<Value> &pass);
+    void (*scan_twice)(const Bits *losses, std::int64_t n, std::int64_t first, Pass<Value> &pass);
+    void (*scan_marking)(const Bits *losses, std::int64_t n, std::int64_t first, Pass<Value> &pass,
+                         std::uint64_t *marks);
+    Census (*count)(const Bits *losses, std::int64_t n, Value pivot);
+    // Null `old` isn't read.
+    void (*write)(const Bits *losses, std::int64_t n, const Steps<Value> &steps, const Value *old, Value *out);
+    // The same where all samples are pruned (marked) or kept.
+    void (*write_marked)(const std::uint64_t *marks, std::int64_t n, const Steps<Value> &steps, const Value *old,
+                         Value *out);
+    // The rank-th smallest of a few thousand values, NaN left out; with a tolerance, some value whose rank is off by less,
+    // and counts that mean nothing. Reads up to the next multiple of 64 values, which must be NaN.
+    Statistic<Value> (*smallest_of_few)(const Word *values, std::int64_t n, std::int64_t rank, std::int64_t tolerance);
+};
+
+enum class InstructionSet : std::uint8_t { baseline, v3, v4 };
+
+const char *name(InstructionSet set);
+
+InstructionSet best_instruction_set();   // of this processor
+InstructionSet chosen_instruction_set(); // the best, or the one that the environment variable RRM_CPU names
+
+// The loops compiled for the chosen instruction set.
+template <class F> const Loops<F> &loops();
+
+} // namespace rrm::cpu

@@ -1,0 +1,156 @@
+// The loops for every processor: vectors of 16 bytes, which GCC and Clang make of whatever there is (SSE2, NEON).
+#include "instruction_sets.h"
+#include "loops.h"
+
+namespace rrm::cpu {
+namespace baseline {
+namespace {
+
+template <class V> struct Lanes {
+    using Integer = std::conditional_t<sizeof(V) == 4, std::int32_t, std::int64_t>;
+    typedef V Part __attribute__((vector_size(16)));
+    typedef Integer PartMask __attribute__((vector_size(16)));
+    static constexpr int parts = 4, part_width = 16 / sizeof(V), width = parts * part_width;
+
+    struct Vector {
+        Part part[parts];
+    };
+    struct Mask {
+        PartMask part[parts];
+    };
+
+    template <class Result, class Function> RRM_INLINE static Result each(Function f) {
+        Result result;
+        for (int i = 0; i < parts; ++i) {
+            result.part[i] = f(i);
+        }
+        return result;
+    }
+
+    RRM_INLINE static Vector splat(V x) {
+        return each<Vector>([=](int) { return Part{} + x; });
+    }
+    RRM_INLINE static Vector load(const V *from) {
+        Vector x;
+        __builtin_memcpy(&x, from, sizeof x);
+        return x;
+    }
+    RRM_INLINE static void store(V *to, Vector x) {
+        __builtin_memcpy(to, &x, sizeof x);
+    }
+    RRM_INLINE static Vector multiply(Vector x, Vector y) {
+        return each<Vector>([&](int i) { return x.part[i] * y.part[i]; });
+    }
+    RRM_INLINE static Vector add(Vector x, Vector y) {
+        return each<Vector>([&](int i) { return x.part[i] + y.part[i]; });
+    }
+    RRM_INLINE static Vector min(Vector x, Vector least) { // the second where x is NaN
+        return each<Vector>([&](int i) { return x.part[i] < least.part[i] ? x.part[i] : least.part[i]; });
+    }
+    RRM_INLINE static V reduce_min(Vector x) {
+        V least = x.part[0][0];
+        for (int i = 0; i < parts; ++i) {
+            for (int j = 0; j < part_width; ++j) {
+                least = x.part[i][j] < least ? x.part[i][j] : least;
+            }
+        }
+        return least;
+    }
+    RRM_INLINE static Vector max(Vector x, Vector most) {
+        return each<Vector>([&](int i) { return x.part[i] > most.part[i] ? x.part[i] : most.part[i]; });
+    }
+    RRM_INLINE static V reduce_max(Vector x) {
+        V most = x.part[0][0];
+        for (int i = 0; i < parts; ++i) {
+            for (int j = 0; j < part_width; ++j) {
+                most = x.part[i][j] > most ? x.part[i][j] : most;
+            }
+        }
+        return most;
+    }
+    RRM_INLINE static Mask above(Vector x, Vector y) {
+        return each<Mask>([&](int i) { return x.part[i] > y.part[i]; });
+    }
+    RRM_INLINE static Mask at_most(Vector x, Vector y) {
+        return each<Mask>([&](int i) { return x.part[i] <= y.part[i]; });
+    }
+    RRM_INLINE static Mask not_at_most(Vector x, Vector y) {
+        return each<Mask>([&](int i) { return ~(x.part[i] <= y.part[i]); });
+    }
+    RRM_INLINE static Mask and_below(Mask also, Vector x, Vector y) {
+        return each<Mask>([&](int i) { return also.part[i] & (x.part[i] < y.part[i]); });
+    }
+    RRM_INLINE static Mask equal(Vector x, Vector y) {
+        return each<Mask>([&](int i) { return x.part[i] == y.part[i]; });
+    }
+    RRM_INLINE static Mask unordered(Vector x, Vector y) {
+        return each<Mask>([&](int i) { return (x.part[i] != x.part[i]) | (y.part[i] != y.part[i]); });
+    }
+    RRM_INLINE static Mask either(Mask a, Mask b) {
+        return each<Mask>([&](int i) { return a.part[i] | b.part[i]; });
+    }
+    RRM_INLINE static bool any(Mask mask) {
+        return bits(mask) != 0;
+    }
+    RRM_INLINE static PartMask bits_of_part(int i) {
+        PartMask bit;
+        for (int j = 0; j < part_width; ++j) {
+            bit[j] = Integer{1} << (i * part_width + j);
+        }
+        return bit;
+    }
+    RRM_INLINE static std::uint64_t bits(Mask mask) {
+        PartMask sum{};
+        for (int i = 0; i < parts; ++i) {
+            sum |= mask.part[i] & bits_of_part(i);
+        }
+        Integer all = 0;
+        for (int j = 0; j < part_width; ++j) {
+            all |= sum[j];
+        }
+        return static_cast<std::uint64_t>(all);
+    }
+    RRM_INLINE static Mask mask(std::uint64_t bits) {
+        const PartMask all = PartMask{} + static_cast<Integer>(bits);
+        return each<Mask>([&](int i) { return (all & bits_of_part(i)) == bits_of_part(i); });
+    }
+    RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
+        return each<Vector>([&](int i) { return mask.part[i] ? yes.part[i] : no.part[i]; });
+    }
+};
+
+template <class F> RRM_INLINE auto load(const typename F::Bits *losses) {
+    using L = Lanes<typename F::Value>;
+    typename L::Vector x;
+    if constexpr (sizeof(typename F::Bits) == sizeof(typename F::Value)) {
+        __builtin_memcpy(&x, losses, sizeof x);
+    } else {
+        for (int i = 0; i < L::width; ++i) {
+            x.part[i / L::part_width][i % L::part_width] = F::value(losses[i]);
+        }
+    }
+    return x;
+}
+
+template <class F, class Mask, class Word>
+RRM_INLINE void compress(const typename F::Bits *group, const Mask *, std::uint64_t chosen, Word *to) {
+    for (; chosen != 0; chosen &= chosen - 1) {
+        const auto value = F::value(group[__builtin_ctzll(chosen)]);
+        __builtin_memcpy(to++, &value, sizeof value);
+    }
+}
+
+RRM_INLINE void compress_places(std::uint32_t first, std::uint64_t chosen, std::uint32_t *to) {
+    for (; chosen != 0; chosen &= chosen - 1) {
+        *to++ = first + static_cast<std::uint32_t>(__builtin_ctzll(chosen));
+    }
+}
+
+#include "loops_body.h"
+
+} // namespace
+
+RRM_LOOPS
+
+} // namespace baseline
+} // namespace rrm::cpu

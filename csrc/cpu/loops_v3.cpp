@@ -1,0 +1,237 @@
+// The loops for x86-64-v3: AVX2, 8 numbers at a time. A comparison gives a lane of ones per number, of which movemask makes
+// bits. What the processor can't compress, a permutation looked up by those bits can.
+#include "instruction_sets.h"
+#include "loops.h"
+
+#ifdef RRM_X86
+
+#include <immintrin.h>
+
+RRM_TARGET_PUSH("avx2,bmi,bmi2,f16c,popcnt")
+
+namespace rrm::cpu {
+namespace v3 {
+namespace {
+
+template <class V> struct Lanes;
+
+template <> struct Lanes<float> {
+    using Vector = __m256;
+    using Mask = __m256;
+    static constexpr int width = 8;
+
+    RRM_INLINE static Vector splat(float x) {
+        return _mm256_set1_ps(x);
+    }
+    RRM_INLINE static Vector load(const float *from) {
+        return _mm256_loadu_ps(from);
+    }
+    RRM_INLINE static void store(float *to, Vector x) {
+        _mm256_storeu_ps(to, x);
+    }
+    RRM_INLINE static Vector multiply(Vector x, Vector y) {
+        return _mm256_mul_ps(x, y);
+    }
+    RRM_INLINE static Vector add(Vector x, Vector y) {
+        return _mm256_add_ps(x, y);
+    }
+    RRM_INLINE static Vector min(Vector x, Vector least) { // the second where x is NaN
+        return _mm256_min_ps(x, least);
+    }
+    RRM_INLINE static float reduce_min(Vector x) {
+        __m128 low = _mm_min_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+        low = _mm_min_ps(low, _mm_movehl_ps(low, low));
+        return _mm_cvtss_f32(_mm_min_ss(low, _mm_movehdup_ps(low)));
+    }
+    RRM_INLINE static Vector max(Vector x, Vector most) {
+        return _mm256_max_ps(x, most);
+    }
+    RRM_INLINE static float reduce_max(Vector x) {
+        __m128 high = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+        high = _mm_max_ps(high, _mm_movehl_ps(high, high));
+        return _mm_cvtss_f32(_mm_max_ss(high, _mm_movehdup_ps(high)));
+    }
+    RRM_INLINE static Mask above(Vector x, Vector y) {
+        return _mm256_cmp_ps(x, y, _CMP_GT_OQ);
+    }
+    RRM_INLINE static Mask at_most(Vector x, Vector y) {
+        return _mm256_cmp_ps(x, y, _CMP_LE_OQ);
+    }
+    RRM_INLINE static Mask not_at_most(Vector x, Vector y) {
+        return _mm256_cmp_ps(x, y, _CMP_NLE_UQ);
+    }
+    RRM_INLINE static Mask and_below(Mask also, Vector x, Vector y) {
+        return _mm256_and_ps(also, _mm256_cmp_ps(x, y, _CMP_LT_OQ));
+    }
+    RRM_INLINE static Mask equal(Vector x, Vector y) {
+        return _mm256_cmp_ps(x, y, _CMP_EQ_OQ);
+    }
+    RRM_INLINE static Mask unordered(Vector x, Vector y) {
+        return _mm256_cmp_ps(x, y, _CMP_UNORD_Q);
+    }
+    RRM_INLINE static Mask either(Mask a, Mask b) {
+        return _mm256_or_ps(a, b);
+    }
+    RRM_INLINE static bool any(Mask mask) {
+        return _mm256_movemask_ps(mask) != 0;
+    }
+    RRM_INLINE static std::uint64_t bits(Mask mask) {
+        return static_cast<std::uint32_t>(_mm256_movemask_ps(mask));
+    }
+    RRM_INLINE static Mask mask(std::uint64_t bits) {
+        const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+        const __m256i all = _mm256_set1_epi32(static_cast<int>(bits));
+        return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(all, bit), bit));
+    }
+    RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
+        return _mm256_blendv_ps(no, yes, mask);
+    }
+};
+
+template <> struct Lanes<double> {
+    using Vector = __m256d;
+    using Mask = __m256d;
+    static constexpr int width = 4;
+
+    RRM_INLINE static Vector splat(double x) {
+        return _mm256_set1_pd(x);
+    }
+    RRM_INLINE static Vector load(const double *from) {
+        return _mm256_loadu_pd(from);
+    }
+    RRM_INLINE static void store(double *to, Vector x) {
+        _mm256_storeu_pd(to, x);
+    }
+    RRM_INLINE static Vector multiply(Vector x, Vector y) {
+        return _mm256_mul_pd(x, y);
+    }
+    RRM_INLINE static Vector add(Vector x, Vector y) {
+        return _mm256_add_pd(x, y);
+    }
+    RRM_INLINE static Vector min(Vector x, Vector least) {
+        return _mm256_min_pd(x, least);
+    }
+    RRM_INLINE static double reduce_min(Vector x) {
+        const __m128d low = _mm_min_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
+        return _mm_cvtsd_f64(_mm_min_sd(low, _mm_unpackhi_pd(low, low)));
+    }
+    RRM_INLINE static Vector max(Vector x, Vector most) {
+        return _mm256_max_pd(x, most);
+    }
+    RRM_INLINE static double reduce_max(Vector x) {
+        const __m128d high = _mm_max_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
+        return _mm_cvtsd_f64(_mm_max_sd(high, _mm_unpackhi_pd(high, high)));
+    }
+    RRM_INLINE static Mask above(Vector x, Vector y) {
+        return _mm256_cmp_pd(x, y, _CMP_GT_OQ);
+    }
+    RRM_INLINE static Mask at_most(Vector x, Vector y) {
+        return _mm256_cmp_pd(x, y, _CMP_LE_OQ);
+    }
+    RRM_INLINE static Mask not_at_most(Vector x, Vector y) {
+        return _mm256_cmp_pd(x, y, _CMP_NLE_UQ);
+    }
+    RRM_INLINE static Mask and_below(Mask also, Vector x, Vector y) {
+        return _mm256_and_pd(also, _mm256_cmp_pd(x, y, _CMP_LT_OQ));
+    }
+    RRM_INLINE static Mask equal(Vector x, Vector y) {
+        return _mm256_cmp_pd(x, y, _CMP_EQ_OQ);
+    }
+    RRM_INLINE static Mask unordered(Vector x, Vector y) {
+        return _mm256_cmp_pd(x, y, _CMP_UNORD_Q);
+    }
+    RRM_INLINE static Mask either(Mask a, Mask b) {
+        return _mm256_or_pd(a, b);
+    }
+    RRM_INLINE static bool any(Mask mask) {
+        return _mm256_movemask_pd(mask) != 0;
+    }
+    RRM_INLINE static std::uint64_t bits(Mask mask) {
+        return static_cast<std::uint32_t>(_mm256_movemask_pd(mask));
+    }
+    RRM_INLINE static Mask mask(std::uint64_t bits) {
+        const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
+        const __m256i all = _mm256_set1_epi64x(static_cast<long long>(bits));
+        return _mm256_castsi256_pd(_mm256_cmpeq_epi64(_mm256_and_si256(all, bit), bit));
+    }
+    RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
+        return _mm256_blendv_pd(no, yes, mask);
+    }
+};
+
+template <class F> RRM_INLINE auto load(const typename F::Bits *losses) {
+    if constexpr (F::width == 64) {
+        return _mm256_castsi256_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(losses)));
+    } else if constexpr (F::width == 32) {
+        return _mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(losses)));
+    } else {
+        const __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i *>(losses));
+        if constexpr (F::mantissa == 7) {
+            return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+        } else {
+            return _mm256_cvtph_ps(half);
+        }
+    }
+}
+
+// For each byte: the places of its set bits, in order.
+struct SetBits {
+    std::uint8_t places[256][8];
+};
+
+constexpr SetBits find_set_bits() {
+    SetBits table{};
+    for (int byte = 0; byte < 256; ++byte) {
+        int count = 0;
+        for (int bit = 0; bit < 8; ++bit) {
+            if ((byte >> bit & 1) != 0) {
+                table.places[byte][count++] = static_cast<std::uint8_t>(bit);
+            }
+        }
+    }
+    return table;
+}
+
+constexpr SetBits set_bits = find_set_bits();
+
+RRM_INLINE __m256i places_of(std::uint32_t byte) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(set_bits.places[byte])));
+}
+
+template <class F, class Mask, class Word>
+RRM_INLINE void compress(const typename F::Bits *group, const Mask *, std::uint64_t chosen, Word *to) {
+    if constexpr (sizeof(Word) == 4) {
+        for (int i = 0; i < group_size; i += 8) {
+            const auto byte = static_cast<std::uint8_t>(chosen >> i);
+            const __m256i moved = _mm256_permutevar8x32_epi32(_mm256_castps_si256(load<F>(group + i)), places_of(byte));
+            _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), moved);
+            to += __builtin_popcount(byte);
+        }
+    } else {
+        for (; chosen != 0; chosen &= chosen - 1) {
+            *to++ = group[__builtin_ctzll(chosen)];
+        }
+    }
+}
+
+RRM_INLINE void compress_places(std::uint32_t first, std::uint64_t chosen, std::uint32_t *to) {
+    for (int i = 0; i < group_size; i += 8) {
+        const auto byte = static_cast<std::uint8_t>(chosen >> i);
+        const __m256i start = _mm256_set1_epi32(static_cast<int>(first) + i);
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), _mm256_add_epi32(start, places_of(byte)));
+        to += __builtin_popcount(byte);
+    }
+}
+
+#include "loops_body.h"
+
+} // namespace
+
+RRM_LOOPS
+
+} // namespace v3
+} // namespace rrm::cpu
+
+RRM_TARGET_POP
+
+#endif

@@ -1,0 +1,210 @@
+// The loops for x86-64-v4: AVX-512, 16 numbers at a time. A comparison gives a bit per number, and the compress
+// instruction moves the chosen ones together, in a register: its form that writes to memory takes 10 times as long on
+// some processors.
+#include "instruction_sets.h"
+#include "loops.h"
+
+#ifdef RRM_X86
+
+#include <immintrin.h>
+
+#if !defined(__clang__)
+// False alarms from GCC's own header: gcc.gnu.org/PR105593.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+
+RRM_TARGET_PUSH("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,bmi,bmi2,f16c,popcnt")
+
+namespace rrm::cpu {
+namespace v4 {
+namespace {
+
+template <class V> struct Lanes;
+
+template <> struct Lanes<float> {
+    using Vector = __m512;
+    using Mask = __mmask16;
+    static constexpr int width = 16;
+
+    RRM_INLINE static Vector splat(float x) {
+        return _mm512_set1_ps(x);
+    }
+    RRM_INLINE static Vector load(const float *from) {
+        return _mm512_loadu_ps(from);
+    }
+    RRM_INLINE static void store(float *to, Vector x) {
+        _mm512_storeu_ps(to, x);
+    }
+    RRM_INLINE static Vector multiply(Vector x, Vector y) {
+        return _mm512_mul_ps(x, y);
+    }
+    RRM_INLINE static Vector add(Vector x, Vector y) {
+        return _mm512_add_ps(x, y);
+    }
+    RRM_INLINE static Vector min(Vector x, Vector least) { // the second where x is NaN
+        return _mm512_min_ps(x, least);
+    }
+    RRM_INLINE static float reduce_min(Vector x) {
+        return _mm512_reduce_min_ps(x);
+    }
+    RRM_INLINE static Vector max(Vector x, Vector most) {
+        return _mm512_max_ps(x, most);
+    }
+    RRM_INLINE static float reduce_max(Vector x) {
+        return _mm512_reduce_max_ps(x);
+    }
+    RRM_INLINE static Mask above(Vector x, Vector y) {
+        return _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ);
+    }
+    RRM_INLINE static Mask at_most(Vector x, Vector y) {
+        return _mm512_cmp_ps_mask(x, y, _CMP_LE_OQ);
+    }
+    RRM_INLINE static Mask not_at_most(Vector x, Vector y) {
+        return _mm512_cmp_ps_mask(x, y, _CMP_NLE_UQ);
+    }
+    RRM_INLINE static Mask and_below(Mask also, Vector x, Vector y) {
+        return _mm512_mask_cmp_ps_mask(also, x, y, _CMP_LT_OQ);
+    }
+    RRM_INLINE static Mask equal(Vector x, Vector y) {
+        return _mm512_cmp_ps_mask(x, y, _CMP_EQ_OQ);
+    }
+    RRM_INLINE static Mask unordered(Vector x, Vector y) {
+        return _mm512_cmp_ps_mask(x, y, _CMP_UNORD_Q);
+    }
+    RRM_INLINE static Mask either(Mask a, Mask b) {
+        return _kor_mask16(a, b);
+    }
+    RRM_INLINE static bool any(Mask mask) {
+        return mask != 0;
+    }
+    RRM_INLINE static std::uint64_t bits(Mask mask) {
+        return mask;
+    }
+    RRM_INLINE static Mask mask(std::uint64_t bits) {
+        return static_cast<Mask>(bits);
+    }
+    RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
+        return _mm512_mask_blend_ps(mask, no, yes);
+    }
+};
+
+template <> struct Lanes<double> {
+    using Vector = __m512d;
+    using Mask = __mmask8;
+    static constexpr int width = 8;
+
+    RRM_INLINE static Vector splat(double x) {
+        return _mm512_set1_pd(x);
+    }
+    RRM_INLINE static Vector load(const double *from) {
+        return _mm512_loadu_pd(from);
+    }
+    RRM_INLINE static void store(double *to, Vector x) {
+        _mm512_storeu_pd(to, x);
+    }
+    RRM_INLINE static Vector multiply(Vector x, Vector y) {
+        return _mm512_mul_pd(x, y);
+    }
+    RRM_INLINE static Vector add(Vector x, Vector y) {
+        return _mm512_add_pd(x, y);
+    }
+    RRM_INLINE static Vector min(Vector x, Vector least) {
+        return _mm512_min_pd(x, least);
+    }
+    RRM_INLINE static double reduce_min(Vector x) {
+        return _mm512_reduce_min_pd(x);
+    }
+    RRM_INLINE static Vector max(Vector x, Vector most) {
+        return _mm512_max_pd(x, most);
+    }
+    RRM_INLINE static double reduce_max(Vector x) {
+        return _mm512_reduce_max_pd(x);
+    }
+    RRM_INLINE static Mask above(Vector x, Vector y) {
+        return _mm512_cmp_pd_mask(x, y, _CMP_GT_OQ);
+    }
+    RRM_INLINE static Mask at_most(Vector x, Vector y) {
+        return _mm512_cmp_pd_mask(x, y, _CMP_LE_OQ);
+    }
+    RRM_INLINE static Mask not_at_most(Vector x, Vector y) {
+        return _mm512_cmp_pd_mask(x, y, _CMP_NLE_UQ);
+    }
+    RRM_INLINE static Mask and_below(Mask also, Vector x, Vector y) {
+        return _mm512_mask_cmp_pd_mask(also, x, y, _CMP_LT_OQ);
+    }
+    RRM_INLINE static Mask equal(Vector x, Vector y) {
+        return _mm512_cmp_pd_mask(x, y, _CMP_EQ_OQ);
+    }
+    RRM_INLINE static Mask unordered(Vector x, Vector y) {
+        return _mm512_cmp_pd_mask(x, y, _CMP_UNORD_Q);
+    }
+    RRM_INLINE static Mask either(Mask a, Mask b) {
+        return _kor_mask8(a, b);
+    }
+    RRM_INLINE static bool any(Mask mask) {
+        return mask != 0;
+    }
+    RRM_INLINE static std::uint64_t bits(Mask mask) {
+        return mask;
+    }
+    RRM_INLINE static Mask mask(std::uint64_t bits) {
+        return static_cast<Mask>(bits);
+    }
+    RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
+        return _mm512_mask_blend_pd(mask, no, yes);
+    }
+};
+
+template <class F> RRM_INLINE auto load(const typename F::Bits *losses) {
+    if constexpr (F::width == 64) {
+        return _mm512_castsi512_pd(_mm512_loadu_si512(losses));
+    } else if constexpr (F::width == 32) {
+        return _mm512_castsi512_ps(_mm512_loadu_si512(losses));
+    } else {
+        const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(losses));
+        if constexpr (F::mantissa == 7) {
+            return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+        } else {
+            return _mm512_cvtph_ps(half);
+        }
+    }
+}
+
+template <class F, class Mask, class Word>
+RRM_INLINE void compress(const typename F::Bits *group, const Mask *masks, std::uint64_t, Word *to) {
+    constexpr int width = Lanes<typename F::Value>::width;
+    for (int i = 0; i < group_size / width; ++i) {
+        if constexpr (width == 16) {
+            const __m512 moved = _mm512_maskz_compress_ps(masks[i], load<F>(group + i * width));
+            _mm512_storeu_si512(to, _mm512_castps_si512(moved));
+        } else {
+            const __m512d moved = _mm512_maskz_compress_pd(masks[i], load<F>(group + i * width));
+            _mm512_storeu_si512(to, _mm512_castpd_si512(moved));
+        }
+        to += __builtin_popcount(masks[i]);
+    }
+}
+
+RRM_INLINE void compress_places(std::uint32_t first, std::uint64_t chosen, std::uint32_t *to) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (int i = 0; i < group_size; i += 16) {
+        const auto mask = static_cast<__mmask16>(chosen >> i);
+        const __m512i places = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(first) + i), lane);
+        _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(mask, places));
+        to += __builtin_popcount(mask);
+    }
+}
+
+#include "loops_body.h"
+
+} // namespace
+
+RRM_LOOPS
+
+} // namespace v4
+} // namespace rrm::cpu
+
+RRM_TARGET_POP
+
+#endif
