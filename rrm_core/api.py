@@ -10,9 +10,9 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from . import arrays, dispatch
-from .arrays import Operand
+from .arrays import Home
 from .dispatch import Backend
-from .formats import widen
+from .formats import Format, widen
 from .plan import Plan
 from .rule import NaN, Redistribute, Rule, Ties, number
 
@@ -145,7 +145,7 @@ def plan(
     1
     """
     call = _check(losses, None, 1.0, None, backend, threads)
-    return call.backend.plan(call.losses.array, _rule(contamination, gamma, redistribute, ties, nan), call.threads)
+    return call.backend.plan(call.losses, _rule(contamination, gamma, redistribute, ties, nan), call.threads)
 
 
 def apply(
@@ -193,11 +193,12 @@ def apply(
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a Plan, as rrm_core.plan returns it, got {type(plan).__name__}")
     call = _check(losses, weights, mu, out, backend, threads)
-    if call.losses.format.name != plan.dtype:
-        raise TypeError(f"losses must be {plan.dtype}, as the planned ones were, got {call.losses.format.name}")
-    if call.losses.n > plan.n:
-        raise ValueError(f"losses have {call.losses.n:_} samples, but the plan was made for {plan.n:_}")
-    foreign = call.backend.count_foreign(plan, call.losses.array, call.threads)
+    n = call.losses.shape[0]
+    if call.format.name != plan.dtype:
+        raise TypeError(f"losses must be {plan.dtype}, as the planned ones were, got {call.format.name}")
+    if n > plan.n:
+        raise ValueError(f"losses have {n:_} samples, but the plan was made for {plan.n:_}")
+    foreign = call.backend.count_foreign(plan, call.losses, call.threads)
     if foreign:
         raise ValueError(
             f"losses contain {foreign:_} values that the planned ones can't have contained: below their minimum "
@@ -235,8 +236,8 @@ def objective(losses: Any, gamma: float) -> float:
     0.42
     """
     call = _check(losses, None, 1.0, None, None, None)
-    plan = call.backend.plan(call.losses.array, Rule(gamma=number("gamma", gamma)), None)
-    values = widen(call.losses.array) if call.losses.home.on_host else call.losses.array
+    plan = call.backend.plan(call.losses, Rule(gamma=number("gamma", gamma)), None)
+    values = widen(call.losses) if call.home.on_host else call.losses
     xp, on = array_namespace(values), device(values)
     double = xp.__array_namespace_info__().dtypes(device=on).get("float64", xp.float32)
     # What each sample costs above the minimum, which alone may be too large to be summed.
@@ -247,42 +248,41 @@ def objective(losses: Any, gamma: float) -> float:
 
 
 class _Call(NamedTuple):
-    """The checked arguments of one call."""
+    """The checked arguments of one call, as the backend takes them, and what the caller gets back."""
 
-    losses: Operand
-    weights: Operand | None
+    losses: Any
+    old: Any | None  # the weights, if they are to be read
     mu: float
-    out: Operand | None
+    out: Any | None
+    given_out: Any | None
+    home: Home
+    format: Format
     backend: Backend
     threads: int | None
 
     def reweight(self, rule: Rule) -> tuple[Any, Plan]:
-        fused = getattr(self.backend, "reweight", None)
-        if fused is None:
-            plan = self.backend.plan(self.losses.array, rule, self.threads)
-            return self.apply(plan), plan
-        into = self._memory()
-        plan = fused(self.losses.array, rule, self._old(), self.mu, into, self.threads)
+        backend, into = self.backend, self._memory()
+        if not hasattr(backend, "reweight"):
+            plan = backend.plan(self.losses, rule, self.threads)
+            return self._result(backend.apply(plan, self.losses, self.old, self.mu, into, self.threads)), plan
+        plan = backend.reweight(self.losses, rule, self.old, self.mu, into, self.threads)
         return self._result(into), plan
 
     def apply(self, plan: Plan) -> Any:
         into = self._memory()
-        return self._result(self.backend.apply(plan, self.losses.array, self._old(), self.mu, into, self.threads))
-
-    def _old(self) -> Any | None:
-        return self.weights.array if self.weights is not None and self.mu < 1 else None
+        return self._result(self.backend.apply(plan, self.losses, self.old, self.mu, into, self.threads))
 
     def _memory(self) -> Any | None:
         """Where the backend shall write: `out`, or new memory on the host; elsewhere it makes its own."""
-        if self.out is not None:
-            return self.out.array
-        return np.empty(self.losses.n, self.losses.format.weights) if self.losses.home.on_host else None
+        if self.out is None and self.home.on_host:
+            return np.empty(len(self.losses), self.format.weights)
+        return self.out
 
     def _result(self, computed: Any) -> Any:
-        if self.out is None:
-            return arrays.hand_back(computed, self.losses.home)
-        arrays.mark_written(self.out)
-        return self.out.given
+        if self.given_out is None:
+            return arrays.hand_back(computed, self.home)
+        arrays.mark_written(self.given_out, self.home)
+        return self.given_out
 
 
 def _check(
@@ -293,17 +293,27 @@ def _check(
         raise ValueError(f"mu must lie in (0, 1], got {mu}")
     if threads is not None:
         threads = _thread_count(threads)
-    native = backend == "array_api"
+    if backend is None and (ordinary := arrays.ordinary(losses, weights, out)) is not None:
+        c, w, home, format = ordinary
+        o = None if out is None else w
+    else:
+        c, w, o, home, format = _read_all(losses, weights, out, native=backend == "array_api")
+    chosen = dispatch.choose(backend, on_host=home.on_host)
+    return _Call(c, w if step < 1 else None, step, o, out, home, format, chosen, threads)
+
+
+def _read_all(
+    losses: Any, weights: Any | None, out: Any | None, *, native: bool
+) -> tuple[Any, Any | None, Any | None, Home, Format]:
     c = arrays.read("losses", losses, native=native, list_type=np.float64)
     w = None if weights is None else arrays.read("weights", weights, native=native, list_type=c.format.weights)
-    if w is not None:
-        arrays.require_match(w, c)
-    o = None
-    if out is not None:
-        o = w._replace(name="out") if w is not None and out is weights else arrays.read("out", out, native=native)
-        arrays.require_match(o, c)
+    o = None if out is None else arrays.read("out", out, native=native)
+    for operand in (w, o):
+        if operand is not None:
+            arrays.require_match(operand, c)
+    if o is not None:
         arrays.require_writable(o, c, w)
-    return _Call(c, w, step, o, dispatch.choose(backend, on_host=c.home.on_host), threads)
+    return c.array, None if w is None else w.array, None if o is None else o.array, c.home, c.format
 
 
 def _thread_count(threads: int) -> int:

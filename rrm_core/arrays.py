@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import device, is_array_api_obj, is_jax_array, is_numpy_array, is_torch_array
 
-from .formats import BFLOAT16, BY_NAME, BY_STORAGE, Format
+from .formats import BFLOAT16, BY_NAME, BY_STORAGE, PLAIN, Format
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,6 @@ class Home:
         return f"{self.framework} array on {self.device}"
 
 
-NUMPY = Home("numpy", "cpu", on_host=True)
-
-
 class Operand(NamedTuple):
     """An argument, checked and ready for a backend."""
 
@@ -63,17 +60,6 @@ def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
     list_type : np.dtype, optional
         The type that a plain list becomes; without it lists are refused.
     """
-    if type(x) is np.ndarray:
-        # The ordinary case, first and fast; what is left over is told apart below.
-        format = _BY_NUMPY_TYPE.get(x.dtype)
-        if format is not None and x.ndim == 1 and len(x) and not native:
-            return Operand(name, x, x, NUMPY, format, len(x))
-    elif "torch" in sys.modules and type(x) in _torch().plain and not native:
-        format = _torch().formats.get(x.dtype)
-        if format is not None and x.device == _torch().cpu and x.ndim == 1 and len(x) and x.layout is _torch().strided:
-            view = x.detach() if x.requires_grad else x
-            array = view.view(_torch().int16).numpy().view(format.storage) if format is BFLOAT16 else view.numpy()
-            return Operand(name, x, array, _torch().home, format, len(array))
     if isinstance(x, (list, tuple)) and list_type is not None:
         try:
             x = np.asarray(x).astype(list_type, casting="same_kind")  # no text, no objects
@@ -107,9 +93,48 @@ def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
     return Operand(name, x, _view(array, format) if home.on_host else array, home, format, int(x.shape[0]))
 
 
+def ordinary(losses: Any, weights: Any | None, out: Any | None) -> tuple[Any, Any | None, Home, Format] | None:
+    """Return NumPy views of `losses` and `weights`, their home and format, if these are what most callers pass.
+
+    That is: vectors in memory of their own, NumPy's or torch's on the CPU, of types and lengths that match, and `out`
+    is not given or the weights themselves. Otherwise return None: then the other functions here see what there is to
+    refuse or to convert. They would return the same views, and take ten times as long, which counts for few samples.
+    """
+    c = _plain_view(losses)
+    if c is None:
+        return None
+    home, format = _NUMPY if c is losses else _torch().home, BY_STORAGE[c.dtype]
+    if weights is None:
+        return (c, None, home, format) if out is None else None
+    w = _plain_view(weights)
+    if w is None or type(weights) is not type(losses) or w.dtype != format.weights or len(w) != len(c):
+        return None
+    if out is not None and (
+        out is not weights
+        or not w.flags.writeable
+        or np.may_share_memory(w, c)
+        or (w is not weights and weights.requires_grad)
+    ):
+        return None
+    return c, w, home, format
+
+
+def _plain_view(x: Any) -> Any | None:
+    if type(x) is np.ndarray:
+        view = x if x.dtype in _BY_NUMPY_TYPE else None
+    elif "torch" in sys.modules and type(x) in (torch := _torch()).plain and x.is_cpu and x.dtype in torch.formats:
+        if x.layout is not torch.strided:
+            return None
+        data = x.detach() if x.requires_grad else x
+        view = data.view(torch.int16).numpy().view(np.uint16) if x.dtype is torch.bfloat16 else data.numpy()
+    else:
+        return None
+    return view if view is not None and view.ndim == 1 and len(view) and view.flags.num & PLAIN == PLAIN else None
+
+
 def require_match(operand: Operand, losses: Operand) -> None:
     """Raise unless `operand` has the framework, device, type and length that weights of `losses` must have."""
-    if operand.home is not losses.home and operand.home != losses.home:
+    if operand.home != losses.home:
         raise TypeError(f"{operand.name} is a {operand.home}, but losses are a {losses.home}; use one for both")
     if operand.format.storage != losses.format.weights:
         wanted = losses.format.weights.name
@@ -123,15 +148,16 @@ def require_match(operand: Operand, losses: Operand) -> None:
 
 def require_writable(out: Operand, losses: Operand, weights: Operand | None) -> None:
     """Raise unless `out` can be written, and without spoiling what has yet to be read."""
+    on_host = isinstance(out.array, np.ndarray)
     if out.home.framework == "jax":
         raise ValueError("out can't be a JAX array, which is immutable; leave it out to get a new array")
-    if isinstance(out.array, np.ndarray) and not out.array.flags.writeable:
+    if on_host and not out.array.flags.writeable:
         raise ValueError("out is read-only; leave it out to get a new array")
     if out.home.framework == "numpy" and not out.given.dtype.isnative:
         raise ValueError(f"out must be of native byte order, got {out.given.dtype}; leave it out to get a new array")
     if out.home.framework == "torch" and out.given.requires_grad:
         raise ValueError("out requires a gradient, which weights have no use for; pass out.detach()")
-    stride = out.array.strides[0] if isinstance(out.array, np.ndarray) else _span(out.array)[2]
+    stride = out.array.strides[0] if on_host else _span(out.array)[2]
     if out.n > 1 and stride is not None and abs(stride) < out.format.storage.itemsize:
         raise ValueError(f"out overlaps itself in memory: its stride is {stride} bytes")
     # Losses in foreign byte order were copied, but they are still the caller's.
@@ -143,23 +169,22 @@ def require_writable(out: Operand, losses: Operand, weights: Operand | None) -> 
         raise ValueError("out overlaps weights in part; pass the weights themselves or memory of its own")
 
 
-def mark_written(out: Operand) -> None:
+def mark_written(out: Any, home: Home) -> None:
     """Tell torch that `out` was written, so that a gradient which needs the old values is refused rather than wrong."""
-    if out.home.framework == "torch" and out.home.on_host and not out.given.is_inference():
-        _torch().increment_version(out.given)
+    if home.framework == "torch" and home.on_host and not out.is_inference():
+        sys.modules["torch"].autograd.graph.increment_version(out)
 
 
 def hand_back(array: Any, home: Home) -> Any:
     """Return what a backend computed as an array of the framework at `home`."""
-    if home is NUMPY:
-        return array
     if home.on_host and home.framework == "torch":
-        return _torch().from_numpy(array)
+        return sys.modules["torch"].from_numpy(array)
     if home.on_host and home.framework == "jax":
         return sys.modules["jax"].device_put(array, home.device)
     return array
 
 
+_NUMPY = Home("numpy", "cpu", on_host=True)
 _BY_NUMPY_TYPE = {format.storage: format for format in BY_NAME.values() if format is not BFLOAT16}
 
 
@@ -167,34 +192,29 @@ class _Torch(NamedTuple):
     """What the ordinary case needs of torch, looked up once."""
 
     plain: tuple[type, ...]
-    formats: dict[Any, Format]
+    formats: frozenset[Any]
     home: Home
-    cpu: Any
     strided: Any
     int16: Any
-    from_numpy: Any
-    increment_version: Any
+    bfloat16: Any
 
 
 @cache
 def _torch() -> _Torch:
     torch = sys.modules["torch"]
-    cpu = torch.device("cpu")
     return _Torch(
         plain=(torch.Tensor, torch.nn.Parameter),
-        formats={getattr(torch, name): format for name, format in BY_NAME.items()},
-        home=Home("torch", cpu, on_host=True),
-        cpu=cpu,
+        formats=frozenset(getattr(torch, name) for name in BY_NAME),
+        home=Home("torch", torch.device("cpu"), on_host=True),
         strided=torch.strided,
         int16=torch.int16,
-        from_numpy=torch.from_numpy,
-        increment_version=torch.autograd.graph.increment_version,
+        bfloat16=torch.bfloat16,
     )
 
 
 def _home(x: Any, native: bool) -> Home:
     if is_numpy_array(x):
-        return Home("numpy", "cpu", on_host=not native)
+        return _NUMPY if not native else Home("numpy", "cpu", on_host=False)
     where = device(x)
     if is_torch_array(x):
         return Home("torch", where, on_host=not native and where.type == "cpu")
@@ -212,7 +232,7 @@ def _view(x: Any, format: Format) -> Any:
 
 def _overlap(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray):
-        return np.may_share_memory(a, b) and np.shares_memory(a, b)  # the second is exact and takes its time
+        return np.may_share_memory(a, b) and np.shares_memory(a, b)  # the second is exact, and slow
     (start, stop, _), (other_start, other_stop, _) = _span(a), _span(b)
     return start < other_stop and other_start < stop
 

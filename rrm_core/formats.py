@@ -71,6 +71,9 @@ BY_NAME = {format.name: format for format in (FLOAT16, BFLOAT16, FLOAT32, FLOAT6
 BY_STORAGE = {format.storage: format for format in BY_NAME.values()}
 
 
+PLAIN = 0x101  # in ndarray.flags.num: contiguous and aligned
+
+
 def widen(losses: Array) -> Array:
     """Return a NumPy array of losses with bfloat16 bits widened, exactly, to float32; other types as they are."""
     if losses.dtype == BFLOAT16.storage:

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..formats import BY_STORAGE, Array
-from ..plan import Levels, Plan, new_plan, refuse_losses
+from ..formats import BY_STORAGE, PLAIN, Array
+from ..plan import Levels, Plan, make_plan, refuse_losses
 from ..rule import Rule
-
-_PLAIN = 0x101  # of ndarray.flags.num: contiguous and aligned
 
 
 def is_available() -> bool:
@@ -62,7 +60,7 @@ def plan(losses: Array, rule: Rule, threads: int | None) -> Plan:
 
 def reweight(losses: Array, rule: Rule, weights: Array | None, mu: float, out: Array, threads: int | None) -> Plan:
     """Plan, and write the new weights to `out`, in one call."""
-    if out.flags.num & _PLAIN == _PLAIN:
+    if out.flags.num & PLAIN == PLAIN:
         return _reweight(losses, rule, mu, weights, out, threads)
     new = np.empty(out.shape, out.dtype)
     plan = _reweight(losses, rule, mu, weights, new, threads)
@@ -72,7 +70,7 @@ def reweight(losses: Array, rule: Rule, weights: Array | None, mu: float, out: A
 
 def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array, threads: int | None) -> Array:
     """Write the new weights to `out` and return it; `weights` None stands for ones."""
-    new = out if out.flags.num & _PLAIN == _PLAIN else np.empty(out.shape, out.dtype)
+    new = out if out.flags.num & PLAIN == PLAIN else np.empty(out.shape, out.dtype)
     _extension().apply(
         _plain(losses),
         BY_STORAGE[losses.dtype].code,
@@ -113,19 +111,21 @@ def _reweight(
         n_nan, first_nan, n_low, first_low, n_inf = faults
         refuse_losses(rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf)
     n_nan, loss_min, threshold, recipient_threshold, n_pruned, n_tied, n_recipients, removed, levels = found
-    return new_plan(
-        n=n,
-        dtype=format.name,
-        rule=rule,
-        loss_min=loss_min,
-        threshold=threshold,
-        recipient_threshold=recipient_threshold,
-        n_pruned=n_pruned,
-        n_tied=n_tied,
-        n_recipients=n_recipients,
-        n_nan=n_nan,
-        removed=removed,
-        levels=Levels._make(levels),
+    return make_plan(
+        {
+            "n": n,
+            "dtype": format.name,
+            "rule": rule,
+            "loss_min": loss_min,
+            "threshold": threshold,
+            "recipient_threshold": recipient_threshold,
+            "n_pruned": n_pruned,
+            "n_tied": n_tied,
+            "n_recipients": n_recipients,
+            "n_nan": n_nan,
+            "removed": removed,
+            "levels": tuple.__new__(Levels, levels),
+        }
     )
 
 
@@ -146,4 +146,4 @@ def _question(rule: Rule, n: int) -> Any:
 
 def _plain(array: Array) -> Array:
     """Return contiguous, aligned memory: the array's own where it is that."""
-    return array if array.flags.num & _PLAIN == _PLAIN else np.require(array, requirements=["C", "A"])
+    return array if array.flags.num & PLAIN == PLAIN else np.require(array, requirements=["C", "A"])
