@@ -16,9 +16,10 @@ namespace rrm::cpu {
 
 class Arena {
   public:
-    static constexpr std::size_t kept = std::size_t{4} << 20; // bytes, per thread
+    static constexpr std::size_t kept = std::size_t{32} << 20; // bytes, per thread
 
-    explicit Arena(std::size_t bytes) {
+    explicit Arena(std::int64_t size) {
+        const auto bytes = static_cast<std::size_t>(size);
         Block &own = cache();
         if (own.bytes < bytes) {
             own = {}; // never both at once
@@ -42,6 +43,10 @@ class Arena {
         T *const taken = reinterpret_cast<T *>(next_);
         next_ += round_up(static_cast<std::size_t>(count) * sizeof(T));
         return taken;
+    }
+    // Bytes taken so far.
+    [[nodiscard]] std::int64_t taken() const {
+        return next_ - block_.memory.get();
     }
     // Gives back all that was taken.
     void reset() {

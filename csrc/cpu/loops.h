@@ -13,6 +13,9 @@ namespace rrm::cpu {
 constexpr std::int64_t group_size = 64;   // samples whose marks fill one word
 constexpr std::int64_t block_size = 2048; // samples that stay in the first-level cache while two loops look at them
 
+constexpr std::int64_t half_size = group_size / 2;
+constexpr std::int64_t run_size = 16;     // samples drawn together: of float32 as many as share a cache line
+
 // Beyond their capacity, buffers of candidates are written up to this many entries further.
 constexpr std::int64_t slack = group_size;
 
@@ -31,21 +34,38 @@ template <class V> struct Statistic {
 template <class V> struct Candidates {
     V low = -std::numeric_limits<V>::infinity(), high = std::numeric_limits<V>::infinity();
     typename Wide<V>::Bits *values = nullptr;
-    std::uint32_t *places = nullptr; // their indices, kept only by a marking pass
     std::int64_t capacity = 0;
     std::int64_t stored = 0;   // of those inside, as far as the memory reaches
     std::int64_t n_inside = 0; // between the pivots
     std::int64_t n_high = 0;   // not below the higher pivot: on it, above it, or NaN
 };
 
+// Which samples are candidates, kept by a marking pass: a word with their bits for each half group that has any, and in
+// `occupied` a bit for each such half of a block. (Indices would take more memory, and longer to compress.)
+struct Occupancy {
+    std::uint64_t *occupied = nullptr; // of all blocks: [0] is that of the first samples
+    std::uint32_t *halves = nullptr;
+    std::int64_t capacity = 0, stored = 0;
+};
+
 // What a pass over losses, taken piece by piece, has found so far.
 template <class V> struct Pass {
     Candidates<V> candidates[2];
+    Occupancy occupancy;
     V lowest = std::numeric_limits<V>::infinity(); // NaN left out
     std::int64_t n_lowest = 0;
     std::uint32_t *lowest_places = nullptr; // kept only by a marking pass, as far as the memory reaches
     std::int64_t lowest_capacity = 0;
     Faults faults; // but for +infinity
+};
+
+// Where the candidates of one pass stand, walked in the same order again.
+template <class V> struct Walk {
+    const typename Wide<V>::Bits *values; // the next one
+    const std::uint32_t *halves;          // the next occupied half group's
+    const std::uint64_t *occupied;
+    std::int64_t *tied; // gets the places of those on the threshold, unless null
+    std::int64_t n_tied = 0;
 };
 
 // New weights: keep * old + step, or the step itself where the old weight isn't read.
@@ -67,6 +87,8 @@ template <class F> struct Loops {
     void (*scan_marking)(const Bits *losses, std::int64_t n, std::int64_t first, Pass<Value> &pass,
                          std::uint64_t *marks);
     Census (*count)(const Bits *losses, std::int64_t n, Value pivot);
+    // Sets the marks of the candidates above the threshold among n losses from index `first` on.
+    void (*mark)(std::int64_t n, std::int64_t first, Value threshold, Walk<Value> &walk, std::uint64_t *marks);
     // Null `old` isn't read.
     void (*write)(const Bits *losses, std::int64_t n, const Steps<Value> &steps, const Value *old, Value *out);
     // The same where all samples are pruned (marked) or kept.
@@ -75,6 +97,9 @@ template <class F> struct Loops {
     // The rank-th smallest of a few thousand values, NaN left out; with a tolerance, some value whose rank is off by less,
     // and counts that mean nothing. Reads up to the next multiple of 64 values, which must be NaN.
     Statistic<Value> (*smallest_of_few)(const Word *values, std::int64_t n, std::int64_t rank, std::int64_t tolerance);
+    // Of the number of values upto a pivot among n, in runs that follow each other: from the differences of neighbouring
+    // runs, so that a trend doesn't count.
+    double (*variance_of_runs)(const Word *values, std::int64_t n, Value pivot);
 };
 
 enum class InstructionSet : std::uint8_t { baseline, v3, v4 };

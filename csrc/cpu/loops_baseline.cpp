@@ -86,11 +86,9 @@ template <class V> struct Lanes {
     RRM_INLINE static Mask unordered(Vector x, Vector y) {
         return each<Mask>([&](int i) { return (x.part[i] != x.part[i]) | (y.part[i] != y.part[i]); });
     }
-    RRM_INLINE static Mask either(Mask a, Mask b) {
-        return each<Mask>([&](int i) { return a.part[i] | b.part[i]; });
-    }
-    RRM_INLINE static bool any(Mask mask) {
-        return bits(mask) != 0;
+    RRM_INLINE static bool finite(Vector x) {
+        const Vector zeros = multiply(x, splat(0)); // NaN unless x is finite
+        return bits(unordered(zeros, zeros)) == 0;
     }
     RRM_INLINE static PartMask bits_of_part(int i) {
         PartMask bit;
@@ -140,10 +138,12 @@ RRM_INLINE void compress(const typename F::Bits *group, const Mask *, std::uint6
     }
 }
 
-RRM_INLINE void compress_places(std::uint32_t first, std::uint64_t chosen, std::uint32_t *to) {
-    for (; chosen != 0; chosen &= chosen - 1) {
-        *to++ = first + static_cast<std::uint32_t>(__builtin_ctzll(chosen));
+RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
+    std::uint64_t result = 0;
+    for (; mask != 0 && bits != 0; mask &= mask - 1, bits >>= 1) {
+        result |= (bits & 1) != 0 ? mask & (~mask + 1) : 0;
     }
+    return result;
 }
 
 #include "loops_body.h"

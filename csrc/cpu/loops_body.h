@@ -3,7 +3,7 @@
 //     Lanes<V>              a vector of numbers V, and the operations on it
 //     load<F>               a vector of losses of format F, widened
 //     compress<F>           moves the losses of a group whose bit is set together
-//     compress_places       the same for their indices
+//     deposit               the low bits of a word, put where another has ones
 //
 // Nothing here is shared between the copies: code for a newer processor must not reach an older one through a function
 // that the linker merged. Hence no templates from elsewhere, and the builtins.
@@ -106,16 +106,18 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
     const typename L::Vector low[2] = {L::splat(pass.candidates[0].low), L::splat(pass.candidates[1].low)};
     const typename L::Vector high[2] = {L::splat(pass.candidates[0].high), L::splat(pass.candidates[1].high)};
     Candidates<Value> found[2] = {pass.candidates[0], pass.candidates[1]};
-    const bool room[2] = {found[0].stored == found[0].n_inside && found[0].stored + n <= found[0].capacity,
+    Occupancy occupancy = pass.occupancy;
+    std::uint64_t occupied = 0;
+    const bool places = !Mark || occupancy.stored + block_size / half_size <= occupancy.capacity;
+    const bool room[2] = {found[0].stored == found[0].n_inside && found[0].stored + n <= found[0].capacity && places,
                           found[1].stored == found[1].n_inside && found[1].stored + n <= found[1].capacity};
     auto least0 = infinity, least1 = infinity;
-    auto nan = L::unordered(infinity, infinity);
+    auto sum0 = L::splat(0), sum1 = L::splat(0); // not finite if one of them isn't
 
     for_each_group<F>(losses, n, [&](const typename F::Bits *group, std::uint64_t valid, std::int64_t at) {
         constexpr int vectors = group_size / L::width;
         std::uint64_t above_low[Brackets] = {}, inside[Brackets] = {};
         typename L::Mask masks[Brackets][vectors];
-        auto last = infinity;
         if (valid == all) {
             const auto ahead = reinterpret_cast<std::uintptr_t>(group) + prefetch_distance;
             for (std::size_t i = 0; i < group_size * sizeof(*group); i += 64) {
@@ -125,8 +127,7 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
         for (int i = 0; i < vectors; ++i) {
             const auto x = load<F>(group + i * L::width);
             (i % 2 == 0 ? least0 : least1) = L::min(x, i % 2 == 0 ? least0 : least1);
-            nan = i % 2 == 0 ? nan : L::either(nan, L::unordered(x, last));
-            last = x;
+            (i % 2 == 0 ? sum0 : sum1) = L::add(x, i % 2 == 0 ? sum0 : sum1);
             for (int b = 0; b < Brackets; ++b) {
                 const auto above = L::not_at_most(x, low[b]); // so is NaN
                 masks[b][i] = L::and_below(above, x, high[b]);
@@ -142,26 +143,36 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
             const int count = count_bits(chosen);
             found[b].n_high += count_bits(above_low[b] & valid) - count;
             found[b].n_inside += count;
-            if (room[b] && chosen != 0) {
-                auto *const to = found[b].values + found[b].stored;
-                if (valid == all) {
-                    compress<F>(group, masks[b], chosen, to);
-                } else {
-                    compress_bits<F>(group, chosen, to);
-                }
-                if constexpr (Mark) {
-                    compress_places(static_cast<std::uint32_t>(first + at), chosen, found[b].places + found[b].stored);
-                }
-                found[b].stored += count;
+            if (!room[b]) {
+                continue;
             }
+            // Without a branch on whether there are any, which is hard to predict.
+            if constexpr (Mark) {
+                for (int half = 0; half < 2; ++half) {
+                    const auto bits = static_cast<std::uint32_t>(chosen >> (half * half_size));
+                    occupancy.halves[occupancy.stored] = bits;
+                    occupancy.stored += bits != 0 ? 1 : 0;
+                    occupied |= std::uint64_t{bits != 0} << (at / half_size + half);
+                }
+            }
+            if (valid == all) {
+                compress<F>(group, masks[b], chosen, found[b].values + found[b].stored);
+            } else {
+                compress_bits<F>(group, chosen, found[b].values + found[b].stored);
+            }
+            found[b].stored += count;
         }
     });
+    if constexpr (Mark) {
+        pass.occupancy.stored = occupancy.stored;
+        pass.occupancy.occupied[first / block_size] = occupied;
+    }
     for (int b = 0; b < Brackets; ++b) {
         pass.candidates[b] = found[b];
     }
 
     const Value least = L::reduce_min(L::min(least0, least1));
-    if (L::any(nan) || least == -std::numeric_limits<Value>::infinity()) {
+    if (!L::finite(L::add(sum0, sum1))) {
         find_faults<F>(losses, n, first, pass.faults);
     }
     if (least <= pass.lowest) {
@@ -356,7 +367,49 @@ Statistic<V> smallest_of_few(const typename Wide<V>::Bits *values, std::int64_t 
     return statistic;
 }
 
+template <class V> double variance_of_runs(const typename Wide<V>::Bits *values, std::int64_t n, V pivot) {
+    using L = Lanes<V>;
+    const auto t = L::splat(pivot);
+    std::int64_t squares = 0;
+    int last = -1;
+    for_each_group<Wide<V>>(values, n, [&](const typename Wide<V>::Bits *group, std::uint64_t valid, std::int64_t) {
+        const auto upto = bits_where<Wide<V>>(group, [=](auto x) { return L::at_most(x, t); });
+        for (int i = 0; i < group_size && (valid >> i & 1) != 0; i += run_size) {
+            const int now = count_bits(upto >> i & 0xffff);
+            squares += last < 0 ? 0 : (now - last) * (now - last);
+            last = now;
+        }
+    });
+    return static_cast<double>(squares) / 2.0;
+}
+
+template <class V>
+void mark(std::int64_t n, std::int64_t first, V threshold, Walk<V> &walk, std::uint64_t *marks) {
+    using L = Lanes<V>;
+    const auto t = L::splat(threshold);
+    for (std::int64_t begin = 0; begin < n; begin += block_size) {
+        for (auto left = walk.occupied[(first + begin) / block_size]; left != 0; left &= left - 1) {
+            const std::int64_t half = (first + begin) / half_size + first_bit(left);
+            const std::uint64_t chosen = *walk.halves++;
+            const int count = count_bits(chosen);
+            std::uint64_t above = 0, at = 0;
+            for (int i = 0; i < count; i += L::width) {
+                const auto x = load<Wide<V>>(walk.values + i);
+                above |= L::bits(L::above(x, t)) << i;
+                at |= L::bits(L::equal(x, t)) << i;
+            }
+            walk.values += count;
+            marks[half / 2] |= deposit(above, chosen) << (half % 2 * half_size);
+            at = walk.tied != nullptr ? deposit(at, chosen) : 0;
+            for (; at != 0; at &= at - 1) {
+                walk.tied[walk.n_tied++] = half * half_size + first_bit(at);
+            }
+        }
+    }
+}
+
 template <class F> constexpr Loops<F> make_loops() {
     using V = typename F::Value;
-    return {scan<F>, scan_twice<F>, scan_marking<F>, count<F>, write<F>, write_marked<V>, smallest_of_few<V>};
+    return {scan<F>, scan_twice<F>, scan_marking<F>, count<F>, mark<V>, write<F>, write_marked<V>,
+            smallest_of_few<V>, variance_of_runs<V>};
 }

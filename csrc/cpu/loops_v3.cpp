@@ -69,11 +69,9 @@ template <> struct Lanes<float> {
     RRM_INLINE static Mask unordered(Vector x, Vector y) {
         return _mm256_cmp_ps(x, y, _CMP_UNORD_Q);
     }
-    RRM_INLINE static Mask either(Mask a, Mask b) {
-        return _mm256_or_ps(a, b);
-    }
-    RRM_INLINE static bool any(Mask mask) {
-        return _mm256_movemask_ps(mask) != 0;
+    RRM_INLINE static bool finite(Vector x) {
+        const Vector zero = _mm256_setzero_ps(); // x * 0 is NaN unless x is finite
+        return _mm256_movemask_ps(unordered(_mm256_mul_ps(x, zero), zero)) == 0;
     }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return static_cast<std::uint32_t>(_mm256_movemask_ps(mask));
@@ -140,11 +138,9 @@ template <> struct Lanes<double> {
     RRM_INLINE static Mask unordered(Vector x, Vector y) {
         return _mm256_cmp_pd(x, y, _CMP_UNORD_Q);
     }
-    RRM_INLINE static Mask either(Mask a, Mask b) {
-        return _mm256_or_pd(a, b);
-    }
-    RRM_INLINE static bool any(Mask mask) {
-        return _mm256_movemask_pd(mask) != 0;
+    RRM_INLINE static bool finite(Vector x) {
+        const Vector zero = _mm256_setzero_pd(); // x * 0 is NaN unless x is finite
+        return _mm256_movemask_pd(unordered(_mm256_mul_pd(x, zero), zero)) == 0;
     }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return static_cast<std::uint32_t>(_mm256_movemask_pd(mask));
@@ -214,13 +210,8 @@ RRM_INLINE void compress(const typename F::Bits *group, const Mask *, std::uint6
     }
 }
 
-RRM_INLINE void compress_places(std::uint32_t first, std::uint64_t chosen, std::uint32_t *to) {
-    for (int i = 0; i < group_size; i += 8) {
-        const auto byte = static_cast<std::uint8_t>(chosen >> i);
-        const __m256i start = _mm256_set1_epi32(static_cast<int>(first) + i);
-        _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), _mm256_add_epi32(start, places_of(byte)));
-        to += __builtin_popcount(byte);
-    }
+RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
+    return _pdep_u64(bits, mask);
 }
 
 #include "loops_body.h"

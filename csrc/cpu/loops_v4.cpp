@@ -72,11 +72,8 @@ template <> struct Lanes<float> {
     RRM_INLINE static Mask unordered(Vector x, Vector y) {
         return _mm512_cmp_ps_mask(x, y, _CMP_UNORD_Q);
     }
-    RRM_INLINE static Mask either(Mask a, Mask b) {
-        return _kor_mask16(a, b);
-    }
-    RRM_INLINE static bool any(Mask mask) {
-        return mask != 0;
+    RRM_INLINE static bool finite(Vector x) {
+        return _mm512_fpclass_ps_mask(x, 0x99) == 0; // no NaN of either kind, no infinity of either sign
     }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return mask;
@@ -139,11 +136,8 @@ template <> struct Lanes<double> {
     RRM_INLINE static Mask unordered(Vector x, Vector y) {
         return _mm512_cmp_pd_mask(x, y, _CMP_UNORD_Q);
     }
-    RRM_INLINE static Mask either(Mask a, Mask b) {
-        return _kor_mask8(a, b);
-    }
-    RRM_INLINE static bool any(Mask mask) {
-        return mask != 0;
+    RRM_INLINE static bool finite(Vector x) {
+        return _mm512_fpclass_pd_mask(x, 0x99) == 0; // no NaN of either kind, no infinity of either sign
     }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return mask;
@@ -186,14 +180,8 @@ RRM_INLINE void compress(const typename F::Bits *group, const Mask *masks, std::
     }
 }
 
-RRM_INLINE void compress_places(std::uint32_t first, std::uint64_t chosen, std::uint32_t *to) {
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    for (int i = 0; i < group_size; i += 16) {
-        const auto mask = static_cast<__mmask16>(chosen >> i);
-        const __m512i places = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(first) + i), lane);
-        _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(mask, places));
-        to += __builtin_popcount(mask);
-    }
+RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
+    return _pdep_u64(bits, mask);
 }
 
 #include "loops_body.h"

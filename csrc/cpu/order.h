@@ -1,9 +1,10 @@
-// Exact order statistics. Sampling says where to look, counting decides: a sample that misleads costs time, never the
+// Exact order statistics. A sample says where to look, counting decides: a sample that misleads costs time, never the
 // answer.
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -16,93 +17,118 @@ namespace rrm::cpu {
 
 constexpr std::int64_t few = 2048; // values among which bisection is the fastest way
 
-// How many samples to look at before choosing a bracket: more cost more, and leave fewer candidates. What that costs in
-// all is least around n^(2/3); large arrays need a narrower bracket, for their candidates must fit the scratch memory.
-inline std::int64_t sample_size(std::int64_t n) {
-    constexpr std::int64_t most = std::int64_t{1} << 17;
-    const double root = std::cbrt(static_cast<double>(n));
-    return std::min(most, std::max(static_cast<std::int64_t>(root * root), n / 80)) / 16 * 16;
-}
+// Memory for `room` words.
+template <class Word> struct Words {
+    Word *at;
+    std::int64_t room;
 
-// A word for each value, rounded up as smallest_of_few() reads them.
+    [[nodiscard]] Words behind(std::int64_t used) const {
+        return {at + used, room - used};
+    }
+};
+
 inline std::int64_t padded(std::int64_t n) {
     return (n + group_size - 1) / group_size * group_size;
 }
 
+// Makes values such as smallest_of_few() reads: NaN behind them, up to a full group.
 template <class Word> void pad(Word *values, std::int64_t n) {
-    std::fill(values + n, values + padded(n), std::numeric_limits<Word>::max()); // NaN
+    std::fill(values + n, values + padded(n), std::numeric_limits<Word>::max());
 }
 
-// Two pivots, and the share of all samples that they are expected to enclose.
+// Two pivots, and the share of all samples that is expected between them.
 template <class V> struct Bracket {
     V low = -std::numeric_limits<V>::infinity(), high = std::numeric_limits<V>::infinity();
     double share = 1.0;
 };
 
-// A sample of the losses, in memory of the caller: one from each of `size / run` equal stretches of them, or a run of
-// `run` neighbours, which are one access to memory.
+// The rank-th smallest of n padded values. With a tolerance, some value whose rank is off by less will do.
+template <class V>
+Statistic<V> smallest(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
+                      Words<typename Wide<V>::Bits> scratch, std::int64_t tolerance = 0);
+
+// How many to look at before choosing a bracket: more cost more, and leave fewer candidates. What that costs in all is
+// least around n^(2/3); large arrays need a narrower bracket, whose candidates fit the memory.
+inline std::int64_t sample_size(std::int64_t n) {
+    constexpr std::int64_t most = std::int64_t{1} << 17;
+    const double root = std::cbrt(static_cast<double>(n));
+    return std::min(most, std::max(static_cast<std::int64_t>(root * root), n / 80)) / run_size * run_size;
+}
+
+// Losses from all parts of an array: single ones, or runs of neighbours, which share an access to memory.
 template <class F> class Sample {
   public:
     using V = typename F::Value;
     using Word = typename Wide<V>::Bits;
 
-    // Room for padded(sample_size(n)) values. Each attempt looks elsewhere.
-    Sample(const typename F::Bits *losses, std::int64_t n, int attempt, Word *values)
-        : values_(values), run_(n < far ? 1 : 16), size_(sample_size(n) / run_ * run_) {
-        const std::int64_t runs = size_ / run_;
-        const auto stride = n / runs;
+    // In memory that must reach for padded(sample_size(n)) words, with some more to think in. Each attempt looks
+    // elsewhere.
+    Sample(const typename F::Bits *losses, std::int64_t n, int attempt, Words<Word> memory)
+        : values_(memory.at), size_(sample_size(n)), in_runs_(n >= far), scratch_(memory.behind(padded(size_))) {
+        const std::int64_t run = in_runs_ ? run_size : 1, runs = size_ / run, stride = n / runs;
+        const auto places = static_cast<std::uint64_t>(stride - run + 1);
         // A jitter, so that periodic losses don't fool the sample: the fractional parts of multiples of an irrational.
-        auto state = std::uint32_t{0x9e3779b9} * static_cast<std::uint32_t>(attempt + 1);
-        const auto room = static_cast<std::uint64_t>(stride - run_ + 1);
+        constexpr std::uint32_t golden = 0x9e3779b9;
+        auto fraction = golden * static_cast<std::uint32_t>(attempt);
         for (std::int64_t i = 0; i < runs; ++i) {
-            state += 0x9e3779b9;
-            const auto *const from = losses + i * stride + static_cast<std::int64_t>((state * room) >> 32);
-            for (std::int64_t j = 0; j < run_; ++j) {
-                const V value = F::value(from[j]);
-                const V infinity = std::numeric_limits<V>::infinity();
-                values[i * run_ + j] = std::bit_cast<Word>(value < infinity ? value : infinity); // NaN rank last
+            fraction += golden;
+            const auto *const from = losses + i * stride + static_cast<std::int64_t>((fraction * places) >> 32);
+            for (std::int64_t j = 0; j < run; ++j) {
+                const V value = F::value(from[j]), infinity = std::numeric_limits<V>::infinity();
+                values_[i * run + j] = std::bit_cast<Word>(value < infinity ? value : infinity); // NaN rank last
             }
         }
-        pad(values, size_);
+        pad(values_, size_);
     }
 
     [[nodiscard]] std::int64_t size() const {
         return size_;
     }
+    [[nodiscard]] V smallest(std::int64_t rank, std::int64_t tolerance = 0) const {
+        return cpu::smallest<V>(values_, size_, rank, scratch_, tolerance).value;
+    }
     [[nodiscard]] std::int64_t upto(V value) const {
-        const auto census = loops<Wide<V>>().count(values_, size_, value);
+        const Census census = loops<Wide<V>>().count(values_, size_, value);
         return census.below + census.at;
     }
-    // How much more the number of values upto one of them varies than in a sample of independent ones: from the
-    // differences of neighbouring runs, so that a trend doesn't count.
-    [[nodiscard]] double inflation(V value) const {
-        if (run_ == 1) {
-            return 1.0;
-        }
-        std::int64_t squares = 0, total = 0;
-        int last = -1;
-        for (std::int64_t i = 0; i < size_; i += run_) {
-            int now = 0;
-            for (int j = 0; j < 16; ++j) {
-                now += std::bit_cast<V>(values_[i + j]) <= value ? 1 : 0;
-            }
-            squares += last < 0 ? 0 : (now - last) * (now - last);
-            total += now;
-            last = now;
-        }
+
+    // Pivots around the rank-th smallest of the n losses, so many standard deviations away from it.
+    [[nodiscard]] Bracket<V> bracket_rank(std::int64_t n, std::int64_t rank, double deviations) const {
         const auto size = static_cast<double>(size_);
-        const double share = static_cast<double>(total) / size, variance = static_cast<double>(squares) / (2.0 * size);
-        return share > 0.0 && share < 1.0 ? std::clamp(variance / (share * (1.0 - share)), 1.0, 16.0) : 1.0;
+        const double share = static_cast<double>(rank) / static_cast<double>(n);
+        double variance = size * share * (1.0 - share);
+        if (in_runs_) {
+            // Neighbours may be alike. How much their numbers upto a value vary tells how much less the sample knows.
+            const auto middle = std::clamp<std::int64_t>(std::llround(share * size), 1, size_);
+            const double measured = loops<Wide<V>>().variance_of_runs(values_, size_, smallest(middle, size_ / 32 + 1));
+            variance = std::clamp(measured, variance, variance * run_size);
+        }
+        const double margin = deviations * std::sqrt(variance) + 2.0;
+        const auto tolerance = static_cast<std::int64_t>(margin / 8.0);
+        const auto first = static_cast<std::int64_t>(share * size - margin);
+        const auto last = static_cast<std::int64_t>(share * size + margin) + 1;
+        Bracket<V> bracket;
+        if (first >= 1) {
+            bracket.low = smallest(first, tolerance);
+        }
+        if (last <= size_) {
+            bracket.high = smallest(last, tolerance);
+        }
+        const std::int64_t width = std::min(last, size_) - std::max<std::int64_t>(first, 0) + tolerance;
+        bracket.share = static_cast<double>(width) / size;
+        return bracket;
     }
 
   private:
-    static constexpr std::int64_t far = std::int64_t{1} << 17; // from here on a loss is hardly in the near cache
+    static constexpr std::int64_t far = std::int64_t{1} << 15; // from here on a loss is hardly in the nearest cache
 
     Word *values_;
-    std::int64_t run_, size_;
+    std::int64_t size_;
+    bool in_runs_;
+    Words<Word> scratch_;
 };
 
-// Among keys, by counting their digits from the leading one on: as many passes as there are digits, whatever the input.
+// By counting the digits of keys from the leading one on: a pass for each digit, whatever the input.
 template <class F>
 Statistic<typename F::Value> smallest_by_digits(const typename F::Bits *losses, std::int64_t n, std::int64_t rank) {
     using Key = typename F::Bits;
@@ -132,43 +158,11 @@ Statistic<typename F::Value> smallest_by_digits(const typename F::Bits *losses, 
     return {F::value(F::bits(prefix)), below, at};
 }
 
-template <class V>
-Statistic<V> smallest(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
-                      typename Wide<V>::Bits *scratch, std::int64_t room, std::int64_t tolerance = 0);
-
-// Pivots around the rank-th smallest of n losses. Scratch holds what smallest() needs for the sample.
-template <class F>
-Bracket<typename F::Value> bracket_rank(const Sample<F> &sample, const typename Sample<F>::Word *values, std::int64_t n,
-                                        std::int64_t rank, double deviations, typename Sample<F>::Word *scratch,
-                                        std::int64_t room) {
-    using V = typename F::Value;
-    const auto size = static_cast<double>(sample.size());
-    const double share = static_cast<double>(rank) / static_cast<double>(n);
-    const auto at = [&](std::int64_t k, std::int64_t tolerance) {
-        return smallest<V>(values, sample.size(), k, scratch, room, tolerance).value;
-    };
-    const auto middle = std::clamp<std::int64_t>(std::llround(share * size), 1, sample.size());
-    const double inflation = n < (std::int64_t{1} << 17) ? 1.0 : sample.inflation(at(middle, 16));
-    const double margin = deviations * std::sqrt(size * share * (1.0 - share) * inflation) + 2.0;
-    const auto tolerance = static_cast<std::int64_t>(margin / 8.0);
-    const auto first = static_cast<std::int64_t>(share * size - margin);
-    const auto last = static_cast<std::int64_t>(share * size + margin) + 1;
-    Bracket<V> bracket;
-    if (first >= 1) {
-        bracket.low = at(first, tolerance);
-    }
-    if (last <= sample.size()) {
-        bracket.high = at(last, tolerance);
-    }
-    bracket.share = static_cast<double>(std::min(last, sample.size()) - std::max<std::int64_t>(first, 0)) / size;
-    return bracket;
-}
-
-// What a pass says about the rank-th smallest of the n samples it looked at; nothing if that lies elsewhere.
+// The rank-th smallest of the n losses that a pass has looked at; nothing if it neither lies on a pivot nor is stored.
 template <class F>
 std::optional<Statistic<typename F::Value>>
 resolve(const typename F::Bits *losses, std::int64_t n, std::int64_t rank, const Candidates<typename F::Value> &found,
-        typename Sample<F>::Word *scratch, std::int64_t room) {
+        Words<typename Sample<F>::Word> scratch) {
     using V = typename F::Value;
     const std::int64_t upto_low = n - found.n_high - found.n_inside;
     if (upto_low < rank && rank <= upto_low + found.n_inside) {
@@ -176,7 +170,7 @@ resolve(const typename F::Bits *losses, std::int64_t n, std::int64_t rank, const
             return std::nullopt;
         }
         pad(found.values, found.stored);
-        auto statistic = smallest<V>(found.values, found.stored, rank - upto_low, scratch, room);
+        auto statistic = smallest<V>(found.values, found.stored, rank - upto_low, scratch);
         statistic.below += upto_low;
         return statistic;
     }
@@ -190,25 +184,22 @@ resolve(const typename F::Bits *losses, std::int64_t n, std::int64_t rank, const
 
 template <class V>
 Statistic<V> smallest(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
-                      typename Wide<V>::Bits *scratch, std::int64_t room, std::int64_t tolerance) {
+                      Words<typename Wide<V>::Bits> scratch, std::int64_t tolerance) {
     using F = Wide<V>;
     if (n <= few) {
         return loops<F>().smallest_of_few(values, n, rank, tolerance);
     }
-    const std::int64_t own = padded(sample_size(n));
-    if (room > own + few) {
-        const Sample<F> sample(values, n, 0, scratch);
-        const auto bracket = bracket_rank<F>(sample, scratch, n, rank, 3.0, scratch + own, room - own);
+    if (scratch.room > padded(sample_size(n)) + few) {
+        const auto bracket = Sample<F>(values, n, 0, scratch).bracket_rank(n, rank, 4.0);
         Pass<V> pass;
         auto &found = pass.candidates[0];
         found.low = bracket.low;
         found.high = bracket.high;
-        found.values = scratch; // the sample has served
-        const auto expected = padded(static_cast<std::int64_t>(1.5 * bracket.share * static_cast<double>(n)));
-        found.capacity = std::min(room / 2, expected + block_size + few) - slack;
-        const std::int64_t used = found.capacity + slack;
+        found.values = scratch.at; // the sample has served
+        const auto expected = static_cast<std::int64_t>(1.5 * bracket.share * static_cast<double>(n));
+        found.capacity = std::min(scratch.room / 4 * 3, padded(expected) + block_size + few) - 2 * slack;
         loops<F>().scan(values, n, 0, pass);
-        if (const auto statistic = resolve<F>(values, n, rank, found, scratch + used, room - used)) {
+        if (const auto statistic = resolve<F>(values, n, rank, found, scratch.behind(found.capacity + 2 * slack))) {
             return *statistic;
         }
     }

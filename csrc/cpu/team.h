@@ -52,12 +52,23 @@ class Team {
         busy_.store(size() - 1, std::memory_order_relaxed);
         start_next();
         task(0);
-        for (int left = busy_.load(std::memory_order_acquire); left != 0; left = busy_.load(std::memory_order_acquire)) {
-            busy_.wait(left, std::memory_order_acquire);
+        for (int left = watch(busy_, [](int now) { return now == 0; }); left != 0; left = busy_.load()) {
+            busy_.wait(left);
         }
     }
 
   private:
+    // Looks for a while before the caller goes to sleep, since waking up takes longer than most waits here last; and
+    // lets others go first, in case there are more threads than processors.
+    template <class T, class Condition> static T watch(const std::atomic<T> &value, Condition holds) {
+        constexpr int looks = 1000;
+        T now = value.load(std::memory_order_acquire);
+        for (int i = 0; i < looks && !holds(now); ++i) {
+            std::this_thread::yield();
+            now = value.load(std::memory_order_acquire);
+        }
+        return now;
+    }
     void start_next() {
         round_.fetch_add(1, std::memory_order_release);
         round_.notify_all();
@@ -65,6 +76,7 @@ class Team {
     void serve(int member) {
         const ExactSubnormals exact;
         for (std::uint32_t seen = 0;;) {
+            watch(round_, [seen](std::uint32_t now) { return now != seen; });
             round_.wait(seen, std::memory_order_acquire);
             seen = round_.load(std::memory_order_acquire);
             if (task_ == nullptr) {
