@@ -73,6 +73,7 @@ template <class V> struct Steps {
     V threshold, recipient_threshold;
     V pruned, tied, kept, tied_recipient, kept_recipient;
     V keep;
+    bool stream; // past the caches, if the old weights aren't read and `out` is a multiple of 16
 };
 
 template <class F> struct Loops {

@@ -2,6 +2,10 @@
 #include "instruction_sets.h"
 #include "loops.h"
 
+#ifdef RRM_X86
+#include <immintrin.h>
+#endif
+
 namespace rrm::cpu {
 namespace baseline {
 namespace {
@@ -37,6 +41,15 @@ template <class V> struct Lanes {
     }
     RRM_INLINE static void store(V *to, Vector x) {
         __builtin_memcpy(to, &x, sizeof x);
+    }
+    RRM_INLINE static void stream(V *to, Vector x) {
+#ifdef RRM_X86
+        for (int i = 0; i < parts; ++i) {
+            _mm_stream_si128(reinterpret_cast<__m128i *>(to) + i, reinterpret_cast<__m128i>(x.part[i]));
+        }
+#else
+        store(to, x);
+#endif
     }
     RRM_INLINE static Vector multiply(Vector x, Vector y) {
         return each<Vector>([&](int i) { return x.part[i] * y.part[i]; });
@@ -136,6 +149,12 @@ RRM_INLINE void compress(const typename F::Bits *group, const Mask *, std::uint6
         const auto value = F::value(group[__builtin_ctzll(chosen)]);
         __builtin_memcpy(to++, &value, sizeof value);
     }
+}
+
+RRM_INLINE void stream_fence() {
+#ifdef RRM_X86
+    _mm_sfence();
+#endif
 }
 
 RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {

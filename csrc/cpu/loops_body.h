@@ -3,12 +3,13 @@
 //     Lanes<V>              a vector of numbers V, and the operations on it
 //     load<F>               a vector of losses of format F, widened
 //     compress<F>           moves the losses of a group whose bit is set together
+//     stream_fence          what makes streamed stores visible to other threads
 //     deposit               the low bits of a word, put where another has ones
 //
 // Nothing here is shared between the copies: code for a newer processor must not reach an older one through a function
 // that the linker merged. Hence no templates from elsewhere, and the builtins.
 
-constexpr std::size_t prefetch_distance = 2048; // bytes
+constexpr std::size_t prefetch_distance = 3072; // bytes
 constexpr std::uint64_t all = ~std::uint64_t{0};
 
 RRM_INLINE int count_bits(std::uint64_t bits) {
@@ -24,6 +25,14 @@ RRM_INLINE void compress_bits(const typename F::Bits *group, std::uint64_t chose
     for (; chosen != 0; chosen &= chosen - 1) {
         const auto value = F::value(group[first_bit(chosen)]);
         __builtin_memcpy(to++, &value, sizeof value);
+    }
+}
+
+// Fetches what comes after these. The processor's own prefetching stops at each page.
+template <class T> RRM_INLINE void prefetch(const T *from, std::int64_t n) {
+    const auto ahead = reinterpret_cast<std::uintptr_t>(from) + prefetch_distance;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(n) * sizeof(T); i += 64) {
+        __builtin_prefetch(reinterpret_cast<const void *>(ahead + i));
     }
 }
 
@@ -119,10 +128,7 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
         std::uint64_t above_low[Brackets] = {}, inside[Brackets] = {};
         typename L::Mask masks[Brackets][vectors];
         if (valid == all) {
-            const auto ahead = reinterpret_cast<std::uintptr_t>(group) + prefetch_distance;
-            for (std::size_t i = 0; i < group_size * sizeof(*group); i += 64) {
-                __builtin_prefetch(reinterpret_cast<const void *>(ahead + i));
-            }
+            prefetch(group, group_size);
         }
         for (int i = 0; i < vectors; ++i) {
             const auto x = load<F>(group + i * L::width);
@@ -222,7 +228,19 @@ template <class F> Census count(const typename F::Bits *losses, std::int64_t n, 
     return census;
 }
 
-template <class F, bool ReadOld>
+template <class V> RRM_INLINE bool can_stream(const Steps<V> &steps, const V *out) {
+    return steps.stream && reinterpret_cast<std::uintptr_t>(out) % 16 == 0;
+}
+
+template <bool Stream, class V> RRM_INLINE void put(V *to, typename Lanes<V>::Vector x) {
+    if constexpr (Stream) {
+        Lanes<V>::stream(to, x);
+    } else {
+        Lanes<V>::store(to, x);
+    }
+}
+
+template <class F, bool ReadOld, bool Stream>
 RRM_INLINE void write_all(const typename F::Bits *losses, std::int64_t n, const Steps<typename F::Value> &steps,
                           const typename F::Value *old, typename F::Value *out) {
     using Value = typename F::Value;
@@ -236,15 +254,19 @@ RRM_INLINE void write_all(const typename F::Bits *losses, std::int64_t n, const 
         const auto x = load<F>(c);
         const auto below = L::select(L::above(x, r), kept, kept_recipient);
         const auto step = L::select(L::above(t, x), below, L::select(L::equal(x, t), on, pruned)); // NaN: pruned
-        L::store(after, ReadOld ? L::add(L::multiply(keep, L::load(before)), step) : step);
+        put<Stream>(after, ReadOld ? L::add(L::multiply(keep, L::load(before)), step) : step);
     };
     std::int64_t i = 0;
     for (; i + L::width <= n; i += L::width) {
+        prefetch(losses + i, L::width);
+        if constexpr (!Stream) {
+            prefetch(ReadOld ? old + i : out + i, L::width);
+        }
         write_one(losses + i, ReadOld ? old + i : nullptr, out + i);
     }
     if (i < n) {
         const Rest<F> rest(losses + i, n - i);
-        Value weights[L::width] = {};
+        alignas(16) Value weights[L::width] = {};
         for (std::int64_t j = 0; ReadOld && j < n - i; ++j) {
             weights[j] = old[i + j];
         }
@@ -259,13 +281,16 @@ template <class F>
 void write(const typename F::Bits *losses, std::int64_t n, const Steps<typename F::Value> &steps,
            const typename F::Value *old, typename F::Value *out) {
     if (old != nullptr) {
-        write_all<F, true>(losses, n, steps, old, out);
+        write_all<F, true, false>(losses, n, steps, old, out);
+    } else if (can_stream(steps, out)) {
+        write_all<F, false, true>(losses, n, steps, old, out);
+        stream_fence();
     } else {
-        write_all<F, false>(losses, n, steps, old, out);
+        write_all<F, false, false>(losses, n, steps, old, out);
     }
 }
 
-template <class V, bool ReadOld>
+template <class V, bool ReadOld, bool Stream>
 RRM_INLINE void write_all_marked(const std::uint64_t *marks, std::int64_t n, const Steps<V> &steps, const V *old,
                                  V *out) {
     using L = Lanes<V>;
@@ -273,15 +298,18 @@ RRM_INLINE void write_all_marked(const std::uint64_t *marks, std::int64_t n, con
     const auto write_group = [=](std::uint64_t bits, const V *before, V *after) {
         for (int i = 0; i < group_size; i += L::width) {
             const auto step = L::select(L::mask(bits >> i), pruned, kept);
-            L::store(after + i, ReadOld ? L::add(L::multiply(keep, L::load(before + i)), step) : step);
+            put<Stream>(after + i, ReadOld ? L::add(L::multiply(keep, L::load(before + i)), step) : step);
         }
     };
     std::int64_t i = 0;
     for (; i + group_size <= n; i += group_size) {
+        if constexpr (!Stream) {
+            prefetch(ReadOld ? old + i : out + i, group_size);
+        }
         write_group(marks[i / group_size], ReadOld ? old + i : nullptr, out + i);
     }
     if (i < n) {
-        V weights[group_size] = {};
+        alignas(16) V weights[group_size] = {};
         for (std::int64_t j = 0; ReadOld && j < n - i; ++j) {
             weights[j] = old[i + j];
         }
@@ -295,9 +323,12 @@ RRM_INLINE void write_all_marked(const std::uint64_t *marks, std::int64_t n, con
 template <class V>
 void write_marked(const std::uint64_t *marks, std::int64_t n, const Steps<V> &steps, const V *old, V *out) {
     if (old != nullptr) {
-        write_all_marked<V, true>(marks, n, steps, old, out);
+        write_all_marked<V, true, false>(marks, n, steps, old, out);
+    } else if (can_stream(steps, out)) {
+        write_all_marked<V, false, true>(marks, n, steps, old, out);
+        stream_fence();
     } else {
-        write_all_marked<V, false>(marks, n, steps, old, out);
+        write_all_marked<V, false, false>(marks, n, steps, old, out);
     }
 }
 

@@ -29,6 +29,10 @@ template <> struct Lanes<float> {
     RRM_INLINE static void store(float *to, Vector x) {
         _mm256_storeu_ps(to, x);
     }
+    RRM_INLINE static void stream(float *to, Vector x) { // in halves: arrays are hardly ever aligned for the whole
+        _mm_stream_ps(to, _mm256_castps256_ps128(x));
+        _mm_stream_ps(to + 4, _mm256_extractf128_ps(x, 1));
+    }
     RRM_INLINE static Vector multiply(Vector x, Vector y) {
         return _mm256_mul_ps(x, y);
     }
@@ -99,6 +103,10 @@ template <> struct Lanes<double> {
     }
     RRM_INLINE static void store(double *to, Vector x) {
         _mm256_storeu_pd(to, x);
+    }
+    RRM_INLINE static void stream(double *to, Vector x) {
+        _mm_stream_pd(to, _mm256_castpd256_pd128(x));
+        _mm_stream_pd(to + 2, _mm256_extractf128_pd(x, 1));
     }
     RRM_INLINE static Vector multiply(Vector x, Vector y) {
         return _mm256_mul_pd(x, y);
@@ -208,6 +216,10 @@ RRM_INLINE void compress(const typename F::Bits *group, const Mask *, std::uint6
             *to++ = group[__builtin_ctzll(chosen)];
         }
     }
+}
+
+RRM_INLINE void stream_fence() {
+    _mm_sfence();
 }
 
 RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {

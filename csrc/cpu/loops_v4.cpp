@@ -36,6 +36,12 @@ template <> struct Lanes<float> {
     RRM_INLINE static void store(float *to, Vector x) {
         _mm512_storeu_ps(to, x);
     }
+    RRM_INLINE static void stream(float *to, Vector x) { // in parts: arrays are hardly ever aligned for the whole
+        _mm_stream_ps(to, _mm512_castps512_ps128(x));
+        _mm_stream_ps(to + 4, _mm512_extractf32x4_ps(x, 1));
+        _mm_stream_ps(to + 8, _mm512_extractf32x4_ps(x, 2));
+        _mm_stream_ps(to + 12, _mm512_extractf32x4_ps(x, 3));
+    }
     RRM_INLINE static Vector multiply(Vector x, Vector y) {
         return _mm512_mul_ps(x, y);
     }
@@ -99,6 +105,12 @@ template <> struct Lanes<double> {
     }
     RRM_INLINE static void store(double *to, Vector x) {
         _mm512_storeu_pd(to, x);
+    }
+    RRM_INLINE static void stream(double *to, Vector x) {
+        _mm_stream_pd(to, _mm512_castpd512_pd128(x));
+        _mm_stream_pd(to + 2, _mm512_extractf64x2_pd(x, 1));
+        _mm_stream_pd(to + 4, _mm512_extractf64x2_pd(x, 2));
+        _mm_stream_pd(to + 6, _mm512_extractf64x2_pd(x, 3));
     }
     RRM_INLINE static Vector multiply(Vector x, Vector y) {
         return _mm512_mul_pd(x, y);
@@ -178,6 +190,10 @@ RRM_INLINE void compress(const typename F::Bits *group, const Mask *masks, std::
         }
         to += __builtin_popcount(masks[i]);
     }
+}
+
+RRM_INLINE void stream_fence() {
+    _mm_sfence();
 }
 
 RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {

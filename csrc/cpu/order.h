@@ -36,11 +36,25 @@ template <class Word> void pad(Word *values, std::int64_t n) {
     std::fill(values + n, values + padded(n), std::numeric_limits<Word>::max());
 }
 
-// Two pivots, and the share of all samples that is expected between them.
+template <class V> V next(V value) {
+    return std::nextafter(value, std::numeric_limits<V>::infinity());
+}
+
+// Two pivots, and the share of all samples whose values are expected to be kept, those strictly between.
 template <class V> struct Bracket {
     V low = -std::numeric_limits<V>::infinity(), high = std::numeric_limits<V>::infinity();
     double share = 1.0;
+
+    // Around one value, for where it ties so often that it is the likely answer: then counting is enough.
+    static Bracket around(V value) {
+        return {-next(-value), next(value), 0.0};
+    }
 };
+
+// Whether only one value fits between the pivots.
+template <class V> bool is_single(const Candidates<V> &found) {
+    return next(next(found.low)) == found.high;
+}
 
 // The rank-th smallest of n padded values. With a tolerance, some value whose rank is off by less will do.
 template <class V>
@@ -114,6 +128,9 @@ template <class F> class Sample {
         if (last <= size_) {
             bracket.high = smallest(last, tolerance);
         }
+        if (bracket.low == bracket.high) {
+            return Bracket<V>::around(bracket.low);
+        }
         const std::int64_t width = std::min(last, size_) - std::max<std::int64_t>(first, 0) + tolerance;
         bracket.share = static_cast<double>(width) / size;
         return bracket;
@@ -166,6 +183,9 @@ resolve(const typename F::Bits *losses, std::int64_t n, std::int64_t rank, const
     using V = typename F::Value;
     const std::int64_t upto_low = n - found.n_high - found.n_inside;
     if (upto_low < rank && rank <= upto_low + found.n_inside) {
+        if (is_single(found)) {
+            return Statistic<V>{next(found.low), upto_low, found.n_inside};
+        }
         if (found.stored != found.n_inside) {
             return std::nullopt;
         }
@@ -197,7 +217,7 @@ Statistic<V> smallest(const typename Wide<V>::Bits *values, std::int64_t n, std:
         found.high = bracket.high;
         found.values = scratch.at; // the sample has served
         const auto expected = static_cast<std::int64_t>(1.5 * bracket.share * static_cast<double>(n));
-        found.capacity = std::min(scratch.room / 4 * 3, padded(expected) + block_size + few) - 2 * slack;
+        found.capacity = is_single(found) ? 0 : std::min(scratch.room / 4 * 3, padded(expected) + block_size + few) - 2 * slack;
         loops<F>().scan(values, n, 0, pass);
         if (const auto statistic = resolve<F>(values, n, rank, found, scratch.behind(found.capacity + 2 * slack))) {
             return *statistic;

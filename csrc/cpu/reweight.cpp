@@ -5,6 +5,10 @@
 #include <atomic>
 #include <vector>
 
+#if __has_include(<unistd.h>)
+#include <unistd.h>
+#endif
+
 #include "loops.h"
 #include "order.h"
 #include "subnormals.h"
@@ -21,7 +25,20 @@ int members(std::int64_t n, int threads) {
     return static_cast<int>(std::clamp<std::int64_t>(worth, 1, threads));
 }
 
-template <class V> Steps<V> make_steps(const Plan &plan, double mu, bool old) {
+// From this size on, weights have left the caches before anybody reads them.
+std::int64_t streaming_bytes() {
+    static const std::int64_t half_of_cache = [] {
+        std::int64_t cache = 0;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+        cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+        return (cache > 0 ? cache : std::int64_t{32} << 20) / 2;
+    }();
+    return half_of_cache;
+}
+
+template <class V> Steps<V> make_steps(const Plan &plan, std::int64_t n, double mu, bool old) {
+
     const auto a = static_cast<V>(1.0 - mu), b = static_cast<V>(mu);
     // b * target is one rounded product, the same for every sample on that level; with old weights of one, so is the
     // sum.
@@ -36,7 +53,8 @@ template <class V> Steps<V> make_steps(const Plan &plan, double mu, bool old) {
             step(plan.levels.kept),
             step(plan.levels.tied_recipient),
             step(plan.levels.kept_recipient),
-            a};
+            a,
+            n * static_cast<std::int64_t>(sizeof(V)) >= streaming_bytes()};
 }
 
 template <class F> class Reweight {
@@ -53,8 +71,9 @@ template <class F> class Reweight {
                          (rule_.rank == 0 || rule_.recipient_rank < rule_.rank);
         std::optional<Statistic<V>> t, r;
         for (int attempt = 0; attempt < 2 && !(t && (r || !two)); ++attempt) {
-            const auto brackets = choose_brackets(attempt, two);
-            survey_.look(brackets.data(), two ? 2 : 1, mark && n_ >= mark_from);
+            bool marks = mark && n_ >= mark_from && !two;
+            const auto brackets = choose_brackets(attempt, two, marks);
+            survey_.look(brackets.data(), two ? 2 : 1, marks);
             const Faults faults = survey_.faults();
             if (faults.refuse(n_, rule_.prune_nan)) {
                 return faults;
@@ -75,7 +94,7 @@ template <class F> class Reweight {
 
     void write(const Plan &plan, double mu, const V *old, V *out) {
         const V *const read = mu == 1.0 ? nullptr : old;
-        const auto steps = make_steps<V>(plan, mu, old != nullptr);
+        const auto steps = make_steps<V>(plan, n_, mu, old != nullptr);
         const auto from = [](const V *array, std::int64_t begin) { return array == nullptr ? nullptr : array + begin; };
         if (!marks_suffice(plan, steps)) {
             for_each_piece(team_, n_, [&](int, std::int64_t begin, std::int64_t size) {
@@ -93,10 +112,13 @@ template <class F> class Reweight {
             exceptions[static_cast<std::size_t>(member)].reserve(2 * most_exceptions); // the members don't throw
             walks.push_back(survey_.walk(member, except_tied ? places.data() + member * most_exceptions : nullptr));
         }
+        const bool complete = !survey_.can_walk();
         for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
             auto &walk = walks[static_cast<std::size_t>(member)];
             const auto known = walk.n_tied;
-            loops<F>().mark(size, begin, steps.threshold, walk, survey_.marks());
+            if (!complete) {
+                loops<F>().mark(size, begin, steps.threshold, walk, survey_.marks());
+            }
             for (auto i = known; i < walk.n_tied; ++i) {
                 exceptions[static_cast<std::size_t>(member)].push_back(except(walk.tied[i], tied_step, steps, read));
             }
@@ -121,12 +143,16 @@ template <class F> class Reweight {
         V weight;
     };
 
-    std::array<Bracket<V>, 2> choose_brackets(int attempt, bool two) {
+    // Takes `mark` back where marks will be of no use.
+    std::array<Bracket<V>, 2> choose_brackets(int attempt, bool two, bool &mark) {
         std::array<Bracket<V>, 2> brackets;
         if (n_ > few) {
             const Sample<F> sample(losses_, n_, attempt, survey_.all());
             const double deviations = attempt == 0 ? 2.5 : 6.0; // to miss now and then costs less than to be sure
             brackets[0] = rule_.rank != 0 ? sample.bracket_rank(n_, rule_.rank, deviations) : bracket_price(sample);
+            if (mark && rule_.recipient_rank == 1) { // so many recipients that they are no exceptions
+                mark = sample.upto(sample.smallest(1)) * n_ / sample.size() <= n_ / sample.size() * 2 + most_exceptions;
+            }
             if (two) {
                 brackets[1] = sample.bracket_rank(n_, rule_.recipient_rank, deviations);
             }
@@ -144,7 +170,7 @@ template <class F> class Reweight {
         const V above = not_above(static_cast<double>(sample.smallest(1)) + rule_.gamma);
         const std::int64_t upto = sample.upto(above);
         Bracket<V> bracket;
-        bracket.high = std::nextafter(above, std::numeric_limits<V>::infinity());
+        bracket.high = next(above);
         if (upto > margin) {
             bracket.low = sample.smallest(upto - margin);
         }
@@ -202,13 +228,14 @@ template <class F> class Reweight {
     // Whether all but a few samples are simply pruned or kept, and the marks tell which.
     bool marks_suffice(const Plan &plan, const Steps<V> &steps) const {
         const V t = steps.threshold;
-        if (!survey_.marked() || !(survey_.candidates(0).low < t && t < survey_.candidates(0).high)) {
+        const auto &c = survey_.candidates(0);
+        if (!survey_.marked() || !(c.low < t && t < c.high) || !(survey_.can_walk() || is_single(c))) {
             return false;
         }
         if (recipients_differ(plan) && !(steps.recipient_threshold == survey_.lowest() && survey_.knows_lowest())) {
             return false;
         }
-        return !tied_differ(plan) || plan.n_tied <= most_exceptions;
+        return !tied_differ(plan) || (plan.n_tied <= most_exceptions && survey_.can_walk());
     }
 
     static Exception except(std::int64_t place, V step, const Steps<V> &steps, const V *old) {
@@ -249,7 +276,7 @@ void apply(const typename F::Bits *losses, std::int64_t n, const Plan &plan, dou
            typename F::Weight *out, int threads) {
     const ExactSubnormals exact;
     const auto *const read = mu == 1.0 ? nullptr : old;
-    const auto steps = make_steps<typename F::Value>(plan, mu, old != nullptr);
+    const auto steps = make_steps<typename F::Value>(plan, n, mu, old != nullptr);
     Team team(members(n, threads));
     for_each_piece(team, n, [&](int, std::int64_t begin, std::int64_t size) {
         loops<F>().write(losses + begin, size, steps, read == nullptr ? nullptr : read + begin, out + begin);

@@ -60,10 +60,13 @@ template <class F> class Survey {
         return faults;
     }
 
-    // Whether the last look marked, and kept all that it takes to make its marks those of the losses above a threshold
-    // between the pivots.
+    // Whether the last look marked. Its marks are those of the losses above the threshold if this is the only value
+    // between the pivots, or else once a walk along the candidates has completed them.
     [[nodiscard]] bool marked() const {
-        return marks_ != nullptr && candidates(0).stored == candidates(0).n_inside;
+        return marks_ != nullptr;
+    }
+    [[nodiscard]] bool can_walk() const {
+        return marked() && candidates(0).stored == candidates(0).n_inside;
     }
     // Where a member's candidates stand; walked along its pieces, in order, they complete the marks.
     Walk<V> walk(int member, std::int64_t *tied) const {
@@ -155,7 +158,7 @@ template <class F> void Survey<F>::look(const Bracket<V> *brackets, int count, b
             c.low = brackets[which].low;
             c.high = brackets[which].high;
             c.values = arena_.template take<Word>(room);
-            c.capacity = room - 2 * slack;
+            c.capacity = is_single(c) ? 0 : room - 2 * slack;
         }
     }
     for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
