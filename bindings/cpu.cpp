@@ -5,12 +5,18 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <map>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <tuple>
+#include <vector>
 
 #include "../csrc/cpu/loops.h"
+#include "../csrc/cpu/order.h"
 #include "../csrc/cpu/reweight.h"
+#include "../csrc/cpu/team.h"
+#include "../csrc/cpu/tuning.h"
 
 namespace py = pybind11;
 
@@ -67,10 +73,9 @@ py::tuple reweight(const py::array &losses, int format, const rrm::Rule &rule, d
                 py::make_tuple(faults.n_nan, faults.first_nan, faults.n_low, faults.first_low, faults.n_inf),
                 py::none());
         }
-        return py::make_tuple(py::none(),
-                              py::make_tuple(faults.n_nan, plan.loss_min, plan.threshold, plan.recipient_threshold,
-                                             plan.n_pruned, plan.n_tied, plan.n_recipients, plan.removed,
-                                             as_tuple(plan.levels)));
+        return py::make_tuple(py::none(), py::make_tuple(faults.n_nan, plan.loss_min, plan.threshold,
+                                                         plan.recipient_threshold, plan.n_pruned, plan.n_tied,
+                                                         plan.n_recipients, plan.removed, as_tuple(plan.levels)));
     });
 }
 
@@ -111,6 +116,35 @@ std::pair<const char *, const char *> instruction_sets() {
     return {rrm::cpu::name(rrm::cpu::chosen_instruction_set()), rrm::cpu::name(rrm::cpu::best_instruction_set())};
 }
 
+std::map<std::string, std::int64_t> tuning() {
+    const auto &now = rrm::cpu::tuning;
+    return {{"samples_per_thread", now.samples_per_thread},
+            {"mark_from", now.mark_from},
+            {"draw_runs_from", now.draw_runs_from},
+            {"least_piece", now.least_piece}};
+}
+
+void tune(const std::map<std::string, std::int64_t> &values) {
+    auto &now = rrm::cpu::tuning;
+    now = {values.at("samples_per_thread"), values.at("mark_from"), values.at("draw_runs_from"),
+           values.at("least_piece")};
+}
+
+std::vector<std::int64_t> sampled_places(std::int64_t n, int attempt) {
+    std::vector<std::int64_t> places;
+    if (n <= rrm::cpu::few) {
+        return places;
+    }
+    rrm::cpu::Draw draw(n, attempt);
+    for (std::int64_t i = 0; i < draw.runs; ++i) {
+        const std::int64_t first = draw.next();
+        for (std::int64_t j = 0; j < draw.run; ++j) {
+            places.push_back(first + j);
+        }
+    }
+    return places;
+}
+
 } // namespace
 
 PYBIND11_MODULE(_cpu, m) {
@@ -129,6 +163,10 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("count_foreign", &count_foreign);
     m.def("levels", &levels);
     m.def("instruction_sets", &instruction_sets);
-    m.def("samples_per_thread", &rrm::cpu::samples_per_thread);
-    m.def("set_samples_per_thread", &rrm::cpu::set_samples_per_thread);
+    m.def("choose_instruction_set",
+          [](const std::string &name) { rrm::cpu::choose_instruction_set(rrm::cpu::instruction_set(name)); });
+    m.def("tuning", &tuning);
+    m.def("tune", &tune);
+    m.def("sampled_places", &sampled_places);
+    m.def("threads_started", [] { return rrm::cpu::Team::started.load(); });
 }

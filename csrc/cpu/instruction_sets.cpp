@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -46,25 +47,37 @@ InstructionSet best_instruction_set() {
 #endif
 }
 
-InstructionSet chosen_instruction_set() {
-    static const InstructionSet chosen = [] {
-        const InstructionSet best = best_instruction_set();
-        const char *const asked = std::getenv("RRM_CPU");
-        if (asked == nullptr || *asked == '\0') {
-            return best;
-        }
-        for (const auto set : {InstructionSet::baseline, InstructionSet::v3, InstructionSet::v4}) {
-            if (std::string_view(asked) == name(set)) {
-                if (set > best) {
-                    throw std::invalid_argument(std::string("RRM_CPU=") + asked +
-                                                ": this processor supports no more than " + name(best));
-                }
-                return set;
+InstructionSet instruction_set(std::string_view asked) {
+    for (const auto set : {InstructionSet::baseline, InstructionSet::v3, InstructionSet::v4}) {
+        if (asked == name(set)) {
+            if (set > best_instruction_set()) {
+                throw std::invalid_argument(std::string(asked) + " is beyond this processor, which has " +
+                                            name(best_instruction_set()) + "; unset RRM_CPU to use that");
             }
+            return set;
         }
-        throw std::invalid_argument(std::string("RRM_CPU must be baseline, v3 or v4, got ") + asked);
+    }
+    throw std::invalid_argument("RRM_CPU must be baseline, v3 or v4, got " + std::string(asked));
+}
+
+namespace {
+
+std::atomic<InstructionSet> &chosen() {
+    static std::atomic<InstructionSet> set = [] {
+        const char *const asked = std::getenv("RRM_CPU");
+        return asked == nullptr || *asked == '\0' ? best_instruction_set() : instruction_set(asked);
     }();
-    return chosen;
+    return set;
+}
+
+} // namespace
+
+InstructionSet chosen_instruction_set() {
+    return chosen().load(std::memory_order_relaxed);
+}
+
+void choose_instruction_set(InstructionSet set) {
+    chosen().store(set, std::memory_order_relaxed);
 }
 
 template <class F> const Loops<F> &loops() {

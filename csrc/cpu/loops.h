@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <string_view>
 
 #include "../ordered_key.h"
 #include "../plan.h"
@@ -14,7 +15,7 @@ constexpr std::int64_t group_size = 64;   // samples whose marks fill one word
 constexpr std::int64_t block_size = 2048; // samples that stay in the first-level cache while two loops look at them
 
 constexpr std::int64_t half_size = group_size / 2;
-constexpr std::int64_t run_size = 16;     // samples drawn together: of float32 as many as share a cache line
+constexpr std::int64_t run_size = 16; // samples drawn together: of float32 as many as share a cache line
 
 // Beyond their capacity, buffers of candidates are written up to this many entries further.
 constexpr std::int64_t slack = group_size;
@@ -95,11 +96,11 @@ template <class F> struct Loops {
     // The same where all samples are pruned (marked) or kept.
     void (*write_marked)(const std::uint64_t *marks, std::int64_t n, const Steps<Value> &steps, const Value *old,
                          Value *out);
-    // The rank-th smallest of a few thousand values, NaN left out; with a tolerance, some value whose rank is off by less,
-    // and counts that mean nothing. Reads up to the next multiple of 64 values, which must be NaN.
+    // The rank-th smallest of a few thousand values, NaN left out; with a tolerance, some value whose rank is off by
+    // less, and counts that mean nothing. Reads up to the next multiple of 64 values, which must be NaN.
     Statistic<Value> (*smallest_of_few)(const Word *values, std::int64_t n, std::int64_t rank, std::int64_t tolerance);
-    // Of the number of values upto a pivot among n, in runs that follow each other: from the differences of neighbouring
-    // runs, so that a trend doesn't count.
+    // Of the number of values upto a pivot among n, in runs that follow each other: from the differences of
+    // neighbouring runs, so that a trend doesn't count.
     double (*variance_of_runs)(const Word *values, std::int64_t n, Value pivot);
 };
 
@@ -107,8 +108,10 @@ enum class InstructionSet : std::uint8_t { baseline, v3, v4 };
 
 const char *name(InstructionSet set);
 
-InstructionSet best_instruction_set();   // of this processor
+InstructionSet instruction_set(std::string_view name); // throws std::invalid_argument if this processor lacks it
+InstructionSet best_instruction_set();                 // of this processor
 InstructionSet chosen_instruction_set(); // the best, or the one that the environment variable RRM_CPU names
+void choose_instruction_set(InstructionSet set);
 
 // The loops compiled for the chosen instruction set.
 template <class F> const Loops<F> &loops();

@@ -70,7 +70,8 @@ template <class F, class Relation> RRM_INLINE std::uint64_t bits_where(const typ
     return bits;
 }
 
-template <class F> void find_faults(const typename F::Bits *losses, std::int64_t n, std::int64_t first, Faults &faults) {
+template <class F>
+void find_faults(const typename F::Bits *losses, std::int64_t n, std::int64_t first, Faults &faults) {
     using L = Lanes<typename F::Value>;
     const auto low = L::splat(-std::numeric_limits<typename F::Value>::infinity());
     for_each_group<F>(losses, n, [&](const typename F::Bits *group, std::uint64_t valid, std::int64_t at) {
@@ -414,8 +415,7 @@ template <class V> double variance_of_runs(const typename Wide<V>::Bits *values,
     return static_cast<double>(squares) / 2.0;
 }
 
-template <class V>
-void mark(std::int64_t n, std::int64_t first, V threshold, Walk<V> &walk, std::uint64_t *marks) {
+template <class V> void mark(std::int64_t n, std::int64_t first, V threshold, Walk<V> &walk, std::uint64_t *marks) {
     using L = Lanes<V>;
     const auto t = L::splat(threshold);
     for (std::int64_t begin = 0; begin < n; begin += block_size) {
@@ -441,6 +441,6 @@ void mark(std::int64_t n, std::int64_t first, V threshold, Walk<V> &walk, std::u
 
 template <class F> constexpr Loops<F> make_loops() {
     using V = typename F::Value;
-    return {scan<F>, scan_twice<F>, scan_marking<F>, count<F>, mark<V>, write<F>, write_marked<V>,
-            smallest_of_few<V>, variance_of_runs<V>};
+    return {scan<F>,  scan_twice<F>,   scan_marking<F>,    count<F>,           mark<V>,
+            write<F>, write_marked<V>, smallest_of_few<V>, variance_of_runs<V>};
 }

@@ -1,5 +1,5 @@
-// The loops for x86-64-v3: AVX2, 8 numbers at a time. A comparison gives a lane of ones per number, of which movemask makes
-// bits. What the processor can't compress, a permutation looked up by those bits can.
+// The loops for x86-64-v3: AVX2, 8 numbers at a time. A comparison gives a lane of ones per number, of which movemask
+// makes bits. What the processor can't compress, a permutation looked up by those bits can.
 #include "instruction_sets.h"
 #include "loops.h"
 

@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "loops.h"
+#include "tuning.h"
 
 namespace rrm::cpu {
 
@@ -69,27 +70,47 @@ inline std::int64_t sample_size(std::int64_t n) {
     return std::min(most, std::max(static_cast<std::int64_t>(root * root), n / 80)) / run_size * run_size;
 }
 
-// Losses from all parts of an array: single ones, or runs of neighbours, which share an access to memory.
+// Which losses of n make a sample: one from each of many equal stretches, or a run of neighbours, which share an access
+// to memory. A jitter, the fractional parts of multiples of an irrational, keeps periodic losses from fooling it. Each
+// attempt looks elsewhere.
+class Draw {
+  public:
+    Draw(std::int64_t n, int attempt)
+        : run(n >= tuning.draw_runs_from ? run_size : 1), runs(sample_size(n) / run), stride_(n / runs),
+          fraction_(golden * static_cast<std::uint32_t>(attempt)) {}
+
+    const std::int64_t run, runs;
+
+    // Where the next run starts.
+    std::int64_t next() {
+        fraction_ += golden;
+        const auto places = static_cast<std::uint64_t>(stride_ - run + 1);
+        return stride_ * drawn_++ + static_cast<std::int64_t>((fraction_ * places) >> 32);
+    }
+
+  private:
+    static constexpr std::uint32_t golden = 0x9e3779b9;
+
+    std::int64_t stride_, drawn_ = 0;
+    std::uint32_t fraction_;
+};
+
+// The losses drawn, and what they say about all.
 template <class F> class Sample {
   public:
     using V = typename F::Value;
     using Word = typename Wide<V>::Bits;
 
-    // In memory that must reach for padded(sample_size(n)) words, with some more to think in. Each attempt looks
-    // elsewhere.
+    // In memory that must reach for padded(sample_size(n)) words, with some more to think in.
     Sample(const typename F::Bits *losses, std::int64_t n, int attempt, Words<Word> memory)
-        : values_(memory.at), size_(sample_size(n)), in_runs_(n >= far), scratch_(memory.behind(padded(size_))) {
-        const std::int64_t run = in_runs_ ? run_size : 1, runs = size_ / run, stride = n / runs;
-        const auto places = static_cast<std::uint64_t>(stride - run + 1);
-        // A jitter, so that periodic losses don't fool the sample: the fractional parts of multiples of an irrational.
-        constexpr std::uint32_t golden = 0x9e3779b9;
-        auto fraction = golden * static_cast<std::uint32_t>(attempt);
-        for (std::int64_t i = 0; i < runs; ++i) {
-            fraction += golden;
-            const auto *const from = losses + i * stride + static_cast<std::int64_t>((fraction * places) >> 32);
-            for (std::int64_t j = 0; j < run; ++j) {
+        : values_(memory.at), size_(sample_size(n)), scratch_(memory.behind(padded(size_))) {
+        Draw draw(n, attempt);
+        in_runs_ = draw.run > 1;
+        for (std::int64_t i = 0; i < size_; i += draw.run) {
+            const auto *const from = losses + draw.next();
+            for (std::int64_t j = 0; j < draw.run; ++j) {
                 const V value = F::value(from[j]), infinity = std::numeric_limits<V>::infinity();
-                values_[i * run + j] = std::bit_cast<Word>(value < infinity ? value : infinity); // NaN rank last
+                values_[i + j] = std::bit_cast<Word>(value < infinity ? value : infinity); // NaN rank last
             }
         }
         pad(values_, size_);
@@ -137,11 +158,9 @@ template <class F> class Sample {
     }
 
   private:
-    static constexpr std::int64_t far = std::int64_t{1} << 15; // from here on a loss is hardly in the nearest cache
-
     Word *values_;
     std::int64_t size_;
-    bool in_runs_;
+    bool in_runs_ = false;
     Words<Word> scratch_;
 };
 
@@ -177,9 +196,9 @@ Statistic<typename F::Value> smallest_by_digits(const typename F::Bits *losses, 
 
 // The rank-th smallest of the n losses that a pass has looked at; nothing if it neither lies on a pivot nor is stored.
 template <class F>
-std::optional<Statistic<typename F::Value>>
-resolve(const typename F::Bits *losses, std::int64_t n, std::int64_t rank, const Candidates<typename F::Value> &found,
-        Words<typename Sample<F>::Word> scratch) {
+std::optional<Statistic<typename F::Value>> resolve(const typename F::Bits *losses, std::int64_t n, std::int64_t rank,
+                                                    const Candidates<typename F::Value> &found,
+                                                    Words<typename Sample<F>::Word> scratch) {
     using V = typename F::Value;
     const std::int64_t upto_low = n - found.n_high - found.n_inside;
     if (upto_low < rank && rank <= upto_low + found.n_inside) {
@@ -217,7 +236,8 @@ Statistic<V> smallest(const typename Wide<V>::Bits *values, std::int64_t n, std:
         found.high = bracket.high;
         found.values = scratch.at; // the sample has served
         const auto expected = static_cast<std::int64_t>(1.5 * bracket.share * static_cast<double>(n));
-        found.capacity = is_single(found) ? 0 : std::min(scratch.room / 4 * 3, padded(expected) + block_size + few) - 2 * slack;
+        found.capacity =
+            is_single(found) ? 0 : std::min(scratch.room / 4 * 3, padded(expected) + block_size + few) - 2 * slack;
         loops<F>().scan(values, n, 0, pass);
         if (const auto statistic = resolve<F>(values, n, rank, found, scratch.behind(found.capacity + 2 * slack))) {
             return *statistic;

@@ -14,14 +14,13 @@
 #include "subnormals.h"
 #include "survey.h"
 #include "team.h"
+#include "tuning.h"
 
 namespace rrm::cpu {
 namespace {
 
-std::atomic<std::int64_t> grain = 500'000;
-
 int members(std::int64_t n, int threads) {
-    const std::int64_t worth = std::min(n / grain, (n + piece_size(n) - 1) / piece_size(n));
+    const std::int64_t worth = std::min(n / tuning.samples_per_thread, (n + piece_size(n) - 1) / piece_size(n));
     return static_cast<int>(std::clamp<std::int64_t>(worth, 1, threads));
 }
 
@@ -71,7 +70,7 @@ template <class F> class Reweight {
                          (rule_.rank == 0 || rule_.recipient_rank < rule_.rank);
         std::optional<Statistic<V>> t, r;
         for (int attempt = 0; attempt < 2 && !(t && (r || !two)); ++attempt) {
-            bool marks = mark && n_ >= mark_from && !two;
+            bool marks = mark && n_ >= tuning.mark_from && !two;
             const auto brackets = choose_brackets(attempt, two, marks);
             survey_.look(brackets.data(), two ? 2 : 1, marks);
             const Faults faults = survey_.faults();
@@ -133,8 +132,6 @@ template <class F> class Reweight {
     }
 
   private:
-    // Below, the losses are still near when the weights are written, and reading them again costs less than marks.
-    static constexpr std::int64_t mark_from = std::int64_t{1} << 17;
     static constexpr std::int64_t most_exceptions = 1024;
 
     // A sample that is neither simply pruned nor simply kept, and its weight.
@@ -294,14 +291,6 @@ std::int64_t count_foreign(const typename F::Bits *losses, std::int64_t n, doubl
         foreign += census.below + (allow_nan ? 0 : census.n_nan);
     });
     return foreign;
-}
-
-std::int64_t samples_per_thread() {
-    return grain;
-}
-
-void set_samples_per_thread(std::int64_t samples) {
-    grain = std::max<std::int64_t>(1, samples);
 }
 
 #define RRM_INSTANTIATE(F)                                                                                             \

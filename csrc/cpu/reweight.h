@@ -26,8 +26,4 @@ template <class F>
 std::int64_t count_foreign(const typename F::Bits *losses, std::int64_t n, double loss_min, bool allow_nan,
                            int threads);
 
-// The samples for which another thread is worth starting.
-std::int64_t samples_per_thread();
-void set_samples_per_thread(std::int64_t samples); // for tests
-
 } // namespace rrm::cpu

@@ -12,13 +12,14 @@
 #include "loops.h"
 #include "order.h"
 #include "team.h"
+#include "tuning.h"
 
 namespace rrm::cpu {
 
 // How many of n samples a member takes at a time, in turn with the others, so that each sees all parts of a sorted
 // array. Long pieces suit the memory, short ones even out what the members find.
 inline std::int64_t piece_size(std::int64_t n) {
-    return std::clamp<std::int64_t>(n / 1024 / block_size, 4, 64) * block_size;
+    return std::clamp(n / 1024 / block_size * block_size, tuning.least_piece, 64 * block_size);
 }
 
 // Calls task(member, begin, size) for all pieces, each member's in ascending order.

@@ -15,12 +15,15 @@ namespace rrm::cpu {
 
 class Team {
   public:
+    static inline std::atomic<std::int64_t> started = 0; // threads, by all calls so far; a test counts them
+
     // The caller is the first member. If the system gives no more threads there are fewer members.
     explicit Team(int members) {
         try {
             others_.reserve(static_cast<std::size_t>(members - 1));
             for (int member = 1; member < members; ++member) {
                 others_.emplace_back([this, member] { serve(member); });
+                ++started;
             }
         } catch (const std::system_error &) { // NOLINT(bugprone-empty-catch)
         }

@@ -40,7 +40,7 @@ def instruction_sets() -> tuple[str, str]:
 
 def samples_per_thread() -> int:
     """Return how many samples it takes for another thread to be worth starting."""
-    return int(_extension().samples_per_thread())
+    return int(_extension().tuning()["samples_per_thread"])
 
 
 @cache

@@ -1,0 +1,20 @@
+// From which sizes on something pays. Tests lower them, to try with few samples what happens with many.
+#pragma once
+
+#include <cstdint>
+
+#include "loops.h"
+
+namespace rrm::cpu {
+
+struct Tuning {
+    std::int64_t samples_per_thread = 500'000;           // for which another thread is worth starting
+    std::int64_t mark_from = std::int64_t{1} << 17;      // below, losses are still near when weights are written
+    std::int64_t draw_runs_from = std::int64_t{1} << 15; // below, single losses are near enough to be drawn
+    std::int64_t least_piece = 4 * block_size;           // that a thread takes at a time; a multiple of a block
+};
+
+// Not to be changed during a call.
+inline Tuning tuning;
+
+} // namespace rrm::cpu
