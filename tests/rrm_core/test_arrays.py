@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tracemalloc
 from importlib import import_module
 
@@ -274,29 +272,6 @@ def test_no_large_memory_is_taken_with_out(backend, share, framework):
     finally:
         tracemalloc.stop()
     assert peak < share * out.nbytes
-
-
-PEAK = """
-import sys, numpy as np, rrm_core
-def status(name):
-    return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
-c = np.random.default_rng(0).exponential(size=4_000_000).astype(np.float32)
-if sys.argv[1] == "capped":
-    c = np.minimum(c, 0.5)
-w, out = np.ones_like(c), np.ones_like(c)
-rrm_core.reweight(c[:9999], w[:9999], contamination=0.2, mu=0.3, backend="cpp")
-open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
-before = status("VmRSS")
-rrm_core.reweight(c, w, contamination=0.2, mu=0.3, out=out, backend="cpp")
-print((status("VmHWM") - before) / c.nbytes)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's peak memory from /proc")
-@pytest.mark.parametrize(("family", "share"), [("random", 0.15), ("capped", 0.05)])
-def test_the_kernel_takes_a_part_of_the_losses_memory(family, share):
-    run = subprocess.run([sys.executable, "-c", PEAK, family], capture_output=True, text=True, check=True)
-    assert float(run.stdout) < share
 
 
 # What can't be mixed or isn't a vector: see also test_errors.py.

@@ -79,30 +79,6 @@ def test_a_large_size(family, dtype, backend):
         assert_same_bits(weights, expected, str(rule))
 
 
-def sampled(n, sample_size=4096):
-    """Return where the C++ kernel looks for a range that holds the threshold (`bracket` in csrc/cpu/select.cpp)."""
-    state, stride, places = 0x9E3779B97F4A7C15, n // sample_size, []
-    for i in range(sample_size):
-        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
-        places.append(i * stride + (state >> 33) % stride)
-    return places
-
-
-@pytest.mark.parametrize("backend", OTHERS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [65_536, 70_001, 100_003])
-@pytest.mark.parametrize("misleading", [-1e4, 1e4, np.inf, np.nan])
-@pytest.mark.parametrize("spread", [0, 1])
-def test_a_sample_that_misleads(backend, dtype, n, misleading, spread):
-    c = losses("exponential", n, dtype)
-    c[sampled(n)] = misleading + spread * np.arange(4096)  # all alike, or a range that holds none of the others
-    for rule in ({"contamination": 0.03}, {"contamination": 0.6}, {"gamma": 1.0, "redistribute": 0.4}):
-        expected, expected_plan = rrm_core.reweight(c, nan="prune", backend="numpy", **rule)
-        weights, plan = rrm_core.reweight(c, nan="prune", backend=backend, **rule)
-        assert plan == expected_plan, rule
-        assert_same_bits(weights, expected, str(rule))
-
-
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_rank_of_a_small_sample(backend, dtype):
