@@ -1,0 +1,56 @@
+"""The kernel outside Python: under sanitizers, against a definition by sorting; and how many instructions it takes.
+
+Both compile csrc/cpu with tests/native/kernel_cases.cpp.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMPILER = os.environ.get("CXX", "g++")
+SOURCES = [ROOT / "tests" / "native" / "kernel_cases.cpp", *sorted((ROOT / "csrc" / "cpu").glob("*.cpp"))]
+FLAGS = ["-std=c++20", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno", "-pthread", "-g"]
+RECORD = ROOT / "benchmarks" / "results" / "instructions.json"
+
+
+def build(path, *flags):
+    subprocess.run([COMPILER, *FLAGS, *flags, *map(str, SOURCES), "-o", str(path)], check=True)
+    return path
+
+
+@pytest.mark.parametrize(("sanitizers", "cases"), [("address,undefined", 6000), ("thread", 4000)])
+def test_random_cases_under_sanitizers(sanitizers, cases, tmp_path):
+    program = build(tmp_path / "kernel_cases", "-O1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all")
+    run = subprocess.run([program, str(cases), "1"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout == f"{cases} cases\n"
+
+
+def instructions_per_sample(program, instruction_set, n, folder):
+    """Return the instructions that one reweight executes, as callgrind counts them; noise can't move that."""
+    out = folder / f"{instruction_set}.out"
+    subprocess.run(
+        ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--toggle-collect=*rrm::cpu::reweight<*"]
+        + [program, "count", str(n), instruction_set],
+        check=True,
+        capture_output=True,
+    )
+    return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)[1]) / n
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind isn't installed: nothing guards the speed here")
+def test_instructions_per_sample(tmp_path):
+    program = build(tmp_path / "kernel_cases", "-O3")
+    record = json.loads(RECORD.read_text())
+    for instruction_set, recorded in record["instructions per sample"].items():
+        counted = instructions_per_sample(program, instruction_set, record["n"], tmp_path)
+        # Another compiler may choose a few instructions more. A pass more, or a loop not vectorised, is 20 % and up.
+        assert counted < 1.1 * recorded, f"{instruction_set}: {counted:.2f} instructions per sample, not {recorded:.2f}"
