@@ -13,7 +13,7 @@ from pathlib import Path
 import machine
 
 sys.path.insert(0, str(machine.ROOT / "tests"))
-from test_native import RECORD, build, instructions_per_sample  # noqa: E402
+from test_native import RECORD, build, instructions_per_sample
 
 N = 1_000_000
 

@@ -121,21 +121,23 @@ std::map<std::string, std::int64_t> tuning() {
     return {{"samples_per_thread", now.samples_per_thread},
             {"mark_from", now.mark_from},
             {"draw_runs_from", now.draw_runs_from},
+            {"always_memory", now.always_memory},
+            {"attempts", now.attempts},
             {"least_piece", now.least_piece}};
 }
 
 void tune(const std::map<std::string, std::int64_t> &values) {
     auto &now = rrm::cpu::tuning;
     now = {values.at("samples_per_thread"), values.at("mark_from"), values.at("draw_runs_from"),
-           values.at("least_piece")};
+           values.at("always_memory"),      values.at("attempts"),  values.at("least_piece")};
 }
 
-std::vector<std::int64_t> sampled_places(std::int64_t n, int attempt) {
+std::vector<std::int64_t> sampled_places(std::int64_t n) {
     std::vector<std::int64_t> places;
     if (n <= rrm::cpu::few) {
         return places;
     }
-    rrm::cpu::Draw draw(n, attempt);
+    rrm::cpu::Draw draw(n, 0);
     for (std::int64_t i = 0; i < draw.runs; ++i) {
         const std::int64_t first = draw.next();
         for (std::int64_t j = 0; j < draw.run; ++j) {

@@ -50,5 +50,5 @@ def tuning() -> dict[str, int]: ...  # csrc/cpu/tuning.h
 # For tests and benchmarks, not during a call:
 def tune(values: dict[str, int], /) -> None: ...
 def choose_instruction_set(name: str, /) -> None: ...
-def sampled_places(n: int, attempt: int, /) -> list[int]: ...  # where the kernel looks before it chooses a bracket
+def sampled_places(n: int, /) -> list[int]: ...  # where the kernel looks before it chooses its first bracket
 def threads_started() -> int: ...  # by all calls so far

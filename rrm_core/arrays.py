@@ -122,8 +122,9 @@ def ordinary(losses: Any, weights: Any | None, out: Any | None) -> tuple[Any, An
 def _plain_view(x: Any) -> Any | None:
     if type(x) is np.ndarray:
         view = x if x.dtype in _BY_NUMPY_TYPE else None
-    elif "torch" in sys.modules and type(x) in (torch := _torch()).plain and x.is_cpu and x.dtype in torch.formats:
-        if x.layout is not torch.strided:
+    elif type(x).__module__ in ("torch", "torch.nn.parameter"):
+        torch = _torch()
+        if type(x) not in torch.plain or not x.is_cpu or x.dtype not in torch.formats or x.layout is not torch.strided:
             return None
         data = x.detach() if x.requires_grad else x
         view = data.view(torch.int16).numpy().view(np.uint16) if x.dtype is torch.bfloat16 else data.numpy()

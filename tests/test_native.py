@@ -37,12 +37,9 @@ def test_random_cases_under_sanitizers(sanitizers, cases, tmp_path):
 def instructions_per_sample(program, instruction_set, n, folder):
     """Return the instructions that one reweight executes, as callgrind counts them; noise can't move that."""
     out = folder / f"{instruction_set}.out"
-    subprocess.run(
-        ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--toggle-collect=*rrm::cpu::reweight<*"]
-        + [program, "count", str(n), instruction_set],
-        check=True,
-        capture_output=True,
-    )
+    callgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+    counted = ["--toggle-collect=*rrm::cpu::reweight<*", program, "count", str(n), instruction_set]
+    subprocess.run([*callgrind, *counted], check=True, capture_output=True)
     return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)[1]) / n
 
 

@@ -36,8 +36,9 @@ const char *name(InstructionSet set) {
 InstructionSet best_instruction_set() {
 #ifdef RRM_X86
     __builtin_cpu_init();
+    // F16C came before AVX2, and not every compiler knows its name here.
     const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-                    __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("f16c");
+                    __builtin_cpu_supports("popcnt");
     const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                     __builtin_cpu_supports("avx512vl");

@@ -14,6 +14,7 @@ template <class V> struct Lanes {
     using Integer = std::conditional_t<sizeof(V) == 4, std::int32_t, std::int64_t>;
     typedef V Part __attribute__((vector_size(16)));
     typedef Integer PartMask __attribute__((vector_size(16)));
+    static constexpr int chains = 1; // of operations that depend on each other: the parts are some already
     static constexpr int parts = 4, part_width = 16 / sizeof(V), width = parts * part_width;
 
     struct Vector {
@@ -111,6 +112,19 @@ template <class V> struct Lanes {
         return bit;
     }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
+#ifdef RRM_X86
+        const auto of = [&](int i) { return reinterpret_cast<__m128i>(mask.part[i]); };
+        __m128i low = of(0), high = of(2); // to lanes of 32 bits, then of 16, then of 8
+        if constexpr (sizeof(V) == 4) {
+            low = _mm_packs_epi32(low, of(1));
+            high = _mm_packs_epi32(high, of(3));
+        } else {
+            low = _mm_packs_epi32(even(low, of(1)), even(high, of(3)));
+            high = low;
+        }
+        const int all = _mm_movemask_epi8(_mm_packs_epi16(low, high));
+        return static_cast<std::uint32_t>(all) & ((1U << width) - 1);
+#else
         PartMask sum{};
         for (int i = 0; i < parts; ++i) {
             sum |= mask.part[i] & bits_of_part(i);
@@ -120,7 +134,14 @@ template <class V> struct Lanes {
             all |= sum[j];
         }
         return static_cast<std::uint64_t>(all);
+#endif
     }
+#ifdef RRM_X86
+    RRM_INLINE static __m128i even(__m128i x, __m128i y) {
+        const __m128 lanes = _mm_shuffle_ps(_mm_castsi128_ps(x), _mm_castsi128_ps(y), _MM_SHUFFLE(2, 0, 2, 0));
+        return _mm_castps_si128(lanes);
+    }
+#endif
     RRM_INLINE static Mask mask(std::uint64_t bits) {
         const PartMask all = PartMask{} + static_cast<Integer>(bits);
         return each<Mask>([&](int i) { return (all & bits_of_part(i)) == bits_of_part(i); });

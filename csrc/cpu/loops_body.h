@@ -7,13 +7,21 @@
 //     deposit               the low bits of a word, put where another has ones
 //
 // Nothing here is shared between the copies: code for a newer processor must not reach an older one through a function
-// that the linker merged. Hence no templates from elsewhere, and the builtins.
+// that the linker merged. What it calls from elsewhere is inlined wherever the optimiser is on.
 
 constexpr std::size_t prefetch_distance = 3072; // bytes
 constexpr std::uint64_t all = ~std::uint64_t{0};
 
 RRM_INLINE int count_bits(std::uint64_t bits) {
+#if defined(RRM_X86) && !defined(__POPCNT__)
+    // A library function otherwise. Neighbouring fields add up, ever wider ones.
+    bits -= bits >> 1 & 0x5555555555555555;
+    bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
+    bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
+    return static_cast<int>(bits * 0x0101010101010101 >> 56);
+#else
     return __builtin_popcountll(bits);
+#endif
 }
 
 RRM_INLINE int first_bit(std::uint64_t bits) {
@@ -121,8 +129,8 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
     const bool places = !Mark || occupancy.stored + block_size / half_size <= occupancy.capacity;
     const bool room[2] = {found[0].stored == found[0].n_inside && found[0].stored + n <= found[0].capacity && places,
                           found[1].stored == found[1].n_inside && found[1].stored + n <= found[1].capacity};
-    auto least0 = infinity, least1 = infinity;
-    auto sum0 = L::splat(0), sum1 = L::splat(0); // not finite if one of them isn't
+    typename L::Vector least[2] = {infinity, infinity};
+    typename L::Vector sum[2] = {L::splat(0), L::splat(0)}; // not finite if one of them isn't
 
     for_each_group<F>(losses, n, [&](const typename F::Bits *group, std::uint64_t valid, std::int64_t at) {
         constexpr int vectors = group_size / L::width;
@@ -133,8 +141,8 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
         }
         for (int i = 0; i < vectors; ++i) {
             const auto x = load<F>(group + i * L::width);
-            (i % 2 == 0 ? least0 : least1) = L::min(x, i % 2 == 0 ? least0 : least1);
-            (i % 2 == 0 ? sum0 : sum1) = L::add(x, i % 2 == 0 ? sum0 : sum1);
+            least[i % L::chains] = L::min(x, least[i % L::chains]);
+            sum[i % L::chains] = L::add(x, sum[i % L::chains]);
             for (int b = 0; b < Brackets; ++b) {
                 const auto above = L::not_at_most(x, low[b]); // so is NaN
                 masks[b][i] = L::and_below(above, x, high[b]);
@@ -178,13 +186,13 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
         pass.candidates[b] = found[b];
     }
 
-    const Value least = L::reduce_min(L::min(least0, least1));
-    if (!L::finite(L::add(sum0, sum1))) {
+    const Value lowest = L::reduce_min(L::min(least[0], least[1]));
+    if (!L::finite(L::add(sum[0], sum[1]))) {
         find_faults<F>(losses, n, first, pass.faults);
     }
-    if (least <= pass.lowest) {
-        if (least < pass.lowest) {
-            pass.lowest = least;
+    if (lowest <= pass.lowest) {
+        if (lowest < pass.lowest) {
+            pass.lowest = lowest;
             pass.n_lowest = 0;
         }
         find_lowest<F, Mark>(losses, n, first, pass);

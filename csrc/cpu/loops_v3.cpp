@@ -18,6 +18,7 @@ template <class V> struct Lanes;
 template <> struct Lanes<float> {
     using Vector = __m256;
     using Mask = __m256;
+    static constexpr int chains = 2; // of operations that depend on each other
     static constexpr int width = 8;
 
     RRM_INLINE static Vector splat(float x) {
@@ -93,6 +94,7 @@ template <> struct Lanes<float> {
 template <> struct Lanes<double> {
     using Vector = __m256d;
     using Mask = __m256d;
+    static constexpr int chains = 2; // of operations that depend on each other
     static constexpr int width = 4;
 
     RRM_INLINE static Vector splat(double x) {

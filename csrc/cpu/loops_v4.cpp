@@ -25,6 +25,7 @@ template <class V> struct Lanes;
 template <> struct Lanes<float> {
     using Vector = __m512;
     using Mask = __mmask16;
+    static constexpr int chains = 2; // of operations that depend on each other
     static constexpr int width = 16;
 
     RRM_INLINE static Vector splat(float x) {
@@ -95,6 +96,7 @@ template <> struct Lanes<float> {
 template <> struct Lanes<double> {
     using Vector = __m512d;
     using Mask = __mmask8;
+    static constexpr int chains = 2; // of operations that depend on each other
     static constexpr int width = 8;
 
     RRM_INLINE static Vector splat(double x) {

@@ -16,7 +16,7 @@
 
 namespace rrm::cpu {
 
-constexpr std::int64_t few = 2048; // values among which bisection is the fastest way
+constexpr std::int64_t few = 4096; // values among which bisection is the fastest way
 
 // Memory for `room` words.
 template <class Word> struct Words {
@@ -71,13 +71,13 @@ inline std::int64_t sample_size(std::int64_t n) {
 }
 
 // Which losses of n make a sample: one from each of many equal stretches, or a run of neighbours, which share an access
-// to memory. A jitter, the fractional parts of multiples of an irrational, keeps periodic losses from fooling it. Each
-// attempt looks elsewhere.
+// to memory. A jitter, the fractional parts of multiples of an irrational, keeps periodic losses from fooling it;
+// another seed looks elsewhere.
 class Draw {
   public:
-    Draw(std::int64_t n, int attempt)
+    Draw(std::int64_t n, std::uint32_t seed)
         : run(n >= tuning.draw_runs_from ? run_size : 1), runs(sample_size(n) / run), stride_(n / runs),
-          fraction_(golden * static_cast<std::uint32_t>(attempt)) {}
+          fraction_(golden * seed) {}
 
     const std::int64_t run, runs;
 
@@ -102,15 +102,16 @@ template <class F> class Sample {
     using Word = typename Wide<V>::Bits;
 
     // In memory that must reach for padded(sample_size(n)) words, with some more to think in.
-    Sample(const typename F::Bits *losses, std::int64_t n, int attempt, Words<Word> memory)
+    Sample(const typename F::Bits *losses, std::int64_t n, std::uint32_t seed, Words<Word> memory)
         : values_(memory.at), size_(sample_size(n)), scratch_(memory.behind(padded(size_))) {
-        Draw draw(n, attempt);
+        Draw draw(n, seed);
         in_runs_ = draw.run > 1;
         for (std::int64_t i = 0; i < size_; i += draw.run) {
             const auto *const from = losses + draw.next();
             for (std::int64_t j = 0; j < draw.run; ++j) {
                 const V value = F::value(from[j]), infinity = std::numeric_limits<V>::infinity();
                 values_[i + j] = std::bit_cast<Word>(value < infinity ? value : infinity); // NaN rank last
+                n_valid_ += value == value ? 1 : 0;
             }
         }
         pad(values_, size_);
@@ -130,7 +131,9 @@ template <class F> class Sample {
     // Pivots around the rank-th smallest of the n losses, so many standard deviations away from it.
     [[nodiscard]] Bracket<V> bracket_rank(std::int64_t n, std::int64_t rank, double deviations) const {
         const auto size = static_cast<double>(size_);
-        const double share = static_cast<double>(rank) / static_cast<double>(n);
+        // Ranks beyond the last that isn't NaN mean that one.
+        const double share =
+            std::min(static_cast<double>(rank) / static_cast<double>(n), static_cast<double>(n_valid_) / size);
         double variance = size * share * (1.0 - share);
         if (in_runs_) {
             // Neighbours may be alike. How much their numbers upto a value vary tells how much less the sample knows.
@@ -146,7 +149,7 @@ template <class F> class Sample {
         if (first >= 1) {
             bracket.low = smallest(first, tolerance);
         }
-        if (last <= size_) {
+        if (last <= n_valid_) {
             bracket.high = smallest(last, tolerance);
         }
         if (bracket.low == bracket.high) {
@@ -160,6 +163,7 @@ template <class F> class Sample {
   private:
     Word *values_;
     std::int64_t size_;
+    std::int64_t n_valid_ = 0; // not NaN
     bool in_runs_ = false;
     Words<Word> scratch_;
 };
@@ -194,12 +198,11 @@ Statistic<typename F::Value> smallest_by_digits(const typename F::Bits *losses, 
     return {F::value(F::bits(prefix)), below, at};
 }
 
-// The rank-th smallest of the n losses that a pass has looked at; nothing if it neither lies on a pivot nor is stored.
-template <class F>
-std::optional<Statistic<typename F::Value>> resolve(const typename F::Bits *losses, std::int64_t n, std::int64_t rank,
-                                                    const Candidates<typename F::Value> &found,
-                                                    Words<typename Sample<F>::Word> scratch) {
-    using V = typename F::Value;
+// The rank-th smallest of the n numbers that a pass has looked at; nothing if it neither lies on a pivot nor is stored.
+// `count` counts how all of them stand to a pivot, on which at least so many would have to lie.
+template <class V, class Count>
+std::optional<Statistic<V>> resolve(std::int64_t n, std::int64_t rank, const Candidates<V> &found,
+                                    Words<typename Wide<V>::Bits> scratch, Count count) {
     const std::int64_t upto_low = n - found.n_high - found.n_inside;
     if (upto_low < rank && rank <= upto_low + found.n_inside) {
         if (is_single(found)) {
@@ -213,8 +216,9 @@ std::optional<Statistic<typename F::Value>> resolve(const typename F::Bits *loss
         statistic.below += upto_low;
         return statistic;
     }
-    const V pivot = rank <= upto_low ? found.low : found.high;
-    const Census census = loops<F>().count(losses, n, pivot);
+    const bool low = rank <= upto_low;
+    const V pivot = low ? found.low : found.high;
+    const Census census = count(pivot, low ? upto_low - rank + 1 : rank - upto_low - found.n_inside);
     if (census.below < rank && rank <= census.below + census.at) {
         return Statistic<V>{pivot, census.below, census.at};
     }
@@ -239,7 +243,8 @@ Statistic<V> smallest(const typename Wide<V>::Bits *values, std::int64_t n, std:
         found.capacity =
             is_single(found) ? 0 : std::min(scratch.room / 4 * 3, padded(expected) + block_size + few) - 2 * slack;
         loops<F>().scan(values, n, 0, pass);
-        if (const auto statistic = resolve<F>(values, n, rank, found, scratch.behind(found.capacity + 2 * slack))) {
+        const auto count = [&](V pivot, std::int64_t) { return loops<F>().count(values, n, pivot); };
+        if (const auto statistic = resolve<V>(n, rank, found, scratch.behind(found.capacity + 2 * slack), count)) {
             return *statistic;
         }
     }

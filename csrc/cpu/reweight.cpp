@@ -37,7 +37,6 @@ std::int64_t streaming_bytes() {
 }
 
 template <class V> Steps<V> make_steps(const Plan &plan, std::int64_t n, double mu, bool old) {
-
     const auto a = static_cast<V>(1.0 - mu), b = static_cast<V>(mu);
     // b * target is one rounded product, the same for every sample on that level; with old weights of one, so is the
     // sum.
@@ -69,7 +68,7 @@ template <class F> class Reweight {
         const bool two = rule_.recipient_rank > 1 && rule_.recipient_rank <= n_ &&
                          (rule_.rank == 0 || rule_.recipient_rank < rule_.rank);
         std::optional<Statistic<V>> t, r;
-        for (int attempt = 0; attempt < 2 && !(t && (r || !two)); ++attempt) {
+        for (int attempt = 0; attempt < tuning.attempts && !(t && (r || !two)); ++attempt) {
             bool marks = mark && n_ >= tuning.mark_from && !two;
             const auto brackets = choose_brackets(attempt, two, marks);
             survey_.look(brackets.data(), two ? 2 : 1, marks);
@@ -77,15 +76,20 @@ template <class F> class Reweight {
             if (faults.refuse(n_, rule_.prune_nan)) {
                 return faults;
             }
-            t = rule_.rank != 0 ? find(rule_.rank, 0) : at_price();
-            r = two ? find(rule_.recipient_rank, 1) : std::nullopt;
+            n_valid_ = n_ - faults.n_nan;
+            if (!t) {
+                t = rule_.rank != 0 ? find(rule_.rank, 0) : at_price();
+            }
+            if (two && !r) {
+                r = find(rule_.recipient_rank, 1);
+            }
         }
-        const std::int64_t n_valid = n_ - survey_.faults().n_nan;
         if (!t) {
-            t = smallest_by_digits<F>(losses_, n_, std::min(rule_.rank, n_valid));
+            t = rule_.rank != 0 ? smallest_by_digits<F>(losses_, n_, std::min(rule_.rank, n_valid_)) : count_price();
+            of_candidates_ = false;
         }
         if (two && !r) {
-            r = smallest_by_digits<F>(losses_, n_, std::min(rule_.recipient_rank, n_valid));
+            r = smallest_by_digits<F>(losses_, n_, std::min(rule_.recipient_rank, n_valid_));
         }
         fill(plan, *t, r);
         return survey_.faults();
@@ -143,51 +147,104 @@ template <class F> class Reweight {
     // Takes `mark` back where marks will be of no use.
     std::array<Bracket<V>, 2> choose_brackets(int attempt, bool two, bool &mark) {
         std::array<Bracket<V>, 2> brackets;
-        if (n_ > few) {
-            const Sample<F> sample(losses_, n_, attempt, survey_.all());
-            const double deviations = attempt == 0 ? 2.5 : 6.0; // to miss now and then costs less than to be sure
-            brackets[0] = rule_.rank != 0 ? sample.bracket_rank(n_, rule_.rank, deviations) : bracket_price(sample);
-            if (mark && rule_.recipient_rank == 1) { // so many recipients that they are no exceptions
-                mark = sample.upto(sample.smallest(1)) * n_ / sample.size() <= n_ / sample.size() * 2 + most_exceptions;
-            }
-            if (two) {
-                brackets[1] = sample.bracket_rank(n_, rule_.recipient_rank, deviations);
-            }
+        if (n_ <= few) {
+            return brackets;
+        }
+        // Where the next attempt draws depends on what the last one counted: no losses can be made to mislead both.
+        const std::uint32_t seed = attempt == 0 ? 0 : survey_.fingerprint();
+        const double deviations = attempt == 0 ? 2.5 : 6.0; // to miss now and then costs less than to be sure
+        const V price = rule_.rank == 0 && attempt > 0 ? this->price(survey_.lowest()) : V{};
+        const Sample<F> sample(losses_, n_, seed, survey_.all());
+        if (rule_.rank != 0) {
+            brackets[0] = sample.bracket_rank(n_, std::min(rule_.rank, n_valid_), deviations);
+        } else {
+            brackets[0] = attempt == 0 ? bracket_price(sample) : Bracket<V>::around(price);
+        }
+        if (two) {
+            brackets[1] = sample.bracket_rank(n_, std::min(rule_.recipient_rank, n_valid_), deviations);
+        }
+        if (mark && rule_.recipient_rank == 1) { // so many at the minimum that they are no exceptions
+            const std::int64_t each = n_ / sample.size();
+            mark = (sample.upto(sample.smallest(1)) - 2) * each <= most_exceptions;
         }
         return brackets;
     }
 
-    static V not_above(double x) {
-        return F::value(F::bits(F::key_not_above(x)));
+    // The threshold at a minimum.
+    V price(V lowest) const {
+        return F::value(F::bits(F::key_not_above(static_cast<double>(lowest) + rule_.gamma)));
     }
 
     // The minimum of a sample is hardly above that of all, so the threshold is hardly below what it gives.
     Bracket<V> bracket_price(const Sample<F> &sample) {
         constexpr std::int64_t margin = 32;
-        const V above = not_above(static_cast<double>(sample.smallest(1)) + rule_.gamma);
+        const V above = price(sample.smallest(1));
         const std::int64_t upto = sample.upto(above);
         Bracket<V> bracket;
         bracket.high = next(above);
         if (upto > margin) {
             bracket.low = sample.smallest(upto - margin);
         }
+        if (bracket.low == above) {
+            return Bracket<V>::around(above);
+        }
         bracket.share = static_cast<double>(std::min(upto, margin)) / static_cast<double>(sample.size());
         return bracket;
     }
 
-    std::optional<Statistic<V>> find(std::int64_t rank, int which) {
-        const std::int64_t n_valid = n_ - survey_.faults().n_nan;
-        return resolve<F>(losses_, n_, std::min(rank, n_valid), survey_.candidates(which), survey_.beside());
+    Census count(V pivot) {
+        std::vector<Census> parts(static_cast<std::size_t>(team_.size()));
+        for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
+            const Census own = loops<F>().count(losses_ + begin, size, pivot);
+            Census &part = parts[static_cast<std::size_t>(member)];
+            part = {part.below + own.below, part.at + own.at, part.n_nan + own.n_nan};
+        });
+        Census all;
+        for (const Census &part : parts) {
+            all = {all.below + part.below, all.at + part.at, all.n_nan + part.n_nan};
+        }
+        return all;
     }
 
-    Statistic<V> at_price() {
-        const V t = not_above(static_cast<double>(survey_.lowest()) + rule_.gamma);
-        const auto &c = survey_.candidates(0);
-        if (c.low < t && t < c.high && c.stored == c.n_inside) {
-            const Census census = loops<Wide<V>>().count(c.values, c.stored, t);
-            return {t, n_ - c.n_high - c.n_inside + census.below, census.at};
+    // Whether so many losses may lie on a pivot: not if a glance at some meets none, though it should have met a few.
+    bool may_hold(V pivot, std::int64_t least) const {
+        constexpr std::int64_t glances = 16, few_expected = 16;
+        if (least / few_expected < n_ / (glances * block_size)) {
+            return true;
         }
-        const Census census = loops<F>().count(losses_, n_, t);
+        std::int64_t met = 0;
+        for (std::int64_t i = 0; i < glances; ++i) {
+            const std::int64_t begin = i * (n_ / glances);
+            met += loops<F>().count(losses_ + begin, std::min(block_size, n_ - begin), pivot).at;
+        }
+        return met > 0;
+    }
+
+    std::optional<Statistic<V>> find(std::int64_t rank, int which) {
+        return resolve<V>(
+            n_, std::min(rank, n_valid_), survey_.candidates(which), survey_.beside(),
+            [this](V pivot, std::int64_t least) { return may_hold(pivot, least) ? count(pivot) : Census{}; });
+    }
+
+    std::optional<Statistic<V>> at_price() {
+        const V t = price(survey_.lowest());
+        const auto &c = survey_.candidates(0);
+        if (!(c.low < t && t < c.high)) {
+            return std::nullopt;
+        }
+        const std::int64_t upto_low = n_ - c.n_high - c.n_inside;
+        if (is_single(c)) {
+            return Statistic<V>{t, upto_low, c.n_inside};
+        }
+        if (c.stored != c.n_inside) {
+            return std::nullopt;
+        }
+        const Census census = loops<Wide<V>>().count(c.values, c.stored, t);
+        return Statistic<V>{t, upto_low + census.below, census.at};
+    }
+    Statistic<V> count_price() {
+        const V t = price(survey_.lowest());
+        const Census census = count(t);
         return {t, census.below, census.at};
     }
 
@@ -226,7 +283,8 @@ template <class F> class Reweight {
     bool marks_suffice(const Plan &plan, const Steps<V> &steps) const {
         const V t = steps.threshold;
         const auto &c = survey_.candidates(0);
-        if (!survey_.marked() || !(c.low < t && t < c.high) || !(survey_.can_walk() || is_single(c))) {
+        if (!survey_.marked() || !of_candidates_ || !(c.low < t && t < c.high) ||
+            !(survey_.can_walk() || is_single(c))) {
             return false;
         }
         if (recipients_differ(plan) && !(steps.recipient_threshold == survey_.lowest() && survey_.knows_lowest())) {
@@ -249,6 +307,8 @@ template <class F> class Reweight {
     const Bits *losses_;
     std::int64_t n_;
     const Rule &rule_;
+    std::int64_t n_valid_ = n_; // not NaN, as far as is known
+    bool of_candidates_ = true; // the threshold follows from what the last look kept
     Team team_;
     Survey<F> survey_;
 };
@@ -259,6 +319,7 @@ template <class F>
 Faults reweight(const typename F::Bits *losses, std::int64_t n, const Rule &rule, double mu,
                 const typename F::Weight *old, typename F::Weight *out, int threads, Plan &plan) {
     const ExactSubnormals exact;
+    chosen_instruction_set(); // may throw, which the team can't
     Reweight<F> work(losses, n, rule, threads);
     // Marks are an eighth of a byte per sample: too much beside losses of two bytes.
     const Faults faults = work.plan(out != nullptr && sizeof(typename F::Bits) > 2, plan);
@@ -272,6 +333,7 @@ template <class F>
 void apply(const typename F::Bits *losses, std::int64_t n, const Plan &plan, double mu, const typename F::Weight *old,
            typename F::Weight *out, int threads) {
     const ExactSubnormals exact;
+    chosen_instruction_set(); // may throw, which the team can't
     const auto *const read = mu == 1.0 ? nullptr : old;
     const auto steps = make_steps<typename F::Value>(plan, n, mu, old != nullptr);
     Team team(members(n, threads));
@@ -284,6 +346,7 @@ template <class F>
 std::int64_t count_foreign(const typename F::Bits *losses, std::int64_t n, double loss_min, bool allow_nan,
                            int threads) {
     const ExactSubnormals exact;
+    chosen_instruction_set(); // may throw, which the team can't
     Team team(members(n, threads));
     std::atomic<std::int64_t> foreign = 0;
     for_each_piece(team, n, [&](int, std::int64_t begin, std::int64_t size) {

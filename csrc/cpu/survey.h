@@ -54,6 +54,12 @@ template <class F> class Survey {
     std::int64_t n_lowest() const {
         return passes_[0].n_lowest;
     }
+    // A number that depends on all that was counted.
+    std::uint32_t fingerprint() const {
+        const auto &c = candidates(0);
+        const auto mixed = static_cast<std::uint64_t>(c.n_high * 0x9e3779b1 + c.n_inside) * 0x9e3779b97f4a7c15;
+        return static_cast<std::uint32_t>(mixed >> 32) | 1;
+    }
     // Of +infinity only if there is nothing less, for only then it is a fault.
     Faults faults() const {
         Faults faults = passes_[0].faults;
@@ -101,10 +107,10 @@ template <class F> class Survey {
     static constexpr std::int64_t lowest_room = 1024; // places of samples at the minimum, of each member
     static constexpr std::int64_t lines = 16 * 64;    // bytes, for what each part rounds up to lines
 
-    // Bytes: a twentieth of the losses', or a constant if that is more.
+    // Bytes: a twentieth of the losses', or a constant if that is more; and never less than it takes to choose
+    // brackets.
     static std::int64_t memory(std::int64_t n) {
-        constexpr std::int64_t always = std::int64_t{1} << 20;
-        return std::max(always, n * static_cast<std::int64_t>(sizeof(Bits)) / 20);
+        return std::max(tuning.always_memory, n * static_cast<std::int64_t>(sizeof(Bits)) / 20);
     }
     // Lays out the memory of a marking look; false if there isn't enough.
     bool lay_out_marks(double share, std::int64_t free);

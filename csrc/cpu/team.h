@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -25,7 +24,7 @@ class Team {
                 others_.emplace_back([this, member] { serve(member); });
                 ++started;
             }
-        } catch (const std::system_error &) { // NOLINT(bugprone-empty-catch)
+        } catch (...) { // NOLINT(bugprone-empty-catch)
         }
     }
     ~Team() {

@@ -11,6 +11,8 @@ struct Tuning {
     std::int64_t samples_per_thread = 500'000;           // for which another thread is worth starting
     std::int64_t mark_from = std::int64_t{1} << 17;      // below, losses are still near when weights are written
     std::int64_t draw_runs_from = std::int64_t{1} << 15; // below, single losses are near enough to be drawn
+    std::int64_t always_memory = std::int64_t{1} << 20;  // bytes that any call may use, besides a share of the losses'
+    std::int64_t attempts = 3;                           // at a bracket, before the digits are counted
     std::int64_t least_piece = 4 * block_size;           // that a thread takes at a time; a multiple of a block
 };
 

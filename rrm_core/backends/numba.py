@@ -8,6 +8,7 @@ but never the answer. float16 and bfloat16 are widened to float32 first, which i
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,15 @@ MARGIN = 4.0  # half the bracket's width, in standard deviations of what a sampl
 CHANGED = "losses changed while they were read; don't write to them from another thread"
 
 _one_launch = threading.Lock()
+
+
+def _forget_lock() -> None:
+    global _one_launch
+    _one_launch = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # another thread's lock would stay locked in the child
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 class Bracket(NamedTuple):

@@ -30,7 +30,7 @@ double uniform(Random &random) {
 }
 
 // Losses of a family; all types can hold them after rounding.
-double draw(int family, std::int64_t i, std::int64_t n, Random &random) {
+double draw(int family, std::int64_t i, std::int64_t n, int subnormal, Random &random) {
     const double exponential = -std::log(1.0 - uniform(random));
     switch (family) {
     case 0:
@@ -42,7 +42,7 @@ double draw(int family, std::int64_t i, std::int64_t n, Random &random) {
     case 3:
         return static_cast<double>(i) / static_cast<double>(n);
     case 4:
-        return -static_cast<double>(i);
+        return -static_cast<double>(i % 60'000); // what float16 can hold
     case 5:
         return std::floor(4.0 * uniform(random));
     case 6:
@@ -55,14 +55,19 @@ double draw(int family, std::int64_t i, std::int64_t n, Random &random) {
         return uniform(random) < 0.2 ? std::numeric_limits<double>::quiet_NaN() : exponential;
     case 10:
         return uniform(random) < 0.5 ? -0.0 : 0.0;
-    default:
-        return std::ldexp(exponential, static_cast<int>(120.0 * uniform(random)) - 110); // subnormal where they can be
+    case 11:
+        return std::ldexp(std::floor(9.0 * exponential), subnormal) * (uniform(random) < 0.5 ? -1.0 : 1.0);
+    default: // blocks of equal losses
+        return static_cast<double>((i / 700 * 7919) % 101);
     }
 }
 
 template <class F> typename F::Bits round_to(double x) {
     if (std::isnan(x)) {
         return F::key_nan;
+    }
+    if (x == 0.0 && std::signbit(x)) {
+        return F::sign;
     }
     return F::bits(F::key_not_above(x));
 }
@@ -119,11 +124,14 @@ template <class F> bool same(const Plan &a, const Plan &b) {
 template <class F> bool try_one(Random &random, std::string &description) {
     using V = typename F::Value;
     const auto pick = [&](int count) { return static_cast<int>(random() % static_cast<std::uint64_t>(count)); };
-    const int family = pick(12), threads = std::array{1, 2, 3, 7}[static_cast<std::size_t>(pick(4))];
-    const std::int64_t n = pick(3) == 0 ? 1 + pick(300) : pick(2) == 0 ? 2040 + pick(20) : 1 + pick(20'000);
+    const int family = pick(13), threads = std::array{1, 2, 3, 7}[static_cast<std::size_t>(pick(4))];
+    const std::int64_t n = pick(3) == 0   ? 1 + pick(300)
+                           : pick(2) == 0 ? 4090 + pick(12)
+                           : pick(9) == 0 ? 131'065 + pick(20)
+                                          : 1 + pick(20'000);
     std::vector<typename F::Bits> losses;
     for (std::int64_t i = 0; i < n; ++i) {
-        losses.push_back(round_to<F>(draw(family, i, n, random)));
+        losses.push_back(round_to<F>(draw(family, i, n, 1 - F::bias - F::mantissa, random)));
     }
     losses[static_cast<std::size_t>(pick(static_cast<int>(n)))] = round_to<F>(0.5); // one at least is finite
     const std::int64_t quota = static_cast<std::int64_t>(uniform(random) * static_cast<double>(n)) % n;
@@ -148,7 +156,12 @@ template <class F> bool try_one(Random &random, std::string &description) {
     const bool read = pick(3) != 0, in_place = read && pick(2) == 0;
     const auto best = static_cast<int>(cpu::best_instruction_set());
     cpu::choose_instruction_set(static_cast<cpu::InstructionSet>(pick(best + 1)));
-    cpu::tuning = {1, pick(2) == 0 ? n + 1 : 2049, pick(2) == 0 ? 2049 : n + 1, cpu::block_size};
+    cpu::tuning = {1,
+                   pick(2) == 0 ? n + 1 : 2049,
+                   pick(2) == 0 ? 4097 : n + 1,
+                   pick(2) == 0 ? 1 << 20 : (100 + pick(100)) * 1024,
+                   1 + pick(3),
+                   cpu::block_size};
 
     Plan expected{}, plan{};
     const auto weights = define<F>(losses, rule, mu, read ? old.data() : nullptr, expected);
@@ -157,7 +170,11 @@ template <class F> bool try_one(Random &random, std::string &description) {
     const Faults faults =
         cpu::reweight<F>(losses.data(), n, rule, mu, read ? old.data() : nullptr, out.data(), threads, plan);
     description = "family " + std::to_string(family) + ", n " + std::to_string(n) + ", width " +
-                  std::to_string(F::width) + ", threads " + std::to_string(threads) + ", " +
+                  std::to_string(F::width) + ", rank " + std::to_string(rule.rank) + ", gamma " +
+                  std::to_string(rule.gamma) + ", recipient_rank " + std::to_string(rule.recipient_rank) + ", quota " +
+                  std::to_string(rule.quota) + ", mu " + std::to_string(mu) + (in_place ? " in place" : "") +
+                  ", memory " + std::to_string(cpu::tuning.always_memory) + ", attempts " +
+                  std::to_string(cpu::tuning.attempts) + ", threads " + std::to_string(threads) + ", " +
                   cpu::name(cpu::chosen_instruction_set());
     if (faults.refuse(n, true) || !same<F>(plan, expected) ||
         std::memcmp(out.data(), weights.data(), weights.size() * sizeof(V)) != 0) {
@@ -165,14 +182,22 @@ template <class F> bool try_one(Random &random, std::string &description) {
     }
     std::vector<V> applied(static_cast<std::size_t>(n));
     cpu::apply<F>(losses.data(), n, plan, 1.0, nullptr, applied.data(), threads);
-    return cpu::count_foreign<F>(losses.data(), n, plan.loss_min, true, threads) == 0;
+    const auto targets = define<F>(losses, rule, 1.0, nullptr, expected);
+    if (std::memcmp(applied.data(), targets.data(), targets.size() * sizeof(V)) != 0) {
+        return false;
+    }
+    std::int64_t foreign = 0;
+    for (const auto bits : losses) {
+        foreign += F::value(bits) < plan.threshold || std::isnan(F::value(bits)) ? 1 : 0;
+    }
+    return cpu::count_foreign<F>(losses.data(), n, plan.threshold, false, threads) == foreign;
 }
 
 int count_instructions(std::int64_t n, const char *set) {
     Random random(1);
     std::vector<std::uint32_t> losses;
     for (std::int64_t i = 0; i < n; ++i) {
-        losses.push_back(std::bit_cast<std::uint32_t>(static_cast<float>(draw(0, i, n, random))));
+        losses.push_back(std::bit_cast<std::uint32_t>(static_cast<float>(draw(0, i, n, 0, random))));
     }
     std::vector<float> weights(losses.size(), 1.0F);
     cpu::choose_instruction_set(cpu::instruction_set(set));

@@ -21,11 +21,11 @@ from rrm_core.backends import cpp
 SETS = ("baseline", "v3", "v4")
 AVAILABLE = SETS[: SETS.index(rrm_core.cpu_info().best_instruction_set) + 1]
 THREADS = (1, 2, 3, 7)
-SIZES = (2047, 2049, 5000, 16_385)
+SIZES = (2049, 4096, 4097, 16_385)
 EVERY = 9  # of the 65 rules, one in so many for each size; which one differs from size to size
 
 # With few samples what otherwise happens with many: threads, marks, samples drawn in runs, pieces of one block.
-SMALL = {"samples_per_thread": 1, "mark_from": 2048, "draw_runs_from": 4096, "least_piece": 2048}
+SMALL = {"samples_per_thread": 1, "mark_from": 2048, "draw_runs_from": 8192, "least_piece": 2048}
 
 
 @pytest.fixture
@@ -88,23 +88,19 @@ def test_sizes_at_which_threads_and_marks_pay(family, dtype, name, set_up):
         assert_same_bits(rrm_core.apply(plan, c, w, mu=rule.get("mu", 1.0), threads=2), expected, str(rule))
 
 
-def spoiled(n, dtype, attempts, values):
-    """Return losses which have others than all the rest where the kernel looks in these attempts."""
-    c = losses("exponential", n, dtype)
-    for attempt in attempts:
-        places = _cpu.sampled_places(n, attempt)
-        c[places] = np.resize(values, len(places))
-    return c
+MISLEADING = (-1e4, 1e4, np.inf, np.nan, -1e4 + np.arange(777), 1e4 + np.arange(777), (-1e4, 1e4))
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [5000, 70_001, 400_003])
-@pytest.mark.parametrize("attempts", [(0,), (0, 1)])
+@pytest.mark.parametrize("attempts", [1, 3])
 def test_a_sample_that_misleads(n, dtype, attempts, name, set_up):
-    set_up(name, samples_per_thread=100_000)
-    for values in (-1e4, 1e4, np.inf, np.nan, -1e4 + np.arange(777), 1e4 + np.arange(777), (-1e4, 1e4)):
-        c = spoiled(n, dtype, attempts, values)
+    set_up(name, samples_per_thread=100_000, attempts=attempts)  # after the last one the digits are counted
+    places = _cpu.sampled_places(n)
+    for values in MISLEADING:
+        c = losses("exponential", n, dtype)
+        c[places] = np.resize(values, len(places))
         for rule in ({"contamination": 0.03}, {"contamination": 0.6, "mu": 0.3}, {"gamma": 1.0, "redistribute": 0.4}):
             expected, expected_plan = rrm_core.reweight(c, nan="prune", backend="numpy", **rule)
             weights, plan = rrm_core.reweight(c, nan="prune", backend="cpp", threads=2, **rule)
@@ -246,7 +242,7 @@ def test_other_python_threads_go_on_meanwhile():
         time.sleep(0)  # a turn for the other; if it kept the lock, few turns would be left
         turns += 1
     worker.join()
-    assert turns > 100
+    assert turns > 10
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
@@ -256,6 +252,22 @@ def test_rrm_cpu_chooses_the_instruction_set(name):
         [sys.executable, "-c", check], env=os.environ | {"RRM_CPU": name}, capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == name
+
+
+def test_rrm_cpu_that_is_wrong_is_an_error_with_threads_too():
+    call = """if True:
+        import numpy as np, os, rrm_core
+        c = np.random.default_rng(0).exponential(size=2_000_000)
+        plan = rrm_core.plan(c, contamination=0.2, backend="numpy")
+        os.environ["RRM_CPU"] = "v5"
+        for _ in range(5):
+            try:
+                rrm_core.apply(plan, c, threads=3)
+            except ValueError:
+                continue
+            raise SystemExit("no error")"""
+    run = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_rrm_cpu_that_is_no_instruction_set():
