@@ -1,14 +1,16 @@
 # make demo   train on digits with wrong labels, find them, write report/          make test   build, and run every test
-# make bench  time the backends against each other                                make lint   formatters, linters, types, docs
+# make bench  time the kernel and its rivals, for 20 minutes                      make lint   formatters, linters, types, docs
+# make bench-table  write the tables in README.md and docs/ from the recorded runs
 # make wheel  build the wheel and the source distribution, in dist/                 make clean  remove what was built
 # Each makes .venv and installs what it needs. PYTHON chooses the interpreter (3.10 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
 CXX_FILES := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.cpp bindings/*.cpp)
+OTHER_CXX_FILES := $(wildcard tests/native/*.cpp benchmarks/*.cpp)
 BUILD_FILES := pyproject.toml CMakeLists.txt $(CXX_FILES)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test bench lint wheel clean
+.PHONY: demo test bench bench-table lint wheel clean
 .DELETE_ON_ERROR:
 
 demo: .venv/run.stamp
@@ -17,15 +19,21 @@ demo: .venv/run.stamp
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-bench: .venv/dev.stamp
+# HEADERS=folder with x86-simd-sort and Highway adds their selections to the rivals.
+bench: .venv/bench.stamp
+	$(BIN)/python benchmarks/bench_reweight.py $(if $(HEADERS),--headers $(HEADERS))
 	$(BIN)/python benchmarks/bench_backends.py
+	$(BIN)/python benchmarks/record_instructions.py
+	$(BIN)/python benchmarks/render.py
+
+bench-table: .venv/dev.stamp
 	$(BIN)/python benchmarks/render.py
 
 lint: .venv/dev.stamp build/tidy/compile_commands.json
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES) $(OTHER_CXX_FILES)
 	$(BIN)/clang-tidy --quiet -p build/tidy $(filter %.cpp,$(CXX_FILES))
 	$(BIN)/python benchmarks/render.py --check
 
@@ -48,6 +56,10 @@ clean:
 
 .venv/dev.stamp: .venv/run.stamp
 	$(INSTALL) --group dev
+	touch $@
+
+.venv/bench.stamp: .venv/dev.stamp
+	$(INSTALL) --group bench
 	touch $@
 
 # What clang-tidy needs to know about the build.

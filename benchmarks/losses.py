@@ -48,23 +48,16 @@ def ties_at_threshold(rng: np.random.Generator, n: int, dtype: Any) -> Array:
 
 def misleading(rng: np.random.Generator, n: int, dtype: Any) -> Array:
     """Losses of which a sample tells the wrong story."""
-    places = sampled_places(n)
-    if places is not None:
-        losses = exponential(rng, n, dtype)
-        losses[places] = 100
-        return losses
-    run = max(n // 64, 1)  # constant over long runs, with bursts of the rare
-    losses = np.repeat(rng.standard_exponential(-(-n // run), dtype=dtype), run)[:n]
-    for start in rng.integers(0, n, 16):
-        burst = losses[start : start + max(n // 4096, 1)]
-        burst += rng.standard_exponential(burst.size, dtype=dtype)
+    losses = exponential(rng, n, dtype)
+    losses[sampled_places(n)] = 100
     return losses
 
 
-def sampled_places(n: int) -> Array | None:
-    """Return the indices at which the kernel looks before it reads n losses; None: it doesn't tell."""
-    # The one place to change once the kernel exports them.
-    return None
+def sampled_places(n: int) -> Array:
+    """Return the indices at which the kernel looks before it reads n losses."""
+    from rrm_core import _cpu
+
+    return np.array(_cpu.sampled_places(n), np.int64)
 
 
 DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, int, Any], Array]] = {

@@ -61,7 +61,7 @@ class Arena {
 
     struct Free {
         void operator()(std::byte *memory) const {
-            std::free(memory);
+            std::free(memory); // NOLINT(cppcoreguidelines-no-malloc,cppcoreguidelines-owning-memory)
         }
     };
     struct Block {
@@ -76,6 +76,7 @@ class Arena {
     static Block allocate(std::size_t bytes) {
         const bool large = bytes >= 2 * huge_page;
         const std::size_t size = (bytes + huge_page - 1) / huge_page * huge_page;
+        // NOLINTNEXTLINE(cppcoreguidelines-owning-memory)
         void *memory = std::aligned_alloc(large ? huge_page : line, large ? size : round_up(bytes));
         if (memory == nullptr) {
             throw std::bad_alloc();

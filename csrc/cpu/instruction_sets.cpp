@@ -3,24 +3,21 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <type_traits>
 
 #include "instruction_sets.h"
 #include "loops.h"
 
 namespace rrm::cpu {
 
-#define RRM_DECLARE(set)                                                                                               \
-    namespace set {                                                                                                    \
-    extern const Loops<Float16> float16;                                                                               \
-    extern const Loops<BFloat16> bfloat16;                                                                             \
-    extern const Loops<Float32> float32;                                                                               \
-    extern const Loops<Float64> float64;                                                                               \
-    }
-RRM_DECLARE(baseline)
-RRM_DECLARE(v3)
-RRM_DECLARE(v4)
-#undef RRM_DECLARE
+namespace baseline {
+extern const AllLoops all_loops;
+}
+namespace v3 {
+extern const AllLoops all_loops;
+}
+namespace v4 {
+extern const AllLoops all_loops;
+}
 
 const char *name(InstructionSet set) {
     switch (set) {
@@ -42,7 +39,10 @@ InstructionSet best_instruction_set() {
     const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                     __builtin_cpu_supports("avx512vl");
-    return v4 ? InstructionSet::v4 : v3 ? InstructionSet::v3 : InstructionSet::baseline;
+    if (v4) {
+        return InstructionSet::v4;
+    }
+    return v3 ? InstructionSet::v3 : InstructionSet::baseline;
 #else
     return InstructionSet::baseline;
 #endif
@@ -82,27 +82,15 @@ void choose_instruction_set(InstructionSet set) {
 }
 
 template <class F> const Loops<F> &loops() {
-    const auto of = [](const auto &float16, const auto &bfloat16, const auto &float32,
-                       const auto &float64) -> const Loops<F> & {
-        if constexpr (std::is_same_v<F, Float16>) {
-            return float16;
-        } else if constexpr (std::is_same_v<F, BFloat16>) {
-            return bfloat16;
-        } else if constexpr (std::is_same_v<F, Float32>) {
-            return float32;
-        } else {
-            return float64;
-        }
-    };
     switch (chosen_instruction_set()) {
 #ifdef RRM_X86
     case InstructionSet::v4:
-        return of(v4::float16, v4::bfloat16, v4::float32, v4::float64);
+        return std::get<Loops<F>>(v4::all_loops);
     case InstructionSet::v3:
-        return of(v3::float16, v3::bfloat16, v3::float32, v3::float64);
+        return std::get<Loops<F>>(v3::all_loops);
 #endif
     default:
-        return of(baseline::float16, baseline::bfloat16, baseline::float32, baseline::float64);
+        return std::get<Loops<F>>(baseline::all_loops);
     }
 }
 

@@ -21,11 +21,6 @@
 #endif
 
 #define RRM_LOOPS                                                                                                      \
-    extern const Loops<Float16> float16;                                                                               \
-    extern const Loops<BFloat16> bfloat16;                                                                             \
-    extern const Loops<Float32> float32;                                                                               \
-    extern const Loops<Float64> float64;                                                                               \
-    constinit const Loops<Float16> float16 = make_loops<Float16>();                                                    \
-    constinit const Loops<BFloat16> bfloat16 = make_loops<BFloat16>();                                                 \
-    constinit const Loops<Float32> float32 = make_loops<Float32>();                                                    \
-    constinit const Loops<Float64> float64 = make_loops<Float64>();
+    extern const AllLoops all_loops;                                                                                   \
+    constinit const AllLoops all_loops{make_loops<Float16>(), make_loops<BFloat16>(), make_loops<Float32>(),           \
+                                       make_loops<Float64>()};

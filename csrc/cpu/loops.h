@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <string_view>
+#include <tuple>
 
 #include "../ordered_key.h"
 #include "../plan.h"
@@ -104,12 +105,14 @@ template <class F> struct Loops {
     double (*variance_of_runs)(const Word *values, std::int64_t n, Value pivot);
 };
 
+using AllLoops = std::tuple<Loops<Float16>, Loops<BFloat16>, Loops<Float32>, Loops<Float64>>;
+
 enum class InstructionSet : std::uint8_t { baseline, v3, v4 };
 
 const char *name(InstructionSet set);
 
-InstructionSet instruction_set(std::string_view name); // throws std::invalid_argument if this processor lacks it
-InstructionSet best_instruction_set();                 // of this processor
+InstructionSet instruction_set(std::string_view asked); // throws std::invalid_argument if this processor lacks it
+InstructionSet best_instruction_set();                  // of this processor
 InstructionSet chosen_instruction_set(); // the best, or the one that the environment variable RRM_CPU names
 void choose_instruction_set(InstructionSet set);
 

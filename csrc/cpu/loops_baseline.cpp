@@ -6,14 +6,13 @@
 #include <immintrin.h>
 #endif
 
-namespace rrm::cpu {
-namespace baseline {
+namespace rrm::cpu::baseline {
 namespace {
 
 template <class V> struct Lanes {
     using Integer = std::conditional_t<sizeof(V) == 4, std::int32_t, std::int64_t>;
-    typedef V Part __attribute__((vector_size(16)));
-    typedef Integer PartMask __attribute__((vector_size(16)));
+    using Part [[gnu::vector_size(16)]] = V;
+    using PartMask [[gnu::vector_size(16)]] = Integer;
     static constexpr int chains = 1; // of operations that depend on each other: the parts are some already
     static constexpr int parts = 4, part_width = 16 / sizeof(V), width = parts * part_width;
 
@@ -165,7 +164,7 @@ template <class F> RRM_INLINE auto load(const typename F::Bits *losses) {
 }
 
 template <class F, class Mask, class Word>
-RRM_INLINE void compress(const typename F::Bits *group, const Mask *, std::uint64_t chosen, Word *to) {
+RRM_INLINE void compress(const typename F::Bits *group, const Mask * /*masks*/, std::uint64_t chosen, Word *to) {
     for (; chosen != 0; chosen &= chosen - 1) {
         const auto value = F::value(group[__builtin_ctzll(chosen)]);
         __builtin_memcpy(to++, &value, sizeof value);
@@ -192,5 +191,4 @@ RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
 
 RRM_LOOPS
 
-} // namespace baseline
-} // namespace rrm::cpu
+} // namespace rrm::cpu::baseline

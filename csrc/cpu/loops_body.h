@@ -40,7 +40,7 @@ RRM_INLINE void compress_bits(const typename F::Bits *group, std::uint64_t chose
 template <class T> RRM_INLINE void prefetch(const T *from, std::int64_t n) {
     const auto ahead = reinterpret_cast<std::uintptr_t>(from) + prefetch_distance;
     for (std::size_t i = 0; i < static_cast<std::size_t>(n) * sizeof(T); i += 64) {
-        __builtin_prefetch(reinterpret_cast<const void *>(ahead + i));
+        __builtin_prefetch(reinterpret_cast<const void *>(ahead + i)); // NOLINT(performance-no-int-to-ptr)
     }
 }
 
@@ -116,6 +116,7 @@ void find_lowest(const typename F::Bits *losses, std::int64_t n, std::int64_t fi
 }
 
 template <class F, int Brackets, bool Mark>
+// NOLINTNEXTLINE(readability-function-cognitive-complexity): one loop, in which everything rides
 RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::int64_t first,
                            Pass<typename F::Value> &pass, std::uint64_t *marks) {
     using Value = typename F::Value;
@@ -124,7 +125,7 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
     const typename L::Vector low[2] = {L::splat(pass.candidates[0].low), L::splat(pass.candidates[1].low)};
     const typename L::Vector high[2] = {L::splat(pass.candidates[0].high), L::splat(pass.candidates[1].high)};
     Candidates<Value> found[2] = {pass.candidates[0], pass.candidates[1]};
-    Occupancy occupancy = pass.occupancy;
+    Occupancy occupancy = pass.occupancy; // NOLINT(misc-const-correctness)
     std::uint64_t occupied = 0;
     const bool places = !Mark || occupancy.stored + block_size / half_size <= occupancy.capacity;
     const bool room[2] = {found[0].stored == found[0].n_inside && found[0].stored + n <= found[0].capacity && places,
@@ -344,6 +345,7 @@ void write_marked(const std::uint64_t *marks, std::int64_t n, const Steps<V> &st
 // Bisection over the keys, counting; once few are left they are sorted. With a tolerance, a value whose rank is off by
 // less will do, and its counts mean nothing.
 template <class V>
+// NOLINTNEXTLINE(readability-function-cognitive-complexity)
 Statistic<V> smallest_of_few(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
                              std::int64_t tolerance) {
     using F = Wide<V>;

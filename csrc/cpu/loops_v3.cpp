@@ -9,8 +9,7 @@
 
 RRM_TARGET_PUSH("avx2,bmi,bmi2,f16c,popcnt")
 
-namespace rrm::cpu {
-namespace v3 {
+namespace rrm::cpu::v3 {
 namespace {
 
 template <class V> struct Lanes;
@@ -205,7 +204,7 @@ RRM_INLINE __m256i places_of(std::uint32_t byte) {
 }
 
 template <class F, class Mask, class Word>
-RRM_INLINE void compress(const typename F::Bits *group, const Mask *, std::uint64_t chosen, Word *to) {
+RRM_INLINE void compress(const typename F::Bits *group, const Mask * /*masks*/, std::uint64_t chosen, Word *to) {
     if constexpr (sizeof(Word) == 4) {
         for (int i = 0; i < group_size; i += 8) {
             const auto byte = static_cast<std::uint8_t>(chosen >> i);
@@ -234,8 +233,7 @@ RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
 
 RRM_LOOPS
 
-} // namespace v3
-} // namespace rrm::cpu
+} // namespace rrm::cpu::v3
 
 RRM_TARGET_POP
 

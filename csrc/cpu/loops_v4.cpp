@@ -8,7 +8,7 @@
 
 #include <immintrin.h>
 
-#if !defined(__clang__)
+#ifndef __clang__
 // False alarms from GCC's own header: gcc.gnu.org/PR105593.
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -16,8 +16,7 @@
 
 RRM_TARGET_PUSH("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,bmi,bmi2,f16c,popcnt")
 
-namespace rrm::cpu {
-namespace v4 {
+namespace rrm::cpu::v4 {
 namespace {
 
 template <class V> struct Lanes;
@@ -180,7 +179,7 @@ template <class F> RRM_INLINE auto load(const typename F::Bits *losses) {
 }
 
 template <class F, class Mask, class Word>
-RRM_INLINE void compress(const typename F::Bits *group, const Mask *masks, std::uint64_t, Word *to) {
+RRM_INLINE void compress(const typename F::Bits *group, const Mask *masks, std::uint64_t /*chosen*/, Word *to) {
     constexpr int width = Lanes<typename F::Value>::width;
     for (int i = 0; i < group_size / width; ++i) {
         if constexpr (width == 16) {
@@ -208,8 +207,7 @@ RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
 
 RRM_LOOPS
 
-} // namespace v4
-} // namespace rrm::cpu
+} // namespace rrm::cpu::v4
 
 RRM_TARGET_POP
 

@@ -111,7 +111,7 @@ template <class F> class Sample {
             for (std::int64_t j = 0; j < draw.run; ++j) {
                 const V value = F::value(from[j]), infinity = std::numeric_limits<V>::infinity();
                 values_[i + j] = std::bit_cast<Word>(value < infinity ? value : infinity); // NaN rank last
-                n_valid_ += value == value ? 1 : 0;
+                n_valid_ += std::isnan(value) ? 0 : 1;
             }
         }
         pad(values_, size_);

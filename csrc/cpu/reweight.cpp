@@ -117,7 +117,7 @@ template <class F> class Reweight {
         }
         const bool complete = !survey_.can_walk();
         for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
-            auto &walk = walks[static_cast<std::size_t>(member)];
+            auto &walk = walks[static_cast<std::size_t>(member)]; // NOLINT(misc-const-correctness)
             const auto known = walk.n_tied;
             if (!complete) {
                 loops<F>().mark(size, begin, steps.threshold, walk, survey_.marks());

@@ -105,7 +105,7 @@ template <class F> class Survey {
   private:
     static constexpr std::int64_t word = sizeof(Word);
     static constexpr std::int64_t lowest_room = 1024; // places of samples at the minimum, of each member
-    static constexpr std::int64_t lines = 16 * 64;    // bytes, for what each part rounds up to lines
+    static constexpr std::int64_t lines = 1024;       // bytes, for what each part rounds up to lines
 
     // Bytes: a twentieth of the losses', or a constant if that is more; and never less than it takes to choose
     // brackets.
@@ -155,7 +155,7 @@ template <class F> void Survey<F>::look(const Bracket<V> *brackets, int count, b
     beside_ = {arena_.template take<Word>(thinking), thinking};
     marks_ = nullptr;
     const std::int64_t free = memory(n_) - thinking * word - lines * (team_.size() + 1);
-    if (mark && count == 1 && n_ <= std::numeric_limits<std::uint32_t>::max()) {
+    if (mark && count == 1 && n_ <= std::int64_t{std::numeric_limits<std::uint32_t>::max()}) {
         mark = lay_out_marks(brackets[0].share, free);
     }
     const std::int64_t room = (memory(n_) - arena_.taken() - lines) / word / team_.size() / count / slack * slack;
@@ -169,7 +169,7 @@ template <class F> void Survey<F>::look(const Bracket<V> *brackets, int count, b
         }
     }
     for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
-        Pass<V> &own = passes_[static_cast<std::size_t>(member)];
+        Pass<V> &own = passes_[static_cast<std::size_t>(member)]; // NOLINT(misc-const-correctness)
         if (marks_ != nullptr) {
             loops<F>().scan_marking(losses_ + begin, size, begin, own, marks_ + begin / group_size);
         } else {

@@ -17,6 +17,6 @@ struct Tuning {
 };
 
 // Not to be changed during a call.
-inline Tuning tuning;
+inline Tuning tuning; // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 
 } // namespace rrm::cpu
