@@ -106,7 +106,7 @@ def backends() -> str:
                 + ("" if backend == "numpy" else f", {ratio:.1f}x faster")
             )
         lines.append(f"| `{backend}` | " + " | ".join(cells) + " |")
-    about = f"`{run['what']}`: median (quartiles) of {run['repetitions']} interleaved calls. {origin(run)}"
+    about = f"`{run['what']}`: median (quartiles) of {min(run['calls'].values())} to {max(run['calls'].values())} interleaved calls, each backend with its own number of threads. {origin(run)}"
     return "\n".join([*lines, "", about])
 
 

@@ -152,7 +152,7 @@ template <class F> class Reweight {
         }
         // Where the next attempt draws depends on what the last one counted: no losses can be made to mislead both.
         const std::uint32_t seed = attempt == 0 ? 0 : survey_.fingerprint();
-        const double deviations = attempt == 0 ? 2.5 : 6.0; // to miss now and then costs less than to be sure
+        const double deviations = attempt == 0 ? 2.5 : 4.0; // to miss now and then costs less than to be sure
         const V price = rule_.rank == 0 && attempt > 0 ? this->price(survey_.lowest()) : V{};
         const Sample<F> sample(losses_, n_, seed, survey_.all());
         if (rule_.rank != 0) {
