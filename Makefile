@@ -22,6 +22,7 @@ test: .venv/dev.stamp
 # HEADERS=folder with x86-simd-sort and Highway adds their selections to the rivals.
 bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/bench_reweight.py $(if $(HEADERS),--headers $(HEADERS))
+	$(BIN)/python benchmarks/bench_call.py
 	$(BIN)/python benchmarks/bench_backends.py
 	$(BIN)/python benchmarks/record_instructions.py
 	$(BIN)/python benchmarks/render.py

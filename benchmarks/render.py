@@ -106,7 +106,11 @@ def backends() -> str:
                 + ("" if backend == "numpy" else f", {ratio:.1f}x faster")
             )
         lines.append(f"| `{backend}` | " + " | ".join(cells) + " |")
-    about = f"`{run['what']}`: median (quartiles) of {min(run['calls'].values())} to {max(run['calls'].values())} interleaved calls, each backend with its own number of threads. {origin(run)}"
+    fewest, most = min(run["calls"].values()), max(run["calls"].values())
+    about = (
+        f"`{run['what']}`: median (quartiles) of {fewest} to {most} interleaved calls, each backend with as many "
+        f"threads as it takes. {origin(run)}"
+    )
     return "\n".join([*lines, "", about])
 
 
@@ -114,6 +118,25 @@ def reweight() -> str:
     """Return the table of sizes and rivals."""
     run = recorded("reweight")
     return f"{tables.reweight(run)} {origin(run)}"
+
+
+def call() -> str:
+    """Return what a call costs beyond its kernel."""
+    run = recorded("call")
+    kernel = run["us"]["kernel"]["median"]
+    lines = ["| 100 losses | a call | above its kernel |", "|---|---:|---:|"]
+    for name, row in run["us"].items():
+        if name != "kernel":
+            spread = f"{row['quartile1']:.1f}–{row['quartile3']:.1f}"
+            lines.append(f"| {name} | {row['median']:.1f} µs ({spread}) | {row['median'] - kernel:.1f} µs |")
+    about = f"{run['what']}: medians (quartiles) of {run['rounds']} rounds; the kernel takes {kernel:.2f} µs."
+    return "\n".join([*lines, "", f"{about} {origin(run)}"])
+
+
+def reweight_targets() -> str:
+    """Return what the kernel reached beside what was aimed at."""
+    run = recorded("reweight")
+    return f"{tables.reweight_targets(run)}\n\n{origin(run)}"
 
 
 def reweight_conditions() -> str:
@@ -124,7 +147,7 @@ def reweight_conditions() -> str:
 
 BLOCKS = {
     function.__name__: function
-    for function in (demo, mnist, fashion, headline, backends, reweight, reweight_conditions)
+    for function in (demo, mnist, fashion, headline, backends, call, reweight, reweight_targets, reweight_conditions)
 }
 
 

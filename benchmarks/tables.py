@@ -72,6 +72,38 @@ def reweight_conditions(run: dict[str, Any]) -> str:
     return "\n".join([*_head("mu = 0.3 / mu = 1", sizes), *(text for text in rows if text is not None), "", about])
 
 
+# What was aimed at, per size, by the rival it is about; times in memory floors come first.
+TARGETS: dict[str, tuple[float, ...]] = {
+    "floor": (5, 3, 1.8, 1.5, 1.2),
+    "NumPy, np.partition, AVX2 path": (15, 18, 30, 20, 40),
+    "torch.kthvalue": (25, 80, 90, 80, 100),
+    "Numba, radix selection": (8, 10, 14, 7, 8),
+    "the best of the compiled": (1.8, 2.5, 3.5, 3.5, 3.5),
+}
+
+
+def reweight_targets(run: dict[str, Any]) -> str:
+    """Return what the kernel reached beside what was aimed at, and what a program at the memory floor would reach."""
+    cells = {cell["n"]: cell["ms"] for cell in run["cells"] if cell["all_rivals"]}
+    lines = list(_head("kernel", list(cells)[:5]))
+    for name, aims in TARGETS.items():
+        texts = []
+        for aim, ms in zip(aims, cells.values(), strict=False):
+            if name == "floor":
+                texts.append(f"{_ratio(ms, 'kernel', 'floor')} (≤ {aim:g})")
+                continue
+            rival = _best(ms) if name not in ms else name
+            reached, most = (_ratio(ms, rival, own, unit="x") for own in ("kernel", "floor"))
+            texts.append(f"{reached} ({aim:g}x; floor {most})")
+        lines.append(_row("time in memory floors" if name == "floor" else f"faster than {name}", texts))
+    return "\n".join(lines)
+
+
+def _best(ms: Cell) -> str:
+    compiled = [name for name in ms if name.startswith(COMPILED) and "median" in ms[name]]
+    return min(compiled, key=lambda name: float(ms[name]["median"]))
+
+
 def _head(corner: str, sizes: Iterable[int]) -> Iterator[str]:
     names = [_power(n) for n in sizes]
     yield f"| {corner} | " + " | ".join(names) + " |"
