@@ -261,24 +261,22 @@ class _Call(NamedTuple):
     threads: int | None
 
     def reweight(self, rule: Rule) -> tuple[Any, Plan]:
-        backend, into = self.backend, self._memory()
+        losses, old, mu, out, given, home, format, backend, threads = self  # once, not look-up by look-up
         if not hasattr(backend, "reweight"):
-            plan = backend.plan(self.losses, rule, self.threads)
-            return self._result(backend.apply(plan, self.losses, self.old, self.mu, into, self.threads)), plan
-        plan = backend.reweight(self.losses, rule, self.old, self.mu, into, self.threads)
-        return self._result(into), plan
+            plan = backend.plan(losses, rule, threads)
+            return self.apply(plan), plan
+        into = np.empty(len(losses), format.weights) if out is None else out  # such backends serve the host
+        plan = backend.reweight(losses, rule, old, mu, into, threads)
+        if given is None:
+            return arrays.hand_back(into, home), plan
+        arrays.mark_written(given, home)
+        return given, plan
 
     def apply(self, plan: Plan) -> Any:
-        into = self._memory()
-        return self._result(self.backend.apply(plan, self.losses, self.old, self.mu, into, self.threads))
-
-    def _memory(self) -> Any | None:
-        """Where the backend shall write: `out`, or new memory on the host; elsewhere it makes its own."""
-        if self.out is None and self.home.on_host:
-            return np.empty(len(self.losses), self.format.weights)
-        return self.out
-
-    def _result(self, computed: Any) -> Any:
+        into = self.out
+        if into is None and self.home.on_host:  # elsewhere the backend makes its own
+            into = np.empty(len(self.losses), self.format.weights)
+        computed = self.backend.apply(plan, self.losses, self.old, self.mu, into, self.threads)
         if self.given_out is None:
             return arrays.hand_back(computed, self.home)
         arrays.mark_written(self.given_out, self.home)

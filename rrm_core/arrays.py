@@ -7,6 +7,7 @@ NumPy views of the same memory; every other array-API array stays what it is.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -103,7 +104,7 @@ def ordinary(losses: Any, weights: Any | None, out: Any | None) -> tuple[Any, An
     c = _plain_view(losses)
     if c is None:
         return None
-    home, format = _NUMPY if c is losses else _torch().home, BY_STORAGE[c.dtype]
+    home, format = _NUMPY if c is losses else _torch_home(), BY_STORAGE[c.dtype]
     if weights is None:
         return (c, None, home, format) if out is None else None
     w = _plain_view(weights)
@@ -120,17 +121,36 @@ def ordinary(losses: Any, weights: Any | None, out: Any | None) -> tuple[Any, An
 
 
 def _plain_view(x: Any) -> Any | None:
-    if type(x) is np.ndarray:
-        view = x if x.dtype in _BY_NUMPY_TYPE else None
-    elif type(x).__module__ in ("torch", "torch.nn.parameter"):
-        torch = _torch()
-        if type(x) not in torch.plain or not x.is_cpu or x.dtype not in torch.formats or x.layout is not torch.strided:
+    view = (_VIEWS.get(type(x)) or _learn_view(type(x)))(x)
+    return view if view is not None and view.ndim == 1 and len(view) and view.flags.num & PLAIN == PLAIN else None
+
+
+def _numpy_view(x: Any) -> Any | None:
+    return x if x.dtype in _BY_NUMPY_TYPE else None
+
+
+def _no_view(_: Any) -> None:
+    return None
+
+
+def _learn_view(kind: type) -> Callable[[Any], Any | None]:
+    if kind.__module__ not in ("torch", "torch.nn.parameter"):
+        return _no_view
+    torch = sys.modules["torch"]
+    if kind not in (torch.Tensor, torch.nn.Parameter):
+        return _no_view
+    strided, bfloat16, int16 = torch.strided, torch.bfloat16, torch.int16
+    formats = frozenset(getattr(torch, name) for name in BY_NAME)
+
+    def view(x: Any) -> Any | None:
+        dtype = x.dtype
+        if not x.is_cpu or dtype not in formats or x.layout is not strided:
             return None
         data = x.detach() if x.requires_grad else x
-        view = data.view(torch.int16).numpy().view(np.uint16) if x.dtype is torch.bfloat16 else data.numpy()
-    else:
-        return None
-    return view if view is not None and view.ndim == 1 and len(view) and view.flags.num & PLAIN == PLAIN else None
+        return data.view(int16).numpy().view(np.uint16) if dtype is bfloat16 else data.numpy()
+
+    _VIEWS[kind] = view
+    return view
 
 
 def require_match(operand: Operand, losses: Operand) -> None:
@@ -172,12 +192,14 @@ def require_writable(out: Operand, losses: Operand, weights: Operand | None) -> 
 
 def mark_written(out: Any, home: Home) -> None:
     """Tell torch that `out` was written, so that a gradient which needs the old values is refused rather than wrong."""
-    if home.framework == "torch" and home.on_host and not out.is_inference():
+    if home is not _NUMPY and home.framework == "torch" and home.on_host and not out.is_inference():
         sys.modules["torch"].autograd.graph.increment_version(out)
 
 
 def hand_back(array: Any, home: Home) -> Any:
     """Return what a backend computed as an array of the framework at `home`."""
+    if home is _NUMPY:
+        return array
     if home.on_host and home.framework == "torch":
         return sys.modules["torch"].from_numpy(array)
     if home.on_host and home.framework == "jax":
@@ -189,28 +211,13 @@ _NUMPY = Home("numpy", "cpu", on_host=True)
 _BY_NUMPY_TYPE = {format.storage: format for format in BY_NAME.values() if format is not BFLOAT16}
 
 
-class _Torch(NamedTuple):
-    """What the ordinary case needs of torch, looked up once."""
-
-    plain: tuple[type, ...]
-    formats: frozenset[Any]
-    home: Home
-    strided: Any
-    int16: Any
-    bfloat16: Any
+# How to see what most callers pass; those of torch are learnt when one comes.
+_VIEWS: dict[type, Callable[[Any], Any | None]] = {np.ndarray: _numpy_view}
 
 
 @cache
-def _torch() -> _Torch:
-    torch = sys.modules["torch"]
-    return _Torch(
-        plain=(torch.Tensor, torch.nn.Parameter),
-        formats=frozenset(getattr(torch, name) for name in BY_NAME),
-        home=Home("torch", torch.device("cpu"), on_host=True),
-        strided=torch.strided,
-        int16=torch.int16,
-        bfloat16=torch.bfloat16,
-    )
+def _torch_home() -> Home:
+    return Home("torch", sys.modules["torch"].device("cpu"), on_host=True)
 
 
 def _home(x: Any, native: bool) -> Home:
