@@ -71,28 +71,32 @@ inline std::int64_t sample_size(std::int64_t n) {
 }
 
 // Which losses of n make a sample: one from each of many equal stretches, or a run of neighbours, which share an access
-// to memory. A jitter, the fractional parts of multiples of an irrational, keeps periodic losses from fooling it;
-// another seed looks elsewhere.
+// to memory. Where in its stretch is a fraction that keeps periodic losses from fooling the sample: with seed 0 that of
+// multiples of an irrational, which costs least; with others it is scattered at random, in no relation to the first.
 class Draw {
   public:
     Draw(std::int64_t n, std::uint32_t seed)
-        : run(n >= tuning.draw_runs_from ? run_size : 1), runs(sample_size(n) / run), stride_(n / runs),
-          fraction_(golden * seed) {}
+        : run(n >= tuning.draw_runs_from ? run_size : 1), runs(sample_size(n) / run), stride_(n / runs), seed_(seed),
+          state_(seed) {}
 
     const std::int64_t run, runs;
 
     // Where the next run starts.
     std::int64_t next() {
-        fraction_ += golden;
+        state_ += 0x9e3779b9;
+        std::uint32_t fraction = state_;
+        if (seed_ != 0) { // the mixing of MurmurHash3
+            fraction = (fraction ^ (fraction >> 16)) * 0x85ebca6b;
+            fraction = (fraction ^ (fraction >> 13)) * 0xc2b2ae35;
+            fraction ^= fraction >> 16;
+        }
         const auto places = static_cast<std::uint64_t>(stride_ - run + 1);
-        return stride_ * drawn_++ + static_cast<std::int64_t>((fraction_ * places) >> 32);
+        return stride_ * drawn_++ + static_cast<std::int64_t>((fraction * places) >> 32);
     }
 
   private:
-    static constexpr std::uint32_t golden = 0x9e3779b9;
-
     std::int64_t stride_, drawn_ = 0;
-    std::uint32_t fraction_;
+    std::uint32_t seed_, state_;
 };
 
 // The losses drawn, and what they say about all.

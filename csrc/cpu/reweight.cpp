@@ -151,7 +151,7 @@ template <class F> class Reweight {
             return brackets;
         }
         // Where the next attempt draws depends on what the last one counted: no losses can be made to mislead both.
-        const std::uint32_t seed = attempt == 0 ? 0 : survey_.fingerprint();
+        const std::uint32_t seed = attempt == 0 ? 0 : survey_.fingerprint() + 2 * static_cast<std::uint32_t>(attempt);
         const double deviations = attempt == 0 ? 2.5 : 4.0; // to miss now and then costs less than to be sure
         const V price = rule_.rank == 0 && attempt > 0 ? this->price(survey_.lowest()) : V{};
         const Sample<F> sample(losses_, n_, seed, survey_.all());

@@ -54,11 +54,16 @@ template <class F> class Survey {
     std::int64_t n_lowest() const {
         return passes_[0].n_lowest;
     }
-    // A number that depends on all that was counted.
+    // A number that depends on all that was counted, and isn't 0.
     std::uint32_t fingerprint() const {
-        const auto &c = candidates(0);
-        const auto mixed = static_cast<std::uint64_t>(c.n_high * 0x9e3779b1 + c.n_inside) * 0x9e3779b97f4a7c15;
-        return static_cast<std::uint32_t>(mixed >> 32) | 1;
+        std::uint64_t mixed = 0;
+        for (const Candidates<V> &c : passes_[0].candidates) {
+            for (const std::int64_t counted : {c.n_high, c.n_inside, c.stored}) {
+                mixed = (mixed ^ static_cast<std::uint64_t>(counted)) * 0x9e3779b97f4a7c15;
+                mixed ^= mixed >> 29;
+            }
+        }
+        return static_cast<std::uint32_t>(mixed) | 1;
     }
     // Of +infinity only if there is nothing less, for only then it is a fault.
     Faults faults() const {
