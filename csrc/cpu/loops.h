@@ -51,7 +51,7 @@ struct Occupancy {
 };
 
 // What a pass over losses, taken piece by piece, has found so far.
-template <class V> struct Pass {
+template <class V> struct alignas(128) Pass { // on cache lines of its own: each member writes to one
     Candidates<V> candidates[2];
     Occupancy occupancy;
     V lowest = std::numeric_limits<V>::infinity(); // NaN left out
@@ -62,9 +62,9 @@ template <class V> struct Pass {
 };
 
 // Where the candidates of one pass stand, walked in the same order again.
-template <class V> struct Walk {
-    const typename Wide<V>::Bits *values; // the next one
-    const std::uint32_t *halves;          // the next occupied half group's
+template <class V> struct alignas(128) Walk { // likewise
+    const typename Wide<V>::Bits *values;     // the next one
+    const std::uint32_t *halves;              // the next occupied half group's
     const std::uint64_t *occupied;
     std::int64_t *tied; // gets the places of those on the threshold, unless null
     std::int64_t n_tied = 0;

@@ -425,9 +425,10 @@ template <class V> double variance_of_runs(const typename Wide<V>::Bits *values,
     return static_cast<double>(squares) / 2.0;
 }
 
-template <class V> void mark(std::int64_t n, std::int64_t first, V threshold, Walk<V> &walk, std::uint64_t *marks) {
+template <class V> void mark(std::int64_t n, std::int64_t first, V threshold, Walk<V> &shared, std::uint64_t *marks) {
     using L = Lanes<V>;
     const auto t = L::splat(threshold);
+    Walk<V> walk = shared;
     for (std::int64_t begin = 0; begin < n; begin += block_size) {
         for (auto left = walk.occupied[(first + begin) / block_size]; left != 0; left &= left - 1) {
             const std::int64_t half = (first + begin) / half_size + first_bit(left);
@@ -447,6 +448,7 @@ template <class V> void mark(std::int64_t n, std::int64_t first, V threshold, Wa
             }
         }
     }
+    shared = walk;
 }
 
 template <class F> constexpr Loops<F> make_loops() {
