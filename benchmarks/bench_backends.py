@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import machine
 import numpy as np
 
+import machine
 import rrm_core
 
 WARMUPS = 2

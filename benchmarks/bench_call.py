@@ -11,12 +11,12 @@ import tempfile
 import timeit
 from pathlib import Path
 
-import machine
 import numpy as np
 import torch
-from losses import Losses
 
+import machine
 import rrm_core
+from losses import Losses
 from native import Kernel, Native
 
 N, CALLS, ROUNDS = 100, 2000, 61

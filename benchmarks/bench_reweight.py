@@ -25,13 +25,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import elsewhere
-import machine
 import numpy as np
 import pytest
+from rich.console import Console
+
+import elsewhere
+import machine
 from losses import DISTRIBUTIONS, FORMATS, Answer, Array, Losses
 from native import HAS_KERNEL, Composition, Floor, Kernel, Native, compiler_version
-from rich.console import Console
 from rivals import PYTHON_RIVALS, Public, Rival, one_thread
 from timing import interleaved, line
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
+
 from losses import Answer, Array, Losses
 from rivals import PYTHON_RIVALS, Rival, one_thread
 

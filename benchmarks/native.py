@@ -11,6 +11,7 @@ from ctypes import POINTER, c_double, c_int, c_int64, c_void_p
 from pathlib import Path
 
 import numpy as np
+
 from losses import FORMATS, Answer, Array, Losses
 from machine import ROOT
 from rivals import Rival

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from losses import Array
 from numba import njit
+
+from losses import Array
 
 TABLES = 4  # neighbours count in different tables, so that equal digits don't wait for each other
 

@@ -12,6 +12,7 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+
 from losses import Answer, Array, Losses, count_wrong, vary
 
 WARM = 10_000_000  # up to here a sample begins with an untimed call; beyond, nothing stays in a cache anyway
