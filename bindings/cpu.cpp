@@ -122,14 +122,16 @@ std::map<std::string, std::int64_t> tuning() {
             {"mark_from", now.mark_from},
             {"draw_runs_from", now.draw_runs_from},
             {"always_memory", now.always_memory},
+            {"stream_bytes", now.stream_bytes},
             {"attempts", now.attempts},
             {"least_piece", now.least_piece}};
 }
 
 void tune(const std::map<std::string, std::int64_t> &values) {
     auto &now = rrm::cpu::tuning;
-    now = {values.at("samples_per_thread"), values.at("mark_from"), values.at("draw_runs_from"),
-           values.at("always_memory"),      values.at("attempts"),  values.at("least_piece")};
+    now = {values.at("samples_per_thread"), values.at("mark_from"),    values.at("draw_runs_from"),
+           values.at("always_memory"),      values.at("stream_bytes"), values.at("attempts"),
+           values.at("least_piece")};
 }
 
 std::vector<std::int64_t> sampled_places(std::int64_t n) {

@@ -86,7 +86,7 @@ template <class F> struct Loops {
     // Look at n losses, whose indices start at `first`, with one bracket, with two, and with one while setting the mark
     // of every sample not below its higher pivot: marks[0] holds those of the first 64.
     void (*scan)(const Bits *losses, std::int64_t n, std::int64_t first, Pass<Value> &pass);
-    void (*scan_twice)(const Bits *losses, std::int64_t n, std::int64_t first, Pass<Value> &pass);
+    void (*scan_two)(const Bits *losses, std::int64_t n, std::int64_t first, Pass<Value> &pass);
     void (*scan_marking)(const Bits *losses, std::int64_t n, std::int64_t first, Pass<Value> &pass,
                          std::uint64_t *marks);
     Census (*count)(const Bits *losses, std::int64_t n, Value pivot);

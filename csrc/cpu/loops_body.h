@@ -216,7 +216,7 @@ void scan(const typename F::Bits *losses, std::int64_t n, std::int64_t first, Pa
 }
 
 template <class F>
-void scan_twice(const typename F::Bits *losses, std::int64_t n, std::int64_t first, Pass<typename F::Value> &pass) {
+void scan_two(const typename F::Bits *losses, std::int64_t n, std::int64_t first, Pass<typename F::Value> &pass) {
     scan_blocks<F, 2, false>(losses, n, first, pass, nullptr);
 }
 
@@ -453,6 +453,6 @@ template <class V> void mark(std::int64_t n, std::int64_t first, V threshold, Wa
 
 template <class F> constexpr Loops<F> make_loops() {
     using V = typename F::Value;
-    return {scan<F>,  scan_twice<F>,   scan_marking<F>,    count<F>,           mark<V>,
+    return {scan<F>,  scan_two<F>,     scan_marking<F>,    count<F>,           mark<V>,
             write<F>, write_marked<V>, smallest_of_few<V>, variance_of_runs<V>};
 }

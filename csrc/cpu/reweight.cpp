@@ -5,10 +5,6 @@
 #include <atomic>
 #include <vector>
 
-#if __has_include(<unistd.h>)
-#include <unistd.h>
-#endif
-
 #include "loops.h"
 #include "order.h"
 #include "subnormals.h"
@@ -22,18 +18,6 @@ namespace {
 int members(std::int64_t n, int threads) {
     const std::int64_t worth = std::min(n / tuning.samples_per_thread, (n + piece_size(n) - 1) / piece_size(n));
     return static_cast<int>(std::clamp<std::int64_t>(worth, 1, threads));
-}
-
-// From this size on, weights have left the caches before anybody reads them.
-std::int64_t streaming_bytes() {
-    static const std::int64_t half_of_cache = [] {
-        std::int64_t cache = 0;
-#ifdef _SC_LEVEL3_CACHE_SIZE
-        cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-#endif
-        return (cache > 0 ? cache : std::int64_t{32} << 20) / 2;
-    }();
-    return half_of_cache;
 }
 
 template <class V> Steps<V> make_steps(const Plan &plan, std::int64_t n, double mu, bool old) {
@@ -52,7 +36,19 @@ template <class V> Steps<V> make_steps(const Plan &plan, std::int64_t n, double 
             step(plan.levels.tied_recipient),
             step(plan.levels.kept_recipient),
             a,
-            n * static_cast<std::int64_t>(sizeof(V)) >= streaming_bytes()};
+            n * static_cast<std::int64_t>(sizeof(V)) >= tuning.stream_bytes};
+}
+
+template <class F>
+Census count_all(Team &team, const typename F::Bits *losses, std::int64_t n, typename F::Value pivot) {
+    std::atomic<std::int64_t> below = 0, at = 0, n_nan = 0;
+    for_each_piece(team, n, [&](int, std::int64_t begin, std::int64_t size) {
+        const Census own = loops<F>().count(losses + begin, size, pivot);
+        below += own.below;
+        at += own.at;
+        n_nan += own.n_nan;
+    });
+    return {below, at, n_nan};
 }
 
 template <class F> class Reweight {
@@ -192,38 +188,26 @@ template <class F> class Reweight {
         return bracket;
     }
 
-    Census count(V pivot) {
-        std::vector<Census> parts(static_cast<std::size_t>(team_.size()));
-        for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
-            const Census own = loops<F>().count(losses_ + begin, size, pivot);
-            Census &part = parts[static_cast<std::size_t>(member)];
-            part = {part.below + own.below, part.at + own.at, part.n_nan + own.n_nan};
-        });
-        Census all;
-        for (const Census &part : parts) {
-            all = {all.below + part.below, all.at + part.at, all.n_nan + part.n_nan};
-        }
-        return all;
-    }
-
-    // Whether so many losses may lie on a pivot: not if a glance at some meets none, though it should have met a few.
+    // Whether so many losses may lie on a pivot. They would be met by a glance at groups so close to each other that
+    // not even a run of them, as in a sorted array, fits in between.
     bool may_hold(V pivot, std::int64_t least) const {
-        constexpr std::int64_t glances = 16, few_expected = 16;
-        if (least / few_expected < n_ / (glances * block_size)) {
+        constexpr std::int64_t glances = 512;
+        const std::int64_t apart = n_ / glances;
+        if (least < apart || apart < group_size) { // too few to be sure, or counting costs no more
             return true;
         }
         std::int64_t met = 0;
         for (std::int64_t i = 0; i < glances; ++i) {
-            const std::int64_t begin = i * (n_ / glances);
-            met += loops<F>().count(losses_ + begin, std::min(block_size, n_ - begin), pivot).at;
+            met += loops<F>().count(losses_ + i * apart, group_size, pivot).at;
         }
         return met > 0;
     }
 
     std::optional<Statistic<V>> find(std::int64_t rank, int which) {
-        return resolve<V>(
-            n_, std::min(rank, n_valid_), survey_.candidates(which), survey_.beside(),
-            [this](V pivot, std::int64_t least) { return may_hold(pivot, least) ? count(pivot) : Census{}; });
+        return resolve<V>(n_, std::min(rank, n_valid_), survey_.candidates(which), survey_.beside(),
+                          [this](V pivot, std::int64_t least) {
+                              return may_hold(pivot, least) ? count_all<F>(team_, losses_, n_, pivot) : Census{};
+                          });
     }
 
     std::optional<Statistic<V>> at_price() {
@@ -244,7 +228,7 @@ template <class F> class Reweight {
     }
     Statistic<V> count_price() {
         const V t = price(survey_.lowest());
-        const Census census = count(t);
+        const Census census = count_all<F>(team_, losses_, n_, t);
         return {t, census.below, census.at};
     }
 
@@ -348,12 +332,8 @@ std::int64_t count_foreign(const typename F::Bits *losses, std::int64_t n, doubl
     const ExactSubnormals exact;
     chosen_instruction_set(); // may throw, which the team can't
     Team team(members(n, threads));
-    std::atomic<std::int64_t> foreign = 0;
-    for_each_piece(team, n, [&](int, std::int64_t begin, std::int64_t size) {
-        const Census census = loops<F>().count(losses + begin, size, static_cast<typename F::Value>(loss_min));
-        foreign += census.below + (allow_nan ? 0 : census.n_nan);
-    });
-    return foreign;
+    const Census census = count_all<F>(team, losses, n, static_cast<typename F::Value>(loss_min));
+    return census.below + (allow_nan ? 0 : census.n_nan);
 }
 
 #define RRM_INSTANTIATE(F)                                                                                             \

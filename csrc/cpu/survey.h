@@ -112,8 +112,7 @@ template <class F> class Survey {
     static constexpr std::int64_t lowest_room = 1024; // places of samples at the minimum, of each member
     static constexpr std::int64_t lines = 1024;       // bytes, for what each part rounds up to lines
 
-    // Bytes: a twentieth of the losses', or a constant if that is more; and never less than it takes to choose
-    // brackets.
+    // Bytes: a twentieth of the losses', or a constant if that is more.
     static std::int64_t memory(std::int64_t n) {
         return std::max(tuning.always_memory, n * static_cast<std::int64_t>(sizeof(Bits)) / 20);
     }
@@ -178,7 +177,7 @@ template <class F> void Survey<F>::look(const Bracket<V> *brackets, int count, b
         if (marks_ != nullptr) {
             loops<F>().scan_marking(losses_ + begin, size, begin, own, marks_ + begin / group_size);
         } else {
-            (count == 2 ? loops<F>().scan_twice : loops<F>().scan)(losses_ + begin, size, begin, own);
+            (count == 2 ? loops<F>().scan_two : loops<F>().scan)(losses_ + begin, size, begin, own);
         }
     });
     offsets_.assign(1, 0);

@@ -160,6 +160,7 @@ template <class F> bool try_one(Random &random, std::string &description) {
                    pick(2) == 0 ? n + 1 : 2049,
                    pick(2) == 0 ? 4097 : n + 1,
                    pick(2) == 0 ? 1 << 20 : (100 + pick(100)) * 1024,
+                   pick(2) == 0 ? 0 : 1 << 30,
                    1 + pick(3),
                    cpu::block_size};
 

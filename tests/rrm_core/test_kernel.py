@@ -41,6 +41,23 @@ def set_up():
     choose()
 
 
+@pytest.mark.parametrize("name", AVAILABLE)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shift", [0, 1])  # streamed stores need memory at a multiple of 16 bytes
+def test_weights_written_past_the_caches(shift, dtype, name, set_up):
+    n = 10_007
+    c = losses("exponential", n, dtype)
+    for sizes in ({"mark_from": 2048}, {"mark_from": n + 1}):
+        set_up(name, **SMALL | sizes | {"stream_bytes": 0})
+        for mu in (1.0, 0.3):
+            expected, plan = rrm_core.reweight(c, contamination=0.3, mu=mu, ties="share", backend="numpy")
+            out = np.full(n + 4, np.nan, expected.dtype)[shift : shift + n]
+            rrm_core.reweight(c, contamination=0.3, mu=mu, ties="share", out=out, backend="cpp", threads=3)
+            assert_same_bits(out, expected, f"{sizes=} {mu=}")
+            if mu == 1:
+                assert_same_bits(rrm_core.apply(plan, c, backend="cpp", threads=2), expected)
+
+
 def test_there_are_ten_thousand_cases():
     assert len(SETS) * len(THREADS) * len(FAMILIES) * len(DTYPES) * len(SIZES) * (65 // EVERY) >= 10_000
 
