@@ -32,7 +32,7 @@ from rich.console import Console
 import elsewhere
 import machine
 from losses import DISTRIBUTIONS, FORMATS, Answer, Array, Losses
-from native import HAS_KERNEL, Composition, Floor, Kernel, Native, compiler_version
+from native import Composition, Floor, Kernel, Native, compiler_version
 from rivals import PYTHON_RIVALS, Public, Rival, one_thread
 from timing import interleaved, line
 
@@ -58,13 +58,11 @@ class Cell:
 def contenders(native: Native, child: elsewhere.Child | None, cell: Cell) -> dict[str, Make]:
     """Return what makes each rival that takes part in a cell."""
     makes: dict[str, Make] = {FLOOR: partial(Floor, native, twice=False, threads=cell.threads)}
-    if HAS_KERNEL:
-        makes[KERNEL] = partial(Kernel, native, threads=cell.threads)
+    makes[KERNEL] = partial(Kernel, native, threads=cell.threads)
     if cell.threads > 1:
-        if HAS_KERNEL:
-            makes["kernel, 1 thread"] = partial(Kernel, native)
+        makes["kernel, 1 thread"] = partial(Kernel, native)
         return makes
-    if cell == Cell(cell.what) and cell.what.distribution == "exponential" and HAS_KERNEL:
+    if cell == Cell(cell.what) and cell.what.distribution == "exponential":
         for level in native.instruction_sets:
             makes[f"kernel, {level}"] = partial(Kernel, native, instruction_set=level)
     if not cell.all_rivals:

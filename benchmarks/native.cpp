@@ -199,9 +199,7 @@ double bench_composition(Select select, const float *c, Index n, Index rank, dou
 
 } // extern "C"
 
-// ---- The project's kernel. native.py defines RRM_KERNEL, and compiles csrc/cpu/*.cpp along, where there is a
-// csrc/cpu/reweight.h; otherwise all else runs without it.
-#ifdef RRM_KERNEL
+// ---- The project's kernel: native.py compiles csrc/cpu/*.cpp along.
 #include "../csrc/cpu/reweight.h"
 
 namespace {
@@ -230,4 +228,3 @@ extern "C" double bench_kernel(int format, const void *c, Index n, Index rank, d
                                     : time_kernel<rrm::Float64>;
     return time(c, n, rank, mu, w, threads, calls, answer);
 }
-#endif

@@ -18,7 +18,6 @@ from rivals import Rival
 
 BENCHMARKS = ROOT / "benchmarks"
 KERNEL = ROOT / "csrc" / "cpu"
-HAS_KERNEL = (KERNEL / "reweight.h").exists()  # see the end of native.cpp
 COMPILER = os.environ.get("CXX", "g++")
 # The flags of CMakeLists.txt. The last one keeps copies of the library apart (see Native.kernel).
 FLAGS = "-O3 -std=c++20 -ffp-contract=off -fno-math-errno -fno-trapping-math -shared -fPIC -pthread -fno-gnu-unique"
@@ -41,7 +40,7 @@ class Native:
 
     def __init__(self, folder: Path, headers: Path | None = None) -> None:
         self.folder = folder
-        kernel = ["-DRRM_KERNEL", *map(str, sorted(KERNEL.glob("*.cpp")))] if HAS_KERNEL else []
+        kernel = map(str, sorted(KERNEL.glob("*.cpp")))
         self.path = self._compile("native", [str(BENCHMARKS / "native.cpp"), *kernel])
         self.library = ctypes.CDLL(str(self.path))
         floor, composition = self.library.bench_floor, self.library.bench_composition
