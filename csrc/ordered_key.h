@@ -7,7 +7,6 @@
 #pragma once
 
 #include <bit>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -66,24 +65,30 @@ template <class B, class V, int Precision, int MaxExponent> struct Format {
         }
     }
 
-    // The number with this key, exactly: no format is wider than double. Not for NaN.
-    static double decode(Bits key) {
+    // The number with this key, exactly: no format is wider than double. Not for NaN. Made of integers, since where
+    // subnormal numbers are flushed to zero a conversion would lose them.
+    RRM_HD static constexpr double decode(Bits key) {
         const Bits b = bits(key);
-        const Bits magnitude = static_cast<Bits>(b & static_cast<Bits>(~sign));
-        const int exponent = static_cast<int>(magnitude >> mantissa);
-        const auto fraction = static_cast<double>(magnitude & ((Bits{1} << mantissa) - 1));
-        const auto one = static_cast<double>(Bits{1} << mantissa);
-        double value = exponent == 0 ? std::ldexp(fraction, 1 - bias - mantissa)
-                                     : std::ldexp(one + fraction, exponent - bias - mantissa);
-        if (magnitude == infinity) {
-            value = std::numeric_limits<double>::infinity();
+        if constexpr (sizeof(Bits) == sizeof(double)) {
+            return std::bit_cast<double>(b);
+        } else {
+            const std::uint64_t magnitude = static_cast<Bits>(b & static_cast<Bits>(~sign));
+            const auto exponent = static_cast<int>(magnitude >> mantissa);
+            const std::uint64_t fraction = magnitude & ((std::uint64_t{1} << mantissa) - 1);
+            double value = exponent == 0
+                               ? static_cast<double>(fraction) * power_of_two(1 - bias - mantissa)
+                               : static_cast<double>(fraction | std::uint64_t{1} << mantissa) *
+                                     power_of_two(exponent - bias - mantissa);
+            if (magnitude == infinity) {
+                value = std::numeric_limits<double>::infinity();
+            }
+            return (b & sign) != 0 ? -value : value;
         }
-        return (b & sign) != 0 ? -value : value;
     }
 
     // The key of the largest number of this format that is not above x; of -infinity if there is none.
     // Bisection over the keys: 64 steps at most, once a call.
-    static Bits key_not_above(double x) {
+    RRM_HD static constexpr Bits key_not_above(double x) {
         Bits low = key_low, high = key_inf;
         while (low < high) {
             const Bits middle = static_cast<Bits>(high - (high - low) / 2);
@@ -94,6 +99,11 @@ template <class B, class V, int Precision, int MaxExponent> struct Format {
             }
         }
         return low;
+    }
+
+  private:
+    RRM_HD static constexpr double power_of_two(int exponent) { // of a normal double
+        return std::bit_cast<double>(static_cast<std::uint64_t>(exponent + 1023) << 52);
     }
 };
 

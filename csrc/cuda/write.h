@@ -1,0 +1,177 @@
+// Last launch: settles the plan and writes the weights; and the elementwise half alone.
+#pragma once
+
+#include "gpu.h"
+#include "state.h"
+#include "together.h"
+#include "vectors.h"
+
+namespace rrm::cuda {
+
+// The weights' side of a plan: w <- keep * w + target of the loss.
+template <class F> struct Targets {
+    typename F::Bits threshold, reach; // keys; a reach of 0 is nobody's
+    typename F::Weight keep, pruned, tied, kept, tied_recipient, kept_recipient;
+
+    // Each operation is rounded in the weights' type, as everywhere (--fmad=false).
+    RRM_HD static Targets of(const Levels &levels, typename F::Bits threshold, typename F::Bits reach, double mu) {
+        using W = typename F::Weight;
+        const W step = static_cast<W>(mu);
+        return {threshold,
+                reach,
+                static_cast<W>(1 - mu),
+                step * static_cast<W>(levels.pruned),
+                step * static_cast<W>(levels.tied),
+                step * static_cast<W>(levels.kept),
+                step * static_cast<W>(levels.tied_recipient),
+                step * static_cast<W>(levels.kept_recipient)};
+    }
+
+    [[nodiscard]] RRM_HD typename F::Weight target(typename F::Bits key) const {
+        const auto below = key <= reach ? kept_recipient : kept, at = key <= reach ? tied_recipient : tied;
+        return key < threshold ? below : key == threshold ? at : pruned;
+    }
+};
+
+template <class F>
+__device__ void write_targets(const typename F::Bits *losses, std::int64_t n, const Weights<F> &weights,
+                              const Targets<F> &targets) {
+    using Bits = typename F::Bits;
+    using W = typename F::Weight;
+    constexpr int width = Vectors<Bits>::width;
+    const Vectors<Bits> vectors(losses, n);
+    const bool read = weights.old != nullptr && weights.mu != 1, ones = weights.old == nullptr && weights.mu != 1;
+    const bool old_aligned = is_aligned(weights.old, vectors.lead), out_aligned = is_aligned(weights.out, vectors.lead);
+    for_each_tile(vectors, [&](const auto &loaded, auto vector) {
+        Pack<W, width> before[in_flight<Bits>];
+        GPU_UNROLL for (int i = 0; i < in_flight<Bits>; ++i) {
+            if (read && vectors.whole(vector(i))) {
+                before[i] = load_pack<W, width>(weights.old + vectors.first(vector(i)), old_aligned);
+            }
+        }
+        GPU_UNROLL for (int i = 0; i < in_flight<Bits>; ++i) {
+            const std::int64_t begin = vectors.first(vector(i));
+            const auto smooth = [&](int j, W w) {
+                const W target = targets.target(F::key(loaded[i].at[j]));
+                return read ? targets.keep * w + target : ones ? targets.keep + target : target;
+            };
+            if (vectors.whole(vector(i))) {
+                Pack<W, width> after;
+                GPU_UNROLL for (int j = 0; j < width; ++j) {
+                    after.at[j] = smooth(j, before[i].at[j]);
+                }
+                store_pack<W, width>(weights.out + begin, after, out_aligned);
+            } else {
+                GPU_UNROLL for (int j = 0; j < width; ++j) {
+                    if (vectors.has(begin + j)) {
+                        gpu::store(weights.out + begin + j,
+                                   smooth(j, read ? gpu::load(weights.old + begin + j) : W{1}));
+                    }
+                }
+            }
+        }
+    });
+}
+
+// The plan that follows from what was found.
+template <class F> __device__ Plan settle(const Job<F> &job, typename F::Bits &reach) {
+    const State<F> &state = *job.state;
+    const Cut<typename F::Bits> &threshold = state.cut[0];
+    const std::int64_t n_kept = threshold.below + threshold.equal, asked = job.rule.recipient_rank;
+    Plan plan{};
+    plan.loss_min = F::decode(state.seen.least);
+    plan.threshold = F::decode(threshold.key);
+    plan.n_pruned = job.n - n_kept;
+    plan.n_tied = threshold.equal;
+    if (asked == 0) {
+        reach = 0;
+    } else if (asked == 1) {
+        reach = state.seen.least;
+        plan.n_recipients = state.seen.n_least;
+    } else if (asked > job.n || state.cut[1].key >= threshold.key) {
+        reach = threshold.key;
+        plan.n_recipients = n_kept;
+    } else {
+        reach = state.cut[1].key;
+        plan.n_recipients = state.cut[1].below + state.cut[1].equal;
+    }
+    plan.recipient_threshold = reach == 0 ? -std::numeric_limits<double>::infinity() : F::decode(reach);
+    plan.removed = plan.n_pruned > job.rule.quota ? plan.n_pruned : job.rule.quota;
+    plan.levels = levels(job.n, plan.n_pruned, plan.n_tied, plan.n_recipients, plan.removed, job.rule.redistribute);
+    return plan;
+}
+
+template <class F> __device__ Faults faults_of(const State<F> &state) {
+    const auto place = [](Count first) { return static_cast<std::int64_t>(first); }; // all ones become -1
+    return {state.seen.n_nan, place(state.first_nan), state.seen.n_low, place(state.first_low), state.seen.n_inf};
+}
+
+// Weights none: only the plan is wanted.
+template <class F>
+__global__ void __launch_bounds__(most_threads, least_blocks) write(Job<F> job, Weights<F> weights, Outcome *outcome) {
+    GPU_SHARED(Targets<F>, shared);
+    const bool refused = job.state->refused;
+    if (threadIdx.x == 0 && !refused) {
+        typename F::Bits reach = 0;
+        const Plan plan = settle(job, reach);
+        shared = Targets<F>::of(plan.levels, job.state->cut[0].key, reach, weights.mu);
+        if (blockIdx.x == 0) {
+            outcome->plan = plan;
+        }
+    }
+    if (threadIdx.x == 0 && blockIdx.x == 0) {
+        outcome->faults = faults_of(*job.state);
+    }
+    __syncthreads();
+    if (weights.out == nullptr) {
+        return;
+    }
+    if (!refused) {
+        const Targets<F> targets = shared;
+        write_targets<F>(job.losses, job.n, weights, targets);
+    } else if (weights.fresh) {
+        const std::int64_t thread = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+        for (std::int64_t i = thread; i < job.n; i += std::int64_t{gridDim.x} * blockDim.x) {
+            weights.out[i] = std::numeric_limits<typename F::Weight>::quiet_NaN();
+        }
+    }
+}
+
+template <class F>
+__global__ void __launch_bounds__(most_threads, least_blocks)
+    write_planned(const typename F::Bits *losses, std::int64_t n, Weights<F> weights, Targets<F> targets) {
+    write_targets<F>(losses, n, weights, targets);
+}
+
+struct Foreign {
+    std::int64_t n = 0;
+
+    __device__ void merge(const Foreign &other) {
+        n += other.n;
+    }
+};
+
+// Counts losses that those of a plan can't have contained: below their minimum, or NaN.
+template <class F>
+__global__ void __launch_bounds__(most_threads, least_blocks)
+    tally_foreign(const typename F::Bits *losses, std::int64_t n, typename F::Bits least, bool allow_nan,
+                  Count *foreign) {
+    using Bits = typename F::Bits;
+    const Vectors<Bits> vectors(losses, n);
+    Foreign mine;
+    for_each_tile(vectors, [&](const auto &loaded, auto vector) {
+        GPU_UNROLL for (int i = 0; i < in_flight<Bits>; ++i) {
+            GPU_UNROLL for (int j = 0; j < Vectors<Bits>::width; ++j) {
+                const Bits key = F::key(loaded[i].at[j]);
+                const bool bad = key < least || (key == F::key_nan && !allow_nan);
+                mine.n += bad && vectors.has(vectors.first(vector(i)) + j) ? 1 : 0;
+            }
+        }
+    });
+    mine = merge_block(mine);
+    if (threadIdx.x == 0 && mine.n != 0) {
+        atomicAdd(foreign, static_cast<Count>(mine.n));
+    }
+}
+
+} // namespace rrm::cuda
