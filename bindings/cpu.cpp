@@ -1,15 +1,12 @@
 // rrm_core._cpu: pointers, lengths, the GIL. Python has checked every argument: arrays are one-dimensional, contiguous,
 // aligned, of the format's storage type and of equal length; `out` is writable.
-#include <pybind11/native_enum.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <map>
 #include <optional>
-#include <stdexcept>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "../csrc/cpu/loops.h"
@@ -17,28 +14,11 @@
 #include "../csrc/cpu/reweight.h"
 #include "../csrc/cpu/team.h"
 #include "../csrc/cpu/tuning.h"
+#include "contract.h"
 
 namespace py = pybind11;
 
 namespace {
-
-using Levels = std::tuple<double, double, double, double, double>;
-
-// Calls f with a value of the format that Python knows by this code (rrm_core/formats.py).
-template <class Function> auto with_format(int code, Function f) {
-    switch (code) {
-    case 0:
-        return f(rrm::Float16{});
-    case 1:
-        return f(rrm::BFloat16{});
-    case 2:
-        return f(rrm::Float32{});
-    case 3:
-        return f(rrm::Float64{});
-    default:
-        throw std::invalid_argument("unknown format code");
-    }
-}
 
 template <class F> const typename F::Bits *bits(const py::array &losses) {
     return static_cast<const typename F::Bits *>(losses.data());
@@ -48,15 +28,11 @@ template <class F> const typename F::Weight *weights(const std::optional<py::arr
     return old ? static_cast<const typename F::Weight *>(old->data()) : nullptr;
 }
 
-Levels as_tuple(const rrm::Levels &l) {
-    return {l.pruned, l.tied, l.kept, l.tied_recipient, l.kept_recipient};
-}
-
 // Plans, and writes the weights if `out` is given and nothing is wrong with the losses. Returns either what is wrong
 // or what was found; see _cpu.pyi.
 py::tuple reweight(const py::array &losses, int format, const rrm::Rule &rule, double mu,
                    const std::optional<py::array> &old, std::optional<py::array> out, int threads) {
-    return with_format(format, [&](auto f) -> py::tuple {
+    return rrm::with_format(format, [&](auto f) -> py::tuple {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const std::int64_t n = losses.size();
@@ -68,20 +44,13 @@ py::tuple reweight(const py::array &losses, int format, const rrm::Rule &rule, d
             const py::gil_scoped_release released;
             faults = rrm::cpu::reweight<F>(c, n, rule, mu, before, after, threads, plan);
         }
-        if (faults.refuse(n, rule.prune_nan)) {
-            return py::make_tuple(
-                py::make_tuple(faults.n_nan, faults.first_nan, faults.n_low, faults.first_low, faults.n_inf),
-                py::none());
-        }
-        return py::make_tuple(py::none(), py::make_tuple(faults.n_nan, plan.loss_min, plan.threshold,
-                                                         plan.recipient_threshold, plan.n_pruned, plan.n_tied,
-                                                         plan.n_recipients, plan.removed, as_tuple(plan.levels)));
+        return rrm::answer(faults, plan, n, rule.prune_nan);
     });
 }
 
-void apply(const py::array &losses, int format, double threshold, double recipient_threshold, const Levels &levels,
+void apply(const py::array &losses, int format, double threshold, double recipient_threshold, const rrm::LevelsTuple &levels,
            double mu, const std::optional<py::array> &old, py::array out, int threads) {
-    with_format(format, [&](auto f) {
+    rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const auto *before = weights<F>(old);
@@ -89,8 +58,7 @@ void apply(const py::array &losses, int format, double threshold, double recipie
         rrm::Plan plan{};
         plan.threshold = threshold;
         plan.recipient_threshold = recipient_threshold;
-        std::tie(plan.levels.pruned, plan.levels.tied, plan.levels.kept, plan.levels.tied_recipient,
-                 plan.levels.kept_recipient) = levels;
+        plan.levels = rrm::levels_of(levels);
         const std::int64_t n = losses.size();
         const py::gil_scoped_release released;
         rrm::cpu::apply<F>(c, n, plan, mu, before, after, threads);
@@ -98,7 +66,7 @@ void apply(const py::array &losses, int format, double threshold, double recipie
 }
 
 std::int64_t count_foreign(const py::array &losses, int format, double loss_min, bool allow_nan, int threads) {
-    return with_format(format, [&](auto f) {
+    return rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const std::int64_t n = losses.size();
@@ -107,9 +75,10 @@ std::int64_t count_foreign(const py::array &losses, int format, double loss_min,
     });
 }
 
-Levels levels(std::int64_t n, std::int64_t n_pruned, std::int64_t n_tied, std::int64_t n_recipients,
-              std::int64_t removed, rrm::Redistribute redistribute) {
-    return as_tuple(rrm::levels(n, n_pruned, n_tied, n_recipients, removed, redistribute));
+rrm::LevelsTuple levels(std::int64_t n, std::int64_t n_pruned, std::int64_t n_tied, std::int64_t n_recipients,
+                        std::int64_t removed, const std::string &redistribute) {
+    return rrm::as_tuple(
+        rrm::levels(n, n_pruned, n_tied, n_recipients, removed, rrm::redistribute_called(redistribute)));
 }
 
 std::pair<const char *, const char *> instruction_sets() {
@@ -152,16 +121,7 @@ std::vector<std::int64_t> sampled_places(std::int64_t n) {
 } // namespace
 
 PYBIND11_MODULE(_cpu, m) {
-    py::native_enum<rrm::Redistribute>(m, "Redistribute", "enum.Enum")
-        .value("recipients", rrm::Redistribute::recipients)
-        .value("kept", rrm::Redistribute::kept)
-        .value("drop", rrm::Redistribute::drop)
-        .finalize();
-    py::class_<rrm::Rule>(m, "Rule").def(
-        py::init([](std::int64_t rank, double gamma, std::int64_t recipient_rank, std::int64_t quota,
-                    rrm::Redistribute redistribute, bool prune_nan) {
-            return rrm::Rule{rank, gamma, recipient_rank, quota, redistribute, prune_nan};
-        }));
+    rrm::bind_rule(m);
     m.def("reweight", &reweight);
     m.def("apply", &apply);
     m.def("count_foreign", &count_foreign);

@@ -1,17 +1,12 @@
-from enum import Enum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from .formats import Array
 
+_Redistribute: TypeAlias = Literal["recipients", "kept", "drop"]
 _Levels: TypeAlias = tuple[float, float, float, float, float]
 _Faults: TypeAlias = tuple[int, int, int, int, int]  # number and first index of NaN and of -inf, number of +inf
 # Number of NaN; minimum, threshold, recipients' threshold; pruned, tied, recipients, removed; levels.
 _Found: TypeAlias = tuple[int, float, float, float, int, int, int, int, _Levels]
-
-class Redistribute(Enum):
-    recipients = 0
-    kept = 1
-    drop = 2
 
 class Rule:
     def __init__(
@@ -20,7 +15,7 @@ class Rule:
         gamma: float,
         recipient_rank: int,
         quota: int,
-        redistribute: Redistribute,
+        redistribute: _Redistribute,
         prune_nan: bool,
         /,
     ) -> None: ...
@@ -42,7 +37,7 @@ def apply(
 ) -> None: ...
 def count_foreign(losses: Array, format: int, loss_min: float, allow_nan: bool, threads: int, /) -> int: ...
 def levels(
-    n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: Redistribute, /
+    n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: _Redistribute, /
 ) -> _Levels: ...
 def instruction_sets() -> tuple[str, str]: ...  # the one in use, the best of this processor
 def tuning() -> dict[str, int]: ...  # csrc/cpu/tuning.h

@@ -261,14 +261,13 @@ class _Call(NamedTuple):
     threads: int | None
 
     def reweight(self, rule: Rule) -> tuple[Any, Plan]:
-        losses, old, mu, out, given, home, format, backend, threads = self  # once, not look-up by look-up
+        losses, old, mu, out, given, home, _, backend, threads = self  # once, not look-up by look-up
         if not hasattr(backend, "reweight"):
             plan = backend.plan(losses, rule, threads)
             return self.apply(plan), plan
-        into = np.empty(len(losses), format.weights) if out is None else out  # such backends serve the host
-        plan = backend.reweight(losses, rule, old, mu, into, threads)
+        weights, plan = backend.reweight(losses, rule, old, mu, out, threads)
         if given is None:
-            return arrays.hand_back(into, home), plan
+            return arrays.hand_back(weights, home), plan
         arrays.mark_written(given, home)
         return given, plan
 

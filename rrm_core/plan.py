@@ -196,13 +196,6 @@ def settle(rule: Rule, format: Format, n: int, n_nan: int, thresholds: Threshold
     )
 
 
-def make_plan(fields: dict[str, Any]) -> Plan:
-    """Return a Plan with these values of all its fields. Its own constructor would take four times as long."""
-    plan = object.__new__(Plan)
-    plan.__dict__.update(fields)
-    return plan
-
-
 def refuse_losses(rule: Rule, n: int, *, n_nan: int, first_nan: int, n_low: int, first_low: int, n_inf: int) -> None:
     """Raise a ValueError if losses with these counts of NaN, -inf and +inf can't be reweighted."""
     if n_nan and rule.nan == "raise":
@@ -217,3 +210,29 @@ def refuse_losses(rule: Rule, n: int, *, n_nan: int, first_nan: int, n_low: int,
         )
     if n_inf + n_nan == n:
         raise ValueError(f"losses contain no finite value: {n_inf:_} of {n:_} are +inf and {n_nan:_} NaN")
+
+
+def answered(rule: Rule, format: Format, n: int, faults: Any, found: Any) -> Plan:
+    """Return the plan that a compiled backend found, or raise what is wrong with the losses; see `_cpu.pyi`."""
+    if faults is not None:
+        n_nan, first_nan, n_low, first_low, n_inf = faults
+        refuse_losses(rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf)
+    n_nan, loss_min, threshold, recipient_threshold, n_pruned, n_tied, n_recipients, removed, levels = found
+    plan = object.__new__(Plan)  # the constructor of a frozen dataclass would take four times as long
+    plan.__dict__.update(
+        {
+            "n": n,
+            "dtype": format.name,
+            "rule": rule,
+            "loss_min": loss_min,
+            "threshold": threshold,
+            "recipient_threshold": recipient_threshold,
+            "n_pruned": n_pruned,
+            "n_tied": n_tied,
+            "n_recipients": n_recipients,
+            "n_nan": n_nan,
+            "removed": removed,
+            "levels": tuple.__new__(Levels, levels),
+        }
+    )
+    return plan

@@ -74,6 +74,18 @@ class Rule:
             return {"drop": 0, "argmin": 1, "kept": n + 1}[self.redistribute]
         return min(max(-_floor(-(self.redistribute * n)), 1), n)
 
+    def ranks(self, n: int) -> tuple[int, float, int, int, str, bool]:
+        """Return the rule for `n` samples in integers, as the compiled backends know it (`Rule` in csrc/plan.h)."""
+        quota = self.quota(n)
+        return (
+            n - quota if self.gamma is None else 0,
+            self.gamma or 0.0,
+            self.recipient_rank(n),
+            quota if self.ties == "share" else 0,
+            self.redistribute if isinstance(self.redistribute, str) and self.redistribute != "argmin" else "recipients",
+            self.nan == "prune",
+        )
+
 
 def number(name: str, value: object) -> float:
     """Return `value` as a float, or raise a TypeError that names the argument."""

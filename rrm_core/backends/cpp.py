@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..formats import BY_STORAGE, PLAIN, Array
-from ..plan import Levels, Plan, make_plan, refuse_losses
+from ..plan import Plan, answered
 from ..rule import Rule
 
 
@@ -58,14 +58,19 @@ def plan(losses: Array, rule: Rule, threads: int | None) -> Plan:
     return _reweight(losses, rule, 1.0, None, None, threads)
 
 
-def reweight(losses: Array, rule: Rule, weights: Array | None, mu: float, out: Array, threads: int | None) -> Plan:
-    """Plan, and write the new weights to `out`, in one call."""
+def reweight(
+    losses: Array, rule: Rule, weights: Array | None, mu: float, out: Array | None, threads: int | None
+) -> tuple[Array, Plan]:
+    """Plan, and return the new weights with the plan, in one call; in `out` if given."""
+    if out is None:
+        new = np.empty(len(losses), BY_STORAGE[losses.dtype].weights)
+        return new, _reweight(losses, rule, mu, weights, new, threads)
     if out.flags.num & PLAIN == PLAIN:
-        return _reweight(losses, rule, mu, weights, out, threads)
+        return out, _reweight(losses, rule, mu, weights, out, threads)
     new = np.empty(out.shape, out.dtype)
     plan = _reweight(losses, rule, mu, weights, new, threads)
     out[...] = new
-    return plan
+    return out, plan
 
 
 def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array, threads: int | None) -> Array:
@@ -107,41 +112,13 @@ def _reweight(
         out,
         threads or default_threads(),
     )
-    if faults is not None:
-        n_nan, first_nan, n_low, first_low, n_inf = faults
-        refuse_losses(rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf)
-    n_nan, loss_min, threshold, recipient_threshold, n_pruned, n_tied, n_recipients, removed, levels = found
-    return make_plan(
-        {
-            "n": n,
-            "dtype": format.name,
-            "rule": rule,
-            "loss_min": loss_min,
-            "threshold": threshold,
-            "recipient_threshold": recipient_threshold,
-            "n_pruned": n_pruned,
-            "n_tied": n_tied,
-            "n_recipients": n_recipients,
-            "n_nan": n_nan,
-            "removed": removed,
-            "levels": tuple.__new__(Levels, levels),
-        }
-    )
+    return answered(rule, format, n, faults, found)
 
 
 @lru_cache(maxsize=64)
 def _question(rule: Rule, n: int) -> Any:
     """Return the rule as the extension knows it."""
-    cpu, quota = _extension(), rule.quota(n)
-    policy = rule.redistribute if rule.redistribute in ("kept", "drop") else "recipients"
-    return cpu.Rule(
-        n - quota if rule.gamma is None else 0,
-        rule.gamma or 0.0,
-        rule.recipient_rank(n),
-        quota if rule.ties == "share" else 0,
-        cpu.Redistribute[policy],
-        rule.nan == "prune",
-    )
+    return _extension().Rule(*rule.ranks(n))
 
 
 def _plain(array: Array) -> Array:

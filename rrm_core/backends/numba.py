@@ -129,13 +129,16 @@ def plan(losses: Array, rule: Rule, threads: int | None) -> Plan:
         return _plan(_values(losses), rule, BY_STORAGE[losses.dtype])
 
 
-def reweight(losses: Array, rule: Rule, weights: Array | None, mu: float, out: Array, threads: int | None) -> Plan:
-    """Plan, and write the new weights to `out`, in one call."""
-    values = _values(losses)
+def reweight(
+    losses: Array, rule: Rule, weights: Array | None, mu: float, out: Array | None, threads: int | None
+) -> tuple[Array, Plan]:
+    """Plan, and return the new weights with the plan, in one call; in `out` if given."""
+    values, format = _values(losses), BY_STORAGE[losses.dtype]
+    new = np.empty(len(losses), format.weights) if out is None else out
     with _launch(threads):
-        plan = _plan(values, rule, BY_STORAGE[losses.dtype])
-        _apply(plan, values, weights, mu, out)
-    return plan
+        plan = _plan(values, rule, format)
+        _apply(plan, values, weights, mu, new)
+    return new, plan
 
 
 def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array, threads: int | None) -> Array:

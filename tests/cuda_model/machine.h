@@ -6,8 +6,8 @@
 // mask or an operation, a mask that names an exited lane, threads at different barriers, a deadlock, shared memory out
 // of bounds or read before it was written, global memory outside what was registered.
 //
-// gpu_model.h spells CUDA for g++ on top of this; ptx_to_cpp.py writes C++ that calls it; stand_in_cudart.cpp serves the
-// module that nvcc built with it.
+// gpu_model.h spells CUDA for g++ on top of this; ptx_to_cpp.py writes C++ that calls it; stand_in_cudart.cpp serves
+// the module that nvcc built with it.
 #pragma once
 
 #include <cstddef>
@@ -71,5 +71,35 @@ struct Cost {
 };
 std::size_t costs(Cost *into, std::size_t room); // returns how many kernels there are
 void forget_costs();
+
+// ---- What gpu_model.h needs beyond that.
+struct Place {
+    Index thread, block, block_size, grid_size;
+};
+extern Place here; // of the thread that runs: what thread_index() and its like return, without a call
+
+struct Counts {
+    std::uint64_t read, written;
+};
+extern Counts counted;         // bytes, by the kernel that runs now; race checkers see only count_read, count_written
+extern bool memory_registered; // whether check_memory has anything to check
+
+void check_range(const void *begin, std::size_t size, bool write); // as check_memory, at any alignment
+
+// What an atomic operation passes on between threads that fence, for the race checker. To call right after the
+// operation, before another thread may run.
+void atomic_read(const void *address);
+void atomic_written(const void *address);
+
+// Like fence(), it may give way, but it orders nothing for the race checker: stricter than __threadfence_block.
+inline void fence_block() {
+    give_way();
+}
+
+bool launchable(Index grid, Index block);    // whether CUDA accepts the sizes
+const char *kernel_name(const void *kernel); // mangled; needs -rdynamic in a program
+using Translated = void(void **parameters);  // a kernel as ptx_to_cpp.py writes it
+void use_ptx(bool wanted);                   // from now on, where there is a translation
+Translated *translated(const void *kernel);  // the symbol ptx_<mangled name>, if wanted and there
 
 } // namespace model

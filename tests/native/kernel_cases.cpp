@@ -1,7 +1,7 @@
 // The kernel against a definition by sorting, on random cases: for builds with sanitizers, which Python can't load.
 //
-//     kernel_cases CASES SEED        prints how many were tried; exit code 1 and the first case that differs if one
-//     does kernel_cases count N ISA       one call with N exponential losses on one thread, for counting instructions
+//     kernel_cases CASES SEED   prints how many were tried; exit code 1 and the first case that differs, if one does
+//     kernel_cases count N ISA  one call with N exponential losses on one thread, for counting instructions
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -9,129 +9,29 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
-#include <random>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include "../../csrc/cpu/loops.h"
 #include "../../csrc/cpu/reweight.h"
 #include "../../csrc/cpu/tuning.h"
+#include "definition.h"
 
 using namespace rrm;
 
 namespace {
 
-using Random = std::mt19937_64;
-
-double uniform(Random &random) {
-    return std::uniform_real_distribution<double>()(random);
-}
-
-// Losses of a family; all types can hold them after rounding.
-double draw(int family, std::int64_t i, std::int64_t n, int subnormal, Random &random) {
-    const double exponential = -std::log(1.0 - uniform(random));
-    switch (family) {
-    case 0:
-        return exponential;
-    case 1:
-        return exponential - 3.0;
-    case 2:
-        return 0.7;
-    case 3:
-        return static_cast<double>(i) / static_cast<double>(n);
-    case 4:
-        return -static_cast<double>(i % 60'000); // what float16 can hold
-    case 5:
-        return std::floor(4.0 * uniform(random));
-    case 6:
-        return uniform(random) < 0.1 ? 0.0 : exponential;
-    case 7:
-        return std::min(exponential, 0.5);
-    case 8:
-        return uniform(random) < 0.3 ? std::numeric_limits<double>::infinity() : exponential;
-    case 9:
-        return uniform(random) < 0.2 ? std::numeric_limits<double>::quiet_NaN() : exponential;
-    case 10:
-        return uniform(random) < 0.5 ? -0.0 : 0.0;
-    case 11:
-        return std::ldexp(std::floor(9.0 * exponential), subnormal) * (uniform(random) < 0.5 ? -1.0 : 1.0);
-    default: // blocks of equal losses
-        return static_cast<double>((i / 700 * 7919) % 101);
-    }
-}
-
-template <class F> typename F::Bits round_to(double x) {
-    if (std::isnan(x)) {
-        return F::key_nan;
-    }
-    if (x == 0.0 && std::signbit(x)) {
-        return F::sign;
-    }
-    return F::bits(F::key_not_above(x));
-}
-
-// What the contract says, by sorting. Returns the weights.
-template <class F>
-std::vector<typename F::Value> define(const std::vector<typename F::Bits> &losses, const Rule &rule, double mu,
-                                      const typename F::Value *old, Plan &plan) {
-    using V = typename F::Value;
-    const auto n = static_cast<std::int64_t>(losses.size());
-    std::vector<double> sorted;
-    for (const auto bits : losses) {
-        if (const double value = F::value(bits); !std::isnan(value)) {
-            sorted.push_back(value);
-        }
-    }
-    std::sort(sorted.begin(), sorted.end());
-    const auto n_valid = static_cast<std::int64_t>(sorted.size());
-    const auto smallest = [&](std::int64_t rank) {
-        return sorted[static_cast<std::size_t>(std::min(rank, n_valid) - 1)];
-    };
-    const auto upto = [&](double x) { return std::upper_bound(sorted.begin(), sorted.end(), x) - sorted.begin(); };
-    const auto below = [&](double x) { return std::lower_bound(sorted.begin(), sorted.end(), x) - sorted.begin(); };
-    plan.loss_min = sorted[0] + 0.0;
-    plan.threshold = rule.rank != 0 ? smallest(rule.rank) : F::decode(F::key_not_above(sorted[0] + rule.gamma));
-    plan.threshold += 0.0;
-    plan.n_tied = upto(plan.threshold) - below(plan.threshold);
-    plan.n_pruned = n - upto(plan.threshold);
-    plan.recipient_threshold = rule.recipient_rank == 0 ? -std::numeric_limits<double>::infinity()
-                               : rule.recipient_rank > n
-                                   ? plan.threshold
-                                   : std::min(smallest(rule.recipient_rank), plan.threshold) + 0.0;
-    plan.n_recipients = upto(plan.recipient_threshold);
-    plan.removed = std::max(plan.n_pruned, rule.quota);
-    plan.levels = levels(n, plan.n_pruned, plan.n_tied, plan.n_recipients, plan.removed, rule.redistribute);
-    std::vector<V> weights;
-    for (std::size_t i = 0; i < losses.size(); ++i) {
-        const double c = F::value(losses[i]);
-        const bool receives = c <= plan.recipient_threshold;
-        const double target = c < plan.threshold    ? (receives ? plan.levels.kept_recipient : plan.levels.kept)
-                              : c == plan.threshold ? (receives ? plan.levels.tied_recipient : plan.levels.tied)
-                                                    : 0.0;
-        const V part = static_cast<V>(mu) * static_cast<V>(target);
-        const V before = static_cast<V>(1.0 - mu) * (old == nullptr ? V{1} : old[i]);
-        weights.push_back(mu == 1.0 ? part : before + part);
-    }
-    return weights;
-}
-
-template <class F> bool same(const Plan &a, const Plan &b) {
-    return std::memcmp(&a, &b, sizeof a) == 0;
-}
-
 template <class F> bool try_one(Random &random, std::string &description) {
     using V = typename F::Value;
     const auto pick = [&](int count) { return static_cast<int>(random() % static_cast<std::uint64_t>(count)); };
-    const int family = pick(13), threads = std::array{1, 2, 3, 7}[static_cast<std::size_t>(pick(4))];
+    const int family = pick(families), threads = std::array{1, 2, 3, 7}[static_cast<std::size_t>(pick(4))];
     const std::int64_t n = pick(3) == 0   ? 1 + pick(300)
                            : pick(2) == 0 ? 4090 + pick(12)
                            : pick(9) == 0 ? 131'065 + pick(20)
                                           : 1 + pick(20'000);
     std::vector<typename F::Bits> losses;
     for (std::int64_t i = 0; i < n; ++i) {
-        losses.push_back(round_to<F>(draw(family, i, n, 1 - F::bias - F::mantissa, random)));
+        losses.push_back(round_to<F>(draw_loss(family, i, n, 1 - F::bias - F::mantissa, random)));
     }
     losses[static_cast<std::size_t>(pick(static_cast<int>(n)))] = round_to<F>(0.5); // one at least is finite
     const std::int64_t quota = static_cast<std::int64_t>(uniform(random) * static_cast<double>(n)) % n;
@@ -177,7 +77,7 @@ template <class F> bool try_one(Random &random, std::string &description) {
                   ", memory " + std::to_string(cpu::tuning.always_memory) + ", attempts " +
                   std::to_string(cpu::tuning.attempts) + ", threads " + std::to_string(threads) + ", " +
                   cpu::name(cpu::chosen_instruction_set());
-    if (faults.refuse(n, true) || !same<F>(plan, expected) ||
+    if (faults.refuse(n, true) || !same(plan, expected) ||
         std::memcmp(out.data(), weights.data(), weights.size() * sizeof(V)) != 0) {
         return false;
     }
@@ -198,7 +98,7 @@ int count_instructions(std::int64_t n, const char *set) {
     Random random(1);
     std::vector<std::uint32_t> losses;
     for (std::int64_t i = 0; i < n; ++i) {
-        losses.push_back(std::bit_cast<std::uint32_t>(static_cast<float>(draw(0, i, n, 0, random))));
+        losses.push_back(std::bit_cast<std::uint32_t>(static_cast<float>(draw_loss(0, i, n, 0, random))));
     }
     std::vector<float> weights(losses.size(), 1.0F);
     cpu::choose_instruction_set(cpu::instruction_set(set));

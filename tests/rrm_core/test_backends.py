@@ -315,7 +315,7 @@ def test_levels_in_cpp_are_those_in_python():
         n_recipients = draw.randint(1, n - n_pruned)
         removed = n_pruned + (draw.randint(0, n_tied - 1) if n_tied else 0)
         policy = ("argmin", "kept", "drop", draw.uniform(0.01, 1.0))[i % 4]
-        twin = _cpu.Redistribute[policy if policy in ("kept", "drop") else "recipients"]
+        twin = policy if policy in ("kept", "drop") else "recipients"
         expected = levels(n, n_pruned, n_tied, n_recipients, removed, policy)
         actual = _cpu.levels(n, n_pruned, n_tied, n_recipients, removed, twin)
         assert np.array(actual).tobytes() == np.array(expected).tobytes()

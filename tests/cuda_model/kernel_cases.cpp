@@ -1,0 +1,281 @@
+// The CUDA kernels on the model of CUDA's execution, against a definition by sorting, on random cases.
+//
+//     kernel_cases CASES SEED [ptx]     runs the kernels' source, or nvcc's PTX of them if it was linked in; prints how
+//                                       many cases were tried; exit code 1 and the first that differs, if one does
+//     kernel_cases costs FORMAT N RULE  prints, as JSON, launches and bytes of one call with N exponential losses
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "../../csrc/cuda/reweight.h"
+#include "../native/definition.h"
+#include "machine.h"
+
+using namespace rrm;
+
+namespace {
+
+// Memory of exactly n elements that starts `offset` elements after a multiple of 256 bytes, registered with the model.
+template <class T> class Memory {
+  public:
+    Memory(std::int64_t n, std::int64_t offset, bool writable) : n(n) {
+        block = static_cast<unsigned char *>(std::aligned_alloc(256, bytes(n + offset) / 256 * 256 + 256));
+        std::memset(block, 0xa5, bytes(n + offset));
+        data = reinterpret_cast<T *>(block) + offset;
+        model::register_memory(data, bytes(n), writable);
+    }
+    Memory(const std::vector<T> &values, std::int64_t offset, bool writable)
+        : Memory(static_cast<std::int64_t>(values.size()), offset, writable) {
+        std::memcpy(data, values.data(), bytes(n));
+    }
+    Memory(const Memory &) = delete;
+    Memory &operator=(const Memory &) = delete;
+    ~Memory() {
+        std::free(block);
+    }
+
+    [[nodiscard]] bool holds(const std::vector<T> &values) const {
+        return std::memcmp(data, values.data(), bytes(n)) == 0;
+    }
+
+    std::int64_t n;
+    T *data;
+
+  private:
+    static std::size_t bytes(std::int64_t count) {
+        return static_cast<std::size_t>(count) * sizeof(T);
+    }
+    unsigned char *block;
+};
+
+struct Case {
+    std::int64_t n;
+    int family;
+    Rule rule;
+    double mu;
+    bool read, in_place, fresh;
+    cuda::Shape shape;
+    model::Schedule schedule;
+    std::int64_t offsets[3]; // of losses, old weights and new ones from a multiple of 16 bytes
+    bool spoiled;            // with losses that must be refused
+
+    [[nodiscard]] std::string describe(int width) const {
+        char text[500];
+        std::snprintf(
+            text, sizeof text,
+            "%d bits, n %lld, family %d%s, rank %lld, gamma %g, recipient_rank %lld, quota %lld, mu %g, read %d, "
+            "in place %d, fresh %d; threads %d, blocks %d, drawn %d, chunk %d, capacity %lld; seed %llu, resident "
+            "%u, preempt %u; offsets %lld %lld %lld",
+            width, static_cast<long long>(n), family, spoiled ? " spoiled" : "", static_cast<long long>(rule.rank),
+            rule.gamma, static_cast<long long>(rule.recipient_rank), static_cast<long long>(rule.quota), mu, read,
+            in_place, fresh, shape.threads, shape.blocks, shape.drawn, shape.chunk,
+            static_cast<long long>(shape.capacity), static_cast<unsigned long long>(schedule.seed), schedule.resident,
+            schedule.preempt, static_cast<long long>(offsets[0]), static_cast<long long>(offsets[1]),
+            static_cast<long long>(offsets[2]));
+        return text;
+    }
+};
+
+Case draw_case(Random &random) {
+    const auto pick = [&](int count) { return static_cast<int>(random() % static_cast<std::uint64_t>(count)); };
+    Case c{};
+    c.n = pick(3) == 0 ? 1 + pick(70) : pick(3) == 0 ? 1020 + pick(12) : 1 + pick(3000);
+    c.family = pick(families);
+    const std::int64_t quota =
+        pick(8) == 0 ? 0 : static_cast<std::int64_t>(uniform(random) * static_cast<double>(c.n)) % c.n;
+    const bool by_rank = pick(4) != 0;
+    const int who = pick(4);
+    const std::int64_t recipient_rank = who == 0   ? 1
+                                        : who == 1 ? 1 + pick(static_cast<int>(c.n))
+                                        : who == 2 ? c.n + 1
+                                                   : 0;
+    const auto redistribute = who == 2 ? Redistribute::kept : who == 3 ? Redistribute::drop : Redistribute::recipients;
+    c.spoiled = pick(10) == 0;
+    c.rule = {by_rank ? c.n - quota : 0,
+              by_rank ? 0.0 : uniform(random) * 2.0,
+              recipient_rank,
+              by_rank && pick(2) == 0 ? quota : 0,
+              redistribute,
+              !c.spoiled};
+    c.mu = pick(2) == 0 ? 1.0 : 0.3;
+    c.read = c.mu != 1.0 && pick(3) != 0;
+    c.in_place = c.read && pick(2) == 0;
+    c.fresh = !c.in_place && pick(2) == 0;
+    constexpr int threads[] = {32, 64, 96, 128}, drawn[] = {32, 64, 256, 4096};
+    c.shape.threads = threads[pick(4)];
+    c.shape.blocks = 1 + pick(5);
+    c.shape.drawers = threads[pick(4)];
+    c.shape.drawn = drawn[pick(4)];
+    c.shape.chunk = 1 + pick(40);
+    c.shape.capacity = c.n <= c.shape.drawn ? 0 : pick(4) == 0 ? 1 + pick(60) : c.n + 5 * 4 * 41;
+    c.schedule = {random(), static_cast<unsigned>(1 + pick(4)), pick(4) == 0 ? 0U : static_cast<unsigned>(1 + pick(8))};
+    for (auto &offset : c.offsets) {
+        offset = pick(2) == 0 ? 0 : pick(9);
+    }
+    return c;
+}
+
+template <class F> std::vector<typename F::Bits> make_losses(const Case &c, Random &random) {
+    std::vector<typename F::Bits> losses;
+    for (std::int64_t i = 0; i < c.n; ++i) {
+        losses.push_back(round_to<F>(draw_loss(c.family, i, c.n, 1 - F::bias - F::mantissa, random)));
+    }
+    const auto anywhere = [&] { return static_cast<std::size_t>(random() % static_cast<std::uint64_t>(c.n)); };
+    losses[anywhere()] = round_to<F>(0.5); // one at least is finite
+    if (c.spoiled) {
+        const auto low = static_cast<typename F::Bits>(F::infinity | F::sign);
+        losses[anywhere()] = random() % 2 == 0 ? low : F::key_nan;
+    }
+    return losses;
+}
+
+template <class F> Faults find_faults(const std::vector<typename F::Bits> &losses) {
+    Faults faults;
+    for (std::size_t i = 0; i < losses.size(); ++i) {
+        const auto key = F::key(losses[i]);
+        const auto index = static_cast<std::int64_t>(i);
+        if (key == F::key_nan) {
+            faults.first_nan = faults.n_nan++ == 0 ? index : faults.first_nan;
+        } else if (key == F::key_low) {
+            faults.first_low = faults.n_low++ == 0 ? index : faults.first_low;
+        } else if (key == F::key_inf) {
+            ++faults.n_inf;
+        }
+    }
+    return faults;
+}
+
+bool same(const Faults &a, const Faults &b) {
+    return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+template <class F> bool try_one(Random &random, std::string &description) {
+    using W = typename F::Weight;
+    const Case c = draw_case(random);
+    description = c.describe(F::width);
+    if (std::getenv("RRM_VERBOSE") != nullptr) {
+        std::fprintf(stderr, "%s\n", description.c_str());
+    }
+    const auto losses = make_losses<F>(c, random);
+    std::vector<W> old;
+    for (std::int64_t i = 0; i < c.n; ++i) {
+        old.push_back(static_cast<W>(uniform(random)));
+    }
+    model::configure(c.schedule);
+    model::forget_memory();
+    const Memory<typename F::Bits> device_losses(losses, c.offsets[0], false);
+    Memory<W> device_old(old, c.offsets[1], c.in_place), device_new(c.n, c.offsets[2], true);
+    Memory<cuda::Outcome> outcome(1, 0, true);
+    const auto room = static_cast<std::int64_t>(cuda::workspace_bytes<F>(c.n, c.rule, c.shape));
+    Memory<unsigned char> workspace(room, 0, true);
+    Memory<W> &out = c.in_place ? device_old : device_new;
+    const std::vector<W> untouched(out.data, out.data + c.n);
+    const cuda::Weights<F> weights{c.read ? device_old.data : nullptr, out.data, c.mu, c.fresh};
+    if (cuda::reweight<F>(device_losses.data, c.n, c.rule, weights, outcome.data, workspace.data, c.shape, nullptr) !=
+        0) {
+        return false;
+    }
+    const Faults faults = find_faults<F>(losses);
+    if (!same(outcome.data->faults, faults)) {
+        return false;
+    }
+    if (faults.refuse(c.n, c.rule.prune_nan)) {
+        const std::vector<W> nothing(losses.size(), std::numeric_limits<W>::quiet_NaN());
+        return out.holds(c.fresh ? nothing : untouched);
+    }
+    Plan expected{};
+    if (!out.holds(define<F>(losses, c.rule, c.mu, c.read ? old.data() : nullptr, expected)) ||
+        !rrm::same(outcome.data->plan, expected)) {
+        return false;
+    }
+    const cuda::Weights<F> targets{nullptr, device_new.data, 1.0, false};
+    if (cuda::apply<F>(device_losses.data, c.n, expected, targets, c.shape, nullptr) != 0 ||
+        !device_new.holds(define<F>(losses, c.rule, 1.0, nullptr, expected))) {
+        return false;
+    }
+    std::int64_t foreign = 0;
+    for (const auto bits : losses) {
+        foreign += F::value(bits) < expected.threshold || std::isnan(F::value(bits)) ? 1 : 0;
+    }
+    Memory<cuda::Count> counted(1, 0, true);
+    return cuda::count_foreign<F>(device_losses.data, c.n, expected.threshold, false, counted.data, c.shape, nullptr) ==
+               0 &&
+           *counted.data == static_cast<cuda::Count>(foreign);
+}
+
+// Launches and bytes, as the kernels themselves count them: of the size that a GPU with `processors` would be given.
+template <class F> int print_costs(std::int64_t n, const std::string &name) {
+    constexpr int processors = 132; // of an H100
+    Rule rule{n - n / 5, 0.0, 1, 0, Redistribute::recipients, false};
+    if (name == "gamma") {
+        rule.rank = 0;
+        rule.gamma = 1.6;
+    } else if (name == "fraction") {
+        rule.recipient_rank = n / 10;
+    }
+    Random random(1);
+    Memory<typename F::Bits> losses(n, 0, true);
+    Memory<typename F::Weight> weights(n, 0, true);
+    for (std::int64_t i = 0; i < n; ++i) {
+        const double u = 1.0 - static_cast<double>(random() >> 11) * 0x1p-53;
+        if constexpr (F::width == 64) {
+            losses.data[i] = std::bit_cast<typename F::Bits>(-std::log(u));
+        } else {
+            losses.data[i] = std::bit_cast<typename F::Bits>(static_cast<float>(-std::log(u)));
+        }
+        weights.data[i] = 1;
+    }
+    const auto shape = cuda::shape_for<F>(n, {processors}, {});
+    Memory<unsigned char> workspace(static_cast<std::int64_t>(cuda::workspace_bytes<F>(n, rule, shape)), 0, true);
+    Memory<cuda::Outcome> outcome(1, 0, true);
+    model::configure({1, 2, 0});
+    model::forget_memory();
+    model::forget_costs();
+    cuda::reweight<F>(losses.data, n, rule, {weights.data, weights.data, 0.3, false}, outcome.data, workspace.data,
+                      shape, nullptr);
+    model::Cost costs[16];
+    const std::size_t kernels = model::costs(costs, 16);
+    std::printf("{\"workspace\": %lld, \"pruned\": %lld, \"kernels\": [", static_cast<long long>(workspace.n),
+                static_cast<long long>(outcome.data->plan.n_pruned));
+    for (std::size_t i = 0; i < kernels; ++i) {
+        std::printf("%s{\"kernel\": \"%s\", \"launches\": %llu, \"read\": %llu, \"written\": %llu}", i == 0 ? "" : ", ",
+                    costs[i].kernel, static_cast<unsigned long long>(costs[i].launches),
+                    static_cast<unsigned long long>(costs[i].bytes_read),
+                    static_cast<unsigned long long>(costs[i].bytes_written));
+    }
+    std::puts("]}");
+    return 0;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    if (argc == 5 && std::strcmp(argv[1], "costs") == 0) {
+        const std::int64_t n = std::atoll(argv[3]);
+        return std::strcmp(argv[2], "float64") == 0 ? print_costs<Float64>(n, argv[4])
+                                                    : print_costs<Float32>(n, argv[4]);
+    }
+    if (argc != 3 && !(argc == 4 && std::strcmp(argv[3], "ptx") == 0)) {
+        std::fputs("usage: kernel_cases CASES SEED [ptx] | kernel_cases costs FORMAT N RULE\n", stderr);
+        return 2;
+    }
+    model::use_ptx(argc == 4);
+    const int cases = std::atoi(argv[1]);
+    Random random(static_cast<std::uint64_t>(std::atoll(argv[2])));
+    for (int i = 0; i < cases; ++i) {
+        std::string description;
+        const bool right = i % 4 == 0   ? try_one<Float16>(random, description)
+                           : i % 4 == 1 ? try_one<BFloat16>(random, description)
+                           : i % 4 == 2 ? try_one<Float32>(random, description)
+                                        : try_one<Float64>(random, description);
+        if (!right) {
+            std::printf("case %d differs: %s\n", i, description.c_str());
+            return 1;
+        }
+    }
+    std::printf("%d cases\n", cases);
+    return 0;
+}

@@ -1,0 +1,117 @@
+// Random losses, and what the contract says of them, by sorting. For the programs that try kernels without Python.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "../../csrc/ordered_key.h"
+#include "../../csrc/plan.h"
+
+namespace rrm {
+
+using Random = std::mt19937_64;
+
+inline double uniform(Random &random) {
+    return std::uniform_real_distribution<double>()(random);
+}
+
+constexpr int families = 13;
+
+// Losses of a family; all types can hold them after rounding.
+inline double draw_loss(int family, std::int64_t i, std::int64_t n, int subnormal, Random &random) {
+    const double exponential = -std::log(1.0 - uniform(random));
+    switch (family) {
+    case 0:
+        return exponential;
+    case 1:
+        return exponential - 3.0;
+    case 2:
+        return 0.7;
+    case 3:
+        return static_cast<double>(i) / static_cast<double>(n);
+    case 4:
+        return -static_cast<double>(i % 60'000); // what float16 can hold
+    case 5:
+        return std::floor(4.0 * uniform(random));
+    case 6:
+        return uniform(random) < 0.1 ? 0.0 : exponential;
+    case 7:
+        return std::min(exponential, 0.5);
+    case 8:
+        return uniform(random) < 0.3 ? std::numeric_limits<double>::infinity() : exponential;
+    case 9:
+        return uniform(random) < 0.2 ? std::numeric_limits<double>::quiet_NaN() : exponential;
+    case 10:
+        return uniform(random) < 0.5 ? -0.0 : 0.0;
+    case 11:
+        return std::ldexp(std::floor(9.0 * exponential), subnormal) * (uniform(random) < 0.5 ? -1.0 : 1.0);
+    default: // blocks of equal losses
+        return static_cast<double>((i / 700 * 7919) % 101);
+    }
+}
+
+template <class F> typename F::Bits round_to(double x) {
+    if (std::isnan(x)) {
+        return F::key_nan;
+    }
+    if (x == 0.0 && std::signbit(x)) {
+        return F::sign;
+    }
+    return F::bits(F::key_not_above(x));
+}
+
+// What the contract says, by sorting. Returns the weights.
+template <class F>
+std::vector<typename F::Value> define(const std::vector<typename F::Bits> &losses, const Rule &rule, double mu,
+                                      const typename F::Value *old, Plan &plan) {
+    using V = typename F::Value;
+    const auto n = static_cast<std::int64_t>(losses.size());
+    std::vector<double> sorted;
+    for (const auto bits : losses) {
+        if (const double value = F::value(bits); !std::isnan(value)) {
+            sorted.push_back(value);
+        }
+    }
+    std::sort(sorted.begin(), sorted.end());
+    const auto n_valid = static_cast<std::int64_t>(sorted.size());
+    const auto smallest = [&](std::int64_t rank) {
+        return sorted[static_cast<std::size_t>(std::min(rank, n_valid) - 1)];
+    };
+    const auto upto = [&](double x) { return std::upper_bound(sorted.begin(), sorted.end(), x) - sorted.begin(); };
+    const auto below = [&](double x) { return std::lower_bound(sorted.begin(), sorted.end(), x) - sorted.begin(); };
+    plan.loss_min = sorted[0] + 0.0;
+    plan.threshold = rule.rank != 0 ? smallest(rule.rank) : F::decode(F::key_not_above(sorted[0] + rule.gamma));
+    plan.threshold += 0.0;
+    plan.n_tied = upto(plan.threshold) - below(plan.threshold);
+    plan.n_pruned = n - upto(plan.threshold);
+    plan.recipient_threshold = rule.recipient_rank == 0 ? -std::numeric_limits<double>::infinity()
+                               : rule.recipient_rank > n
+                                   ? plan.threshold
+                                   : std::min(smallest(rule.recipient_rank), plan.threshold) + 0.0;
+    plan.n_recipients = upto(plan.recipient_threshold);
+    plan.removed = std::max(plan.n_pruned, rule.quota);
+    plan.levels = levels(n, plan.n_pruned, plan.n_tied, plan.n_recipients, plan.removed, rule.redistribute);
+    std::vector<V> weights;
+    for (std::size_t i = 0; i < losses.size(); ++i) {
+        const double c = F::value(losses[i]);
+        const bool receives = c <= plan.recipient_threshold;
+        const double target = c < plan.threshold    ? (receives ? plan.levels.kept_recipient : plan.levels.kept)
+                              : c == plan.threshold ? (receives ? plan.levels.tied_recipient : plan.levels.tied)
+                                                    : 0.0;
+        const V part = static_cast<V>(mu) * static_cast<V>(target);
+        const V before = static_cast<V>(1.0 - mu) * (old == nullptr ? V{1} : old[i]);
+        weights.push_back(mu == 1.0 ? part : before + part);
+    }
+    return weights;
+}
+
+inline bool same(const Plan &a, const Plan &b) {
+    return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+} // namespace rrm
