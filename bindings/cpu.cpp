@@ -48,8 +48,8 @@ py::tuple reweight(const py::array &losses, int format, const rrm::Rule &rule, d
     });
 }
 
-void apply(const py::array &losses, int format, double threshold, double recipient_threshold, const rrm::LevelsTuple &levels,
-           double mu, const std::optional<py::array> &old, py::array out, int threads) {
+void apply(const py::array &losses, int format, double threshold, double recipient_threshold,
+           const rrm::LevelsTuple &levels, double mu, const std::optional<py::array> &old, py::array out, int threads) {
     rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         const auto *c = bits<F>(losses);

@@ -65,7 +65,7 @@ def reweight(
         Refuse NaN, or prune them as the highest losses, however many there are.
     out : array of shape (n,), optional
         Memory for the result: writable, of the weights' framework, device and type. May be `weights` itself.
-    backend : {"cpp", "numba", "numpy", "array_api"}, optional
+    backend : {"cpp", "numba", "numpy", "cuda", "array_api"}, optional
         Insist on one backend. All give the same bits.
     threads : int, at least 1, optional
         Use at most so many threads; by default ``OMP_NUM_THREADS``, or as many as there are processors for this
@@ -295,7 +295,7 @@ def _check(
         o = None if out is None else w
     else:
         c, w, o, home, format = _read_all(losses, weights, out, native=backend == "array_api")
-    chosen = dispatch.choose(backend, on_host=home.on_host)
+    chosen = dispatch.choose(backend, on_host=home.on_host, on_cuda=home.on_cuda)
     return _Call(c, w if step < 1 else None, step, o, out, home, format, chosen, threads)
 
 

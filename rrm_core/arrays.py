@@ -30,11 +30,14 @@ class Home:
         The framework's own notion; ``"cpu"`` for NumPy.
     on_host : bool
         Whether backends get a NumPy view of it.
+    on_cuda : bool
+        Whether it is in the memory of an NVIDIA GPU.
     """
 
     framework: str
     device: Any
     on_host: bool
+    on_cuda: bool = False
 
     def __str__(self) -> str:
         return f"{self.framework} array on {self.device}"
@@ -70,12 +73,16 @@ def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
         raise TypeError(f"{name} is a masked array, whose mask would be ignored; pass {name}.compressed()")
     if not is_array_api_obj(x):
         remedy = f"; pass {name}.to_numpy()" if hasattr(x, "to_numpy") else ""
+        if hasattr(x, "__cuda_array_interface__"):
+            remedy = f"; pass cupy.asarray({name}) or torch.as_tensor({name}, device='cuda')"
         raise TypeError(
             f"{name} must be an array (NumPy, torch, CuPy, JAX or another of the array API), "
             f"got {type(x).__name__}{remedy}"
         )
     if is_torch_array(x) and (x.layout is not sys.modules["torch"].strided or x.is_meta):
         raise TypeError(f"{name} must be a dense tensor with memory of its own, got layout {x.layout} on {x.device}")
+    if type(x).__name__ == "FakeTensor":
+        raise TypeError(f"{name} is a FakeTensor, which has no values; call this on real tensors, outside fake mode")
     if is_jax_array(x) and isinstance(x, sys.modules["jax"].core.Tracer):
         raise TypeError(f"{name} is being traced by JAX; call this outside jit, grad and vmap, on concrete arrays")
     if x.ndim != 1:
@@ -172,6 +179,8 @@ def require_writable(out: Operand, losses: Operand, weights: Operand | None) -> 
     on_host = isinstance(out.array, np.ndarray)
     if out.home.framework == "jax":
         raise ValueError("out can't be a JAX array, which is immutable; leave it out to get a new array")
+    if out.home.on_cuda and out.home.framework != "torch" and out.array.__cuda_array_interface__["data"][1]:
+        raise ValueError("out is read-only; leave it out to get a new array")
     if on_host and not out.array.flags.writeable:
         raise ValueError("out is read-only; leave it out to get a new array")
     if out.home.framework == "numpy" and not out.given.dtype.isnative:
@@ -192,7 +201,7 @@ def require_writable(out: Operand, losses: Operand, weights: Operand | None) -> 
 
 def mark_written(out: Any, home: Home) -> None:
     """Tell torch that `out` was written, so that a gradient which needs the old values is refused rather than wrong."""
-    if home is not _NUMPY and home.framework == "torch" and home.on_host and not out.is_inference():
+    if home is not _NUMPY and home.framework == "torch" and not out.is_inference():
         sys.modules["torch"].autograd.graph.increment_version(out)
 
 
@@ -225,10 +234,14 @@ def _home(x: Any, native: bool) -> Home:
         return _NUMPY if not native else Home("numpy", "cpu", on_host=False)
     where = device(x)
     if is_torch_array(x):
-        return Home("torch", where, on_host=not native and where.type == "cpu")
+        on_cuda = where.type == "cuda" and sys.modules["torch"].version.hip is None  # torch on ROCm says "cuda" too
+        return Home("torch", where, on_host=not native and where.type == "cpu", on_cuda=on_cuda)
     if is_jax_array(x):
-        return Home("jax", where, on_host=not native and getattr(where, "platform", None) == "cpu")
-    return Home(type(x).__module__.partition(".")[0], where, on_host=False)
+        platform, version = getattr(where, "platform", None), getattr(where.client, "platform_version", "")
+        on_cuda = platform in ("gpu", "cuda") and "rocm" not in version
+        return Home("jax", where, on_host=not native and platform == "cpu", on_cuda=on_cuda)
+    name = type(x).__module__.partition(".")[0]
+    return Home(name, where, on_host=False, on_cuda=hasattr(x, "__cuda_array_interface__"))
 
 
 def _view(x: Any, format: Format) -> Any:

@@ -13,8 +13,9 @@ from .plan import Plan
 from .rule import Rule
 
 HOST = ("cpp", "numba", "numpy")  # NumPy arrays, and what can be viewed as one
+CUDA = ("cuda", "array_api")  # arrays in the memory of an NVIDIA GPU
 DEVICE = ("array_api",)  # everything else
-NAMES = (*HOST, *DEVICE)
+NAMES = (*HOST, *CUDA)
 
 
 class Backend(Protocol):
@@ -41,8 +42,8 @@ def available_backends() -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Some of ``"cpp"`` (compiled), ``"numba"``, ``"numpy"`` (the reference) and ``"array_api"`` (any other device or
-        framework).
+        Some of ``"cpp"`` (compiled), ``"numba"``, ``"numpy"`` (the reference), ``"cuda"`` (compiled, for NVIDIA GPUs)
+        and ``"array_api"`` (any other device or framework).
     """
     return tuple(name for name in NAMES if _load(name).is_available())
 
@@ -94,18 +95,21 @@ def cpu_info() -> CpuInfo:
     return CpuInfo(used, best, cpp.default_threads(), cpp.samples_per_thread())
 
 
-def choose(name: str | None, *, on_host: bool) -> Backend:
-    """Return the backend called `name`, or the first available one for arrays on the host or elsewhere."""
-    candidates = HOST if on_host else DEVICE
+def choose(name: str | None, *, on_host: bool, on_cuda: bool) -> Backend:
+    """Return the backend called `name`, or the first available one for arrays on the host, a GPU, or elsewhere."""
+    candidates = HOST if on_host else CUDA if on_cuda else DEVICE
     if name is None:
         return _load(_first_available(candidates))
     if name not in NAMES:
         raise ValueError(f"backend must be one of {', '.join(map(repr, NAMES))} or None, got {name!r}")
     if name not in candidates and name != "array_api":
-        raise ValueError(
-            f"backend={name!r} needs losses in host memory as NumPy, torch or JAX hold them on the CPU; "
-            f"these are served by {', '.join(map(repr, candidates))}"
+        needs = (
+            "in the memory of an NVIDIA GPU as torch, CuPy or JAX hold them there"
+            if name == "cuda"
+            else "in host memory as NumPy, torch or JAX hold them on the CPU"
         )
+        served = " or ".join(map(repr, candidates))
+        raise ValueError(f"backend={name!r} needs losses {needs}; these are served by {served}")
     return _load(name)
 
 

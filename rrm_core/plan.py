@@ -134,6 +134,43 @@ class Plan:
         )
 
 
+class PendingPlan(Plan):
+    """A plan that a device is still making. The first look at what it found waits, and then it is a `Plan`.
+
+    That look also raises what is wrong with the losses.
+    """
+
+    _read: Callable[[], Plan]
+
+    def _wait(self) -> Plan:
+        if type(self) is PendingPlan:  # no other thread was faster
+            found = self._read()
+            self.__dict__.update(found.__dict__)
+            object.__setattr__(self, "__class__", Plan)
+            self.__dict__.pop("_read", None)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name in Plan.__dataclass_fields__:  # one that isn't there yet
+            return getattr(self._wait(), name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return self._wait() == other
+
+    __hash__ = Plan.__hash__
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return object.__reduce_ex__(self._wait(), protocol)
+
+
+def pending_plan(n: int, format: Format, rule: Rule, read: Callable[[], Plan]) -> Plan:
+    """Return the plan that `read` will return, before it is called."""
+    plan = object.__new__(PendingPlan)
+    plan.__dict__.update(n=n, dtype=format.name, rule=rule, _read=read)
+    return plan
+
+
 class Thresholds(NamedTuple):
     """The three losses that decide a plan."""
 

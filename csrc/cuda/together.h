@@ -87,9 +87,9 @@ __device__ inline Count sum_before_in_block(Count mine) {
 // Whether this block is the last of the grid's `blocks` to come here. It then sees all that the others wrote before.
 __device__ inline bool is_last_block(unsigned *ticket, unsigned blocks) {
     GPU_SHARED(unsigned, last);
-    __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
+        __threadfence(); // for the whole block: the barrier comes before
         last = atomicAdd(ticket, 1U) == blocks - 1 ? 1U : 0U;
         __threadfence();
     }

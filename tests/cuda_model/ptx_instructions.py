@@ -1,4 +1,4 @@
-"""What each PTX instruction is in C++, in terms of ptx_runtime.h: most are a line in RULES, the rest a function here."""
+"""What each PTX instruction is in C++, with ptx_runtime.h: most are a line in RULES, the rest a function."""
 
 from __future__ import annotations
 
@@ -459,10 +459,10 @@ def atom(writer: Writer, instruction: Instruction) -> str:
 @statement("membar", "fence")
 def fence(_: Writer, instruction: Instruction) -> str:
     modifiers = Modifiers(instruction)
-    modifiers.any_of("sc", "acq_rel", "acquire", "release")
-    modifiers.one_of(*SCOPES, "gl")
+    modifiers.any_of("sc", "acq_rel")
+    scope = modifiers.one_of(*SCOPES, "gl")
     modifiers.done()
-    return "model::fence();"
+    return "model::fence_block();" if scope == "cta" else "model::fence();"
 
 
 # ---- Barriers and warps

@@ -55,10 +55,18 @@ struct Kernel {
 
 // ---- Registers.
 template <std::size_t Size> struct BitsOf;
-template <> struct BitsOf<1> { using Type = b8; };
-template <> struct BitsOf<2> { using Type = b16; };
-template <> struct BitsOf<4> { using Type = b32; };
-template <> struct BitsOf<8> { using Type = b64; };
+template <> struct BitsOf<1> {
+    using Type = b8;
+};
+template <> struct BitsOf<2> {
+    using Type = b16;
+};
+template <> struct BitsOf<4> {
+    using Type = b32;
+};
+template <> struct BitsOf<8> {
+    using Type = b64;
+};
 template <class T> using Bits = typename BitsOf<sizeof(T)>::Type;
 
 template <class T> constexpr bool is_float = std::is_floating_point_v<T>;
@@ -510,6 +518,27 @@ template <class To, Round round, bool sat, class From> To convert(From x) {
 }
 
 // ---- Memory that the translated module declares.
+
+// What is known of a variable's bytes is the model's, not the kernel's: no race checker shall look at that. Volatile,
+// or GCC might make library calls of the loops, which race checkers watch.
+#ifdef __SANITIZE_THREAD__
+#define PTX_UNWATCHED __attribute__((noinline, no_sanitize("thread")))
+#else
+#define PTX_UNWATCHED inline
+#endif
+
+PTX_UNWATCHED static bool all_written(const volatile unsigned char *written, std::size_t length) {
+    bool all = true;
+    for (std::size_t i = 0; i < length; ++i)
+        all &= written[i] != 0;
+    return all;
+}
+
+PTX_UNWATCHED static void set_written(volatile unsigned char *written, std::size_t length) {
+    for (std::size_t i = 0; i < length; ++i)
+        written[i] = 1;
+}
+
 struct Variable {
     b32 offset, size;
 };
@@ -537,19 +566,14 @@ struct Segment {
             fail("out of bounds", offset, length, access, place);
         if (offset % length != 0)
             fail("misaligned", offset, length, access, place);
-        if (written && access != Access::write)
-            check_written(offset, length, access, place);
+        if (written && access != Access::write && !all_written(written + offset, length))
+            fail("of bytes that nobody has written", offset, length, access, place);
         if (written && access != Access::read)
-            std::memset(written + offset, 1, length);
+            set_written(written + offset, length);
         return bytes + offset;
     }
 
   private:
-    void check_written(b64 offset, std::size_t length, Access access, Place place) const {
-        if (std::memchr(written + offset, 0, length))
-            fail("of bytes that nobody has written", offset, length, access, place);
-    }
-
     [[noreturn]] void fail(const char *why, b64 offset, std::size_t length, Access access, Place place) const {
         const char *how = access == Access::read ? "read" : access == Access::write ? "write" : "atomic operation";
         model::fail("%s: %s %s in line %d of the PTX: %zu bytes at offset %lld of %s memory", place.kernel, how, why,
@@ -596,11 +620,25 @@ template <class R> constexpr R address(R base, s64 offset) {
     return static_cast<R>(base + static_cast<R>(offset));
 }
 
-inline unsigned char *reach_local(Thread &thread, b64 offset, std::size_t length, Place place) {
+inline unsigned char *reach_local(Thread &thread, b64 offset, std::size_t length, Access access, Place place) {
+    if (access == Access::update)
+        model::fail("%s: line %d of the PTX: an atomic operation on local memory", place.kernel, place.line);
     if (offset >= thread.local.size() || thread.local.size() - offset < length || offset % length != 0)
         model::fail("%s: line %d of the PTX: %zu bytes at offset %lld of local memory: out of bounds or misaligned",
                     place.kernel, place.line, length, static_cast<long long>(offset));
     return thread.local.data() + offset;
+}
+
+inline void count(Access access, std::size_t length) {
+#ifdef __SANITIZE_THREAD__
+    if (access != Access::write)
+        model::count_read(length);
+    if (access != Access::read)
+        model::count_written(length);
+#else
+    model::counted.read += access != Access::write ? length : 0;
+    model::counted.written += access != Access::read ? length : 0;
+#endif
 }
 
 inline unsigned char *reach_global(Thread &thread, b64 address, std::size_t length, Access access, Place place) {
@@ -611,12 +649,10 @@ inline unsigned char *reach_global(Thread &thread, b64 address, std::size_t leng
         if (address % length != 0)
             model::fail("%s: misaligned access in line %d of the PTX: %zu bytes at %p", place.kernel, place.line,
                         length, static_cast<void *>(bytes));
-        model::check_memory(bytes, length, access != Access::read);
+        if (model::memory_registered)
+            model::check_memory(bytes, length, access != Access::read);
     }
-    if (access != Access::write)
-        model::count_read(length);
-    if (access != Access::read)
-        model::count_written(length);
+    count(access, length);
     return bytes;
 }
 
@@ -629,7 +665,7 @@ unsigned char *reach(Thread &thread, b64 address, std::size_t length, Access acc
     if constexpr (space == Space::shared)
         return thread.shared.reach(address, length, access, place);
     else if constexpr (space == Space::local)
-        return reach_local(thread, address, length, place);
+        return reach_local(thread, address, length, access, place);
     else if constexpr (space == Space::global)
         return reach_global(thread, address, length, access, place);
     else if constexpr (space == Space::constant)
@@ -637,7 +673,7 @@ unsigned char *reach(Thread &thread, b64 address, std::size_t length, Access acc
     else if (in_window(address, shared_window))
         return thread.shared.reach(address - shared_window, length, access, place);
     else if (in_window(address, local_window))
-        return reach_local(thread, address - local_window, length, place);
+        return reach_local(thread, address - local_window, length, access, place);
     else if (thread.constants.holds(address) && access == Access::read)
         return reach_constant(thread, address, length, place);
     else
@@ -655,22 +691,23 @@ template <class T> void put(unsigned char *to, T value) {
 }
 
 template <class T> T fetch_strong(const unsigned char *from) {
-    return std::bit_cast<T>(__atomic_load_n(reinterpret_cast<const Bits<T> *>(from), __ATOMIC_RELAXED));
+    const T value = std::bit_cast<T>(__atomic_load_n(reinterpret_cast<const Bits<T> *>(from), __ATOMIC_RELAXED));
+    model::atomic_read(from);
+    return value;
 }
 
 template <class T> void put_strong(unsigned char *to, T value) {
     __atomic_store_n(reinterpret_cast<Bits<T> *>(to), std::bit_cast<Bits<T>>(value), __ATOMIC_RELAXED);
+    model::atomic_written(to);
 }
 
 // One access, however many registers: vectors are aligned to their whole size.
-template <Space space, class T, class... R>
-void load(Thread &thread, b64 address, Place place, R &...registers) {
+template <Space space, class T, class... R> void load(Thread &thread, b64 address, Place place, R &...registers) {
     const unsigned char *from = reach<space>(thread, address, sizeof(T) * sizeof...(R), Access::read, place);
     ((set(registers, fetch<T>(from)), from += sizeof(T)), ...);
 }
 
-template <Space space, class T, class... V>
-void store(Thread &thread, b64 address, Place place, V... values) {
+template <Space space, class T, class... V> void store(Thread &thread, b64 address, Place place, V... values) {
     unsigned char *to = reach<space>(thread, address, sizeof(T) * sizeof...(V), Access::write, place);
     ((put<T>(to, values), to += sizeof(T)), ...);
 }
@@ -683,8 +720,7 @@ void load_strong(Thread &thread, b64 address, Place place, R &...registers) {
     ((set(registers, fetch_strong<T>(from)), from += sizeof(T)), ...);
 }
 
-template <Space space, class T, class... V>
-void store_strong(Thread &thread, b64 address, Place place, V... values) {
+template <Space space, class T, class... V> void store_strong(Thread &thread, b64 address, Place place, V... values) {
     unsigned char *to = reach<space>(thread, address, sizeof(T) * sizeof...(V), Access::write, place);
     ((put_strong<T>(to, values), to += sizeof(T)), ...);
     model::give_way();
@@ -699,14 +735,15 @@ template <class T, class... V> void store_parameter(unsigned char *to, V... valu
 }
 
 // ---- Atomics.
-template <Space space, class T, class Change>
-T atomic(Thread &thread, b64 address, Place place, Change change) {
+template <Space space, class T, class Change> T atomic(Thread &thread, b64 address, Place place, Change change) {
     model::give_way();
     auto *at = reinterpret_cast<Bits<T> *>(reach<space>(thread, address, sizeof(T), Access::update, place));
     Bits<T> old = __atomic_load_n(at, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(at, &old, std::bit_cast<Bits<T>>(change(std::bit_cast<T>(old))), false,
                                         __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
+    model::atomic_read(at);
+    model::atomic_written(at);
     model::give_way();
     return std::bit_cast<T>(old);
 }

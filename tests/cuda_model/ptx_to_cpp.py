@@ -16,11 +16,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptx_instructions import in_cpp, items_of, labels_of, unsupported
+from ptx_instructions import in_cpp, labels_of, unsupported
 from ptx_parser import (
     BITS,
     Address,
     Function,
+    Group,
     Instruction,
     Module,
     Operand,
@@ -33,9 +34,11 @@ from ptx_parser import (
 )
 
 GUARD = 64  # bytes between variables that no access may touch; also keeps offset 0 free
-SPECIAL = {f"%{prefix}.{axis}": f"model::{function}().{axis}" for axis in "xyz" for prefix, function in {
-    "tid": "thread_index", "ntid": "block_size", "ctaid": "block_index", "nctaid": "grid_size",
-}.items()} | {
+INDICES = {"tid": "thread", "ntid": "block_size", "ctaid": "block", "nctaid": "grid_size"}
+SPECIAL = {
+    f"%{register}.{axis}": f"model::here.{index}.{axis}" for register, index in INDICES.items() for axis in "xyz"
+}
+SPECIAL |= {
     "%laneid": "model::lane()",
     "%lanemask_eq": "1u << model::lane()",
     "%lanemask_lt": "(1u << model::lane()) - 1",
@@ -43,7 +46,7 @@ SPECIAL = {f"%{prefix}.{axis}": f"model::{function}().{axis}" for axis in "xyz" 
     "%lanemask_gt": "~((2u << model::lane()) - 1)",
     "%lanemask_ge": "~((1u << model::lane()) - 1)",
     "WARP_SZ": "32u",
-}  # fmt: skip
+}
 
 
 def identifier(name: str) -> str:
@@ -144,10 +147,9 @@ class FunctionWriter:
 
     def call(self, instruction: Instruction) -> str:
         """Return the call; every parameter is passed as a pointer to its bytes."""
-        *results, callee, arguments = instruction.operands if len(instruction.operands) > 1 else (
-            *instruction.operands, None)  # fmt: skip
-        name = items_of(callee)[0].name
-        passed = [item.name for operand in (*results, arguments) if operand for item in items_of(operand)]
+        groups = [operand.items for operand in instruction.operands if isinstance(operand, Group)]
+        (name,) = (operand.name for operand in instruction.operands if isinstance(operand, Value))
+        passed = [item.name for items in groups for item in items]
         if name == "__assertfail":
             kinds = ("b64", "b64", "b32", "b64")
             values = [f"fetch<{kind}>({argument})" for kind, argument in zip(kinds, passed, strict=False)]

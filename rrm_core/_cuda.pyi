@@ -1,0 +1,62 @@
+from typing import Any
+
+from ._cpu import _Faults, _Found, _Levels, _Redistribute
+
+OUTCOME_BYTES: int  # device memory for what read_outcome reads
+
+class Rule:
+    def __init__(
+        self,
+        rank: int,
+        gamma: float,
+        recipient_rank: int,
+        quota: int,
+        redistribute: _Redistribute,
+        prune_nan: bool,
+        /,
+    ) -> None: ...
+
+# Arrays and streams are known by their addresses; 0 is no array, and the legacy default stream.
+def device_count() -> tuple[int, str]: ...  # and why it is 0
+def memory_device(address: int, /) -> int: ...  # -1: the host; -2: managed memory
+def workspace_bytes(format: int, n: int, rule: Rule, device: int, /) -> int: ...
+def reweight(
+    losses: int,
+    format: int,
+    n: int,
+    rule: Rule,
+    mu: float,
+    old: int,
+    out: int,
+    fresh: bool,
+    outcome: int,
+    workspace: int,
+    device: int,
+    stream: int,
+    /,
+) -> None: ...  # `fresh`: refused losses make `out` all NaN, since nobody has seen what was there
+def read_outcome(
+    outcome: int, n: int, prune_nan: bool, device: int, stream: int, /
+) -> tuple[_Faults, None] | tuple[None, _Found]: ...  # waits for the stream
+def apply(
+    losses: int,
+    format: int,
+    n: int,
+    threshold: float,
+    recipient_threshold: float,
+    levels: _Levels,
+    mu: float,
+    old: int,
+    out: int,
+    device: int,
+    stream: int,
+    /,
+) -> None: ...
+def count_foreign(
+    losses: int, format: int, n: int, loss_min: float, allow_nan: bool, counter: int, device: int, stream: int, /
+) -> int: ...  # waits for the stream
+def order_after(stream: int, producer: int, device: int, /) -> None: ...
+def synchronize(device: int, stream: int, /) -> None: ...
+def read_capsule(capsule: Any, /) -> tuple[int, int, int]: ...  # DLPack: address, device, stride in elements
+def tuning() -> dict[str, int]: ...  # csrc/cuda/reweight.h
+def tune(values: dict[str, int], /) -> None: ...  # for tests, not during a call

@@ -1,0 +1,69 @@
+"""The model of CUDA's execution notices what it should, and leaves right ones alone: plainly, and under sanitizers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+COMPILER = os.environ.get("CXX", "g++")
+FLAGS = ["-std=c++20", "-O1", "-g", "-rdynamic", "-DRRM_GPU_MODEL", f"-I{FOLDER}"]
+BUILDS = {
+    # name: flags for kernels, those for the machine
+    "plain": ([], []),
+    "ucontext": ([], ["-DRRM_MODEL_UCONTEXT"]),
+    "address": (["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],) * 2,
+    "thread": (["-fsanitize=thread"], ["-DRRM_MODEL_TSAN"]),
+}
+
+
+def build(name, folder):
+    kernel_flags, machine_flags = BUILDS[name]
+    commands = [
+        [COMPILER, *FLAGS, *kernel_flags, "-c", str(FOLDER / "model_checks.cpp"), "-o", str(folder / "checks.o")],
+        [COMPILER, *FLAGS, *machine_flags, "-c", str(FOLDER / "machine.cpp"), "-o", str(folder / "machine.o")],
+    ]
+    for compiling in [subprocess.Popen(command) for command in commands]:
+        assert compiling.wait() == 0
+    program = folder / "model_checks"
+    objects = [str(folder / "checks.o"), str(folder / "machine.o")]
+    subprocess.run([COMPILER, *FLAGS, *kernel_flags, *objects, "-o", str(program)], check=True)
+    return program
+
+
+@pytest.fixture(scope="session", params=BUILDS)
+def program(request, tmp_path_factory):
+    """Return the name of a build, and how its program is called."""
+    path = build(request.param, tmp_path_factory.mktemp(request.param))
+    # ThreadSanitizer of GCC 12 doesn't know the addresses that newer kernels hand out at random.
+    return request.param, ["setarch", "-R", str(path)] if request.param == "thread" else [str(path)]
+
+
+def as_expected(name, run, outcome):
+    kind, _, text = outcome.partition(": ")
+    race = "WARNING: ThreadSanitizer: data race" in run.stderr
+    if kind == "race":
+        return name != "thread" or (race and run.returncode == 66)
+    if kind == "overflow":
+        return name != "address" or "heap-buffer-overflow" in run.stderr
+    return run.returncode == int(kind.removeprefix("exit ")) and text in run.stderr and (run.stderr or not text)
+
+
+def test_every_outcome(program):
+    name, command = program
+    listed = subprocess.run([*command, "list"], capture_output=True, text=True, check=True).stdout
+    checks = [line.split("\t") for line in listed.splitlines()]
+    assert {"exit 0", "race"} < {outcome for _, outcome in checks}
+    wrong = {}
+    for check, outcome in checks:
+        run = subprocess.run([*command, check], capture_output=True, text=True, check=False, timeout=60)
+        if not as_expected(name, run, outcome):
+            wrong[check] = f"not {outcome!r} but exit {run.returncode}: {run.stderr[:500]}"
+    assert not wrong
+
+
+def test_unknown_check(program):
+    assert subprocess.run([*program[1], "no such check"], check=False).returncode == 2
