@@ -81,7 +81,7 @@ template <class F> __global__ void __launch_bounds__(1024) draw(Job<F> job) {
     GPU_SHARED(Bits[most_drawn], keys);
     const bool all = job.all_drawn();
     const int drawn = all ? static_cast<int>(job.n) : job.shape.drawn;
-    int padded = 1;
+    int padded = 2 * warp; // so that keys[warp] is always there
     while (padded < drawn) {
         padded *= 2;
     }

@@ -92,8 +92,10 @@ Error reweight(const typename F::Bits *losses, std::int64_t n, const Rule &rule,
     Parts parts(workspace);
     Job<F> job = deal<F>(parts, n, rule, shape);
     job.losses = losses;
-    job.window[0] = window_of(rule.rank, n, shape.drawn);
-    job.window[1] = window_of(rule.recipient_rank, n, shape.drawn);
+    const std::int64_t ranks[] = {rule.rank, rule.recipient_rank}; // the first is 0 if gamma is given
+    for (int i = 0; i < job.cuts; ++i) {
+        job.window[i] = window_of(ranks[i], n, shape.drawn);
+    }
     const auto blocks = static_cast<unsigned>(shape.blocks), threads = static_cast<unsigned>(shape.threads);
     Error error = gpu::launch(draw<F>, 1, static_cast<unsigned>(shape.drawers), stream, job);
     if (error == 0) {

@@ -41,11 +41,11 @@ struct Device {
 
 // The sizes that decide how a call is cut up, never its answer. Tests lower them.
 struct Tuning {
-    int threads = most_threads; // in a block
+    int threads = most_threads;   // in a block
     int blocks_per_processor = 3; // as many as run at a time: see least_blocks
-    int drawn = most_drawn;      // losses to look at before the pass; a power of two, at most most_drawn
-    int chunk = 256;             // slots that a warp takes at most at a time
-    std::int64_t room = 1 << 20; // slots for candidates beside an eighth of the losses, but at most a quarter of them
+    int drawn = most_drawn;       // losses to look at before the pass; a power of two, at most most_drawn
+    int chunk = 256;              // slots that a warp takes at most at a time
+    std::int64_t room = 1 << 20;  // slots for candidates beside an eighth of the losses, but at most a quarter of them
 };
 
 // How a call is cut into blocks and samples.

@@ -1109,7 +1109,11 @@ Translated *translated(const void *kernel) {
         return nullptr;
     }
     const std::string symbol = std::string("ptx_") + kernel_name(kernel);
-    return reinterpret_cast<Translated *>(dlsym(RTLD_DEFAULT, symbol.c_str()));
+    void *const found = dlsym(RTLD_DEFAULT, symbol.c_str());
+    if (found == nullptr) {
+        fail("there is no translation %s", symbol.c_str());
+    }
+    return reinterpret_cast<Translated *>(found);
 }
 
 } // namespace model

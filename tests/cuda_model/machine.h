@@ -99,7 +99,7 @@ inline void fence_block() {
 bool launchable(Index grid, Index block);    // whether CUDA accepts the sizes
 const char *kernel_name(const void *kernel); // mangled; needs -rdynamic in a program
 using Translated = void(void **parameters);  // a kernel as ptx_to_cpp.py writes it
-void use_ptx(bool wanted);                   // from now on, where there is a translation
-Translated *translated(const void *kernel);  // the symbol ptx_<mangled name>, if wanted and there
+void use_ptx(bool wanted);                   // from now on; a kernel without a translation fails
+Translated *translated(const void *kernel);  // the symbol ptx_<mangled name>, if wanted
 
 } // namespace model

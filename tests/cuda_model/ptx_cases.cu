@@ -158,6 +158,8 @@ INSTRUCTION(neg_f32, f32, f32, f32, f32, "neg.f32 %0, %1;")
 INSTRUCTION(copysign_f32, f32, f32, f32, f32, "copysign.f32 %0, %1, %2;")
 INSTRUCTION(min_f32, f32, f32, f32, f32, "min.f32 %0, %1, %2;")
 INSTRUCTION(max_f32, f32, f32, f32, f32, "max.f32 %0, %1, %2;")
+INSTRUCTION(min_nan_f32, f32, f32, f32, f32, "min.NaN.f32 %0, %1, %2;")
+INSTRUCTION(max_nan_f32, f32, f32, f32, f32, "max.NaN.f32 %0, %1, %2;")
 INSTRUCTION(add_f64, f64, f64, f64, f64, "add.rn.f64 %0, %1, %2;")
 INSTRUCTION(sub_f64, f64, f64, f64, f64, "sub.rn.f64 %0, %1, %2;")
 INSTRUCTION(mul_f64, f64, f64, f64, f64, "mul.rn.f64 %0, %1, %2;")
@@ -187,6 +189,8 @@ INTEGER_COMPARISONS(u64, u64)
 FLOAT_COMPARISONS(f32)
 FLOAT_COMPARISONS(f64)
 COMPARISON(lo, u32, u32)
+COMPARISON(ls, u32, u32)
+COMPARISON(hi, u64, u64)
 COMPARISON(hs, u64, u64)
 COMPARISON(eq, b64, u64)
 PREDICATE(setp_and, u32, u32, u32, "setp.lt.s32 q, %2, %3; setp.lt.and.s32 p, %1, %2, q;")
@@ -286,6 +290,8 @@ SHUFFLE(shfl_idx, "idx", "%2", "31")
 SHUFFLE(shfl_idx_8, "idx", "%2", "0x181f")
 WARP_INSTRUCTION(match_any, "and.b32 t, %1, 3; match.any.sync.b32 %0, t, -1;")
 WARP_INSTRUCTION(match_all, "and.b32 t, %1, 0; match.all.sync.b32 t|p, t, -1; selp.u32 %0, t, 7, p;")
+WARP_INSTRUCTION(redux_add, "redux.sync.add.u32 %0, %3, -1;")
+WARP_INSTRUCTION(redux_min, "redux.sync.min.s32 %0, %1, -1;")
 WARP_INSTRUCTION(vote_uni, "setp.lt.u32 p, %3, 40; vote.sync.uni.pred p, p, -1; selp.u32 %0, 1, 0, p;")
 WARP_INSTRUCTION(vote_ballot, "setp.lt.u32 p, %3, 40; vote.sync.ballot.b32 %0, !p, -1;")
 WARP_INSTRUCTION(lane_masks, "mov.u32 %0, %%lanemask_lt; mov.u32 t, %%lanemask_ge; xor.b32 %0, %0, t; mov.u32 t, "
@@ -355,6 +361,13 @@ KERNEL(shared_below_the_start) {
     u32 *pointer = shared + threadIdx.x; // 64 bits wide, so a generic address
     asm volatile("" : "+l"(pointer));
     pointer[-64] = 1;
+}
+KERNEL(shared_across_the_end) {
+    __shared__ __align__(8) u32 shared[3];
+    shared[threadIdx.x % 3] = 1;
+    __syncthreads();
+    const uint2 last = *(const uint2 *)(shared + 2);
+    out[ROW] = last.x ^ last.y;
 }
 KERNEL(shared_before_it_is_written) {
     __shared__ u32 shared[128];

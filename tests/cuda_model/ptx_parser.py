@@ -142,7 +142,7 @@ class Scope:
 
     def declare(self, name: str, line: int) -> str:
         identifier = name.lstrip("%").replace("$", "_")
-        if self.number or not name.startswith(("%", "$", "_")):
+        if self.number:
             identifier += f"_{self.number}"
         if name in self.names or identifier in self.names.values():
             raise UnsupportedError(line, f"{name} declared twice")

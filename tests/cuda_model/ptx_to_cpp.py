@@ -16,7 +16,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptx_instructions import in_cpp, labels_of, unsupported
+from ptx_arithmetic import unsupported
+from ptx_instructions import in_cpp, labels_of
 from ptx_parser import (
     BITS,
     Address,
@@ -85,7 +86,7 @@ class Layout:
 
 
 class FunctionWriter:
-    """Writes one kernel or function; ptx_instructions.py asks it what the operands are."""
+    """Writes one kernel or function; the instructions ask it what the operands are."""
 
     def __init__(self, function: Function, module: ModuleWriter):
         self.function = function

@@ -149,6 +149,7 @@ def test_programs_agree_with_the_native_compiler(program, seed):
 MESSAGES = {
     "shared_out_of_bounds": r"read out of bounds in line \d+ of the PTX: 4 bytes at offset \d+ of shared memory",
     "shared_below_the_start": r"write out of bounds in line \d+ of the PTX: 4 bytes at offset -?\d+ of shared memory",
+    "shared_across_the_end": r"read out of bounds in line \d+ of the PTX: 8 bytes at offset \d+ of shared memory",
     "shared_before_it_is_written": r"read of bytes that nobody has written in line \d+ of the PTX",
     "shared_atomic_before_it_is_written": r"atomic operation of bytes that nobody has written in line \d+ of the PTX",
     "global_outside": r"8 bytes at 0x\w+",

@@ -1,0 +1,190 @@
+"""Build rrm_core._cuda as nvcc makes it, on a stand-in for CUDA's runtime library, and talk to that.
+
+The object code is what an installation gets: the host's half of csrc/cuda/reweight.cu and bindings/cuda.cpp. What runs in
+place of a GPU is the PTX that nvcc makes of the same file, translated by ptx_to_cpp.py, on the model of machine.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import sysconfig
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+COMPILER = os.environ.get("CXX", "g++")
+FLAGS = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
+NVCC_FLAGS = ["-std=c++20", "--expt-relaxed-constexpr", "--fmad=false", "-arch=compute_75"]  # CMakeLists.txt
+ORDERS = {"late": 0, "random": 1, "eager": 2}
+ERRORS = {"cudaErrorInsufficientDriver": 35, "cudaErrorNoDevice": 100, "cudaErrorLaunchFailure": 719}
+
+LIBRARY = "libstand_in_cudart.so"
+MODULE = f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+
+# ---- Building
+def _start(*command: object) -> subprocess.Popen[str]:
+    return subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _finish(*started: subprocess.Popen[str]) -> None:
+    for process in started:
+        output, _ = process.communicate(timeout=600)
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(map(str, process.args))}\n{output}")
+
+
+def _include_folders() -> list[str]:
+    """Return where nvcc's headers, Python's and pybind11's are, as options."""
+    import pybind11
+
+    dry = subprocess.run(["nvcc", "--dryrun", "-c", "-x", "cu", os.devnull], capture_output=True, text=True, check=True)
+    (line,) = (line for line in dry.stderr.splitlines() if line.startswith("#$ INCLUDES="))
+    cuda = line.split('"')[1].removeprefix("-I")
+    return [f"-I{HERE}", "-isystem", cuda, "-isystem", sysconfig.get_path("include"), "-isystem", pybind11.get_include()]
+
+
+def _table(ptx: str) -> str:
+    """Return the C++ that tells the stand-in of the kernels in a PTX file."""
+    from cuda_model.ptx_parser import parse
+
+    entries = [function for function in parse(ptx).functions if function.is_entry]
+    declared = [f'extern "C" void ptx_{entry.name}(void **);' for entry in entries]
+    rows = [
+        f'    {{"{entry.name}", ptx_{entry.name}, {{{", ".join(str(p.size) for p in entry.parameters)}}}}},'
+        for entry in entries
+    ]
+    kernel = "struct TranslatedKernel {\n    const char *name;\n    void (*run)(void **);\n    std::vector<std::size_t> sizes;\n};"
+    table = "extern const std::vector<TranslatedKernel> translated_kernels;\nconst std::vector<TranslatedKernel> translated_kernels = {"
+    return "\n".join(["#include <cstddef>", "#include <vector>", *declared, kernel, table, *rows, "};", ""])
+
+
+def build(folder: Path) -> None:
+    """Put the stand-in and the module that is linked against it into a folder."""
+    source, include = ROOT / "csrc" / "cuda" / "reweight.cu", _include_folders()
+    ptx, translated = folder / "reweight.ptx", folder / "reweight.cpp"
+
+    def compiled(name: str, *options: object) -> subprocess.Popen[str]:
+        return _start(COMPILER, *FLAGS, *options, "-c", "-o", folder / f"{name}.o")
+
+    making_ptx = _start("nvcc", *NVCC_FLAGS, "-ptx", source, "-o", ptx)
+    hidden = ["-Xcompiler", "-fPIC,-fvisibility=hidden"]
+    kernels = _start("nvcc", *NVCC_FLAGS, *hidden, "-c", source, "-o", folder / "kernels.o")
+    _finish(making_ptx)
+    _finish(kernels, _start(sys.executable, HERE / "ptx_to_cpp.py", ptx, translated))
+    (folder / "table.cpp").write_text(_table(ptx.read_text()))
+    exact = ["-ffp-contract=off", "-fno-math-errno"]
+    _finish(
+        compiled("translated", "-O1", *exact, *include, translated),
+        *(
+            compiled(name, "-O1", *include, path)
+            for name, path in {
+                "machine": HERE / "machine.cpp",
+                "stand_in": HERE / "stand_in_cudart.cpp",
+                "table": folder / "table.cpp",
+                "bindings": ROOT / "bindings" / "cuda.cpp",
+            }.items()
+        ),
+    )
+    objects = [folder / f"{name}.o" for name in ("translated", "machine", "stand_in", "table")]
+    exported = folder / "exported"
+    exported.write_text("{ global: cuda*; __cuda*; stand_in_*; local: *; };")
+    _finish(
+        _start(
+            COMPILER, "-shared", *objects, "-Wl,--wrap=_Exit", f"-Wl,--version-script={exported}", f"-Wl,-soname,{LIBRARY}",
+            "-ldl", "-o", folder / LIBRARY,
+        )
+    )  # fmt: skip
+    objects = [folder / "bindings.o", folder / "kernels.o", folder / LIBRARY]
+    _finish(_start(COMPILER, "-shared", *objects, "-Wl,-rpath,$ORIGIN", "-o", folder / MODULE))
+
+
+# ---- Use
+class Entry(NamedTuple):
+    """One call that the module made, with what the stand-in says of it."""
+
+    what: str  # "launch", "copy", "set", "wait", "synchronize", "allocate" or "device"
+    device: int
+    more: tuple[str, ...]
+
+    @property
+    def stream(self) -> int:
+        return int(self.more[0])
+
+    @property
+    def producer(self) -> int:
+        """The stream that `stream` waits for."""
+        assert self.what == "wait"
+        return int(self.more[1])
+
+    @property
+    def kernel(self) -> str:
+        assert self.what == "launch"
+        return self.more[1]
+
+
+class StandIn:
+    """The stand-in of a folder, and the module that uses it."""
+
+    def __init__(self, folder: Path):
+        loader = ExtensionFileLoader("rrm_core._cuda", str(folder / MODULE))
+        spec = spec_from_file_location("rrm_core._cuda", folder / MODULE, loader=loader)
+        assert spec is not None
+        self.module: ModuleType = module_from_spec(spec)
+        loader.exec_module(self.module)
+        self.tuning = self.module.tuning()
+        library = ctypes.CDLL(str(folder / LIBRARY))
+        c_int, size, address = ctypes.c_int, ctypes.c_size_t, ctypes.c_size_t
+        stride = ctypes.c_int64
+        for name, result, arguments in (
+            ("reset", None, [c_int, c_int, c_int, ctypes.c_uint64]),
+            ("lost", ctypes.c_char_p, []),
+            ("log", ctypes.c_char_p, []),
+            ("clear_log", None, []),
+            ("current_device", c_int, []),
+            ("set_current_device", None, [c_int]),
+            ("fail", None, [ctypes.c_char_p, c_int, c_int]),
+            ("claim", None, [c_int]),
+            ("create_stream", address, [c_int, c_int]),
+            ("allocate", address, [c_int, size, c_int]),
+            ("protect", None, [address]),
+            ("free", None, [c_int, address, address]),
+            ("order", None, [c_int, address, address]),
+            ("copy", None, [c_int, address, address, stride, address, stride, size, stride, c_int]),
+            ("finish", None, [c_int, address]),
+            ("finish_all", None, []),
+        ):
+            function = getattr(library, f"stand_in_{name}")
+            function.restype, function.argtypes = result, arguments
+            setattr(self, f"call_{name}", function)
+
+    def reset(self, *, devices: int = 2, driver: str | None = None, order: str = "late", seed: int = 1) -> None:
+        """Start anew, without memory or streams; what a test lowered is as before."""
+        self.module.tune(self.tuning)
+        self.call_reset(devices, ERRORS[driver] if driver else 0, ORDERS[order], seed)
+
+    def tune(self, **values: int) -> None:
+        self.module.tune(self.tuning | values)
+
+    @property
+    def lost(self) -> str:
+        """Why nothing works any more, if so: a kernel did what CUDA calls undefined."""
+        return self.call_lost().decode()
+
+    def log(self) -> list[Entry]:
+        """Return what the module did since the last look, and forget it."""
+        lines = self.call_log().decode().splitlines()
+        self.call_clear_log()
+        fields = (line.split("\t") for line in lines)
+        return [Entry(what, int(device), tuple(more)) for what, device, *more in fields]
+
+    def fail(self, call: str, nth: int = 1, error: str = "cudaErrorLaunchFailure") -> None:
+        """Let the `nth` call of that name from now on fail."""
+        self.call_fail(call.encode(), nth, ERRORS[error])

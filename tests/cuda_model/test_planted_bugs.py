@@ -1,0 +1,69 @@
+"""The model notices every planted bug: each in a copy of the kernels, compiled and run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cuda_model.builds import CPP, MODES, ROOT, compile_all, link, surroundings
+from cuda_model.planted_bugs import BUGS
+
+ONLY = "Float32"  # one format is enough, and quicker to compile
+CASES = {"plain": 1500, "thread": 100}
+
+
+def copy_of_kernels(folder):
+    shutil.copytree(ROOT / "csrc", folder / "csrc")
+    source = folder / "csrc" / "cuda" / "reweight.cu"
+    lines = source.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith("RRM_INSTANTIATE(") or f"({ONLY})" in line]
+    assert len(kept) == len(lines) - 3
+    source.write_text("".join(kept))
+
+
+def notices(folder, mode, around, bug=None):
+    """Return what the model says of the kernels with this bug; nothing if they pass."""
+    copy_of_kernels(folder)
+    if bug is not None:
+        file = folder / "csrc" / "cuda" / bug.file
+        text = file.read_text()
+        assert text.count(bug.right) == 1, f"{bug.name}: {bug.right!r} stands {text.count(bug.right)} times"
+        file.write_text(text.replace(bug.right, bug.wrong))
+    flags = [*CPP, *MODES[mode][0], "-O1", "-w"]
+    made = compile_all((flags, folder / "csrc" / "cuda" / "reweight.cu", folder / "reweight.o"))
+    command = link(folder / "program", mode, *made, *around)
+    environment = {"TSAN_OPTIONS": "halt_on_error=1", "PATH": "/usr/bin:/bin"}
+    run = subprocess.run(
+        [*command, str(CASES[mode]), "1"], capture_output=True, text=True, check=False, timeout=300, env=environment
+    )
+    return "" if run.returncode == 0 else run.stdout + run.stderr
+
+
+@pytest.fixture(scope="session")
+def around(tmp_path_factory):
+    return {
+        mode: surroundings(tmp_path_factory.mktemp(mode), mode, f"-DRRM_ONLY={ONLY}") for mode in ("plain", "thread")
+    }
+
+
+def test_every_planted_bug_is_noticed(around, tmp_path):
+    def judge(bug):
+        folder = tmp_path / f"{BUGS.index(bug)}"
+        folder.mkdir()
+        mode = "thread" if bug.noticed == "race" else "plain"
+        said = notices(folder, mode, around[mode], bug)
+        race = "ThreadSanitizer: data race" in said
+        return bug.name, said if race or bug.noticed == "plain" else ""
+
+    with ThreadPoolExecutor(2) as pool:
+        said = dict(pool.map(judge, BUGS))
+    assert len(said) == len(BUGS) >= 40
+    assert not [name for name, words in said.items() if not words]
+
+
+@pytest.mark.parametrize("mode", ["plain", "thread"])
+def test_the_kernels_without_a_planted_bug_pass(mode, around, tmp_path):
+    assert notices(tmp_path, mode, around[mode]) == ""
