@@ -78,14 +78,12 @@ std::pair<int, std::string> device_count() {
     return {count, count == 0 ? "no device is visible" : ""};
 }
 
-// The device whose memory this is; -1: none, it is the host's; -2: every device's.
+// The device whose memory this is, or for which managed memory was allocated; -1: none, it is the host's.
 int memory_device(Address address) {
     cudaPointerAttributes attributes{};
     check(cudaPointerGetAttributes(&attributes, pointer<void>(address)));
-    if (attributes.type == cudaMemoryTypeManaged) {
-        return -2;
-    }
-    return attributes.type == cudaMemoryTypeDevice ? attributes.device : -1;
+    const bool on_device = attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged;
+    return on_device ? attributes.device : -1;
 }
 
 std::size_t workspace_bytes(int format, std::int64_t n, const rrm::Rule &rule, int device) {

@@ -18,7 +18,7 @@ class Rule:
 
 # Arrays and streams are known by their addresses; 0 is no array, and the legacy default stream.
 def device_count() -> tuple[int, str]: ...  # and why it is 0
-def memory_device(address: int, /) -> int: ...  # -1: the host; -2: managed memory
+def memory_device(address: int, /) -> int: ...  # -1: the host's
 def workspace_bytes(format: int, n: int, rule: Rule, device: int, /) -> int: ...
 def reweight(
     losses: int,

@@ -143,8 +143,9 @@ class PendingPlan(Plan):
     _read: Callable[[], Plan]
 
     def _wait(self) -> Plan:
-        if type(self) is PendingPlan:  # no other thread was faster
-            found = self._read()
+        read = self.__dict__.get("_read")
+        if read is not None:  # no other thread was faster
+            found = read()
             self.__dict__.update(found.__dict__)
             object.__setattr__(self, "__class__", Plan)
             self.__dict__.pop("_read", None)

@@ -20,7 +20,8 @@ from typing import NamedTuple
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 COMPILER = os.environ.get("CXX", "g++")
-FLAGS = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
+FLAGS = ["-std=c++20", "-fPIC", "-Wall", "-Wextra", "-Werror"]
+HIDDEN = "-fvisibility=hidden"  # as CMakeLists.txt and pybind11 have it
 NVCC_FLAGS = ["-std=c++20", "--expt-relaxed-constexpr", "--fmad=false", "-arch=compute_75"]  # CMakeLists.txt
 ORDERS = {"late": 0, "random": 1, "eager": 2}
 ERRORS = {"cudaErrorInsufficientDriver": 35, "cudaErrorNoDevice": 100, "cudaErrorLaunchFailure": 719}
@@ -42,13 +43,21 @@ def _finish(*started: subprocess.Popen[str]) -> None:
 
 
 def _include_folders() -> list[str]:
-    """Return where nvcc's headers, Python's and pybind11's are, as options."""
+    """Return where the headers of the model, CUDA, Python and pybind11 are, as options."""
     import pybind11
 
     dry = subprocess.run(["nvcc", "--dryrun", "-c", "-x", "cu", os.devnull], capture_output=True, text=True, check=True)
     (line,) = (line for line in dry.stderr.splitlines() if line.startswith("#$ INCLUDES="))
     cuda = line.split('"')[1].removeprefix("-I")
-    return [f"-I{HERE}", "-isystem", cuda, "-isystem", sysconfig.get_path("include"), "-isystem", pybind11.get_include()]
+    return [
+        f"-I{HERE}",
+        "-isystem",
+        cuda,
+        "-isystem",
+        sysconfig.get_path("include"),
+        "-isystem",
+        pybind11.get_include(),
+    ]
 
 
 def _table(ptx: str) -> str:
@@ -75,23 +84,18 @@ def build(folder: Path) -> None:
         return _start(COMPILER, *FLAGS, *options, "-c", "-o", folder / f"{name}.o")
 
     making_ptx = _start("nvcc", *NVCC_FLAGS, "-ptx", source, "-o", ptx)
-    hidden = ["-Xcompiler", "-fPIC,-fvisibility=hidden"]
-    kernels = _start("nvcc", *NVCC_FLAGS, *hidden, "-c", source, "-o", folder / "kernels.o")
+    host = ["-Xcompiler", f"-fPIC,{HIDDEN}"]
+    kernels = _start("nvcc", *NVCC_FLAGS, *host, "-c", source, "-o", folder / "kernels.o")
     _finish(making_ptx)
     _finish(kernels, _start(sys.executable, HERE / "ptx_to_cpp.py", ptx, translated))
     (folder / "table.cpp").write_text(_table(ptx.read_text()))
     exact = ["-ffp-contract=off", "-fno-math-errno"]
     _finish(
         compiled("translated", "-O1", *exact, *include, translated),
-        *(
-            compiled(name, "-O1", *include, path)
-            for name, path in {
-                "machine": HERE / "machine.cpp",
-                "stand_in": HERE / "stand_in_cudart.cpp",
-                "table": folder / "table.cpp",
-                "bindings": ROOT / "bindings" / "cuda.cpp",
-            }.items()
-        ),
+        compiled("machine", "-O2", *include, HERE / "machine.cpp"),
+        compiled("stand_in", "-O1", *include, HERE / "stand_in_cudart.cpp"),
+        compiled("table", *include, folder / "table.cpp"),
+        compiled("bindings", "-O1", HIDDEN, *include, ROOT / "bindings" / "cuda.cpp"),
     )
     objects = [folder / f"{name}.o" for name in ("translated", "machine", "stand_in", "table")]
     exported = folder / "exported"
@@ -148,6 +152,7 @@ class StandIn:
             ("lost", ctypes.c_char_p, []),
             ("log", ctypes.c_char_p, []),
             ("clear_log", None, []),
+            ("bytes_read", ctypes.c_uint64, [ctypes.c_char_p]),
             ("current_device", c_int, []),
             ("set_current_device", None, [c_int]),
             ("fail", None, [ctypes.c_char_p, c_int, c_int]),

@@ -597,6 +597,7 @@ void stand_in_reset(int devices, int driver, int order, std::uint64_t seed) {
             std::free(reinterpret_cast<void *>(address)); // NOLINT(performance-no-int-to-ptr)
         }
     }
+    model::forget_costs();
     machine = {};
     machine.devices = devices;
     machine.driver = static_cast<cudaError_t>(driver);
@@ -615,6 +616,17 @@ const char *stand_in_log() {
 }
 void stand_in_clear_log() {
     machine.log.clear();
+}
+
+// Bytes that kernels with `part` in their name have read since the last reset.
+std::uint64_t stand_in_bytes_read(const char *part) {
+    model::Cost costs[256];
+    const std::size_t n = model::costs(costs, 256);
+    std::uint64_t bytes = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        bytes += std::strstr(costs[i].kernel, part) == nullptr ? 0 : costs[i].bytes_read;
+    }
+    return bytes;
 }
 
 int stand_in_current_device() {

@@ -1,0 +1,107 @@
+"""The CUDA kernels, executed on the model of CUDA's execution: their source, and the PTX that nvcc makes of it.
+
+Random cases against a definition by sorting; see kernel_cases.cpp. And what nvcc says of the machine code.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from cuda_model.builds import NVCC, ROOT, kernels, link, needs_nvcc, surroundings, translate
+
+CASES = {"plain": 6000, "address": 1000, "thread": 100, "PTX": 3000}
+FLOOR = 16  # bytes a sample: the losses are read twice, the weights once, and written
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    """Return the objects of the source build: what runs the kernels, and they themselves."""
+    folder = tmp_path_factory.mktemp("plain")
+    return [*surroundings(folder, "plain"), kernels(folder, "plain")]
+
+
+def passes(command, cases, *options):
+    run = subprocess.run([*command, str(cases), "1", *options], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout == f"{cases} cases\n"
+
+
+def test_the_source(plain, tmp_path):
+    passes(link(tmp_path / "cases", "plain", *plain), CASES["plain"])
+
+
+@pytest.mark.parametrize("mode", ["address", "thread"])
+def test_the_source_under_sanitizers(mode, tmp_path):
+    command = link(tmp_path / "cases", mode, *surroundings(tmp_path, mode), kernels(tmp_path, mode))
+    passes(command, CASES[mode])
+
+
+@needs_nvcc
+@pytest.mark.parametrize("architecture", [75, 90])
+def test_the_ptx_that_nvcc_makes(architecture, plain, tmp_path):
+    command = link(tmp_path / "cases", "plain", *plain, translate(tmp_path, architecture))
+    passes(command, CASES["PTX"], "ptx")
+
+
+@needs_nvcc
+def test_no_multiplication_is_fused_and_no_subnormal_flushed(tmp_path):
+    ptx = tmp_path / "reweight.ptx"
+    source = ROOT / "csrc" / "cuda" / "reweight.cu"
+    subprocess.run([*NVCC, "-arch=compute_90", "-ptx", str(source), "-o", str(ptx)], check=True)
+    text = ptx.read_text()
+    assert "mul.rn.f32" in text
+    assert not re.search(r"\bfma\.|\.ftz|\.approx", text)
+
+
+@needs_nvcc
+def test_machine_code_of_all_architectures(tmp_path):
+    """No warning, no spill, no local memory; and registers for as many threads as the kernels are written for."""
+    flags = ["-arch=all-major", "-Werror", "all-warnings", "-Xptxas", "-v,-warn-spills"]
+    source = ROOT / "csrc" / "cuda" / "reweight.cu"
+    run = subprocess.run(
+        [*NVCC, *flags, "-c", str(source), "-o", str(tmp_path / "reweight.o")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = run.stdout + run.stderr
+    assert run.returncode == 0, said
+    found = re.findall(
+        r"entry function '_ZN3rrm4cuda\d+(\w+?)I\w*' for '(sm_\d+)'.*?"
+        r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads.*?Used (\d+) registers",
+        said,
+        re.DOTALL,
+    )
+    kernels_seen = {kernel for kernel, *_ in found}
+    assert kernels_seen == {"draw", "survey", "narrow", "write", "write_planned", "tally_foreign"}
+    architectures = {architecture for _, architecture, *_ in found}
+    assert {"sm_75", "sm_80", "sm_90", "sm_100", "sm_120"} <= architectures
+    assert len(found) == 28 * len(architectures)  # four formats; survey for one cut and for two
+    for kernel, architecture, *memory, registers in found:
+        assert memory == ["0", "0", "0"], (kernel, architecture)
+        # 65,536 registers: 1024 threads of draw(), or three blocks of 256, in steps of eight registers
+        assert int(registers) <= (64 if kernel == "draw" else 80), (kernel, architecture, registers)
+
+
+def costs(command, dtype, n, rule):
+    run = subprocess.run([*command, "costs", dtype, str(n), rule], capture_output=True, text=True, check=True)
+    return json.loads(run.stdout)["kernels"]
+
+
+@pytest.mark.parametrize(("dtype", "launches", "size"), [("float32", 6, 4), ("float64", 8, 8)])
+@pytest.mark.parametrize("rule", ["rank", "gamma", "fraction"])
+def test_launches_and_bytes(dtype, launches, size, rule, plain, tmp_path):
+    n = 3_000_000
+    counted = costs(link(tmp_path / "cases", "plain", *plain), dtype, n, rule)
+    assert sum(kernel["launches"] for kernel in counted) == launches
+    total = sum(kernel["read"] + kernel["written"] for kernel in counted)
+    assert FLOOR / 4 * size <= total / n <= 1.35 * FLOOR / 4 * size
+
+
+def test_small_calls_are_three_launches(plain, tmp_path):
+    counted = costs(link(tmp_path / "cases", "plain", *plain), "float32", 4096, "fraction")
+    assert sum(kernel["launches"] for kernel in counted) == 3
