@@ -5,8 +5,10 @@
 # Each makes .venv and installs what it needs. PYTHON chooses the interpreter (3.10 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
-CXX_FILES := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.cpp bindings/*.cpp)
-OTHER_CXX_FILES := $(wildcard tests/native/*.cpp benchmarks/*.cpp)
+CXX_FILES := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu bindings/*.h bindings/*.cpp)
+OTHER_CXX_FILES := $(wildcard tests/native/*.h tests/native/*.cpp tests/cuda_model/*.h tests/cuda_model/*.cpp benchmarks/*.cpp)
+# clang-tidy reads the CUDA kernels as the model of CUDA on the CPU does, and their binding where CUDA's headers are.
+TIDY_FILES := $(filter-out $(if $(shell command -v nvcc),,bindings/cuda.cpp),$(filter %.cpp,$(CXX_FILES)))
 BUILD_FILES := pyproject.toml CMakeLists.txt $(CXX_FILES)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -35,7 +37,8 @@ lint: .venv/dev.stamp build/tidy/compile_commands.json
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES) $(OTHER_CXX_FILES)
-	$(BIN)/clang-tidy --quiet -p build/tidy $(filter %.cpp,$(CXX_FILES))
+	$(BIN)/clang-tidy --quiet -p build/tidy $(TIDY_FILES)
+	$(BIN)/clang-tidy --quiet $(filter %.cu,$(CXX_FILES)) -- -x c++ -std=c++20 -DRRM_GPU_MODEL -Itests/cuda_model
 	$(BIN)/python benchmarks/render.py --check
 
 wheel: .venv/dev.stamp

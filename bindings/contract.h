@@ -36,7 +36,7 @@ inline Redistribute redistribute_called(const std::string &name) {
 }
 
 // Local to the module, so that several modules can have it.
-inline void bind_rule(pybind11::module_ &m) {
+inline void bind_rule(const pybind11::module_ &m) {
     pybind11::class_<Rule>(m, "Rule", pybind11::module_local())
         .def(pybind11::init([](std::int64_t rank, double gamma, std::int64_t recipient_rank, std::int64_t quota,
                                const std::string &redistribute, bool prune_nan) {

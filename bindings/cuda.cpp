@@ -20,7 +20,7 @@ namespace {
 
 using Address = std::uintptr_t;
 
-rrm::cuda::Tuning tuning_now;
+rrm::cuda::Tuning tuning_now; // NOLINT(cppcoreguidelines-avoid-non-const-global-variables): for tests
 
 std::string describe(int error) {
     const auto e = static_cast<cudaError_t>(error);
@@ -45,7 +45,9 @@ class Current {
         }
     }
     Current(const Current &) = delete;
+    Current(Current &&) = delete;
     Current &operator=(const Current &) = delete;
+    Current &operator=(Current &&) = delete;
     ~Current() {
         if (changed) {
             cudaSetDevice(before);

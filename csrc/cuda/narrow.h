@@ -33,6 +33,48 @@ struct Sides {
     }
 };
 
+// Adds up, in bins 0 and 1, how many keys lie below the known one, but not below the first, and on it.
+template <class F>
+__device__ void count_sides(const Cut<typename F::Bits> &cut, const typename F::Bits *keys, std::int64_t n,
+                            bool from_candidates, Count *bins) {
+    const auto first = cut.first, key = cut.key;
+    Sides sides;
+    for_each_key<F>(keys, n, from_candidates, [&](auto k) {
+        sides.below += k >= first && k < key ? 1 : 0;
+        sides.equal += k == key ? 1 : 0;
+    });
+    sides = merge_block(sides);
+    if (threadIdx.x == 0) {
+        atomicAdd(bins, static_cast<Count>(sides.below));
+        atomicAdd(bins + 1, static_cast<Count>(sides.equal));
+    }
+}
+
+// Adds up how many keys between the first and the last have which digit.
+template <class F>
+__device__ void count_digits(const Cut<typename F::Bits> &cut, const typename F::Bits *keys, std::int64_t n,
+                             bool from_candidates, int shift, int used, Count *bins) {
+    using Bits = typename F::Bits;
+    GPU_SHARED(unsigned[n_bins<F>], histogram);
+    const Bits first = cut.first, last = cut.last;
+    for (int i = static_cast<int>(threadIdx.x); i < used; i += static_cast<int>(blockDim.x)) {
+        histogram[i] = 0;
+    }
+    __syncthreads();
+    for_each_key<F>(keys, n, from_candidates, [&](Bits k) {
+        if (k >= first && k <= last) {
+            atomicAdd(&histogram[static_cast<int>(static_cast<Bits>(k - first) >> shift)], 1U);
+        }
+    });
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < used; i += static_cast<int>(blockDim.x)) {
+        const unsigned here = histogram[i];
+        if (here != 0) {
+            atomicAdd(bins + i, static_cast<Count>(here));
+        }
+    }
+}
+
 // Takes the digit whose bin the rank falls into; called by the last block. Leaves the bins zero.
 template <class F> __device__ void choose_digit(Cut<typename F::Bits> &cut, Count *bins, int used, int shift) {
     using Bits = typename F::Bits;
@@ -69,54 +111,26 @@ template <class F> __device__ void choose_digit(Cut<typename F::Bits> &cut, Coun
 }
 
 template <class F> __global__ void __launch_bounds__(most_threads, least_blocks) narrow(Job<F> job, int pass) {
-    using Bits = typename F::Bits;
-    GPU_SHARED(unsigned[n_bins<F>], histogram);
     const unsigned c = blockIdx.y;
-    Cut<Bits> &cut = job.state->cut[c];
+    Cut<typename F::Bits> &cut = job.state->cut[c];
     if (cut.search == Search::over) {
         return;
     }
-    const bool from_candidates = cut.search == Search::candidates, known = cut.known;
-    const Bits *keys = from_candidates ? job.candidates[c] : job.losses;
+    const bool known = cut.known, from_candidates = cut.search == Search::candidates;
+    const auto *keys = from_candidates ? job.candidates[c] : job.losses;
     const std::int64_t n = from_candidates ? static_cast<std::int64_t>(cut.reserved) : job.n;
-    const Bits first = cut.first, last = cut.last, key = cut.key;
-    Count *bins = job.bins[c];
     const int width = cut.bits < digit_bits<F> ? cut.bits : digit_bits<F>, shift = cut.bits - width;
-    const int used = known ? 2 : 1 << width;
+    Count *bins = job.bins[c];
     if (known) {
-        Sides sides;
-        for_each_key<F>(keys, n, from_candidates, [&](Bits k) {
-            sides.below += k >= first && k < key ? 1 : 0;
-            sides.equal += k == key ? 1 : 0;
-        });
-        sides = merge_block(sides);
-        if (threadIdx.x == 0) {
-            atomicAdd(bins, static_cast<Count>(sides.below));
-            atomicAdd(bins + 1, static_cast<Count>(sides.equal));
-        }
+        count_sides<F>(cut, keys, n, from_candidates, bins);
     } else {
-        for (int i = static_cast<int>(threadIdx.x); i < used; i += static_cast<int>(blockDim.x)) {
-            histogram[i] = 0;
-        }
-        __syncthreads();
-        for_each_key<F>(keys, n, from_candidates, [&](Bits k) {
-            if (k >= first && k <= last) {
-                atomicAdd(&histogram[static_cast<int>(static_cast<Bits>(k - first) >> shift)], 1U);
-            }
-        });
-        __syncthreads();
-        for (int i = static_cast<int>(threadIdx.x); i < used; i += static_cast<int>(blockDim.x)) {
-            const unsigned here = histogram[i];
-            if (here != 0) {
-                atomicAdd(bins + i, static_cast<Count>(here));
-            }
-        }
+        count_digits<F>(cut, keys, n, from_candidates, shift, 1 << width, bins);
     }
     if (!is_last_block(&job.state->narrowed[pass][c], gridDim.x)) {
         return;
     }
     if (!known) {
-        choose_digit<F>(cut, bins, used, shift);
+        choose_digit<F>(cut, bins, 1 << width, shift);
     } else if (threadIdx.x == 0) {
         cut.search = Search::over;
         cut.below += static_cast<std::int64_t>(gpu::load_fresh(bins));

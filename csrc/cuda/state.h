@@ -16,12 +16,18 @@ template <class Bits> constexpr int in_flight = sizeof(Bits) == 2 ? 2 : 4;
 
 // A key is sought digit by digit, most significant first, with a histogram for each digit in shared memory. Five digits
 // are all that eight launches leave room for, and 13 bits all that 48 KiB hold.
-template <class F> constexpr int digit_bits = F::width == 64 ? 13 : F::width == 32 ? 11 : 8;
+constexpr int digit_bits_of(int width) {
+    if (width == 64) {
+        return 13;
+    }
+    return width == 32 ? 11 : 8;
+}
+template <class F> constexpr int digit_bits = digit_bits_of(F::width);
 template <class F> constexpr int digits = (F::width + digit_bits<F> - 1) / digit_bits<F>;
 template <class F> constexpr int n_bins = 1 << digit_bits<F>;
 
 // Where keys that can still be the one sought are to be found.
-enum class Search : std::int32_t { over, candidates, losses };
+enum class Search : std::uint8_t { over, candidates, losses };
 
 // A key that splits the losses, and how many lie on its sides.
 template <class Bits> struct Cut {

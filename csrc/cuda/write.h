@@ -27,48 +27,65 @@ template <class F> struct Targets {
                 step * static_cast<W>(levels.kept_recipient)};
     }
 
-    [[nodiscard]] RRM_HD typename F::Weight target(typename F::Bits key) const {
+    [[nodiscard]] __device__ typename F::Weight smooth(typename F::Bits key, typename F::Weight before) const {
         const auto below = key <= reach ? kept_recipient : kept, at = key <= reach ? tied_recipient : tied;
-        return key < threshold ? below : key == threshold ? at : pruned;
+        const auto not_below = key == threshold ? at : pruned;
+        return keep * before + (key < threshold ? below : not_below);
     }
 };
+
+// The weights of a vector of losses; ones where there is no array or no loss.
+template <class F>
+__device__ __forceinline__ auto load_weights(const typename F::Weight *array, bool aligned,
+                                             const Vectors<typename F::Bits> &losses, std::int64_t vector) {
+    using W = typename F::Weight;
+    constexpr int width = Vectors<typename F::Bits>::width;
+    const std::int64_t begin = losses.first(vector);
+    if (array != nullptr && losses.whole(vector)) {
+        return load_pack<W, width>(array + begin, aligned);
+    }
+    Pack<W, width> part;
+    GPU_UNROLL for (int j = 0; j < width; ++j) {
+        part.at[j] = array != nullptr && losses.has(begin + j) ? gpu::load(array + begin + j) : W{1};
+    }
+    return part;
+}
+
+template <class F, int Width>
+__device__ __forceinline__ void store_weights(typename F::Weight *array, bool aligned,
+                                              const Vectors<typename F::Bits> &losses, std::int64_t vector,
+                                              const Pack<typename F::Weight, Width> &weights) {
+    const std::int64_t begin = losses.first(vector);
+    if (losses.whole(vector)) {
+        store_pack<typename F::Weight, Width>(array + begin, weights, aligned);
+        return;
+    }
+    GPU_UNROLL for (int j = 0; j < Width; ++j) {
+        if (losses.has(begin + j)) {
+            gpu::store(array + begin + j, weights.at[j]);
+        }
+    }
+}
 
 template <class F>
 __device__ void write_targets(const typename F::Bits *losses, std::int64_t n, const Weights<F> &weights,
                               const Targets<F> &targets) {
     using Bits = typename F::Bits;
-    using W = typename F::Weight;
     constexpr int width = Vectors<Bits>::width;
     const Vectors<Bits> vectors(losses, n);
-    const bool read = weights.old != nullptr && weights.mu != 1, ones = weights.old == nullptr && weights.mu != 1;
-    const bool old_aligned = is_aligned(weights.old, vectors.lead), out_aligned = is_aligned(weights.out, vectors.lead);
+    // A step of 1 keeps nothing, so that the old weights, which could be NaN, aren't read.
+    const auto *old = weights.mu == 1 ? nullptr : weights.old;
+    const bool old_aligned = is_aligned(old, vectors.lead), out_aligned = is_aligned(weights.out, vectors.lead);
     for_each_tile(vectors, [&](const auto &loaded, auto vector) {
-        Pack<W, width> before[in_flight<Bits>];
+        Pack<typename F::Weight, width> packs[in_flight<Bits>];
         GPU_UNROLL for (int i = 0; i < in_flight<Bits>; ++i) {
-            if (read && vectors.whole(vector(i))) {
-                before[i] = load_pack<W, width>(weights.old + vectors.first(vector(i)), old_aligned);
-            }
+            packs[i] = load_weights<F>(old, old_aligned, vectors, vector(i));
         }
         GPU_UNROLL for (int i = 0; i < in_flight<Bits>; ++i) {
-            const std::int64_t begin = vectors.first(vector(i));
-            const auto smooth = [&](int j, W w) {
-                const W target = targets.target(F::key(loaded[i].at[j]));
-                return read ? targets.keep * w + target : ones ? targets.keep + target : target;
-            };
-            if (vectors.whole(vector(i))) {
-                Pack<W, width> after;
-                GPU_UNROLL for (int j = 0; j < width; ++j) {
-                    after.at[j] = smooth(j, before[i].at[j]);
-                }
-                store_pack<W, width>(weights.out + begin, after, out_aligned);
-            } else {
-                GPU_UNROLL for (int j = 0; j < width; ++j) {
-                    if (vectors.has(begin + j)) {
-                        gpu::store(weights.out + begin + j,
-                                   smooth(j, read ? gpu::load(weights.old + begin + j) : W{1}));
-                    }
-                }
+            GPU_UNROLL for (int j = 0; j < width; ++j) {
+                packs[i].at[j] = targets.smooth(F::key(loaded[i].at[j]), packs[i].at[j]);
             }
+            store_weights<F>(weights.out, out_aligned, vectors, vector(i), packs[i]);
         }
     });
 }

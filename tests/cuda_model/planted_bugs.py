@@ -14,6 +14,8 @@ class Bug(NamedTuple):
     wrong: str
 
 
+EACH_BIN = "    for (int i = static_cast<int>(threadIdx.x); i < used; i += static_cast<int>(blockDim.x)) {\n"
+
 BUGS = (
     # ---- What threads do together.
     Bug(
@@ -186,22 +188,22 @@ BUGS = (
         "narrow: histogram isn't cleared",
         "plain",
         "narrow.h",
-        "            histogram[i] = 0;\n",
+        "        histogram[i] = 0;\n",
         "",
     ),
     Bug(
         "narrow: no barrier after clearing",
         "plain",
         "narrow.h",
-        "            histogram[i] = 0;\n        }\n        __syncthreads();\n",
-        "            histogram[i] = 0;\n        }\n",
+        "        histogram[i] = 0;\n    }\n    __syncthreads();\n",
+        "        histogram[i] = 0;\n    }\n",
     ),
     Bug(
         "narrow: no barrier before the histogram is added up",
         "race",
         "narrow.h",
-        "        });\n        __syncthreads();\n        for",
-        "        });\n        for",
+        "    });\n    __syncthreads();\n    for",
+        "    });\n    for",
     ),
     Bug(
         "narrow: shared count isn't atomic",
@@ -224,8 +226,8 @@ BUGS = (
         "narrow: bins cleared while others read them",
         "race",
         "narrow.h",
-        "    __syncthreads();\n    for (int i = static_cast<int>(threadIdx.x); i < used; i += static_cast<int>(blockDim.x)) {\n        bins[i] = 0;",
-        "    for (int i = static_cast<int>(threadIdx.x); i < used; i += static_cast<int>(blockDim.x)) {\n        bins[i] = 0;",
+        f"    __syncthreads();\n{EACH_BIN}        bins[i] = 0;",
+        f"{EACH_BIN}        bins[i] = 0;",
     ),
     Bug(
         "narrow: rank isn't lowered", "plain", "narrow.h", "        cut.rank -= static_cast<std::int64_t>(below);\n", ""
@@ -258,8 +260,8 @@ BUGS = (
         "write: fused multiply-add",
         "plain",
         "write.h",
-        "targets.keep * w + target",
-        "std::fma(targets.keep, w, target)",
+        "return keep * before + (key < threshold ? below : not_below);",
+        "return std::fma(keep, before, key < threshold ? below : not_below);",
     ),
     Bug(
         "write: misaligned vectors",
@@ -268,7 +270,7 @@ BUGS = (
         "out_aligned = is_aligned(weights.out, vectors.lead);",
         "out_aligned = true;",
     ),
-    Bug("write: beyond the last vector", "plain", "write.h", "if (vectors.has(begin + j)) {", "if (begin + j >= 0) {"),
+    Bug("write: beyond the last vector", "plain", "write.h", "if (losses.has(begin + j)) {", "if (begin + j >= 0) {"),
     Bug(
         "vectors: whole though cut short",
         "plain",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -17,17 +18,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-COMPILER = os.environ.get("CXX", "g++")
+import pytest
+
+from cuda_model.builds import COMPILER, MODEL, NVCC, ROOT
+from cuda_model.ptx_parser import parse
+
 FLAGS = ["-std=c++20", "-fPIC", "-Wall", "-Wextra", "-Werror"]
 HIDDEN = "-fvisibility=hidden"  # as CMakeLists.txt and pybind11 have it
-NVCC_FLAGS = ["-std=c++20", "--expt-relaxed-constexpr", "--fmad=false", "-arch=compute_75"]  # CMakeLists.txt
+OLDEST = "-arch=compute_75"  # that nvcc 13 knows
 ORDERS = {"late": 0, "random": 1, "eager": 2}
 ERRORS = {"cudaErrorInsufficientDriver": 35, "cudaErrorNoDevice": 100, "cudaErrorLaunchFailure": 719}
 
 LIBRARY = "libstand_in_cudart.so"
 MODULE = f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+needs_nvcc = pytest.mark.skipif(
+    shutil.which("nvcc") is None,
+    reason="nvcc isn't installed: NOTHING here proves that the CUDA backend gives right answers, nor that it keeps to "
+    "the caller's streams and memory",
+)
 
 
 # ---- Building
@@ -50,7 +59,7 @@ def _include_folders() -> list[str]:
     (line,) = (line for line in dry.stderr.splitlines() if line.startswith("#$ INCLUDES="))
     cuda = line.split('"')[1].removeprefix("-I")
     return [
-        f"-I{HERE}",
+        f"-I{MODEL}",
         "-isystem",
         cuda,
         "-isystem",
@@ -62,8 +71,6 @@ def _include_folders() -> list[str]:
 
 def _table(ptx: str) -> str:
     """Return the C++ that tells the stand-in of the kernels in a PTX file."""
-    from cuda_model.ptx_parser import parse
-
     entries = [function for function in parse(ptx).functions if function.is_entry]
     declared = [f'extern "C" void ptx_{entry.name}(void **);' for entry in entries]
     rows = [
@@ -75,27 +82,27 @@ def _table(ptx: str) -> str:
     return "\n".join(["#include <cstddef>", "#include <vector>", *declared, kernel, table, *rows, "};", ""])
 
 
-def build(folder: Path) -> None:
+def build(folder: Path, root: Path = ROOT) -> None:
     """Put the stand-in and the module that is linked against it into a folder."""
-    source, include = ROOT / "csrc" / "cuda" / "reweight.cu", _include_folders()
+    source, include = root / "csrc" / "cuda" / "reweight.cu", _include_folders()
     ptx, translated = folder / "reweight.ptx", folder / "reweight.cpp"
 
     def compiled(name: str, *options: object) -> subprocess.Popen[str]:
         return _start(COMPILER, *FLAGS, *options, "-c", "-o", folder / f"{name}.o")
 
-    making_ptx = _start("nvcc", *NVCC_FLAGS, "-ptx", source, "-o", ptx)
+    making_ptx = _start(*NVCC, OLDEST, "-ptx", source, "-o", ptx)
     host = ["-Xcompiler", f"-fPIC,{HIDDEN}"]
-    kernels = _start("nvcc", *NVCC_FLAGS, *host, "-c", source, "-o", folder / "kernels.o")
+    kernels = _start(*NVCC, OLDEST, *host, "-c", source, "-o", folder / "kernels.o")
     _finish(making_ptx)
-    _finish(kernels, _start(sys.executable, HERE / "ptx_to_cpp.py", ptx, translated))
+    _finish(kernels, _start(sys.executable, MODEL / "ptx_to_cpp.py", ptx, translated))
     (folder / "table.cpp").write_text(_table(ptx.read_text()))
     exact = ["-ffp-contract=off", "-fno-math-errno"]
     _finish(
         compiled("translated", "-O1", *exact, *include, translated),
-        compiled("machine", "-O2", *include, HERE / "machine.cpp"),
-        compiled("stand_in", "-O1", *include, HERE / "stand_in_cudart.cpp"),
+        compiled("machine", "-O2", *include, MODEL / "machine.cpp"),
+        compiled("stand_in", "-O1", *include, MODEL / "stand_in_cudart.cpp"),
         compiled("table", *include, folder / "table.cpp"),
-        compiled("bindings", "-O1", HIDDEN, *include, ROOT / "bindings" / "cuda.cpp"),
+        compiled("bindings", "-O1", HIDDEN, *include, root / "bindings" / "cuda.cpp"),
     )
     objects = [folder / f"{name}.o" for name in ("translated", "machine", "stand_in", "table")]
     exported = folder / "exported"

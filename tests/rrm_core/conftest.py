@@ -1,0 +1,41 @@
+"""The CUDA backend without a GPU."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import pytest
+
+import rrm_core
+from cuda_model.fake_gpu import Gpu
+from cuda_model.stand_in import StandIn, build
+from rrm_core import dispatch
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory):
+    """Return the module as nvcc makes it, on a stand-in for CUDA's runtime library."""
+    folder = tmp_path_factory.mktemp("stand_in")
+    build(folder)
+    return StandIn(folder)
+
+
+@pytest.fixture
+def gpu(stand_in, monkeypatch, request):
+    """Return an array framework whose arrays the cuda backend serves; `request.param` is how the stand-in works."""
+    if stand_in.lost:
+        pytest.fail(f"a test before this one has broken the device for good: {stand_in.lost}")
+    backend = import_module("rrm_core.backends.cuda")
+    monkeypatch.setitem(sys.modules, "rrm_core._cuda", stand_in.module)
+    monkeypatch.setattr(rrm_core, "_cuda", stand_in.module, raising=False)
+    caches = backend._devices, backend._extension, backend._question, dispatch._first_available
+    stand_in.reset(**getattr(request, "param", {}))
+    for cache in caches:
+        cache.cache_clear()
+    framework = Gpu(stand_in)
+    yield framework
+    framework.is_open = False
+    stand_in.reset()
+    for cache in caches:
+        cache.cache_clear()
