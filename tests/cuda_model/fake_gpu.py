@@ -125,7 +125,10 @@ class Gpu:
         return self._computing(function) if callable(function) else function
 
     def __array_namespace_info__(self) -> Any:
-        return np.__array_namespace_info__()
+        return self
+
+    def dtypes(self, *, device: Any) -> dict[str, np.dtype]:
+        return {"float32": self.float32, "float64": self.float64}
 
     def astype(self, x: Any, dtype: Any) -> Any:
         return self.asarray(x.get().astype(dtype), device=x.device)

@@ -206,15 +206,6 @@ def test_arrays_of_any_layout(gpu, dtype, of_losses, of_weights):
                 assert_same_bits(laid_w.get(), w)
 
 
-def test_out_between_the_weights(gpu):
-    both = gpu.asarray(np.stack([old_weights(50, "float32"), np.full(50, np.nan, np.float32)], axis=1).ravel())
-    c = losses("few distinct", 50, "float32")
-    expected, _ = rrm_core.reweight(c, both[::2].get(), mu=0.3, contamination=0.3, backend="numpy")
-    rrm_core.reweight(gpu.asarray(c), both[::2], mu=0.3, contamination=0.3, out=both[1::2])
-    assert_same_bits(both[1::2].get(), expected)
-    assert_same_bits(both[::2].get(), old_weights(50, "float32"))
-
-
 def test_weights_are_not_read_at_mu_1(gpu):
     c = losses("exponential", 33, "float32")
     expected, _ = rrm_core.reweight(c, contamination=0.3)
@@ -307,6 +298,7 @@ def test_bad_out(gpu):
         (None, standing, ValueError, "out overlaps itself in memory: its stride is 0 bytes"),
         (None, c, ValueError, "out overlaps losses in memory"),
         (memory[:5], memory[1:6], ValueError, "out overlaps weights in part"),
+        (memory[:10:2], memory[1:11:2], ValueError, "out overlaps weights in part"),  # by ranges of addresses
         (None, np.ones(5, np.float32), TypeError, "out is a numpy array on cpu, but losses are a cuda_model array on"),
         (gpu.asarray(np.ones(5, np.float32), device=1), None, TypeError, "weights is a cuda_model array on cuda:1"),
         (None, gpu.asarray(np.ones(5)), TypeError, "out must be float32 for float32 losses, got float64"),
@@ -396,8 +388,8 @@ def torch_on_cuda(gpu, monkeypatch):
         cuda_stream = 0
 
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream)
-    home = arrays.Home("torch", torch.device("cpu"), on_host=False, on_cuda=True)
-    monkeypatch.setattr(arrays, "_home", lambda x, native: home)
+    home, home_of = arrays.Home("torch", torch.device("cpu"), on_host=False, on_cuda=True), arrays._home
+    monkeypatch.setattr(arrays, "_home", lambda x, native: home if isinstance(x, torch.Tensor) else home_of(x, native))
     gpu.stand_in.call_claim(0)
     return gpu
 
