@@ -63,7 +63,7 @@ class Allocation:
 
     def __init__(self, gpu: Gpu, size: int, device: int, managed: bool = False):
         self.gpu, self.device, self.stream = gpu, device, gpu.current[device]
-        self.address = gpu.stand_in.call_allocate(device, size, managed)
+        self.address = gpu.stand_in.call_allocate(device, self.stream, size, managed)
 
     def __del__(self) -> None:
         if self.gpu.is_open:

@@ -165,7 +165,7 @@ class StandIn:
             ("fail", None, [ctypes.c_char_p, c_int, c_int]),
             ("claim", None, [c_int]),
             ("create_stream", address, [c_int, c_int]),
-            ("allocate", address, [c_int, size, c_int]),
+            ("allocate", address, [c_int, address, size, c_int]),
             ("protect", None, [address]),
             ("free", None, [c_int, address, address]),
             ("order", None, [c_int, address, address]),

@@ -241,7 +241,8 @@ void finish(std::size_t number) {
         } else if (is_ready(next)) {
             do_now(next);
         } else {
-            const auto &after = machine.operations[next].after;
+            auto after = machine.operations[next].after;
+            std::shuffle(after.begin(), after.end(), machine.random); // which comes first is nobody's promise
             wanted.insert(wanted.end(), after.begin(), after.end());
         }
     }
@@ -515,7 +516,7 @@ cudaError_t cudaFreeAsync(void *, cudaStream_t) {
 cudaError_t cudaMemcpyAsync(void *to, const void *from, std::size_t size, cudaMemcpyKind kind, cudaStream_t handle) {
     return on_stream("cudaMemcpyAsync", handle, [&](Stream &stream) {
         note("copy", text(static_cast<Address>(stream.device)), text(address_of(handle)), text(size));
-        enqueue(stream, [=] {
+        const std::size_t copy = enqueue(stream, [=] {
             if (kind != cudaMemcpyHostToDevice) {
                 require_known(address_of(from), size, "cudaMemcpyAsync");
             }
@@ -526,6 +527,9 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, std::size_t size, cudaMe
                 std::memcpy(to, from, size);
             }
         });
+        if (kind == cudaMemcpyDeviceToHost) { // into pageable memory: CUDA waits, too
+            finish(copy);
+        }
         return cudaSuccess;
     });
 }
@@ -597,7 +601,6 @@ void stand_in_reset(int devices, int driver, int order, std::uint64_t seed) {
             std::free(reinterpret_cast<void *>(address)); // NOLINT(performance-no-int-to-ptr)
         }
     }
-    model::forget_costs();
     machine = {};
     machine.devices = devices;
     machine.driver = static_cast<cudaError_t>(driver);
@@ -618,7 +621,7 @@ void stand_in_clear_log() {
     machine.log.clear();
 }
 
-// Bytes that kernels with `part` in their name have read since the last reset.
+// Bytes that kernels with `part` in their name have read.
 std::uint64_t stand_in_bytes_read(const char *part) {
     model::Cost costs[256];
     const std::size_t n = model::costs(costs, 256);
@@ -653,14 +656,6 @@ Address stand_in_create_stream(int device, int blocking) {
     return handle;
 }
 
-Address stand_in_allocate(int device, std::size_t size, int managed) {
-    const std::lock_guard lock(mutex);
-    const std::size_t padded = (std::max<std::size_t>(size, 1) + 255) / 256 * 256;
-    void *memory = std::aligned_alloc(256, padded);
-    std::memset(memory, 0xa5, padded);
-    machine.regions[address_of(memory)] = {size, device, managed != 0, true, true};
-    return address_of(memory);
-}
 void stand_in_protect(Address address) {
     machine.regions.at(address).writable = false;
 }
@@ -681,7 +676,19 @@ template <class Work> void at(int device, Work work) {
 
 extern "C" {
 
-// As the caching allocators of the frameworks do it: the memory is another's when the stream has come this far.
+// Memory as the caching allocators of the frameworks give it: until the stream has come this far, it is another's, who
+// may still write there.
+Address stand_in_allocate(int device, Address handle, std::size_t size, int managed) {
+    const std::size_t padded = (std::max<std::size_t>(size, 1) + 255) / 256 * 256;
+    void *memory = std::aligned_alloc(256, padded);
+    at(device, [&] {
+        machine.regions[address_of(memory)] = {size, device, managed != 0, true, true};
+        enqueue(*stream_of(handle), [=] { std::memset(memory, 0xa5, padded); });
+    });
+    return address_of(memory);
+}
+
+// And from there on it is another's again.
 void stand_in_free(int device, Address handle, Address address) {
     at(device, [&] {
         if (machine.regions.find(address) == machine.regions.end()) {

@@ -1,0 +1,71 @@
+// The threads, warps and blocks of a launch. For machine.cpp.
+#pragma once
+
+#include "machine.h"
+#include "races.h"
+#include "stacks.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace model {
+
+constexpr unsigned warp_size = 32;
+
+enum class State : unsigned char { ready, at_warp_operation, at_barrier, exited };
+enum class Operation : unsigned char { ballot, shuffle, sync };
+
+const char *spelling(Operation operation) {
+    constexpr const char *names[] = {"__ballot_sync", "__shfl_sync", "__syncwarp"};
+    return names[static_cast<int>(operation)];
+}
+
+struct Block;
+struct Warp;
+
+struct Thread {
+    Context context;
+    char *stack = nullptr; // none before it runs and after it has exited
+    Block *block = nullptr;
+    Warp *warp = nullptr;
+    Index index{};
+    unsigned flat = 0, lane = 0;
+    State state = State::ready;
+    Operation operation{}; // the one it waits in, with its mask
+    unsigned mask = 0;
+    unsigned source = 0;
+    std::uint64_t value = 0; // given to the operation, and then its result
+    Races::Thread races;
+};
+
+// Lanes that have come to a warp operation and wait for others.
+struct Gathering {
+    Operation operation;
+    unsigned mask, arrived;
+};
+
+struct Warp {
+    Thread *threads = nullptr;
+    unsigned present = 0; // lanes that exist and haven't exited
+    bool starved = false;
+    unsigned n_gatherings = 0;
+    Gathering gatherings[warp_size];
+};
+
+struct SharedPart {
+    const void *key;
+    std::size_t size;
+    unsigned char *bytes, *written;
+};
+
+struct Block {
+    Index index{};
+    unsigned n_present = 0, n_at_barrier = 0;
+    const void *site = nullptr; // of the barrier where threads wait
+    std::vector<Thread> threads;
+    std::vector<Warp> warps;
+    std::vector<SharedPart> shared;
+    char made = 0; // for the race checker, only its address
+};
+
+} // namespace model
