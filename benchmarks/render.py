@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gpu_tables
 import tables
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+GPU_VERSIONS = {"driver": "driver_version", "CUDA": "CUDA"}
 BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -24,6 +26,11 @@ def recorded(name: str) -> dict[str, Any]:
     """Return a recorded run."""
     result: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
     return result
+
+
+def is_recorded(name: str) -> bool:
+    """Return whether there is a recorded run of that name."""
+    return (ROOT / "benchmarks" / "results" / f"{name}.json").exists()
 
 
 def spread(values: Sequence[float], scale: float = 100.0, digits: int = 1) -> str:
@@ -145,9 +152,30 @@ def reweight_conditions() -> str:
     return f"{tables.reweight_conditions(run)} {origin(run)}"
 
 
+def gpu() -> str:
+    """Return the tables of the run on a GPU, or that there was none."""
+    if not is_recorded("gpu"):
+        return "No run on a GPU has been recorded yet: how fast it is, nobody has measured."
+    run = recorded("gpu")
+    tables_of_run = gpu_tables.gpu(run)
+    versions = [f"{name} {run['gpu'][key]}" for name, key in GPU_VERSIONS.items() if key in run["gpu"]]
+    return f"{tables_of_run}\n\n{', '.join([run['device'], *versions])}; {origin(run)}"
+
+
+def gpu_costs() -> str:
+    """Return the table of launches and bytes on the model of a GPU, or that it wasn't made."""
+    if not is_recorded("gpu_costs"):
+        return "Not recorded yet."
+    run = recorded("gpu_costs")
+    return f"{gpu_tables.costs(run)} Commit {run['commit'][:10]}, {run['date']}."
+
+
 BLOCKS = {
     function.__name__: function
-    for function in (demo, mnist, fashion, headline, backends, call, reweight, reweight_targets, reweight_conditions)
+    for function in (
+        *(demo, mnist, fashion, headline, backends, call, reweight, reweight_targets, reweight_conditions),
+        *(gpu, gpu_costs),
+    )
 }
 
 

@@ -177,17 +177,24 @@ class TorchKthvalue(Rival):
             return Answer(float(t), float(lowest), n_lowest, n_above)
 
 
+def torch_quantile(rank: int, n: int, dtype: Any) -> tuple[Any, str]:
+    """Return the share and the interpolation for which `torch.quantile` gives the rank-th smallest of n values.
+
+    It computes the rank in the type of the values, so that above 2**22 not every way to ask meets it.
+    """
+    size, share = dtype(n - 1), dtype((rank - 1) / (n - 1))
+    ways = {"nearest": np.rint, "lower": np.floor, "higher": np.ceil}
+    shares = (share, np.nextafter(share, dtype(0)), np.nextafter(share, dtype(1)))
+    questions = ((q, way) for way in ways for q in shares if int(ways[way](q * size)) == rank - 1)
+    return next(questions, (share, "nearest"))
+
+
 class TorchQuantile(TorchKthvalue):
     """`torch.quantile` instead of `torch.kthvalue`; it sorts, and refuses more than 16 million values."""
 
     def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
         super().__init__(what, losses, weights, mu)
-        # torch computes the rank in the type of the values, so that above 2**22 not every way to ask meets it.
-        size, share = np.float32(what.n - 1), np.float32((what.rank - 1) / (what.n - 1))
-        ways = {"nearest": np.rint, "lower": np.floor, "higher": np.ceil}
-        shares = (share, np.nextafter(share, np.float32(0)), np.nextafter(share, np.float32(1)))
-        questions = ((q, way) for way in ways for q in shares if int(ways[way](q * size)) == what.rank - 1)
-        share, self.interpolation = next(questions, (share, "nearest"))
+        share, self.interpolation = torch_quantile(what.rank, what.n, np.float32)
         self.share = self.torch.tensor(share)
 
     def threshold(self) -> Any:

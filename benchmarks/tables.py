@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-Cell = dict[str, Any]
-SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+import table_parts
+from table_parts import Cell
+
 # Beside the kernel, only what has no Python in it is compared with the kernel.
 COMPILED = ("std::nth_element", "x86-simd-sort", "VQSelect")
 OWN = ("floor", "kernel", "rrm_core.reweight")
@@ -19,23 +20,23 @@ def reweight(run: dict[str, Any]) -> str:
     rivals = dict.fromkeys(name for ms in cells.values() for name in ms if not name.startswith(OWN))
 
     def row(label: str, value: Callable[[Cell], str]) -> str:
-        return _row(label, (value(ms) for ms in cells.values()))
+        return table_parts.row(label, (value(ms) for ms in cells.values()))
 
-    lines = list(_head("", cells))
+    lines = list(table_parts.head("", cells))
     for label, own in (("`rrm_core.reweight`", "rrm_core.reweight"), ("its kernel, without Python", "kernel")):
-        lines.append(row(label, partial(_time, name=own)))
-        lines.append(row("… in memory floors", partial(_ratio, above=own, below="floor")))
+        lines.append(row(label, partial(table_parts.time, name=own)))
+        lines.append(row("… in memory floors", partial(table_parts.ratio, above=own, below="floor")))
     for label, own, compiled in (("`reweight`", "rrm_core.reweight", False), ("the kernel", "kernel", True)):
-        lines.append(_row(f"**{label} is faster than**", [""] * len(cells)))
+        lines.append(table_parts.row(f"**{label} is faster than**", [""] * len(cells)))
         these = [name for name in rivals if name.startswith(COMPILED) == compiled]
-        lines += [row(name, partial(_ratio, above=name, below=own, unit="x")) for name in these]
+        lines += [row(name, partial(table_parts.ratio, above=name, below=own, unit="x")) for name in these]
     rows = [ms[name] for ms in cells.values() for name in rivals if name in ms]
     fewest = min(row["samples"] for row in rows if "samples" in row)
     about = (
         "`rrm_core.reweight(losses, weights, contamination=0.2, mu=0.3, out=weights)`, float32, exponential, 1 thread: "
-        f"medians of interleaved samples, {_spread(cells.values(), 'kernel', 'rrm_core.reweight')}; the slowest rivals "
-        f"have {fewest} samples. Every rival does the whole job, to the same bits. Memory floor: each loss read once, "
-        "each weight read and written in place, 12 bytes a sample."
+        f"medians of interleaved samples, {table_parts.spread(cells.values(), 'kernel', 'rrm_core.reweight')}; the "
+        f"slowest rivals have {fewest} samples. Every rival does the whole job, to the same bits. Memory floor: each "
+        "loss read once, each weight read and written in place, 12 bytes a sample."
         + (" –: doesn't do it at this size." if any("out" in row for row in rows) else "")
     )
     return "\n".join([*lines, "", about])
@@ -53,9 +54,9 @@ def reweight_conditions(run: dict[str, Any]) -> str:
             both = []
             for mu in (0.3, 1.0):
                 found = (cell["ms"] for cell in cells if cell["mu"] == mu and wanted.items() <= cell.items())
-                both.append(_ratio(next(found, {}), name, below))
+                both.append(table_parts.ratio(next(found, {}), name, below))
             values.append(" / ".join(both if both[1] != "–" else both[:1]))
-        return _row(label, values) if set(values) != {"–"} else None
+        return table_parts.row(label, values) if set(values) != {"–"} else None
 
     distributions = dict.fromkeys(cell["distribution"] for cell in cells)
     rows = [
@@ -67,9 +68,10 @@ def reweight_conditions(run: dict[str, Any]) -> str:
     ]
     about = (
         "The kernel's time as a multiple of the memory floor of the same type, mu and number of threads, timed in the "
-        f"same rounds; {_spread((cell['ms'] for cell in cells), 'kernel', 'floor')}."
+        f"same rounds; {table_parts.spread((cell['ms'] for cell in cells), 'kernel', 'floor')}."
     )
-    return "\n".join([*_head("mu = 0.3 / mu = 1", sizes), *(text for text in rows if text is not None), "", about])
+    head = table_parts.head("mu = 0.3 / mu = 1", sizes)
+    return "\n".join([*head, *(text for text in rows if text is not None), "", about])
 
 
 # What was aimed at, per size, by the rival it is about; times in memory floors come first.
@@ -85,58 +87,20 @@ TARGETS: dict[str, tuple[float, ...]] = {
 def reweight_targets(run: dict[str, Any]) -> str:
     """Return what the kernel reached beside what was aimed at, and what a program at the memory floor would reach."""
     cells = {cell["n"]: cell["ms"] for cell in run["cells"] if cell["all_rivals"]}
-    lines = list(_head("kernel", list(cells)[:5]))
+    lines = list(table_parts.head("kernel", list(cells)[:5]))
     for name, aims in TARGETS.items():
         texts = []
         for aim, ms in zip(aims, cells.values(), strict=False):
             if name == "floor":
-                texts.append(f"{_ratio(ms, 'kernel', 'floor')} (≤ {aim:g})")
+                texts.append(f"{table_parts.ratio(ms, 'kernel', 'floor')} (≤ {aim:g})")
                 continue
             rival = _best(ms) if name not in ms else name
-            reached, most = (_ratio(ms, rival, own, unit="x") for own in ("kernel", "floor"))
+            reached, most = (table_parts.ratio(ms, rival, own, unit="x") for own in ("kernel", "floor"))
             texts.append(f"{reached} ({aim:g}x; floor {most})")
-        lines.append(_row("time in memory floors" if name == "floor" else f"faster than {name}", texts))
+        lines.append(table_parts.row("time in memory floors" if name == "floor" else f"faster than {name}", texts))
     return "\n".join(lines)
 
 
 def _best(ms: Cell) -> str:
     compiled = [name for name in ms if name.startswith(COMPILED) and "median" in ms[name]]
     return min(compiled, key=lambda name: float(ms[name]["median"]))
-
-
-def _head(corner: str, sizes: Iterable[int]) -> Iterator[str]:
-    names = [_power(n) for n in sizes]
-    yield f"| {corner} | " + " | ".join(names) + " |"
-    yield "|---|" + "---:|" * len(names)
-
-
-def _row(label: str, values: Iterable[str]) -> str:
-    return f"| {label} | " + " | ".join(values) + " |"
-
-
-def _power(n: int) -> str:
-    digits = f"{n:e}".split("e")
-    factor = f"{float(digits[0]):g}·" if float(digits[0]) != 1 else ""
-    return f"{factor}10{str(int(digits[1])).translate(SUPERSCRIPTS)}"
-
-
-def _time(ms: Cell, name: str) -> str:
-    if "median" not in ms.get(name, {}):
-        return "–"
-    median = ms[name]["median"]
-    return f"{1e3 * median:.3g} µs" if median < 1 else f"{median:.3g} ms" if median < 1000 else f"{median / 1e3:.3g} s"
-
-
-def _ratio(ms: Cell, above: str, below: str, unit: str = "") -> str:
-    if "median" not in ms.get(above, {}) or "median" not in ms.get(below, {}):
-        return "–"
-    ratio = ms[above]["median"] / ms[below]["median"]
-    return (f"{ratio:.2f}" if ratio < 10 and not unit else f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}") + unit
-
-
-def _spread(cells: Iterable[Cell], *names: str) -> str:
-    """Say how far apart the quartiles are."""
-    rows = [ms[name] for ms in cells for name in names if name in ms]
-    apart = sorted((row["quartile3"] - row["quartile1"]) / row["median"] for row in rows)
-    middle, widest = (100 * apart[i] for i in (len(apart) // 2, -1))
-    return f"quartiles {middle:.0f} % apart as a rule, {widest:.0f} % at most"

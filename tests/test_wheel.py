@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -38,8 +39,10 @@ print(rrm_core.__file__)
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
-    # Through the source distribution, so that whatever the wheel needs is in there too.
-    subprocess.run([sys.executable, "-m", "build", "--outdir", folder, ROOT], check=True, capture_output=True)
+    # Through the source distribution, so that whatever the wheel needs is in there too. nvcc would take minutes.
+    without_cuda = "--config-setting=cmake.define.RRM_CUDA=OFF"
+    command = [sys.executable, "-m", "build", without_cuda, "--outdir", folder, ROOT]
+    subprocess.run(command, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
     return path
 
@@ -58,4 +61,22 @@ def test_holds_both_packages_and_nothing_else(wheel):
     for name in ("rrm_core/py.typed", "rrm_core/_cpu.pyi", "rrm_torch/py.typed", "rrm_torch/__main__.py"):
         assert name in names
     assert [name for name in names if name.startswith("rrm_core/_cpu.") and name.endswith((".so", ".pyd"))]
-    assert not [name for name in names if name.endswith((".cpp", ".h"))]
+    assert not [name for name in names if name.endswith((".cpp", ".h", ".cu"))]
+
+
+def test_without_cuda_nothing_asks_for_it(wheel, tmp_path):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert not [name for name in names if name.startswith("rrm_core/_cuda.") and not name.endswith(".pyi")]
+    (kernel,) = (name for name in names if name.startswith("rrm_core/_cpu.") and not name.endswith(".pyi"))
+    file = zipfile.ZipFile(wheel).extract(kernel, tmp_path)
+    symbols = subprocess.run(["nm", "-D", file], check=True, capture_output=True, text=True).stdout
+    assert "PyInit__cpu" in symbols
+    assert "cuda" not in symbols.lower()
+
+
+def test_the_source_distribution_holds_the_cuda_sources(wheel):
+    (path,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {str(file.relative_to(ROOT)) for file in (ROOT / "csrc" / "cuda").iterdir()} <= names
+    assert "bindings/cuda.cpp" in names

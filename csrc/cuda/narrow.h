@@ -93,8 +93,8 @@ template <class F> __device__ void choose_digit(Cut<typename F::Bits> &cut, Coun
             ++digit;
         }
         cut.first = static_cast<Bits>(cut.first + (static_cast<Bits>(digit) << shift));
-        const Bits last = static_cast<Bits>(cut.first + static_cast<Bits>((Bits{1} << shift) - 1));
-        cut.last = last < cut.last ? last : cut.last;
+        const Bits rest = static_cast<Bits>((Bits{1} << shift) - 1); // first + rest may be too large for a key
+        cut.last = static_cast<Bits>(cut.last - cut.first) < rest ? cut.last : static_cast<Bits>(cut.first + rest);
         cut.rank -= static_cast<std::int64_t>(below);
         cut.below += static_cast<std::int64_t>(below);
         cut.bits = shift;

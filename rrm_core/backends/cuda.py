@@ -84,7 +84,7 @@ def apply(
     threads: int | None = None,  # noqa: ARG001
 ) -> Any:
     """Return the new weights, in `out` if given; `weights` None stands for ones."""
-    new, c = _output(losses, out), _open(losses)
+    c, new = _open(losses), _output(losses, out)
     target, old = _operand("out", new, c), None if weights is None else _operand("weights", weights, c)
     _extension().apply(
         c.memory.address,
@@ -155,6 +155,7 @@ def _enqueue(losses: Any, rule: Rule, mu: float, weights: Any | None, out: Any |
 
 
 def _open(losses: Any) -> _Losses:
+    _extension()  # or what is missing, before anything else
     stream = stream_of(losses)
     memory = locate("losses", losses, stream)
     device = _device_of("losses", memory)

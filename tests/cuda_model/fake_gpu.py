@@ -110,7 +110,7 @@ class Gpu:
         return self.array_type(self, memory, memory.address, dtype, (n,), (dtype.itemsize,), where)
 
     def asarray(self, values: Any, *, dtype: Any = None, device: Any = None, offset: int = 0, step: int = 1) -> Any:
-        """Return a copy on a device, `offset` bytes into its memory, its elements `step` apart, backwards if negative."""
+        """Return a copy on a device, `offset` bytes into its memory, its elements `step` apart (-1: backwards)."""
         values = np.asarray(values, dtype)
         where = device.index if isinstance(device, Device) else device or 0
         size, n, stride = values.dtype.itemsize, values.size, step * values.dtype.itemsize
@@ -127,7 +127,7 @@ class Gpu:
     def __array_namespace_info__(self) -> Any:
         return self
 
-    def dtypes(self, *, device: Any) -> dict[str, np.dtype]:
+    def dtypes(self, **_: Any) -> dict[str, np.dtype]:
         return {"float32": self.float32, "float64": self.float64}
 
     def astype(self, x: Any, dtype: Any) -> Any:
@@ -261,5 +261,16 @@ def _computed(name: str) -> Any:
     return compute
 
 
-for _name in ("__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__or__", "__invert__", "__add__", "__sub__", "__mul__"):
+for _name in (
+    "__eq__",
+    "__lt__",
+    "__le__",
+    "__gt__",
+    "__ge__",
+    "__or__",
+    "__invert__",
+    "__add__",
+    "__sub__",
+    "__mul__",
+):
     setattr(PlainArray, _name, _computed(_name))

@@ -12,6 +12,7 @@ class Bug(NamedTuple):
     file: str  # in csrc/cuda
     right: str
     wrong: str
+    format: str = "Float32"  # which shows it; one is enough, and quicker to compile
 
 
 EACH_BIN = "    for (int i = static_cast<int>(threadIdx.x); i < used; i += static_cast<int>(blockDim.x)) {\n"
@@ -238,6 +239,14 @@ BUGS = (
         "narrow.h",
         "sides.equal += k == key ? 1 : 0;",
         "sides.equal += k >= key ? 1 : 0;",
+    ),
+    Bug(
+        "narrow: the range wraps around",
+        "plain",
+        "narrow.h",
+        "static_cast<Bits>(cut.last - cut.first) < rest ?",
+        "cut.last < static_cast<Bits>(cut.first + rest) ?",
+        "BFloat16",
     ),
     # ---- write
     Bug(

@@ -1,7 +1,7 @@
 """Build rrm_core._cuda as nvcc makes it, on a stand-in for CUDA's runtime library, and talk to that.
 
-The object code is what an installation gets: the host's half of csrc/cuda/reweight.cu and bindings/cuda.cpp. What runs in
-place of a GPU is the PTX that nvcc makes of the same file, translated by ptx_to_cpp.py, on the model of machine.h.
+The object code is what an installation gets: the host's half of csrc/cuda/reweight.cu and bindings/cuda.cpp. What runs
+in place of a GPU is the PTX that nvcc makes of the same file, translated by ptx_to_cpp.py, on the model of machine.h.
 """
 
 from __future__ import annotations
@@ -39,6 +39,19 @@ needs_nvcc = pytest.mark.skipif(
 )
 
 
+TABLE = """
+#include <cstddef>
+#include <vector>
+struct TranslatedKernel { // as in stand_in_cudart.cpp
+    const char *name;
+    void (*run)(void **);
+    std::vector<std::size_t> sizes;
+};
+extern const std::vector<TranslatedKernel> translated_kernels;
+const std::vector<TranslatedKernel> translated_kernels = {
+"""
+
+
 # ---- Building
 def _start(*command: object) -> subprocess.Popen[str]:
     return subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -60,12 +73,7 @@ def _include_folders() -> list[str]:
     cuda = line.split('"')[1].removeprefix("-I")
     return [
         f"-I{MODEL}",
-        "-isystem",
-        cuda,
-        "-isystem",
-        sysconfig.get_path("include"),
-        "-isystem",
-        pybind11.get_include(),
+        *(f"-isystem{folder}" for folder in (cuda, sysconfig.get_path("include"), pybind11.get_include())),
     ]
 
 
@@ -77,9 +85,7 @@ def _table(ptx: str) -> str:
         f'    {{"{entry.name}", ptx_{entry.name}, {{{", ".join(str(p.size) for p in entry.parameters)}}}}},'
         for entry in entries
     ]
-    kernel = "struct TranslatedKernel {\n    const char *name;\n    void (*run)(void **);\n    std::vector<std::size_t> sizes;\n};"
-    table = "extern const std::vector<TranslatedKernel> translated_kernels;\nconst std::vector<TranslatedKernel> translated_kernels = {"
-    return "\n".join(["#include <cstddef>", "#include <vector>", *declared, kernel, table, *rows, "};", ""])
+    return "\n".join([*declared, TABLE, *rows, "};", ""])
 
 
 def build(folder: Path, root: Path = ROOT) -> None:
@@ -107,12 +113,8 @@ def build(folder: Path, root: Path = ROOT) -> None:
     objects = [folder / f"{name}.o" for name in ("translated", "machine", "stand_in", "table")]
     exported = folder / "exported"
     exported.write_text("{ global: cuda*; __cuda*; stand_in_*; local: *; };")
-    _finish(
-        _start(
-            COMPILER, "-shared", *objects, "-Wl,--wrap=_Exit", f"-Wl,--version-script={exported}", f"-Wl,-soname,{LIBRARY}",
-            "-ldl", "-o", folder / LIBRARY,
-        )
-    )  # fmt: skip
+    linking = [f"-Wl,{option}" for option in ("--wrap=_Exit", f"--version-script={exported}", f"-soname,{LIBRARY}")]
+    _finish(_start(COMPILER, "-shared", *objects, *linking, "-ldl", "-o", folder / LIBRARY))
     objects = [folder / "bindings.o", folder / "kernels.o", folder / LIBRARY]
     _finish(_start(COMPILER, "-shared", *objects, "-Wl,-rpath,$ORIGIN", "-o", folder / MODULE))
 
@@ -145,8 +147,10 @@ class StandIn:
     """The stand-in of a folder, and the module that uses it."""
 
     def __init__(self, folder: Path):
-        loader = ExtensionFileLoader("rrm_core._cuda", str(folder / MODULE))
-        spec = spec_from_file_location("rrm_core._cuda", folder / MODULE, loader=loader)
+        # pybind11 knows modules by their name, and that of an installation may be there already.
+        name = "cuda_model._cuda"
+        loader = ExtensionFileLoader(name, str(folder / MODULE))
+        spec = spec_from_file_location(name, folder / MODULE, loader=loader)
         assert spec is not None
         self.module: ModuleType = module_from_spec(spec)
         loader.exec_module(self.module)

@@ -74,8 +74,8 @@ struct Machine {
     std::mt19937_64 random{1};
     int claimed = -1; // the device whose memory all memory is, without checks; -1: only what is registered is anybody's
 
-    std::vector<Operation> operations{{{}, {}, true}}; // the first stands for none
-    std::vector<std::size_t> pending;                  // those that aren't done
+    std::vector<Operation> operations{{{}, {}, true}};         // the first stands for none
+    std::vector<std::size_t> pending;                          // those that aren't done
     std::map<std::pair<int, Address>, Stream> default_streams; // legacy (1), and per thread (2), of each device
     std::map<Address, std::unique_ptr<Stream>> streams;
     std::map<cudaEvent_t, std::unique_ptr<Event>> events;
@@ -201,7 +201,8 @@ void show_memory_to_model(int device) {
 Stream *stream_of(Address handle) {
     if (handle <= 2) {
         const Address which = handle == 2 ? 2 : 1;
-        return &machine.default_streams.try_emplace({current_device, which}, Stream{current_device, true}).first->second;
+        return &machine.default_streams.try_emplace({current_device, which}, Stream{current_device, true})
+                    .first->second;
     }
     const auto found = machine.streams.find(handle);
     return found == machine.streams.end() ? nullptr : found->second.get();
@@ -256,8 +257,8 @@ std::size_t enqueue(Stream &stream, std::function<void()> work, std::vector<std:
             after.push_back(other.last);
         }
     };
-    const Stream &legacy = machine.default_streams.try_emplace({stream.device, 1}, Stream{stream.device, true})
-                               .first->second;
+    const Stream &legacy =
+        machine.default_streams.try_emplace({stream.device, 1}, Stream{stream.device, true}).first->second;
     if (&stream == &legacy) {
         for (const auto &[_, other] : machine.default_streams) {
             see(other);

@@ -11,22 +11,21 @@ import pytest
 from cuda_model.builds import CPP, MODES, ROOT, compile_all, link, surroundings
 from cuda_model.planted_bugs import BUGS
 
-ONLY = "Float32"  # one format is enough, and quicker to compile
 CASES = {"plain": 1500, "thread": 100}
 
 
-def copy_of_kernels(folder):
+def copy_of_kernels(folder, only):
     shutil.copytree(ROOT / "csrc", folder / "csrc")
     source = folder / "csrc" / "cuda" / "reweight.cu"
     lines = source.read_text().splitlines(keepends=True)
-    kept = [line for line in lines if not line.startswith("RRM_INSTANTIATE(") or f"({ONLY})" in line]
+    kept = [line for line in lines if not line.startswith("RRM_INSTANTIATE(") or f"({only})" in line]
     assert len(kept) == len(lines) - 3
     source.write_text("".join(kept))
 
 
-def notices(folder, mode, around, bug=None):
+def notices(folder, mode, only, around, bug=None):
     """Return what the model says of the kernels with this bug; nothing if they pass."""
-    copy_of_kernels(folder)
+    copy_of_kernels(folder, only)
     if bug is not None:
         file = folder / "csrc" / "cuda" / bug.file
         text = file.read_text()
@@ -44,17 +43,23 @@ def notices(folder, mode, around, bug=None):
 
 @pytest.fixture(scope="session")
 def around(tmp_path_factory):
+    """Return what runs the kernels, by mode and format."""
+    kinds = {(mode_of(bug), bug.format) for bug in BUGS}
     return {
-        mode: surroundings(tmp_path_factory.mktemp(mode), mode, f"-DRRM_ONLY={ONLY}") for mode in ("plain", "thread")
+        (mode, only): surroundings(tmp_path_factory.mktemp(mode), mode, f"-DRRM_ONLY={only}") for mode, only in kinds
     }
+
+
+def mode_of(bug):
+    return "thread" if bug.noticed == "race" else "plain"
 
 
 def test_every_planted_bug_is_noticed(around, tmp_path):
     def judge(bug):
         folder = tmp_path / f"{BUGS.index(bug)}"
         folder.mkdir()
-        mode = "thread" if bug.noticed == "race" else "plain"
-        said = notices(folder, mode, around[mode], bug)
+        kind = mode_of(bug), bug.format
+        said = notices(folder, *kind, around[kind], bug)
         race = "ThreadSanitizer: data race" in said
         return bug.name, said if race or bug.noticed == "plain" else ""
 
@@ -64,6 +69,6 @@ def test_every_planted_bug_is_noticed(around, tmp_path):
     assert not [name for name, words in said.items() if not words]
 
 
-@pytest.mark.parametrize("mode", ["plain", "thread"])
-def test_the_kernels_without_a_planted_bug_pass(mode, around, tmp_path):
-    assert notices(tmp_path, mode, around[mode]) == ""
+@pytest.mark.parametrize("kind", [("plain", "Float32"), ("plain", "BFloat16"), ("thread", "Float32")])
+def test_the_kernels_without_a_planted_bug_pass(kind, around, tmp_path):
+    assert notices(tmp_path, *kind, around[kind]) == ""

@@ -20,7 +20,7 @@ inline double uniform(Random &random) {
     return std::uniform_real_distribution<double>()(random);
 }
 
-constexpr int families = 14;
+constexpr int families = 15;
 
 // Losses of a family; all types can hold them after rounding.
 inline double draw_loss(int family, std::int64_t i, std::int64_t n, int subnormal, Random &random) {
@@ -52,6 +52,8 @@ inline double draw_loss(int family, std::int64_t i, std::int64_t n, int subnorma
         return std::ldexp(std::floor(9.0 * exponential), subnormal) * (uniform(random) < 0.5 ? -1.0 : 1.0);
     case 12:
         return uniform(random) < 0.02 ? std::numeric_limits<double>::infinity() : exponential;
+    case 13: // keys from end to end, few of them high
+        return uniform(random) < 0.01 ? std::numeric_limits<double>::max() : -std::ldexp(exponential, 8);
     default: // blocks of equal losses
         return static_cast<double>((i / 700 * 7919) % 101);
     }

@@ -6,12 +6,14 @@ import importlib.machinery
 import math
 import sys
 from importlib import import_module
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from torch._subclasses import FakeTensorMode
 
 import rrm_core
 from families import BACKENDS, DTYPES, assert_same_bits
@@ -358,6 +360,24 @@ def test_tensors_without_plain_memory(losses, message):
     refused(TypeError, message, rrm_core.reweight, losses, **OK)
 
 
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_tensors_of_fake_mode(device):
+    with FakeTensorMode():
+        losses = torch.empty(5, device=device)
+        for backend in (None, "cuda", "array_api"):
+            message = "losses is a FakeTensor, which has no values; call this on real tensors, outside fake mode"
+            refused(TypeError, message, rrm_core.reweight, losses, backend=backend, **OK)
+
+
+def test_memory_of_a_gpu_without_a_framework():
+    class Foreign:
+        __cuda_array_interface__: ClassVar = {"shape": (5,), "typestr": "<f4", "data": (4096, False), "version": 3}
+
+    remedy = "got Foreign; pass cupy.asarray({0}) or torch.as_tensor({0}, device='cuda')"
+    refused(TypeError, remedy.format("losses"), rrm_core.reweight, Foreign(), **OK)
+    refused(TypeError, remedy.format("weights"), rrm_core.reweight, C, Foreign(), **OK)
+
+
 @pytest.mark.skipif("jax" not in FRAMEWORKS, reason="no JAX for this Python")
 def test_inside_jit():
     import jax
@@ -420,19 +440,28 @@ def test_not_a_plan(plan):
 # Backends.
 
 
-@pytest.mark.parametrize("name", ["cuda", "CPP", "", 1])
+@pytest.mark.parametrize("name", ["CUDA", "CPP", "", 1])
 def test_unknown_backend(name):
     out = W.copy()
     for call, args in ((rrm_core.reweight, {"out": out} | OK), (rrm_core.plan, OK)):
         refused(
             ValueError,
-            f"backend must be one of 'cpp', 'numba', 'numpy', 'array_api' or None, got {name!r}",
+            f"backend must be one of 'cpp', 'numba', 'numpy', 'cuda', 'array_api' or None, got {name!r}",
             call,
             C,
             backend=name,
             **args,
         )
     assert_same_bits(out, W)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_the_gpu_backend_refuses_arrays_elsewhere(framework):
+    c = make(framework, C)
+    message = "backend='cuda' needs losses in the memory of an NVIDIA GPU as torch, CuPy or JAX hold them there"
+    refused(ValueError, message, rrm_core.reweight, c, backend="cuda", **OK)
+    served = "'array_api'" if framework == "strict" else "'cpp' or 'numba' or 'numpy'"
+    refused(ValueError, f"these are served by {served}", rrm_core.plan, c, backend="cuda", **OK)
 
 
 @pytest.mark.parametrize("name", ["cpp", "numba", "numpy"])

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import rrm_core
+from rrm_core.dispatch import NAMES
 
 ROOT = Path(__file__).parents[2]
 CORE, TORCH, CSRC = ROOT / "rrm_core", ROOT / "python" / "rrm_torch", ROOT / "csrc"
@@ -62,12 +63,13 @@ def test_relative_imports_are_understood():
     assert "rrm_core.formats.widen" in imports(CORE / "backends" / "numpy.py")
     assert "rrm_core._cpu" in imports(CORE / "backends" / "cpp.py")
     assert "rrm_core.backends.numba_loops" in imports(CORE / "backends" / "numba.py")
+    assert "rrm_core._cuda" in imports(CORE / "backends" / "cuda_arrays.py")
 
 
 @pytest.mark.parametrize("file", modules(CORE / "backends"), ids=lambda file: file.stem)
 def test_backends_do_not_know_each_other(file):
     others = {other.stem for other in modules(CORE / "backends")} - {file.stem, "__init__"}
-    allowed = {"numba": {"numba_loops"}}.get(file.stem, set())
+    allowed = {"numba": {"numba_loops"}, "cuda": {"cuda_arrays"}}.get(file.stem, set())
     known = {other for other in others for name in imports(file) if within(name, f"rrm_core.backends.{other}")}
     assert known <= allowed
 
@@ -153,7 +155,7 @@ def test_every_parameter_is_documented(name):
         )
 
 
-@pytest.mark.parametrize("name", rrm_core.available_backends())
+@pytest.mark.parametrize("name", NAMES)
 def test_a_backend_has_what_dispatch_asks_for(name):
     backend = import_module(f"rrm_core.backends.{name}")
     assert backend.__doc__
