@@ -86,10 +86,16 @@ def reweight(
         An argument has the wrong shape or value, or the losses contain NaN or -inf, or nothing finite.
     ImportError
         `backend` is not installed; the message says what to install.
+    RuntimeError
+        ``backend="cuda"`` finds no device, or CUDA reports an error.
 
     Notes
     -----
     Whatever is raised, nothing has been written.
+
+    On an NVIDIA GPU, with the ``"cuda"`` backend, the call returns before the device has done anything. What is wrong
+    with the losses is then raised by the first look at the plan; `weights` and `out` are as they were, and a new array
+    is all NaN.
 
     See Also
     --------

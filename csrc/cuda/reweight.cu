@@ -102,7 +102,9 @@ Error reweight(const typename F::Bits *losses, std::int64_t n, const Rule &rule,
         error = gpu::launch(job.cuts == 2 ? survey<F, 2> : survey<F, 1>, blocks, threads, stream, job);
     }
     if (!job.all_drawn()) {
-        for (int pass = 0; pass < digits<F> && error == 0; ++pass) {
+        const bool known =
+            rule.rank == 0 && job.cuts == 1; // then the first pass counts the key's sides, and that is all
+        for (int pass = 0; pass < (known ? 1 : digits<F>) && error == 0; ++pass) {
             error = gpu::launch(narrow<F>, {blocks, static_cast<unsigned>(job.cuts)}, threads, stream, job, pass);
         }
     }
