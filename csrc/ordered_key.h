@@ -75,10 +75,9 @@ template <class B, class V, int Precision, int MaxExponent> struct Format {
             const std::uint64_t magnitude = static_cast<Bits>(b & static_cast<Bits>(~sign));
             const auto exponent = static_cast<int>(magnitude >> mantissa);
             const std::uint64_t fraction = magnitude & ((std::uint64_t{1} << mantissa) - 1);
-            double value = exponent == 0
-                               ? static_cast<double>(fraction) * power_of_two(1 - bias - mantissa)
-                               : static_cast<double>(fraction | std::uint64_t{1} << mantissa) *
-                                     power_of_two(exponent - bias - mantissa);
+            double value = exponent == 0 ? static_cast<double>(fraction) * power_of_two(1 - bias - mantissa)
+                                         : static_cast<double>(fraction | std::uint64_t{1} << mantissa) *
+                                               power_of_two(exponent - bias - mantissa);
             if (magnitude == infinity) {
                 value = std::numeric_limits<double>::infinity();
             }
