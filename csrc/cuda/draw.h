@@ -22,7 +22,8 @@ __device__ inline std::int64_t place(int i, int drawn, std::int64_t n) {
     return begin + static_cast<std::int64_t>((static_cast<std::uint64_t>(end - begin) * hash) >> 32);
 }
 
-// Sorts a power of two of keys in shared memory: a bitonic network, whose steps are the same whatever the keys.
+// Sorts a power of two of keys, 64 at least, in shared memory: a bitonic network, whose steps are the same whatever the
+// keys. Strides up to 32 stay within the 64 keys on which one warp works, which then waits for nobody else.
 template <class Bits, class Keys> __device__ void sort_together(Keys &keys, int n) {
     for (int run = 2; run <= n; run *= 2) {
         for (int stride = run / 2; stride > 0; stride /= 2) {
@@ -34,7 +35,12 @@ template <class Bits, class Keys> __device__ void sort_together(Keys &keys, int 
                     keys[b] = x;
                 }
             }
-            __syncthreads();
+            const int next = stride > 1 ? stride / 2 : run;
+            if (stride > warp || next > warp) {
+                __syncthreads();
+            } else {
+                __syncwarp();
+            }
         }
     }
 }
