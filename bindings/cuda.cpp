@@ -69,13 +69,24 @@ template <class T> T *pointer(Address address) {
     return reinterpret_cast<T *>(address); // NOLINT(performance-no-int-to-ptr): Python knows memory by its address
 }
 
-// How many devices there are, and why there is none.
+constexpr int least_capability = 75; // times ten: what the kernels are compiled for
+
+// How many devices there are, and why there is none that can be used.
 std::pair<int, std::string> device_count() {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess) {
         cudaGetLastError();
         return {0, describe(error)};
+    }
+    for (int device = 0; device < count; ++device) {
+        int major = 0, minor = 0;
+        check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+        check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+        if (10 * major + minor < least_capability) {
+            return {0, "device " + std::to_string(device) + " has compute capability " + std::to_string(major) + "." +
+                           std::to_string(minor) + ", and 7.5 is needed; hide it with CUDA_VISIBLE_DEVICES"};
+        }
     }
     return {count, count == 0 ? "no device is visible" : ""};
 }
@@ -97,6 +108,7 @@ std::size_t workspace_bytes(int format, std::int64_t n, const rrm::Rule &rule, i
 
 void reweight(Address losses, int format, std::int64_t n, const rrm::Rule &rule, double mu, Address old, Address out,
               bool fresh, Address outcome, Address workspace, int device, Address stream) {
+    const py::gil_scoped_release released; // a full queue makes launches wait
     const Current current(device);
     check(rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
@@ -131,6 +143,7 @@ void apply(Address losses, int format, std::int64_t n, double threshold, double 
     plan.threshold = threshold;
     plan.recipient_threshold = recipient_threshold;
     plan.levels = rrm::levels_of(levels);
+    const py::gil_scoped_release released; // a full queue makes launches wait
     const Current current(device);
     check(rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
@@ -145,6 +158,7 @@ void apply(Address losses, int format, std::int64_t n, double threshold, double 
 std::int64_t count_foreign(Address losses, int format, std::int64_t n, double loss_min, bool allow_nan, Address counter,
                            int device, Address stream) {
     {
+        const py::gil_scoped_release released;
         const Current current(device);
         check(rrm::with_format(format, [&](auto f) {
             using F = decltype(f);

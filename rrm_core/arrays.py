@@ -237,7 +237,8 @@ def _home(x: Any, native: bool) -> Home:
         on_cuda = where.type == "cuda" and sys.modules["torch"].version.hip is None  # torch on ROCm says "cuda" too
         return Home("torch", where, on_host=not native and where.type == "cpu", on_cuda=on_cuda)
     if is_jax_array(x):
-        platform, version = getattr(where, "platform", None), getattr(where.client, "platform_version", "")
+        platform = getattr(where, "platform", None)  # an array over several devices has none
+        version = getattr(getattr(where, "client", None), "platform_version", "")
         on_cuda = platform in ("gpu", "cuda") and "rocm" not in version
         return Home("jax", where, on_host=not native and platform == "cpu", on_cuda=on_cuda)
     name = type(x).__module__.partition(".")[0]

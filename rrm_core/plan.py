@@ -152,8 +152,8 @@ class PendingPlan(Plan):
         return self
 
     def __getattr__(self, name: str) -> Any:
-        if name in Plan.__dataclass_fields__:  # one that isn't there yet
-            return getattr(self._wait(), name)
+        if name in Plan.__dataclass_fields__ and name in self._wait().__dict__:  # now, if not before
+            return self.__dict__[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __eq__(self, other: object) -> bool:

@@ -31,7 +31,11 @@ template <class T> __device__ __forceinline__ T load(const T *p) {
     return *p;
 }
 template <class T> __device__ __forceinline__ void store(T *p, Same<T> x) {
-    *p = x;
+    if constexpr (sizeof(T) == 16) {
+        __stwb(p, x); // a plain one nvcc would split, to share code with narrower ones
+    } else {
+        *p = x;
+    }
 }
 template <class T> __device__ __forceinline__ T load_fresh(const T *p) {
     return *static_cast<const volatile T *>(p); // not from this processor's first-level cache

@@ -2,12 +2,41 @@
 // can't be reweighted, and collects the candidates. The last block settles how each cut is to be sought.
 #pragma once
 
+#include <type_traits>
+
 #include "gpu.h"
 #include "state.h"
 #include "together.h"
 #include "vectors.h"
 
 namespace rrm::cuda {
+
+// Integers of the width with which the processor counts: keys are compared in these.
+template <class Bits> using Word = std::conditional_t<sizeof(Bits) == 2, std::uint32_t, Bits>;
+
+// The key of a loss that isn't NaN, in a third of the instructions: the pass over all losses is as long as these.
+template <class F> __device__ __forceinline__ Word<typename F::Bits> key_of_number(typename F::Bits bits) {
+    using Bits = typename F::Bits;
+    if constexpr (F::width == 32) {
+        bits = std::bit_cast<Bits>(std::bit_cast<float>(bits) + 0.0F); // -0 + 0 is 0, at no cost to integer units
+    } else {
+        bits = bits == F::sign ? Bits{0} : bits;
+    }
+    const auto negative = static_cast<Bits>(-static_cast<Bits>(bits >> (F::width - 1)));
+    return static_cast<Bits>(bits ^ static_cast<Bits>(negative | F::sign));
+}
+
+// Two keys, and what lies about them, counted by one thread.
+template <class Bits> struct Bracket {
+    Word<Bits> low, high, span, room; // high - low; and how many keys could lie between them
+
+    __device__ explicit Bracket(const Cut<Bits> &cut)
+        : low(cut.low), high(cut.high), span(high - low), room(span == 0 ? 0 : span - 1) {}
+
+    [[nodiscard]] __device__ bool inside(Word<Bits> key) const {
+        return key - low - 1 < room; // in one comparison, as unsigned integers wrap around
+    }
+};
 
 // Appends keys to a list in global memory that all warps share. A warp takes slots by the chunk, since millions of
 // atomic operations on one counter would take longer than the pass.
@@ -16,37 +45,36 @@ template <class Bits> class Collector {
     __device__ Collector(Bits *slots, std::int64_t capacity, Count *reserved, int chunk)
         : slots(slots), capacity(capacity), reserved(reserved), chunk(chunk) {}
 
-    // Appends those of the warp's keys for which inside(key), n of them in this lane.
-    template <int N, class Inside> __device__ void append(const Bits (&keys)[N], unsigned n, Inside inside) {
+    // Appends those of the warp's keys that lie inside, n of them in this lane.
+    template <int N>
+    __device__ __forceinline__ void append(const Word<Bits> (&keys)[N], unsigned n, const Bracket<Bits> &bracket) {
         if (!__any_sync(all_lanes, n != 0)) {
             return;
         }
         unsigned all = 0;
-        std::int64_t position = sum_before(n, all);
-        const std::int64_t room = end - next, missing = static_cast<std::int64_t>(all) - room;
-        std::int64_t fresh = 0, size = 0;
-        if (missing > 0) {
-            size = missing > chunk ? missing : chunk;
-            fresh = reserve(size);
+        const unsigned position = sum_before(n, all);
+        if (all > end - next) {
+            finish(bracket.low);
+            const std::int64_t size = all > static_cast<unsigned>(chunk) ? all : chunk;
+            next = reserve(size);
+            end = next + size;
         }
-        GPU_UNROLL for (const Bits key : keys) {
-            if (inside(key)) {
-                put(position < room ? next + position : fresh + (position - room), key);
-                ++position;
+        if (next + all <= capacity) {
+            Bits *to = slots + next + position;
+            GPU_UNROLL for (const Word<Bits> key : keys) {
+                if (bracket.inside(key)) {
+                    gpu::store(to, static_cast<Bits>(key));
+                    ++to;
+                }
             }
         }
-        if (missing > 0) {
-            next = fresh + missing;
-            end = fresh + size;
-        } else {
-            next += all;
-        }
+        next += all;
     }
 
     // Fills the slots that this warp took and didn't need with a key that is no candidate.
-    __device__ void finish(Bits no_candidate) {
-        for (std::int64_t slot = next + lane(); slot < end; slot += warp) {
-            put(slot, no_candidate);
+    __device__ void finish(Word<Bits> no_candidate) {
+        for (std::int64_t slot = next + lane(); slot < end && slot < capacity; slot += warp) {
+            gpu::store(slots + slot, static_cast<Bits>(no_candidate));
         }
     }
 
@@ -59,12 +87,6 @@ template <class Bits> class Collector {
         return static_cast<std::int64_t>(__shfl_sync(all_lanes, first, 0));
     }
 
-    __device__ void put(std::int64_t slot, Bits key) {
-        if (slot < capacity) {
-            gpu::store(slots + slot, key);
-        }
-    }
-
     Bits *slots;
     std::int64_t capacity;
     Count *reserved;
@@ -74,13 +96,13 @@ template <class Bits> class Collector {
 
 // What one thread counts; 32 bits are enough for its part of 2^40 losses.
 template <class Bits> struct Tally {
-    Bits least = std::numeric_limits<Bits>::max();
+    Word<Bits> least = std::numeric_limits<Bits>::max();
     unsigned n_least = 0, n_nan = 0, n_low = 0, n_inf = 0;
     About<unsigned> about[2];
 
     __device__ Survey<Bits> survey() const {
         Survey<Bits> s;
-        s.least = least;
+        s.least = static_cast<Bits>(least);
         s.n_least = n_least;
         s.n_nan = n_nan;
         s.n_low = n_low;
@@ -99,13 +121,11 @@ __device__ void note_special(const Job<F> &job, const Vectors<typename F::Bits> 
     const std::int64_t begin = vectors.first(vector), end = begin + vectors.width;
     for (std::int64_t i = begin > 0 ? begin : 0; i < (end < job.n ? end : job.n); ++i) {
         const typename F::Bits key = F::key(gpu::load(job.losses + i));
-        if (key == F::key_nan) {
-            ++tally.n_nan;
-            atomicMin(&job.state->first_nan, static_cast<Count>(i));
-        } else if (key == F::key_inf) {
+        if (key == F::key_inf) {
             ++tally.n_inf;
-        } else if (key == F::key_low) {
-            ++tally.n_low;
+        } else if (key == F::key_nan && tally.n_nan++ == 0) { // a thread's first is its lowest
+            atomicMin(&job.state->first_nan, static_cast<Count>(i));
+        } else if (key == F::key_low && tally.n_low++ == 0) {
             atomicMin(&job.state->first_low, static_cast<Count>(i));
         }
     }
@@ -204,28 +224,37 @@ template <class F> __device__ void conclude_survey(const Job<F> &job, const Surv
     }
 }
 
-// What one thread does with its part of a tile.
-template <class F, int Cuts, int N>
-__device__ __forceinline__ void look_at(const typename F::Bits (&keys)[N], const typename F::Bits (&low)[Cuts],
-                                        const typename F::Bits (&high)[Cuts], Tally<typename F::Bits> &tally,
-                                        Collector<typename F::Bits> (&collectors)[2]) {
-    using Bits = typename F::Bits;
-    GPU_UNROLL for (const Bits key : keys) {
-        tally.n_least = (key < tally.least ? 0 : tally.n_least) + (key <= tally.least ? 1 : 0);
-        tally.least = key < tally.least ? key : tally.least;
+// Counts how often the least key of a tile occurs, unless there was a lesser one before.
+template <class Bits, int N>
+__device__ __forceinline__ void note_least(const Word<Bits> (&keys)[N], Word<Bits> least, Tally<Bits> &tally) {
+    if (least > tally.least) {
+        return;
     }
-    GPU_UNROLL for (int c = 0; c < Cuts; ++c) {
-        const auto inside = [&](Bits key) { return key > low[c] && key < high[c]; };
-        unsigned n_inside = 0;
-        GPU_UNROLL for (const Bits key : keys) {
-            tally.about[c].below += key < low[c] ? 1 : 0;
-            tally.about[c].at_low += key == low[c] ? 1 : 0;
-            tally.about[c].at_high += key == high[c] && high[c] != low[c] ? 1 : 0;
-            n_inside += inside(key) ? 1 : 0;
+    tally.n_least = least < tally.least ? 0 : tally.n_least;
+    tally.least = least;
+    GPU_UNROLL for (const Word<Bits> key : keys) {
+        tally.n_least += key == least ? 1 : 0;
+    }
+}
+
+// Counts what lies where about a bracket. Returns how many keys lie inside.
+template <class Bits, int N>
+__device__ __forceinline__ unsigned count_about(const Word<Bits> (&keys)[N], const Bracket<Bits> &bracket,
+                                                About<unsigned> &about) {
+    unsigned n_inside = 0, n_closed = 0;
+    GPU_UNROLL for (const Word<Bits> key : keys) {
+        about.below += key < bracket.low ? 1 : 0;
+        n_closed += key - bracket.low <= bracket.span ? 1 : 0;
+        n_inside += bracket.inside(key) ? 1 : 0;
+    }
+    if (n_closed != n_inside) { // on the edges: seldom, unless many losses are equal
+        GPU_UNROLL for (const Word<Bits> key : keys) {
+            about.at_low += key == bracket.low ? 1 : 0;
+            about.at_high += key == bracket.high && bracket.span != 0 ? 1 : 0;
         }
-        tally.about[c].inside += n_inside;
-        collectors[c].append(keys, n_inside, inside);
     }
+    about.inside += n_inside;
+    return n_inside;
 }
 
 template <class F, int Cuts> __global__ void __launch_bounds__(most_threads, least_blocks) survey(Job<F> job) {
@@ -238,31 +267,35 @@ template <class F, int Cuts> __global__ void __launch_bounds__(most_threads, lea
             job.bins[c][i] = 0;
         }
     }
-    Bits low[Cuts], high[Cuts];
-    GPU_UNROLL for (int c = 0; c < Cuts; ++c) {
-        low[c] = state->cut[c].low;
-        high[c] = state->cut[c].high;
-    }
+    const Bracket<Bits> brackets[2] = {Bracket<Bits>(state->cut[0]), Bracket<Bits>(state->cut[Cuts - 1])};
     Collector<Bits> collectors[2] = {{job.candidates[0], job.shape.capacity, &state->cut[0].reserved, job.shape.chunk},
                                      {job.candidates[1], job.shape.capacity, &state->cut[1].reserved, job.shape.chunk}};
     Tally<Bits> tally;
     const Vectors<Bits> vectors(job.losses, job.n);
     for_each_tile(vectors, [&](const auto &loaded, auto vector) {
-        Bits keys[most * width];
-        GPU_UNROLL for (int i = 0; i < most; ++i) {
-            bool special = false;
-            GPU_UNROLL for (int j = 0; j < width; ++j) {
-                const Bits key = keys[i * width + j] = F::key(loaded[i].at[j]);
-                special |= key >= F::key_inf || key <= F::key_low;
+        Word<Bits> keys[most * width], least = std::numeric_limits<Word<Bits>>::max(), highest = 0;
+        GPU_UNROLL for (int i = 0; i < most * width; ++i) {
+            keys[i] = key_of_number<F>(loaded[i / width].at[i % width]);
+            least = keys[i] < least ? keys[i] : least;
+            highest = keys[i] > highest ? keys[i] : highest;
+        }
+        if (least <= F::key_low || highest >= F::key_inf) { // infinities, NaN of either sign, or nothing there
+            least = F::key_nan;
+            GPU_UNROLL for (int i = 0; i < most * width; ++i) {
+                keys[i] = F::key(loaded[i / width].at[i % width]);
+                least = keys[i] < least ? keys[i] : least;
             }
-            if (special) {
+            GPU_UNROLL for (int i = 0; i < most; ++i) {
                 note_special(job, vectors, vector(i), tally);
             }
         }
-        look_at<F>(keys, low, high, tally, collectors);
+        note_least<Bits>(keys, least, tally);
+        GPU_UNROLL for (int c = 0; c < Cuts; ++c) {
+            collectors[c].append(keys, count_about<Bits>(keys, brackets[c], tally.about[c]), brackets[c]);
+        }
     });
     GPU_UNROLL for (int c = 0; c < Cuts; ++c) {
-        collectors[c].finish(low[c]);
+        collectors[c].finish(brackets[c].low);
     }
     const Survey<Bits> seen = merge_block(tally.survey());
     if (threadIdx.x == 0) {

@@ -15,7 +15,7 @@ from array_api_compat import is_jax_array
 from ..formats import BY_NAME, Format
 from ..plan import Plan, answered, pending_plan
 from ..rule import Rule
-from .cuda_arrays import Memory, Stream, empty, is_contiguous, locate, stream_of
+from .cuda_arrays import Memory, Stream, device_of, empty, is_contiguous, locate, stream_of
 
 
 def is_available() -> bool:
@@ -58,7 +58,8 @@ class _Losses(NamedTuple):
 
 def plan(losses: Any, rule: Rule, threads: int | None = None) -> Plan:  # noqa: ARG001
     """Return the plan for `losses`, a 1-D CUDA array, before the device has made it."""
-    return _enqueue(losses, rule, 1.0, None, None, fresh=False)
+    with device_of(losses)():
+        return _enqueue(losses, rule, 1.0, None, None, fresh=False)
 
 
 def reweight(
@@ -70,9 +71,10 @@ def reweight(
     threads: int | None = None,  # noqa: ARG001
 ) -> tuple[Any, Plan]:
     """Plan, and return the new weights, in `out` if given, with the plan, before the device has made either."""
-    new = _output(losses, out)
-    plan = _enqueue(losses, rule, mu, weights, new, fresh=out is None)
-    return _delivered(new, out), plan
+    with device_of(losses)():
+        new = _output(losses, out)
+        plan = _enqueue(losses, rule, mu, weights, new, fresh=out is None)
+        return _delivered(new, out), plan
 
 
 def apply(
@@ -84,41 +86,44 @@ def apply(
     threads: int | None = None,  # noqa: ARG001
 ) -> Any:
     """Return the new weights, in `out` if given; `weights` None stands for ones."""
-    c, new = _open(losses), _output(losses, out)
-    target, old = _operand("out", new, c), None if weights is None else _operand("weights", weights, c)
-    _extension().apply(
-        c.memory.address,
-        c.format.code,
-        c.n,
-        plan.threshold,
-        plan.recipient_threshold,
-        plan.levels,
-        mu,
-        old.address if old else 0,
-        target.address,
-        c.device,
-        c.stream.handle,
-    )
-    _close(c, old, target)
-    return _delivered(new, out)
+    with device_of(losses)():
+        c, new = _open(losses), _output(losses, out)
+        target, old = _operand("out", new, c), None if weights is None else _operand("weights", weights, c)
+        _extension().apply(
+            c.memory.address,
+            c.format.code,
+            c.n,
+            plan.threshold,
+            plan.recipient_threshold,
+            plan.levels,
+            mu,
+            old.address if old else 0,
+            target.address,
+            c.device,
+            c.stream.handle,
+        )
+        _close(c, old, target)
+        return _delivered(new, out)
 
 
 def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  # noqa: ARG001
     """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
-    c = _open(losses)
-    counter = _operand("the counter", empty(losses, 8, "uint8"), c)
-    return int(
-        _extension().count_foreign(
-            c.memory.address,
-            c.format.code,
-            c.n,
-            plan.loss_min,
-            plan.n_nan > 0,
-            counter.address,
-            c.device,
-            c.stream.handle,
+    allow_nan = plan.n_nan > 0
+    with device_of(losses)():
+        c = _open(losses)
+        counter = _scratch(losses, 8, c)
+        return int(
+            _extension().count_foreign(
+                c.memory.address,
+                c.format.code,
+                c.n,
+                plan.loss_min,
+                allow_nan,
+                counter.address,
+                c.device,
+                c.stream.handle,
+            )
         )
-    )
 
 
 def _enqueue(losses: Any, rule: Rule, mu: float, weights: Any | None, out: Any | None, *, fresh: bool) -> Plan:
@@ -128,9 +133,8 @@ def _enqueue(losses: Any, rule: Rule, mu: float, weights: Any | None, out: Any |
     question = _question(rule, c.n)
     # The outcome stays until the plan is read, the workspace until the stream is done with it: that is when the
     # framework's allocator gives the memory to somebody else.
-    size = cuda.workspace_bytes(c.format.code, c.n, question, c.device)
-    outcome = _operand("the outcome", empty(losses, cuda.OUTCOME_BYTES, "uint8"), c)
-    workspace = _operand("the workspace", empty(losses, size, "uint8"), c)
+    outcome = _scratch(losses, cuda.OUTCOME_BYTES, c)
+    workspace = _scratch(losses, cuda.workspace_bytes(c.format.code, c.n, question, c.device), c)
     cuda.reweight(
         c.memory.address,
         c.format.code,
@@ -147,11 +151,14 @@ def _enqueue(losses: Any, rule: Rule, mu: float, weights: Any | None, out: Any |
     )
     _close(c, old, target, outcome, workspace)
 
-    def read() -> Plan:
-        told = cuda.read_outcome(outcome.address, c.n, rule.nan == "prune", c.device, c.stream.handle)
-        return answered(rule, c.format, c.n, *told)
+    n, format, device, stream, current = c.n, c.format, c.device, c.stream, device_of(losses)
 
-    return pending_plan(c.n, c.format, rule, read)
+    def read() -> Plan:  # holds the outcome and the stream, not the losses
+        with current():
+            told = cuda.read_outcome(outcome.address, n, rule.nan == "prune", device, stream.handle)
+        return answered(rule, format, n, *told)
+
+    return pending_plan(n, format, rule, read)
 
 
 def _open(losses: Any) -> _Losses:
@@ -175,7 +182,16 @@ def _operand(name: str, array: Any, losses: _Losses) -> Memory:
     return memory
 
 
+def _scratch(losses: Any, size: int, call: _Losses) -> Memory:
+    """Return `size` bytes of device memory, from the allocator that `losses` have."""
+    memory = locate("scratch memory", empty(losses, size, "uint8"), call.stream)
+    _order(call.stream.handle, memory.stream, call.device)
+    return memory
+
+
 def _device_of(name: str, memory: Memory) -> int:
+    if memory.device is not None:
+        return memory.device
     device = int(_extension().memory_device(memory.address))
     if device < 0:
         raise ValueError(f"{name} is said to lie on a CUDA device, but address {memory.address:#x} is none of one")

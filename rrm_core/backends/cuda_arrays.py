@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace, device, is_jax_array, is_torch_array
@@ -20,11 +23,14 @@ class Memory(NamedTuple):
         What has to be done before it may be used is on this stream; None if it can be used at once.
     owner : object
         Keeps the memory.
+    device : int or None
+        The number of the device, where the framework tells it.
     """
 
     address: int
     stream: int | None
     owner: Any
+    device: int | None = None
 
 
 class Stream(NamedTuple):
@@ -34,8 +40,19 @@ class Stream(NamedTuple):
     owner: Any
 
 
+def device_of(array: Any) -> Callable[[], AbstractContextManager[Any]]:
+    """Return what makes the device of `array` the current one of its framework, as long as a context lasts.
+
+    CuPy works on the current device only. torch knows how to leave a device alone that nobody has used.
+    """
+    if is_torch_array(array):
+        return partial(sys.modules["torch"].cuda.device, array.device)
+    where: Any = getattr(array, "device", None)
+    return (lambda: where) if hasattr(where, "__enter__") else nullcontext
+
+
 def stream_of(array: Any) -> Stream:
-    """Return the stream on which its framework works on `array` now."""
+    """Return the stream on which its framework works on `array` now, its device being current."""
     if is_torch_array(array):
         current = sys.modules["torch"].cuda.current_stream(array.device)
         return Stream(current.cuda_stream, current)
@@ -69,14 +86,14 @@ def is_contiguous(array: Any) -> bool:
 
 
 def empty(like: Any, n: int, dtype: str) -> Any:
-    """Return a new array on the device of `like`, from its framework's own allocator."""
+    """Return a new array on the device of `like`, the current one, from its framework's own allocator."""
     xp = array_namespace(like)
     return xp.empty(n, dtype=getattr(xp, dtype), device=device(like))
 
 
 def _locate(array: Any, stream: Stream) -> tuple[Memory, bool]:
     if is_torch_array(array):
-        return Memory(array.data_ptr(), stream.handle, array), array.is_contiguous()
+        return Memory(array.data_ptr(), stream.handle, array, array.device.index or 0), array.is_contiguous()
     interface = None if is_jax_array(array) else getattr(array, "__cuda_array_interface__", None)
     if interface is None:  # JAX has no such interface for bfloat16
         from .. import _cuda

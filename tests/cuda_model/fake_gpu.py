@@ -21,8 +21,20 @@ LEGACY, PER_THREAD = 1, 2
 DLPACK_CUDA = 2
 
 
+_current_devices = [0]
+
+
 class Device(NamedTuple):
+    """A device; the current one as long as it is entered."""
+
     index: int
+
+    def __enter__(self) -> Device:
+        _current_devices.append(self.index)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current_devices.pop()
 
     def __str__(self) -> str:
         return f"cuda:{self.index}"
@@ -104,8 +116,8 @@ class Gpu:
         self.allocated.append(size)
         return Allocation(self, size, device, managed)
 
-    def empty(self, n: int, *, dtype: np.dtype, device: Device | None = None, managed: bool = False) -> PlainArray:
-        where = (device or Device(0)).index
+    def empty(self, n: int, *, dtype: np.dtype, device: Device | None = None, managed: bool = False) -> PlainArray:  # noqa: ARG002
+        where = _current_devices[-1]  # whatever `device` says: so it is with array-api-compat and CuPy
         memory = self.allocate(n * dtype.itemsize, where, managed=managed)
         return self.array_type(self, memory, memory.address, dtype, (n,), (dtype.itemsize,), where)
 

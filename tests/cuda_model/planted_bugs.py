@@ -118,15 +118,28 @@ BUGS = (
         "survey: candidates on the bracket's edge",
         "plain",
         "survey.h",
-        "key > low[c] && key < high[c]",
-        "key > low[c] && key <= high[c]",
+        "return key - low - 1 < room;",
+        "return key - low - 1 <= room;",
+    ),
+    Bug("survey: counts the edge as below", "plain", "survey.h", "+= key < bracket.low ?", "+= key <= bracket.low ?"),
+    Bug("survey: edges aren't counted", "plain", "survey.h", "n_closed != n_inside", "n_closed < n_inside"),
+    Bug(
+        "survey: minimum's count starts anew", "plain", "survey.h", "= least < tally.least ? 0 : tally.n_least;", "= 0;"
     ),
     Bug(
-        "survey: counts above instead of below", "plain", "survey.h", "below += key < low[c]", "below += key <= low[c]"
+        "survey: minimum of a later tile",
+        "plain",
+        "survey.h",
+        "if (least > tally.least) {",
+        "if (least >= tally.least) {",
     ),
-    Bug("survey: minimum's count", "plain", "survey.h", "(key < tally.least ? 0 :", "(key <= tally.least ? 0 :"),
-    Bug("survey: slots taken twice", "plain", "survey.h", "next = fresh + missing;", "next = fresh;"),
-    Bug("survey: unused slots stay as they were", "plain", "survey.h", "collectors[c].finish(low[c]);", ""),
+    Bug(
+        "survey: negative zero", "plain", "survey.h", "std::bit_cast<float>(bits) + 0.0F", "std::bit_cast<float>(bits)"
+    ),
+    Bug("survey: negative NaN", "plain", "survey.h", "least <= F::key_low || highest", "highest"),
+    Bug("survey: slots taken twice", "plain", "survey.h", "next += all;", "next += all / 2;"),
+    Bug("survey: unused slots stay as they were", "plain", "survey.h", "collectors[c].finish(brackets[c].low);", ""),
+    Bug("survey: slots left behind stay as they were", "plain", "survey.h", "            finish(bracket.low);\n", ""),
     Bug(
         "survey: every lane reserves",
         "plain",
@@ -134,7 +147,9 @@ BUGS = (
         "        if (lane() == 0) {\n            first = atomicAdd",
         "        {\n            first = atomicAdd",
     ),
-    Bug("survey: writes past the slots", "plain", "survey.h", "if (slot < capacity)", "if (slot <= capacity)"),
+    Bug(
+        "survey: writes past the slots", "plain", "survey.h", "if (next + all <= capacity) {", "if (next <= capacity) {"
+    ),
     Bug(
         "survey: overflow isn't noticed",
         "plain",

@@ -141,7 +141,7 @@ class Scope:
         self.names: dict[str, str] = {}
 
     def declare(self, name: str, line: int) -> str:
-        identifier = name.lstrip("%").replace("$", "_")
+        identifier = name.replace("%", "r_").replace("$", "_")  # %f32 must not look like the type f32
         if self.number:
             identifier += f"_{self.number}"
         if name in self.names or identifier in self.names.values():

@@ -160,6 +160,7 @@ class StandIn:
         stride = ctypes.c_int64
         for name, result, arguments in (
             ("reset", None, [c_int, c_int, c_int, ctypes.c_uint64]),
+            ("set_capability", None, [c_int]),
             ("lost", ctypes.c_char_p, []),
             ("log", ctypes.c_char_p, []),
             ("clear_log", None, []),

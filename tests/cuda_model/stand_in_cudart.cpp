@@ -68,7 +68,7 @@ struct Region {
 };
 
 struct Machine {
-    int devices = 2;
+    int devices = 2, capability = 90; // the latter times ten
     cudaError_t driver = cudaSuccess; // what every call returns
     Order order = Order::late;
     std::mt19937_64 random{1};
@@ -466,10 +466,15 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
     if (error == cudaSuccess && (device < 0 || device >= machine.devices)) {
         error = cudaErrorInvalidDevice;
     }
-    if (error == cudaSuccess && attribute != cudaDevAttrMultiProcessorCount) {
+    if (attribute == cudaDevAttrMultiProcessorCount) {
+        *value = device == 0 ? 2 : 3;
+    } else if (attribute == cudaDevAttrComputeCapabilityMajor) {
+        *value = machine.capability / 10;
+    } else if (attribute == cudaDevAttrComputeCapabilityMinor) {
+        *value = machine.capability % 10;
+    } else if (error == cudaSuccess) {
         error = cudaErrorInvalidValue;
     }
-    *value = device == 0 ? 2 : 3; // multiprocessors
     return failed(error);
 }
 cudaError_t cudaDeviceSynchronize() {
@@ -609,6 +614,11 @@ void stand_in_reset(int devices, int driver, int order, std::uint64_t seed) {
     machine.random.seed(seed);
     current_device = 0;
     last_error = cudaSuccess;
+}
+
+void stand_in_set_capability(int times_ten) {
+    const std::lock_guard lock(mutex);
+    machine.capability = times_ten;
 }
 
 const char *stand_in_lost() {

@@ -47,14 +47,28 @@ def test_the_ptx_that_nvcc_makes(architecture, plain, tmp_path):
     passes(command, CASES["PTX"], "ptx")
 
 
+@pytest.fixture(scope="session")
+def ptx(tmp_path_factory):
+    """Return what nvcc makes of each kernel, by its name."""
+    made, source = tmp_path_factory.mktemp("ptx") / "reweight.ptx", ROOT / "csrc" / "cuda" / "reweight.cu"
+    subprocess.run([*NVCC, "-arch=compute_90", "-ptx", str(source), "-o", str(made)], check=True)
+    return dict(re.findall(r"\.entry (\w+)\(.*?\n\)(.*?)\n}", made.read_text(), re.DOTALL))
+
+
 @needs_nvcc
-def test_no_multiplication_is_fused_and_no_subnormal_flushed(tmp_path):
-    ptx = tmp_path / "reweight.ptx"
-    source = ROOT / "csrc" / "cuda" / "reweight.cu"
-    subprocess.run([*NVCC, "-arch=compute_90", "-ptx", str(source), "-o", str(ptx)], check=True)
-    text = ptx.read_text()
+def test_no_multiplication_is_fused_and_no_subnormal_flushed(ptx):
+    text = "".join(ptx.values())
     assert "mul.rn.f32" in text
     assert not re.search(r"\bfma\.|\.ftz|\.approx", text)
+
+
+@needs_nvcc
+def test_weights_are_stored_by_16_bytes(ptx):
+    writers = [name for name in ptx if "write" in name]
+    assert len(writers) == 8 < len(ptx)
+    for name in writers:
+        # For one vector's weights after the other, in_flight times
+        assert len(re.findall(r"st\.global\S*\.v4\.[bu]32", ptx[name])) >= 4, name
 
 
 @needs_nvcc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -60,8 +61,9 @@ def test_every_planted_bug_is_noticed(around, tmp_path):
         folder.mkdir()
         kind = mode_of(bug), bug.format
         said = notices(folder, *kind, around[kind], bug)
-        race = "ThreadSanitizer: data race" in said
-        return bug.name, said if race or bug.noticed == "plain" else ""
+        # A wrong answer or a rule of CUDA's, or a race; anything else, a crash for one, is none of the model's merits.
+        wanted = r"ThreadSanitizer: data race" if bug.noticed == "race" else r"case \d+ differs|model of CUDA: "
+        return bug.name, said if re.search(wanted, said) else ""
 
     with ThreadPoolExecutor(2) as pool:
         said = dict(pool.map(judge, BUGS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -414,6 +415,7 @@ def torch_on_cuda(gpu, monkeypatch):
         cuda_stream = 0
 
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
     home, home_of = arrays.Home("torch", torch.device("cpu"), on_host=False, on_cuda=True), arrays._home
     monkeypatch.setattr(arrays, "_home", lambda x, native: home if isinstance(x, torch.Tensor) else home_of(x, native))
     gpu.stand_in.call_claim(0)
