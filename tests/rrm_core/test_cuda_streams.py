@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gc
 import pickle
 import subprocess
 import sys
+import weakref
 from importlib import import_module
 from pathlib import Path
 
@@ -488,3 +490,26 @@ def test_a_plan_keeps_what_it_has_yet_to_read_and_no_longer(quick):
     del c
     assert plan == rrm_core.plan(C, **RULE)
     assert set(vars(plan)) == {field.name for field in dataclasses.fields(Plan)}
+
+
+def test_a_device_that_is_too_old(quick):
+    quick.stand_in.call_set_capability(70)
+    assert "cuda" not in rrm_core.available_backends()
+    with pytest.raises(RuntimeError, match=r"finds no CUDA device: device 0 has compute capability 7\.0, and 7\.5 is"):
+        rrm_core.reweight(quick.asarray(C), backend="cuda", **RULE)
+    assert rrm_core.reweight(quick.asarray(C), **RULE)[1] == expected(w=None, mu=1)[1]  # by array_api
+
+
+def test_an_unread_plan_does_not_keep_the_losses(quick):
+    c = quick.asarray(C)
+    kept = weakref.ref(c)
+    plan = rrm_core.plan(c, **RULE)
+    del c
+    gc.collect()
+    assert kept() is None
+    assert plan == expected()[1]
+
+
+def test_a_pending_plan_without_what_it_waits_for_says_so():
+    with pytest.raises(AttributeError, match="'PendingPlan' object has no attribute 'threshold'"):
+        _ = object.__new__(PendingPlan).threshold
