@@ -53,9 +53,9 @@ template <class Bits> class Collector {
         }
         unsigned all = 0;
         const unsigned position = sum_before(n, all);
-        if (all > end - next) {
+        if (end - next < static_cast<std::int64_t>(all)) {
             finish(bracket.low);
-            const std::int64_t size = all > static_cast<unsigned>(chunk) ? all : chunk;
+            const std::int64_t needed = all, size = needed > chunk ? needed : chunk;
             next = reserve(size);
             end = next + size;
         }
@@ -202,7 +202,8 @@ __device__ void seek_key(Cut<typename F::Bits> &cut, const About<std::int64_t> &
     }
 }
 
-template <class F> __device__ void conclude_survey(const Job<F> &job, const Survey<typename F::Bits> &seen) {
+// Settles how each cut is to be sought, given what all blocks have seen.
+template <class F> __device__ void settle_search(const Job<F> &job, const Survey<typename F::Bits> &seen) {
     State<F> &state = *job.state;
     state.seen = seen;
     const Faults faults{seen.n_nan, 0, seen.n_low, 0, seen.n_inf};
@@ -222,6 +223,51 @@ template <class F> __device__ void conclude_survey(const Job<F> &job, const Surv
             seek_rank<F>(cut, seen.about[i], rank < numbers ? rank : numbers, job.shape.capacity);
         }
     }
+}
+
+// Adds up what all threads have seen; the last block to come here goes on with that.
+template <class F> __device__ void conclude_survey(const Job<F> &job, const Survey<typename F::Bits> &mine) {
+    const Survey<typename F::Bits> seen = merge_block(mine);
+    if (threadIdx.x == 0) {
+        job.surveys[blockIdx.x] = seen;
+    }
+    if (!is_last_block(&job.state->surveyed, gridDim.x)) {
+        return;
+    }
+    Survey<typename F::Bits> all;
+    for (unsigned i = threadIdx.x; i < gridDim.x; i += blockDim.x) {
+        all.merge(job.surveys[i]);
+    }
+    all = merge_block(all);
+    if (threadIdx.x == 0) {
+        settle_search(job, all);
+    }
+}
+
+// Turns the losses of a tile into keys and returns the least of these. Special losses are counted on the way.
+template <class F, int N, class Loaded, class Vector>
+__device__ __forceinline__ Word<typename F::Bits>
+read_keys(const Job<F> &job, const Vectors<typename F::Bits> &vectors, const Loaded &loaded, Vector vector,
+          Tally<typename F::Bits> &tally, Word<typename F::Bits> (&keys)[N]) {
+    constexpr int width = Vectors<typename F::Bits>::width;
+    Word<typename F::Bits> least = F::key_nan, highest = 0;
+    GPU_UNROLL for (int i = 0; i < N; ++i) {
+        keys[i] = key_of_number<F>(loaded[i / width].at[i % width]);
+        least = keys[i] < least ? keys[i] : least;
+        highest = keys[i] > highest ? keys[i] : highest;
+    }
+    if (least > F::key_low && highest < F::key_inf) {
+        return least;
+    }
+    least = F::key_nan; // infinities, NaN of either sign, or nothing there
+    GPU_UNROLL for (int i = 0; i < N; ++i) {
+        keys[i] = F::key(loaded[i / width].at[i % width]);
+        least = keys[i] < least ? keys[i] : least;
+    }
+    GPU_UNROLL for (int i = 0; i < N / width; ++i) {
+        note_special(job, vectors, vector(i), tally);
+    }
+    return least;
 }
 
 // Counts how often the least key of a tile occurs, unless there was a lesser one before.
@@ -259,7 +305,6 @@ __device__ __forceinline__ unsigned count_about(const Word<Bits> (&keys)[N], con
 
 template <class F, int Cuts> __global__ void __launch_bounds__(most_threads, least_blocks) survey(Job<F> job) {
     using Bits = typename F::Bits;
-    constexpr int width = Vectors<Bits>::width, most = in_flight<Bits>;
     State<F> *state = job.state;
     const std::int64_t thread = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     for (std::int64_t i = thread; i < n_bins<F>; i += std::int64_t{gridDim.x} * blockDim.x) {
@@ -273,22 +318,8 @@ template <class F, int Cuts> __global__ void __launch_bounds__(most_threads, lea
     Tally<Bits> tally;
     const Vectors<Bits> vectors(job.losses, job.n);
     for_each_tile(vectors, [&](const auto &loaded, auto vector) {
-        Word<Bits> keys[most * width], least = std::numeric_limits<Word<Bits>>::max(), highest = 0;
-        GPU_UNROLL for (int i = 0; i < most * width; ++i) {
-            keys[i] = key_of_number<F>(loaded[i / width].at[i % width]);
-            least = keys[i] < least ? keys[i] : least;
-            highest = keys[i] > highest ? keys[i] : highest;
-        }
-        if (least <= F::key_low || highest >= F::key_inf) { // infinities, NaN of either sign, or nothing there
-            least = F::key_nan;
-            GPU_UNROLL for (int i = 0; i < most * width; ++i) {
-                keys[i] = F::key(loaded[i / width].at[i % width]);
-                least = keys[i] < least ? keys[i] : least;
-            }
-            GPU_UNROLL for (int i = 0; i < most; ++i) {
-                note_special(job, vectors, vector(i), tally);
-            }
-        }
+        Word<Bits> keys[in_flight<Bits> * Vectors<Bits>::width];
+        const Word<Bits> least = read_keys<F>(job, vectors, loaded, vector, tally, keys);
         note_least<Bits>(keys, least, tally);
         GPU_UNROLL for (int c = 0; c < Cuts; ++c) {
             collectors[c].append(keys, count_about<Bits>(keys, brackets[c], tally.about[c]), brackets[c]);
@@ -297,20 +328,7 @@ template <class F, int Cuts> __global__ void __launch_bounds__(most_threads, lea
     GPU_UNROLL for (int c = 0; c < Cuts; ++c) {
         collectors[c].finish(brackets[c].low);
     }
-    const Survey<Bits> seen = merge_block(tally.survey());
-    if (threadIdx.x == 0) {
-        job.surveys[blockIdx.x] = seen;
-    }
-    if (is_last_block(&state->surveyed, gridDim.x)) {
-        Survey<Bits> all;
-        for (unsigned i = threadIdx.x; i < gridDim.x; i += blockDim.x) {
-            all.merge(job.surveys[i]);
-        }
-        all = merge_block(all);
-        if (threadIdx.x == 0) {
-            conclude_survey(job, all);
-        }
-    }
+    conclude_survey(job, tally.survey());
 }
 
 } // namespace rrm::cuda

@@ -136,7 +136,7 @@ BUGS = (
     Bug(
         "survey: negative zero", "plain", "survey.h", "std::bit_cast<float>(bits) + 0.0F", "std::bit_cast<float>(bits)"
     ),
-    Bug("survey: negative NaN", "plain", "survey.h", "least <= F::key_low || highest", "highest"),
+    Bug("survey: negative NaN", "plain", "survey.h", "if (least > F::key_low && highest", "if (highest"),
     Bug("survey: slots taken twice", "plain", "survey.h", "next += all;", "next += all / 2;"),
     Bug("survey: unused slots stay as they were", "plain", "survey.h", "collectors[c].finish(brackets[c].low);", ""),
     Bug("survey: slots left behind stay as they were", "plain", "survey.h", "            finish(bracket.low);\n", ""),
@@ -176,8 +176,8 @@ BUGS = (
         "survey: sees only its own block",
         "plain",
         "survey.h",
-        "i < gridDim.x; i += blockDim.x) {\n            all",
-        "i < 1; i += blockDim.x) {\n            all",
+        "i < gridDim.x; i += blockDim.x) {\n        all",
+        "i < 1; i += blockDim.x) {\n        all",
     ),
     Bug(
         "survey: rank on the lower edge",
