@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "ordered_key.h"
 
@@ -68,6 +69,38 @@ RRM_HD inline Levels levels(std::int64_t n, std::int64_t n_pruned, std::int64_t 
         n_tied != 0 ? static_cast<double>(n_tied - (removed - n_pruned)) / static_cast<double>(n_tied) : 1.0;
     const double tied = share * scale;
     return {0.0, tied, scale, tied + growth, scale + growth};
+}
+
+// A threshold that was found, and how many losses lie below and on it.
+struct Found {
+    double value;
+    std::int64_t below, at;
+};
+
+// The plan that follows from what was found of n losses. `own` is the recipients' threshold where their rank asks for a
+// search, and otherwise at infinity: it never lies above that of pruning.
+RRM_HD inline Plan settle(std::int64_t n, const Rule &rule, const Found &least, const Found &threshold,
+                          const Found &own) {
+    Plan plan{};
+    plan.loss_min = least.value;
+    plan.threshold = threshold.value;
+    plan.n_tied = threshold.at;
+    plan.n_pruned = n - threshold.below - threshold.at;
+    if (rule.recipient_rank == 0) {
+        plan.recipient_threshold = -std::numeric_limits<double>::infinity();
+    } else if (rule.recipient_rank == 1) {
+        plan.recipient_threshold = least.value;
+        plan.n_recipients = least.at;
+    } else if (own.value >= threshold.value) {
+        plan.recipient_threshold = threshold.value;
+        plan.n_recipients = threshold.below + threshold.at;
+    } else {
+        plan.recipient_threshold = own.value;
+        plan.n_recipients = own.below + own.at;
+    }
+    plan.removed = plan.n_pruned > rule.quota ? plan.n_pruned : rule.quota;
+    plan.levels = levels(n, plan.n_pruned, plan.n_tied, plan.n_recipients, plan.removed, rule.redistribute);
+    return plan;
 }
 
 } // namespace rrm

@@ -233,26 +233,12 @@ template <class F> class Reweight {
     }
 
     void fill(Plan &plan, const Statistic<V> &t, const std::optional<Statistic<V>> &r) {
-        const auto number = [](V value) { return static_cast<double>(value) + 0.0; }; // never -0.0
-        plan.loss_min = number(survey_.lowest());
-        plan.threshold = number(t.value);
-        plan.n_tied = t.at;
-        plan.n_pruned = n_ - t.below - t.at;
-        if (rule_.recipient_rank == 0) {
-            plan.recipient_threshold = -std::numeric_limits<double>::infinity();
-            plan.n_recipients = 0;
-        } else if (rule_.recipient_rank == 1) {
-            plan.recipient_threshold = plan.loss_min;
-            plan.n_recipients = survey_.n_lowest();
-        } else if (!r || r->value >= t.value) {
-            plan.recipient_threshold = plan.threshold;
-            plan.n_recipients = t.below + t.at;
-        } else {
-            plan.recipient_threshold = number(r->value);
-            plan.n_recipients = r->below + r->at;
-        }
-        plan.removed = std::max(plan.n_pruned, rule_.quota);
-        plan.levels = levels(n_, plan.n_pruned, plan.n_tied, plan.n_recipients, plan.removed, rule_.redistribute);
+        const auto found = [](const Statistic<V> &x) { // never at -0.0
+            return Found{static_cast<double>(x.value) + 0.0, x.below, x.at};
+        };
+        const Statistic<V> nowhere{std::numeric_limits<V>::infinity(), 0, 0};
+        plan =
+            settle(n_, rule_, found({survey_.lowest(), 0, survey_.n_lowest()}), found(t), found(r.value_or(nowhere)));
     }
 
     static bool recipients_differ(const Plan &plan) {

@@ -90,31 +90,20 @@ __device__ void write_targets(const typename F::Bits *losses, std::int64_t n, co
     });
 }
 
-// The plan that follows from what was found.
+// The plan that follows from what was found, and the recipients' threshold as a key.
 template <class F> __device__ Plan settle(const Job<F> &job, typename F::Bits &reach) {
     const State<F> &state = *job.state;
-    const Cut<typename F::Bits> &threshold = state.cut[0];
-    const std::int64_t n_kept = threshold.below + threshold.equal, asked = job.rule.recipient_rank;
-    Plan plan{};
-    plan.loss_min = F::decode(state.seen.least);
-    plan.threshold = F::decode(threshold.key);
-    plan.n_pruned = job.n - n_kept;
-    plan.n_tied = threshold.equal;
-    if (asked == 0) {
+    const auto found = [](const Cut<typename F::Bits> &cut) { return Found{F::decode(cut.key), cut.below, cut.equal}; };
+    const Found least{F::decode(state.seen.least), 0, state.seen.n_least};
+    const Found own = job.cuts == 2 ? found(state.cut[1]) : Found{std::numeric_limits<double>::infinity(), 0, 0};
+    const Plan plan = rrm::settle(job.n, job.rule, least, found(state.cut[0]), own);
+    if (plan.n_recipients == 0) {
         reach = 0;
-    } else if (asked == 1) {
-        reach = state.seen.least;
-        plan.n_recipients = state.seen.n_least;
-    } else if (asked > job.n || state.cut[1].key >= threshold.key) {
-        reach = threshold.key;
-        plan.n_recipients = n_kept;
+    } else if (plan.recipient_threshold == plan.threshold) {
+        reach = state.cut[0].key;
     } else {
-        reach = state.cut[1].key;
-        plan.n_recipients = state.cut[1].below + state.cut[1].equal;
+        reach = job.cuts == 2 ? state.cut[1].key : state.seen.least;
     }
-    plan.recipient_threshold = reach == 0 ? -std::numeric_limits<double>::infinity() : F::decode(reach);
-    plan.removed = plan.n_pruned > job.rule.quota ? plan.n_pruned : job.rule.quota;
-    plan.levels = levels(job.n, plan.n_pruned, plan.n_tied, plan.n_recipients, plan.removed, job.rule.redistribute);
     return plan;
 }
 
