@@ -23,10 +23,15 @@ MODES = {
     "thread": (["-O1", "-fsanitize=thread", "-Wno-tsan"], ["-O1", "-DRRM_MODEL_TSAN"]),
 }
 
-needs_nvcc = pytest.mark.skipif(
-    shutil.which("nvcc") is None,
-    reason="nvcc isn't installed: NOTHING here proves that what it makes of the CUDA kernels is right",
-)
+
+def skip_without_nvcc(unproven: str) -> pytest.MarkDecorator:
+    """Return the mark of tests that need nvcc, which says what nothing proves without it."""
+    return pytest.mark.skipif(
+        shutil.which("nvcc") is None, reason=f"nvcc isn't installed: NOTHING here proves {unproven}"
+    )
+
+
+needs_nvcc = skip_without_nvcc("that what it makes of the CUDA kernels is right")
 
 
 def compile_all(*jobs: tuple[list[str], Path, Path]) -> list[Path]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,9 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-import pytest
-
-from cuda_model.builds import COMPILER, MODEL, NVCC, ROOT
+from cuda_model.builds import COMPILER, MODEL, NVCC, ROOT, skip_without_nvcc
 from cuda_model.ptx_parser import parse
 
 FLAGS = ["-std=c++20", "-fPIC", "-Wall", "-Wextra", "-Werror"]
@@ -32,10 +29,8 @@ ERRORS = {"cudaErrorInsufficientDriver": 35, "cudaErrorNoDevice": 100, "cudaErro
 LIBRARY = "libstand_in_cudart.so"
 MODULE = f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
 
-needs_nvcc = pytest.mark.skipif(
-    shutil.which("nvcc") is None,
-    reason="nvcc isn't installed: NOTHING here proves that the CUDA backend gives right answers, nor that it keeps to "
-    "the caller's streams and memory",
+needs_nvcc = skip_without_nvcc(
+    "that the CUDA backend gives right answers, nor that it keeps to the caller's streams and memory"
 )
 
 

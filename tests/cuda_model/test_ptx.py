@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cuda_model.builds import skip_without_nvcc
 from cuda_model.ptx_isa import ANY_NAN, CASES, SOURCE, WARP_CASES, expected, rows
 
 HERE = Path(__file__).parent
@@ -22,10 +22,7 @@ SEEDS = (1, 2, 3)
 BLOCK, THREADS = 64, 192  # as ptx_cases_main.cpp launches them
 WRONG, PROGRAMS = re.split(r"\n// ---- (?:WRONG|PROGRAMS)", SOURCE)[1:]
 
-needs_nvcc = pytest.mark.skipif(
-    shutil.which("nvcc") is None,
-    reason="nvcc isn't installed: NOTHING here proves that ptx_to_cpp.py translates what nvcc emits",
-)
+needs_nvcc = skip_without_nvcc("that ptx_to_cpp.py translates what nvcc emits")
 
 
 # ---- Building
