@@ -8,24 +8,36 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("rrm_torch needs PyTorch: pip install 'rrm-core[torch]'") from error
 
-from . import noise
+from . import attacks, losses, noise, presets, schedule
+from .checkpoint import Checkpoint
 from .data import Indexed, batches
+from .elr import ELR
 from .history import History
 from .images import ImageData, load
+from .losses import cross_entropy
 from .rrm import RRM
-from .train import cross_entropy, evaluate, fit, predict, score
+from .train import evaluate, fit, predict, score
+from .trajectory import Round, Trajectory
 
 __all__ = [
+    "ELR",
     "RRM",
+    "Checkpoint",
     "History",
     "ImageData",
     "Indexed",
+    "Round",
+    "Trajectory",
+    "attacks",
     "batches",
     "cross_entropy",
     "evaluate",
     "fit",
     "load",
+    "losses",
     "noise",
     "predict",
+    "presets",
+    "schedule",
     "score",
 ]

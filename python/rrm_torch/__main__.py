@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import rrm_core
 
-from . import images, noise, report
+from . import attacks, images, losses, noise, report
 from .comparison import Settings, Trial, compare
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # the last by convention of the shell: 128 + SIGINT
@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         data = images.load(options.data)
         settings = _settings(options, data.n_classes)
+        settings.rrm(len(data.y_train))  # which refuses too few samples
         report.prepare(options.report)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error, BAD_INPUT)
@@ -246,6 +247,14 @@ def _add_settings(train: argparse.ArgumentParser) -> None:
         choices=["recorded", "pass"],
     )
     training = train.add_argument_group("training (Adam)")
+    add(training, "--loss", "cce, mse, mae, ... of each sample", choices=list(losses.BY_NAME))
+    add(
+        training,
+        "--attack",
+        "train on adversarial examples, both plainly and with RRM (A-RRM), and test on them too",
+        choices=["none", *attacks.BY_NAME],
+    )
+    add(training, "--eps", "size of the attack; the brightest pixel is 1", type=float, metavar="EPS")
     add(training, "--epochs", "passes over the training set", type=int, metavar="E")
     add(training, "--batch-size", "samples per step", type=int, metavar="B")
     add(training, "--lr", "learning rate", type=float, metavar="LR")

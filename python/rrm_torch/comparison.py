@@ -11,7 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from . import noise
+from . import losses, noise
+from .attacks import BY_NAME as ATTACKS
+from .attacks import Attack, robustness
 from .data import batches
 from .history import History
 from .images import ImageData
@@ -33,6 +35,12 @@ class Settings:
         See `rrm_torch.RRM`.
     scoring : {"recorded", "pass"}
         Reweight by the losses recorded while training, or by those of a pass of its own.
+    loss : str
+        A name of `rrm_torch.losses.BY_NAME`.
+    attack : {"none", "fgsm", "pgd"}
+        Adversarial training, of plain training and of RRM, which then is A-RRM.
+    eps : float, at least 0
+        Size of the attack, in units in which the brightest pixel is 1.
     epochs, batch_size : int
         Passes over the training set, and samples per step.
     lr : float
@@ -51,6 +59,9 @@ class Settings:
     redistribute: Literal["kept", "argmin", "drop"] | float = "kept"
     ties: Literal["keep", "share"] = "keep"
     scoring: Literal["recorded", "pass"] = "recorded"
+    loss: str = "cce"
+    attack: str = "none"
+    eps: float = 0.1
     epochs: int = 60
     batch_size: int = 32
     lr: float = 1e-3
@@ -61,6 +72,10 @@ class Settings:
             raise ValueError(f"noise must lie in [0, 1], got {self.noise}")
         if self.noise_kind not in noise.KINDS:
             raise ValueError(f"noise_kind must be one of {', '.join(noise.KINDS)}, got {self.noise_kind!r}")
+        losses.named(self.loss)
+        if self.attack not in ("none", *ATTACKS):
+            raise ValueError(f"attack must be one of none, {', '.join(ATTACKS)}, got {self.attack!r}")
+        ATTACKS["fgsm"](self.eps)
         for name in ("epochs", "batch_size", *(["hidden"] if self.hidden else [])):
             value = getattr(self, name)
             if (min(value) if isinstance(value, tuple) else value) < 1:
@@ -74,12 +89,18 @@ class Settings:
                 f"epochs must exceed warmup, or no epoch is trained on new weights, got epochs={self.epochs} and "
                 f"warmup={self.warmup}"
             )
-        self.rrm(1)
+        self.rrm(1_000_000)  # whether there are samples enough, `compare` sees
 
     def rrm(self, n: int) -> RRM:
         """Return the RRM of these settings for n samples."""
         names = ("contamination", "gamma", "mu", "warmup", "every", "redistribute", "ties")
         return RRM(n, **{name: getattr(self, name) for name in names})
+
+    def adversary(self, data: ImageData) -> Attack | None:
+        """Return the attack of these settings on images like those of `data`; None for none."""
+        if self.attack == "none":
+            return None
+        return ATTACKS[self.attack](self.eps, unit=data.white - data.black, clip=(data.black, data.white))
 
 
 @dataclass(frozen=True)
@@ -90,6 +111,8 @@ class Outcome:
     ----------
     accuracy : float
         On the test set, in [0, 1].
+    robust_accuracy : float or None
+        On the test set under the attack trained with; None without one.
     memorised : float or None
         Share of the wrong training labels that the model predicts; None where the truth isn't known.
     seconds : Seconds
@@ -99,6 +122,7 @@ class Outcome:
     """
 
     accuracy: float
+    robust_accuracy: float | None
     memorised: float | None
     seconds: Seconds
     history: History
@@ -201,9 +225,21 @@ def _train(
 
     in_order = batches(data.x_train, y, 1024, shuffle=False)
     score_loader = in_order if settings.scoring == "pass" else None
-    seconds = fit(model, training, optimizer, settings.epochs, rrm=rrm, score_loader=score_loader, on_epoch=after)
+    attack = settings.adversary(data)
+    seconds = fit(
+        model,
+        training,
+        optimizer,
+        settings.epochs,
+        rrm=rrm,
+        loss=losses.named(settings.loss),
+        attack=attack,
+        score_loader=score_loader,
+        on_epoch=after,
+    )
+    robust = None if attack is None else robustness(model, testing, attack, [attack.eps])[attack.eps]
     probabilities = predict(model, in_order).cpu().numpy()
     memorised = None
     if wrong is not None and wrong.any():
         memorised = float((probabilities.argmax(1) == y.numpy())[wrong].mean())
-    return Outcome(evaluate(model, testing), memorised, seconds, history), probabilities
+    return Outcome(evaluate(model, testing), robust, memorised, seconds, history), probabilities

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,7 +48,13 @@ class Indexed(Dataset[tuple[Any, ...]]):
 
 
 def batches(
-    x: Tensor, y: Tensor, batch_size: int, *, shuffle: bool, generator: torch.Generator | None = None
+    x: Tensor,
+    y: Tensor,
+    batch_size: int,
+    *,
+    shuffle: bool,
+    generator: torch.Generator | None = None,
+    transform: Callable[[Tensor], Tensor] | None = None,
 ) -> DataLoader[tuple[Tensor, Tensor, Tensor]]:
     """Return a loader of (index, x, y) that cuts whole batches out of tensors in memory.
 
@@ -67,6 +74,11 @@ def batches(
     generator : torch.Generator, optional
         Where the order comes from; with a seeded one it is reproducible. By default, torch's global generator. Without
         shuffling, no random number is drawn from either.
+    transform : callable, optional
+        Maps each batch's x, of shape (batch, ...), to what the loader yields in its place; `rrm_torch.augment` has
+        some. Called as ``transform(x)``, it draws random numbers where it does by default, as a rule from torch's
+        global generator, and not from `generator`: with that, the order is the same with and without a transform.
+        ``functools.partial(transform, generator=other)`` gives those of `rrm_torch.augment` a generator of their own.
 
     Returns
     -------
@@ -86,7 +98,7 @@ def batches(
         raise ValueError(f"x and y must have the same length, got shapes {tuple(x.shape)} and {tuple(y.shape)}")
     if not len(x):
         raise ValueError("x must hold at least one sample, got none")
-    dataset = _Slices(x, y)
+    dataset = _Slices(x, y, transform)
     # A DataLoader may draw a seed for its workers. A pass over a test set must not shift the training's random numbers.
     own = generator if shuffle else torch.Generator()
     order = RandomSampler(dataset, generator=own) if shuffle else SequentialSampler(dataset)
@@ -97,12 +109,13 @@ def batches(
 class _Slices(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """A data set whose items are batches: many indices in, one (index, x, y) out."""
 
-    def __init__(self, x: Tensor, y: Tensor) -> None:
-        self.x, self.y = x, y
+    def __init__(self, x: Tensor, y: Tensor, transform: Callable[[Tensor], Tensor] | None) -> None:
+        self.x, self.y, self.transform = x, y, transform
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         index = torch.tensor(indices, device=self.x.device)
-        return index, self.x[index], self.y[index]
+        x = self.x[index]
+        return index, x if self.transform is None else self.transform(x), self.y[index]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .rrm import RRM
+
+WEIGHT_EDGES = (0.0, 0.05, 0.5, 0.95, 1.05, 1.5, 2.0, 10.0, float("inf"))
+"""Where the intervals of a weight histogram begin and end: near zero, ..., nominal, ..., and what is out of proportion.
+
+An interval holds its lower edge, but not its upper one.
+"""
 
 
 @dataclass(frozen=True)
@@ -20,10 +27,14 @@ class Group:
         Mean sample weight; 1 is nominal.
     pruned : float
         Share of the samples that the last reweight pruned.
+    histogram : tuple of int
+        Samples by weight, in the intervals between `WEIGHT_EDGES`. With clean and wrong labels apart, this is how the
+        paper shows what RRM did (its Table 6).
     """
 
     mean_weight: float
     pruned: float
+    histogram: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,17 @@ class History:
         groups = {} if rrm is None else {name: _group(rrm, members) for name, members in self.members(rrm.n).items()}
         self.epochs.append(Epoch(epoch, loss, accuracy, threshold, groups))
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epochs so far, as numbers and strings."""
+        return {"epochs": [asdict(epoch) for epoch in self.epochs]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the epochs of a `state_dict`."""
+        self.epochs = [
+            Epoch(**{**entry, "groups": {name: Group(**group) for name, group in entry["groups"].items()}})
+            for entry in state["epochs"]
+        ]
+
     def members(self, n: int) -> dict[str, npt.NDArray[np.bool_]]:
         """Return the groups that are told apart, as masks over the n samples."""
         if self._wrong is None:
@@ -78,6 +100,6 @@ class History:
 
 
 def _group(rrm: RRM, members: npt.NDArray[np.bool_]) -> Group:
-    pruned = np.zeros(rrm.n, dtype=bool)
-    pruned[rrm.flagged().cpu().numpy()] = True
-    return Group(float(rrm.weights.cpu().numpy()[members].mean(dtype=np.float64)), float(pruned[members].mean()))
+    pruned, weights = rrm.trajectory.last.cpu().numpy()[members], rrm.weights.cpu().numpy()[members]
+    counts, _ = np.histogram(weights, WEIGHT_EDGES)
+    return Group(float(weights.mean(dtype=np.float64)), float(pruned.mean()), tuple(counts.tolist()))

@@ -52,6 +52,9 @@ def table(trials: Sequence[Trial], title: str) -> Table:
 
     plain, weighted = [trial.plain for trial in trials], [trial.weighted for trial in trials]
     row("test accuracy, %", spread([o.accuracy for o in plain]), spread([o.accuracy for o in weighted]))
+    if plain[0].robust_accuracy is not None:
+        robust = [spread([o.robust_accuracy for o in outcomes]) for outcomes in (plain, weighted)]
+        row("the same under attack, %", *robust)
     row("wrong labels memorised, %", spread([o.memorised for o in plain]), spread([o.memorised for o in weighted]))
     row("labels made wrong, %", *2 * (spread([None if t.wrong is None else t.wrong.mean() for t in trials]),))
     row("flagged labels", "", spread([len(trial.rrm.flagged()) for trial in trials], 1.0, 0))
@@ -68,6 +71,7 @@ def results(source: str, settings: Settings, trials: Sequence[Trial]) -> dict[st
     def outcome(o: Outcome) -> dict[str, Any]:
         return {
             "accuracy": o.accuracy,
+            "robust_accuracy": o.robust_accuracy,
             "memorised": o.memorised,
             "seconds": asdict(o.seconds),
             "epochs": [asdict(epoch) for epoch in o.history.epochs],
@@ -157,14 +161,14 @@ def _replace(path: Path) -> Iterator[IO[bytes]]:
 
 def _flagged(trial: Trial) -> str:
     """Return the table of every training sample, the most suspicious first."""
-    flagged = set(trial.rrm.flagged().tolist())
-    losses, weights = trial.rrm.losses.numpy(), trial.rrm.weights.numpy()
+    flagged, ranking = trial.rrm.flagged().tolist(), trial.rrm.ranking().tolist()
+    issues, weights = set(flagged), trial.rrm.weights.numpy()
     predicted = trial.probabilities.argmax(1)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
-    for i in np.argsort(-losses, kind="stable").tolist():
+    for i in [*flagged, *(i for i in ranking if i not in issues)]:
         given = int(trial.labels[i])
         quality = float(trial.probabilities[i, given])  # the model's confidence in the given label
-        rows.writerow([i, given, int(predicted[i]), f"{quality:.6g}", i in flagged, f"{weights[i]:.6g}"])
+        rows.writerow([i, given, int(predicted[i]), f"{quality:.6g}", i in issues, f"{weights[i]:.6g}"])
     return text.getvalue()

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import operator
 import warnings
-from dataclasses import asdict
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import rrm_core
 
 from . import schedule
+from .fingerprint import fingerprint
+from .recorder import Recorder
+from .schedule import Schedule
+from .trajectory import Trajectory
+
+Unit = Literal["epoch", "step"]
+Scope = Literal["all", "batch"]
+Scale = Literal["mean", "paper"]
 
 
 class RRM:
@@ -24,19 +33,26 @@ class RRM:
     ----------
     n : int
         Number of training samples. A sample is known by its index in [0, n).
-    contamination : float in [0, 1)
+    contamination : float in [0, 1), or a function of the epoch
         The estimated share of wrong labels: this share of the samples, those with the highest losses, is pruned at each
-        reweight. Rather too low than too high. Give this or `gamma`.
-    gamma : float, at least 0
+        reweight. Rather too low than too high. Give this or `gamma`. Of `rrm_torch.schedule`, `Ramp` is such a
+        function.
+    gamma : float, at least 0, or a function of the epoch
         The price of leaving the uniform distribution, in units of the loss: samples more than `gamma` above the
         smallest loss are pruned.
-    mu : float in (0, 1], default 1
+    mu : float in (0, 1], or a function of the epoch, default 1
         Step from the current weights to the new ones.
     warmup : int, default 10
         Epochs of plain training before the first reweight. Before the model has learnt anything, its losses say
         nothing about the labels; long after, it has learnt the wrong ones too.
     every : int, default 1
         Epochs from one reweight to the next.
+    unit : {"epoch", "step"}, default "epoch"
+        What `warmup`, `every` and the functions count, and when to call `step`: after each epoch; or after each of the
+        optimiser's steps, in which case a reweight takes every sample's latest recorded loss.
+    scope : {"all", "batch"}, default "all"
+        Weigh all samples against each other; or, after the warm-up, those of each batch, as it comes, with the current
+        contamination or gamma: per-batch trimming, which needs no state, and of which Co-teaching is made.
     redistribute : {"kept", "argmin", "drop"} or float in (0, 1], default "kept"
         Who receives the mass of the pruned samples, as in `rrm_core.reweight`. The paper's ``"argmin"`` may hand all of
         it to a single sample, early in training; ``"kept"`` never does.
@@ -45,11 +61,20 @@ class RRM:
         ``"share"``; samples that only gave up a share are not among the `flagged`.
     nan : {"raise", "prune"}, default "raise"
         Refuse NaN among the losses, or prune those samples.
+    scale : {"mean", "paper"}, default "mean"
+        What `weighted_mean` returns of a batch: the mean of weight times loss, so that learning rates mean what they
+        always do; or, as in the authors' code, the sum of the weights p = weight / n times the losses, which is
+        ``batch / n`` of it.
+    weight_limit : float, default 100
+        Warn, once, when a sample's weight exceeds this. inf never warns.
+    ids : sequence of str or int, array or Tensor, optional
+        What the indices stand for: file names, keys, labels. Only a hash is kept, and goes into the state: one of
+        another data set is refused.
 
     Raises
     ------
     TypeError, ValueError
-        An argument has the wrong type or value.
+        An argument has the wrong type or value, or n samples are too few for the contamination to prune one.
 
     References
     ----------
@@ -74,26 +99,54 @@ class RRM:
         self,
         n: int,
         *,
-        contamination: float | None = None,
-        gamma: float | None = None,
-        mu: float = 1.0,
+        contamination: float | Schedule | None = None,
+        gamma: float | Schedule | None = None,
+        mu: float | Schedule = 1.0,
         warmup: int = 10,
         every: int = 1,
+        unit: Unit = "epoch",
+        scope: Scope = "all",
         redistribute: Literal["kept", "argmin", "drop"] | float = "kept",
         ties: Literal["keep", "share"] = "keep",
         nan: Literal["raise", "prune"] = "raise",
+        scale: Scale = "mean",
+        weight_limit: float = 100.0,
+        ids: Sequence[str] | Sequence[int] | np.ndarray[Any, Any] | Tensor | None = None,
     ) -> None:
         self.n, self.warmup, self.every = _count("n", n), _count("warmup", warmup), _count("every", every)
-        rule = rrm_core.Rule(contamination, gamma, redistribute, ties, nan)
-        rrm_core.reweight([0.0], gamma=0, mu=mu)  # a wrong mu shall not wait for the first reweight
-        self.mu = float(mu)
-        self._rule: dict[str, Any] = asdict(rule)  # plain numbers, also where NumPy's were given
+        self.unit, self.scope, self.scale = (
+            _choice(name, given, kind)
+            for name, given, kind in (("unit", unit, Unit), ("scope", scope, Scope), ("scale", scale, Scale))
+        )
+        self.contamination, self.gamma = contamination, gamma
+        # Every wrong setting is noticed here, not at the first reweight. Plain numbers, also where NumPy's were given.
+        rule = self._rule_after(self.warmup, redistribute=redistribute, ties=ties, nan=nan)
+        self.contamination = contamination if callable(contamination) else rule.contamination
+        self.gamma = gamma if callable(gamma) else rule.gamma
+        self.mu = mu if callable(mu) else float(mu)
+        self._policy: dict[str, Any] = {"redistribute": rule.redistribute, "ties": rule.ties, "nan": rule.nan}
+        step = schedule.value(mu, self.warmup)
+        rrm_core.reweight([0.0], gamma=0, mu=step)
+        if scope == "batch" and step != 1:
+            raise ValueError(f"mu must be 1 with scope='batch', where no old weights are kept, got {step}")
+        if scope == "all" and not callable(contamination) and rule.contamination and not rule.quota(self.n):
+            raise ValueError(
+                f"n={self.n} samples are too few for contamination={rule.contamination:g}: it would prune less than "
+                f"one; give at least {1 / self.n:.3g}, or 0 to prune none"
+            )
+        if not weight_limit >= 1:
+            raise ValueError(f"weight_limit must be at least 1, the weight that all begin with, got {weight_limit}")
+        self.weight_limit = float(weight_limit)
+        self._ids = None if ids is None else fingerprint(ids)
+        if ids is not None and len(ids) != self.n:
+            raise ValueError(f"ids must name each of the n={self.n} samples, got {len(ids)}")
         self.epoch = 0
         n = self.n
         self._weights, self._losses = torch.ones(n), torch.full((n,), torch.nan)
-        self._recorded, self._times_seen = torch.zeros(n), torch.zeros(n, dtype=torch.int32)
+        self._recorder = Recorder(n)
         self._plan: rrm_core.Plan | None = None
-        self._warned = False
+        self.trajectory = Trajectory(n)
+        self._warned_of_faults = self._warned_of_weight = False
 
     @property
     def weights(self) -> Tensor:
@@ -105,12 +158,12 @@ class RRM:
 
     @property
     def losses(self) -> Tensor:
-        """The losses behind the last reweight: float32, shape (n,); NaN before the first."""
+        """The losses behind the last reweight: float32, shape (n,); NaN before the first, and for samples not seen."""
         return self._losses
 
     @property
     def plan(self) -> rrm_core.Plan | None:
-        """Threshold and counts of the last reweight; None before the first."""
+        """Threshold and counts of the last reweight; None before the first, and with ``scope="batch"``."""
         return self._plan
 
     @property
@@ -118,7 +171,9 @@ class RRM:
         """Whether the next `step` reweights."""
         return schedule.due(self.epoch + 1, warmup=self.warmup, every=self.every)
 
-    def weighted_mean(self, losses: Tensor, index: Tensor) -> Tensor:
+    def weighted_mean(
+        self, losses: Tensor, index: Tensor, *, free: Tensor | None = None, ranked_by: Tensor | None = None
+    ) -> Tensor:
         """Return the mean of a batch's losses times their weights, and record the losses for the next `step`.
 
         Parameters
@@ -127,20 +182,26 @@ class RRM:
             One loss per sample, with ``reduction="none"``.
         index : Tensor of int64, shape (batch,)
             The samples' indices in the training set.
+        free : Tensor, shape (batch,), optional
+            The part of each sample's loss that doesn't depend on its label, such as a regulariser: not weighted, not
+            recorded.
+        ranked_by : Tensor, shape (batch,), optional
+            With ``scope="batch"``, the losses that decide who is pruned: in Co-teaching, those of the other network.
 
         Returns
         -------
         Tensor, shape ()
-            ``(weights[index] * losses).mean()``, to call ``backward()`` on.
+            ``(weights[index] * losses + free).mean()``, to call ``backward()`` on; with ``scale="paper"`` the sum over
+            n. Nothing here waits for a GPU.
 
         Raises
         ------
         TypeError
             `index` isn't a tensor of integers.
         ValueError
-            `losses` isn't one-dimensional, or `index` of another length.
+            `losses` isn't one-dimensional, or another argument of another length; `ranked_by` without batches' scope.
         IndexError
-            An index lies outside [0, n).
+            An index lies outside [0, n). If it is on a GPU, the next `step` raises this.
         """
         given: object = index  # NumPy arrays and lists do come this way
         kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
@@ -149,22 +210,26 @@ class RRM:
         if losses.ndim != 1 or index.shape != losses.shape:
             raise ValueError(
                 "losses and index must both have shape (batch,), "
-                f"got {tuple(losses.shape)} and {tuple(index.shape)}; compute the loss with reduction='none'"
+                f"got {tuple(losses.shape)} and {tuple(index.shape)}; compute the loss with reduction='none', and pool "
+                "several losses of one sample with rrm_torch.losses.pool"
             )
-        outside = (index < 0) | (index >= self.n)
-        if outside.any():
-            raise IndexError(
-                f"index must lie in [0, {self.n}), got {int(outside.sum())} of {len(index)} outside, "
-                f"the first {int(index[outside][0])}; make RRM with the number of training samples"
-            )
+        for name, other in (("free", free), ("ranked_by", ranked_by)):
+            if other is not None and other.shape != losses.shape:
+                raise ValueError(f"{name} must have the losses' shape {tuple(losses.shape)}, got {tuple(other.shape)}")
+        if ranked_by is not None and self.scope == "all":
+            raise ValueError("ranked_by needs scope='batch': with scope='all' it is the recorded losses that decide")
         self._to(losses.device)
-        index = index.to(losses.device, torch.int64)
-        self._recorded[index] = losses.detach().float()
-        self._times_seen.index_add_(0, index, torch.ones_like(index, dtype=torch.int32))
-        return (self._weights[index] * losses).mean()
+        detached = losses.detach().float()
+        index = self._recorder.record(detached, index)
+        if self.scope == "batch":
+            self._weights[index] = self._batch_weights(detached if ranked_by is None else ranked_by.detach().float())
+        weighted = self._weights[index] * losses
+        if free is not None:
+            weighted = weighted + free
+        return weighted.mean() if self.scale == "mean" else weighted.sum() / self.n
 
     def step(self, losses: Tensor | None = None) -> rrm_core.Plan | None:
-        """End an epoch; reweight if that is due.
+        """End an epoch, or a step where these are counted; reweight if that is due.
 
         Parameters
         ----------
@@ -175,52 +240,75 @@ class RRM:
         Returns
         -------
         Plan or None
-            The reweight's threshold and counts; None if none was due.
+            The reweight's threshold and counts; None if none was due, and with ``scope="batch"``.
 
         Raises
         ------
         ValueError
-            A reweight is due but a sample was not seen, or more than once, since the last step; or `losses` don't fit.
-            Weights, losses and epoch are as before the call.
+            A reweight is due but a sample was not seen, or more than once, since the last step (where steps are
+            counted: was never seen); or `losses` don't fit. Weights, losses and epoch are as before the call.
+        IndexError
+            An index on a GPU lay outside [0, n).
 
         Warns
         -----
         UserWarning
-            No reweight is due yet, but at the next due one this epoch's losses would be refused. Said once.
+            No reweight is due yet, but at the next due one this epoch's losses would be refused. Or a sample's weight
+            exceeds `weight_limit`. Each is said once.
         """
-        faults = self._faults() if losses is None and (self.due or not self._warned) else None
-        recorded = bool(self._times_seen.any())
-        self._times_seen.zero_()  # whatever comes now, the next epoch begins afresh
-        if faults and self.due:
+        if self.scope == "batch":
+            self._end_of_batches()
+            return None
+        by_step, due, faults = self.unit == "step", self.due, None
+        if losses is None and (due or not (by_step or self._warned_of_faults)):
+            self._recorder.raise_outside()
+            faults = self._faults()
+        if not by_step:
+            recorded = bool(self._recorder.times_seen.any())
+            self._recorder.restart()  # whatever comes now, the next epoch begins afresh
+            if faults and recorded and not due:
+                self._warned_of_faults = True
+                warnings.warn(f"{faults}. No reweight is due yet", stacklevel=2)
+        if faults and due:
             raise ValueError(faults)
-        if faults and recorded:
-            self._warned = True
-            warnings.warn(f"{faults}. No reweight is due yet", stacklevel=2)
-        plan = self._reweight(self._recorded if losses is None else losses) if self.due else None
+        plan = self._reweight(self._recorder.losses if losses is None else losses) if due else None
         self.epoch += 1
         return plan
 
     def flagged(self) -> Tensor:
-        """Return the samples that the last reweight pruned, the most suspicious (highest loss) first.
+        """Return the samples that the last reweight pruned, the most suspicious first, in the order of `ranking`.
 
         Returns
         -------
         Tensor of int64, shape (n_pruned,)
             Indices; empty before the first reweight.
         """
-        if self._plan is None:
-            return torch.empty(0, dtype=torch.int64, device=self._losses.device)
-        order = torch.argsort(self._losses, descending=True, stable=True)
-        return order[: self._plan.n_pruned]
+        ranking = self.ranking()
+        return ranking[self.trajectory.last[ranking]]
+
+    def ranking(self) -> Tensor:
+        """Return all samples, the most suspicious first: by the share of reweights that pruned them, then loss rank.
+
+        Returns
+        -------
+        Tensor of int64, shape (n,)
+            Indices. The loss rank is the mean over the reweights, see `rrm_torch.Trajectory.mean_rank`.
+        """
+        return self.trajectory.ranking()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state at the end of an epoch: tensors, numbers and strings, fit for ``torch.save``."""
-        return {
+        state = {
             "settings": self._settings(),
             "epoch": self.epoch,
             "weights": self._weights.clone(),
             "losses": self._losses.clone(),
+            "trajectory": self.trajectory.state_dict(),
         }
+        if self.unit == "step":  # it has no end of an epoch at which these are empty
+            state["recorded"] = self._recorder.losses.clone()
+            state["times_seen"] = self._recorder.times_seen.clone()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state from `state_dict`.
@@ -233,44 +321,74 @@ class RRM:
         Raises
         ------
         ValueError
-            The settings differ, or an entry is missing; the message says which. The state is as before the call.
+            The settings differ, the data set does, or an entry is missing; the message says which. The state is as
+            before the call.
         """
-        missing = {"settings", "epoch", "weights", "losses"} - state.keys()
+        by_sample = ["weights", "losses", *(["recorded", "times_seen"] if self.unit == "step" else [])]
+        missing = {"settings", "epoch", "trajectory", *by_sample} - state.keys()
         if missing:
             raise ValueError(f"state lacks {', '.join(sorted(missing))}; pass what RRM.state_dict() returned")
         there, here = state["settings"], self._settings()
+        if there.get("n") == here["n"] and there.get("ids") != here["ids"]:
+            raise ValueError(
+                f"state was saved for another data set: the hash of its ids is {there.get('ids')} there and "
+                f"{here['ids']} here"
+            )
         differing = [name for name in here if there.get(name) != here[name]]
         if differing:
             raise ValueError(
                 "state was saved by an RRM with other settings: "
                 + ", ".join(f"{name} is {there.get(name)!r} there and {here[name]!r} here" for name in differing)
             )
-        for name in ("weights", "losses"):
+        for name in by_sample:
             if state[name].shape != (self.n,):
                 raise ValueError(f"state's {name} must have shape ({self.n},), got {tuple(state[name].shape)}")
         device = self._weights.device
-        weights, losses = (state[name].detach().to(device, torch.float32, copy=True) for name in ("weights", "losses"))
-        # What was planned once can be planned again, to the same bits; before the first reweight all losses are NaN.
-        plan = None if losses.isnan().all() else rrm_core.plan(losses, **self._rule)
-        self.epoch, self._weights, self._losses, self._plan = state["epoch"], weights, losses, plan
-        self._times_seen.zero_()
+        self.trajectory.load_state_dict(state["trajectory"])
+        self.trajectory.to(device)
+        arrays = {name: state[name].detach().to(device, copy=True) for name in by_sample}
+        self._weights, self._losses = arrays["weights"].float(), arrays["losses"].float()
+        self._recorder = Recorder(self.n)
+        self._recorder.to(device)
+        if self.unit == "step":
+            self._recorder.losses, self._recorder.times_seen = arrays["recorded"], arrays["times_seen"]
+        self.epoch, self._plan = state["epoch"], None
+        if self.scope == "all" and self.trajectory.rounds:
+            # What was planned once can be planned again, to the same bits.
+            rule = self._rule_after(self.trajectory.rounds[-1].epoch, **self._policy)
+            self._plan = rrm_core.plan(self._losses, **_arguments(rule))
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings().items() if value is not None)
-        pruned = "" if self._plan is None else f", pruned={self._plan.n_pruned}"
-        return f"RRM({settings}; epoch={self.epoch}{pruned})"
+        unsaid = (None, "epoch", "all", "mean")  # no ids, and the defaults of unit, scope and scale
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings().items() if value not in unsaid)
+        pruned = f", pruned={self.trajectory.rounds[-1].n_pruned}" if self.trajectory.rounds else ""
+        return f"RRM({settings}; {self.unit}={self.epoch}{pruned})"
 
     def _settings(self) -> dict[str, Any]:
-        return {"n": self.n, **self._rule, "mu": self.mu, "warmup": self.warmup, "every": self.every}
+        changing = {name: getattr(self, name) for name in ("contamination", "gamma", "mu")}
+        return {
+            "n": self.n,
+            **{name: None if given is None else schedule.describe(given) for name, given in changing.items()},
+            **self._policy,
+            **{name: getattr(self, name) for name in ("warmup", "every", "unit", "scope", "scale")},
+            "ids": self._ids,
+        }
+
+    def _rule_after(self, epoch: int, **policy: Any) -> rrm_core.Rule:
+        share, price = (
+            None if given is None else schedule.value(given, epoch) for given in (self.contamination, self.gamma)
+        )
+        return rrm_core.Rule(share, price, **policy)
 
     def _faults(self) -> str | None:
         """Return what keeps the recorded losses from being those of one epoch."""
-        unseen, repeated = self._times_seen == 0, self._times_seen > 1
-        found = [
-            f"{int(mask.sum())} {what} (the first: index {int(mask.nonzero()[0])})"
-            for mask, what in ((unseen, "missing"), (repeated, "seen more than once"))
-            if mask.any()
-        ]
+        missing = self._recorder.missing()
+        if self.unit == "step":  # where the latest loss counts, however often a sample was seen
+            return missing and (
+                f"of the {self.n} samples, {missing} in the {self.epoch + 1} steps so far: give a warmup of at least "
+                "one epoch's steps, and a loader that visits each sample"
+            )
+        found = [fault for fault in (missing, self._recorder.repeated()) if fault]
         if not found:
             return None
         return (
@@ -283,16 +401,55 @@ class RRM:
         if losses.shape != (self.n,):
             raise ValueError(f"losses must have shape ({self.n},), one per sample, got {tuple(losses.shape)}")
         self._to(losses.device)
-        planned = losses.detach().to(torch.float32, copy=True)
-        self._weights, self._plan = rrm_core.reweight(planned, self._weights, mu=self.mu, **self._rule)
-        self._losses = planned
-        return self._plan
+        planned, epoch = losses.detach().to(torch.float32, copy=True), self.epoch + 1
+        rule, mu = self._rule_after(epoch, **self._policy), schedule.value(self.mu, epoch)
+        weights, plan = rrm_core.reweight(planned, self._weights, mu=mu, **_arguments(rule))
+        pruned = ~(planned <= plan.threshold)  # NaN too
+        entry = self.trajectory.record(epoch, planned, weights, pruned, plan.threshold, plan.gamma)
+        self._weights, self._plan, self._losses = weights, plan, planned
+        if entry.largest_weight > self.weight_limit and not self._warned_of_weight:
+            self._warned_of_weight = True
+            warnings.warn(
+                f"a sample's weight is {entry.largest_weight:,.0f}, above weight_limit={self.weight_limit:g}: "
+                f"{plan.n_recipients} of {self.n} samples received the mass of {plan.n_pruned} pruned ones, and may "
+                "outweigh a batch; redistribute='kept', or a fraction such as 0.1, spreads it",
+                stacklevel=3,
+            )
+        return plan
+
+    def _batch_weights(self, losses: Tensor) -> Tensor:
+        if self.epoch < self.warmup or not len(losses):
+            return torch.ones_like(losses)
+        weights, _ = rrm_core.reweight(losses, **_arguments(self._rule_after(self.epoch, **self._policy)))
+        return weights  # type: ignore[no-any-return]
+
+    def _end_of_batches(self) -> None:
+        """End an epoch, or step, in which each batch had its own threshold."""
+        self.epoch += 1
+        if self.unit == "epoch":
+            self._recorder.raise_outside()
+            seen = self._recorder.times_seen > 0
+            self._losses = torch.where(seen, self._recorder.losses, torch.nan)
+            if self.epoch > self.warmup:
+                self.trajectory.record(self.epoch, self._losses, self._weights, (self._weights == 0) & seen)
+            self._recorder.restart()
 
     def _to(self, device: torch.device) -> None:
         """Follow the losses to their device; free once there."""
         if self._weights.device != device:
             self._weights, self._losses = self._weights.to(device), self._losses.to(device)
-            self._recorded, self._times_seen = self._recorded.to(device), self._times_seen.to(device)
+            self._recorder.to(device)
+            self.trajectory.to(device)
+
+
+def _arguments(rule: rrm_core.Rule) -> dict[str, Any]:
+    return {name: getattr(rule, name) for name in ("contamination", "gamma", "redistribute", "ties", "nan")}
+
+
+def _choice(name: str, given: object, kind: Any) -> Any:
+    if given not in get_args(kind):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(kind)))}, got {given!r}")
+    return given
 
 
 def _count(name: str, value: object) -> int:

@@ -6,24 +6,21 @@ Every loader yields (index, x, y), as `rrm_torch.batches` and a DataLoader over 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from .attacks import Attack
+from .checkpoint import Checkpoint
+from .losses import Loss, Regularised, cross_entropy, label_loss, parts
+from .modes import device_of, evaluation_mode
 from .rrm import RRM
 
 Loader: TypeAlias = Iterable[tuple[Tensor, Tensor, Tensor]]
-Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-
-
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Return the cross-entropy of each sample, shape (batch,)."""
-    return F.cross_entropy(logits, y, reduction="none")
 
 
 @dataclass
@@ -42,8 +39,13 @@ def fit(
     epochs: int,
     *,
     rrm: RRM | None = None,
-    loss: Loss = cross_entropy,
+    loss: Loss | Regularised = cross_entropy,
+    attack: Attack | None = None,
     score_loader: Loader | None = None,
+    score_inputs: Literal["perturbed", "clean"] = "perturbed",
+    autocast: torch.dtype | None = None,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Seconds:
     """Train a model, with the samples weighted by `rrm` if one is given.
@@ -57,62 +59,116 @@ def fit(
     optimizer : torch.optim.Optimizer
         Over the model's parameters.
     epochs : int
-        Passes over the loader.
+        Passes over the loader, those before a checkpoint included.
     rrm : RRM, optional
         Without it, this is ordinary training.
-    loss : callable, default cross-entropy
-        ``loss(model(x), y)``, one loss per sample.
+    loss : callable or Regularised, default cross-entropy
+        ``loss(model(x), y)``, one loss per sample; or one with a part that doesn't depend on the label, see
+        `rrm_torch.losses`.
+    attack : Attack, optional
+        Adversarial training: each batch is replaced by ``attack(model, x, y)``. With `rrm`, this is A-RRM.
     score_loader : iterable of (index, x, y), optional
         Reweight by the losses of a pass over this loader, in inference mode: the paper's way. It visits each sample
-        once and needs neither shuffling nor augmentation. By default, by the losses recorded while training.
+        once, needs no shuffling and should not augment, and has a batch size of its own. By default, by the losses
+        recorded while training.
+    score_inputs : {"perturbed", "clean"}, default "perturbed"
+        Whether that pass attacks its inputs too, afresh. Recorded losses are always those of the attacked inputs.
+    autocast : torch.dtype, optional
+        Run the model in mixed precision, in training and scoring: ``torch.bfloat16``.
+    scheduler : LRScheduler, optional
+        Of the learning rate; stepped after each epoch.
+    checkpoint : Checkpoint, optional
+        Go on from it if its file exists, and save to it after every epoch. It must hold model, optimizer, rrm and
+        scheduler, as far as they are given.
     on_epoch : callable, optional
-        Called as ``on_epoch(epoch, mean_loss)`` after each epoch, the epoch counted from 1 and the loss unweighted.
+        Called as ``on_epoch(epoch, mean_loss)`` after each epoch and before it is saved, the epoch counted from 1 and
+        the loss unweighted.
 
     Returns
     -------
     Seconds
-        Time spent in training, scoring and reweighting.
+        Time spent in training, scoring and reweighting, by this call.
 
     Raises
     ------
     ValueError
-        The loader yields no batch, or a loss isn't one per sample.
+        The loader yields no batch, a loss isn't one per sample, options contradict each other, or the checkpoint lacks
+        a part or belongs to another run.
     """
-    seconds, device = Seconds(), _device(model)
+    if attack is not None and rrm is not None and score_inputs == "clean" and score_loader is None:
+        raise ValueError("score_inputs='clean' needs a score_loader: the losses recorded are those of attacked inputs")
+    if score_inputs not in ("perturbed", "clean"):
+        raise ValueError(f"score_inputs must be 'perturbed' or 'clean', got {score_inputs!r}")
+    if autocast is torch.float16:
+        raise ValueError("autocast must be torch.bfloat16: float16 needs a gradient scaler, and a loop of your own")
+    begin = 0
+    if checkpoint is not None:
+        needed = {"model": model, "optimizer": optimizer, "rrm": rrm, "scheduler": scheduler}
+        held = [id(part) for part in checkpoint.parts.values()]
+        lacking = [name for name, part in needed.items() if part is not None and id(part) not in held]
+        if lacking:
+            raise ValueError(f"checkpoint must hold {', '.join(lacking)}: Checkpoint(path, {lacking[0]}={lacking[0]})")
+        begin = checkpoint.load()
+    seconds, device = Seconds(), device_of(model)
     model.train()
-    for epoch in range(1, epochs + 1):
+    for epoch in range(begin + 1, epochs + 1):
         start = time.perf_counter()
         total, seen = torch.zeros((), device=device), 0
         for index, x, y in loader:
-            losses = loss(model(x.to(device)), y.to(device))
+            x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+            if attack is not None:
+                weights = (
+                    rrm.weights[index.to(device, non_blocking=True)] if rrm is not None and attack.weighted else None
+                )
+                with _mixed_precision(device, autocast):
+                    x = attack(model, x, y, label_loss(loss), weights=weights)
+            with _mixed_precision(device, autocast):
+                losses, free = parts(loss, model, x, y, index)
             if losses.shape != index.shape:
                 raise ValueError(
                     f"loss must return one value per sample, of shape {tuple(index.shape)}, got {tuple(losses.shape)}; "
                     "use reduction='none'"
                 )
-            batch_loss = losses.mean() if rrm is None else rrm.weighted_mean(losses, index)
+            if rrm is not None:
+                batch_loss = rrm.weighted_mean(losses, index, free=free)
+            else:
+                batch_loss = (losses if free is None else losses + free).mean()
             optimizer.zero_grad()
             batch_loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            if rrm is not None and rrm.unit == "step":
+                rrm.step()
             total, seen = total + losses.detach().sum(), seen + len(losses)
         trained = time.perf_counter()
         seconds.training += trained - start
         if not seen:
             raise ValueError("loader yields no batch")
-        if rrm is not None:
+        if rrm is not None and rrm.unit == "epoch":
             scores, scored = None, trained
-            if score_loader is not None and rrm.due:
-                scores = score(model, score_loader, loss)
+            if score_loader is not None and rrm.due and rrm.scope == "all":
+                against = attack if score_inputs == "perturbed" else None
+                scores = score(model, score_loader, loss, attack=against, autocast=autocast)
                 scored = time.perf_counter()
                 seconds.scoring += scored - trained
             rrm.step(scores)
             seconds.reweighting += time.perf_counter() - scored
+        if scheduler is not None:
+            scheduler.step()
         if on_epoch is not None:
             on_epoch(epoch, float(total) / seen)
+        if checkpoint is not None:
+            checkpoint.save(epoch)
     return seconds
 
 
-def score(model: nn.Module, loader: Loader, loss: Loss = cross_entropy) -> Tensor:
+def score(
+    model: nn.Module,
+    loader: Loader,
+    loss: Loss | Regularised = cross_entropy,
+    *,
+    attack: Attack | None = None,
+    autocast: torch.dtype | None = None,
+) -> Tensor:
     """Return the loss of every sample, from one pass in inference mode.
 
     Parameters
@@ -120,9 +176,13 @@ def score(model: nn.Module, loader: Loader, loss: Loss = cross_entropy) -> Tenso
     model : nn.Module
         Put in evaluation mode for the pass.
     loader : iterable of (index, x, y)
-        The training set, each sample once, in any order.
-    loss : callable, default cross-entropy
-        ``loss(model(x), y)``, one loss per sample.
+        The training set, each sample once, in any order and batches of any size; not augmented.
+    loss : callable or Regularised, default cross-entropy
+        ``loss(model(x), y)``, one loss per sample; of a loss with a part that doesn't depend on the label, the other.
+    attack : Attack, optional
+        Score ``attack(model, x, y)`` instead of x.
+    autocast : torch.dtype, optional
+        Run the model in mixed precision.
 
     Returns
     -------
@@ -134,7 +194,7 @@ def score(model: nn.Module, loader: Loader, loss: Loss = cross_entropy) -> Tenso
     ValueError
         An index is missing or repeated.
     """
-    return _by_index(model, loader, loss)
+    return _by_index(model, loader, label_loss(loss), attack, autocast)
 
 
 def predict(model: nn.Module, loader: Loader) -> Tensor:
@@ -180,9 +240,9 @@ def evaluate(model: nn.Module, loader: Iterable[Sequence[Tensor]]) -> float:
     ValueError
         The loader yields no batch.
     """
-    device = _device(model)
+    device = device_of(model)
     right = n = 0
-    with _evaluation_mode(model), torch.inference_mode():
+    with evaluation_mode(model), torch.inference_mode():
         for *_, x, y in loader:
             right += int((model(x.to(device)).argmax(1) == y.to(device)).sum())
             n += len(y)
@@ -191,14 +251,25 @@ def evaluate(model: nn.Module, loader: Iterable[Sequence[Tensor]]) -> float:
     return right / n
 
 
-def _by_index(model: nn.Module, loader: Loader, per_sample: Loss) -> Tensor:
-    """Apply `per_sample` to logits and labels of all batches, and put the results in the order of the index."""
-    device = _device(model)
-    with _evaluation_mode(model), torch.inference_mode():
-        parts = [(index.to(device), per_sample(model(x.to(device)), y.to(device))) for index, x, y in loader]
-    if not parts:
+def _by_index(
+    model: nn.Module,
+    loader: Loader,
+    per_sample: Loss,
+    attack: Attack | None = None,
+    autocast: torch.dtype | None = None,
+) -> Tensor:
+    """Apply `per_sample` to outputs and labels of all batches, and put the results in the order of the index."""
+    device, found = device_of(model), []
+    with evaluation_mode(model), torch.inference_mode(), _mixed_precision(device, autocast):
+        for index, x, y in loader:
+            x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+            if attack is not None:
+                x = attack(model, x, y, per_sample)
+            outputs = model(x)
+            found.append((index.to(device), per_sample(outputs.float() if autocast else outputs, y)))
+    if not found:
         raise ValueError("loader yields no batch")
-    index, values = torch.cat([i for i, _ in parts]), torch.cat([v for _, v in parts])
+    index, values = torch.cat([i for i, _ in found]), torch.cat([v for _, v in found])
     n = len(index)
     times = torch.bincount(index[(index >= 0) & (index < n)], minlength=n)
     if not bool((times == 1).all()):
@@ -212,17 +283,6 @@ def _by_index(model: nn.Module, loader: Loader, per_sample: Loss) -> Tensor:
     return ordered
 
 
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode; afterwards give each module its own mode back, frozen ones included."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+def _mixed_precision(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    """Leave it to the caller's own context where no type is given."""
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)

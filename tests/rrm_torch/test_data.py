@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+from rrm_torch.augment import FlipCrop, GaussianNoise
 from rrm_torch.data import Indexed, batches
 
 X = torch.arange(40.0).reshape(10, 2, 2)
@@ -135,6 +138,47 @@ def test_a_pass_over_a_test_set_draws_nothing():
     before = torch.get_rng_state()
     order(batches(X, Y, 4, shuffle=False))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_transform_maps_each_batch_of_inputs(shuffle):
+    shapes = []
+
+    def negative(x):
+        shapes.append(tuple(x.shape))
+        return -x
+
+    for index, x, y in batches(X, Y, 4, shuffle=shuffle, transform=negative):
+        assert_array_equal(x, -X[index])
+        assert_array_equal(y, Y[index])
+    assert shapes == [(4, 2, 2), (4, 2, 2), (2, 2, 2)]
+
+
+def test_a_transform_leaves_the_data_and_the_order_alone():
+    before = X.clone()
+    loaders = [
+        batches(X, Y, 4, shuffle=True, generator=torch.Generator().manual_seed(0), transform=transform)
+        for transform in (None, GaussianNoise(1.0))
+    ]
+    for _ in range(2):
+        assert order(loaders[0]) == order(loaders[1])
+    assert torch.equal(X, before)
+
+
+def images(seed, transform):
+    torch.manual_seed(seed)
+    loader = batches(X.view(10, 1, 2, 2), Y, 4, shuffle=False, transform=transform)
+    return torch.cat([x for _, x, _ in loader])
+
+
+def test_transforms_draw_from_the_global_generator():
+    assert torch.equal(images(0, FlipCrop(1)), images(0, FlipCrop(1)))
+    assert not torch.equal(images(0, FlipCrop(1)), images(1, FlipCrop(1)))
+
+
+def test_transforms_draw_from_their_own_generator_if_they_have_one():
+    first, second = (images(seed, partial(FlipCrop(1), generator=torch.Generator().manual_seed(7))) for seed in (0, 1))
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize(

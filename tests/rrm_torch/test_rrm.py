@@ -341,7 +341,7 @@ def test_loading_forgets_a_half_recorded_epoch():
 def test_repr_tells_settings_and_state():
     rrm = RRM(5, contamination=0.2, warmup=1)
     shown = (
-        "RRM(n=5, contamination=0.2, redistribute='kept', ties='keep', nan='raise', mu=1.0, warmup=1, every=1; epoch=0)"
+        "RRM(n=5, contamination=0.2, mu=1.0, redistribute='kept', ties='keep', nan='raise', warmup=1, every=1; epoch=0)"
     )
     assert repr(rrm) == shown
     one_epoch(rrm)
@@ -356,4 +356,4 @@ def test_state_follows_the_losses_to_their_device(monkeypatch):
     assert moved == [LOSSES.device] * 2
     monkeypatch.undo()
     rrm._to(torch.device("meta"))  # the one other device that every machine has
-    assert {t.device.type for t in (rrm.weights, rrm.losses, rrm._recorded, rrm._times_seen)} == {"meta"}
+    assert {t.device.type for t in (rrm.weights, rrm.losses, rrm._recorder.losses, rrm.trajectory.last)} == {"meta"}

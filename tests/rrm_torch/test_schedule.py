@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rrm_torch.schedule import due
+from rrm_torch import schedule
+from rrm_torch.schedule import Ramp, due
 
 
 @pytest.mark.parametrize(
@@ -18,3 +19,34 @@ from rrm_torch.schedule import due
 )
 def test_due_after_warmup_and_then_every_few_epochs(warmup, every, expected):
     assert [epoch for epoch in range(1, 10) if due(epoch, warmup=warmup, every=every)] == expected
+
+
+def test_a_ramp():
+    ramp = Ramp(0.3, over=3, first=0.1, after=2)
+    expected = [0.1, 0.1, pytest.approx(1 / 6), pytest.approx(0.7 / 3), 0.3, 0.3]
+    assert [ramp(epoch) for epoch in (0, 2, 3, 4, 5, 100)] == expected
+
+
+def test_a_ramp_may_fall():
+    assert [Ramp(0.0, over=2, first=0.5)(epoch) for epoch in range(4)] == [0.5, 0.25, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("over", [0, -1, float("nan")])
+def test_a_ramp_takes_time(over):
+    with pytest.raises(ValueError, match="over must be at least 1 epoch"):
+        Ramp(0.3, over=over)
+
+
+def test_values():
+    assert schedule.value(0.25, 7) == 0.25
+    assert schedule.value(lambda epoch: epoch / 10, 7) == 0.7
+
+
+def named(epoch):
+    return 0.1
+
+
+def test_schedules_are_told_apart():
+    assert schedule.describe(0.25) == 0.25
+    assert schedule.describe(Ramp(0.3, over=3)) == "Ramp(final=0.3, over=3, first=0.0, after=0)"
+    assert schedule.describe(named).endswith("test_schedule.named")

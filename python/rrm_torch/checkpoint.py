@@ -1,0 +1,161 @@
+"""A run that was killed goes on where it was, to the same bits."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import random
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from .rrm import RRM
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """What a checkpoint can hold: models, optimisers, schedulers, RRM, History, ELR, gradient scalers ..."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
+        """Take it over."""
+
+
+class Checkpoint:
+    """Everything that a run needs to go on, in one file that is whole or isn't there.
+
+    Besides the parts it holds the epoch and the random numbers of torch (on the host and on every GPU), of NumPy's
+    global generator, and of Python's.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, which need not exist yet. Its folder must.
+    **parts : Stateful or torch.Generator
+        What changes while training, each under a name: at least the model and its optimiser, the RRM, and the generator
+        that shuffles the loader if it has one of its own.
+
+    Raises
+    ------
+    TypeError
+        A part is neither.
+    FileNotFoundError
+        The folder doesn't exist.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> model = torch.nn.Linear(3, 2)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint = Checkpoint(folder + "/run.pt", model=model, optimizer=optimizer)
+    ...     for epoch in range(checkpoint.load(), 5):
+    ...         checkpoint.save(epoch + 1)  # after training for an epoch
+    ...     checkpoint.load()
+    5
+    """
+
+    def __init__(self, path: str | Path, **parts: Stateful | torch.Generator) -> None:
+        self.path, self.parts = Path(path), parts
+        for name, part in parts.items():
+            if not isinstance(part, (torch.Generator, Stateful)):
+                raise TypeError(
+                    f"{name} must be a torch.Generator or have state_dict() and load_state_dict(), "
+                    f"got {type(part).__name__}"
+                )
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"folder {str(self.path.parent)!r} of the checkpoint doesn't exist; create it")
+
+    def save(self, epoch: int) -> None:
+        """Replace the file by the state after `epoch`. Killed at any moment, the file is the old or the new one.
+
+        Raises
+        ------
+        OSError
+            The file can't be written; an old one is as it was.
+        """
+        state = {
+            "epoch": epoch,
+            "parts": {name: _state(part) for name, part in self.parts.items()},
+            "random": _random_state(),
+        }
+        unfinished = self.path.with_name(self.path.name + ".tmp")
+        try:
+            with unfinished.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut could leave the new name with old blocks
+            unfinished.replace(self.path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def load(self) -> int:
+        """Take over what the file holds, if there is one.
+
+        Returns
+        -------
+        int
+            How many epochs are done; 0 without a file.
+
+        Raises
+        ------
+        ValueError
+            The file isn't a whole checkpoint, or one of other parts, another data set or other settings. Parts may have
+            been loaded by then, RRM first; the file is as it was.
+        """
+        if not self.path.exists():
+            return 0
+        remedy, content = "; remove it to start afresh", io.BytesIO(self.path.read_bytes())
+        try:
+            state = torch.load(content, map_location="cpu", weights_only=True)
+            epoch, parts, random_numbers = int(state["epoch"]), state["parts"], state["random"]
+        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
+            raise ValueError(f"{str(self.path)!r} isn't a checkpoint ({type(error).__name__}){remedy}") from error
+        if parts.keys() != self.parts.keys():
+            there, here = (", ".join(sorted(names)) for names in (parts, self.parts))
+            raise ValueError(f"checkpoint {str(self.path)!r} holds {there}, not {here}{remedy}")
+        # Whether it belongs to this data set shall be known before a model is overwritten.
+        for name in sorted(parts, key=lambda name: not isinstance(self.parts[name], RRM)):
+            part = self.parts[name]
+            try:
+                if isinstance(part, torch.Generator):
+                    part.set_state(parts[name])
+                else:
+                    part.load_state_dict(parts[name])
+            except (RuntimeError, ValueError, KeyError) as error:
+                why = " ".join(str(error).split())
+                raise ValueError(f"{name} of checkpoint {str(self.path)!r} doesn't fit: {why}") from error
+        _set_random_state(random_numbers)
+        return epoch
+
+
+def _state(part: Stateful | torch.Generator) -> Any:
+    return part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
+
+
+def _random_state() -> dict[str, Any]:
+    """Return the states of all global generators as tensors and numbers, which load with weights_only=True."""
+    version, words, gauss = random.getstate()
+    on_gpus = torch.cuda.is_initialized()  # type: ignore[no-untyped-call] # asking for the states would start CUDA
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - what training code may draw from
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if on_gpus else [],
+        "python": [version, torch.tensor(words), gauss],
+        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002

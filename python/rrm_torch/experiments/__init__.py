@@ -1,0 +1,1 @@
+"""Experiments on real data with wrong labels, and the models they train."""

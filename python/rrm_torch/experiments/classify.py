@@ -1,0 +1,239 @@
+"""One run: a classifier trained on noisy labels, and everything that the tables say about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from .. import losses, presets
+from ..attacks import BY_NAME as ATTACKS
+from ..attacks import Attack, robustness
+from ..checkpoint import Checkpoint
+from ..data import batches
+from ..history import History
+from ..rrm import RRM
+from ..train import Seconds, evaluate, fit, predict
+
+PRESETS = {"trimmed": presets.trimmed, "self_paced": presets.self_paced, "co_teaching": presets.co_teaching}
+Transform = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be learnt, the same for all methods of a seed.
+
+    Attributes
+    ----------
+    x_train, x_test : Tensor, shape (n, ...)
+    labels : Tensor of int64, shape (n,)
+        Of the training set, as given: some of them wrong.
+    wrong : bool array, shape (n,)
+        Which.
+    y_test : Tensor of int64
+    model : callable
+        Returns a fresh model, from torch's global random numbers.
+    augment, prepare : callable, optional
+        What training batches go through, and what all others do.
+    """
+
+    x_train: Tensor
+    labels: Tensor
+    wrong: npt.NDArray[np.bool_]
+    x_test: Tensor
+    y_test: Tensor
+    model: Callable[[], nn.Module]
+    augment: Transform | None = None
+    prepare: Transform | None = None
+
+    def training(self, batch_size: int, order: torch.Generator) -> Any:
+        """Return a loader of the training set, shuffled and augmented."""
+        return batches(
+            self.x_train, self.labels, batch_size, shuffle=True, generator=order, transform=self.augment or self.prepare
+        )
+
+    def in_order(self) -> Any:
+        """Return a loader of the training set that does neither."""
+        return batches(self.x_train, self.labels, 1000, shuffle=False, transform=self.prepare)
+
+    def testing(self) -> Any:
+        """Return a loader of the test set."""
+        return batches(self.x_test, self.y_test, 1000, shuffle=False, transform=self.prepare)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the parameters are trained.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+    optimizer : {"sgd", "adam"}
+    lr, momentum, weight_decay : float
+        Momentum is Nesterov's; Adam ignores it.
+    cosine : bool
+        Let the learning rate fall to 0 along half a cosine, epoch by epoch.
+    autocast : bool
+        Run the model in bfloat16.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    cosine: bool = False
+    autocast: bool = False
+
+    @property
+    def precision(self) -> torch.dtype | None:
+        """What to run the model in."""
+        return torch.bfloat16 if self.autocast else None
+
+    def optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimiser."""
+        if self.optimizer == "adam":
+            return torch.optim.Adam(model.parameters(), self.lr, weight_decay=self.weight_decay)
+        return torch.optim.SGD(
+            model.parameters(), self.lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.momentum > 0
+        )
+
+    def scheduler_of(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """Return the schedule of its learning rate."""
+        if self.cosine:
+            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+
+
+def rrm_of(settings: dict[str, Any] | None, labels: Tensor) -> RRM | None:
+    """Return the RRM, or preset of it, that JSON settings describe."""
+    if settings is None:
+        return None
+    options = dict(settings)
+    preset = options.pop("preset", None)
+    if preset is None:
+        return RRM(len(labels), ids=labels, **options)
+    return PRESETS[preset](len(labels), options.pop("contamination"), ids=labels, **options)
+
+
+def attack_of(settings: dict[str, Any] | None) -> Attack | None:
+    """Return the attack that JSON settings describe: its ``name``, ``eps`` (0 if testing tells), and other options."""
+    if settings is None:
+        return None
+    options = dict(settings)
+    return ATTACKS[options.pop("name")](options.pop("eps", 0.0), **options)
+
+
+def train(
+    task: Task, settings: dict[str, Any], seed: int, checkpoint: Path, on_epoch: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Train a model, from its checkpoint on if there is one.
+
+    Parameters
+    ----------
+    task : Task
+    settings : dict
+        ``recipe`` (of `Recipe`), ``loss`` (a name of `rrm_torch.losses`), ``rrm`` (of `RRM`, or ``preset`` and its
+        options, or None), ``scoring`` ("recorded", or "pass"); for adversarial training ``attack`` (see `attack_of`),
+        ``score_inputs`` (see `rrm_torch.fit`), ``test_attacks`` (a list of attacks) and ``test_eps``.
+    seed : int
+        Of the initial parameters, the order of the samples and the augmentation.
+    checkpoint : Path
+    on_epoch : callable
+        Called with the epochs done and their total.
+
+    Returns
+    -------
+    dict
+        Fit for JSON, see `outcome`.
+    """
+    recipe = Recipe(**settings["recipe"])
+    torch.manual_seed(seed)
+    model, order = task.model(), torch.Generator().manual_seed(seed)
+    optimizer = recipe.optimizer_of(model)
+    scheduler, rrm, history = recipe.scheduler_of(optimizer), rrm_of(settings["rrm"], task.labels), History(task.wrong)
+    parts: dict[str, Any] = {} if rrm is None else {"rrm": rrm}
+    held = Checkpoint(
+        checkpoint, model=model, optimizer=optimizer, scheduler=scheduler, history=history, order=order, **parts
+    )
+
+    def after(epoch: int, loss: float) -> None:
+        history.record(epoch, loss, evaluate(model, task.testing()), rrm)
+        on_epoch(epoch, recipe.epochs)
+
+    seconds = fit(
+        model,
+        task.training(recipe.batch_size, order),
+        optimizer,
+        recipe.epochs,
+        rrm=rrm,
+        loss=losses.named(settings["loss"]),
+        attack=attack_of(settings.get("attack")),
+        score_loader=task.in_order() if settings["scoring"] == "pass" else None,
+        score_inputs=settings.get("score_inputs", "perturbed"),
+        autocast=recipe.precision,
+        scheduler=scheduler,
+        checkpoint=held,
+        on_epoch=after,
+    )
+    found = outcome(task, model, history, rrm, seconds)
+    for given in settings.get("test_attacks", ()):
+        attack = attack_of(given)
+        assert attack is not None
+        by_eps = robustness(model, task.testing(), attack, settings["test_eps"])
+        found.setdefault("robust", {})[given["name"]] = {str(eps): share for eps, share in by_eps.items()}
+    return found
+
+
+def outcome(task: Task, model: nn.Module, history: History, rrm: RRM | None, seconds: Seconds) -> dict[str, Any]:
+    """Return what the tables say about a trained model.
+
+    Returns
+    -------
+    dict
+        ``accuracy`` on the test set at the end, ``best_accuracy`` of any epoch (which nobody can choose without clean
+        labels), ``memorised`` (the share of the wrong training labels that the model predicts), ``fitted`` (the same of
+        the right ones), ``epochs`` (curves), ``seconds`` of the last, uninterrupted part; with RRM, ``recall`` and
+        ``precision`` of the labels pruned last, ``histogram`` of the weights by clean and wrong labels, and ``rounds``.
+    """
+    predicted = predict(model, task.in_order()).argmax(1).numpy() == task.labels.numpy()
+    accuracies = [epoch.accuracy for epoch in history.epochs]
+    found: dict[str, Any] = {
+        "accuracy": accuracies[-1],
+        "best_accuracy": max(accuracies),
+        "memorised": float(predicted[task.wrong].mean()),
+        "fitted": float(predicted[~task.wrong].mean()),
+        "seconds": asdict(seconds),
+        "epochs": {
+            "accuracy": [round(value, 4) for value in accuracies],
+            "loss": [float(f"{epoch.loss:.4g}") for epoch in history.epochs],
+        },
+    }
+    if rrm is None:
+        return found
+    pruned = rrm.trajectory.last.numpy()
+    groups = [epoch.groups for epoch in history.epochs]
+    found["epochs"] |= {
+        f"{name}_pruned": [round(group[name].pruned, 4) for group in groups] for name in ("clean", "wrong")
+    }
+    return found | {
+        "recall": float(pruned[task.wrong].mean()),
+        "precision": float(task.wrong[pruned].mean()) if pruned.any() else None,
+        "histogram": {name: list(groups[-1][name].histogram) for name in ("clean", "wrong")},
+        "rounds": _columns([asdict(entry) for entry in rrm.trajectory.rounds]),
+    }
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Turn records into columns of numbers short enough for a file that is kept."""
+    return {
+        name: [float(f"{row[name]:.5g}") if isinstance(row[name], float) else row[name] for row in rows]
+        for name in (rows[0] if rows else ())
+    }

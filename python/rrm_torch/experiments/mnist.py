@@ -1,0 +1,65 @@
+"""MNIST and Fashion-MNIST with wrong labels, for the experiments on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import images, noise
+from ..comparison import perceptron
+from .classify import Task
+from .models import perceptron_of_the_authors
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "784-320-320-200-10, no biases": perceptron_of_the_authors,
+    "784-256-256-10": partial(perceptron, 784, (256, 256), 10),
+}
+
+
+def task(
+    file: Path,
+    *,
+    samples: int,
+    rate: float,
+    seed: int,
+    model: str,
+    augment: Callable[[Tensor], Tensor] | None = None,
+) -> Task:
+    """Return part of a training set, with exactly ``floor(rate * samples)`` labels flipped to another class.
+
+    Parameters
+    ----------
+    file : Path
+        .npz, see `rrm_torch.images`.
+    samples : int
+        How many training images to take, at random.
+    rate : float
+        Share of wrong labels.
+    seed : int
+        Of the choice and of the noise.
+    model : str
+        One of `MODELS`.
+    augment : callable, optional
+        What training batches go through.
+
+    Returns
+    -------
+    Task
+    """
+    data = images.load_npz(file)
+    chosen = np.random.default_rng(seed).permutation(len(data.y_train))[:samples]
+    noisy = noise.symmetric(data.y_train.numpy()[chosen], rate, 10, rng=seed)
+    return Task(
+        x_train=data.x_train[chosen],
+        labels=torch.from_numpy(noisy.labels),
+        wrong=noisy.wrong,
+        x_test=data.x_test,
+        y_test=data.y_test,
+        model=MODELS[model],
+        augment=augment,
+    )

@@ -1,0 +1,86 @@
+"""What is kept of an experiment: one file with the results of all its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from . import origin
+from .runs import Experiment, Folder, planned
+
+
+def collect(experiment: Experiment, seeds: int, folder: Path, partial: bool = False) -> dict[str, Any]:
+    """Return the record of an experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    seeds : int
+        How often each run is repeated.
+    folder : Path
+        Where the results are.
+    partial : bool
+        Return what there is, and the number of the runs that aren't finished as ``missing``.
+
+    Returns
+    -------
+    dict
+        ``experiment``; ``command``, which makes all of it; ``commit``, a list of those that the runs were made with,
+        null for code outside a checkout; ``date`` of the last run; ``machine`` and ``versions``, with a list wherever
+        the runs differ; ``seconds`` in total; ``runs``, in the experiment's order, each with ``method``, ``settings``,
+        ``seed``, ``seconds``, ``workers``, ``commit`` and ``result``.
+
+    Raises
+    ------
+    ValueError
+        Runs are missing, and `partial` is false; or a file is damaged.
+    """
+    runs = planned(experiment, seeds)
+    kept = Folder(folder)
+    found = [one for run in runs if (one := kept.finished(run)) is not None]
+    missing = len(runs) - len(found)
+    if missing and not partial:
+        raise ValueError(f"{missing} of {len(runs)} runs of {experiment.name} are missing")
+    entries = [
+        {
+            **one["run"],
+            "seconds": one["seconds"],
+            "workers": one["workers"],
+            "commit": one["commit"],
+            "result": one["result"],
+        }
+        for one in found
+    ]
+    commits = {commit for one in found for commit in _commits(one["commit"])}
+    data = " --data DIR" if experiment.data else ""
+    return {
+        "experiment": experiment.name,
+        "command": f"python -m rrm_torch.experiments {experiment.name}{data} --seeds {seeds}",
+        "commit": sorted(commits, key=str),
+        "date": max((one["date"] for one in found), default=datetime.now(timezone.utc).date().isoformat()),
+        "machine": _merged([one["machine"] for one in found]),
+        "versions": _merged([one["versions"] for one in found]),
+        "seconds": sum(one["seconds"] for one in found),
+        **({"missing": missing} if partial else {}),
+        "runs": entries,
+    }
+
+
+def dirty(record: dict[str, Any]) -> list[str]:
+    """Return the methods of a record of which a run was made by code that no commit holds."""
+    return list(dict.fromkeys(run["method"] for run in record["runs"] if origin.DIRTY in (run["commit"] or "")))
+
+
+def _commits(joined: str | None) -> list[str | None]:
+    """Take apart what `carry_out` joined: None for code outside a checkout."""
+    return [None if part == "None" else part for part in (joined or "None").split("+")]
+
+
+def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        values = sorted({part.get(name) for part in parts}, key=str)
+        merged[name] = values[0] if len(values) == 1 else values
+    return merged

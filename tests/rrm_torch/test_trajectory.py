@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import rankdata
+from torch.testing import assert_close
+
+from rrm_torch import RRM, Trajectory
+
+N = 37  # not a multiple of 8
+
+
+def rounds_of(seed=0, rounds=6, n=N, **settings):
+    """Return an RRM after some reweights of random losses, and those losses."""
+    generator = torch.Generator().manual_seed(seed)
+    losses = torch.rand(rounds, n, generator=generator)
+    rrm = RRM(n, warmup=1, **({"contamination": 0.3} | settings))
+    for row in losses:
+        rrm.step(row)
+    return rrm, losses
+
+
+def test_rounds_tell_who_came_and_went():
+    rrm, losses = rounds_of()
+    ever, before = set(), set()
+    for entry, row in zip(rrm.trajectory.rounds, losses, strict=True):
+        pruned = set(torch.argsort(row, descending=True)[: int(0.3 * N)].tolist())
+        assert entry.n_pruned == len(pruned) == 11
+        assert entry.n_entered == len(pruned - before)
+        assert entry.n_left == len(before - pruned)
+        assert entry.n_returned == len((pruned - before) & ever)
+        assert entry.overlap == (len(pruned & before) / len(pruned | before) if ever else None)
+        ever |= pruned
+        before = pruned
+    assert sum(entry.n_returned for entry in rrm.trajectory.rounds) > 0
+    assert [entry.epoch for entry in rrm.trajectory.rounds] == [1, 2, 3, 4, 5, 6]
+
+
+def test_rounds_hold_the_plans_numbers():
+    rrm, losses = rounds_of(mu=0.4, redistribute="argmin", weight_limit=float("inf"))
+    entry, plan, last = rrm.trajectory.rounds[-1], rrm.plan, losses[-1]
+    assert (entry.threshold, entry.gamma, entry.loss_min) == (plan.threshold, plan.gamma, plan.loss_min)
+    assert entry.largest_weight == rrm.weights.max()
+    w = rrm.weights.double()
+    assert entry.effective_sample_size == pytest.approx(float(w.sum() ** 2 / (w * w).sum()), rel=1e-6)
+    assert entry.objective == pytest.approx(float(last.double().clamp(max=plan.threshold).mean()))
+
+
+def test_the_objective_is_what_the_core_finds():
+    import rrm_core
+
+    rrm, losses = rounds_of(contamination=None, gamma=0.4)
+    assert rrm.trajectory.rounds[-1].objective == pytest.approx(rrm_core.objective(losses[-1], 0.4), rel=1e-6)
+
+
+def test_the_whole_course():
+    rrm, losses = rounds_of()
+    thresholds = torch.tensor([entry.threshold for entry in rrm.trajectory.rounds])
+    expected = losses > thresholds[:, None]
+    assert_close(rrm.trajectory.pruned(), expected)
+    assert_close(rrm.trajectory.last, expected[-1])
+    assert_close(rrm.trajectory.share_pruned, expected.float().mean(0))
+
+
+def test_ranks_are_those_of_the_losses():
+    losses = torch.tensor([0.5, -3.0, 2.0, 0.5, float("inf"), float("nan"), -0.0, 0.0])
+    rrm = RRM(8, contamination=0.25, warmup=1, nan="prune")
+    rrm.step(losses)
+    # NaN ranks highest, 0.0 equals -0.0
+    assert_close(rrm.trajectory.mean_rank, (torch.tensor([4.5, 1, 6, 4.5, 7, 8, 2.5, 2.5]) - 1) / 7)
+
+
+def test_mean_ranks_where_sixteen_bits_tell_losses_apart():
+    rrm, losses = rounds_of()
+    exact = np.mean([(rankdata(row) - 1) / (N - 1) for row in losses.numpy()], axis=0)
+    assert np.abs(rrm.trajectory.mean_rank.numpy() - exact).max() < 0.03
+
+
+def test_ranking_by_share_then_rank():
+    rrm = RRM(6, contamination=1 / 3, warmup=1)
+    rrm.step(torch.tensor([9.0, 8.0, 1.0, 2.0, 3.0, 4.0]))
+    rrm.step(torch.tensor([9.0, 1.0, 8.0, 2.0, 4.0, 3.0]))
+    # 0 twice; 1 and 2 once, with ranks 4 + 0 and 0 + 4; then by rank, and equals in their order
+    assert rrm.ranking().tolist() == [0, 1, 2, 4, 5, 3]
+    assert rrm.flagged().tolist() == [0, 2]
+
+
+def test_before_the_first_round():
+    trajectory = Trajectory(5)
+    assert trajectory.pruned().shape == (0, 5)
+    assert trajectory.share_pruned.isnan().all()
+    assert trajectory.ranking().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_state_comes_back_whole():
+    rrm, losses = rounds_of()
+    file = io.BytesIO()
+    torch.save(rrm.trajectory.state_dict(), file)
+    file.seek(0)
+    again = Trajectory(N)
+    again.load_state_dict(torch.load(file, weights_only=True))
+    assert again.rounds == rrm.trajectory.rounds
+    for name in ("last", "share_pruned", "mean_rank"):
+        assert_close(getattr(again, name), getattr(rrm.trajectory, name), rtol=0, atol=0)
+    # and goes on alike
+    for trajectory in (again, rrm.trajectory):
+        trajectory.record(7, losses[0], torch.ones(N), losses[0] > 0.5)
+    assert again.rounds == rrm.trajectory.rounds
+    assert_close(again.pruned(), rrm.trajectory.pruned())
+
+
+def test_a_state_of_another_length_is_refused():
+    rrm, _ = rounds_of()
+    with pytest.raises(ValueError, match=r"6 rounds of 400 samples, got bits of shape \(6, 5\)"):
+        Trajectory(400).load_state_dict(rrm.trajectory.state_dict())
+
+
+def test_a_million_samples_and_a_hundred_rounds_take_fifteen_megabytes():
+    trajectory = Trajectory(8000)
+    for epoch in range(100):
+        trajectory.record(epoch, torch.ones(8000), torch.ones(8000), torch.zeros(8000, dtype=torch.bool))
+    state = trajectory.state_dict()
+    assert state["bits"].nbytes == 100 * 1000
+    # of the file, all but the bits doesn't grow with rounds x samples
+    assert (state["bits"].nbytes + state["rank_sum"].nbytes) * (1_000_000 / 8000) <= 17e6
+    assert state["bits"].nbytes * (1_000_000 / 8000) <= 15e6
+
+
+def test_batches_have_rounds_too():
+    rrm = RRM(4, contamination=0.5, scope="batch", warmup=1)
+    for _ in range(3):
+        for index in (torch.tensor([0, 1]), torch.tensor([2, 3])):
+            rrm.weighted_mean(torch.tensor([1.0, 2.0]), index)
+        rrm.step()
+    assert [entry.epoch for entry in rrm.trajectory.rounds] == [2, 3]
+    assert rrm.trajectory.rounds[-1].threshold is None
+    assert rrm.flagged().tolist() == [1, 3]
+    assert rrm.plan is None
