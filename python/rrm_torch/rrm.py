@@ -405,7 +405,7 @@ class RRM:
         rule, mu = self._rule_after(epoch, **self._policy), schedule.value(self.mu, epoch)
         weights, plan = rrm_core.reweight(planned, self._weights, mu=mu, **_arguments(rule))
         pruned = ~(planned <= plan.threshold)  # NaN too
-        entry = self.trajectory.record(epoch, planned, weights, pruned, plan.threshold, plan.gamma)
+        entry = self.trajectory.record(epoch, planned, weights, pruned, plan)
         self._weights, self._plan, self._losses = weights, plan, planned
         if entry.largest_weight > self.weight_limit and not self._warned_of_weight:
             self._warned_of_weight = True

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+import rrm_core
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,7 @@ class Trajectory:
         losses: Tensor,
         weights: Tensor,
         pruned: Tensor,
-        threshold: float | None = None,
-        gamma: float | None = None,
+        plan: rrm_core.Plan | None = None,
     ) -> Round:
         """Add a round.
 
@@ -128,7 +130,7 @@ class Trajectory:
             The losses that were weighed, and the weights after smoothing.
         pruned : Tensor of bool, shape (n,)
             Samples above the threshold.
-        threshold, gamma : float, optional
+        plan : Plan, optional
             Where there is one for all samples.
 
         Returns
@@ -139,16 +141,16 @@ class Trajectory:
         before, times, seen = self._last, self._times, bool(self.rounds)
         both, n_pruned, n_before = _count(pruned & before), _count(pruned), _count(before)
         either = n_pruned + n_before - both
-        mass, squares = _double_sum(weights), _double_sum(weights.square())
-        finite = losses[~losses.isnan()]
+        mass, squares = _double_sum(weights), float(torch.dot(weights, weights))
+        without_nan = losses if plan is not None and not plan.n_nan else losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
         objective = None
-        if threshold is not None and np.isfinite(threshold):
-            objective = _double_sum(torch.where(pruned, threshold, losses)) / self.n
+        if plan is not None and math.isfinite(plan.threshold):
+            objective = _double_sum(without_nan.clamp(max=plan.threshold)) / self.n
         entry = Round(
             epoch=epoch,
-            loss_min=float(finite.min()) if len(finite) else float("nan"),
-            threshold=threshold,
-            gamma=gamma,
+            loss_min=float(without_nan.min()) if plan is None else plan.loss_min,
+            threshold=None if plan is None else plan.threshold,
+            gamma=None if plan is None else plan.gamma,
             n_pruned=n_pruned,
             n_entered=n_pruned - both,
             n_left=n_before - both,
@@ -161,7 +163,7 @@ class Trajectory:
         self.rounds.append(entry)
         self._bits.append(_packed(pruned))
         self._last, self._times = pruned.clone(), times + pruned
-        self._rank_sum += _ranks(losses)
+        self._rank_sum += _ranks(without_nan)
         return entry
 
     def to(self, device: torch.device) -> None:
@@ -217,13 +219,13 @@ def _unpacked(bits: Tensor, n: int) -> Tensor:
 
 
 def _ranks(losses: Tensor) -> Tensor:
-    """Return each loss's rank over n - 1, from its leading 16 bits; equals share theirs, NaN counts as the highest.
+    """Return each loss's rank over n - 1, from its leading 16 bits; equals share theirs. No loss is NaN.
 
     Sorting would take five times as long for a million losses, and tell no more that matters.
     """
     bits = (losses + 0.0).view(torch.int32)  # -0.0 becomes 0.0
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # of negative numbers, larger bits are smaller numbers
-    key = torch.where(losses.isnan(), 32767, ordered >> 16) + 32768
+    key = (ordered >> 16) + 32768
     counts = torch.bincount(key, minlength=65536)
     middle = (counts.cumsum(0) - (counts + 1) / 2) / max(len(losses) - 1, 1)
-    return middle.float()[key]
+    return middle.float().index_select(0, key)

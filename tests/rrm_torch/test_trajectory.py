@@ -69,8 +69,8 @@ def test_ranks_are_those_of_the_losses():
     losses = torch.tensor([0.5, -3.0, 2.0, 0.5, float("inf"), float("nan"), -0.0, 0.0])
     rrm = RRM(8, contamination=0.25, warmup=1, nan="prune")
     rrm.step(losses)
-    # NaN ranks highest, 0.0 equals -0.0
-    assert_close(rrm.trajectory.mean_rank, (torch.tensor([4.5, 1, 6, 4.5, 7, 8, 2.5, 2.5]) - 1) / 7)
+    # NaN ranks with infinity, 0.0 equals -0.0
+    assert_close(rrm.trajectory.mean_rank, (torch.tensor([4.5, 1, 6, 4.5, 7.5, 7.5, 2.5, 2.5]) - 1) / 7)
 
 
 def test_mean_ranks_where_sixteen_bits_tell_losses_apart():

@@ -97,6 +97,10 @@ class Recipe:
         """What to run the model in."""
         return torch.bfloat16 if self.autocast else None
 
+    def mixed(self) -> torch.autocast:
+        """Return a context for passes in that precision."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.autocast)
+
     def optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimiser."""
         if self.optimizer == "adam":
@@ -110,6 +114,28 @@ class Recipe:
         if self.cosine:
             return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
         return torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+
+
+class Reporting(Checkpoint):
+    """A checkpoint that tells of each epoch, once it is saved.
+
+    Parameters
+    ----------
+    path : Path
+    report : callable
+        Called with the epoch.
+    **parts
+        See `Checkpoint`.
+    """
+
+    def __init__(self, path: Path, report: Callable[[int], None], **parts: Any) -> None:
+        super().__init__(path, **parts)
+        self._report = report
+
+    def save(self, epoch: int) -> None:
+        """Save, then tell."""
+        super().save(epoch)
+        self._report(epoch)
 
 
 def rrm_of(settings: dict[str, Any] | None, labels: Tensor) -> RRM | None:
@@ -160,13 +186,13 @@ def train(
     optimizer = recipe.optimizer_of(model)
     scheduler, rrm, history = recipe.scheduler_of(optimizer), rrm_of(settings["rrm"], task.labels), History(task.wrong)
     parts: dict[str, Any] = {} if rrm is None else {"rrm": rrm}
-    held = Checkpoint(
-        checkpoint, model=model, optimizer=optimizer, scheduler=scheduler, history=history, order=order, **parts
-    )
+    parts |= {"model": model, "optimizer": optimizer, "scheduler": scheduler, "history": history, "order": order}
+    held = Reporting(checkpoint, lambda epoch: on_epoch(epoch, recipe.epochs), **parts)
 
     def after(epoch: int, loss: float) -> None:
-        history.record(epoch, loss, evaluate(model, task.testing()), rrm)
-        on_epoch(epoch, recipe.epochs)
+        with recipe.mixed():
+            accuracy = evaluate(model, task.testing())
+        history.record(epoch, loss, accuracy, rrm)
 
     seconds = fit(
         model,
@@ -183,7 +209,8 @@ def train(
         checkpoint=held,
         on_epoch=after,
     )
-    found = outcome(task, model, history, rrm, seconds)
+    with recipe.mixed():
+        found = outcome(task, model, history, rrm, seconds)
     for given in settings.get("test_attacks", ()):
         attack = attack_of(given)
         assert attack is not None

@@ -13,7 +13,7 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         ".mnist_adversarial",
         "MNIST, wrong labels and adversarial examples: A-RRM against adversarial training",
     ),
-    "cifar10n": (".cifar10n", "CIFAR-10 with the labels that people gave, wrong ones included"),
+    "cifar10n": (".cifar10n", "CIFAR-10 with the wrong labels that people gave: real noise"),
     "fashion-synthetic": (
         ".fashion_synthetic",
         "Fashion-MNIST, 10 to 30 % wrong labels: four losses with and without RRM",

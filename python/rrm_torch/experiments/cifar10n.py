@@ -1,0 +1,113 @@
+"""CIFAR-10 with the labels that people gave it (CIFAR-10N): real noise, where a class is mistaken for its likes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..augment import Compose, FlipCrop, Standardise
+from ..cifar import Cifar, check_order, load_cifar10, load_cifar_n
+from .classify import Task, train
+from .co_teaching import train_two
+from .models import small_resnet
+from .runs import Experiment, OnEpoch, Run
+
+# The labels of one annotator, the majority of three, and the worst of three: their key, and the share of wrong ones in
+# the whole set (Wei et al. 2022), which is what one would estimate contamination by.
+LABELS = {"aggre": ("aggre_label", 0.09), "random1": ("random_label1", 0.17), "worst": ("worse_label", 0.40)}
+SAMPLES, EPOCHS, WARMUP = 10_000, 60, 10
+
+RECIPE: dict[str, Any] = {
+    "optimizer": "sgd",
+    "lr": 0.05,
+    "momentum": 0.9,
+    "batch_size": 128,
+    "epochs": EPOCHS,
+    "cosine": True,
+    "autocast": True,
+}
+
+
+def runs(seeds: int) -> list[Run]:
+    """Return all methods on all kinds of labels with all seeds."""
+    found = []
+    for labels, (_, rate) in LABELS.items():
+        rrm = {"contamination": rate, "warmup": WARMUP}
+        base = {"labels": labels, "samples": SAMPLES, "loss": "cce", "recipe": RECIPE, "scoring": "recorded"}
+        methods: dict[str, dict[str, Any]] = {
+            "CCE": base | {"rrm": None},
+            "RRM": base | {"rrm": rrm},
+            "RRM, argmin": base | {"rrm": rrm | {"redistribute": "argmin"}},
+            "trimmed": base | {"rrm": rrm | {"preset": "trimmed"}},
+            "Co-teaching": base | {"co_teaching": True, "contamination": rate, "over": WARMUP},
+        }
+        found += [Run(method, settings, seed) for method, settings in methods.items() for seed in range(seeds)]
+    return found
+
+
+@lru_cache(maxsize=1)
+def _images(path: Path) -> Cifar:
+    """Return the images, decoded once a process."""
+    return load_cifar10(path)
+
+
+def _model() -> nn.Module:
+    return cast("nn.Module", small_resnet(10).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def task(data: Path, labels: str, samples: int, seed: int) -> Task:
+    """Return part of the training set with the labels that people gave, and the whole test set.
+
+    Parameters
+    ----------
+    data : Path
+        Folder with cifar10_jpegq75.npz and cifar10n_labels.npz.
+    labels : str
+        One of `LABELS`.
+    samples : int
+        How many training images to take, at random.
+    seed : int
+        Of the choice.
+
+    Returns
+    -------
+    Task
+    """
+    images, given = _images(data / "cifar10_jpegq75.npz"), load_cifar_n(data / "cifar10n_labels.npz")
+    check_order(given, images.y_train)
+    chosen = np.random.default_rng(seed).permutation(len(images.y_train))[:samples]
+    std, mean = torch.std_mean(images.x_train[chosen] / 255, (0, 2, 3))
+    standardise = Standardise(mean.tolist(), std.tolist())
+    noisy = given[LABELS[labels][0]][chosen]
+    return Task(
+        x_train=images.x_train[chosen],
+        labels=noisy,
+        wrong=(noisy != images.y_train[chosen]).numpy(),
+        x_test=images.x_test,
+        y_test=images.y_test,
+        model=_model,
+        augment=Compose(FlipCrop(padding=2), standardise),
+        prepare=standardise,
+    )
+
+
+def execute(run: Run, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[str, Any]:
+    """Train once."""
+    settings: dict[str, Any] = dict(run.settings)
+    here = task(data, settings["labels"], settings["samples"], run.seed)
+    method = train_two if settings.get("co_teaching") else train
+    return method(here, settings, run.seed, checkpoint, on_epoch)
+
+
+EXPERIMENT = Experiment(
+    "cifar10n",
+    "CIFAR-10 with the wrong labels that people gave: real noise",
+    ("cifar10_jpegq75.npz", "cifar10n_labels.npz"),
+    runs,
+    execute,
+)
