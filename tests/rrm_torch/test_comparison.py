@@ -92,3 +92,22 @@ def test_perceptron_layers():
     model = perceptron(6, (5, 4), 3)
     assert [tuple(p.shape) for p in model.parameters()] == [(5, 6), (5,), (4, 5), (4,), (3, 4), (3,)]
     assert model(torch.zeros(2, 1, 2, 3)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_adversarial_training_with_and_without_rrm(digits, attack):
+    settings = Settings(noise=0.3, contamination=0.3, attack=attack, eps=0.05, **(QUICK | {"epochs": 7}))
+    trial = compare(digits, settings, seed=0)
+    for outcome in (trial.plain, trial.weighted):
+        assert 0.2 < outcome.robust_accuracy < outcome.accuracy
+    assert trial.recall > 0.8
+
+
+def test_without_an_attack_none_is_tested(trial):
+    assert trial.plain.robust_accuracy is None
+
+
+def test_another_loss(digits):
+    trial = compare(digits, Settings(noise=0.3, contamination=0.3, loss="gce", **QUICK), seed=0)
+    assert trial.rrm.losses.max() <= 1 / 0.7
+    assert trial.recall > 0.8

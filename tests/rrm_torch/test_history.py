@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from rrm_torch import RRM, History
+from rrm_torch.history import WEIGHT_EDGES
 
 LOSSES = torch.tensor([0.1, 5.0, 0.2, 9.0, 0.3])
 
@@ -40,3 +41,28 @@ def test_one_group_where_nothing_tells_them_apart(wrong):
     (group,) = history.epochs[0].groups.values()
     assert group.pruned == 0.4
     assert group.mean_weight == pytest.approx(1.0)
+
+
+def test_weights_are_counted_by_size():
+    wrong = np.array([False, True, True, False, False])
+    rrm, history = RRM(5, contamination=0.4, redistribute="argmin", warmup=1), History(wrong)
+    rrm.step(LOSSES)  # the weights are 3, 0, 1, 0, 1
+    history.record(1, 1.0, 0.5, rrm)
+    groups = history.epochs[0].groups
+    counted = {
+        name: {low: count for low, count in zip(WEIGHT_EDGES, group.histogram, strict=False) if count}
+        for name, group in groups.items()
+    }
+    assert counted == {"clean": {0.0: 1, 0.95: 1, 2.0: 1}, "wrong": {0.0: 1, 0.95: 1}}
+    assert len(groups["clean"].histogram) == len(WEIGHT_EDGES) - 1
+
+
+def test_a_history_comes_back_from_a_file(tmp_path):
+    rrm, history = RRM(5, contamination=0.4, warmup=1), History(np.array([True, False, False, False, False]))
+    history.record(1, 2.0, 0.25)
+    rrm.step(LOSSES)
+    history.record(2, 1.0, 0.5, rrm)
+    torch.save(history.state_dict(), tmp_path / "history.pt")
+    again = History()
+    again.load_state_dict(torch.load(tmp_path / "history.pt", weights_only=True))
+    assert again.epochs == history.epochs

@@ -64,12 +64,13 @@ def test_train_on_a_file(npz, tmp_path, capsys):
 
 def test_every_option_reaches_its_place(npz, tmp_path):
     options = "--contamination 0.1 --mu 0.5 --every 2 --redistribute 0.2 --ties share --scoring pass"
-    options += " --noise 0.2 --noise-kind pair --batch-size 64 --lr 0.01"
+    options += " --noise 0.2 --noise-kind pair --batch-size 64 --lr 0.01 --loss gce --attack pgd --eps 0.2"
     parsed = command_line._parser().parse_args(["train", "--data", str(npz), *options.split(), *QUICK])
     settings = command_line._settings(parsed, n_classes=10)
     assert (settings.contamination, settings.gamma, settings.mu, settings.every) == (0.1, None, 0.5, 2)
     assert (settings.redistribute, settings.ties, settings.scoring) == (0.2, "share", "pass")
     assert (settings.noise, settings.noise_kind, settings.batch_size, settings.lr) == (0.2, "pair", 64, 0.01)
+    assert (settings.loss, settings.attack, settings.eps) == ("gce", "pgd", 0.2)
     assert (settings.epochs, settings.warmup, settings.hidden) == (8, 4, (32,))
 
 
@@ -85,6 +86,8 @@ def test_every_option_reaches_its_place(npz, tmp_path):
         ("--data digits --noise 0.3 --redistribute all", "got 'all'"),
         ("--data digits --noise 0.3 --epochs 5", "epochs must exceed warmup"),
         ("--data digits --gamma 1 --ties share", "ties='share' needs contamination"),
+        ("--data digits --noise 0.3 --attack fgsm --eps -0.1", "eps must be finite and at least 0, got -0.1"),
+        ("--data digits --contamination 0.0001", "n=1347 samples are too few for contamination=0.0001"),
     ],
 )
 def test_bad_input_gives_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):
@@ -104,6 +107,8 @@ def test_bad_input_gives_one_line_and_writes_nothing(arguments, message, tmp_pat
         ["paint"],
         [],
         ["train", "--data", "digits", "--noise-kind", "white"],
+        ["train", "--data", "digits", "--loss", "hinge"],
+        ["train", "--data", "digits", "--attack", "square"],
         ["train", "--noise", "30%"],
         ["demo", "--threads", "100000"],
         ["train", "--data", "digits", "--contamination", "0.1", "--gamma", "1"],
