@@ -142,7 +142,9 @@ class Trajectory:
         both, n_pruned, n_before = _count(pruned & before), _count(pruned), _count(before)
         either = n_pruned + n_before - both
         mass, squares = _double_sum(weights), float(torch.dot(weights, weights))
-        without_nan = losses if plan is not None and not plan.n_nan else losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
+        without_nan = losses
+        if plan is None or plan.n_nan:
+            without_nan = losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
         objective = None
         if plan is not None and math.isfinite(plan.threshold):
             objective = _double_sum(without_nan.clamp(max=plan.threshold)) / self.n

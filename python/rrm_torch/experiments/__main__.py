@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         experiment = load(options.name)
         runs = planned(experiment, options.seeds, options.only)
         kept = Folder(folder)
+        if options.begin_with:
+            _begin_with(options.begin_with, experiment, kept)
         states = [kept.state(run) for run in runs]
         if options.list:
             for run, state in zip(runs, states, strict=True):
@@ -108,6 +111,14 @@ def _check_record(path: Path, draft: bool) -> None:
     if not draft and (origin.commit() or "").endswith(origin.DIRTY):
         sources = ", ".join(origin.SOURCES)
         raise ValueError(f"commit first: a record names its commit, and there are changes in {sources}; or add --draft")
+
+
+def _begin_with(path: Path, experiment: Experiment, folder: Folder) -> None:
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        record.take_apart(earlier if isinstance(earlier, dict) else {}, experiment, folder)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"can't begin with {str(path)!r}: {error}") from error
 
 
 def _record(experiment: Experiment, seeds: int, folder: Path, path: Path, draft: bool) -> None:
@@ -308,6 +319,12 @@ examples:
         type=Path,
         metavar="DIR",
         help="folder for results and checkpoints (default: report-experiments/NAME)",
+    )
+    parser.add_argument(
+        "--begin-with",
+        type=Path,
+        metavar="FILE",
+        help="an earlier record, perhaps a draft, whose results need not be found again",
     )
     parser.add_argument(
         "--only", nargs="+", default=(), metavar="METHOD", help="only runs whose method contains one of these words"

@@ -42,7 +42,6 @@ def runs(seeds: int) -> list[Run]:
         methods: dict[str, dict[str, Any]] = {
             "CCE": base | {"rrm": None},
             "RRM": base | {"rrm": rrm},
-            "RRM, argmin": base | {"rrm": rrm | {"redistribute": "argmin"}},
             "trimmed": base | {"rrm": rrm | {"preset": "trimmed"}},
             "Co-teaching": base | {"co_teaching": True, "contamination": rate, "over": WARMUP},
         }

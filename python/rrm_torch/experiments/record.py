@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from . import origin
-from .runs import Experiment, Folder, planned
+from .runs import Experiment, Folder, Run, planned, write
 
 
 def collect(experiment: Experiment, seeds: int, folder: Path, partial: bool = False) -> dict[str, Any]:
@@ -66,6 +67,42 @@ def collect(experiment: Experiment, seeds: int, folder: Path, partial: bool = Fa
         **({"missing": missing} if partial else {}),
         "runs": entries,
     }
+
+
+def take_apart(record: dict[str, Any], experiment: Experiment, folder: Folder) -> int:
+    """Write the results in a record to the files that its runs would have left, but for those that are there.
+
+    Parameters
+    ----------
+    record : dict
+        From `collect`, of this experiment.
+    experiment : Experiment
+    folder : Folder
+        Made if it doesn't exist.
+
+    Returns
+    -------
+    int
+        How many results were written.
+
+    Raises
+    ------
+    ValueError
+        It is no record of this experiment.
+    """
+    name = record.get("experiment")
+    if name != experiment.name or not isinstance(record.get("runs"), list):
+        raise ValueError(f"that is no record of {experiment.name}" + (f", but of {name}" if name else ""))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    written = 0
+    for entry in record["runs"]:
+        run = Run(entry["method"], entry["settings"], entry["seed"])
+        if not folder.result(run).exists():
+            kept = {name: entry[name] for name in ("result", "seconds", "workers", "commit")}
+            about = {name: record[name] for name in ("versions", "machine", "date")}
+            write(folder.result(run), {"run": asdict(run), **kept, **about})
+            written += 1
+    return written
 
 
 def dirty(record: dict[str, Any]) -> list[str]:

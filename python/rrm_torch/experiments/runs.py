@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 
 from . import origin
 
+NUMBERS = re.compile(r"\[((?:[-+.,eE\d\s]|null)*)\]")
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
 OnEpoch: TypeAlias = Callable[[int, int], None]
 
@@ -281,7 +282,10 @@ def write(path: Path, content: Any) -> None:
     ValueError, TypeError
         The content isn't JSON, which has no NaN; the file is left as it was.
     """
-    _replace(path, json.dumps(content, indent=1, allow_nan=False) + "\n", durable=True)
+    text = json.dumps(content, indent=1, allow_nan=False)
+    # A curve takes a line, not one for each of its numbers.
+    text = NUMBERS.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text)
+    _replace(path, text + "\n", durable=True)
 
 
 def _replace(path: Path, text: str, *, durable: bool) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rrm_torch.experiments import __main__ as command_line
 from rrm_torch.experiments import origin
 from rrm_torch.experiments.registry import EXPERIMENTS
-from rrm_torch.experiments.runs import Folder, Run, carry_out, planned
+from rrm_torch.experiments.runs import Folder, Run, carry_out, planned, write
 from rrm_torch.experiments.workers import Event
 from tiny_experiment import EPOCHS, EXPERIMENT
 
@@ -73,6 +73,49 @@ def test_list(work, tmp_path, capsys):
     assert lines[6:] == ["1 of 6 runs are done"]
     assert command_line.main(["tiny", "--list", "--only", "rrm"]) == 0
     assert capsys.readouterr().out.endswith("\n0 of 3 runs are done\n")
+
+
+def test_what_an_earlier_record_holds_is_not_done_again(work, tmp_path, capsys):
+    carry_out(EXPERIMENT.execute, planned(EXPERIMENT, 1)[0], tmp_path / "data", work, commit="abc")
+    draft = ["--seeds", "1", "--record", "tiny.json", "--draft"]
+    assert command_line.main(["tiny", "--data", "data", "--only", "plain", "--workers", "1", *draft]) == 0
+    other = ["tiny", "--begin-with", "tiny.json", "--work", "other", "--seeds", "1"]
+    assert command_line.main([*other, "--list"]) == 0
+    assert capsys.readouterr().out.endswith("1 of 2 runs are done\n")
+    (tmp_path / "data" / "epochs").unlink()
+    assert command_line.main([*other, "--data", "data", "--workers", "1", "--record", "whole.json", "--draft"]) == 0
+    assert "plain" not in (tmp_path / "data" / "epochs").read_text()
+    first, whole = (json.loads((tmp_path / name).read_text()) for name in ("tiny.json", "whole.json"))
+    assert first["missing"] == 1
+    assert whole["missing"] == 0
+    assert whole["runs"][0] == first["runs"][0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"experiment": "tiny"}', "that is no record of tiny"),
+        ('{"experiment": "cifar10n", "runs": []}', "that is no record of tiny, but of cifar10n"),
+        ("[1, 2]", "that is no record of tiny"),
+        ("{", "Expecting property name"),
+        ('{"experiment": "tiny", "runs": [{}]}', "'method'"),
+    ],
+)
+def test_what_is_no_record_is_refused(content, message, tmp_path, capsys):
+    (tmp_path / "earlier.json").write_text(content)
+    assert command_line.main(["tiny", "--list", "--begin-with", "earlier.json"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("python -m rrm_torch.experiments: error: can't begin with 'earlier.json': ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_curve_takes_one_line(tmp_path):
+    content = {"a": [1, -2.5e-07, None], "b": [], "c": [{"d": [3]}], "e": ["x", "[4,\n5]"]}
+    write(tmp_path / "a.json", content)
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text) == content
+    assert '"a": [1, -2.5e-07, null],' in text
 
 
 @pytest.mark.parametrize(
