@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .modes import evaluation_mode
+from .modes import evaluation_mode, to_device
 
 Norm: TypeAlias = Literal["linf", "l2"]
 Objective: TypeAlias = Callable[[Tensor], Tensor]
@@ -143,4 +143,4 @@ def unit_of(unit: float | tuple[float, ...], x: Tensor) -> float | Tensor:
             f"unit has {len(unit)} entries, one per channel, so x must have shape (batch, {len(unit)}, ...), "
             f"got {tuple(x.shape)}"
         )
-    return torch.tensor(unit, dtype=x.dtype, device=x.device).reshape(-1, *[1] * (x.ndim - 2))
+    return to_device(torch.tensor(unit, dtype=x.dtype), x.device).reshape(-1, *[1] * (x.ndim - 2))

@@ -61,7 +61,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | Path, **parts: Stateful | torch.Generator) -> None:
-        self.path, self.parts = Path(path), parts
+        self.path, self.parts, self._proven = Path(path), parts, False
         for name, part in parts.items():
             if not isinstance(part, (torch.Generator, Stateful)):
                 raise TypeError(
@@ -78,12 +78,14 @@ class Checkpoint:
         ------
         OSError
             The file can't be written; an old one is as it was.
+        TypeError
+            A part's state has something that ``torch.load(weights_only=True)`` refuses, such as a NumPy scalar.
         """
-        state = {
-            "epoch": epoch,
-            "parts": {name: _state(part) for name, part in self.parts.items()},
-            "random": _random_state(),
-        }
+        parts = {name: _state(part) for name, part in self.parts.items()}
+        state = {"epoch": epoch, "parts": parts, "random": _random_state()}
+        if not self._proven:
+            _prove(parts)
+            self._proven = True
         unfinished = self.path.with_name(self.path.name + ".tmp")
         try:
             with unfinished.open("wb") as file:
@@ -115,7 +117,7 @@ class Checkpoint:
             state = torch.load(content, map_location="cpu", weights_only=True)
             epoch, parts, random_numbers = int(state["epoch"]), state["parts"], state["random"]
         except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
-            raise ValueError(f"{str(self.path)!r} isn't a checkpoint ({type(error).__name__}){remedy}") from error
+            raise ValueError(f"{str(self.path)!r} isn't a checkpoint ({_first_line(error)}){remedy}") from error
         if parts.keys() != self.parts.keys():
             there, here = (", ".join(sorted(names)) for names in (parts, self.parts))
             raise ValueError(f"checkpoint {str(self.path)!r} holds {there}, not {here}{remedy}")
@@ -132,6 +134,25 @@ class Checkpoint:
                 raise ValueError(f"{name} of checkpoint {str(self.path)!r} doesn't fit: {why}") from error
         _set_random_state(random_numbers)
         return epoch
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split("\n")[0].split())[:200] or type(error).__name__
+
+
+def _prove(parts: dict[str, Any]) -> None:
+    """See to it that what is saved can be loaded, while there is something to be done about it."""
+    for name, state in parts.items():
+        file = io.BytesIO()
+        torch.save(state, file)
+        file.seek(0)
+        try:
+            torch.load(file, weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise TypeError(
+                f"the state of {name} must be of tensors, numbers, strings and containers of these, or it can't be "
+                f"loaded with weights_only=True: {_first_line(error)}"
+            ) from error
 
 
 def _state(part: Stateful | torch.Generator) -> Any:
@@ -154,7 +175,8 @@ def _random_state() -> dict[str, Any]:
 def _set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        for device, numbers in enumerate(state["cuda"][: torch.cuda.device_count()]):  # there may be fewer now
+            torch.cuda.set_rng_state(numbers, device)
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .losses import Parts, cross_entropy
+from .modes import to_device
 
 CLAMP = 1e-4  # keeps the logarithm of 1 - <q, p> above -9.3
 
@@ -102,8 +103,8 @@ class ELR:
     @torch.no_grad()
     def _updated(self, p: Tensor, index: Tensor) -> Tensor:
         """Move the averages of the samples towards p; return those, in p's type."""
-        self._targets = self._targets.to(p.device, non_blocking=True)  # free once there
-        index = index.to(p.device, torch.int64, non_blocking=True)
+        self._targets = to_device(self._targets, p.device)  # free once there
+        index = to_device(index, p.device).long()
         # index_select and index_copy_, unlike brackets, take no negative index for one from the end.
         old = self._targets.index_select(0, index)
         new = self.beta * old + (1 - self.beta) * (p / p.sum(1, keepdim=True)).to(old.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ def fingerprint(ids: Sequence[str] | Sequence[int] | np.ndarray[Any, Any] | Tens
 
     Parameters
     ----------
-    ids : sequence of str or int, array or Tensor; n along the first axis
+    ids : sequence of str, Path or int, array or Tensor; n along the first axis
         File names, keys, labels, or the data themselves: what would differ in another data set.
 
     Returns
@@ -29,6 +30,8 @@ def fingerprint(ids: Sequence[str] | Sequence[int] | np.ndarray[Any, Any] | Tens
         `ids` hold neither text nor numbers.
     """
     array = np.asarray(ids.detach().cpu() if isinstance(ids, Tensor) else ids)
+    if array.dtype.kind == "O" and all(isinstance(item, (str, PurePath)) for item in array.ravel()):
+        array = array.astype(str)  # of pandas, or paths
     if array.dtype.kind not in "biufUS":
         raise TypeError(f"ids must be text or numbers, got {array.dtype}")
     if array.dtype.kind in "US":  # the width of NumPy's strings depends on the longest

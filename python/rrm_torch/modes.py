@@ -1,4 +1,4 @@
-"""The mode and the device of a model."""
+"""The mode and the device of a model, and the way there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -24,3 +24,8 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of the model's parameters; the CPU if it has none."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return the tensor on a device, without waiting for it; towards the host one has to wait."""
+    return tensor.to(device, non_blocking=device.type != "cpu")

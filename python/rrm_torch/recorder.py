@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .modes import to_device
+
 
 class Recorder:
     """Collects losses batch by batch, without ever waiting for a GPU.
@@ -13,6 +15,8 @@ class Recorder:
     ----------
     n : int
         Number of samples.
+    counting : bool, default True
+        Whether `times_seen` counts; else it is 1 for what was seen.
 
     Attributes
     ----------
@@ -22,8 +26,8 @@ class Recorder:
         How often it was recorded since the last `restart`.
     """
 
-    def __init__(self, n: int) -> None:
-        self.n = n
+    def __init__(self, n: int, *, counting: bool = True) -> None:
+        self.n, self.counting = n, counting
         self.losses = torch.zeros(n)
         self.times_seen = torch.zeros(n, dtype=torch.uint8)
         self._outside = torch.zeros((), dtype=torch.int64)
@@ -36,9 +40,12 @@ class Recorder:
         IndexError
             An index on the host lies outside [0, n). One on a GPU is moved inside, and `raise_outside` tells of it.
         """
-        index = self._within(index).to(losses.device, torch.int64, non_blocking=True)
+        index = to_device(self._within(index), losses.device).long()
         self.losses[index] = losses
-        self.times_seen.index_add_(0, index, torch.ones_like(index, dtype=torch.uint8))
+        if self.counting:
+            self.times_seen.index_add_(0, index, torch.ones_like(index, dtype=torch.uint8))
+        else:
+            self.times_seen.index_fill_(0, index, 1)
         return index
 
     def restart(self) -> None:

@@ -127,8 +127,11 @@ class RRM:
         self._policy: dict[str, Any] = {"redistribute": rule.redistribute, "ties": rule.ties, "nan": rule.nan}
         step = schedule.value(mu, self.warmup)
         rrm_core.reweight([0.0], gamma=0, mu=step)
-        if scope == "batch" and step != 1:
-            raise ValueError(f"mu must be 1 with scope='batch', where no old weights are kept, got {step}")
+        if scope == "batch" and (step != 1 or unit == "step"):
+            raise ValueError(
+                f"scope='batch' keeps no old weights and has no due step: mu must be 1 and unit 'epoch', got {step} "
+                f"and {unit!r}"
+            )
         if scope == "all" and not callable(contamination) and rule.contamination and not rule.quota(self.n):
             raise ValueError(
                 f"n={self.n} samples are too few for contamination={rule.contamination:g}: it would prune less than "
@@ -143,10 +146,11 @@ class RRM:
         self.epoch = 0
         n = self.n
         self._weights, self._losses = torch.ones(n), torch.full((n,), torch.nan)
-        self._recorder = Recorder(n)
+        self._recorder = Recorder(n, counting=unit == "epoch")
         self._plan: rrm_core.Plan | None = None
         self.trajectory = Trajectory(n)
         self._warned_of_faults = self._warned_of_weight = False
+        self._settings()  # which refuses a schedule that no state could tell from another
 
     @property
     def weights(self) -> Tensor:
@@ -168,8 +172,8 @@ class RRM:
 
     @property
     def due(self) -> bool:
-        """Whether the next `step` reweights."""
-        return schedule.due(self.epoch + 1, warmup=self.warmup, every=self.every)
+        """Whether the next `step` reweights; never with ``scope="batch"``."""
+        return self.scope == "all" and schedule.due(self.epoch + 1, warmup=self.warmup, every=self.every)
 
     def weighted_mean(
         self, losses: Tensor, index: Tensor, *, free: Tensor | None = None, ranked_by: Tensor | None = None
@@ -192,7 +196,8 @@ class RRM:
         -------
         Tensor, shape ()
             ``(weights[index] * losses + free).mean()``, to call ``backward()`` on; with ``scale="paper"`` the sum over
-            n. Nothing here waits for a GPU.
+            n. A loss of weight 0 counts as 0 even if it is infinite or NaN; but if the model's outputs are, so are the
+            gradients. Nothing here waits for a GPU (with ``scope="batch"``, given rrm_core's CUDA kernels).
 
         Raises
         ------
@@ -218,12 +223,13 @@ class RRM:
                 raise ValueError(f"{name} must have the losses' shape {tuple(losses.shape)}, got {tuple(other.shape)}")
         if ranked_by is not None and self.scope == "all":
             raise ValueError("ranked_by needs scope='batch': with scope='all' it is the recorded losses that decide")
-        self._to(losses.device)
+        self.to(losses.device)
         detached = losses.detach().float()
         index = self._recorder.record(detached, index)
         if self.scope == "batch":
             self._weights[index] = self._batch_weights(detached if ranked_by is None else ranked_by.detach().float())
-        weighted = self._weights[index] * losses
+        weights = self._weights[index]
+        weighted = torch.where(weights == 0, 0, weights * losses)
         if free is not None:
             weighted = weighted + free
         return weighted.mean() if self.scale == "mean" else weighted.sum() / self.n
@@ -246,7 +252,10 @@ class RRM:
         ------
         ValueError
             A reweight is due but a sample was not seen, or more than once, since the last step (where steps are
-            counted: was never seen); or `losses` don't fit. Weights, losses and epoch are as before the call.
+            counted: was never seen); or `losses` don't fit. Weights, losses and epoch are as before the call. With
+            ``scope="batch"``: `losses` were given, or those recorded have NaN and `nan` is ``"raise"``.
+        TypeError
+            `losses` aren't a tensor.
         IndexError
             An index on a GPU lay outside [0, n).
 
@@ -256,12 +265,17 @@ class RRM:
             No reweight is due yet, but at the next due one this epoch's losses would be refused. Or a sample's weight
             exceeds `weight_limit`. Each is said once.
         """
+        if losses is not None and not isinstance(losses, Tensor):
+            raise TypeError(f"losses must be a tensor, got {type(losses).__name__}; rrm_torch.score gives one")
         if self.scope == "batch":
+            if losses is not None:
+                raise ValueError("losses can't be given with scope='batch': each batch is weighed by its own")
             self._end_of_batches()
             return None
         by_step, due, faults = self.unit == "step", self.due, None
-        if losses is None and (due or not (by_step or self._warned_of_faults)):
+        if due or not by_step:
             self._recorder.raise_outside()
+        if losses is None and (due or not (by_step or self._warned_of_faults)):
             faults = self._faults()
         if not by_step:
             recorded = bool(self._recorder.times_seen.any())
@@ -274,6 +288,17 @@ class RRM:
         plan = self._reweight(self._recorder.losses if losses is None else losses) if due else None
         self.epoch += 1
         return plan
+
+    def expect_scores(self) -> None:
+        """Tell that `step` will get the losses of all samples when due, so that those recorded may lack some."""
+        self._warned_of_faults = True
+
+    def to(self, device: torch.device) -> None:
+        """Move to a device; free once there. `weighted_mean` and `step` follow the losses to theirs."""
+        if self._weights.device != device:
+            self._weights, self._losses = self._weights.to(device), self._losses.to(device)
+            self._recorder.to(device)
+            self.trajectory.to(device)
 
     def flagged(self) -> Tensor:
         """Return the samples that the last reweight pruned, the most suspicious first, in the order of `ranking`.
@@ -341,22 +366,29 @@ class RRM:
                 + ", ".join(f"{name} is {there.get(name)!r} there and {here[name]!r} here" for name in differing)
             )
         for name in by_sample:
-            if state[name].shape != (self.n,):
-                raise ValueError(f"state's {name} must have shape ({self.n},), got {tuple(state[name].shape)}")
+            shape = getattr(state[name], "shape", None)
+            if shape != (self.n,):
+                raise ValueError(f"state's {name} must have shape ({self.n},), got {shape and tuple(shape)}")
         device = self._weights.device
-        self.trajectory.load_state_dict(state["trajectory"])
-        self.trajectory.to(device)
         arrays = {name: state[name].detach().to(device, copy=True) for name in by_sample}
-        self._weights, self._losses = arrays["weights"].float(), arrays["losses"].float()
-        self._recorder = Recorder(self.n)
-        self._recorder.to(device)
-        if self.unit == "step":
-            self._recorder.losses, self._recorder.times_seen = arrays["recorded"], arrays["times_seen"]
-        self.epoch, self._plan = state["epoch"], None
-        if self.scope == "all" and self.trajectory.rounds:
+        recorder, trajectory, plan = Recorder(self.n, counting=self.unit == "epoch"), Trajectory(self.n), None
+        trajectory.load_state_dict(state["trajectory"])
+        if self.scope == "all" and trajectory.rounds:
             # What was planned once can be planned again, to the same bits.
-            rule = self._rule_after(self.trajectory.rounds[-1].epoch, **self._policy)
-            self._plan = rrm_core.plan(self._losses, **_arguments(rule))
+            last = trajectory.rounds[-1]
+            plan = rrm_core.plan(arrays["losses"].float(), **_arguments(self._rule_after(last.epoch, **self._policy)))
+            if plan.n_pruned != last.n_pruned or plan.threshold != last.threshold:
+                raise ValueError(
+                    f"state was saved by an RRM with another schedule, which pruned {last.n_pruned} samples after "
+                    f"{self.unit} {last.epoch}, where this one prunes {plan.n_pruned}"
+                )
+        if self.unit == "step":
+            recorder.losses, recorder.times_seen = arrays["recorded"].float(), arrays["times_seen"]
+        recorder.to(device)
+        trajectory.to(device)
+        self.epoch, self._plan = state["epoch"], plan
+        self._weights, self._losses = arrays["weights"].float(), arrays["losses"].float()
+        self._recorder, self.trajectory = recorder, trajectory
 
     def __repr__(self) -> str:
         unsaid = (None, "epoch", "all", "mean")  # no ids, and the defaults of unit, scope and scale
@@ -393,14 +425,14 @@ class RRM:
             return None
         return (
             f"of the {self.n} samples, since the last step, {' and '.join(found)}: a loader with drop_last=True, a "
-            "sampler with replacement or an epoch broken off does that. Visit each sample once, or pass "
-            "step(score(model, loader))"
+            "sampler with replacement, an epoch broken off or weighted_mean called twice for a batch does that. Visit "
+            "each sample once, or pass step(score(model, loader))"
         )
 
     def _reweight(self, losses: Tensor) -> rrm_core.Plan:
         if losses.shape != (self.n,):
             raise ValueError(f"losses must have shape ({self.n},), one per sample, got {tuple(losses.shape)}")
-        self._to(losses.device)
+        self.to(losses.device)
         planned, epoch = losses.detach().to(torch.float32, copy=True), self.epoch + 1
         rule, mu = self._rule_after(epoch, **self._policy), schedule.value(self.mu, epoch)
         weights, plan = rrm_core.reweight(planned, self._weights, mu=mu, **_arguments(rule))
@@ -424,22 +456,17 @@ class RRM:
         return weights  # type: ignore[no-any-return]
 
     def _end_of_batches(self) -> None:
-        """End an epoch, or step, in which each batch had its own threshold."""
-        self.epoch += 1
-        if self.unit == "epoch":
-            self._recorder.raise_outside()
-            seen = self._recorder.times_seen > 0
-            self._losses = torch.where(seen, self._recorder.losses, torch.nan)
-            if self.epoch > self.warmup:
-                self.trajectory.record(self.epoch, self._losses, self._weights, (self._weights == 0) & seen)
-            self._recorder.restart()
-
-    def _to(self, device: torch.device) -> None:
-        """Follow the losses to their device; free once there."""
-        if self._weights.device != device:
-            self._weights, self._losses = self._weights.to(device), self._losses.to(device)
-            self._recorder.to(device)
-            self.trajectory.to(device)
+        """End an epoch in which each batch had its own threshold."""
+        self._recorder.raise_outside()
+        seen = self._recorder.times_seen > 0
+        self._recorder.restart()
+        losses = torch.where(seen, self._recorder.losses, torch.nan)
+        n_nan = int((losses.isnan() & seen).count_nonzero())
+        if n_nan and self._policy["nan"] == "raise":  # a plan on a GPU, which nobody read, couldn't
+            raise ValueError(f"losses contain NaN: {n_nan} since the last step; nan='prune' prunes them")
+        self.epoch, self._losses = self.epoch + 1, losses
+        if self.epoch > self.warmup:
+            self.trajectory.record(self.epoch, losses, self._weights, (self._weights == 0) & seen)
 
 
 def _arguments(rule: rrm_core.Rule) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 Schedule: TypeAlias = Callable[[int], float]
@@ -78,8 +79,24 @@ class Ramp:
 
 
 def describe(number: float | Schedule) -> float | str:
-    """Return what tells two schedules apart and survives in a file: the number, or the schedule's name."""
+    """Return what tells two schedules apart and survives in a file: the number, or the schedule in words.
+
+    Raises
+    ------
+    TypeError
+        An object has no words for itself but its address.
+    """
     if not callable(number):
         return float(number)
+    if isinstance(number, partial):
+        given = [*map(repr, number.args), *(f"{name}={item!r}" for name, item in number.keywords.items())]
+        return f"{describe(number.func)}({', '.join(given)})"
     qualified = getattr(number, "__qualname__", None)  # a function's repr holds its address
-    return repr(number) if qualified is None else f"{number.__module__}.{qualified}"
+    if qualified is not None:
+        return f"{number.__module__}.{qualified}"
+    if repr(number).endswith(f"at {hex(id(number))}>"):
+        raise TypeError(
+            f"a schedule must say what it is, for the state: give {type(number).__name__} a __repr__ with its settings "
+            "(a dataclass has one), or take rrm_torch.schedule.Ramp"
+        )
+    return repr(number)

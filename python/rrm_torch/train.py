@@ -13,11 +13,12 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import RandomSampler
 
 from .attacks import Attack
 from .checkpoint import Checkpoint
 from .losses import Loss, Regularised, cross_entropy, label_loss, parts
-from .modes import device_of, evaluation_mode
+from .modes import device_of, evaluation_mode, to_device
 from .rrm import RRM
 
 Loader: TypeAlias = Iterable[tuple[Tensor, Tensor, Tensor]]
@@ -79,7 +80,7 @@ def fit(
         Of the learning rate; stepped after each epoch.
     checkpoint : Checkpoint, optional
         Go on from it if its file exists, and save to it after every epoch. It must hold model, optimizer, rrm and
-        scheduler, as far as they are given.
+        scheduler, as far as they are given, a loss with a state such as ELR, and the loader's generator if it has one.
     on_epoch : callable, optional
         Called as ``on_epoch(epoch, mean_loss)`` after each epoch and before it is saved, the epoch counted from 1 and
         the loss unweighted.
@@ -94,6 +95,10 @@ def fit(
     ValueError
         The loader yields no batch, a loss isn't one per sample, options contradict each other, or the checkpoint lacks
         a part or belongs to another run.
+
+    Notes
+    -----
+    A loader whose ``persistent_workers`` draw random numbers goes on otherwise than it would have, if it is resumed.
     """
     if attack is not None and rrm is not None and score_inputs == "clean" and score_loader is None:
         raise ValueError("score_inputs='clean' needs a score_loader: the losses recorded are those of attacked inputs")
@@ -101,25 +106,30 @@ def fit(
         raise ValueError(f"score_inputs must be 'perturbed' or 'clean', got {score_inputs!r}")
     if autocast is torch.float16:
         raise ValueError("autocast must be torch.bfloat16: float16 needs a gradient scaler, and a loop of your own")
-    begin = 0
+    if rrm is not None and score_loader is not None:
+        if rrm.unit == "step" or rrm.scope == "batch":
+            raise ValueError(f"score_loader has no use with unit={rrm.unit!r} and scope={rrm.scope!r}; leave it out")
+        rrm.expect_scores()
+    seconds, device, begin = Seconds(), device_of(model), 0
+    if rrm is not None:
+        rrm.to(device)
     if checkpoint is not None:
         needed = {"model": model, "optimizer": optimizer, "rrm": rrm, "scheduler": scheduler}
+        needed |= {"loss": loss if hasattr(loss, "state_dict") else None, "order": _order_of(loader)}
         held = [id(part) for part in checkpoint.parts.values()]
         lacking = [name for name, part in needed.items() if part is not None and id(part) not in held]
         if lacking:
-            raise ValueError(f"checkpoint must hold {', '.join(lacking)}: Checkpoint(path, {lacking[0]}={lacking[0]})")
+            of = " (the loader's generator)" if "order" in lacking else ""
+            raise ValueError(f"checkpoint must hold {', '.join(lacking)}{of}: Checkpoint(path, {lacking[0]}=...)")
         begin = checkpoint.load()
-    seconds, device = Seconds(), device_of(model)
-    model.train()
     for epoch in range(begin + 1, epochs + 1):
         start = time.perf_counter()
+        model.train()
         total, seen = torch.zeros((), device=device), 0
         for index, x, y in loader:
             x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
             if attack is not None:
-                weights = (
-                    rrm.weights[index.to(device, non_blocking=True)] if rrm is not None and attack.weighted else None
-                )
+                weights = rrm.weights[to_device(index, device)] if rrm is not None and attack.weighted else None
                 with _mixed_precision(device, autocast):
                     x = attack(model, x, y, label_loss(loss), weights=weights)
             with _mixed_precision(device, autocast):
@@ -262,11 +272,17 @@ def _by_index(
     device, found = device_of(model), []
     with evaluation_mode(model), torch.inference_mode(), _mixed_precision(device, autocast):
         for index, x, y in loader:
-            x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+            x, y = to_device(x, device), to_device(y, device)
             if attack is not None:
                 x = attack(model, x, y, per_sample)
             outputs = model(x)
-            found.append((index.to(device), per_sample(outputs.float() if autocast else outputs, y)))
+            values = per_sample(outputs.float() if autocast else outputs, y)
+            if values.shape[:1] != index.shape:
+                raise ValueError(
+                    f"loss must return one value per sample, of shape {tuple(index.shape)}, got {tuple(values.shape)}; "
+                    "use reduction='none'"
+                )
+            found.append((to_device(index, device), values))
     if not found:
         raise ValueError("loader yields no batch")
     index, values = torch.cat([i for i, _ in found]), torch.cat([v for _, v in found])
@@ -281,6 +297,17 @@ def _by_index(
     ordered = torch.empty_like(values)
     ordered[index] = values
     return ordered
+
+
+def _order_of(loader: Loader) -> torch.Generator | None:
+    """Return the generator that decides in which order a DataLoader visits the samples, if it has one of its own."""
+    sampler: Any = getattr(loader, "sampler", None)
+    for _ in range(2):  # a sampler of batches has one of samples within
+        if isinstance(sampler, RandomSampler):
+            generator: torch.Generator | None = sampler.generator
+            return generator
+        sampler = getattr(sampler, "sampler", None)
+    return None
 
 
 def _mixed_precision(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[Any]:

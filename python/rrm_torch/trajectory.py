@@ -165,7 +165,9 @@ class Trajectory:
         self.rounds.append(entry)
         self._bits.append(_packed(pruned))
         self._last, self._times = pruned.clone(), times + pruned
-        self._rank_sum += _ranks(without_nan)
+        ranks = _ranks(without_nan)
+        # Without a plan, NaN is a sample that no batch held: neither suspicious nor trusted.
+        self._rank_sum += ranks if plan is not None else torch.where(losses.isnan(), 0.5, ranks)
         return entry
 
     def to(self, device: torch.device) -> None:
@@ -185,8 +187,10 @@ class Trajectory:
         Raises
         ------
         ValueError
-            The state's arrays don't fit; it is as before the call.
+            An entry is missing, or an array doesn't fit; the state is as before the call.
         """
+        if missing := {"rounds", "bits", "rank_sum"} - state.keys():
+            raise ValueError(f"state's trajectory lacks {', '.join(sorted(missing))}; pass what state_dict() returned")
         rounds = [Round(**entry) for entry in state["rounds"]]
         bits, rank_sum = state["bits"], state["rank_sum"]
         if bits.shape != (len(rounds), -(-self.n // 8)) or rank_sum.shape != (self.n,):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from rrm_torch import RRM, Checkpoint, batches, fit
+from rrm_torch import ELR, RRM, Checkpoint, Indexed, batches, fit
 
 LOSSES = torch.tensor([0.1, 0.3, 0.2, 4.0, 0.4])
 
@@ -128,7 +129,7 @@ def test_fit_refuses_a_checkpoint_that_lacks_a_part(tmp_path):
     here = parts()
     checkpoint = Checkpoint(tmp_path / "run.pt", model=here["model"], optimizer=here["optimizer"])
     loader = batches(torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64), 5, shuffle=False)
-    with pytest.raises(ValueError, match=r"checkpoint must hold rrm: Checkpoint\(path, rrm=rrm\)"):
+    with pytest.raises(ValueError, match=r"checkpoint must hold rrm: Checkpoint\(path, rrm=\.\.\.\)"):
         fit(here["model"], loader, here["optimizer"], 1, rrm=here["rrm"], checkpoint=checkpoint)
     assert not (tmp_path / "run.pt").exists()
 
@@ -149,3 +150,32 @@ def test_fit_does_nothing_where_all_epochs_are_done(tmp_path):
         )
     assert epochs == [1, 2, 3]
     assert here["rrm"].epoch == 3
+
+
+@pytest.mark.parametrize("kind", ["batches", "DataLoader"])
+def test_fit_refuses_a_checkpoint_without_the_loaders_order_or_the_loss(tmp_path, kind):
+    here, order = parts(), torch.Generator()
+    x, y = torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64)
+    if kind == "batches":
+        loader = batches(x, y, 5, shuffle=True, generator=order)
+    else:
+        loader = DataLoader(Indexed(TensorDataset(x, y)), batch_size=5, shuffle=True, generator=order)
+    elr = ELR(5, 2)
+
+    def train(**more):
+        checkpoint = Checkpoint(tmp_path / "run.pt", **here, **more)
+        fit(here["model"], loader, here["optimizer"], 1, rrm=here["rrm"], loss=elr, checkpoint=checkpoint)
+
+    with pytest.raises(ValueError, match=r"checkpoint must hold order \(the loader's generator\)"):
+        train(elr=elr)
+    with pytest.raises(ValueError, match="checkpoint must hold loss: "):
+        train(order=order)
+    train(elr=elr, order=order)
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    here = parts()
+    scheduler = torch.optim.lr_scheduler.LambdaLR(here["optimizer"], lambda epoch: np.cos(epoch / 10))
+    with pytest.raises(TypeError, match=r"the state of (optimizer|scheduler) must be of tensors, numbers, strings"):
+        Checkpoint(tmp_path / "run.pt", **here, scheduler=scheduler).save(1)
+    assert not list(tmp_path.iterdir())

@@ -250,3 +250,37 @@ def test_several_labels_one_index_a_sample(blobs):
     loader = batches(x, y, 8, shuffle=True, generator=torch.Generator().manual_seed(0))
     fit(model, loader, torch.optim.SGD(model.parameters(), lr=0.5), 6, rrm=rrm, loss=losses.binary_cross_entropy)
     assert rrm.flagged().tolist() == [9]
+
+
+@pytest.mark.parametrize("settings", [{"unit": "step", "warmup": 6}, {"scope": "batch"}])
+def test_a_pass_without_use_is_refused(blobs, settings):
+    with pytest.raises(ValueError, match="score_loader has no use with unit="):
+        train(*blobs, rrm=RRM(N, contamination=0.25, **settings), score_loader=batches(*blobs, 16, shuffle=False))
+
+
+def test_a_pass_needs_no_complete_epochs_of_training(blobs):
+    x, y = blobs
+    model, rrm = net(), RRM(N, contamination=0.25, warmup=3)
+    loader = [(torch.arange(8), x[:8], y[:8])]  # the rest is dropped; a warning would be an error
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    fit(model, loader, optimizer, 4, rrm=rrm, score_loader=batches(x, y, 16, shuffle=False))
+    assert rrm.plan is not None
+
+
+def test_every_epoch_trains_in_training_mode(blobs):
+    x, y = blobs
+    model, modes = net(), []
+    loader = batches(x, y, 16, shuffle=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def after(epoch, loss):
+        modes.append(model.training)
+        model.eval()
+
+    fit(model, loader, optimizer, 3, on_epoch=after)
+    assert modes == [True] * 3
+
+
+def test_score_refuses_a_reduced_loss(blobs):
+    with pytest.raises(ValueError, match="loss must return one value per sample"):
+        score(net(), batches(*blobs, 16, shuffle=False), nn.functional.cross_entropy)

@@ -350,10 +350,10 @@ def test_repr_tells_settings_and_state():
 
 def test_state_follows_the_losses_to_their_device(monkeypatch):
     rrm, moved = RRM(5, contamination=0.2, warmup=1), []
-    monkeypatch.setattr(rrm, "_to", moved.append)
+    monkeypatch.setattr(rrm, "to", moved.append)
     rrm.weighted_mean(LOSSES, ALL)
     rrm.step(LOSSES)
     assert moved == [LOSSES.device] * 2
     monkeypatch.undo()
-    rrm._to(torch.device("meta"))  # the one other device that every machine has
+    rrm.to(torch.device("meta"))  # the one other device that every machine has
     assert {t.device.type for t in (rrm.weights, rrm.losses, rrm._recorder.losses, rrm.trajectory.last)} == {"meta"}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.testing import assert_close
 
 import rrm_core
-from rrm_torch import RRM
+from rrm_torch import RRM, schedule
 from rrm_torch.fingerprint import fingerprint
 from rrm_torch.schedule import Ramp
 
@@ -169,6 +172,7 @@ def test_a_sample_that_no_batch_held_is_not_flagged():
     rrm.step()
     assert rrm.losses[5:].isnan().all()
     assert set(rrm.flagged().tolist()) == {3, 4}
+    assert rrm.ranking().tolist()[-3:] == [1, 2, 0]  # seen thrice with low losses, and so less suspicious than unseen
 
 
 def test_a_large_weight_is_told_once_with_figures():
@@ -202,7 +206,13 @@ def test_smoothing_is_seen_before_the_limit():
         ({"contamination": 0.2, "unit": "batch"}, ValueError, "unit must be one of 'epoch', 'step', got 'batch'"),
         ({"contamination": 0.2, "scope": "epoch"}, ValueError, "scope must be one of 'all', 'batch', got 'epoch'"),
         ({"contamination": 0.2, "scale": "sum"}, ValueError, "scale must be one of 'mean', 'paper', got 'sum'"),
-        ({"contamination": 0.2, "scope": "batch", "mu": 0.5}, ValueError, "mu must be 1 with scope='batch'.* got 0.5"),
+        ({"contamination": 0.2, "scope": "batch", "mu": 0.5}, ValueError, "mu must be 1 and unit 'epoch', got 0.5 and"),
+        (
+            {"contamination": 0.2, "scope": "batch", "unit": "step"},
+            ValueError,
+            "mu must be 1 and .* got 1.0 and 'step'",
+        ),
+        ({"contamination": type("Odd", (), {"__call__": lambda self, epoch: 0.2})()}, TypeError, "give Odd a __repr__"),
         ({"contamination": 0.2, "weight_limit": 0.5}, ValueError, "weight_limit must be at least 1.* got 0.5"),
         ({"contamination": 0.2, "ids": ["a"]}, ValueError, "ids must name each of the n=10 samples, got 1"),
         ({"contamination": 0.2, "ids": [None] * 10}, TypeError, "ids must be text or numbers, got object"),
@@ -248,3 +258,101 @@ def test_ids_are_the_same_in_any_container():
     numbers = list(range(5))
     assert fingerprint(numbers) == fingerprint(np.array(numbers)) == fingerprint(torch.tensor(numbers))
     assert fingerprint(["a", "bc"]) == fingerprint(np.array(["a", "bc"], dtype="U9")) == fingerprint([b"a", b"bc"])
+
+
+def test_paths_and_pandas_strings_are_ids():
+    names = ["a.png", "b.png"]
+    series = pd.Series(names, dtype=object)
+    assert fingerprint(names) == fingerprint([Path(name) for name in names]) == fingerprint(series)
+
+
+@pytest.mark.parametrize("times", [255, 256, 257])
+def test_steps_are_not_counted_in_eight_bits(times):
+    rrm = RRM(N, contamination=0.3, warmup=times, unit="step")
+    plans = [(rrm.weighted_mean(LOSSES, INDEX), rrm.step())[1] for _ in range(times)]
+    assert plans[-1] is not None
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_what_has_weight_zero_counts_as_zero(odd):
+    rrm = RRM(N, contamination=0.3, warmup=1, nan="prune")
+    losses = LOSSES.clone()
+    losses[3] = odd
+    rrm.step(losses)
+    given = losses.requires_grad_()
+    loss = rrm.weighted_mean(given, INDEX)
+    loss.backward()
+    kept = [0, 1, 2, 4, 5, 8, 9]
+    assert_close(loss, LOSSES[kept].mean())
+    assert given.grad[3] == 0
+
+
+def test_schedules_that_look_alike_are_told_apart_by_what_they_pruned():
+    def rrm(share):
+        return RRM(N, contamination=lambda epoch: share, warmup=1)
+
+    first = rrm(0.2)
+    first.step(LOSSES)
+    other = rrm(0.5)
+    with pytest.raises(
+        ValueError, match="another schedule, which pruned 2 samples after epoch 1, where this one prunes 5"
+    ):
+        other.load_state_dict(first.state_dict())
+    assert other.epoch == 0
+    same(other.weights, torch.ones(N))
+    rrm(0.2).load_state_dict(first.state_dict())
+
+
+def half(share, epoch):
+    return share / 2
+
+
+def test_a_partial_schedule_has_the_same_name_in_every_process():
+    described = schedule.describe(partial(half, 0.3))
+    assert described.endswith("test_rrm_options.half(0.3)")
+    assert "0x" not in described
+
+
+def test_losses_of_all_samples_have_no_use_with_batches():
+    rrm = RRM(N, contamination=0.3, scope="batch", warmup=1)
+    assert not rrm.due
+    with pytest.raises(ValueError, match="losses can't be given with scope='batch'"):
+        rrm.step(LOSSES)
+    with pytest.raises(TypeError, match="losses must be a tensor, got list"):
+        RRM(N, contamination=0.3).step(LOSSES.tolist())
+
+
+def test_nan_in_a_batch_is_refused_at_the_end_of_the_epoch():
+    rrm = RRM(N, contamination=0.3, scope="batch", warmup=1)
+    losses = LOSSES.clone()
+    losses[4] = torch.nan
+    rrm.weighted_mean(losses, INDEX)
+    with pytest.raises(ValueError, match="losses contain NaN: 1 since the last step"):
+        rrm.step()
+    assert rrm.epoch == 0
+
+
+def test_expected_scores_need_no_complete_epoch():
+    rrm = RRM(N, contamination=0.3, warmup=2)
+    rrm.expect_scores()
+    rrm.weighted_mean(LOSSES[:4], INDEX[:4])
+    rrm.step()  # a warning would be an error
+    assert rrm.step(LOSSES) is not None
+
+
+def test_a_failed_load_leaves_everything_as_it_was():
+    saved, rrm = (RRM(N, contamination=0.3, warmup=1) for _ in range(2))
+    saved.step(LOSSES)
+    rrm.step(LOSSES.flip(0))
+    before = rrm.state_dict()
+    for broken, message in (
+        ({"trajectory": {}}, "trajectory lacks bits, rank_sum, rounds"),
+        ({"weights": [1.0]}, r"weights must have shape \(10,\), got None"),
+        ({"losses": torch.full((N,), torch.nan)}, "NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            rrm.load_state_dict(saved.state_dict() | broken)
+        after = rrm.state_dict()
+        assert after["trajectory"]["rounds"] == before["trajectory"]["rounds"]
+        for name in ("weights", "losses"):
+            same(after[name], before[name])

@@ -39,16 +39,19 @@ def loop(*, data_device="cpu", rrm=None, **options):
     model = nn.Sequential(nn.Linear(3, 4, device="meta"), nn.ReLU(), nn.Linear(4, 2, device="meta"))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     x, y = torch.zeros(N, 3, device=data_device), torch.zeros(N, dtype=torch.int64, device=data_device)
-    loader = batches(x, y, 8, shuffle=data_device == "cpu")
-    with Copies() as copies:
-        fit(model, loader, optimizer, 1, rrm=rrm, **options)
+    copies = Copies()
+
+    def watched():
+        with copies:  # not before the first batch: what has a place for each sample comes over once
+            yield from batches(x, y, 8, shuffle=data_device == "cpu")
+
+    fit(model, watched(), optimizer, 1, rrm=rrm, **options)
     return copies
 
 
 @pytest.fixture
 def rrm(monkeypatch):
     rrm = RRM(N, contamination=0.25, warmup=3)
-    rrm._to(torch.device("meta"))  # once, before the first batch
     monkeypatch.setattr(rrm, "step", lambda losses: None)  # which may wait, once an epoch
     return rrm
 
@@ -69,6 +72,7 @@ def test_no_batch_waits(rrm, data_device):
         {"attack": FGSM(0.1)},
         {"attack": FGSM(0.1, weighted=True)},
         {"attack": PGD(0.1, steps=2)},
+        {"attack": PGD(0.1, steps=2, unit=(1.0, 2.0, 3.0))},
         {"attack": PGD(0.1, steps=2, norm="l2", clip=(0, 1))},
     ],
     ids=str,
@@ -79,7 +83,6 @@ def test_no_batch_waits_whatever_the_options(rrm, options):
 
 def test_steps_that_are_not_due_do_not_wait():
     rrm = RRM(N, contamination=0.25, warmup=1000, unit="step")
-    rrm._to(torch.device("meta"))
     assert loop(rrm=rrm).blocking == []
     assert rrm.epoch == 3
 

@@ -45,6 +45,8 @@ def runs(seeds: int) -> list[Run]:
             "trimmed": base | {"rrm": rrm | {"preset": "trimmed"}},
             "Co-teaching": base | {"co_teaching": True, "contamination": rate, "over": WARMUP},
         }
+        if labels == "worst":  # what if the estimate were wrong?
+            methods |= {f"RRM, C = {c}": base | {"rrm": rrm | {"contamination": c}} for c in (0.2, 0.6)}
         found += [Run(method, settings, seed) for method, settings in methods.items() for seed in range(seeds)]
     return found
 

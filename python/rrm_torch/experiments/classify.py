@@ -228,7 +228,8 @@ def outcome(task: Task, model: nn.Module, history: History, rrm: RRM | None, sec
         ``accuracy`` on the test set at the end, ``best_accuracy`` of any epoch (which nobody can choose without clean
         labels), ``memorised`` (the share of the wrong training labels that the model predicts), ``fitted`` (the same of
         the right ones), ``epochs`` (curves), ``seconds`` of the last, uninterrupted part; with RRM, ``recall`` and
-        ``precision`` of the labels pruned last, ``histogram`` of the weights by clean and wrong labels, and ``rounds``.
+        ``precision`` of the labels pruned last, ``rounds``, and of the weights that the last epoch trained with, by
+        clean and wrong labels, ``histogram`` and ``mean_weight`` (which tells more where ties are shared).
     """
     predicted = predict(model, task.in_order()).argmax(1).numpy() == task.labels.numpy()
     accuracies = [epoch.accuracy for epoch in history.epochs]
@@ -250,10 +251,12 @@ def outcome(task: Task, model: nn.Module, history: History, rrm: RRM | None, sec
     found["epochs"] |= {
         f"{name}_pruned": [round(group[name].pruned, 4) for group in groups] for name in ("clean", "wrong")
     }
+    used = groups[-1 if rrm.scope == "batch" else max(-2, -len(groups))]  # a last reweight comes after the last epoch
     return found | {
         "recall": float(pruned[task.wrong].mean()),
         "precision": float(task.wrong[pruned].mean()) if pruned.any() else None,
-        "histogram": {name: list(groups[-1][name].histogram) for name in ("clean", "wrong")},
+        "histogram": {name: list(used[name].histogram) for name in ("clean", "wrong")},
+        "mean_weight": {name: round(used[name].mean_weight, 5) for name in ("clean", "wrong")},
         "rounds": _columns([asdict(entry) for entry in rrm.trajectory.rounds]),
     }
 

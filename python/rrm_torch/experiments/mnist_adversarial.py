@@ -37,6 +37,7 @@ def runs(seeds: int) -> list[Run]:
         }
         methods = {
             "no attack in training": base | {"rrm": None},
+            "RRM, no attack in training": base | {"rrm": rrm},
             "AT, FGSM": base | {"attack": FGSM, "rrm": None},
             "A-RRM, FGSM": base | {"attack": FGSM, "rrm": rrm},
             "A-RRM, FGSM, argmin": base | {"attack": FGSM, "rrm": rrm | {"redistribute": "argmin"}},
