@@ -1,6 +1,7 @@
 """Write the numbers in README.md and docs/ from the runs recorded in benchmarks/results/; with --check, compare only.
 
-A block between ``<!-- begin NAME -->`` and ``<!-- end -->`` belongs to the function NAME below.
+A block between ``<!-- begin NAME -->`` and ``<!-- end -->`` belongs to NAME in `BLOCKS` below. The pictures
+docs/images/results_*.png are drawn from the same records, and know from which.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import experiment_tables
 import gpu_tables
+import picture_sources
 import tables
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 GPU_VERSIONS = {"driver": "driver_version", "CUDA": "CUDA"}
+NOT_RECORDED = "Not recorded yet."
 BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -165,18 +170,55 @@ def gpu() -> str:
 def gpu_costs() -> str:
     """Return the table of launches and bytes on the model of a GPU, or that it wasn't made."""
     if not is_recorded("gpu_costs"):
-        return "Not recorded yet."
+        return NOT_RECORDED
     run = recorded("gpu_costs")
     return f"{gpu_tables.costs(run)} Commit {run['commit'][:10]}, {run['date']}."
 
 
-BLOCKS = {
+def training_cost() -> str:
+    """Return the table of what RRM adds to training, or that it wasn't measured."""
+    if not is_recorded("training_cost"):
+        return NOT_RECORDED
+    run = recorded("training_cost")
+
+    def cell(ms: dict[str, float]) -> str:
+        return f"{ms['median']:.3g} ms ({ms['quartile1']:.3g}–{ms['quartile3']:.3g})"
+
+    rows = [
+        ("a batch without RRM", cell(run["ms per batch"]["plain"])),
+        ("a batch with RRM", cell(run["ms per batch"]["rrm"])),
+        ("added to a batch", f"{run['ms added per batch']:.3g} ms"),
+        ("`RRM.step()` at an epoch's end", cell(run["ms of step"])),
+        ("**added to an epoch**", f"**{run['added to an epoch, %']:.2g} %**"),
+    ]
+    lines = ["| | time |", "|---|---:|", *("| " + " | ".join(row) + " |" for row in rows)]
+    about = (
+        f"{run['what']}: medians (quartiles) of {run['batches']:,} batches, each done with and without RRM in turns; "
+        f"added: the median of the differences. {origin(run)}"
+    )
+    return "\n".join([*lines, "", about])
+
+
+def experiment(name: str, block: Callable[[dict[str, Any]], str]) -> str:
+    """Return a block about an experiment, or that it wasn't carried out."""
+    return block(recorded(f"experiment_{name}")) if is_recorded(f"experiment_{name}") else NOT_RECORDED
+
+
+EXPERIMENTS = {
+    "mnist_table6": (experiment_tables.table6, experiment_tables.table6_weights),
+    "mnist_adversarial": (experiment_tables.adversarial,),
+    "cifar10n": (experiment_tables.cifar10n, experiment_tables.cifar10n_fit, experiment_tables.real_noise),
+    "fashion_synthetic": (experiment_tables.fashion_synthetic, experiment_tables.fashion_gains),
+    "ablation": (experiment_tables.ablation_grid, experiment_tables.ablation_settings),
+}
+BLOCKS: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
         *(demo, mnist, fashion, headline, backends, call, reweight, reweight_targets, reweight_conditions),
-        *(gpu, gpu_costs),
+        *(gpu, gpu_costs, training_cost),
     )
 }
+BLOCKS |= {block.__name__: partial(experiment, name, block) for name, blocks in EXPERIMENTS.items() for block in blocks}
 
 
 def rendered(page: str) -> str:
@@ -184,20 +226,40 @@ def rendered(page: str) -> str:
     return BLOCK.sub(lambda m: f"{m[1]}{BLOCKS[m[2]]()}\n{m[3]}", page)
 
 
+def draw() -> None:
+    """Draw the results' pictures that weren't drawn from the records that there are."""
+    records, folder = experiment_records(), ROOT / "docs" / "images"
+    for name in picture_sources.outdated(folder, records):
+        import experiment_pictures  # and Matplotlib, which --check does without
+
+        experiment_pictures.draw(name, records[picture_sources.RECORDS[name]], folder / f"{name}.png")
+        print(f"drew {(folder / name).relative_to(ROOT)}.png")
+
+
+def experiment_records() -> dict[str, Any]:
+    """Return the records that pictures are drawn from, those that there are."""
+    return {name: recorded(name) for name in picture_sources.RECORDS.values() if is_recorded(name)}
+
+
 def main() -> int:
     """Return 0 if all pages are up to date or were written, 1 if --check found one that isn't."""
     check = "--check" in sys.argv[1:]
-    code = 0
+    if not check:
+        draw()
+    records, code = experiment_records(), 0
     for path in PAGES:
-        text = path.read_text()
+        text, page = path.read_text(), path.relative_to(ROOT)
+        for fault in picture_sources.faults(text, ROOT / "docs" / "images", records):
+            print(f"{page} shows {fault}: run python benchmarks/render.py")
+            code = 1
         if rendered(text) == text:
             continue
         if check:
-            print(f"{path.relative_to(ROOT)} differs from benchmarks/results/: run python benchmarks/render.py")
+            print(f"{page} differs from benchmarks/results/: run python benchmarks/render.py")
             code = 1
         else:
             path.write_text(rendered(text))
-            print(f"wrote {path.relative_to(ROOT)}")
+            print(f"wrote {page}")
     return code
 
 

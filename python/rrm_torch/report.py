@@ -24,7 +24,7 @@ from .images import ImageData
 COLUMNS = ("index", "given_label", "predicted_label", "label_quality", "is_label_issue", "sample_weight")
 """Columns of flagged.csv: cleanlab's names, preceded by the sample's index."""
 
-PICTURES = ("curves.png", "weights.png", "suspicious.png")
+PICTURES = ("curves.png", "weights.png", "trajectory.png", "suspicious.png")
 
 
 def spread(values: Sequence[float | None], scale: float = 100.0, digits: int = 1) -> str:
@@ -111,7 +111,7 @@ def prepare(folder: Path) -> None:
 
 
 def write(folder: Path, source: str, data: ImageData, settings: Settings, trials: Sequence[Trial]) -> list[str]:
-    """Write the report of finished trials; flagged.csv and the pictures of samples show the first one.
+    """Write the report of finished trials; flagged.csv and all pictures but curves.png show the first one.
 
     Parameters
     ----------
@@ -141,7 +141,13 @@ def write(folder: Path, source: str, data: ImageData, settings: Settings, trials
 
     from . import pictures
 
-    figures = (pictures.curves(trials), pictures.weights(trials[0]), pictures.suspicious(data, trials[0]))
+    first = trials[0]
+    figures = (
+        pictures.curves(trials),
+        pictures.weights(first),
+        pictures.trajectory(first.rrm, first.wrong),
+        pictures.suspicious(data, first),
+    )
     for name, figure in zip(PICTURES, figures, strict=True):
         with _replace(folder / name) as file:
             figure.savefig(file, format="png", dpi=120)

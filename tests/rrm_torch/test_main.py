@@ -45,6 +45,7 @@ def test_demo_end_to_end(tmp_path):
         "results.json",
         "curves.png",
         "weights.png",
+        "trajectory.png",
         "suspicious.png",
     }
     assert len(pd.read_csv(folder / "flagged.csv")) == 1347

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from rrm_torch import pictures
+from rrm_torch import RRM, pictures
 from rrm_torch.comparison import Settings, compare
 from rrm_torch.images import load_digits
 
@@ -88,3 +89,115 @@ def test_names_of_any_kind_are_drawn_as_they_are(digits, trials, tmp_path):
 def test_fewer_flagged_than_places(digits):
     trial = compare(digits, Settings(contamination=0.004, epochs=2, warmup=1, hidden=()), 0)
     assert len(pictures.suspicious(digits, trial).axes) == 5  # floor(0.004 * 1347)
+
+
+def panels(rrm, wrong=None, **options):
+    """Return the panels by title, up to what the title counts."""
+    figure = pictures.trajectory(rrm, wrong, **options)
+    return {axes.get_title().partition(":")[0]: axes for axes in figure.axes}  # the second axis has no title
+
+
+# Six samples, five rounds, two pruned in each: 0 always, 1 now and then, 2 at first, 3 late, 4 and 5 never.
+COURSES = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 0, 0], [0, 1, 0, 0, 0], [0, 0, 0, 1, 1], [0] * 5, [0] * 5], dtype=bool)
+WRONG = np.array([1, 1, 0, 1, 0, 0], dtype=bool)
+
+
+@pytest.fixture
+def wavering():
+    rrm = RRM(6, contamination=0.34, warmup=2, every=3)
+    for epoch in range(1, 15):
+        losses = torch.arange(6) / 10
+        if rrm.due:
+            losses[torch.from_numpy(COURSES[:, (epoch - 2) // 3])] = float(epoch)
+        rrm.step(losses)
+    return rrm
+
+
+def test_trajectory_shows_every_number_of_every_round(wavering):
+    drawn, rounds = panels(wavering, WRONG), wavering.trajectory.rounds
+    epochs = [2, 5, 8, 11, 14]
+    assert [entry.epoch for entry in rounds] == epochs
+    share = lines(drawn["pruned"])
+    np.testing.assert_allclose(share["wrong labels"], 100 * COURSES[WRONG].mean(axis=0))
+    np.testing.assert_allclose(share["clean labels"], 100 * COURSES[~WRONG].mean(axis=0))
+    levels = lines(drawn["losses above the threshold were pruned"])
+    np.testing.assert_array_equal(levels["threshold"], [entry.threshold for entry in rounds])
+    np.testing.assert_array_equal(levels["gamma"], [entry.gamma for entry in rounds])
+    changes = lines(drawn["changes from round to round"])
+    np.testing.assert_array_equal(changes["entered"], [2, 1, 1, 1, 0])
+    np.testing.assert_array_equal(changes["left"], [0, 1, 1, 1, 0])
+    np.testing.assert_array_equal(changes["returned"], [0, 0, 1, 0, 0])
+    overlap = lines(drawn[""])["overlap (right)"]
+    np.testing.assert_allclose(overlap, [np.nan, 100 / 3, 100 / 3, 100 / 3, 100])
+    size = lines(drawn["effective sample size"])
+    np.testing.assert_allclose(size["effective sample size"], 4)
+    np.testing.assert_array_equal(size["all samples"], [6, 6])
+    for name, axes in drawn.items():
+        assert axes.get_xlabel() == ("epoch" if name else "")
+        assert axes.get_ylabel()
+        for line in axes.get_lines():
+            if line.get_label() != "all samples":
+                np.testing.assert_array_equal(line.get_xdata(), epochs)
+    shown = [text.get_text() for text in drawn[""].get_legend().get_texts()]
+    assert shown == ["entered", "left", "returned", "overlap (right)"]
+
+
+def test_trajectory_shows_the_courses_of_wrong_and_of_clean_labels(wavering):
+    drawn = panels(wavering, WRONG)
+    wrong, clean = drawn["wrong labels that waver"], drawn["clean labels that waver"]
+    np.testing.assert_array_equal(wrong.images[0].get_array(), COURSES[[1, 3]])  # three changes, and one
+    np.testing.assert_array_equal(clean.images[0].get_array(), COURSES[[2]])
+    assert wrong.get_title().endswith(": 2 of 2")
+    assert wrong.get_position().y0 > clean.get_position().y1
+    for axes in (wrong, clean):
+        image = axes.images[0]
+        assert image.get_extent()[:2] == [0.5, 15.5]  # each column in the middle of its epoch, 3 wide
+        luminance = [image.cmap(float(value))[:3] @ np.array([0.3, 0.6, 0.1]) for value in (0, 1)]
+        assert luminance[0] > 0.9 > 0.6 > luminance[1]
+
+
+def test_trajectory_shows_no_more_than_asked_for_the_most_changing_first(wavering):
+    axes = panels(wavering, most=2)["labels that waver"]
+    np.testing.assert_array_equal(axes.images[0].get_array(), COURSES[[1, 2]])
+    assert axes.get_title().endswith(": 2 of 3")
+    one_each = panels(wavering, torch.from_numpy(WRONG), most=2)
+    np.testing.assert_array_equal(one_each["wrong labels that waver"].images[0].get_array(), COURSES[[1]])
+
+
+def test_trajectory_without_the_truth_counts_all(wavering):
+    np.testing.assert_allclose(lines(panels(wavering)["pruned"])["all labels"], 100 * 2 / 6)
+    same = panels(wavering, np.zeros(6, dtype=bool))  # known, and none is wrong
+    assert lines(same["pruned"]).keys() == {"clean labels"}
+
+
+def test_trajectory_of_one_round_draws_dots_and_no_courses(tmp_path):
+    rrm = RRM(4, gamma=0.5, warmup=1)
+    with pytest.raises(ValueError, match="before the first reweight"):
+        pictures.trajectory(rrm)
+    rrm.step(torch.tensor([0.0, 0.1, 0.2, 3.0]))
+    drawn = panels(rrm)
+    assert {line.get_marker() for line in drawn["pruned"].get_lines()} == {"."}
+    assert drawn["labels that waver"].get_title().endswith(": none")
+    assert not drawn["labels that waver"].images
+    pictures.trajectory(rrm).savefig(tmp_path / "trajectory.png")
+    with pytest.raises(ValueError, match=r"shape \(4,\)"):
+        pictures.trajectory(rrm, np.zeros(3, dtype=bool))
+
+
+def test_trajectory_without_a_common_threshold_leaves_that_panel_out():
+    rrm = RRM(4, contamination=0.25, warmup=1, scope="batch")
+    for epoch in range(3):
+        rrm.weighted_mean(torch.tensor([0.0, 0.1, 0.2, 3.0]).roll(epoch), torch.arange(4))
+        rrm.step()
+    drawn = panels(rrm)
+    assert "losses above the threshold were pruned" not in drawn
+    np.testing.assert_allclose(lines(drawn["pruned"])["all labels"], [25, 25])
+
+
+def test_a_tiny_effective_sample_size_is_drawn_on_a_logarithmic_scale():
+    rrm = RRM(100, contamination=0.9, warmup=1, redistribute="argmin")
+    rrm.step(torch.arange(100) / 10)
+    axes = panels(rrm)["effective sample size"]
+    assert rrm.trajectory.rounds[0].effective_sample_size < 2
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylim()[0] < 1

@@ -66,7 +66,7 @@ def test_results_json_holds_every_seed(folder, trials):
         assert recorded["plain"]["epochs"][7]["accuracy"] == trial.plain.accuracy
 
 
-@pytest.mark.parametrize("name", ["curves", "weights", "suspicious"])
+@pytest.mark.parametrize("name", ["curves", "weights", "trajectory", "suspicious"])
 def test_pictures_show_something(folder, name):
     picture = matplotlib.image.imread(folder / f"{name}.png")
     height, width, _ = picture.shape
