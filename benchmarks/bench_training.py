@@ -3,7 +3,9 @@
     python benchmarks/bench_training.py
 
 writes benchmarks/results/training_cost.json. A small residual net learns 50,000 images of 32 x 32 pixels from losses
-recorded on the way; batch k is done by both loops, one right after the other, and the one that begins changes.
+recorded on the way; batch k is done by both loops, one right after the other, and the one that begins changes. What is
+added is too little to be seen among the batches, which differ by several percent: so the line that differs, and its
+part of the backward pass, are timed by themselves too, in turns.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from rrm_torch.experiments.models import small_resnet
 
 N, BATCH, EPOCHS, WIDTH = 50_000, 128, 2, 16
 STEPS = 200  # of RRM.step alone
+LINES = 4000  # of the line that differs
 
 
 class Loop:
@@ -50,6 +53,20 @@ def summary(seconds: list[float]) -> dict[str, float]:
     return {"median": round(median, 4), "quartile1": round(low, 4), "quartile3": round(high, 4)}
 
 
+def time_lines(rrm: RRM) -> dict[str, list[float]]:
+    """Time what one loop has and the other hasn't: the reduction of a batch's losses, forwards and backwards."""
+    losses, index = torch.rand(BATCH, requires_grad=True), torch.randperm(N)[:BATCH]
+    lines = {"plain": losses.mean, "rrm": lambda: rrm.weighted_mean(losses, index)}
+    seconds: dict[str, list[float]] = {name: [] for name in lines}
+    for _ in range(LINES):
+        for name, line in lines.items():
+            start = time.perf_counter()
+            line().backward()
+            seconds[name].append(time.perf_counter() - start)
+            losses.grad = None
+    return seconds
+
+
 def main() -> None:
     """Run, record, print."""
     about = machine.describe("rrm-core", "torch", "numpy")
@@ -69,8 +86,10 @@ def main() -> None:
         rrm.step()
         steps.append(time.perf_counter() - start)
     per_epoch = len(loops["rrm"].seconds) // EPOCHS
-    added = statistics.median(b - a for a, b in zip(loops["plain"].seconds, loops["rrm"].seconds, strict=True))
+    differences = [b - a for a, b in zip(loops["plain"].seconds, loops["rrm"].seconds, strict=True)]
     plain = statistics.median(loops["plain"].seconds) * per_epoch
+    lines = time_lines(rrm)
+    added = statistics.median(lines["rrm"]) - statistics.median(lines["plain"])
     losses = rrm.losses.clone()
     alone = []
     for _ in range(STEPS):
@@ -81,6 +100,8 @@ def main() -> None:
         "what": f"small_resnet(10, {WIDTH}), {N:,} images of 32 x 32, batches of {BATCH}, one thread",
         "ms per batch": {name: summary(loop.seconds) for name, loop in loops.items()},
         "batches": len(loops["rrm"].seconds),
+        "ms of the difference": summary(differences),
+        "ms of the line": {name: summary(seconds) for name, seconds in lines.items()},
         "ms added per batch": round(1e3 * added, 4),
         "ms of step at an epoch's end": [round(1e3 * s, 3) for s in steps],
         "ms of step": summary(alone),

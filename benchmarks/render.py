@@ -187,14 +187,16 @@ def training_cost() -> str:
     rows = [
         ("a batch without RRM", cell(run["ms per batch"]["plain"])),
         ("a batch with RRM", cell(run["ms per batch"]["rrm"])),
-        ("added to a batch", f"{run['ms added per batch']:.3g} ms"),
+        ("the difference of two batches", cell(run["ms of the difference"])),
+        ("the line that differs, without RRM", cell(run["ms of the line"]["plain"])),
+        ("the line that differs, with RRM", cell(run["ms of the line"]["rrm"])),
         ("`RRM.step()` at an epoch's end", cell(run["ms of step"])),
         ("**added to an epoch**", f"**{run['added to an epoch, %']:.2g} %**"),
     ]
     lines = ["| | time |", "|---|---:|", *("| " + " | ".join(row) + " |" for row in rows)]
     about = (
-        f"{run['what']}: medians (quartiles) of {run['batches']:,} batches, each done with and without RRM in turns; "
-        f"added: the median of the differences. {origin(run)}"
+        f"{run['what']}: medians (quartiles) of {run['batches']:,} batches, each done with and without RRM in turns. "
+        f"Added: what the line takes more, for all batches, and the step, over the batches without RRM. {origin(run)}"
     )
     return "\n".join([*lines, "", about])
 

@@ -250,14 +250,16 @@ def test_training_cost(checkout):
         "commit": "c" * 40,
         "ms per batch": {"plain": quartiles, "rrm": quartiles | {"median": 10.1}},
         "batches": 1234,
-        "ms added per batch": 0.0512,
+        "ms of the difference": quartiles | {"median": 0.05, "quartile1": -1.0},
+        "ms of the line": {"plain": quartiles, "rrm": quartiles | {"median": 0.0512}},
         "ms of step": {"median": 1.0, "quartile1": 0.9, "quartile3": 1.25},
         "added to an epoch, %": 0.534,
     }
     (checkout / "benchmarks" / "results" / "training_cost.json").write_text(json.dumps(run))
     rows = cells(render.training_cost())
     assert rows["a batch with RRM"] == ["10.1 ms (9.5–11)"]
-    assert rows["added to a batch"] == ["0.0512 ms"]
+    assert rows["the difference of two batches"] == ["0.05 ms (-1–11)"]
+    assert rows["the line that differs, with RRM"] == ["0.0512 ms (9.5–11)"]
     assert rows["`RRM.step()` at an epoch's end"] == ["1 ms (0.9–1.25)"]
     assert rows["**added to an epoch**"] == ["**0.53 %**"]
     assert "a net: medians (quartiles) of 1,234 batches" in render.training_cost()
