@@ -15,11 +15,12 @@ from ..cifar import Cifar, check_order, load_cifar10, load_cifar_n
 from .classify import Task, train
 from .co_teaching import train_two
 from .models import small_resnet
-from .runs import Experiment, OnEpoch, Run
+from .runs import Experiment, OnEpoch, Run, located
 
 # The labels of one annotator, the majority of three, and the worst of three: their key, and the share of wrong ones in
 # the whole set (Wei et al. 2022), which is what one would estimate contamination by.
 LABELS = {"aggre": ("aggre_label", 0.09), "random1": ("random_label1", 0.17), "worst": ("worse_label", 0.40)}
+DATA = ("cifar10_jpegq75.npz|cifar-10-batches-py", "cifar10n_labels.npz|CIFAR-10_human.pt")
 SAMPLES, EPOCHS, WARMUP = 10_000, 60, 10
 
 RECIPE: dict[str, Any] = {
@@ -67,7 +68,7 @@ def task(data: Path, labels: str, samples: int, seed: int) -> Task:
     Parameters
     ----------
     data : Path
-        Folder with cifar10_jpegq75.npz and cifar10n_labels.npz.
+        Folder with the files of `DATA`. The recorded results are those of the JPEG images: other pixels, other numbers.
     labels : str
         One of `LABELS`.
     samples : int
@@ -79,7 +80,8 @@ def task(data: Path, labels: str, samples: int, seed: int) -> Task:
     -------
     Task
     """
-    images, given = _images(data / "cifar10_jpegq75.npz"), load_cifar_n(data / "cifar10n_labels.npz")
+    image_file, label_file = (located(data, names) or data / names for names in DATA)
+    images, given = _images(image_file), load_cifar_n(label_file)
     check_order(given, images.y_train)
     chosen = np.random.default_rng(seed).permutation(len(images.y_train))[:samples]
     std, mean = torch.std_mean(images.x_train[chosen] / 255, (0, 2, 3))
@@ -108,7 +110,7 @@ def execute(run: Run, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[s
 EXPERIMENT = Experiment(
     "cifar10n",
     "CIFAR-10 with the wrong labels that people gave: real noise",
-    ("cifar10_jpegq75.npz", "cifar10n_labels.npz"),
+    DATA,
     runs,
     execute,
 )

@@ -66,7 +66,7 @@ class Experiment:
     description : str
         One line for ``--help``.
     data : tuple of str
-        Names of the files or folders that it needs in the data folder.
+        Names of the files or folders that it needs in the data folder; ``"a|b"`` is either.
     runs : callable
         ``runs(seeds)``: the runs with seeds 0 to seeds-1, in the table's order.
     execute : callable
@@ -80,6 +80,11 @@ class Experiment:
     data: tuple[str, ...]
     runs: Callable[[int], list[Run]]
     execute: Execute
+
+
+def located(data: Path, names: str) -> Path | None:
+    """Return the first of the names, separated by ``|``, that the data folder has; None if it has none."""
+    return next((data / name for name in names.split("|") if (data / name).exists()), None)
 
 
 @dataclass(frozen=True)

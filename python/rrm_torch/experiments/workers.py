@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from . import origin
-from .runs import Execute, Experiment, Folder, Run, carry_out, planned
+from .runs import Execute, Experiment, Folder, Run, carry_out, located, planned
 
 Pipe: TypeAlias = "connection.Connection[Any, Any]"
 PATIENCE = 60.0  # seconds for the workers of a parent that was killed to notice it
@@ -117,14 +117,14 @@ def work(
 
 def check_data(experiment: Experiment, data: Path | None) -> None:
     """Raise a ValueError that says what is missing, if a file that the experiment needs isn't in the folder."""
-    needs = ", ".join(experiment.data)
+    needs = ", ".join(name.replace("|", " or ") for name in experiment.data)
     if not experiment.data:
         return
     if data is None:
         raise ValueError(f"{experiment.name} needs --data, a folder that holds {needs}")
     if not data.is_dir():
         raise ValueError(f"data folder {str(data)!r} doesn't exist; it should hold {needs}")
-    missing = [name for name in experiment.data if not (data / name).exists()]
+    missing = [name.replace("|", " or ") for name in experiment.data if located(data, name) is None]
     if missing:
         raise ValueError(f"data folder {str(data)!r} lacks {', '.join(missing)}; it should hold {needs}")
 

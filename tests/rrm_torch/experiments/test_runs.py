@@ -19,8 +19,8 @@ import pytest
 
 import tiny_experiment
 from rrm_torch.experiments import origin, record, registry, workers
-from rrm_torch.experiments.runs import Experiment, Folder, Run, Spent, carry_out, planned, write
-from rrm_torch.experiments.workers import work
+from rrm_torch.experiments.runs import Experiment, Folder, Run, Spent, carry_out, located, planned, write
+from rrm_torch.experiments.workers import check_data, work
 from tiny_experiment import EPOCHS, EXPERIMENT
 
 RUN = Run("RRM, C=0.3", {"epochs": EPOCHS, "pause": 0.0, "wrong": None}, 1)
@@ -517,3 +517,14 @@ def test_an_experiment_whose_module_is_missing(monkeypatch):
         registry.load("x")
     monkeypatch.setitem(registry.EXPERIMENTS, "tiny", ("tiny_experiment", "x"))
     assert isinstance(registry.load("tiny"), Experiment)
+
+
+def test_a_file_may_have_several_names(tmp_path):
+    (tmp_path / "second").mkdir()
+    assert located(tmp_path, "first|second") == tmp_path / "second"
+    assert located(tmp_path, "first|third") is None
+    experiment = dataclasses.replace(EXPERIMENT, data=("first|second", "third|fourth"))
+    with pytest.raises(ValueError, match="lacks third or fourth; it should hold first or second, third or fourth"):
+        check_data(experiment, tmp_path)
+    (tmp_path / "fourth").touch()
+    check_data(experiment, tmp_path)
