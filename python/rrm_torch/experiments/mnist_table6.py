@@ -26,8 +26,6 @@ AUTHORS_RULE = {"gamma": 0.8, "mu": 0.5, "redistribute": "argmin", "warmup": 10}
 
 METHODS: dict[str, dict[str, Any]] = {
     "plain training": PLAIN,
-    "plain training, the authors' scale": PLAIN
-    | {"recipe": {**SGD, "epochs": 500}, "rrm": {"contamination": 0.0, "scale": "paper", "warmup": 10, "every": 10}},
     "RRM, the authors' recipe": PLAIN
     | {"recipe": {**SGD, "epochs": 500}, "rrm": AUTHORS_RULE | {"scale": "paper", "every": 10}},
     "RRM, the authors' rule, mean scale": PLAIN | {"rrm": AUTHORS_RULE},
