@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -194,21 +195,30 @@ def train(
             accuracy = evaluate(model, task.testing())
         history.record(epoch, loss, accuracy, rrm)
 
-    seconds = fit(
-        model,
-        task.training(recipe.batch_size, order),
-        optimizer,
-        recipe.epochs,
-        rrm=rrm,
-        loss=losses.named(settings["loss"]),
-        attack=attack_of(settings.get("attack")),
-        score_loader=task.in_order() if settings["scoring"] == "pass" else None,
-        score_inputs=settings.get("score_inputs", "perturbed"),
-        autocast=recipe.precision,
-        scheduler=scheduler,
-        checkpoint=held,
-        on_epoch=after,
-    )
+    try:
+        seconds = fit(
+            model,
+            task.training(recipe.batch_size, order),
+            optimizer,
+            recipe.epochs,
+            rrm=rrm,
+            loss=losses.named(settings["loss"]),
+            attack=attack_of(settings.get("attack")),
+            score_loader=task.in_order() if settings["scoring"] == "pass" else None,
+            score_inputs=settings.get("score_inputs", "perturbed"),
+            autocast=recipe.precision,
+            scheduler=scheduler,
+            checkpoint=held,
+            on_epoch=after,
+        )
+    except ValueError:
+        if all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+            raise
+        # RRM refuses losses that are NaN. That a run diverges is a result, too: the model stays what it has become.
+        seconds = Seconds()
+        for epoch in range(len(history.epochs) + 1, recipe.epochs + 1):
+            after(epoch, math.nan)
+            held.save(epoch)
     with recipe.mixed():
         found = outcome(task, model, history, rrm, seconds)
     for given in settings.get("test_attacks", ()):
@@ -227,7 +237,7 @@ def outcome(task: Task, model: nn.Module, history: History, rrm: RRM | None, sec
     dict
         ``accuracy`` on the test set at the end, ``best_accuracy`` of any epoch (which nobody can choose without clean
         labels), ``memorised`` (the share of the wrong training labels that the model predicts), ``fitted`` (the same of
-        the right ones), ``epochs`` (curves), ``seconds`` of the last, uninterrupted part; with RRM, ``recall`` and
+        the right ones), ``diverged`` (whether a loss became NaN or infinite), ``epochs`` (curves), ``seconds`` of the last, uninterrupted part; with RRM, ``recall`` and
         ``precision`` of the labels pruned last, ``rounds``, and of the weights that the last epoch trained with, by
         clean and wrong labels, ``histogram`` and ``mean_weight`` (which tells more where ties are shared).
     """
@@ -239,9 +249,10 @@ def outcome(task: Task, model: nn.Module, history: History, rrm: RRM | None, sec
         "memorised": float(predicted[task.wrong].mean()),
         "fitted": float(predicted[~task.wrong].mean()),
         "seconds": asdict(seconds),
+        "diverged": not all(math.isfinite(epoch.loss) for epoch in history.epochs),
         "epochs": {
             "accuracy": [round(value, 4) for value in accuracies],
-            "loss": [float(f"{epoch.loss:.4g}") for epoch in history.epochs],
+            "loss": [float(f"{epoch.loss:.4g}") if math.isfinite(epoch.loss) else None for epoch in history.epochs],
         },
     }
     if rrm is None:

@@ -134,3 +134,17 @@ def test_a_run_goes_on_from_its_checkpoint(data, tmp_path):
         for result in (whole, resumed):
             del result["seconds"]
         assert resumed == whole
+
+
+@pytest.mark.parametrize("method", ["plain, augmentation none, scale mean", "argmin, augmentation none, scale mean"])
+def test_a_run_that_diverges_is_a_result(data, tmp_path, method):
+    ablation = registry.load("ablation")
+    run = next(smaller(run) for run in ablation.runs(1) if run.method == method)
+    run.settings["recipe"]["lr"] = 1e6
+    epochs = []
+    result = ablation.execute(run, data, tmp_path / "run.pt", lambda done, total: epochs.append(done))
+    assert epochs == list(range(1, EPOCHS + 1))
+    assert result["diverged"]
+    assert result["accuracy"] < 0.2
+    assert result["epochs"]["loss"][-1] is None
+    json.dumps(result, allow_nan=False)
