@@ -22,6 +22,7 @@ BASE: dict[str, Any] = {
     "rrm": RRM,
     "scoring": "recorded",
 }
+ADAM: dict[str, Any] = {"optimizer": "adam", "lr": 1e-3, "batch_size": 100, "epochs": EPOCHS}
 AUGMENTATIONS = {"none": None, "strong": Compose(FlipCrop(padding=2, flip=False), GaussianNoise(1.0))}
 
 
@@ -29,14 +30,14 @@ def settings() -> dict[str, dict[str, Any]]:
     """Return all methods, by name, with their settings."""
     found: dict[str, dict[str, Any]] = {}
     for augment in AUGMENTATIONS:
-        for scale in ("mean", "paper"):
+        for scale in ("mean", "paper", "mean, Adam"):
             where = f"augmentation {augment}, scale {scale}"
             rule = {"scale": scale} if scale == "paper" else {}
+            base = BASE | {"augment": augment} | ({"recipe": ADAM} if scale == "mean, Adam" else {})
             off = RRM | rule | {"contamination": 0.0}  # plain training, at this scale
-            found[f"plain, {where}"] = BASE | {"augment": augment, "rrm": off if rule else None}
+            found[f"plain, {where}"] = base | {"rrm": off if rule else None}
             for redistribute in ("argmin", "kept", "drop", 0.1):
-                with_whom = RRM | rule | {"redistribute": redistribute}
-                found[f"{redistribute}, {where}"] = BASE | {"augment": augment, "rrm": with_whom}
+                found[f"{redistribute}, {where}"] = base | {"rrm": RRM | rule | {"redistribute": redistribute}}
     changes: dict[str, dict[str, Any]] = {
         **{f"contamination {c}": {"contamination": c} for c in (0.15, 0.45, 0.6)},
         **{f"warm-up {epochs}": {"warmup": epochs} for epochs in (1, 3, 20, 40)},

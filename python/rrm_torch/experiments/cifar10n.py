@@ -38,16 +38,17 @@ def runs(seeds: int) -> list[Run]:
     """Return all methods on all kinds of labels with all seeds."""
     found = []
     for labels, (_, rate) in LABELS.items():
-        rrm = {"contamination": rate, "warmup": WARMUP}
+        rrm = {"contamination": rate, "warmup": WARMUP, "redistribute": "kept"}
         base = {"labels": labels, "samples": SAMPLES, "loss": "cce", "recipe": RECIPE, "scoring": "recorded"}
         methods: dict[str, dict[str, Any]] = {
             "CCE": base | {"rrm": None},
             "RRM": base | {"rrm": rrm},
-            "trimmed": base | {"rrm": rrm | {"preset": "trimmed"}},
+            "trimmed": base | {"rrm": rrm | {"preset": "trimmed", "redistribute": "drop"}},
             "Co-teaching": base | {"co_teaching": True, "contamination": rate, "over": WARMUP},
         }
         if labels == "worst":  # what if the estimate were wrong?
             methods |= {f"RRM, C = {c}": base | {"rrm": rrm | {"contamination": c}} for c in (0.2, 0.6)}
+            methods["RRM, redistribute 0.1"] = base | {"rrm": rrm | {"redistribute": 0.1}}
         found += [Run(method, settings, seed) for method, settings in methods.items() for seed in range(seeds)]
     return found
 

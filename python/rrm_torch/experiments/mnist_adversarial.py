@@ -24,7 +24,7 @@ def runs(seeds: int) -> list[Run]:
     """Return AT and A-RRM at both rates, with both attacks, and some variants, with all seeds."""
     found = []
     for rate in RATES:
-        rrm = {"contamination": rate, "warmup": 10}
+        rrm = {"contamination": rate, "warmup": 10, "redistribute": "kept"}
         base: dict[str, Any] = {
             "noise": rate,
             "samples": SAMPLES,
