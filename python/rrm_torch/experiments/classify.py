@@ -237,9 +237,10 @@ def outcome(task: Task, model: nn.Module, history: History, rrm: RRM | None, sec
     dict
         ``accuracy`` on the test set at the end, ``best_accuracy`` of any epoch (which nobody can choose without clean
         labels), ``memorised`` (the share of the wrong training labels that the model predicts), ``fitted`` (the same of
-        the right ones), ``diverged`` (whether a loss became NaN or infinite), ``epochs`` (curves), ``seconds`` of the last, uninterrupted part; with RRM, ``recall`` and
-        ``precision`` of the labels pruned last, ``rounds``, and of the weights that the last epoch trained with, by
-        clean and wrong labels, ``histogram`` and ``mean_weight`` (which tells more where ties are shared).
+        the right ones), ``diverged`` (whether a loss became NaN or infinite), ``epochs`` (curves), ``seconds`` of the
+        last, uninterrupted part. With RRM, ``recall`` and ``precision`` of the labels pruned last, ``rounds``, and of
+        the weights that the last epoch trained with, by clean and wrong labels, ``histogram`` and ``mean_weight``
+        (which tells more where ties are shared).
     """
     predicted = predict(model, task.in_order()).argmax(1).numpy() == task.labels.numpy()
     accuracies = [epoch.accuracy for epoch in history.epochs]
