@@ -194,7 +194,8 @@ def _finished(figure: Figure, panels: Iterable[Any], record: Record, below: bool
         axes.set_axisbelow(True)
     if below:
         lines, names = panels[0].get_legend_handles_labels()
-        figure.legend(lines, names, loc="outside lower center", ncols=3 if len(names) > 5 else 5, fontsize=9)
+        columns = 3 if sum(map(len, names)) > 90 or len(names) > 5 else 5  # what fits below one another's panels
+        figure.legend(lines, names, loc="outside lower center", ncols=columns, fontsize=9)
     said = seeds(record)
     figure.suptitle(f"{record['experiment']}: {what if what and ' over ' in said else said}", fontsize=10)
     return figure

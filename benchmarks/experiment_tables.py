@@ -54,7 +54,7 @@ def table6_weights(record: Record) -> str:
             counted = [histogram for histogram in results(record, method, "histogram", name) if histogram is not None]
             if counted:
                 rows.append([f"{method}: {name} labels", *(_count(column) for column in zip(*counted, strict=True))])
-    note = "Labels by weight after the last reweight, each interval without its upper end."
+    note = "Labels by the weight that they had in the last epoch, each interval without its upper end."
     return _with_note(_table("weight", head, rows), note, record)
 
 

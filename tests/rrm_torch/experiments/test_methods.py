@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,11 @@ from rrm_torch.images import load_digits
 
 NAMES = list(registry.EXPERIMENTS)
 EPOCHS = 8
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
+
+
+def recorded_as(name):
+    return f"experiment_{name.replace('-', '_')}.json"
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +154,13 @@ def test_a_run_that_diverges_is_a_result(data, tmp_path, method):
     assert result["accuracy"] < 0.2
     assert result["epochs"]["loss"][-1] is None
     json.dumps(result, allow_nan=False)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if (RESULTS / recorded_as(name)).exists()])
+def test_what_is_recorded_are_the_runs_of_this_code(name):
+    record = json.loads((RESULTS / recorded_as(name)).read_text())
+    seeds = 1 + max(run["seed"] for run in record["runs"])
+    there = [Run(run["method"], run["settings"], run["seed"]).key for run in record["runs"]]
+    assert there == [run.key for run in registry.load(name).runs(seeds)]
+    assert seeds >= 3
+    assert not [run["method"] for run in record["runs"] if "dirty" in run["commit"]]
