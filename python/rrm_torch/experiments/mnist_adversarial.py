@@ -41,6 +41,7 @@ def runs(seeds: int) -> list[Run]:
             "AT, FGSM": base | {"attack": FGSM, "rrm": None},
             "A-RRM, FGSM": base | {"attack": FGSM, "rrm": rrm},
             "A-RRM, FGSM, argmin": base | {"attack": FGSM, "rrm": rrm | {"redistribute": "argmin"}},
+            "A-RRM, FGSM, redistribute 0.1": base | {"attack": FGSM, "rrm": rrm | {"redistribute": 0.1}},
             "A-RRM, FGSM, fresh losses": base | {"attack": FGSM, "rrm": rrm, "scoring": "pass"},
             "A-RRM, FGSM, fresh losses of clean inputs": base
             | {"attack": FGSM, "rrm": rrm, "scoring": "pass", "score_inputs": "clean"},
