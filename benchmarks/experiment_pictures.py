@@ -127,14 +127,15 @@ def fashion(record: Record) -> Figure:
 def ablation(record: Record) -> Figure:
     """Return the grid: who receives the mass, by augmentation and scale."""
     rules, places = grid(record)
-    figure = Figure(figsize=(9.5, 4), layout="constrained")
+    figure = Figure(figsize=(9.5, 4.5), layout="constrained")
     axes = figure.subplots()
     for k, rule in enumerate(rules):
         shares = 100 * np.array([results(record, f"{rule}, {where}", "accuracy") for where in places]).T
         at = np.arange(len(places)) + (k - (len(rules) - 1) / 2) * 0.8 / len(rules)
         style = {"color": COLOURS[k], "label": "plain training" if rule == "plain" else rule, "capsize": 2}
         axes.bar(at, shares.mean(axis=0), 0.8 / len(rules), yerr=_deviation(shares), **style)
-    axes.set_xticks(range(len(places)), [where.replace(", ", ",\n") for where in places.values()])
+    names = [where.replace(", ", ",\n").replace(" augmentation", "\naugmentation") for where in places.values()]
+    axes.set_xticks(range(len(places)), names)
     axes.set(title="redistribute: who receives the mass", ylabel="test accuracy, %", ylim=(0, 100))
     return _finished(figure, [axes], record, below=True)
 
