@@ -52,11 +52,11 @@ def table6(record: Record) -> Figure:
 
 
 def adversarial(record: Record) -> Figure:
-    """Return accuracy by the attack's size, a row of panels for each noise rate."""
+    """Return accuracy of AT and A-RRM by the size of the attack, a row of panels for each noise rate."""
     rates = different(record, "noise")
     figure = Figure(figsize=(10, 3.4 * len(rates) + 0.8), layout="constrained")
     panels = figure.subplots(len(rates), 2, sharey=True, squeeze=False)
-    main = [method for method in methods(record) if "fresh" not in method]
+    main = [method for method in methods(record) if method.startswith(("AT, ", "A-RRM, ")) and method.count(",") == 1]
     for row, rate in enumerate(rates):
         for axes, attack in zip(panels[row], ("fgsm", "pgd"), strict=True):
             for method in main:
@@ -64,11 +64,11 @@ def adversarial(record: Record) -> Figure:
                 eps = [float(size) for size in runs[0]]
                 shares = np.array([[100 * share for share in by_eps.values()] for by_eps in runs])
                 # Adversarial training is dashed, and what has its colour is A-RRM against the same attack.
-                colour = "black" if "AT" not in method and "RRM" not in method else COLOURS[1 + _kind(method)]
-                style = {"linestyle": "-" if "RRM" in method else "--", "color": colour, "label": method}
+                style = {"linestyle": "-" if "RRM" in method else "--", "label": method}
+                style["color"] = COLOURS[2 if "PGD" in method else 1]
                 axes.errorbar(eps, shares.mean(axis=0), _deviation(shares), marker="o", ms=4, capsize=3, **style)
                 axes.set_xticks(eps)
-            axes.set(title=f"{100 * rate:g} % wrong labels, tested with {attack.upper()}", ylim=(-3, 103))
+            axes.set(title=f"{100 * rate:g} % wrong labels, tested with {attack.upper()}")
             axes.set(xlabel="size of the attack, standardised pixels", ylabel="test accuracy, %")
     return _finished(figure, panels.ravel(), record, below=True)
 
@@ -141,10 +141,6 @@ def ablation(record: Record) -> Figure:
 
 
 DRAWN = {f"results_{drawing.__name__}": drawing for drawing in (table6, adversarial, cifar10n, fashion, ablation)}
-
-
-def _kind(method: str) -> int:
-    return 1 if "PGD" in method else 2 if "argmin" in method else 0
 
 
 def _by_round(result: dict[str, Any], share: str) -> npt.NDArray[np.float64]:
