@@ -63,20 +63,19 @@ def test_no_batch_waits(rrm, data_device):
     assert (copies.seen > 0) == (data_device == "cpu")  # x, y and index came over, or were there
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"loss": losses.named("gce")},
-        {"loss": losses.named("truncated_gce")},
-        {"loss": ELR(N, 2)},
-        {"attack": FGSM(0.1)},
-        {"attack": FGSM(0.1, weighted=True)},
-        {"attack": PGD(0.1, steps=2)},
-        {"attack": PGD(0.1, steps=2, unit=(1.0, 2.0, 3.0))},
-        {"attack": PGD(0.1, steps=2, norm="l2", clip=(0, 1))},
-    ],
-    ids=str,
-)
+OPTIONS = {
+    "gce": {"loss": losses.named("gce")},
+    "truncated_gce": {"loss": losses.named("truncated_gce")},
+    "elr": {"loss": ELR(N, 2)},
+    "fgsm": {"attack": FGSM(0.1)},
+    "fgsm, weighted": {"attack": FGSM(0.1, weighted=True)},
+    "pgd": {"attack": PGD(0.1, steps=2)},
+    "pgd, a unit per channel": {"attack": PGD(0.1, steps=2, unit=(1.0, 2.0, 3.0))},
+    "pgd, l2, clipped": {"attack": PGD(0.1, steps=2, norm="l2", clip=(0, 1))},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_no_batch_waits_whatever_the_options(rrm, options):
     assert loop(rrm=rrm, **options).blocking == []
 
