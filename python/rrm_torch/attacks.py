@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from numbers import Integral, Real
 from typing import Literal
 
 import torch
@@ -31,14 +32,19 @@ class Attack:
     weighted: bool = False
 
     def __post_init__(self) -> None:
+        _require("eps", self.eps, Real, "a number")
         if not 0 <= self.eps < math.inf:
             raise ValueError(f"eps must be finite and at least 0, got {self.eps}")
-        if self.clip is not None:
-            low, high = self.clip
-            if not low < high:
-                raise ValueError(f"clip must be (low, high) with low < high, got {self.clip}; None is no clipping")
-        if not isinstance(self.unit, (int, float)):  # a list, array or tensor of the standard deviations, perhaps
-            object.__setattr__(self, "unit", tuple(float(value) for value in self.unit))
+        limits: object = self.clip
+        if limits is not None and not (
+            isinstance(limits, (tuple, list)) and len(limits) == 2 and limits[0] < limits[1]
+        ):
+            raise ValueError(f"clip must be (low, high) with low < high, got {limits!r}; None is no clipping")
+        try:  # a list, array or tensor of the standard deviations, perhaps
+            unit = torch.as_tensor(self.unit, dtype=torch.float64).tolist()
+            object.__setattr__(self, "unit", unit if isinstance(unit, float) else tuple(map(float, unit)))
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"unit must be a number, or one per channel, got {self.unit!r}") from None
         units = self.unit if isinstance(self.unit, tuple) else (self.unit,)
         if not units or not all(0 < value < math.inf for value in units):
             raise ValueError(f"unit must be positive and finite, or one such number per channel, got {self.unit}")
@@ -180,6 +186,7 @@ class PGD(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require("steps", self.steps, Integral, "an integer")
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         if self.step_size is not None and not 0 < self.step_size < math.inf:
@@ -196,6 +203,11 @@ class PGD(Attack):
         ball = self._ball(x, self.norm)
         start = ball.random(x, generator) if self.random_start else x
         return ascend(objective, x, start, ball, steps=self.steps, size=self.size)
+
+
+def _require(name: str, given: object, kind: type, what: str) -> None:
+    if not isinstance(given, kind):
+        raise TypeError(f"{name} must be {what}, got {given!r}")
 
 
 BY_NAME: dict[str, type[FGSM] | type[PGD]] = {"fgsm": FGSM, "pgd": PGD}

@@ -44,8 +44,8 @@ class Checkpoint:
     ------
     TypeError
         A part is neither.
-    FileNotFoundError
-        The folder doesn't exist.
+    FileNotFoundError, IsADirectoryError
+        The folder doesn't exist, or the path is one.
 
     Examples
     --------
@@ -70,6 +70,8 @@ class Checkpoint:
                 )
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"folder {str(self.path.parent)!r} of the checkpoint doesn't exist; create it")
+        if self.path.is_dir():
+            raise IsADirectoryError(f"checkpoint {str(self.path)!r} is a folder; name a file in it")
 
     def save(self, epoch: int) -> None:
         """Replace the file by the state after `epoch`. Killed at any moment, the file is the old or the new one.
@@ -115,7 +117,9 @@ class Checkpoint:
         remedy, content = "; remove it to start afresh", io.BytesIO(self.path.read_bytes())
         try:
             state = torch.load(content, map_location="cpu", weights_only=True)
-            epoch, parts, random_numbers = int(state["epoch"]), state["parts"], state["random"]
+            epoch, parts, random_numbers = int(state["epoch"]), dict(state["parts"]), dict(state["random"])
+            if lacking := {"torch", "cuda", "python", "numpy"} - random_numbers.keys():
+                raise ValueError(f"it lacks the random numbers of {', '.join(sorted(lacking))}")
         except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
             raise ValueError(f"{str(self.path)!r} isn't a checkpoint ({_first_line(error)}){remedy}") from error
         if parts.keys() != self.parts.keys():
@@ -129,7 +133,7 @@ class Checkpoint:
                     part.set_state(parts[name])
                 else:
                     part.load_state_dict(parts[name])
-            except (RuntimeError, ValueError, KeyError) as error:
+            except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
                 why = " ".join(str(error).split())
                 raise ValueError(f"{name} of checkpoint {str(self.path)!r} doesn't fit: {why}") from error
         _set_random_state(random_numbers)

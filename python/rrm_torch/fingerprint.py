@@ -27,9 +27,11 @@ def fingerprint(ids: Sequence[str] | Sequence[int] | np.ndarray[Any, Any] | Tens
     Raises
     ------
     TypeError
-        `ids` hold neither text nor numbers.
+        `ids` are no sequence, or hold neither text nor numbers.
     """
     array = np.asarray(ids.detach().cpu() if isinstance(ids, Tensor) else ids)
+    if array.ndim == 0:
+        raise TypeError(f"ids must be a sequence, one for each sample, got {ids!r}")
     if array.dtype.kind == "O" and all(isinstance(item, (str, PurePath)) for item in array.ravel()):
         array = array.astype(str)  # of pandas, or paths
     if array.dtype.kind not in "biufUS":

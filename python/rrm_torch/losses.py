@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 How: TypeAlias = Literal["mean", "sum", "max"]
+T = TypeVar("T")
 
 NO_LABEL = -(2**63)  # no class is ignored by accident: torch's -100 would get the smallest loss of all, 0
 
@@ -296,8 +297,7 @@ def parts(
         found = loss.parts(model, x, y, index)
     else:
         function = label_loss(loss)  # before the model runs
-        outputs = model(x)
-        found = function(full_precision(outputs) if isinstance(outputs, Tensor) else outputs, y), None
+        found = function(full_precision(model(x)), y), None
     for part in found:
         if part is not None and part.shape != index.shape:
             raise ValueError(
@@ -356,6 +356,8 @@ def _of_label(values: Tensor, y: Tensor) -> Tensor:
     return values.gather(1, y[:, None]).squeeze(1)
 
 
-def full_precision(values: Tensor) -> Tensor:
-    """Return floating values in at least float32, others as they are."""
-    return values.float() if values.is_floating_point() and values.dtype.itemsize < 4 else values
+def full_precision(values: T) -> T:
+    """Return a floating tensor in at least float32; anything else, such as a model's dict of outputs, as it is."""
+    if not isinstance(values, Tensor) or not values.is_floating_point() or values.dtype.itemsize >= 4:
+        return values
+    return cast("T", values.float())

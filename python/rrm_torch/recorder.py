@@ -23,7 +23,7 @@ class Recorder:
     losses : Tensor of float32, shape (n,)
         Each sample's latest loss.
     times_seen : Tensor of uint8, shape (n,)
-        How often it was recorded since the last `restart`.
+        How often it was recorded since the last `restart`; 2 is twice or more.
     """
 
     def __init__(self, n: int, *, counting: bool = True) -> None:
@@ -44,6 +44,7 @@ class Recorder:
         self.losses[index] = losses
         if self.counting:
             self.times_seen.index_add_(0, index, torch.ones_like(index, dtype=torch.uint8))
+            self.times_seen[index] = self.times_seen[index].clamp(max=2)  # a byte would come back to 0 at 256
         else:
             self.times_seen.index_fill_(0, index, 1)
         return index

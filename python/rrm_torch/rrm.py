@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,7 +18,7 @@ from . import schedule
 from .fingerprint import fingerprint
 from .recorder import Recorder
 from .schedule import Schedule
-from .trajectory import Trajectory
+from .trajectory import Round, Trajectory
 
 Unit = Literal["epoch", "step"]
 Scope = Literal["all", "batch"]
@@ -123,20 +124,28 @@ class RRM:
         rule = self._rule_after(self.warmup, redistribute=redistribute, ties=ties, nan=nan)
         self.contamination = contamination if callable(contamination) else rule.contamination
         self.gamma = gamma if callable(gamma) else rule.gamma
-        self.mu = mu if callable(mu) else float(mu)
         self._policy: dict[str, Any] = {"redistribute": rule.redistribute, "ties": rule.ties, "nan": rule.nan}
-        step = schedule.value(mu, self.warmup)
-        rrm_core.reweight([0.0], gamma=0, mu=step)
-        if scope == "batch" and (step != 1 or unit == "step"):
+        for price in () if gamma is None else schedule.known(gamma, self.warmup):
+            rrm_core.Rule(gamma=price)
+        shares = () if contamination is None else schedule.known(contamination, self.warmup)
+        quotas = [rrm_core.Rule(share).quota(self.n) for share in shares]
+        if scope == "all" and any(shares) and not any(quotas):
             raise ValueError(
-                f"scope='batch' keeps no old weights and has no due step: mu must be 1 and unit 'epoch', got {step} "
-                f"and {unit!r}"
-            )
-        if scope == "all" and not callable(contamination) and rule.contamination and not rule.quota(self.n):
-            raise ValueError(
-                f"n={self.n} samples are too few for contamination={rule.contamination:g}: it would prune less than "
+                f"n={self.n} samples are too few for contamination={max(shares):g}: it would prune less than "
                 f"one; give at least {1 / self.n:.3g}, or 0 to prune none"
             )
+        steps = schedule.known(mu, self.warmup)
+        for step in steps:
+            rrm_core.reweight([0.0], gamma=0, mu=step)
+        self.mu = mu if callable(mu) else float(mu)
+        if scope == "batch" and (set(steps) != {1} or unit == "step"):
+            raise ValueError(
+                "scope='batch' keeps no old weights and has no due step: mu must be 1 and unit 'epoch', got "
+                f"{' to '.join(map(str, steps))} and {unit!r}"
+            )
+        limit: object = weight_limit  # Python's float is a Real, but not in the eyes of the type checker
+        if not isinstance(limit, Real):
+            raise TypeError(f"weight_limit must be a number, got {limit!r}")
         if not weight_limit >= 1:
             raise ValueError(f"weight_limit must be at least 1, the weight that all begin with, got {weight_limit}")
         self.weight_limit = float(weight_limit)
@@ -369,6 +378,11 @@ class RRM:
             shape = getattr(state[name], "shape", None)
             if shape != (self.n,):
                 raise ValueError(f"state's {name} must have shape ({self.n},), got {shape and tuple(shape)}")
+        epoch, weights = state["epoch"], state["weights"]
+        if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
+            raise ValueError(f"state's epoch must be an integer of at least 0, got {epoch!r}")
+        if not weights.is_floating_point() or not bool((weights.isfinite() & (weights >= 0)).all()):
+            raise ValueError("state's weights must be floating, finite and at least 0; the file may be damaged")
         device = self._weights.device
         arrays = {name: state[name].detach().to(device, copy=True) for name in by_sample}
         recorder, trajectory, plan = Recorder(self.n, counting=self.unit == "epoch"), Trajectory(self.n), None
@@ -386,7 +400,7 @@ class RRM:
             recorder.losses, recorder.times_seen = arrays["recorded"].float(), arrays["times_seen"]
         recorder.to(device)
         trajectory.to(device)
-        self.epoch, self._plan = state["epoch"], plan
+        self.epoch, self._plan = epoch, plan
         self._weights, self._losses = arrays["weights"].float(), arrays["losses"].float()
         self._recorder, self.trajectory = recorder, trajectory
 
@@ -439,15 +453,18 @@ class RRM:
         pruned = ~(planned <= plan.threshold)  # NaN too
         entry = self.trajectory.record(epoch, planned, weights, pruned, plan)
         self._weights, self._plan, self._losses = weights, plan, planned
+        received = f"{plan.n_recipients} of {self.n} samples received the mass of {plan.n_pruned} pruned ones"
+        self._warn_of_weight(entry, f"{received}, and may outweigh a batch")
+        return plan
+
+    def _warn_of_weight(self, entry: Round, why: str) -> None:
         if entry.largest_weight > self.weight_limit and not self._warned_of_weight:
             self._warned_of_weight = True
             warnings.warn(
-                f"a sample's weight is {entry.largest_weight:,.0f}, above weight_limit={self.weight_limit:g}: "
-                f"{plan.n_recipients} of {self.n} samples received the mass of {plan.n_pruned} pruned ones, and may "
-                "outweigh a batch; redistribute='kept', or a fraction such as 0.1, spreads it",
-                stacklevel=3,
+                f"a sample's weight is {entry.largest_weight:,.0f}, above weight_limit={self.weight_limit:g}: {why}; "
+                "redistribute='kept', or a fraction such as 0.1, spreads it",
+                stacklevel=4,
             )
-        return plan
 
     def _batch_weights(self, losses: Tensor) -> Tensor:
         if self.epoch < self.warmup or not len(losses):
@@ -466,7 +483,8 @@ class RRM:
             raise ValueError(f"losses contain NaN: {n_nan} since the last step; nan='prune' prunes them")
         self.epoch, self._losses = self.epoch + 1, losses
         if self.epoch > self.warmup:
-            self.trajectory.record(self.epoch, losses, self._weights, (self._weights == 0) & seen)
+            entry = self.trajectory.record(self.epoch, losses, self._weights, (self._weights == 0) & seen)
+            self._warn_of_weight(entry, "it received the mass of what was pruned from its batch")
 
 
 def _arguments(rule: rrm_core.Rule) -> dict[str, Any]:

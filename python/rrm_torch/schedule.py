@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -78,8 +81,15 @@ class Ramp:
         return self.first + (self.final - self.first) * max(epoch - self.after, 0) / self.over
 
 
+def known(number: float | Schedule, epoch: int) -> tuple[float, ...]:
+    """Return what can be checked of the values from `epoch` on: that there, and where a `Ramp` ends."""
+    return (value(number, epoch), *([number.final] if isinstance(number, Ramp) else []))
+
+
 def describe(number: float | Schedule) -> float | str:
     """Return what tells two schedules apart and survives in a file: the number, or the schedule in words.
+
+    Of a function, these are its name and a hash of its values: two lambdas have the same name.
 
     Raises
     ------
@@ -88,15 +98,33 @@ def describe(number: float | Schedule) -> float | str:
     """
     if not callable(number):
         return float(number)
-    if isinstance(number, partial):
-        given = [*map(repr, number.args), *(f"{name}={item!r}" for name, item in number.keywords.items())]
-        return f"{describe(number.func)}({', '.join(given)})"
-    qualified = getattr(number, "__qualname__", None)  # a function's repr holds its address
-    if qualified is not None:
-        return f"{number.__module__}.{qualified}"
+    name = _name(number)
+    if name is not None:
+        return f"{name}, values {_values(number)}"
     if repr(number).endswith(f"at {hex(id(number))}>"):
         raise TypeError(
             f"a schedule must say what it is, for the state: give {type(number).__name__} a __repr__ with its settings "
             "(a dataclass has one), or take rrm_torch.schedule.Ramp"
         )
     return repr(number)
+
+
+def _name(function: Schedule) -> str | None:
+    """Return a function's name, since its repr holds its address; None of an object that isn't one."""
+    if isinstance(function, partial):
+        given = [*map(repr, function.args), *(f"{name}={item!r}" for name, item in function.keywords.items())]
+        return f"{_name(function.func) or repr(function.func)}({', '.join(given)})"
+    qualified = getattr(function, "__qualname__", None)
+    return qualified and f"{function.__module__}.{qualified}"
+
+
+def _values(function: Schedule) -> str:
+    """Return a hash of a schedule's values in the first thousand epochs, and at some steps beyond."""
+    digest = hashlib.blake2b(digest_size=8)
+    for epoch in (*range(1, 1001), *(2**k for k in range(10, 24))):
+        try:
+            number = float(function(epoch))
+        except Exception:  # a list that has come to its end, say
+            number = math.nan
+        digest.update(struct.pack("<d", number))
+    return digest.hexdigest()

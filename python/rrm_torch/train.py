@@ -5,19 +5,20 @@ Every loader yields (index, x, y), as `rrm_torch.batches` and a DataLoader over 
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import RandomSampler
 
 from .attacks import Attack
 from .checkpoint import Checkpoint
-from .losses import Loss, Regularised, cross_entropy, label_loss, parts
+from .losses import Loss, Regularised, cross_entropy, full_precision, label_loss, parts
 from .modes import device_of, evaluation_mode, to_device
 from .rrm import RRM
 
@@ -81,6 +82,7 @@ def fit(
     checkpoint : Checkpoint, optional
         Go on from it if its file exists, and save to it after every epoch. It must hold model, optimizer, rrm and
         scheduler, as far as they are given, a loss with a state such as ELR, and the loader's generator if it has one.
+        It should hold the generator of a transform that has one of its own, too, which `fit` can't see.
     on_epoch : callable, optional
         Called as ``on_epoch(epoch, mean_loss)`` after each epoch and before it is saved, the epoch counted from 1 and
         the loss unweighted.
@@ -92,9 +94,11 @@ def fit(
 
     Raises
     ------
+    TypeError
+        `rrm` or `attack` is something else.
     ValueError
         The loader yields no batch, a loss isn't one per sample, options contradict each other, or the checkpoint lacks
-        a part or belongs to another run.
+        a part or belongs to another run, which may have done more epochs already.
 
     Notes
     -----
@@ -104,8 +108,17 @@ def fit(
         raise ValueError("score_inputs='clean' needs a score_loader: the losses recorded are those of attacked inputs")
     if score_inputs not in ("perturbed", "clean"):
         raise ValueError(f"score_inputs must be 'perturbed' or 'clean', got {score_inputs!r}")
-    if autocast is torch.float16:
-        raise ValueError("autocast must be torch.bfloat16: float16 needs a gradient scaler, and a loop of your own")
+    if autocast not in (None, torch.bfloat16):
+        raise ValueError(
+            f"autocast must be torch.bfloat16 or None, got {autocast!r}; float16 needs a gradient scaler, and a loop "
+            "of your own"
+        )
+    if not isinstance(attack, (Attack, NoneType)):
+        raise TypeError(f"attack must be one of rrm_torch.attacks, such as FGSM(0.1), got {attack!r}")
+    if not isinstance(rrm, (RRM, NoneType)):
+        raise TypeError(f"rrm must be an RRM, got {rrm!r}")
+    if operator.index(epochs) < 0:
+        raise ValueError(f"epochs must be at least 0, got {epochs}")
     if rrm is not None and score_loader is not None:
         if rrm.unit == "step" or rrm.scope == "batch":
             raise ValueError(f"score_loader has no use with unit={rrm.unit!r} and scope={rrm.scope!r}; leave it out")
@@ -122,6 +135,8 @@ def fit(
             of = " (the loader's generator)" if "order" in lacking else ""
             raise ValueError(f"checkpoint must hold {', '.join(lacking)}{of}: Checkpoint(path, {lacking[0]}=...)")
         begin = checkpoint.load()
+        if begin > epochs:
+            raise ValueError(f"epochs={epochs} are fewer than the {begin} that {str(checkpoint.path)!r} has done")
     for epoch in range(begin + 1, epochs + 1):
         start = time.perf_counter()
         model.train()
@@ -134,11 +149,6 @@ def fit(
                     x = attack(model, x, y, label_loss(loss), weights=weights)
             with _mixed_precision(device, autocast):
                 losses, free = parts(loss, model, x, y, index)
-            if losses.shape != index.shape:
-                raise ValueError(
-                    f"loss must return one value per sample, of shape {tuple(index.shape)}, got {tuple(losses.shape)}; "
-                    "use reduction='none'"
-                )
             if rrm is not None:
                 batch_loss = rrm.weighted_mean(losses, index, free=free)
             else:
@@ -155,7 +165,7 @@ def fit(
             raise ValueError("loader yields no batch")
         if rrm is not None and rrm.unit == "epoch":
             scores, scored = None, trained
-            if score_loader is not None and rrm.due and rrm.scope == "all":
+            if score_loader is not None and rrm.due:
                 against = attack if score_inputs == "perturbed" else None
                 scores = score(model, score_loader, loss, attack=against, autocast=autocast)
                 scored = time.perf_counter()
@@ -250,15 +260,15 @@ def evaluate(model: nn.Module, loader: Iterable[Sequence[Tensor]]) -> float:
     ValueError
         The loader yields no batch.
     """
-    device = device_of(model)
-    right = n = 0
+    device, n = device_of(model), 0
+    right = torch.zeros((), dtype=torch.int64, device=device)
     with evaluation_mode(model), torch.inference_mode():
         for *_, x, y in loader:
-            right += int((model(x.to(device)).argmax(1) == y.to(device)).sum())
+            right += (model(to_device(x, device)).argmax(1) == to_device(y, device)).sum()
             n += len(y)
     if not n:
         raise ValueError("loader yields no batch")
-    return right / n
+    return int(right) / n
 
 
 def _by_index(
@@ -275,8 +285,7 @@ def _by_index(
             x, y = to_device(x, device), to_device(y, device)
             if attack is not None:
                 x = attack(model, x, y, per_sample)
-            outputs = model(x)
-            values = per_sample(outputs.float() if autocast else outputs, y)
+            values = per_sample(full_precision(model(x)), y)
             if values.shape[:1] != index.shape:
                 raise ValueError(
                     f"loss must return one value per sample, of shape {tuple(index.shape)}, got {tuple(values.shape)}; "
@@ -301,12 +310,13 @@ def _by_index(
 
 def _order_of(loader: Loader) -> torch.Generator | None:
     """Return the generator that decides in which order a DataLoader visits the samples, if it has one of its own."""
-    sampler: Any = getattr(loader, "sampler", None)
-    for _ in range(2):  # a sampler of batches has one of samples within
-        if isinstance(sampler, RandomSampler):
-            generator: torch.Generator | None = sampler.generator
-            return generator
-        sampler = getattr(sampler, "sampler", None)
+    for kind in ("batch_sampler", "sampler"):
+        sampler: Any = getattr(loader, kind, None)
+        while sampler is not None:  # a sampler of batches has one of samples within
+            generator = getattr(sampler, "generator", None)
+            if isinstance(generator, torch.Generator):
+                return generator
+            sampler = getattr(sampler, "sampler", None)
     return None
 
 

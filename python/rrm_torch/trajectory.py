@@ -191,7 +191,10 @@ class Trajectory:
         """
         if missing := {"rounds", "bits", "rank_sum"} - state.keys():
             raise ValueError(f"state's trajectory lacks {', '.join(sorted(missing))}; pass what state_dict() returned")
-        rounds = [Round(**entry) for entry in state["rounds"]]
+        try:
+            rounds = [Round(**entry) for entry in state["rounds"]]
+        except TypeError as error:  # an entry too many, or one that is missing
+            raise ValueError(f"state's rounds aren't those of this version: {error}") from error
         bits, rank_sum = state["bits"], state["rank_sum"]
         if bits.shape != (len(rounds), -(-self.n // 8)) or rank_sum.shape != (self.n,):
             raise ValueError(

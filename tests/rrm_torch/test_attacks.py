@@ -4,6 +4,7 @@ import copy
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -332,6 +333,8 @@ def test_table_of_attacks():
         ({"clip": (1, 1)}, r"clip must be \(low, high\) with low < high, got \(1, 1\)"),
         ({"clip": (1, 0)}, r"clip must be \(low, high\) with low < high, got \(1, 0\)"),
         ({"clip": (math.nan, 1)}, r"clip must be \(low, high\) with low < high, got \(nan, 1\)"),
+        ({"clip": 0.5}, r"clip must be \(low, high\) with low < high, got 0\.5"),
+        ({"clip": (0, 1, 2)}, r"clip must be \(low, high\) with low < high, got \(0, 1, 2\)"),
         ({"unit": 0}, "unit must be positive and finite, or one such number per channel, got 0"),
         ({"unit": (1, -1)}, r"unit must be positive .* got \(1\.0, -1\.0\)"),
         ({"unit": ()}, r"unit must be positive .* got \(\)"),
@@ -342,6 +345,29 @@ def test_table_of_attacks():
 def test_bad_options(attack, options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         attack(**{"eps": 0.1} | options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eps": "0.1"}, "eps must be a number, got '0.1'"),
+        ({"eps": None}, "eps must be a number, got None"),
+        ({"unit": None}, "unit must be a number, or one per channel, got None"),
+        ({"unit": "a"}, "unit must be a number, or one per channel, got 'a'"),
+        ({"unit": [[1.0, 2.0]]}, r"unit must be a number, or one per channel, got \[\[1\.0, 2\.0\]\]"),
+        ({"steps": 2.5}, r"steps must be an integer, got 2\.5"),
+    ],
+)
+def test_what_is_no_number_is_named(options, message):
+    with pytest.raises(TypeError, match=f"^{message}"):
+        PGD(**{"eps": 0.1} | options)
+
+
+def test_units_of_all_kinds():
+    assert [FGSM(0.1, unit=unit).unit for unit in (2, 2.0, torch.tensor(2.0), np.float32(2))] == [2.0] * 4
+    assert [FGSM(0.1, unit=unit).unit for unit in ([1, 2], torch.tensor([1.0, 2.0]), np.array([1, 2]))] == [
+        (1.0, 2.0)
+    ] * 3
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, SubsetRandomSampler, TensorDataset
 
 from rrm_torch import ELR, RRM, Checkpoint, Indexed, batches, fit
 
@@ -123,6 +123,36 @@ def test_what_has_no_state_is_refused(tmp_path):
         Checkpoint(tmp_path / "run.pt", loader=[1, 2])
     with pytest.raises(FileNotFoundError, match=r"folder '.*nowhere' of the checkpoint doesn't exist"):
         Checkpoint(tmp_path / "nowhere" / "run.pt", model=nn.Linear(3, 2))
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        Checkpoint(tmp_path, model=nn.Linear(3, 2))
+
+
+class Touchy:
+    """A part whose state another version has."""
+
+    def state_dict(self):
+        return {"b": 1}
+
+    def load_state_dict(self, state):
+        raise TypeError(f"unexpected entry {next(iter(state))!r}")
+
+
+def test_a_part_of_another_version_is_refused(tmp_path):
+    Checkpoint(tmp_path / "run.pt", touchy=Touchy()).save(1)
+    with pytest.raises(ValueError, match=r"touchy of checkpoint .* doesn't fit: unexpected entry 'b'"):
+        Checkpoint(tmp_path / "run.pt", touchy=Touchy()).load()
+
+
+@pytest.mark.parametrize("damage", [{"parts": [1, 2]}, {"random": {"cuda": []}}])
+def test_a_damaged_checkpoint_is_refused_before_anything_is_loaded(tmp_path, damage):
+    path = tmp_path / "run.pt"
+    checkpoint = Checkpoint(path, **parts())
+    checkpoint.save(1)
+    torch.save(torch.load(path, weights_only=True) | damage, path)
+    weight = checkpoint.parts["model"].weight.data.fill_(7.0).clone()
+    with pytest.raises(ValueError, match=r"run\.pt' isn't a checkpoint .*; remove it to start afresh"):
+        checkpoint.load()
+    assert torch.equal(checkpoint.parts["model"].weight, weight)
 
 
 def test_fit_refuses_a_checkpoint_that_lacks_a_part(tmp_path):
@@ -150,16 +180,23 @@ def test_fit_does_nothing_where_all_epochs_are_done(tmp_path):
         )
     assert epochs == [1, 2, 3]
     assert here["rrm"].epoch == 3
+    with pytest.raises(ValueError, match=r"epochs=2 are fewer than the 3 that '.*run\.pt' has done"):
+        fit(here["model"], loader, here["optimizer"], 2, rrm=here["rrm"], checkpoint=checkpoint)
 
 
-@pytest.mark.parametrize("kind", ["batches", "DataLoader"])
+@pytest.mark.parametrize("kind", ["batches", "DataLoader", "sampler", "batch sampler"])
 def test_fit_refuses_a_checkpoint_without_the_loaders_order_or_the_loss(tmp_path, kind):
     here, order = parts(), torch.Generator()
     x, y = torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64)
+    data, sampler = Indexed(TensorDataset(x, y)), SubsetRandomSampler(range(5), generator=order)
     if kind == "batches":
         loader = batches(x, y, 5, shuffle=True, generator=order)
+    elif kind == "DataLoader":
+        loader = DataLoader(data, batch_size=5, shuffle=True, generator=order)
+    elif kind == "sampler":
+        loader = DataLoader(data, batch_size=5, sampler=sampler)
     else:
-        loader = DataLoader(Indexed(TensorDataset(x, y)), batch_size=5, shuffle=True, generator=order)
+        loader = DataLoader(data, batch_sampler=BatchSampler(sampler, 5, drop_last=False))
     elr = ELR(5, 2)
 
     def train(**more):

@@ -215,12 +215,72 @@ def test_batches_trimmed_each_by_itself(blobs):
     [
         ({"attack": FGSM(0.1), "score_inputs": "clean"}, "score_inputs='clean' needs a score_loader"),
         ({"score_inputs": "both"}, "score_inputs must be 'perturbed' or 'clean', got 'both'"),
-        ({"autocast": torch.float16}, r"autocast must be torch\.bfloat16: float16 needs a gradient scaler"),
+        ({"autocast": torch.float16}, r"autocast must be torch\.bfloat16 or None, got torch\.float16; float16 needs"),
+        ({"autocast": torch.int8}, r"autocast must be torch\.bfloat16 or None, got torch\.int8"),
+        ({"epochs": -3}, "epochs must be at least 0, got -3"),
     ],
 )
 def test_contradictions_are_refused(blobs, options, message):
     with pytest.raises(ValueError, match=message):
         train(*blobs, rrm=RRM(N, contamination=0.25), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attack": "fgsm"}, r"attack must be one of rrm_torch\.attacks, such as FGSM\(0\.1\), got 'fgsm'"),
+        ({"attack": FGSM}, "attack must be one of .*, got <class"),
+        ({"rrm": 0.3}, r"rrm must be an RRM, got 0\.3"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(blobs, options, message):
+    with pytest.raises(TypeError, match=message):
+        train(*blobs, **options)
+
+
+class Coarse(nn.Linear):
+    """A linear model in bfloat16 throughout."""
+
+    def forward(self, x):
+        return super().forward(x.bfloat16())
+
+
+@pytest.mark.parametrize("how", ["caller's autocast", "model of bfloat16", "autocast"])
+def test_training_and_scoring_compute_losses_in_the_same_precision(blobs, how):
+    x, y = blobs
+    seen = []
+
+    def loss(outputs, y):
+        seen.append(outputs.dtype)
+        return losses.cross_entropy(outputs, y)
+
+    torch.manual_seed(0)
+    model = Coarse(2, K).bfloat16() if how == "model of bfloat16" else nn.Linear(2, K)
+    loader = batches(x, y, 16, shuffle=False)
+    options = {"autocast": torch.bfloat16} if how == "autocast" else {}
+    with torch.autocast("cpu", torch.bfloat16, enabled=how == "caller's autocast"):
+        fit(model, loader, torch.optim.SGD(model.parameters(), lr=0.1), 1, loss=loss, attack=FGSM(0.1), **options)
+        score(model, loader, loss, **options)
+    assert len(seen) == 9  # a batch is attacked, trained on and scored
+    assert set(seen) == {torch.float32}
+
+
+def test_outputs_may_be_a_dict(blobs):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = net()
+
+        def forward(self, x):
+            return {"logits": self.inner(x)}
+
+    def loss(outputs, y):
+        return losses.cross_entropy(outputs["logits"], y)
+
+    model, loader = Named(), batches(*blobs, 16, shuffle=False)
+    options = {"loss": loss, "attack": FGSM(0.1)}
+    fit(model, loader, torch.optim.SGD(model.parameters(), lr=0.1), 1, autocast=torch.bfloat16, **options)
+    assert score(model, loader, loss, attack=FGSM(0.1), autocast=torch.bfloat16).shape == (N,)
 
 
 def pooled(outputs, y):

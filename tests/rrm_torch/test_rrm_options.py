@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from functools import partial
 from pathlib import Path
 
@@ -287,20 +288,122 @@ def test_what_has_weight_zero_counts_as_zero(odd):
     assert given.grad[3] == 0
 
 
-def test_schedules_that_look_alike_are_told_apart_by_what_they_pruned():
-    def rrm(share):
-        return RRM(N, contamination=lambda epoch: share, warmup=1)
+@pytest.mark.parametrize("of", ["contamination", "gamma", "mu"])
+def test_functions_of_one_name_are_told_apart_by_their_values(of):
+    def rrm(number):
+        rule = {} if of in ("contamination", "gamma") else {"contamination": 0.3}
+        return RRM(N, **rule, **{of: lambda epoch: number if epoch > 2 else 0.5}, warmup=1)
 
-    first = rrm(0.2)
+    first, other = rrm(0.2), rrm(0.25)
     first.step(LOSSES)
-    other = rrm(0.5)
-    with pytest.raises(
-        ValueError, match="another schedule, which pruned 2 samples after epoch 1, where this one prunes 5"
-    ):
+    with pytest.raises(ValueError, match=rf"other settings: {of} is '.*<lambda>, values \w+' there and"):
         other.load_state_dict(first.state_dict())
     assert other.epoch == 0
     same(other.weights, torch.ones(N))
     rrm(0.2).load_state_dict(first.state_dict())
+
+
+def test_functions_that_differ_late_are_told_apart_by_what_they_pruned():
+    def rrm(share):
+        return RRM(N, contamination=lambda epoch: share if epoch == 1500 else 0.3, warmup=1)
+
+    first, other = rrm(0.2), rrm(0.5)
+    first.epoch = 1499
+    first.step(LOSSES)
+    with pytest.raises(
+        ValueError, match="another schedule, which pruned 2 samples after epoch 1500, where this one prunes 5"
+    ):
+        other.load_state_dict(first.state_dict())
+    assert other.epoch == 0
+
+
+def test_a_function_may_come_to_an_end():
+    shares = [0.1, 0.2, 0.3]
+    assert (
+        "values"
+        in RRM(N, contamination=lambda epoch: shares[epoch - 1], warmup=1).state_dict()["settings"]["contamination"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"contamination": Ramp(1.5, 10)}, r"contamination must lie in \[0, 1\), got 1\.5"),
+        ({"contamination": Ramp(0.3, 50, first=2.0)}, r"contamination must lie in \[0, 1\), got 1\.66"),
+        ({"contamination": Ramp(0.05, 10)}, "n=10 samples are too few for contamination=0.05"),
+        ({"gamma": Ramp(-1.0, 10, first=1.0)}, "gamma must be at least 0, got -1"),
+        ({"contamination": 0.3, "mu": Ramp(2.0, 10)}, r"mu must lie in \(0, 1\], got 2"),
+        ({"contamination": 0.3, "scope": "batch", "mu": Ramp(0.5, 100, first=1.0)}, "mu must be 1 and unit 'epoch'"),
+    ],
+)
+def test_the_ends_of_a_ramp_are_checked_at_once(options, message):
+    with pytest.raises(ValueError, match=message):
+        RRM(N, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mu": "x"}, "mu must be a number, got 'x'"),
+        ({"mu": None}, "mu must be a number, got None"),
+        ({"weight_limit": "a"}, "weight_limit must be a number, got 'a'"),
+        ({"ids": 5}, "ids must be a sequence"),
+    ],
+)
+def test_what_is_no_number_is_named(options, message):
+    with pytest.raises(TypeError, match=message):
+        RRM(N, contamination=0.3, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epoch": -5}, "state's epoch must be an integer of at least 0, got -5"),
+        ({"epoch": "x"}, "state's epoch must be an integer of at least 0, got 'x'"),
+        ({"weights": torch.full((N,), torch.nan)}, "state's weights must be floating, finite and at least 0"),
+        ({"weights": -torch.ones(N)}, "state's weights must be floating, finite and at least 0"),
+        ({"weights": torch.ones(N, dtype=torch.bool)}, "state's weights must be floating"),
+    ],
+)
+def test_a_damaged_state_is_refused(change, message):
+    rrm = RRM(N, contamination=0.3, warmup=1)
+    rrm.step(LOSSES)
+    with pytest.raises(ValueError, match=message):
+        RRM(N, contamination=0.3, warmup=1).load_state_dict(rrm.state_dict() | change)
+
+
+@pytest.mark.parametrize("change", ["an entry too many", "one missing"])
+def test_rounds_of_another_version_are_refused(change):
+    rrm = RRM(N, contamination=0.3, warmup=1)
+    rrm.step(LOSSES)
+    state = rrm.state_dict()
+    if change == "one missing":
+        del state["trajectory"]["rounds"][0]["gamma"]
+    else:
+        state["trajectory"]["rounds"][0]["delta"] = 1.0
+    with pytest.raises(ValueError, match="state's rounds aren't those of this version"):
+        RRM(N, contamination=0.3, warmup=1).load_state_dict(state)
+
+
+def test_large_weights_of_batches_warn_too():
+    rrm = RRM(N, contamination=0.3, scope="batch", warmup=1, redistribute="argmin", weight_limit=2)
+    rrm.weighted_mean(LOSSES, INDEX)
+    rrm.step()
+    rrm.weighted_mean(LOSSES, INDEX)
+    with pytest.warns(UserWarning, match="a sample's weight is 4, above weight_limit=2: it received the mass") as said:
+        rrm.step()
+    assert said[0].filename == __file__
+    rrm.weighted_mean(LOSSES, INDEX)
+    rrm.step()  # once is enough
+
+
+def test_a_sample_seen_256_times_is_repeated_not_missing():
+    rrm = RRM(N, contamination=0.3, warmup=1)
+    for _ in range(256):
+        rrm.weighted_mean(LOSSES, INDEX)
+    with pytest.raises(ValueError, match="10 seen more than once") as caught:
+        rrm.step()
+    assert "missing" not in str(caught.value)
 
 
 def half(share, epoch):
@@ -309,7 +412,7 @@ def half(share, epoch):
 
 def test_a_partial_schedule_has_the_same_name_in_every_process():
     described = schedule.describe(partial(half, 0.3))
-    assert described.endswith("test_rrm_options.half(0.3)")
+    assert re.search(r"test_rrm_options\.half\(0\.3\), values \w{16}$", described)
     assert "0x" not in described
 
 

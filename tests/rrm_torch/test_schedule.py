@@ -49,4 +49,10 @@ def named(epoch):
 def test_schedules_are_told_apart():
     assert schedule.describe(0.25) == 0.25
     assert schedule.describe(Ramp(0.3, over=3)) == "Ramp(final=0.3, over=3, first=0.0, after=0)"
-    assert schedule.describe(named).endswith("test_schedule.named")
+    assert ".test_schedule.named, values " in schedule.describe(named)
+    assert schedule.describe(lambda epoch: 0.1) != schedule.describe(lambda epoch: 0.2)
+    assert len({schedule.describe(scaled(factor)) for factor in (0.1, 0.2, 0.1)}) == 2
+
+
+def scaled(factor):
+    return lambda epoch: factor * epoch
