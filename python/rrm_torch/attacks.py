@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class Attack:
         ):
             raise ValueError(f"clip must be (low, high) with low < high, got {limits!r}; None is no clipping")
         try:  # a list, array or tensor of the standard deviations, perhaps
-            unit = torch.as_tensor(self.unit, dtype=torch.float64).tolist()
+            unit: Any = torch.as_tensor(self.unit, dtype=torch.float64).tolist()
             object.__setattr__(self, "unit", unit if isinstance(unit, float) else tuple(map(float, unit)))
         except (TypeError, ValueError, RuntimeError):
             raise TypeError(f"unit must be a number, or one per channel, got {self.unit!r}") from None

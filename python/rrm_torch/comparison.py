@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -82,8 +83,8 @@ class Settings:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.scoring not in ("recorded", "pass"):
             raise ValueError(f"scoring must be 'recorded' or 'pass', got {self.scoring!r}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be above 0, got {self.lr}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr must be finite and above 0, got {self.lr}")
         if self.epochs <= self.warmup:
             raise ValueError(
                 f"epochs must exceed warmup, or no epoch is trained on new weights, got epochs={self.epochs} and "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import platform
 from collections.abc import Iterator, Sequence
@@ -130,7 +131,7 @@ def write(folder: Path, source: str, data: ImageData, settings: Settings, trials
         removed.
     """
     with _replace(folder / "results.json") as file:
-        file.write((json.dumps(results(source, settings, trials), indent=1) + "\n").encode())
+        file.write((json.dumps(_finite(results(source, settings, trials)), indent=1, allow_nan=False) + "\n").encode())
     with _replace(folder / "flagged.csv") as file:
         file.write(_flagged(trials[0]).encode())
     names = ["results.json", "flagged.csv"]
@@ -152,6 +153,15 @@ def write(folder: Path, source: str, data: ImageData, settings: Settings, trials
         with _replace(folder / name) as file:
             figure.savefig(file, format="png", dpi=120)
     return [*names, *PICTURES]
+
+
+def _finite(content: Any) -> Any:
+    """Return JSON content with None where a number isn't finite, for which JSON has no word."""
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 @contextmanager

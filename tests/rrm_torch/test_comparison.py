@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -77,7 +79,8 @@ def test_nothing_flagged(digits):
         ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"hidden": (8, 0)}, ValueError, r"hidden must be at least 1, got \(8, 0\)"),
-        ({"lr": 0.0}, ValueError, "lr must be above 0, got 0.0"),
+        ({"lr": 0.0}, ValueError, "lr must be finite and above 0, got 0.0"),
+        ({"lr": math.inf}, ValueError, "lr must be finite and above 0, got inf"),
         ({"warmup": 60}, ValueError, "epochs must exceed warmup.*epochs=60 and warmup=60"),
         ({"mu": 2.0}, ValueError, r"mu must lie in \(0, 1\], got 2.0"),
         ({"scoring": "later"}, ValueError, "scoring must be 'recorded' or 'pass', got 'later'"),

@@ -60,6 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_data(experiment, options.data)
         if options.record:
             _check_record(options.record, options.draft)
+            others = [run for run in planned(experiment, options.seeds) if run not in runs]
+            lacking = sum(kept.finished(run) is None for run in others)
+            if lacking and not options.draft:
+                raise ValueError(f"--only leaves out {lacking} runs that a record needs; leave it out, or add --draft")
     except (ValueError, OSError) as error:
         return _fail(error, BAD_INPUT)
 
@@ -329,7 +333,7 @@ examples:
     parser.add_argument(
         "--only", nargs="+", default=(), metavar="METHOD", help="only runs whose method contains one of these words"
     )
-    parser.add_argument("--list", action="store_true", help="show what is done and what is missing, and do nothing")
+    parser.add_argument("--list", action="store_true", help="show what is done and what is missing, and train nothing")
     parser.add_argument(
         "--record",
         type=Path,

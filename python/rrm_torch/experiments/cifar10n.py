@@ -6,13 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import nn
 
 from ..augment import Compose, FlipCrop, Standardise
 from ..cifar import Cifar, check_order, load_cifar10, load_cifar_n
-from .classify import Task, train
+from .classify import Task, subset, train
 from .co_teaching import train_two
 from .models import small_resnet
 from .runs import Experiment, OnEpoch, Run, located
@@ -80,11 +79,16 @@ def task(data: Path, labels: str, samples: int, seed: int) -> Task:
     Returns
     -------
     Task
+
+    Raises
+    ------
+    ValueError
+        The files hold fewer images, or images and labels don't belong together.
     """
     image_file, label_file = (located(data, names) or data / names for names in DATA)
     images, given = _images(image_file), load_cifar_n(label_file)
     check_order(given, images.y_train)
-    chosen = np.random.default_rng(seed).permutation(len(images.y_train))[:samples]
+    chosen = subset(len(images.y_train), samples, seed)
     std, mean = torch.std_mean(images.x_train[chosen] / 255, (0, 2, 3))
     standardise = Standardise(mean.tolist(), std.tolist())
     noisy = given[LABELS[labels][0]][chosen]

@@ -22,7 +22,7 @@ from ..history import History
 from ..rrm import RRM
 from ..train import Seconds, evaluate, fit, predict
 
-PRESETS = {"trimmed": presets.trimmed, "self_paced": presets.self_paced, "co_teaching": presets.co_teaching}
+PRESETS = {"trimmed": presets.trimmed}
 Transform = Callable[[Tensor], Tensor]
 
 
@@ -137,6 +137,19 @@ class Reporting(Checkpoint):
         """Save, then tell."""
         super().save(epoch)
         self._report(epoch)
+
+
+def subset(n: int, samples: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return which of n training samples to take, at random.
+
+    Raises
+    ------
+    ValueError
+        There are fewer.
+    """
+    if samples > n:
+        raise ValueError(f"the experiment takes {samples:,} training samples, and the data hold {n:,}: other data?")
+    return np.random.default_rng(seed).permutation(n)[:samples]
 
 
 def rrm_of(settings: dict[str, Any] | None, labels: Tensor) -> RRM | None:
@@ -274,8 +287,11 @@ def outcome(task: Task, model: nn.Module, history: History, rrm: RRM | None, sec
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Turn records into columns of numbers short enough for a file that is kept."""
-    return {
-        name: [float(f"{row[name]:.5g}") if isinstance(row[name], float) else row[name] for row in rows]
-        for name in (rows[0] if rows else ())
-    }
+    """Turn records into columns of numbers short enough for a file that is kept; None for those that aren't finite."""
+
+    def short(value: Any) -> Any:
+        if not isinstance(value, float):
+            return value
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+
+    return {name: [short(row[name]) for row in rows] for name in (rows[0] if rows else ())}

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .. import images, noise
 from ..comparison import perceptron
-from .classify import Task
+from .classify import Task, subset
 from .models import perceptron_of_the_authors
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
@@ -50,9 +49,14 @@ def task(
     Returns
     -------
     Task
+
+    Raises
+    ------
+    ValueError
+        The file holds fewer images.
     """
     data = images.load_npz(file)
-    chosen = np.random.default_rng(seed).permutation(len(data.y_train))[:samples]
+    chosen = subset(len(data.y_train), samples, seed)
     noisy = noise.symmetric(data.y_train.numpy()[chosen], rate, 10, rng=seed)
     return Task(
         x_train=data.x_train[chosen],

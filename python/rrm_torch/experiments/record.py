@@ -118,6 +118,9 @@ def _commits(joined: str | None) -> list[str | None]:
 def _merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for name in dict.fromkeys(name for part in parts for name in part):
-        values = sorted({part.get(name) for part in parts}, key=str)
+        given = [part.get(name) for part in parts]
+        # A list is of values that were merged before, in a record that was taken apart.
+        flat = {one for value in given for one in (value if isinstance(value, list) else [value])}
+        values = sorted(flat, key=str)
         merged[name] = values[0] if len(values) == 1 else values
     return merged

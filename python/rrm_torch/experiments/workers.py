@@ -123,7 +123,8 @@ def check_data(experiment: Experiment, data: Path | None) -> None:
     if data is None:
         raise ValueError(f"{experiment.name} needs --data, a folder that holds {needs}")
     if not data.is_dir():
-        raise ValueError(f"data folder {str(data)!r} doesn't exist; it should hold {needs}")
+        what = "is a file" if data.exists() else "doesn't exist"
+        raise ValueError(f"data folder {str(data)!r} {what}; it should be a folder that holds {needs}")
     missing = [name.replace("|", " or ") for name in experiment.data if located(data, name) is None]
     if missing:
         raise ValueError(f"data folder {str(data)!r} lacks {', '.join(missing)}; it should hold {needs}")

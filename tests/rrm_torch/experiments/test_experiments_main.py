@@ -122,7 +122,11 @@ def test_a_curve_takes_one_line(tmp_path):
     ("arguments", "message"),
     [
         ("tiny", "tiny needs --data, a folder that holds tiny.npz"),
-        ("tiny --data nowhere", "data folder 'nowhere' doesn't exist; it should hold tiny.npz"),
+        ("tiny --data nowhere", "data folder 'nowhere' doesn't exist; it should be a folder that holds tiny.npz"),
+        (
+            "tiny --data data/tiny.npz",
+            "data folder 'data/tiny.npz' is a file; it should be a folder that holds tiny.npz",
+        ),
         ("tiny --data .", "data folder '.' lacks tiny.npz; it should hold tiny.npz"),
         ("tiny --data data --only Z", "no method of tiny contains 'Z'"),
         ("tiny --data data --record no/where.json", "must be a file in a folder that exists"),
@@ -195,7 +199,9 @@ def test_a_part_is_recorded_as_a_draft_alone(work, tmp_path, capsys):
         carry_out(EXPERIMENT.execute, run, tmp_path / "data", work, commit="abc")
     arguments = ["tiny", "--data", "data", "--only", "RRM", "--record", "tiny.json"]
     assert command_line.main(arguments) == 2
-    assert "error: 3 of 6 runs of tiny are missing" in capsys.readouterr().err
+    assert (
+        "error: --only leaves out 3 runs that a record needs; leave it out, or add --draft" in capsys.readouterr().err
+    )
     assert command_line.main([*arguments, "--draft"]) == 0
     assert json.loads((tmp_path / "tiny.json").read_text())["missing"] == 3
 

@@ -385,7 +385,7 @@ def test_a_folder_that_cannot_be_made(data, tmp_path):
 
 def test_missing_data(data, tmp_path):
     needy = dataclasses.replace(EXPERIMENT, data=("tiny.npz", "other.npz"))
-    with pytest.raises(ValueError, match=r"doesn't exist; it should hold tiny.npz, other.npz$"):
+    with pytest.raises(ValueError, match=r"doesn't exist; it should be a folder that holds tiny.npz, other.npz$"):
         work(needy, 1, tmp_path / "nowhere", tmp_path / "work", 1)
     with pytest.raises(ValueError, match=r"lacks other.npz; it should hold tiny.npz, other.npz$"):
         work(needy, 1, data, tmp_path / "work", 1)
@@ -455,6 +455,9 @@ def test_what_differs_between_runs_is_listed(data, folder):
     assert collected["versions"] == origin.versions() | {"torch": [origin.versions()["torch"], "9"]}
     assert sorted(collected["machine"]["cores"]) == [os.cpu_count(), 1024]
     assert collected["commit"] == ["a", "b-dirty"]
+    # Taken apart, each of its runs has both; and so has what is collected of them.
+    record.take_apart(collected, EXPERIMENT, Folder(folder / "again"))
+    assert record.collect(EXPERIMENT, 1, folder / "again") == collected
 
 
 def git(folder, *arguments):
