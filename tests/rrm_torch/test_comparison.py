@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from rrm_torch.attacks import BY_NAME
 from rrm_torch.comparison import Settings, compare, perceptron
 from rrm_torch.images import load_digits
 
@@ -104,6 +106,13 @@ def test_adversarial_training_with_and_without_rrm(digits, attack):
     for outcome in (trial.plain, trial.weighted):
         assert 0.2 < outcome.robust_accuracy < outcome.accuracy
     assert trial.recall > 0.8
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_the_attack_counts_in_the_range_of_the_pixels(digits, name):
+    data = replace(digits, black=2.0, white=5.0)
+    expected = BY_NAME[name](0.05, unit=3.0, clip=(2.0, 5.0))
+    assert Settings(contamination=0.3, attack=name, eps=0.05).adversary(data) == expected
 
 
 def test_without_an_attack_none_is_tested(trial):

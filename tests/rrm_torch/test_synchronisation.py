@@ -11,8 +11,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import rrm_core
 from rrm_torch import ELR, RRM, batches, fit, losses
 from rrm_torch.attacks import FGSM, PGD
+from rrm_torch.trades import TRADES
 
 N = 24
 
@@ -72,12 +74,29 @@ OPTIONS = {
     "pgd": {"attack": PGD(0.1, steps=2)},
     "pgd, a unit per channel": {"attack": PGD(0.1, steps=2, unit=(1.0, 2.0, 3.0))},
     "pgd, l2, clipped": {"attack": PGD(0.1, steps=2, norm="l2", clip=(0, 1))},
+    "trades": {"loss": TRADES(PGD(0.1, steps=2))},
 }
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_no_batch_waits_whatever_the_options(rrm, options):
     assert loop(rrm=rrm, **options).blocking == []
+
+
+def test_batches_weighed_by_themselves_do_not_wait(monkeypatch):
+    """Of rrm_core's CUDA kernels, tests of their own say that they don't; here is what surrounds them."""
+    calls = []
+
+    def reweight(losses, **rule):
+        calls.append(rule["contamination"])
+        return torch.empty_like(losses), None
+
+    rrm = RRM(N, contamination=0.25, scope="batch", warmup=1)
+    rrm.epoch = 1
+    monkeypatch.setattr(rrm, "step", lambda losses: None)
+    monkeypatch.setattr(rrm_core, "reweight", reweight)
+    assert loop(rrm=rrm).blocking == []
+    assert calls == [0.25] * 3
 
 
 def test_steps_that_are_not_due_do_not_wait():
@@ -110,11 +129,10 @@ def test_an_index_on_the_device_is_checked_by_the_next_step():
             return torch.device("meta")
 
     rrm = RRM(4, contamination=0.25, warmup=1)
-    index = torch.tensor([0, 1, 2, 4]).as_subclass(Elsewhere)
-    outside = (index < 0) | (index >= 4)
-    rrm._recorder._outside += outside.sum().as_subclass(torch.Tensor)
-    rrm.weighted_mean(torch.arange(4.0), torch.arange(4))
-    with pytest.raises(IndexError, match=r"index must lie in \[0, 4\), got 1 outside"):
+    index = torch.tensor([0, 1, -1, 4]).as_subclass(Elsewhere)
+    rrm.weighted_mean(torch.arange(4.0), index)  # says nothing yet, and writes nothing outside
+    rrm._recorder._outside = rrm._recorder._outside.as_subclass(torch.Tensor)
+    with pytest.raises(IndexError, match=r"index must lie in \[0, 4\), got 2 outside"):
         rrm.step()
     rrm.weighted_mean(torch.arange(4.0), torch.arange(4))
     assert rrm.step() is not None

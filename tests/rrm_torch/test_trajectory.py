@@ -139,3 +139,11 @@ def test_batches_have_rounds_too():
     assert rrm.trajectory.rounds[-1].threshold is None
     assert rrm.flagged().tolist() == [1, 3]
     assert rrm.plan is None
+
+
+def test_a_sample_that_no_batch_held_is_neither_suspicious_nor_trusted():
+    rrm = RRM(5, contamination=0.5, scope="batch", warmup=1)
+    for _ in range(3):
+        rrm.weighted_mean(torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.arange(4))
+        rrm.step()
+    assert rrm.trajectory.mean_rank.tolist() == [0.0, 0.25, 0.5, 0.75, 0.5]
