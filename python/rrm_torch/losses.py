@@ -65,7 +65,7 @@ def mean_absolute_error(outputs: Tensor, y: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (batch,)
-        Losses in [0, 2]. At the upper bound they tie: give `RRM` ``ties="share"``.
+        Losses in [0, 2]. At the upper bound they tie; there `RRM` prunes none, or with ``ties="share"`` a part of each.
 
     Raises
     ------
