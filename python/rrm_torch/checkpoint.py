@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import random
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from .replacing import replacing
 from .rrm import RRM
 
 
@@ -88,15 +88,8 @@ class Checkpoint:
         if not self._proven:
             _prove(parts)
             self._proven = True
-        unfinished = self.path.with_name(self.path.name + ".tmp")
-        try:
-            with unfinished.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())  # or a power cut could leave the new name with old blocks
-            unfinished.replace(self.path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with replacing(self.path) as file:
+            torch.save(state, file)
 
     def load(self) -> int:
         """Take over what the file holds, if there is one.

@@ -8,19 +8,19 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from rich.table import Table
 
 from .comparison import Outcome, Settings, Trial
 from .images import ImageData
+from .replacing import replacing
 
 COLUMNS = ("index", "given_label", "predicted_label", "label_quality", "is_label_issue", "sample_weight")
 """Columns of flagged.csv: cleanlab's names, preceded by the sample's index."""
@@ -130,9 +130,9 @@ def write(folder: Path, source: str, data: ImageData, settings: Settings, trials
         Names of the files written. Without Matplotlib there are no pictures among them, and a former report's are
         removed.
     """
-    with _replace(folder / "results.json") as file:
+    with replacing(folder / "results.json") as file:
         file.write((json.dumps(_finite(results(source, settings, trials)), indent=1, allow_nan=False) + "\n").encode())
-    with _replace(folder / "flagged.csv") as file:
+    with replacing(folder / "flagged.csv") as file:
         file.write(_flagged(trials[0]).encode())
     names = ["results.json", "flagged.csv"]
     if find_spec("matplotlib") is None:
@@ -150,7 +150,7 @@ def write(folder: Path, source: str, data: ImageData, settings: Settings, trials
         pictures.suspicious(data, first),
     )
     for name, figure in zip(PICTURES, figures, strict=True):
-        with _replace(folder / name) as file:
+        with replacing(folder / name) as file:
             figure.savefig(file, format="png", dpi=120)
     return [*names, *PICTURES]
 
@@ -162,17 +162,6 @@ def _finite(content: Any) -> Any:
     if isinstance(content, (list, tuple)):
         return [_finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
-@contextmanager
-def _replace(path: Path) -> Iterator[IO[bytes]]:
-    unfinished = path.with_name(path.name + ".tmp")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _flagged(trial: Trial) -> str:

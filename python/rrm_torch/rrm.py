@@ -58,8 +58,8 @@ class RRM:
         Who receives the mass of the pruned samples, as in `rrm_core.reweight`. The paper's ``"argmin"`` may hand all of
         it to a single sample, early in training; ``"kept"`` never does.
     ties : {"keep", "share"}, default "keep"
-        What happens on the threshold, as in `rrm_core.reweight`. Bounded losses, such as the mean absolute error, tie at
-        their cap, where only ``"share"`` removes anything. Samples that gave up a share are not among the `flagged`.
+        What happens on the threshold, as in `rrm_core.reweight`. Bounded losses, such as the mean absolute error, tie
+        at their cap, where only ``"share"`` removes anything. Samples that gave up a share are not among the `flagged`.
     nan : {"raise", "prune"}, default "raise"
         Refuse NaN among the losses, or prune those samples.
     scale : {"mean", "paper"}, default "mean"

@@ -12,6 +12,7 @@ from rich.console import Console
 from rrm_torch import report
 from rrm_torch.comparison import Settings, compare
 from rrm_torch.images import load_digits
+from rrm_torch.replacing import replacing
 from rrm_torch.train import Seconds
 
 SETTINGS = Settings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))
@@ -95,7 +96,7 @@ def test_a_former_file_outlives_a_failed_successor(tmp_path):
     path.write_text("former")
 
     def half():
-        with report._replace(path) as file:
+        with replacing(path) as file:
             file.write(b"half")
             file.flush()
             assert path.read_text() == "former"
@@ -108,8 +109,8 @@ def test_a_former_file_outlives_a_failed_successor(tmp_path):
 
 
 def test_every_file_is_replaced_that_way(digits, trials, tmp_path, monkeypatch):
-    inner, seen = report._replace, []
-    monkeypatch.setattr(report, "_replace", lambda path: seen.append(path.name) or inner(path))
+    seen = []
+    monkeypatch.setattr(report, "replacing", lambda path: seen.append(path.name) or replacing(path))
     assert report.write(tmp_path, "digits", digits, SETTINGS, trials) == seen
 
 

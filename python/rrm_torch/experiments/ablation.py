@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from ..augment import Compose, FlipCrop, GaussianNoise
-from .classify import train
-from .mnist import task
-from .runs import Experiment, OnEpoch, Run
+from .mnist import AUGMENTATIONS, execute
+from .runs import Experiment, Run
 
 NOISE, SAMPLES, EPOCHS = 0.3, 10_000, 80
 RRM: dict[str, Any] = {"contamination": NOISE, "warmup": 10}
@@ -23,7 +21,6 @@ BASE: dict[str, Any] = {
     "scoring": "recorded",
 }
 ADAM: dict[str, Any] = {"optimizer": "adam", "lr": 1e-3, "batch_size": 100, "epochs": EPOCHS}
-AUGMENTATIONS = {"none": None, "strong": Compose(FlipCrop(padding=2, flip=False), GaussianNoise(1.0))}
 
 
 def settings() -> dict[str, dict[str, Any]]:
@@ -54,15 +51,10 @@ def runs(seeds: int) -> list[Run]:
     return [Run(method, given, seed) for method, given in settings().items() for seed in range(seeds)]
 
 
-def execute(run: Run, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[str, Any]:
-    """Train once."""
-    given: dict[str, Any] = dict(run.settings)
-    parts = {name: given[name] for name in ("samples", "model")}
-    augment = AUGMENTATIONS[given["augment"]]
-    here = task(data / "fashion_mnist.npz", rate=given["noise"], seed=run.seed, augment=augment, **parts)
-    return train(here, given, run.seed, checkpoint, on_epoch)
-
-
 EXPERIMENT = Experiment(
-    "ablation", "what each setting of RRM is worth, on Fashion-MNIST", ("fashion_mnist.npz",), runs, execute
+    "ablation",
+    "what each setting of RRM is worth, on Fashion-MNIST",
+    ("fashion_mnist.npz",),
+    runs,
+    partial(execute, "fashion_mnist.npz"),
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from .classify import train
-from .mnist import task
-from .runs import Experiment, OnEpoch, Run
+from .mnist import execute
+from .runs import Experiment, Run
 
 RATES = (0.1, 0.2, 0.3)
 LOSSES = {"CCE": "cce", "MSE": "mse", "MAE": "mae", "GCE": "gce"}
@@ -38,18 +37,10 @@ def runs(seeds: int) -> list[Run]:
     return found
 
 
-def execute(run: Run, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[str, Any]:
-    """Train once."""
-    settings: dict[str, Any] = dict(run.settings)
-    parts = {name: settings[name] for name in ("samples", "model")}
-    here = task(data / "fashion_mnist.npz", rate=settings["noise"], seed=run.seed, **parts)
-    return train(here, settings, run.seed, checkpoint, on_epoch)
-
-
 EXPERIMENT = Experiment(
     "fashion-synthetic",
     "Fashion-MNIST, 10 to 30 % wrong labels: four losses with and without RRM",
     ("fashion_mnist.npz",),
     runs,
-    execute,
+    partial(execute, "fashion_mnist.npz"),
 )

@@ -1,23 +1,41 @@
-"""MNIST and Fashion-MNIST with wrong labels, for the experiments on them."""
+"""MNIST and Fashion-MNIST with wrong labels, and the run of an experiment on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .. import images, noise
+from ..augment import Compose, FlipCrop, GaussianNoise
 from ..comparison import perceptron
-from .classify import Task, subset
+from .classify import Task, subset, train
 from .models import perceptron_of_the_authors
+from .runs import OnEpoch, Run
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "784-320-320-200-10, no biases": perceptron_of_the_authors,
     "784-256-256-10": partial(perceptron, 784, (256, 256), 10),
 }
+
+
+AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "none": None,
+    "strong": Compose(FlipCrop(padding=2, flip=False), GaussianNoise(1.0)),
+}
+
+
+def execute(file: str, run: Run, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[str, Any]:
+    """Train once, as `Experiment.execute` does, on a file of the data folder."""
+    settings: dict[str, Any] = dict(run.settings)
+    augment = AUGMENTATIONS[settings.get("augment", "none")]
+    parts = {name: settings[name] for name in ("samples", "model")}
+    here = task(data / file, rate=settings["noise"], seed=run.seed, augment=augment, **parts)
+    return train(here, settings, run.seed, checkpoint, on_epoch)
 
 
 def task(

@@ -6,12 +6,11 @@ nothing is clipped. Training attacks with the largest eps that is tested.
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from .classify import train
-from .mnist import task
-from .runs import Experiment, OnEpoch, Run
+from .mnist import execute
+from .runs import Experiment, Run
 
 RATES = (0.2, 0.3)
 EPS = [0.0, 0.1, 0.2]
@@ -52,18 +51,10 @@ def runs(seeds: int) -> list[Run]:
     return found
 
 
-def execute(run: Run, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[str, Any]:
-    """Train once."""
-    settings: dict[str, Any] = dict(run.settings)
-    parts = {name: settings[name] for name in ("samples", "model")}
-    here = task(data / "mnist.npz", rate=settings["noise"], seed=run.seed, **parts)
-    return train(here, settings, run.seed, checkpoint, on_epoch)
-
-
 EXPERIMENT = Experiment(
     "mnist-adversarial",
     "MNIST, wrong labels and adversarial examples: A-RRM against adversarial training",
     ("mnist.npz",),
     runs,
-    execute,
+    partial(execute, "mnist.npz"),
 )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from .classify import train
-from .mnist import task
-from .runs import Experiment, OnEpoch, Run
+from .mnist import execute
+from .runs import Experiment, Run
 
 NOISE = 0.2
 SGD = {"optimizer": "sgd", "lr": 0.1, "batch_size": 100}  # the authors'
@@ -41,18 +40,10 @@ def runs(seeds: int) -> list[Run]:
     return [Run(method, settings, seed) for method, settings in METHODS.items() for seed in range(seeds)]
 
 
-def execute(run: Run, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[str, Any]:
-    """Train once."""
-    settings: dict[str, Any] = dict(run.settings)
-    parts = {name: settings[name] for name in ("samples", "model")}
-    here = task(data / "mnist.npz", rate=settings["noise"], seed=run.seed, **parts)
-    return train(here, settings, run.seed, checkpoint, on_epoch)
-
-
 EXPERIMENT = Experiment(
     "mnist-table6",
     "MNIST, 20 % wrong labels: what becomes of the weights, round by round",
     ("mnist.npz",),
     runs,
-    execute,
+    partial(execute, "mnist.npz"),
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import time
 import traceback
@@ -19,6 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..replacing import replacing
 from . import origin
 
 NUMBERS = re.compile(r"\[((?:[-+.,eE\d\s]|null)*)\]")
@@ -250,7 +250,8 @@ def carry_out(
 
     def note(done: int, total: int) -> None:
         spent = Spent(before.seconds + time.perf_counter() - start, commits, done, total)
-        _replace(folder.progress(run), json.dumps(asdict(spent)), durable=False)
+        with replacing(folder.progress(run), durable=False) as file:
+            file.write(json.dumps(asdict(spent)).encode())
 
     def after(done: int, total: int) -> None:
         note(done, total)
@@ -290,14 +291,5 @@ def write(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=1, allow_nan=False)
     # A curve takes a line, not one for each of its numbers.
     text = NUMBERS.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text)
-    _replace(path, text + "\n", durable=True)
-
-
-def _replace(path: Path, text: str, *, durable: bool) -> None:
-    unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        if durable:  # else the name could outlive a power cut, and the content not
-            file.flush()
-            os.fsync(file.fileno())
-    unfinished.replace(path)
+    with replacing(path) as file:
+        file.write(f"{text}\n".encode())

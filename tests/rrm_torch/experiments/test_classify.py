@@ -14,7 +14,7 @@ from rrm_torch import RRM, batches, evaluate, fit, losses, noise, predict
 from rrm_torch.attacks import FGSM, PGD, robustness
 from rrm_torch.augment import GaussianNoise
 from rrm_torch.comparison import perceptron
-from rrm_torch.experiments import ablation, cifar10n, classify, co_teaching, mnist, mnist_table6
+from rrm_torch.experiments import ablation, cifar10n, classify, co_teaching, mnist, mnist_table6, runs
 from rrm_torch.history import WEIGHT_EDGES
 from rrm_torch.images import load_digits
 
@@ -163,21 +163,24 @@ def test_each_network_of_co_teaching_learns_what_the_other_selects(tmp_path, mon
     assert sum(found["rounds"]["n_pruned"][-1:]) == RATE * N
 
 
+def smaller(run):
+    return runs.Run(run.method, run.settings | {"samples": 100}, run.seed)
+
+
 def test_an_experiment_trains_on_the_task_that_its_settings_describe(tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (400, 28, 28), np.uint8)
     y = np.arange(400) % 10
     for name in ("mnist", "fashion_mnist"):
         np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=y, x_test=images[:10], y_test=y[:10])
     given = []
+    monkeypatch.setattr(mnist, "train", lambda *arguments: given.append(arguments))
     for module in (ablation, mnist_table6):
-        monkeypatch.setattr(module, "train", lambda *arguments: given.append(arguments))
-        for planned in module.runs(2):
-            planned.settings["samples"] = 100
-            module.execute(planned, tmp_path, tmp_path / "run.pt", None)
+        for planned in map(smaller, module.runs(2)):
+            module.EXPERIMENT.execute(planned, tmp_path, tmp_path / "run.pt", None)
             here, settings, seed, *_ = given[-1]
             assert settings == planned.settings
             assert seed == planned.seed
-            assert here.augment is (ablation.AUGMENTATIONS[settings["augment"]] if module is ablation else None)
+            assert here.augment is (mnist.AUGMENTATIONS[settings["augment"]] if module is ablation else None)
             assert here.wrong.sum() == round(100 * settings["noise"])
             chosen = np.random.default_rng(seed).permutation(400)[:100]
             np.testing.assert_array_equal(here.labels[~here.wrong], y[chosen][~here.wrong])
