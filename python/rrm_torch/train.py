@@ -78,7 +78,7 @@ def fit(
     autocast : torch.dtype, optional
         Run the model in mixed precision, in training and scoring: ``torch.bfloat16``.
     scheduler : LRScheduler, optional
-        Of the learning rate; stepped after each epoch.
+        Of the learning rate; stepped after each epoch, without a metric: step a ReduceLROnPlateau in `on_epoch`.
     checkpoint : Checkpoint, optional
         Go on from it if its file exists, and save to it after every epoch. It must hold model, optimizer, rrm and
         scheduler, as far as they are given, a loss with a state such as ELR, and the loader's generator if it has one.
@@ -117,6 +117,8 @@ def fit(
         raise TypeError(f"attack must be one of rrm_torch.attacks, such as FGSM(0.1), got {attack!r}")
     if not isinstance(rrm, (RRM, NoneType)):
         raise TypeError(f"rrm must be an RRM, got {rrm!r}")
+    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        raise ValueError("scheduler must do without a metric; step a ReduceLROnPlateau in on_epoch")
     if operator.index(epochs) < 0:
         raise ValueError(f"epochs must be at least 0, got {epochs}")
     if rrm is not None and score_loader is not None:

@@ -259,6 +259,14 @@ def test_contradictions_are_refused(blobs, options, message):
         train(*blobs, rrm=RRM(N, contamination=0.25), **options)
 
 
+def test_a_scheduler_that_wants_a_metric_is_refused(blobs):
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    with pytest.raises(ValueError, match="scheduler must do without a metric; step a ReduceLROnPlateau in on_epoch"):
+        fit(model, batches(*blobs, 8, shuffle=False), optimizer, 1, scheduler=scheduler)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
