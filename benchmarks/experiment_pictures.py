@@ -82,7 +82,7 @@ def cifar10n(record: Record) -> Figure:
         for k, method in enumerate(methods(record, labels=kind)):
             _accuracies(axes, chosen(record, method, labels=kind), color=COLOURS[k], label=method)
         axes.set(title=f"labels: {kind}", xlabel="epoch", ylabel="test accuracy, %")
-    _zoom(panels, record["runs"])
+    _zoom(panels, record["runs"], skipped=15)
     return _finished(figure, panels, record, below=True, what=CURVES)
 
 
@@ -190,7 +190,8 @@ def _finished(figure: Figure, panels: Iterable[Any], record: Record, below: bool
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
     if below:
-        lines, names = panels[0].get_legend_handles_labels()
+        # A panel may show more methods than others.
+        lines, names = max((axes.get_legend_handles_labels() for axes in panels), key=lambda both: len(both[1]))
         columns = 3 if sum(map(len, names)) > 90 or len(names) > 5 else 5  # what fits below one another's panels
         figure.legend(lines, names, loc="outside lower center", ncols=columns, fontsize=9)
     said = seeds(record)

@@ -11,6 +11,7 @@ from typing import Any
 
 Record = dict[str, Any]  # as rrm_torch.experiments.record.collect returns it
 Run = dict[str, Any]
+NOTHING = "–"  # in a table, where there is no value
 
 
 def require_complete(record: Record) -> None:
@@ -56,7 +57,7 @@ def spread(values: Iterable[float | None], scale: float = 100.0, digits: int = 1
     """Return mean ± sample standard deviation, the mean alone of one value, and a dash of none."""
     scaled = [scale * value for value in values if value is not None]
     if not scaled:
-        return "–"
+        return NOTHING
     mean = f"{statistics.mean(scaled):{sign},.{digits}f}".replace("-", "−")
     return mean + (f" ± {statistics.stdev(scaled):,.{digits}f}" if len(scaled) > 1 else "")
 

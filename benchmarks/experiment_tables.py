@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from experiment_record import Record, Run, about, chosen, different, methods, require_complete, results, spread
+from experiment_record import NOTHING, Record, Run, about, chosen, different, methods, require_complete, results, spread
 
 # Rockafellian Relaxation's own paper, on CIFAR-10 with synthetic noise: accuracy without and with it, by loss and rate.
 PUBLISHED = {
@@ -89,7 +89,7 @@ def cifar10n(record: Record) -> str:
             [spread(results(record, method, name, labels=kind)) for name in ("accuracy", "best_accuracy")]
             for kind in kinds
         ]
-        rows.append([method, *(f"{end} ({best})" for end, best in both)])
+        rows.append([method, *(f"{end} ({best})" if end != NOTHING else end for end, best in both)])
     note = (
         "Test accuracy in %, after the last epoch and, in brackets, after the best one, which nobody can choose "
         f"without clean labels. {_size(record)}."
