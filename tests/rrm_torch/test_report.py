@@ -91,6 +91,15 @@ def test_without_matplotlib_there_are_tables_only(digits, trials, tmp_path, monk
     assert not (tmp_path / "curves.png").exists()
 
 
+def test_a_number_that_is_none_is_null(digits, trials, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "find_spec", lambda _: None)
+    diverged = replace(trials[0], plain=replace(trials[0].plain, memorised=float("nan")))
+    report.write(tmp_path, "digits", digits, SETTINGS, [diverged])
+    text = (tmp_path / "results.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["trials"][0]["plain"]["memorised"] is None
+
+
 def test_a_former_file_outlives_a_failed_successor(tmp_path):
     path = tmp_path / "flagged.csv"
     path.write_text("former")
