@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 import types
@@ -62,5 +63,7 @@ EXPERIMENT = Experiment("tiny", "a few milliseconds", ("tiny.npz",), runs, execu
 if __name__ == "__main__":
     from rrm_torch.experiments.__main__ import main
 
+    # Whoever started the tests in the background may have had Ctrl-C ignored, by all that they start, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     EXPERIMENTS["tiny"] = ("tiny_experiment", EXPERIMENT.description)
     sys.exit(main())
