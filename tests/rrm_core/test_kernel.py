@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -257,19 +258,30 @@ def test_from_several_python_threads_at_once(set_up):
 
 
 def test_other_python_threads_go_on_meanwhile():
-    c, turns = np.ones(30_000_000, np.float16), []
-    for _ in range(30):  # on a busy machine, a call may be over before this thread's turn
-        done = threading.Event()
-        worker = threading.Thread(target=lambda: (rrm_core.plan(c, contamination=0.2, threads=1), done.set()))  # noqa: B023
-        turns.append(0)
-        worker.start()
-        while not done.is_set():
-            time.sleep(0)  # a turn for the other; if it kept the lock, few turns would be left
-            turns[-1] += 1
-        worker.join()
-        if turns[-1] > 10:
-            break
-    assert turns[-1] > 10, turns
+    losses, keeps_the_lock = np.ones(30_000_000, np.float16), ctypes.PyDLL(None).usleep
+    assert any(goes_on_during(lambda: rrm_core.plan(losses, contamination=0.2, threads=1)) for _ in range(30))
+    assert not all(goes_on_during(lambda: keeps_the_lock(20_000)) for _ in range(5))  # or nothing would be noticed
+
+
+def goes_on_during(call):
+    """Return whether this thread got a turn in the middle of another's call; on a busy machine it may get none."""
+    span, turns, done = [], [], threading.Event()
+
+    def work():
+        span.append(time.perf_counter())
+        call()
+        span.append(time.perf_counter())
+        done.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    while not done.is_set():
+        turns.append(time.perf_counter())
+        time.sleep(0)  # a turn for the other
+    worker.join()
+    begin, end = span
+    quarter = (end - begin) / 4
+    return any(begin + quarter < turn < end - quarter for turn in turns)
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
