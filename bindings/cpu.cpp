@@ -4,14 +4,18 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "../csrc/cpu/loops.h"
 #include "../csrc/cpu/order.h"
 #include "../csrc/cpu/reweight.h"
+#include "../csrc/cpu/tally.h"
 #include "../csrc/cpu/team.h"
 #include "../csrc/cpu/tuning.h"
 #include "contract.h"
@@ -75,6 +79,69 @@ std::int64_t count_foreign(const py::array &losses, int format, double loss_min,
     });
 }
 
+// Adds to the counts of all bins; returns the lowest key, the first index of NaN and of -infinity, and the checksum.
+py::tuple tally_all(const py::array &losses, int format, std::int64_t first, py::array_t<std::int64_t> counts,
+                    int threads) {
+    return rrm::with_format(format, [&](auto f) -> py::tuple {
+        using F = decltype(f);
+        const auto *c = bits<F>(losses);
+        const std::int64_t n = losses.size();
+        rrm::cpu::Tally tally{.counts = counts.mutable_data()};
+        {
+            const py::gil_scoped_release released;
+            rrm::cpu::tally_all<F>(c, n, first, threads, tally);
+        }
+        return py::make_tuple(tally.lowest, tally.first_nan, tally.first_low, tally.checksum);
+    });
+}
+
+using Interval = std::tuple<std::uint64_t, std::uint64_t, int>; // first and last key, shift
+
+// Adds to the counts of the intervals' bins, or keeps keys where the memory is of uint64; see _cpu.pyi.
+py::tuple tally_some(const py::array &losses, int format, const std::vector<Interval> &intervals,
+                     std::vector<py::array> memory, const std::vector<std::uint64_t> &points, int threads) {
+    rrm::cpu::Round round;
+    for (std::size_t i = 0; i < intervals.size(); ++i) {
+        const auto &[first, last, shift] = intervals[i];
+        round.intervals.at(i) = {first, last, shift};
+        rrm::cpu::Partial &partial = round.partials.at(i);
+        if (memory.at(i).dtype().kind() == 'i') {
+            partial.counts = static_cast<std::int64_t *>(memory[i].mutable_data());
+        } else {
+            partial.keys = static_cast<std::uint64_t *>(memory[i].mutable_data());
+            partial.capacity = memory[i].size();
+        }
+    }
+    std::copy(points.begin(), points.end(), round.points.begin());
+    rrm::with_format(format, [&](auto f) {
+        using F = decltype(f);
+        if constexpr (F::width > rrm::cpu::bin_bits) {
+            const auto *c = bits<F>(losses);
+            const std::int64_t n = losses.size();
+            const py::gil_scoped_release released;
+            rrm::cpu::tally_some<F>(c, n, threads, round);
+        }
+    });
+    py::list inside, censuses;
+    for (std::size_t i = 0; i < intervals.size(); ++i) {
+        inside.append(round.partials[i].inside);
+    }
+    for (std::size_t i = 0; i < points.size(); ++i) {
+        censuses.append(py::make_tuple(round.censuses[i].below, round.censuses[i].at));
+    }
+    return py::make_tuple(round.checksum, inside, censuses);
+}
+
+std::uint32_t checksum(const py::array &losses, int format) {
+    return rrm::with_format(format, [&](auto f) {
+        using F = decltype(f);
+        const auto *c = bits<F>(losses);
+        const std::int64_t n = losses.size();
+        const py::gil_scoped_release released;
+        return rrm::cpu::checksum<F>(c, n);
+    });
+}
+
 rrm::LevelsTuple levels(std::int64_t n, std::int64_t n_pruned, std::int64_t n_tied, std::int64_t n_recipients,
                         std::int64_t removed, const std::string &redistribute) {
     return rrm::as_tuple(
@@ -125,6 +192,9 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("reweight", &reweight);
     m.def("apply", &apply);
     m.def("count_foreign", &count_foreign);
+    m.def("tally_all", &tally_all);
+    m.def("tally_some", &tally_some);
+    m.def("checksum", &checksum);
     m.def("levels", &levels);
     m.def("instruction_sets", &instruction_sets);
     m.def("choose_instruction_set",

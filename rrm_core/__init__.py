@@ -10,12 +10,14 @@ from importlib.metadata import version as _version
 from .api import apply, objective, plan, reweight
 from .dispatch import CpuInfo, available_backends, cpu_info
 from .plan import Levels, Plan
+from .planner import Planner
 from .rule import Rule
 
 __all__ = [
     "CpuInfo",
     "Levels",
     "Plan",
+    "Planner",
     "Rule",
     "__version__",
     "apply",

@@ -36,6 +36,19 @@ def apply(
     /,
 ) -> None: ...
 def count_foreign(losses: Array, format: int, loss_min: float, allow_nan: bool, threads: int, /) -> int: ...
+def tally_all(
+    losses: Array, format: int, first: int, counts: Array, threads: int, /
+) -> tuple[int, int, int, int]: ...  # lowest key, first index of NaN and of -inf (-1: none), checksum
+def tally_some(
+    losses: Array,
+    format: int,
+    intervals: list[tuple[int, int, int]],  # at most two: first and last key, shift from a distance to its bin
+    memory: list[Array],  # for each, of int64: counts of bins, added to; of uint64: room for keys
+    points: list[int],  # at most two keys
+    threads: int,
+    /,
+) -> tuple[int, list[int], list[tuple[int, int]]]: ...  # checksum; losses inside; losses below and at each point
+def checksum(losses: Array, format: int, /) -> int: ...
 def levels(
     n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: _Redistribute, /
 ) -> _Levels: ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from .arrays import Home
 from .dispatch import Backend
 from .formats import Format, widen
 from .plan import Plan
-from .rule import NaN, Redistribute, Rule, Ties, number
+from .rule import NaN, Redistribute, Rule, Ties, number, thread_count
 
 
 def reweight(
@@ -295,7 +294,7 @@ def _check(
     if not 0 < step <= 1:
         raise ValueError(f"mu must lie in (0, 1], got {mu}")
     if threads is not None:
-        threads = _thread_count(threads)
+        threads = thread_count(threads)
     if backend is None and (ordinary := arrays.ordinary(losses, weights, out)) is not None:
         c, w, home, format = ordinary
         o = None if out is None else w
@@ -317,16 +316,6 @@ def _read_all(
     if o is not None:
         arrays.require_writable(o, c, w)
     return c.array, None if w is None else w.array, None if o is None else o.array, c.home, c.format
-
-
-def _thread_count(threads: int) -> int:
-    try:
-        count = index(threads)
-    except TypeError:
-        count = 0
-    if count < 1 or isinstance(threads, bool):
-        raise ValueError(f"threads must be a whole number, at least 1, or None, got {threads!r}")
-    return min(count, 1 << 16)
 
 
 def _rule(contamination: float | None, gamma: float | None, redistribute: Redistribute, ties: Ties, nan: NaN) -> Rule:

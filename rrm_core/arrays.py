@@ -13,7 +13,15 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import device, is_array_api_obj, is_jax_array, is_numpy_array, is_torch_array
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_array_api_obj,
+    is_jax_array,
+    is_numpy_array,
+    is_torch_array,
+    to_device,
+)
 
 from .formats import BFLOAT16, BY_NAME, BY_STORAGE, PLAIN, Format
 
@@ -99,6 +107,20 @@ def read(name: str, x: Any, *, native: bool, list_type: Any = None) -> Operand:
     else:
         array = x.detach() if home.framework == "torch" else x
     return Operand(name, x, _view(array, format) if home.on_host else array, home, format, int(x.shape[0]))
+
+
+def read_on_host(name: str, x: Any) -> tuple[Any, Format]:
+    """Return a NumPy view of the argument `x` and its format; of an array on a device, a copy. It may be empty."""
+    if (view := _plain_view(x)) is not None:
+        return view, BY_STORAGE[view.dtype]
+    if getattr(x, "shape", None) == (0,) and is_array_api_obj(x):
+        xp = array_namespace(x)
+        operand = read(name, xp.zeros(1, dtype=x.dtype), native=False)  # for what else may be wrong with it
+        return np.empty(0, operand.format.storage), operand.format
+    operand = read(name, x, native=False, list_type=np.float64)
+    if operand.home.on_host:
+        return operand.array, operand.format
+    return _view(to_device(operand.array, "cpu"), operand.format), operand.format
 
 
 def ordinary(losses: Any, weights: Any | None, out: Any | None) -> tuple[Any, Any | None, Home, Format] | None:

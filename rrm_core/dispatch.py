@@ -5,17 +5,20 @@ Nobody else imports a backend. A named backend is never replaced by another: it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, cast
 
 from .plan import Plan
 from .rule import Rule
+from .selection import Extremes, Tallied
 
 HOST = ("cpp", "numba", "numpy")  # NumPy arrays, and what can be viewed as one
 CUDA = ("cuda", "array_api")  # arrays in the memory of an NVIDIA GPU
 DEVICE = ("array_api",)  # everything else
 NAMES = (*HOST, *CUDA)
+COUNTING = ("cpp", "numpy")  # those of the host that count for a selection in rounds
 
 
 class Backend(Protocol):
@@ -34,6 +37,26 @@ class Backend(Protocol):
 
     def count_foreign(self, plan: Plan, losses: Any, threads: int | None) -> int:
         """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
+
+
+class Counting(Protocol):
+    """What a backend that counts for a `Planner` offers besides. See `rrm_core.selection`."""
+
+    def tally_all(self, losses: Any, first: int, counts: Any, threads: int | None) -> Extremes:
+        """Add the losses to the counts of all bins; the index of the first of them is `first`."""
+
+    def tally_some(
+        self,
+        losses: Any,
+        intervals: Sequence[tuple[int, int, int]],
+        memory: Sequence[Any],
+        points: Sequence[int],
+        threads: int | None,
+    ) -> Tallied:
+        """Count what lies in intervals of keys, or keep the keys, and how the losses stand to points."""
+
+    def checksum(self, losses: Any) -> int:
+        """Return the sum of the losses' words, modulo 2**32."""
 
 
 def available_backends() -> tuple[str, ...]:
@@ -111,6 +134,13 @@ def choose(name: str | None, *, on_host: bool, on_cuda: bool) -> Backend:
         served = " or ".join(map(repr, candidates))
         raise ValueError(f"backend={name!r} needs losses {needs}; these are served by {served}")
     return _load(name)
+
+
+def choose_counting(name: str | None) -> Counting:
+    """Return the backend called `name`, or the first available one, to count losses on the host for a `Planner`."""
+    if name is not None and name not in COUNTING:
+        raise ValueError(f"backend must be one of {', '.join(map(repr, COUNTING))} or None, got {name!r}")
+    return cast("Counting", _load(name or _first_available(COUNTING)))
 
 
 @cache

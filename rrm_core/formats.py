@@ -56,6 +56,22 @@ class Format:
         quantum = math.ldexp(1.0, max(math.frexp(x)[1], self.min_exponent) - self.precision)
         return min(math.floor(x / quantum) * quantum, self.largest)
 
+    @property
+    def width(self) -> int:
+        """Bits of a number."""
+        return 8 * self.storage.itemsize
+
+    def key(self, x: float) -> int:
+        """Return the order-preserving key of a number of this format, as `csrc/ordered_key.h` has it: -0 is 0."""
+        value = np.array(x + 0.0, "float32" if self.storage.kind == "u" else self.storage)
+        bits = int(value.view(f"u{value.itemsize}")) >> (8 * value.itemsize - self.width)
+        return bits ^ ((1 << self.width) - 1 if bits >> (self.width - 1) else 1 << (self.width - 1))
+
+    def decode(self, key: int) -> float:
+        """Return the number with a key, exactly. Not for NaN."""
+        bits = key ^ (1 << (self.width - 1) if key >> (self.width - 1) else (1 << self.width) - 1)
+        return float(widen(np.array([bits], f"u{self.storage.itemsize}").view(self.storage))[0])
+
 
 def _format(name: str, storage: str, weights: str, precision: int, max_exponent: int, code: int) -> Format:
     largest = math.ldexp(2.0 - math.ldexp(1.0, 1 - precision), max_exponent)
@@ -68,6 +84,7 @@ FLOAT32 = _format("float32", "float32", "float32", 24, 127, 2)
 FLOAT64 = _format("float64", "float64", "float64", 53, 1023, 3)
 
 BY_NAME = {format.name: format for format in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}
+BY_CODE = {format.code: format for format in BY_NAME.values()}
 BY_STORAGE = {format.storage: format for format in BY_NAME.values()}
 
 

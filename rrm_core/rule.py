@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
+from operator import index
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -95,6 +96,19 @@ def number(name: str, value: object) -> float:
         return float(value)
     except OverflowError:
         raise ValueError(f"{name} must be a number that a double can hold, got one of 10**308 or more") from None
+
+
+def thread_count(threads: int | None) -> int | None:
+    """Return a number of threads, or None for the default; raise a ValueError for what is none."""
+    if threads is None:
+        return None
+    try:
+        count = index(threads)
+    except TypeError:
+        count = 0
+    if count < 1 or isinstance(threads, bool):
+        raise ValueError(f"threads must be a whole number, at least 1, or None, got {threads!r}")
+    return min(count, 1 << 16)
 
 
 def _share(name: str, value: object) -> float:

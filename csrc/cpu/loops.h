@@ -70,6 +70,30 @@ template <class V> struct alignas(128) Walk { // likewise
     std::int64_t n_tied = 0;
 };
 
+// A selection in rounds, tally.h. What its first round finds; so many leading bits of a key choose a count.
+constexpr int bin_bits = 16;
+
+struct Tally {
+    std::int64_t *counts;                                             // of each bin
+    std::uint64_t lowest = std::numeric_limits<std::uint64_t>::max(); // key
+    std::int64_t first_nan = -1, first_low = -1;                      // -1: nowhere
+    std::uint32_t checksum = 0;
+};
+
+// Keys from the first to the last; none if these are in the wrong order.
+struct Interval {
+    std::uint64_t first = 1, last = 0;
+    int shift = 0; // from a key's distance from the first to its bin
+};
+
+// What a later round finds in an interval: counts, or where these are null, the keys themselves.
+struct Partial {
+    std::int64_t *counts = nullptr;
+    std::uint64_t *keys = nullptr;
+    std::int64_t capacity = 0, stored = 0;
+    std::int64_t inside = 0; // also of those for which there was no memory
+};
+
 // New weights: keep * old + step, or the step itself where the old weight isn't read.
 template <class V> struct Steps {
     V threshold, recipient_threshold;
@@ -103,6 +127,12 @@ template <class F> struct Loops {
     // Of the number of values upto a pivot among n, in runs that follow each other: from the differences of
     // neighbouring runs, so that a trend doesn't count.
     double (*variance_of_runs)(const Word *values, std::int64_t n, Value pivot);
+    // The rounds of a selection among n losses: the first, whose indices start at `first`; and the others, for two
+    // intervals and the keys of two points, of which 0 is none.
+    void (*tally_all)(const Bits *losses, std::int64_t n, std::int64_t first, Tally &tally);
+    void (*tally_some)(const Bits *losses, std::int64_t n, const Interval *intervals, Partial *partials,
+                       const std::uint64_t *points, Census *censuses, std::uint32_t &checksum);
+    std::uint32_t (*checksum)(const Bits *losses, std::int64_t n);
 };
 
 using AllLoops = std::tuple<Loops<Float16>, Loops<BFloat16>, Loops<Float32>, Loops<Float64>>;

@@ -451,8 +451,19 @@ template <class V> void mark(std::int64_t n, std::int64_t first, V threshold, Wa
     shared = walk;
 }
 
+#include "tally_body.h"
+
 template <class F> constexpr Loops<F> make_loops() {
     using V = typename F::Value;
-    return {scan<F>,  scan_two<F>,     scan_marking<F>,    count<F>,           mark<V>,
-            write<F>, write_marked<V>, smallest_of_few<V>, variance_of_runs<V>};
+    return {scan<F>, scan_two<F>, scan_marking<F>, count<F>, mark<V>, write<F>, write_marked<V>, smallest_of_few<V>,
+            variance_of_runs<V>, tally_all<F>,
+            // Two-byte losses are done after the first round.
+            [] {
+                if constexpr (F::width > bin_bits) {
+                    return tally_some<F>;
+                } else {
+                    return nullptr;
+                }
+            }(),
+            checksum<F>};
 }

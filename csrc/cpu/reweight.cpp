@@ -15,11 +15,6 @@
 namespace rrm::cpu {
 namespace {
 
-int members(std::int64_t n, int threads) {
-    const std::int64_t worth = std::min(n / tuning.samples_per_thread, (n + piece_size(n) - 1) / piece_size(n));
-    return static_cast<int>(std::clamp<std::int64_t>(worth, 1, threads));
-}
-
 template <class V> Steps<V> make_steps(const Plan &plan, std::int64_t n, double mu, bool old) {
     const auto a = static_cast<V>(1.0 - mu), b = static_cast<V>(mu);
     // b * target is one rounded product, the same for every sample on that level; with old weights of one, so is the

@@ -22,6 +22,12 @@ inline std::int64_t piece_size(std::int64_t n) {
     return std::clamp(n / 1024 / block_size * block_size, tuning.least_piece, 64 * block_size);
 }
 
+// How many threads n samples are worth, of those that they may have.
+inline int members(std::int64_t n, int threads) {
+    const std::int64_t worth = std::min(n / tuning.samples_per_thread, (n + piece_size(n) - 1) / piece_size(n));
+    return static_cast<int>(std::clamp<std::int64_t>(worth, 1, threads));
+}
+
 // Calls task(member, begin, size) for all pieces, each member's in ascending order.
 template <class Task> void for_each_piece(Team &team, std::int64_t n, const Task &task) {
     const std::int64_t piece = piece_size(n);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -13,6 +14,7 @@ import numpy as np
 from ..formats import BY_STORAGE, PLAIN, Array
 from ..plan import Plan, answered
 from ..rule import Rule
+from ..selection import Extremes, Tallied
 
 
 def is_available() -> bool:
@@ -97,6 +99,30 @@ def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
     code = BY_STORAGE[losses.dtype].code
     threads = threads or default_threads()
     return int(_extension().count_foreign(_plain(losses), code, plan.loss_min, plan.n_nan > 0, threads))
+
+
+def tally_all(losses: Array, first: int, counts: Array, threads: int | None) -> Extremes:
+    """Count the losses, whose indices start at `first`, by the leading 16 bits of their keys: add them to `counts`."""
+    code = BY_STORAGE[losses.dtype].code
+    return Extremes(*_extension().tally_all(_plain(losses), code, first, counts, threads or default_threads()))
+
+
+def tally_some(
+    losses: Array,
+    intervals: Sequence[tuple[int, int, int]],
+    memory: Sequence[Array],
+    points: Sequence[int],
+    threads: int | None,
+) -> Tallied:
+    """Count the losses in two intervals at most, or keep their keys, and how all stand to two points: `_cpu.pyi`."""
+    code = BY_STORAGE[losses.dtype].code
+    threads = threads or default_threads()
+    return Tallied(*_extension().tally_some(_plain(losses), code, intervals, memory, points, threads))
+
+
+def checksum(losses: Array) -> int:
+    """Return the sum of the losses' words, modulo 2**32."""
+    return int(_extension().checksum(_plain(losses), BY_STORAGE[losses.dtype].code))
 
 
 def _reweight(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..formats import BY_STORAGE, Array, widen
 from ..plan import Counts, Plan, find_thresholds, refuse_losses, settle
 from ..rule import Rule
+from ..selection import BIN_BITS, BINS, Extremes, Tallied
 
 
 def is_available() -> bool:
@@ -74,3 +76,48 @@ def count_foreign(plan: Plan, losses: Array, threads: int | None = None) -> int:
     values = widen(losses)
     legal = (values >= plan.loss_min) | (np.isnan(values) & (plan.n_nan > 0))
     return int(np.count_nonzero(~legal))
+
+
+def tally_all(losses: Array, first: int, counts: Array, threads: int | None = None) -> Extremes:  # noqa: ARG001
+    """Count the losses, whose indices start at `first`, by the leading 16 bits of their keys: add them to `counts`."""
+    values, keys = widen(losses), _keys(losses)
+    counts += np.bincount((keys >> (8 * keys.itemsize - BIN_BITS)).astype(np.intp), minlength=BINS)
+    nan, low = (np.flatnonzero(where) for where in (np.isnan(values), values == -math.inf))
+    first_nan, first_low = (first + int(where[0]) if where.size else -1 for where in (nan, low))
+    return Extremes(int(keys.min()), first_nan, first_low, checksum(losses))
+
+
+def tally_some(
+    losses: Array,
+    intervals: Sequence[tuple[int, int, int]],
+    memory: Sequence[Array],
+    points: Sequence[int],
+    threads: int | None = None,  # noqa: ARG001
+) -> Tallied:
+    """Count the losses in two intervals at most, or keep their keys, and how all stand to two points."""
+    keys, found = _keys(losses), []
+    for (lowest, highest, shift), into in zip(intervals, memory, strict=True):
+        inside = keys[(keys >= lowest) & (keys <= highest)]
+        found.append(inside.size)
+        if into.dtype.kind == "u":
+            into[: inside.size] = inside[: into.size]
+        else:
+            into += np.bincount(((inside - keys.dtype.type(lowest)) >> shift).astype(np.intp), minlength=BINS)
+    censuses = [(int(np.count_nonzero(keys < point)), int(np.count_nonzero(keys == point))) for point in points]
+    return Tallied(checksum(losses), found, censuses)
+
+
+def checksum(losses: Array) -> int:
+    """Return the sum of the losses' words, modulo 2**32."""
+    words = np.ascontiguousarray(losses).view(np.uint16 if losses.itemsize == 2 else np.uint32)
+    return int(words.sum(dtype=np.uint64)) & 0xFFFF_FFFF
+
+
+def _keys(losses: Array) -> Array:
+    """Return the order-preserving keys of losses, as `csrc/ordered_key.h` has them."""
+    unsigned = np.dtype(f"u{losses.itemsize}")
+    bits = np.ascontiguousarray(losses).view(unsigned)
+    sign = unsigned.type(1 << (8 * unsigned.itemsize - 1))
+    keys = np.where(bits > sign, ~bits, bits | sign)
+    keys[np.isnan(widen(losses))] = np.iinfo(unsigned).max
+    return keys
