@@ -112,7 +112,7 @@ py::tuple tally_some(const py::array &losses, int format, const std::vector<Inte
             partial.capacity = memory[i].size();
         }
     }
-    std::copy(points.begin(), points.end(), round.points.begin());
+    std::ranges::copy(points, round.points.begin());
     rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         if constexpr (F::width > rrm::cpu::bin_bits) {

@@ -7,10 +7,12 @@ samples. See `reweight`.
 from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
 
+from . import stream
 from .api import apply, objective, plan, reweight
 from .dispatch import CpuInfo, available_backends, cpu_info
 from .plan import Levels, Plan
 from .planner import Planner
+from .replacing import replacing
 from .rule import Rule
 
 __all__ = [
@@ -25,7 +27,9 @@ __all__ = [
     "cpu_info",
     "objective",
     "plan",
+    "replacing",
     "reweight",
+    "stream",
 ]
 
 try:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace, device, is_dask_array
 
 from . import arrays, dispatch
 from .arrays import Home
@@ -39,8 +39,8 @@ def reweight(
     Parameters
     ----------
     losses : array of shape (n,), float16, bfloat16, float32 or float64
-        One loss per sample, from NumPy, torch, CuPy, JAX or another array-API framework, or a list of numbers. +inf is
-        a legal loss. Read where it lies, without a copy, if it is contiguous.
+        One loss per sample, from NumPy, torch, CuPy, JAX or another array-API framework, a list of numbers, or a Dask
+        array. +inf is a legal loss. Read where it lies, without a copy, if it is contiguous.
     weights : array of shape (n,), float32 (float64 for float64 losses), optional
         The current weights, from the same framework and device; ones if None. Read only if ``mu < 1``, and taken as
         they are: a NaN among them stays one.
@@ -96,6 +96,12 @@ def reweight(
     with the losses is then raised by the first look at the plan; `weights` and `out` are as they were, and a new array
     is all NaN.
 
+    The plan of a Dask array is made during the call, by the scheduler in use: every block is counted where it lies, in
+    one round (float16, bfloat16), two (float32) or two to four (float64). The weights are a Dask array in the same
+    chunks, of which nothing is computed yet; to compute them reads the losses once more. So ``losses.persist()`` pays
+    where they are costly. `weights` are a Dask array, too, and get the chunks of `losses`; there is no `out`; `backend`
+    ("cpp" or "numpy") and `threads` (by default 1) are those of a task.
+
     See Also
     --------
     plan, apply : the two halves of this function.
@@ -134,7 +140,7 @@ def plan(
     Parameters
     ----------
     losses : array of shape (n,)
-        As for `reweight`; so are the other parameters and the errors.
+        As for `reweight`, a Dask array included; so are the other parameters and the errors.
     contamination, gamma, redistribute, ties, nan, backend, threads
         See `reweight`.
 
@@ -179,13 +185,15 @@ def apply(
     Returns
     -------
     array of shape (m,)
-        The new weights, in the framework and on the device of `losses`; `out` if it was given.
+        The new weights, in the framework and on the device of `losses`; `out` if it was given. Of Dask arrays, nothing
+        is computed during the call.
 
     Raises
     ------
     TypeError, ValueError, ImportError
         As `reweight`; also if `losses` are of another type than the planned ones, or more, or contain values that
-        these can't have contained (below their minimum, or NaN where there were none). Nothing has been written.
+        these can't have contained (below their minimum, or NaN where there were none). Nothing has been written. Such
+        values in a Dask array are noticed when their block is computed.
 
     Examples
     --------
@@ -227,7 +235,7 @@ def objective(losses: Any, gamma: float) -> float:
     Returns
     -------
     float
-        The optimal value, summed in float64 where the device has it.
+        The optimal value, summed in float64 where the device has it; of a Dask array, during the call.
 
     Raises
     ------
@@ -298,6 +306,11 @@ def _check(
     if backend is None and (ordinary := arrays.ordinary(losses, weights, out)) is not None:
         c, w, home, format = ordinary
         o = None if out is None else w
+    elif any(map(is_dask_array, (losses, weights, out))):
+        from . import dask_arrays  # which imports Dask
+
+        c, w, home, format, blocks = dask_arrays.read(losses, weights, out, backend)
+        return _Call(c, w if step < 1 else None, step, None, None, home, format, blocks, threads)
     else:
         c, w, o, home, format = _read_all(losses, weights, out, native=backend == "array_api")
     chosen = dispatch.choose(backend, on_host=home.on_host, on_cuda=home.on_cuda)

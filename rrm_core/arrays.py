@@ -17,6 +17,8 @@ from array_api_compat import (
     array_namespace,
     device,
     is_array_api_obj,
+    is_cupy_array,
+    is_dask_array,
     is_jax_array,
     is_numpy_array,
     is_torch_array,
@@ -113,6 +115,8 @@ def read_on_host(name: str, x: Any) -> tuple[Any, Format]:
     """Return a NumPy view of the argument `x` and its format; of an array on a device, a copy. It may be empty."""
     if (view := _plain_view(x)) is not None:
         return view, BY_STORAGE[view.dtype]
+    if isinstance(x, (list, tuple)) and not x:
+        x = np.empty(0)
     if getattr(x, "shape", None) == (0,) and is_array_api_obj(x):
         xp = array_namespace(x)
         operand = read(name, xp.zeros(1, dtype=x.dtype), native=False)  # for what else may be wrong with it
@@ -120,7 +124,7 @@ def read_on_host(name: str, x: Any) -> tuple[Any, Format]:
     operand = read(name, x, native=False, list_type=np.float64)
     if operand.home.on_host:
         return operand.array, operand.format
-    return _view(to_device(operand.array, "cpu"), operand.format), operand.format
+    return _view(_on_host(operand.array), operand.format), operand.format
 
 
 def ordinary(losses: Any, weights: Any | None, out: Any | None) -> tuple[Any, Any | None, Home, Format] | None:
@@ -272,6 +276,14 @@ def _view(x: Any, format: Format) -> Any:
         x = (x.view(sys.modules["torch"].int16) if format.name == "bfloat16" else x).numpy()
     x = np.asarray(x)
     return x if x.dtype in BY_STORAGE else x.view(format.storage)  # bfloat16 becomes its bits
+
+
+def _on_host(x: Any) -> Any:
+    """Return an array on a device as one that NumPy may see."""
+    if is_torch_array(x) or is_cupy_array(x):
+        return to_device(x, "cpu")
+    # JAX and Dask have their own ways, also for one in several places.
+    return np.asarray(x) if is_jax_array(x) or is_dask_array(x) else np.from_dlpack(x)
 
 
 def _overlap(a: Any, b: Any) -> bool:

@@ -39,7 +39,7 @@ class Backend(Protocol):
         """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
 
 
-class Counting(Protocol):
+class Counting(Backend, Protocol):
     """What a backend that counts for a `Planner` offers besides. See `rrm_core.selection`."""
 
     def tally_all(self, losses: Any, first: int, counts: Any, threads: int | None) -> Extremes:

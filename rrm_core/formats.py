@@ -7,6 +7,7 @@ losses are refused at the door, so uint16 can mean nothing else.
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -63,14 +64,39 @@ class Format:
 
     def key(self, x: float) -> int:
         """Return the order-preserving key of a number of this format, as `csrc/ordered_key.h` has it: -0 is 0."""
-        value = np.array(x + 0.0, "float32" if self.storage.kind == "u" else self.storage)
-        bits = int(value.view(f"u{value.itemsize}")) >> (8 * value.itemsize - self.width)
-        return bits ^ ((1 << self.width) - 1 if bits >> (self.width - 1) else 1 << (self.width - 1))
+        # Made of integers, as is the way back: a conversion loses subnormal numbers where these are flushed to zero.
+        sign = 1 << self.width - 1
+        if self.precision == 53:
+            bits = int(struct.unpack("<Q", struct.pack("<d", x))[0])
+        elif math.isinf(x):
+            bits = self._infinity
+        elif x:
+            exponent = max(math.frexp(x)[1], self.min_exponent)
+            bits = int(math.ldexp(abs(x), self.precision - exponent))
+            bits += exponent - self.min_exponent << self.precision - 1
+        else:
+            bits = 0
+        bits |= sign if x < 0 else 0
+        return (1 << self.width) - 1 - bits if bits > sign else bits | sign
 
     def decode(self, key: int) -> float:
         """Return the number with a key, exactly. Not for NaN."""
-        bits = key ^ (1 << (self.width - 1) if key >> (self.width - 1) else (1 << self.width) - 1)
-        return float(widen(np.array([bits], f"u{self.storage.itemsize}").view(self.storage))[0])
+        sign = 1 << self.width - 1
+        bits = key ^ sign if key >= sign else (1 << self.width) - 1 - key
+        if self.precision == 53:
+            return float(struct.unpack("<d", struct.pack("<Q", bits))[0])
+        magnitude = bits & sign - 1
+        exponent, fraction = divmod(magnitude, 1 << self.precision - 1)
+        if exponent:
+            fraction += 1 << self.precision - 1
+            exponent -= 1
+        x = math.ldexp(fraction, exponent + self.min_exponent - self.precision)
+        x = math.inf if magnitude == self._infinity else x
+        return -x if bits & sign else x
+
+    @property
+    def _infinity(self) -> int:
+        return (1 << self.width - self.precision) - 1 << self.precision - 1
 
 
 def _format(name: str, storage: str, weights: str, precision: int, max_exponent: int, code: int) -> Format:

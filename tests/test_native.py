@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,11 @@ def test_random_cases_under_sanitizers(sanitizers, cases, tmp_path):
     assert run.stdout == f"{cases} cases\n"
 
 
-def instructions_per_sample(program, instruction_set, n, folder):
-    """Return the instructions that one reweight executes, as callgrind counts them; noise can't move that."""
-    out = folder / f"{instruction_set}.out"
+def instructions_per_sample(program, instruction_set, n, folder, call="reweight"):
+    """Return the instructions that one call executes, as callgrind counts them; noise can't move that."""
+    out = folder / f"{call} {instruction_set}.out"
     callgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-    counted = ["--toggle-collect=*rrm::cpu::reweight<*", program, "count", str(n), instruction_set]
+    counted = [f"--toggle-collect=*rrm::cpu::{call}<*", program, "count", str(n), instruction_set]
     subprocess.run([*callgrind, *counted], check=True, capture_output=True)
     return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)[1]) / n
 
@@ -47,7 +48,10 @@ def instructions_per_sample(program, instruction_set, n, folder):
 def test_instructions_per_sample(tmp_path):
     program = build(tmp_path / "kernel_cases", "-O3")
     record = json.loads(RECORD.read_text())
-    for instruction_set, recorded in record["instructions per sample"].items():
-        counted = instructions_per_sample(program, instruction_set, record["n"], tmp_path)
+    counts = {"reweight": record["instructions per sample"], **record["rounds of a selection"]}
+    assert set(counts) == {"reweight", "tally_all", "tally_some"}
+    for call, instruction_set in product(counts, counts["reweight"]):
+        recorded = counts[call][instruction_set]
+        counted = instructions_per_sample(program, instruction_set, record["n"], tmp_path, call)
         # Another compiler may choose a few instructions more. A pass more, or a loop not vectorised, is 20 % and up.
-        assert counted < 1.1 * recorded, f"{instruction_set}: {counted:.2f} instructions per sample, not {recorded:.2f}"
+        assert counted < 1.1 * recorded, f"{call} {instruction_set}: {counted:.2f} a sample, not {recorded:.2f}"

@@ -80,7 +80,7 @@ struct Tally {
     std::uint32_t checksum = 0;
 };
 
-// Keys from the first to the last; none if these are in the wrong order.
+// Keys from the first, that of a number, to the last; none if these are in the wrong order.
 struct Interval {
     std::uint64_t first = 1, last = 0;
     int shift = 0; // from a key's distance from the first to its bin

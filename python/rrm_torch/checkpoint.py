@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import random
@@ -10,8 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from .replacing import replacing
+from rrm_core import replacing
+
+from .distributed import FullState, Ranks
+from .elr import ELR
 from .rrm import RRM
 
 
@@ -35,7 +40,10 @@ class Checkpoint:
     Parameters
     ----------
     path : str or Path
-        The file, which need not exist yet. Its folder must.
+        The file, which need not exist yet. Its folder must, and all ranks must see it.
+    ranks : Ranks, optional
+        `rrm_torch.distributed.Ranks`, where the run has several: the first of them writes the file, which holds the
+        random numbers of all, and all must call `save` and `load`. With fewer ranks, or more, the run goes on too.
     **parts : Stateful or torch.Generator
         What changes while training, each under a name: at least the model and its optimiser, the RRM, and the generator
         that shuffles the loader if it has one of its own.
@@ -43,7 +51,7 @@ class Checkpoint:
     Raises
     ------
     TypeError
-        A part is neither.
+        A part is neither, or isn't the same on all ranks.
     FileNotFoundError, IsADirectoryError
         The folder doesn't exist, or the path is one.
 
@@ -60,18 +68,25 @@ class Checkpoint:
     5
     """
 
-    def __init__(self, path: str | Path, **parts: Stateful | torch.Generator) -> None:
-        self.path, self.parts, self._proven = Path(path), parts, False
+    def __init__(self, path: str | Path, ranks: Ranks | None = None, /, **parts: Stateful | torch.Generator) -> None:
+        self.path, self.parts, self._ranks, self._proven = Path(path), parts, ranks, False
         for name, part in parts.items():
             if not isinstance(part, (torch.Generator, Stateful)):
                 raise TypeError(
                     f"{name} must be a torch.Generator or have state_dict() and load_state_dict(), "
                     f"got {type(part).__name__}"
                 )
+            if ranks is not None and isinstance(part, ELR):
+                raise TypeError(f"{name} can't be saved: each rank's ELR remembers the samples that this rank has seen")
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"folder {str(self.path.parent)!r} of the checkpoint doesn't exist; create it")
         if self.path.is_dir():
             raise IsADirectoryError(f"checkpoint {str(self.path)!r} is a folder; name a file in it")
+
+    def held(self) -> list[Any]:
+        """Return the parts, and what parts hold of others: the model and the optimiser of a FullState."""
+        pairs = [part for part in self.parts.values() if isinstance(part, FullState)]
+        return [*self.parts.values(), *(held for pair in pairs for held in (pair.model, pair.optimizer))]
 
     def save(self, epoch: int) -> None:
         """Replace the file by the state after `epoch`. Killed at any moment, the file is the old or the new one.
@@ -84,12 +99,22 @@ class Checkpoint:
             A part's state has something that ``torch.load(weights_only=True)`` refuses, such as a NumPy scalar.
         """
         parts = {name: _state(part) for name, part in self.parts.items()}
-        state = {"epoch": epoch, "parts": parts, "random": _random_state()}
-        if not self._proven:
-            _prove(parts)
-            self._proven = True
-        with replacing(self.path) as file:
-            torch.save(state, file)
+        own, others = self._random_states()
+        state = {"epoch": epoch, "parts": parts, "random": own, "others": others}
+        error = None
+        if self._ranks is None or self._ranks.rank == 0:
+            try:
+                if not self._proven:
+                    _prove(parts)
+                    self._proven = True
+                with replacing(self.path) as file:
+                    torch.save(state, file)
+            except Exception as failure:  # whatever it is, the other ranks shall not wait in vain
+                error = failure
+        if self._ranks is not None:
+            self._ranks.roll_call(error)
+        elif error is not None:
+            raise error
 
     def load(self) -> int:
         """Take over what the file holds, if there is one.
@@ -102,22 +127,28 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            The file isn't a whole checkpoint, or one of other parts, another data set or other settings. Parts may have
-            been loaded by then, RRM first; the file is as it was.
+            The file isn't a whole checkpoint, or one of other parts, another data set or other settings; or ranks find
+            different ones. Parts may have been loaded by then, RRM first; the file is as it was.
         """
-        if not self.path.exists():
-            return 0
-        remedy, content = "; remove it to start afresh", io.BytesIO(self.path.read_bytes())
+        state, error = None, None
         try:
-            state = torch.load(content, map_location="cpu", weights_only=True)
-            epoch, parts, random_numbers = int(state["epoch"]), dict(state["parts"]), dict(state["random"])
-            if lacking := {"torch", "cuda", "python", "numpy"} - random_numbers.keys():
-                raise ValueError(f"it lacks the random numbers of {', '.join(sorted(lacking))}")
-        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
-            raise ValueError(f"{str(self.path)!r} isn't a checkpoint ({_first_line(error)}){remedy}") from error
-        if parts.keys() != self.parts.keys():
-            there, here = (", ".join(sorted(names)) for names in (parts, self.parts))
-            raise ValueError(f"checkpoint {str(self.path)!r} holds {there}, not {here}{remedy}")
+            state = self._read()
+        except ValueError as failure:
+            error = failure
+        if self._ranks is not None:
+            epochs = [row[0] for row in self._ranks.roll_call(error, -1 if state is None else state["epoch"])]
+            if len(set(epochs)) > 1:
+                raise ValueError(
+                    f"ranks find different checkpoints at {str(self.path)!r}, after epochs {epochs} (-1: none); all "
+                    "must see the same folder"
+                )
+        elif error is not None:
+            raise error
+        if state is None:
+            return 0
+        parts, rank, others = state["parts"], 0 if self._ranks is None else self._ranks.rank, state.get("others", [])
+        own = others[rank - 1] if 1 <= rank <= len(others) else state["random"]
+        parts |= own.get("generators", {})
         # Whether it belongs to this data set shall be known before a model is overwritten.
         for name in sorted(parts, key=lambda name: not isinstance(self.parts[name], RRM)):
             part = self.parts[name]
@@ -129,8 +160,42 @@ class Checkpoint:
             except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
                 why = " ".join(str(error).split())
                 raise ValueError(f"{name} of checkpoint {str(self.path)!r} doesn't fit: {why}") from error
-        _set_random_state(random_numbers)
-        return epoch
+        _set_random_state(own)
+        if rank > len(others):  # there were fewer ranks: its numbers shall not be those of another
+            _seed(own["torch"], rank)
+        return int(state["epoch"])
+
+    def _read(self) -> dict[str, Any] | None:
+        """Return what the file holds, if there is one."""
+        if not self.path.exists():
+            return None
+        remedy, content = "; remove it to start afresh", io.BytesIO(self.path.read_bytes())
+        try:
+            state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
+            state["epoch"], parts, random_numbers = int(state["epoch"]), dict(state["parts"]), dict(state["random"])
+            if lacking := {"torch", "cuda", "python", "numpy"} - random_numbers.keys():
+                raise ValueError(f"it lacks the random numbers of {', '.join(sorted(lacking))}")
+        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
+            raise ValueError(f"{str(self.path)!r} isn't a checkpoint ({_first_line(error)}){remedy}") from error
+        if parts.keys() != self.parts.keys():
+            there, here = (", ".join(sorted(names)) for names in (parts, self.parts))
+            raise ValueError(f"checkpoint {str(self.path)!r} holds {there}, not {here}{remedy}")
+        return state
+
+    def _random_states(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Return the random numbers of this rank, and those of all ranks but the first."""
+        own = _random_state()
+        if self._ranks is None:
+            return own, []
+        own["generators"] = {
+            name: part.get_state() for name, part in self.parts.items() if isinstance(part, torch.Generator)
+        }
+        file = io.BytesIO()
+        torch.save(own, file)
+        given = torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
+        lengths = [row[0] for row in self._ranks.roll_call(None, len(given))]
+        _, *others = self._ranks.all_of(given, lengths)
+        return own, [torch.load(io.BytesIO(state.numpy().tobytes()), weights_only=True) for state in others]
 
 
 def _first_line(error: Exception) -> str:
@@ -167,6 +232,15 @@ def _random_state() -> dict[str, Any]:
         "python": [version, torch.tensor(words), gauss],
         "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
     }
+
+
+def _seed(state: Tensor, rank: int) -> None:
+    """Seed all global generators with a number made of a generator's state and a rank."""
+    digest = hashlib.blake2b(state.numpy().tobytes() + rank.to_bytes(8, "little"), digest_size=4)
+    seed = int.from_bytes(digest.digest(), "little")
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
 
 
 def _set_random_state(state: dict[str, Any]) -> None:

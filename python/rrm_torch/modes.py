@@ -21,6 +21,11 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model within DistributedDataParallel, which talks to other ranks even where nothing is learnt."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of the model's parameters; the CPU if it has none."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

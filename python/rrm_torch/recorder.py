@@ -13,61 +13,64 @@ class Recorder:
 
     Parameters
     ----------
-    n : int
-        Number of samples.
+    begin, end : int
+        The samples held here: the indices from `begin` up to `end`.
     counting : bool, default True
-        Whether `times_seen` counts; else it is 1 for what was seen.
+        Whether `times_seen` counts; else it says when a sample was seen last.
+    waiting : bool, default False
+        Whether an index outside is only told by `outside`, and raises nothing: on a rank that others wait for.
 
     Attributes
     ----------
-    losses : Tensor of float32, shape (n,)
+    losses : Tensor of float32, shape (end - begin,)
         Each sample's latest loss.
-    times_seen : Tensor of uint8, shape (n,)
-        How often it was recorded since the last `restart`; 2 is twice or more.
+    times_seen : Tensor of uint8 or int32, shape (end - begin,)
+        How often it was recorded since the last `restart`, 2 being twice or more; or at which step, 0 being never.
     """
 
-    def __init__(self, n: int, *, counting: bool = True) -> None:
-        self.n, self.counting = n, counting
-        self.losses = torch.zeros(n)
-        self.times_seen = torch.zeros(n, dtype=torch.uint8)
+    def __init__(self, begin: int, end: int, *, counting: bool = True, waiting: bool = False) -> None:
+        self.begin, self.end, self.counting, self.waiting = begin, end, counting, waiting
+        self.losses = torch.zeros(end - begin)
+        self.times_seen = torch.zeros(end - begin, dtype=torch.uint8 if counting else torch.int32)
         self._outside = torch.zeros((), dtype=torch.int64)
+        self._example = begin  # of an index outside, where one is known
 
-    def record(self, losses: Tensor, index: Tensor) -> Tensor:
-        """Keep the losses of a batch; return its index, as int64 on their device.
+    def record(self, losses: Tensor, index: Tensor, step: int = 1) -> Tensor:
+        """Keep the losses of a batch; return where its samples stand here, as int64 on their device.
 
         Raises
         ------
         IndexError
-            An index on the host lies outside [0, n). One on a GPU is moved inside, and `raise_outside` tells of it.
+            An index on the host lies outside [begin, end), unless this is `waiting`. One on a GPU is moved inside, and
+            `outside` tells of it.
         """
-        index = to_device(self._within(index), losses.device).long()
-        self.losses[index] = losses
+        place = to_device(self._within(index), losses.device).long() - self.begin
+        if not len(self.losses):
+            return place[:0]
+        self.losses[place] = losses
         if self.counting:
-            self.times_seen.index_add_(0, index, torch.ones_like(index, dtype=torch.uint8))
-            self.times_seen[index] = self.times_seen[index].clamp(max=2)  # a byte would come back to 0 at 256
+            self.times_seen.index_add_(0, place, torch.ones_like(place, dtype=torch.uint8))
+            self.times_seen[place] = self.times_seen[place].clamp(max=2)  # a byte would come back to 0 at 256
         else:
-            self.times_seen.index_fill_(0, index, 1)
-        return index
+            self.times_seen.index_fill_(0, place, step)
+        return place
+
+    def copy(self) -> Recorder:
+        """Return another with the same losses."""
+        other = Recorder(self.begin, self.end, counting=self.counting, waiting=self.waiting)
+        other.losses, other.times_seen = self.losses.clone(), self.times_seen.clone()
+        return other
 
     def restart(self) -> None:
         """Begin a new epoch."""
         self.times_seen.zero_()
 
-    def missing(self) -> str | None:
-        """Say how many samples were not seen, and which is the first; None if all were."""
-        return _say(self.times_seen == 0, "missing")
-
-    def repeated(self) -> str | None:
-        """Say how many samples were seen more than once, and which is the first; None if none was."""
-        return _say(self.times_seen > 1, "seen more than once")
-
-    def raise_outside(self) -> None:
-        """Raise an IndexError if an index on a GPU lay outside [0, n), and forget it."""
-        outside = int(self._outside)
-        if outside:
-            self._outside.zero_()
-            self.restart()
-            raise IndexError(self._complaint(outside))
+    def outside(self) -> tuple[int, int]:
+        """Return how many indices lay outside and an example (or `begin`, if a GPU knows it), and forget them."""
+        count, example = int(self._outside), self._example
+        self._outside.zero_()
+        self._example = self.begin
+        return count, example
 
     def to(self, device: torch.device) -> None:
         """Move to where the losses are; free once there."""
@@ -76,22 +79,16 @@ class Recorder:
             self._outside = self._outside.to(device)
 
     def _within(self, index: Tensor) -> Tensor:
-        outside = (index < 0) | (index >= self.n)
+        outside = (index < self.begin) | (index >= self.end)
         if index.device.type == "cpu":
-            if outside.any():
-                raise IndexError(self._complaint(int(outside.sum()), f" of {len(index)}", int(index[outside][0])))
-            return index
+            if not outside.any():
+                return index
+            if self._example == self.begin:
+                self._example = int(index[outside][0])
+            if not self.waiting:
+                raise IndexError(
+                    f"index must lie in [0, {self.end}), got {int(outside.sum())} of {len(index)} outside, the first "
+                    f"{self._example}; make RRM with the number of training samples"
+                )
         self._outside += outside.sum()
-        return index.clamp(0, self.n - 1)
-
-    def _complaint(self, count: int, among: str = "", first: int | None = None) -> str:
-        shown = "" if first is None else f", the first {first}"
-        return (
-            f"index must lie in [0, {self.n}), got {count}{among} outside{shown}; make RRM with the number of training "
-            "samples"
-        )
-
-
-def _say(mask: Tensor, what: str) -> str | None:
-    count = int(mask.count_nonzero())
-    return f"{count} {what} (the first: index {int(mask.nonzero()[0])})" if count else None
+        return index.clamp(self.begin, max(self.end - 1, self.begin))

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from rrm_core import replacing
+
 from .comparison import Outcome, Settings, Trial
 from .images import ImageData
-from .replacing import replacing
 
 COLUMNS = ("index", "given_label", "predicted_label", "label_quality", "is_label_issue", "sample_weight")
 """Columns of flagged.csv: cleanlab's names, preceded by the sample's index."""

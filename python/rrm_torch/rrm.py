@@ -11,11 +11,15 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 import rrm_core
 
 from . import schedule
+from .distributed.layouts import Name as LayoutName
+from .distributed.layouts import layout as layout_called
 from .fingerprint import fingerprint
+from .modes import to_device
 from .recorder import Recorder
 from .schedule import Schedule
 from .trajectory import Round, Trajectory
@@ -71,11 +75,25 @@ class RRM:
     ids : sequence of str or int, array or Tensor, optional
         What the indices stand for: file names, keys, labels. Only a hash is kept, and goes into the state: one of
         another data set is refused.
+    layout : {"replicated", "sharded"}, optional
+        How the ranks of a torch.distributed job share the samples, see `rrm_torch.distributed`. ``"replicated"``: each
+        holds the weights of all, and may train on any. ``"sharded"``: each holds those of its slice, and trains on no
+        others, as `rrm_torch.distributed.ShardSampler` has it; `weights` and `losses` are those of the slice.
+        By default, one process has seen all samples.
+    group : ProcessGroup, optional
+        The ranks; by default all.
 
     Raises
     ------
     TypeError, ValueError
         An argument has the wrong type or value, or n samples are too few for the contamination to prune one.
+    RuntimeError
+        A layout is asked for, and torch.distributed isn't initialised.
+
+    Notes
+    -----
+    With a layout, all ranks must call `step`, `state_dict`, `load_state_dict`, `flagged` and `ranking` together. What
+    is wrong on one of them is raised on all, by `step`. The state doesn't tell how many there were, nor the layout.
 
     References
     ----------
@@ -113,6 +131,8 @@ class RRM:
         scale: Scale = "mean",
         weight_limit: float = 100.0,
         ids: Sequence[str] | Sequence[int] | np.ndarray[Any, Any] | Tensor | None = None,
+        layout: LayoutName | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         self.n, self.warmup, self.every = _count("n", n), _count("warmup", warmup), _count("every", every)
         self.unit, self.scope, self.scale = (
@@ -152,12 +172,16 @@ class RRM:
         self._ids = None if ids is None else fingerprint(ids)
         if ids is not None and len(ids) != self.n:
             raise ValueError(f"ids must name each of the n={self.n} samples, got {len(ids)}")
+        if scope == "batch" and layout is not None:
+            raise ValueError(f"scope='batch' weighs each batch by itself, and has no use for layout={layout!r}")
         self.epoch = 0
-        n = self.n
-        self._weights, self._losses = torch.ones(n), torch.full((n,), torch.nan)
-        self._recorder = Recorder(n, counting=unit == "epoch")
+        self.layout = layout
+        self._layout = layout_called(layout, self.n, group)
+        held = self._layout.held
+        self._weights, self._losses = torch.ones(held), torch.full((held,), torch.nan)
+        self._recorder = self._new_recorder()
         self._plan: rrm_core.Plan | None = None
-        self.trajectory = Trajectory(n)
+        self.trajectory = Trajectory(self.n, self._layout)
         self._warned_of_faults = self._warned_of_weight = False
         self._settings()  # which refuses a schedule that no state could tell from another
 
@@ -234,14 +258,43 @@ class RRM:
             raise ValueError("ranked_by needs scope='batch': with scope='all' it is the recorded losses that decide")
         self.to(losses.device)
         detached = losses.detach().float()
-        index = self._recorder.record(detached, index)
+        place = self._recorder.record(detached, index, self.epoch + 1)
         if self.scope == "batch":
-            self._weights[index] = self._batch_weights(detached if ranked_by is None else ranked_by.detach().float())
-        weights = self._weights[index]
+            self._weights[place] = self._batch_weights(detached if ranked_by is None else ranked_by.detach().float())
+        weights = self._weights[place] if self._layout.held else torch.zeros_like(detached)
         weighted = torch.where(weights == 0, 0, weights * losses)
         if free is not None:
             weighted = weighted + free
-        return weighted.mean() if self.scale == "mean" else weighted.sum() / self.n
+        # Gradients are averaged over ranks, so that of a sum counts once for each.
+        return weighted.mean() if self.scale == "mean" else weighted.sum() * (self._layout.size / self.n)
+
+    def weights_of(self, index: Tensor) -> Tensor:
+        """Return the current weights of some samples.
+
+        Parameters
+        ----------
+        index : Tensor of integers, shape (batch,)
+            The samples' indices in the training set; with a sharded layout, in this rank's slice.
+
+        Returns
+        -------
+        Tensor of float32, shape (batch,)
+            On the device of `weights`.
+        """
+        return self._weights[to_device(index, self._weights.device) - self._layout.begin]
+
+    def record(self, losses: Tensor, index: Tensor) -> None:
+        """Record the losses of a batch for the next `step` without weighing them, as a pass that only scores does.
+
+        Parameters
+        ----------
+        losses : Tensor, shape (batch,)
+            One loss per sample.
+        index : Tensor of integers, shape (batch,)
+            The samples' indices in the training set.
+        """
+        self.to(losses.device)
+        self._recorder.record(losses.detach().float(), index, self.epoch + 1)
 
     def step(self, losses: Tensor | None = None) -> rrm_core.Plan | None:
         """End an epoch, or a step where these are counted; reweight if that is due.
@@ -283,24 +336,29 @@ class RRM:
             return None
         by_step, due, faults = self.unit == "step", self.due, None
         if due or not by_step:
-            self._recorder.raise_outside()
+            self._meet(self._misfit(losses) if due else None)
         if losses is None and (due or not (by_step or self._warned_of_faults)):
+            self._layout.collect(self._recorder)
             faults = self._faults()
         if not by_step:
-            recorded = bool(self._recorder.times_seen.any())
+            recorded = faults is not None and self._total(self._recorder.times_seen > 0)[0] > 0
             self._recorder.restart()  # whatever comes now, the next epoch begins afresh
             if faults and recorded and not due:
                 self._warned_of_faults = True
                 warnings.warn(f"{faults}. No reweight is due yet", stacklevel=2)
         if faults and due:
             raise ValueError(faults)
-        plan = self._reweight(self._recorder.losses if losses is None else losses) if due else None
+        plan = self._reweight(self._recorder.losses if losses is None else self._layout.agreed(losses)) if due else None
         self.epoch += 1
         return plan
 
     def expect_scores(self) -> None:
         """Tell that `step` will get the losses of all samples when due, so that those recorded may lack some."""
         self._warned_of_faults = True
+
+    def forget_recorded(self) -> None:
+        """Begin recording anew, so that `step` goes by what `record` gets from now on."""
+        self._recorder.restart()
 
     def to(self, device: torch.device) -> None:
         """Move to a device; free once there. `weighted_mean` and `step` follow the losses to theirs."""
@@ -318,7 +376,7 @@ class RRM:
             Indices; empty before the first reweight.
         """
         ranking = self.ranking()
-        return ranking[self.trajectory.last[ranking]]
+        return ranking[self._layout.whole(self.trajectory.last)[ranking]]
 
     def ranking(self) -> Tensor:
         """Return all samples, the most suspicious first: by the share of reweights that pruned them, then loss rank.
@@ -331,17 +389,23 @@ class RRM:
         return self.trajectory.ranking()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state at the end of an epoch: tensors, numbers and strings, fit for ``torch.save``."""
+        """Return the state at the end of an epoch: tensors, numbers and strings, fit for ``torch.save``.
+
+        With a layout it is the state of all samples, the same on all ranks, which call this together.
+        """
+        whole = self._layout.whole
         state = {
             "settings": self._settings(),
             "epoch": self.epoch,
-            "weights": self._weights.clone(),
-            "losses": self._losses.clone(),
+            "weights": whole(self._weights).clone(),
+            "losses": whole(self._losses).clone(),
             "trajectory": self.trajectory.state_dict(),
         }
         if self.unit == "step":  # it has no end of an epoch at which these are empty
-            state["recorded"] = self._recorder.losses.clone()
-            state["times_seen"] = self._recorder.times_seen.clone()
+            recorder = self._recorder.copy()
+            self._layout.collect(recorder)
+            state["recorded"] = whole(recorder.losses)
+            state["times_seen"] = whole((recorder.times_seen > 0).byte())
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -385,7 +449,7 @@ class RRM:
             raise ValueError("state's weights must be floating, finite and at least 0; the file may be damaged")
         device = self._weights.device
         arrays = {name: state[name].detach().to(device, copy=True) for name in by_sample}
-        recorder, trajectory, plan = Recorder(self.n, counting=self.unit == "epoch"), Trajectory(self.n), None
+        recorder, trajectory, plan = self._new_recorder(), Trajectory(self.n, self._layout), None
         trajectory.load_state_dict(state["trajectory"])
         if self.scope == "all" and trajectory.rounds:
             # What was planned once can be planned again, to the same bits.
@@ -396,8 +460,9 @@ class RRM:
                     f"state was saved by an RRM with another schedule, which pruned {last.n_pruned} samples after "
                     f"{self.unit} {last.epoch}, where this one prunes {plan.n_pruned}"
                 )
+        arrays = {name: self._layout.share(array).clone() for name, array in arrays.items()}
         if self.unit == "step":
-            recorder.losses, recorder.times_seen = arrays["recorded"].float(), arrays["times_seen"]
+            recorder.losses, recorder.times_seen = arrays["recorded"].float(), arrays["times_seen"].int()
         recorder.to(device)
         trajectory.to(device)
         self.epoch, self._plan = epoch, plan
@@ -428,28 +493,72 @@ class RRM:
 
     def _faults(self) -> str | None:
         """Return what keeps the recorded losses from being those of one epoch."""
-        missing = self._recorder.missing()
+        missing = self._say(self._recorder.times_seen == 0, "missing")
         if self.unit == "step":  # where the latest loss counts, however often a sample was seen
             return missing and (
                 f"of the {self.n} samples, {missing} in the {self.epoch + 1} steps so far: give a warmup of at least "
                 "one epoch's steps, and a loader that visits each sample"
             )
-        found = [fault for fault in (missing, self._recorder.repeated()) if fault]
+        # A sampler of ranks repeats samples to give each as many; they count once.
+        alone = self._layout.size == 1
+        repeated = self._say(self._recorder.times_seen > 1, "seen more than once") if alone else None
+        found = [fault for fault in (missing, repeated) if fault]
         if not found:
             return None
+        if not alone:
+            return (
+                f"of the {self.n} samples, since the last step, {missing} on all ranks together: a loader with "
+                "drop_last=True, or a sampler with it, does that. Let the ranks visit all samples between them"
+            )
         return (
             f"of the {self.n} samples, since the last step, {' and '.join(found)}: a loader with drop_last=True, a "
             "sampler with replacement, an epoch broken off or weighted_mean called twice for a batch does that. Visit "
             "each sample once, or pass step(score(model, loader))"
         )
 
+    def _new_recorder(self) -> Recorder:
+        layout = self._layout
+        return Recorder(layout.begin, layout.end, counting=self.unit == "epoch", waiting=layout.size > 1)
+
+    def _misfit(self, losses: Tensor | None) -> Exception | None:
+        """Return what is wrong with losses given to `step`."""
+        held = self._layout.held
+        if losses is None or losses.shape == (held,):
+            return None
+        return ValueError(f"losses must have shape ({held},), one per sample, got {tuple(losses.shape)}")
+
+    def _meet(self, error: Exception | None = None) -> None:
+        """Raise, on all ranks, what is wrong on one: an error, or an index that lay outside since the last time."""
+        begin, end = self._layout.begin, self._layout.end
+        for rank, (count, example, first, last) in enumerate(
+            self._layout.roll_call(error, *self._recorder.outside(), begin, end)
+        ):
+            if count:
+                self._recorder.restart()
+                on = f"rank {rank}: " if self._layout.size > 1 else ""
+                shown = f", such as {example}" if example != first else ""
+                remedy = "make RRM with the number of training samples"
+                if (first, last) != (0, self.n):
+                    remedy = f"that is this rank's slice of {self.n}, which rrm_torch.distributed.ShardSampler keeps to"
+                raise IndexError(f"{on}index must lie in [{first}, {last}), got {count} outside{shown}; {remedy}")
+
+    def _total(self, *masks: Tensor) -> list[int]:
+        """Return how many samples each mask holds, on all ranks together."""
+        return self._layout.sum(torch.stack([mask.count_nonzero() for mask in masks])).tolist()
+
+    def _say(self, mask: Tensor, what: str) -> str | None:
+        """Say how many samples a mask holds, and which is the first; None if there is none."""
+        count, first = int(mask.count_nonzero()), self._layout.begin
+        if count:
+            first += int(mask.nonzero()[0])
+        rows = [row for row in self._layout.shares(count, first) if row[0]]
+        return f"{sum(row[0] for row in rows)} {what} (the first: index {rows[0][1]})" if rows else None
+
     def _reweight(self, losses: Tensor) -> rrm_core.Plan:
-        if losses.shape != (self.n,):
-            raise ValueError(f"losses must have shape ({self.n},), one per sample, got {tuple(losses.shape)}")
         self.to(losses.device)
         planned, epoch = losses.detach().to(torch.float32, copy=True), self.epoch + 1
         rule, mu = self._rule_after(epoch, **self._policy), schedule.value(self.mu, epoch)
-        weights, plan = rrm_core.reweight(planned, self._weights, mu=mu, **_arguments(rule))
+        weights, plan = self._layout.reweight(planned, self._weights, mu, _arguments(rule))
         pruned = ~(planned <= plan.threshold)  # NaN too
         entry = self.trajectory.record(epoch, planned, weights, pruned, plan)
         self._weights, self._plan, self._losses = weights, plan, planned
@@ -474,7 +583,7 @@ class RRM:
 
     def _end_of_batches(self) -> None:
         """End an epoch in which each batch had its own threshold."""
-        self._recorder.raise_outside()
+        self._meet()
         seen = self._recorder.times_seen > 0
         self._recorder.restart()
         losses = torch.where(seen, self._recorder.losses, torch.nan)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import NoneType
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .attacks import Attack
 from .checkpoint import Checkpoint
 from .losses import Loss, Regularised, cross_entropy, full_precision, label_loss, parts
-from .modes import device_of, evaluation_mode, to_device
+from .modes import device_of, evaluation_mode, to_device, unwrapped
 from .rrm import RRM
 
 Loader: TypeAlias = Iterable[tuple[Tensor, Tensor, Tensor]]
@@ -131,7 +131,7 @@ def fit(
     if checkpoint is not None:
         needed = {"model": model, "optimizer": optimizer, "rrm": rrm, "scheduler": scheduler}
         needed |= {"loss": loss if hasattr(loss, "state_dict") else None, "order": _order_of(loader)}
-        held = [id(part) for part in checkpoint.parts.values()]
+        held = [id(part) for part in checkpoint.held()]
         lacking = [name for name, part in needed.items() if part is not None and id(part) not in held]
         if lacking:
             of = " (the loader's generator)" if "order" in lacking else ""
@@ -141,12 +141,13 @@ def fit(
             raise ValueError(f"epochs={epochs} are fewer than the {begin} that {str(checkpoint.path)!r} has done")
     for epoch in range(begin + 1, epochs + 1):
         start = time.perf_counter()
+        _begin_epoch(loader, epoch)
         model.train()
         total, seen = torch.zeros((), device=device), 0
         for index, x, y in loader:
             x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
             if attack is not None:
-                weights = rrm.weights[to_device(index, device)] if rrm is not None and attack.weighted else None
+                weights = rrm.weights_of(index) if rrm is not None and attack.weighted else None
                 with _mixed_precision(device, autocast):
                     x = attack(model, x, y, label_loss(loss), weights=weights)
             with _mixed_precision(device, autocast):
@@ -169,7 +170,12 @@ def fit(
             scores, scored = None, trained
             if score_loader is not None and rrm.due:
                 against = attack if score_inputs == "perturbed" else None
-                scores = score(model, score_loader, loss, attack=against, autocast=autocast)
+                if rrm.layout is None:
+                    scores = score(model, score_loader, loss, attack=against, autocast=autocast)
+                else:  # each rank scores what its loader visits
+                    rrm.forget_recorded()
+                    for index, losses in _passed(model, score_loader, label_loss(loss), against, autocast):
+                        rrm.record(losses, index)
                 scored = time.perf_counter()
                 seconds.scoring += scored - trained
             rrm.step(scores)
@@ -262,7 +268,7 @@ def evaluate(model: nn.Module, loader: Iterable[Sequence[Tensor]]) -> float:
     ValueError
         The loader yields no batch.
     """
-    device, n = device_of(model), 0
+    model, device, n = unwrapped(model), device_of(model), 0
     right = torch.zeros((), dtype=torch.int64, device=device)
     with evaluation_mode(model), torch.inference_mode():
         for *_, x, y in loader:
@@ -281,19 +287,7 @@ def _by_index(
     autocast: torch.dtype | None = None,
 ) -> Tensor:
     """Apply `per_sample` to outputs and labels of all batches, and put the results in the order of the index."""
-    device, found = device_of(model), []
-    with evaluation_mode(model), torch.inference_mode(), _mixed_precision(device, autocast):
-        for index, x, y in loader:
-            x, y = to_device(x, device), to_device(y, device)
-            if attack is not None:
-                x = attack(model, x, y, per_sample)
-            values = per_sample(full_precision(model(x)), y)
-            if values.shape[:1] != index.shape:
-                raise ValueError(
-                    f"loss must return one value per sample, of shape {tuple(index.shape)}, got {tuple(values.shape)}; "
-                    "use reduction='none'"
-                )
-            found.append((to_device(index, device), values))
+    found = list(_passed(model, loader, per_sample, attack, autocast))
     if not found:
         raise ValueError("loader yields no batch")
     index, values = torch.cat([i for i, _ in found]), torch.cat([v for _, v in found])
@@ -310,6 +304,25 @@ def _by_index(
     return ordered
 
 
+def _passed(
+    model: nn.Module, loader: Loader, per_sample: Loss, attack: Attack | None, autocast: torch.dtype | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Apply `per_sample` to outputs and labels of all batches; yield it with their index, on the model's device."""
+    model, device = unwrapped(model), device_of(model)
+    with evaluation_mode(model), torch.inference_mode(), _mixed_precision(device, autocast):
+        for index, x, y in loader:
+            x, y = to_device(x, device), to_device(y, device)
+            if attack is not None:
+                x = attack(model, x, y, per_sample)
+            values = per_sample(full_precision(model(x)), y)
+            if values.shape[:1] != index.shape:
+                raise ValueError(
+                    f"loss must return one value per sample, of shape {tuple(index.shape)}, got {tuple(values.shape)}; "
+                    "use reduction='none'"
+                )
+            yield to_device(index, device), values
+
+
 def _order_of(loader: Loader) -> torch.Generator | None:
     """Return the generator that decides in which order a DataLoader visits the samples, if it has one of its own."""
     for kind in ("batch_sampler", "sampler"):
@@ -320,6 +333,16 @@ def _order_of(loader: Loader) -> torch.Generator | None:
                 return generator
             sampler = getattr(sampler, "sampler", None)
     return None
+
+
+def _begin_epoch(loader: Loader, epoch: int) -> None:
+    """Tell the samplers of ranks, which shuffle by it, which epoch begins."""
+    for kind in ("batch_sampler", "sampler"):
+        sampler: Any = getattr(loader, kind, None)
+        while sampler is not None:
+            if hasattr(sampler, "set_epoch"):
+                sampler.set_epoch(epoch)
+            sampler = getattr(sampler, "sampler", None)
 
 
 def _mixed_precision(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[Any]:

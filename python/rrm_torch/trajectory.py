@@ -12,6 +12,11 @@ from torch import Tensor
 
 import rrm_core
 
+from .distributed.layouts import Alone
+from .exact_sums import sums
+
+KEYS = 1 << 16  # of the leading bits of a loss
+
 
 @dataclass(frozen=True)
 class Round:
@@ -67,15 +72,19 @@ class Trajectory:
     ----------
     n : int
         Number of samples.
+    layout : Alone, optional
+        Of the RRM it belongs to. Where each rank holds a slice of the samples, what is by sample is that of the slice.
     """
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, layout: Alone | None = None) -> None:
         self.n = n
         self.rounds: list[Round] = []
+        self._layout = Alone(n) if layout is None else layout
+        held = self._layout.held
         self._bits: list[Tensor] = []  # by round: uint8 on the host, the first sample in the highest bit
-        self._last = torch.zeros(n, dtype=torch.bool)
-        self._times = torch.zeros(n, dtype=torch.int32)
-        self._rank_sum = torch.zeros(n)
+        self._last = torch.zeros(held, dtype=torch.bool)
+        self._times = torch.zeros(held, dtype=torch.int32)
+        self._rank_sum = torch.zeros(held)
 
     @property
     def last(self) -> Tensor:
@@ -96,10 +105,11 @@ class Trajectory:
         return self._rank_sum / len(self.rounds)
 
     def pruned(self) -> Tensor:
-        """Return the whole course: bool, shape (rounds, n), on the host; eight times as large as what is kept."""
-        if not self._bits:
-            return torch.zeros(0, self.n, dtype=torch.bool)
-        return _unpacked(torch.stack(self._bits), self.n)
+        """Return the whole course: bool, shape (rounds, n), on the host; eight times as large as what is kept.
+
+        Where ranks hold slices, all of them must call this.
+        """
+        return _unpacked(self._all_bits(), self.n)
 
     def ranking(self) -> Tensor:
         """Return all samples, the most suspicious first: by the share of rounds that pruned them, then the mean rank.
@@ -107,10 +117,11 @@ class Trajectory:
         Returns
         -------
         Tensor of int64, shape (n,)
-            Indices; equals stay in their order.
+            Indices; equals stay in their order. Where ranks hold slices, all of them must call this.
         """
-        by_rank = torch.argsort(self._rank_sum, descending=True, stable=True)
-        return by_rank[torch.argsort(self._times[by_rank], descending=True, stable=True)]
+        rank_sum, times = self._layout.whole(self._rank_sum), self._layout.whole(self._times)
+        by_rank = torch.argsort(rank_sum, descending=True, stable=True)
+        return by_rank[torch.argsort(times[by_rank], descending=True, stable=True)]
 
     def record(
         self,
@@ -127,7 +138,7 @@ class Trajectory:
         epoch : int
             The epoch that it follows.
         losses, weights : Tensor of float32, shape (n,)
-            The losses that were weighed, and the weights after smoothing.
+            The losses that were weighed, and the weights after smoothing; of the samples held here.
         pruned : Tensor of bool, shape (n,)
             Samples above the threshold.
         plan : Plan, optional
@@ -139,15 +150,19 @@ class Trajectory:
         """
         self.to(losses.device)
         before, times, seen = self._last, self._times, bool(self.rounds)
-        both, n_pruned, n_before = _count(pruned & before), _count(pruned), _count(before)
-        either = n_pruned + n_before - both
-        mass, squares = _double_sum(weights), float(torch.dot(weights, weights))
         without_nan = losses
         if plan is None or plan.n_nan:
             without_nan = losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
-        objective = None
-        if plan is not None and math.isfinite(plan.threshold):
-            objective = _double_sum(without_nan.clamp(max=plan.threshold)) / self.n
+        keys = _leading_bits(without_nan)
+        masks = (pruned & before, pruned, before, pruned & ~before & (times > 0))
+        counts = self._layout.sum(
+            torch.cat([torch.bincount(keys, minlength=KEYS), torch.stack([mask.count_nonzero() for mask in masks])])
+        )
+        both, n_pruned, n_before, n_returned = counts[KEYS:].tolist()
+        either = n_pruned + n_before - both
+        has_objective = plan is not None and math.isfinite(plan.threshold)
+        capped = without_nan.clamp(max=plan.threshold) if plan is not None and has_objective else weights[:0]
+        largest, (mass, squares, cost) = sums((weights, weights * weights, capped), self._layout)
         entry = Round(
             epoch=epoch,
             loss_min=float(without_nan.min()) if plan is None else plan.loss_min,
@@ -156,16 +171,16 @@ class Trajectory:
             n_pruned=n_pruned,
             n_entered=n_pruned - both,
             n_left=n_before - both,
-            n_returned=_count(pruned & ~before & (times > 0)),
+            n_returned=n_returned,
             overlap=both / either if seen and either else None,
-            largest_weight=float(weights.max()),
+            largest_weight=largest,
             effective_sample_size=mass * mass / squares if squares else 0.0,
-            objective=objective,
+            objective=cost / self.n if has_objective else None,
         )
         self.rounds.append(entry)
         self._bits.append(_packed(pruned))
         self._last, self._times = pruned.clone(), times + pruned
-        ranks = _ranks(without_nan)
+        ranks = _ranks(keys, counts[:KEYS], self.n)
         # Without a plan, NaN is a sample that no batch held: neither suspicious nor trusted.
         self._rank_sum += ranks if plan is not None else torch.where(losses.isnan(), 0.5, ranks)
         return entry
@@ -178,8 +193,8 @@ class Trajectory:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the course so far: tensors, numbers and strings, fit for ``torch.save``."""
-        bits = torch.stack(self._bits) if self._bits else torch.zeros(0, -(-self.n // 8), dtype=torch.uint8)
-        return {"rounds": [asdict(entry) for entry in self.rounds], "bits": bits, "rank_sum": self._rank_sum.clone()}
+        rank_sum = self._layout.whole(self._rank_sum).clone()
+        return {"rounds": [asdict(entry) for entry in self.rounds], "bits": self._all_bits(), "rank_sum": rank_sum}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state from `state_dict`, of as many samples.
@@ -201,22 +216,19 @@ class Trajectory:
                 f"state's trajectory must hold {len(rounds)} rounds of {self.n} samples, got bits of shape "
                 f"{tuple(bits.shape)} and ranks of shape {tuple(rank_sum.shape)}"
             )
-        device = self._last.device
-        self.rounds, self._bits = rounds, list(bits.cpu().clone())
-        self._rank_sum = rank_sum.detach().to(device, torch.float32, copy=True)
-        times, last = torch.zeros(self.n, dtype=torch.int32), torch.zeros(self.n, dtype=torch.bool)
+        device, layout = self._last.device, self._layout
+        self.rounds, self._bits = rounds, list(layout.share(bits.cpu(), bits=True).clone())
+        self._rank_sum = layout.share(rank_sum).detach().to(device, torch.float32, copy=True)
+        times, last = torch.zeros(layout.held, dtype=torch.int32), torch.zeros(layout.held, dtype=torch.bool)
         for row in self._bits:
-            last = _unpacked(row, self.n)
+            last = _unpacked(row, layout.held)
             times += last
         self._last, self._times = last.to(device), times.to(device)
 
-
-def _count(mask: Tensor) -> int:
-    return int(mask.count_nonzero())
-
-
-def _double_sum(values: Tensor) -> float:
-    return float(values.sum(dtype=torch.float64))
+    def _all_bits(self) -> Tensor:
+        held = -(-self._layout.held // 8)
+        bits = torch.stack(self._bits) if self._bits else torch.zeros(0, held, dtype=torch.uint8)
+        return self._layout.whole(bits, bits=True)
 
 
 def _packed(mask: Tensor) -> Tensor:
@@ -227,14 +239,17 @@ def _unpacked(bits: Tensor, n: int) -> Tensor:
     return torch.from_numpy(np.unpackbits(bits.numpy(), axis=-1, count=n).view(bool))
 
 
-def _ranks(losses: Tensor) -> Tensor:
-    """Return each loss's rank over n - 1, from its leading 16 bits; equals share theirs. No loss is NaN.
+def _leading_bits(losses: Tensor) -> Tensor:
+    """Return the leading 16 of each loss's 32 bits, as a number in the order of the losses. None is NaN."""
+    bits = (losses + 0.0).view(torch.int32)  # -0.0 becomes 0.0
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # of negative numbers, larger bits are smaller numbers
+    return (ordered >> 16) + KEYS // 2
+
+
+def _ranks(keys: Tensor, counts: Tensor, n: int) -> Tensor:
+    """Return each loss's rank over n - 1, from its leading bits and how many losses have which; equals share theirs.
 
     Sorting would take five times as long for a million losses, and tell no more that matters.
     """
-    bits = (losses + 0.0).view(torch.int32)  # -0.0 becomes 0.0
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # of negative numbers, larger bits are smaller numbers
-    key = (ordered >> 16) + 32768
-    counts = torch.bincount(key, minlength=65536)
-    middle = (counts.cumsum(0) - (counts + 1) / 2) / max(len(losses) - 1, 1)
-    return middle.float().index_select(0, key)
+    middle = (counts.cumsum(0) - (counts + 1) / 2) / max(n - 1, 1)
+    return middle.float().index_select(0, keys)

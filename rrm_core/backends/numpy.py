@@ -81,10 +81,12 @@ def count_foreign(plan: Plan, losses: Array, threads: int | None = None) -> int:
 def tally_all(losses: Array, first: int, counts: Array, threads: int | None = None) -> Extremes:  # noqa: ARG001
     """Count the losses, whose indices start at `first`, by the leading 16 bits of their keys: add them to `counts`."""
     values, keys = widen(losses), _keys(losses)
-    counts += np.bincount((keys >> (8 * keys.itemsize - BIN_BITS)).astype(np.intp), minlength=BINS)
     nan, low = (np.flatnonzero(where) for where in (np.isnan(values), values == -math.inf))
     first_nan, first_low = (first + int(where[0]) if where.size else -1 for where in (nan, low))
-    return Extremes(int(keys.min()), first_nan, first_low, checksum(losses))
+    found = Extremes(int(keys.min()), first_nan, first_low, checksum(losses))
+    # Last, since nothing shall be counted if memory runs out before.
+    counts += np.bincount((keys >> (8 * keys.itemsize - BIN_BITS)).astype(np.intp), minlength=BINS)
+    return found
 
 
 def tally_some(

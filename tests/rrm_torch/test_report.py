@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from rrm_core import replacing
 from rrm_torch import report
 from rrm_torch.comparison import Settings, compare
 from rrm_torch.images import load_digits
-from rrm_torch.replacing import replacing
 from rrm_torch.train import Seconds
 
 SETTINGS = Settings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))

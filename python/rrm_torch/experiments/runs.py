@@ -18,7 +18,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..replacing import replacing
+from rrm_core import replacing
+
 from . import origin
 
 NUMBERS = re.compile(r"\[((?:[-+.,eE\d\s]|null)*)\]")

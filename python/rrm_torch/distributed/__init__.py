@@ -1,0 +1,12 @@
+"""Losses and weights over the ranks of a torch.distributed job.
+
+`RRM` takes part with ``layout="replicated"`` or ``"sharded"``; `plan` and `reweight` are `rrm_core`'s over ranks.
+"""
+
+from .full_state import FullState
+from .planning import plan, reweight
+from .ranks import Ranks
+from .sampler import ShardSampler
+from .slices import slice_of
+
+__all__ = ["FullState", "Ranks", "ShardSampler", "plan", "reweight", "slice_of"]

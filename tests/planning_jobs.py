@@ -1,0 +1,73 @@
+"""What every rank does in tests of plans over ranks."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import torch
+import torch.distributed as dist
+
+import rrm_core
+from families import FAMILIES, assert_same_bits, losses, old_weights, questions
+from rrm_torch import distributed
+from rrm_torch.distributed import Ranks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TORCH_TYPES = {"bfloat16": torch.bfloat16}
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(array.copy())
+
+
+def shards(n: int, size: int) -> Iterator[np.ndarray]:
+    """Yield, for each of some ways to spread n samples over ranks, the rank of each sample, in ascending order."""
+    rng = np.random.default_rng([n, size])
+    yield np.arange(n) * size // n  # even
+    yield np.full(n, size - 1)  # all on the last, the others empty
+    yield np.sort(rng.integers(0, size, n) ** 2 // size)  # uneven
+
+
+def plans(n: int, dtype: str, every: int) -> int:
+    """Plan all families, spread in several ways and in several orders; return how many plans were compared."""
+    rank, size, compared = dist.get_rank(), dist.get_world_size(), 0
+    for number, family in enumerate(FAMILIES):
+        c, w = losses(family, n, dtype), old_weights(n, dtype)
+        order = np.random.default_rng(number).permutation(n)
+        for spread, owner in enumerate(shards(n, size)):
+            shuffled = c if spread == 0 else c[order]
+            mine, old = as_tensor(shuffled[owner == rank]), torch.from_numpy(w[owner == rank])
+            for rule, mu, with_old in islice(
+                questions(family), (4 * number + 11 * spread + 5 * size) % every, None, every
+            ):
+                label = f"{family} {spread=} {rule=}"
+                expected, plan = rrm_core.reweight(shuffled, w if with_old else None, mu=mu, **rule)
+                assert distributed.plan(mine, **rule) == plan, label
+                weights, same = distributed.reweight(mine, old if with_old else None, mu=mu, **rule)
+                assert same == plan, label
+                assert_same_bits(weights, expected[owner == rank], label)
+                compared += 1
+    return compared
+
+
+def plan_of_parts(parts: list[Any], rule: dict[str, Any]) -> Any:
+    """Plan this rank's part."""
+    return distributed.plan(parts[dist.get_rank()], **rule)
+
+
+def traffic(n: int, rules: list[dict[str, Any]], dtype: str) -> list[dict[str, int]]:
+    """Return what this rank gave in a plan under each rule."""
+    rank, size, counted = dist.get_rank(), dist.get_world_size(), []
+    c = np.array_split(losses("exponential", n, dtype), size)[rank]
+    for rule in rules:
+        ranks = Ranks()
+        distributed.plan(as_tensor(c), group=ranks, **rule)
+        counted.append(dict(ranks.traffic))
+    return counted

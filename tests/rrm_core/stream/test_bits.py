@@ -1,0 +1,242 @@
+"""Whatever losses come from and weights go to, they are those of `rrm_core.reweight`, to the bit."""
+
+from __future__ import annotations
+
+from itertools import cycle, product
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+
+import rrm_core
+from families import DTYPES, FAMILIES, LARGE, assert_same_bits, losses, old_weights, questions, reference
+from frameworks import make
+
+N = 4097
+WRITTEN = ("npy", "parquet", "arrow", "feather")
+
+
+class Anew:
+    """Chunks in the same memory, one after the other, as somebody might read them from a socket."""
+
+    def __init__(self, array, sizes):
+        self.array, self.sizes = array, sizes
+
+    def __iter__(self):
+        memory, first = np.empty(max(self.sizes), self.array.dtype), 0
+        for size in cycle(self.sizes):
+            if first >= len(self.array):
+                break
+            some = self.array[first : first + size]
+            memory[: len(some)] = some
+            yield memory[: len(some)]
+            memory[:] = 0.125  # whoever looks at it later than now is wrong
+            first += size
+
+
+def put(kind, array, path):
+    """Return `array` as something that a stream reads; files have that path, and an end of their own."""
+    path = path.with_name(f"{path.name}.{kind.partition(' ')[0]}")
+    table = None
+    if kind.partition(" ")[0] in ("parquet", "arrow", "feather"):
+        table = pa.table({"index": pa.array(range(len(array))), "value": pa.array(array, from_pandas=False)})
+    match kind:
+        case "npy":
+            np.save(path, array)
+        case "npy swapped":
+            np.save(path, array.astype(array.dtype.newbyteorder()))
+        case "parquet":
+            pa.parquet.write_table(table, path, row_group_size=1000)
+        case "parquet one group":
+            pa.parquet.write_table(table, path, compression="zstd", data_page_size=2000)
+        case "arrow":
+            with pa.ipc.new_file(path, table.schema) as file:
+                file.write_table(table)
+        case "arrow batches":
+            with pa.ipc.new_file(path, table.schema) as file:
+                file.write_table(table, max_chunksize=333)
+        case "feather":
+            pa.feather.write_feather(table, path, chunksize=500)
+        case "array":
+            return array
+        case "every other":
+            return np.repeat(array, 2)[::2]
+        case "memmap":
+            np.save(path.with_suffix(".npy"), array)
+            return np.load(path.with_suffix(".npy"), mmap_mode="r")
+        case "tensor":
+            return make("torch", array)
+        case "list":
+            return [*np.array_split(array, 5), array[:0]]
+        case "short chunks":
+            return [array[i : i + 37] for i in range(0, len(array), 37)]
+        case "anew":
+            return Anew(array, [1, 400, 1003])
+    return path
+
+
+FILES = ("npy", "npy swapped", "parquet", "parquet one group", "arrow", "arrow batches", "feather", "memmap")
+MEMORY = ("array", "every other", "tensor", "list", "short chunks", "anew")
+
+
+def written(path):
+    if path.suffix == ".npy":
+        return np.load(path)
+    table = pa.parquet.read_table(path) if path.suffix == ".parquet" else pa.feather.read_table(path, memory_map=False)
+    assert table.column_names == ["sample_weight"]
+    return table.column(0).to_numpy()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_source_and_sink(family, dtype, tmp_path, small_pieces):
+    c, w = losses(family, N, dtype), old_weights(N, dtype)
+    kinds = [
+        kind
+        for kind in FILES + MEMORY
+        if dtype != "bfloat16" or kind in ("array", "every other", "tensor", "list", "anew")
+    ]
+    # Sources, sinks and rules take turns of different lengths.
+    turn = 7 * list(FAMILIES).index(family) + 3 * list(DTYPES).index(dtype)
+    asked = list(zip(questions(family), reference(family, N, dtype), strict=True))
+    for i in range(turn, turn + 9):
+        (rule, mu, with_old), (expected, plan) = asked[(4 * i) % len(asked)]
+        kind, old_kind, end = kinds[i % len(kinds)], (FILES + MEMORY)[(5 * i + 2) % 14], (*WRITTEN, "call")[i % 5]
+        label = f"{kind}, {old_kind}, {end}, {rule}, {mu}"
+        source = put(kind, c, tmp_path / f"losses{i}")
+        old = put(old_kind, w, tmp_path / f"old{i}") if with_old else None
+        more = {"weights": old, "mu": mu, "threads": 1 + i % 3}
+        if end == "call":
+            chunks = []
+            assert rrm_core.stream.reweight(source, chunks.append, **more, **rule) == plan, label
+            actual = np.concatenate(chunks)
+        else:
+            out = tmp_path / f"new{i}.{end}"
+            assert rrm_core.stream.reweight(source, out, **more, **rule) == plan, label
+            actual = written(out)
+        assert_same_bits(actual, expected, label)
+        assert rrm_core.stream.plan(source, threads=2, **rule) == plan, label
+
+
+@pytest.mark.parametrize("with_old", [False, True], ids=["without old weights", "with old weights"])
+@pytest.mark.parametrize(("kind", "old_kind"), [*product(FILES + MEMORY, ["list", "npy"]), ("npy", "parquet")])
+def test_pieces_of_the_ordinary_size(kind, old_kind, with_old, tmp_path):
+    c, w = losses("exponential", LARGE, "float32"), old_weights(LARGE, "float32")
+    more = {"mu": 0.3} if with_old else {}
+    expected, plan = rrm_core.reweight(c, w if with_old else None, contamination=0.29, **more)
+    out = tmp_path / "new.npy"
+    if with_old:
+        more["weights"] = put(old_kind, w, tmp_path / "old")
+    assert rrm_core.stream.reweight(put(kind, c, tmp_path / "losses"), out, contamination=0.29, **more) == plan
+    assert_same_bits(np.load(out), expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 511, 512, 513, 1535, 1536, 1537, 3 * 1536])
+@pytest.mark.parametrize("kind", FILES + MEMORY)
+def test_sizes_around_the_borders_of_pieces(kind, n, tmp_path, small_pieces):
+    c, w = losses("exponential", n, "float32"), old_weights(n, "float32")
+    expected, plan = rrm_core.reweight(c, w, contamination=0.29, mu=0.3)
+    out = tmp_path / "new.npy"
+    source = put(kind, c, tmp_path / "losses")
+    assert rrm_core.stream.reweight(source, out, weights=w, mu=0.3, contamination=0.29, threads=2) == plan
+    assert_same_bits(np.load(out), expected)
+
+
+def test_a_function_gets_arrays_as_long_as_the_chunks(small_pieces):
+    c, w = losses("exponential", N, "float32"), old_weights(N, "float32")
+    sizes = [3000, 1, 0, 96, 1000]
+    chunks = np.split(c, np.cumsum(sizes)[:-1])
+    expected, _ = rrm_core.reweight(c, w, contamination=0.2, mu=0.3)
+    for threads, old in product((1, 3), (w, list(np.array_split(w, 7)))):
+        got = []
+        rrm_core.stream.reweight(chunks, got.append, weights=old, mu=0.3, contamination=0.2, threads=threads)
+        assert [len(weights) for weights in got] == sizes
+        assert_same_bits(np.concatenate(got), expected)
+
+
+@pytest.mark.parametrize("end", WRITTEN)
+def test_a_file_does_not_depend_on_memory_or_threads(end, tmp_path):
+    c = losses("exponential", LARGE, "float32")
+    contents = set()
+    for i, (memory, threads) in enumerate([(16 << 20, 1), (64 << 20, 2), (1 << 30, 5)]):
+        out = tmp_path / f"{i}.{end}"
+        rrm_core.stream.reweight(c, out, contamination=0.2, memory=memory, threads=threads)
+        contents.add(out.read_bytes())
+    assert len(contents) == 1
+
+
+@pytest.mark.parametrize("end", WRITTEN)
+def test_the_old_weights_may_be_replaced(end, tmp_path, small_pieces):
+    c = losses("exponential", N, "float32")
+    source, out, expected = put("npy", c, tmp_path / "losses"), tmp_path / f"w.{end}", None
+    for mu in (1.0, 0.3, 0.3):
+        expected, _ = rrm_core.reweight(c, expected, mu=mu, contamination=0.2)
+        old = {} if mu == 1 else {"weights": out}
+        rrm_core.stream.reweight(source, out, mu=mu, contamination=0.2, **old)
+        assert_same_bits(written(out), expected)
+    assert sorted(tmp_path.iterdir()) == sorted([source, out])
+
+
+def test_without_old_weights_they_are_ones(tmp_path):
+    c = losses("exponential", N, "float32")
+    rrm_core.stream.reweight(c, tmp_path / "w.npy", mu=0.3, contamination=0.2)
+    assert_same_bits(np.load(tmp_path / "w.npy"), rrm_core.reweight(c, mu=0.3, contamination=0.2)[0])
+
+
+def test_old_weights_are_not_read_at_mu_1(tmp_path):
+    c, w = losses("exponential", N, "float32"), np.full(N, np.nan, np.float32)
+
+    rrm_core.stream.reweight(c, tmp_path / "w.npy", weights=w, contamination=0.2)
+    assert_same_bits(np.load(tmp_path / "w.npy"), rrm_core.reweight(c, contamination=0.2)[0])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "feather"])
+def test_nulls_are_nan(kind, tmp_path, small_pieces):
+    c, w = losses("NaN", N, "float32"), old_weights(N, "float32")
+    w[::7] = np.nan
+    expected, plan = rrm_core.reweight(c, w, mu=0.3, contamination=0.3, nan="prune")
+    sources = []
+    for name, array in (("losses", c), ("old", w)):
+        table = pa.table({"value": pa.array(array, from_pandas=True)})
+        assert table.column(0).null_count == np.isnan(array).sum()
+        path = tmp_path / f"{name}.{kind}"
+        if kind == "parquet":
+            pa.parquet.write_table(table, path, row_group_size=1000)
+        else:
+            pa.feather.write_feather(
+                table, path, chunksize=777, compression="lz4" if kind == "feather" else "uncompressed"
+            )
+        sources.append(path)
+    out = tmp_path / "w.npy"
+    assert rrm_core.stream.reweight(sources[0], out, weights=sources[1], mu=0.3, contamination=0.3, nan="prune") == plan
+    actual = np.load(out)
+    np.testing.assert_array_equal(np.isnan(actual), np.isnan(w))
+    assert_same_bits(actual[~np.isnan(w)], expected[~np.isnan(w)])
+    with pytest.raises(
+        ValueError, match=f"{np.isnan(c).sum():_} NaN among {N:_}, the first at index {np.isnan(c).argmax()};"
+    ):
+        rrm_core.stream.plan(sources[0], contamination=0.3)
+
+
+@pytest.mark.parametrize(("dtype", "rounds"), [("float16", 1), ("bfloat16", 1), ("float32", 2), ("float64", 2)])
+def test_progress_tells_of_every_pass(dtype, rounds, small_pieces):
+    seen = []
+    c = losses("same leading bits", N, dtype)
+    rrm_core.stream.reweight(c, lambda _: None, contamination=0.2, progress=lambda *told: seen.append(told))
+    names = [*(f"round {i + 1}" for i in range(rounds)), "writing"]
+    assert list(dict.fromkeys(what for _, _, what in seen)) == names
+    for name in names:
+        course = [done for done, _, what in seen if what == name]
+        assert course == sorted(course)
+        assert (course[0], course[-1]) == (0, N)
+    assert {total for _, total, _ in seen} == {N}
+
+
+def test_progress_does_not_know_how_much_there_will_be():
+    seen = []
+    chunks = [losses("exponential", 100, "float32")] * 3
+    rrm_core.stream.reweight(chunks, lambda _: None, gamma=1.0, progress=lambda *told: seen.append(told))
+    assert (300, None, "round 1") in seen
+    assert seen[-1] == (300, 300, "writing")

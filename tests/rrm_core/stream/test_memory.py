@@ -1,0 +1,70 @@
+"""What the passes take, however many samples there are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+MIB = 1 << 20
+BESIDE = 24 * MIB  # the code that is loaded, what threads and pyarrow's pool keep
+
+PEAK = """
+import sys
+import numpy as np, rrm_core
+from rrm_core.stream import arrow
+def status(name):
+    return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+losses, weights, out, memory, threads = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
+open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+before = status("VmRSS")
+given = {"weights": weights, "mu": 0.3, "contamination": 0.2, "memory": memory, "threads": threads}
+plan = rrm_core.stream.reweight(losses, out, **given)
+print(status("VmHWM") - before, plan.n)
+"""
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Return a function that returns the file of 50 million losses or weights, 200 MB, of a kind."""
+    folder = tmp_path_factory.mktemp("large")
+    numbers = np.random.default_rng(0).random(50_000_000, np.float32)
+
+    def file(kind):
+        path = folder / f"numbers.{kind}"
+        if not path.exists() and kind == "npy":
+            np.save(path, numbers)
+        elif not path.exists():
+            table = pa.table({"number": numbers})
+            if kind == "parquet":  # all in one row group
+                pa.parquet.write_table(
+                    table, path, row_group_size=len(numbers), compression="none", use_dictionary=False
+                )
+            else:  # all in one batch
+                with pa.ipc.new_file(path, table.schema) as writer:
+                    writer.write_table(table)
+        return path
+
+    yield file
+    for path in folder.iterdir():
+        path.unlink()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's peak memory from /proc")
+@pytest.mark.parametrize(("memory", "threads"), [(16, 1), (64, 2), (64, 16)])
+@pytest.mark.parametrize(
+    ("losses", "weights", "out"), [("npy", "npy", "npy"), ("parquet", "arrow", "npy"), ("arrow", "parquet", "parquet")]
+)
+def test_it_keeps_to_its_memory(losses, weights, out, memory, threads, large, tmp_path):
+    target = tmp_path / f"w.{out}"
+    arguments = [large(losses), large(weights), target, memory * MIB, threads]
+    run = subprocess.run([sys.executable, "-c", PEAK, *map(str, arguments)], capture_output=True, text=True, check=True)
+    peak, n = map(int, run.stdout.split())
+    assert n == 50_000_000
+    target.unlink()
+    print(peak / MIB)
+    assert peak < memory * MIB + BESIDE

@@ -1,0 +1,406 @@
+"""What can't be read or written is refused in one sentence, and what was there before stays."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+
+import rrm_core
+from families import assert_same_bits
+from rrm_core.stream import opening
+
+N = 5000
+C = np.random.default_rng(0).exponential(size=N).astype(np.float32)
+W = np.random.default_rng(1).exponential(size=N).astype(np.float32)
+OK = {"contamination": 0.2}
+
+
+@pytest.fixture
+def former(tmp_path):
+    """Return a file of weights that shall stay as it is."""
+    path = tmp_path / "former.npy"
+    path.write_bytes(b"former")
+    yield path
+    assert path.read_bytes() == b"former"
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def refused(error, message, losses, out, **more):
+    with pytest.raises(error) as caught:
+        rrm_core.stream.reweight(losses, out, **(OK | more))
+    assert caught.type is error, repr(caught.value)
+    assert message in str(caught.value), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def save(path, array=C):
+    np.save(path, array)
+    return path
+
+
+def table(path, **columns):
+    made = pa.table({name.replace("_", " "): values for name, values in columns.items()})
+    if path.suffix == ".parquet":
+        pa.parquet.write_table(made, path, row_group_size=1000)
+    else:
+        with pa.ipc.new_file(path, made.schema) as file:
+            file.write_table(made, max_chunksize=1000)
+    return path
+
+
+# The arguments.
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "message"),
+    [
+        ({"contamination": 1.5}, ValueError, "contamination must lie in [0, 1), got 1.5"),
+        ({"gamma": 1.0}, ValueError, "give exactly one of contamination and gamma"),
+        ({"mu": 0.0}, ValueError, "mu must lie in (0, 1], got 0.0"),
+        ({"mu": "1"}, TypeError, "mu must be a number"),
+        (
+            {"memory": 1000},
+            ValueError,
+            "memory must be a whole number of bytes, at least 16_777_216 (16 MiB), got 1000",
+        ),
+        (
+            {"memory": "64M"},
+            ValueError,
+            "memory must be a whole number of bytes, at least 16_777_216 (16 MiB), got '64M'",
+        ),
+        ({"threads": 0}, ValueError, "threads must be a whole number, at least 1"),
+        ({"progress": True}, TypeError, "progress must be callable with (done, total, what), got bool"),
+        (
+            {"column": "loss"},
+            ValueError,
+            "column='loss' names a column of a Parquet or Arrow file, but losses are given as",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_arguments(more, error, message, former):
+    refused(error, message, C, former, **more)
+
+
+NO_SOURCE = {
+    "a generator": ((c for c in [C]), TypeError, "losses is a generator, which can be read only once"),
+    "an iterator": (iter([C]), TypeError, "losses is a list_iterator, which can be read only once"),
+    "None": (
+        None,
+        TypeError,
+        "losses must be the path of a .npy, .parquet, .arrow or .feather file, an array, or chunks",
+    ),
+    "numbers": ([1.0, 2.0], TypeError, "must be one-dimensional arrays; the chunk at index 0 is float"),
+    "paths": (["a.npy"], TypeError, "must be one-dimensional arrays; the chunk at index 0 is str"),
+    "a matrix": (np.ones((2, 3), np.float32), ValueError, "losses must be one-dimensional, got shape (2, 3)"),
+    "matrices": ([C, C.reshape(2, -1)], TypeError, "the chunk at index 1 is ndarray of shape (2, 2500)"),
+    "integers": (np.arange(9), TypeError, "losses must be float16, bfloat16, float32 or float64, got int64"),
+    "chunks of integers": (
+        [np.arange(9)],
+        TypeError,
+        "losses must be float16, bfloat16, float32 or float64, got int64",
+    ),
+    "mixed chunks": ([C, C.astype(float)], TypeError, "losses must be float32, as those before, got float64"),
+    "empty of another type": ([C, np.empty(0)], TypeError, "losses must be float32, as those before, got float64"),
+    "a masked array": (np.ma.masked_array(C), TypeError, "losses is a masked array"),
+    "a pandas series": (pa.array(C).to_pandas(), TypeError, "pass losses.to_numpy()"),
+    "no chunks": ([], ValueError, "no losses were counted; at least one sample is needed"),
+    "empty": (C[:0], ValueError, "no losses were counted; at least one sample is needed"),
+    "-inf": (
+        np.array([1, -np.inf], np.float32),
+        ValueError,
+        "losses contain 1 values of -inf among 2, the first at index 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_SOURCE)
+def test_losses(case, former):
+    losses, error, message = NO_SOURCE[case]
+    refused(error, message, losses, former)
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        (
+            "w.csv",
+            ValueError,
+            "out must be a .npy, .parquet, .arrow or .feather file, by the end of its name, got w.csv",
+        ),
+        (np.empty(N, np.float32), TypeError, "or a function that takes the weights array by array, got ndarray"),
+        (None, TypeError, "or a function that takes the weights array by array, got NoneType"),
+        ("no such folder/w.npy", FileNotFoundError, "out: there is no folder no such folder for w.npy; make it first"),
+        (".npy/", ValueError, "out must be"),
+    ],
+    ids=["csv", "an array", "None", "no folder", "no name"],
+)
+def test_out(out, error, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".npy").mkdir()
+    refused(error, message, C, out)
+
+
+def test_out_that_is_a_folder(tmp_path):
+    (tmp_path / "w.npy").mkdir()
+    refused(IsADirectoryError, "w.npy is a folder; name a file in it", C, tmp_path / "w.npy")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_out_in_a_folder_that_is_read_only(tmp_path):
+    tmp_path.chmod(0o500)
+    refused(PermissionError, "out: no file can be made in", C, tmp_path / "w.npy")
+
+
+def test_out_in_a_folder_that_is_said_to_be_read_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening.os, "access", lambda *_: False)
+    refused(PermissionError, "out: no file can be made in", C, tmp_path / "w.npy")
+
+
+@pytest.mark.parametrize("how", ["the same", "another name", "a link", "a mapping", "a view of a mapping"])
+def test_out_that_is_the_file_of_the_losses(how, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = out = losses = save(tmp_path / "losses.npy")
+    if how == "another name":
+        out = "losses.npy"
+    if how == "a link":
+        out = tmp_path / "link.npy"
+        out.symlink_to(path)
+    if how in ("a mapping", "a view of a mapping"):
+        losses = np.load(path, mmap_mode="r")
+        if how == "a view of a mapping":
+            losses = np.asarray(losses)[10:]
+    refused(ValueError, "out is the file of the losses", losses, out)
+    assert_same_bits(np.load(path), C)
+
+
+@pytest.mark.parametrize("which", ["losses", "weights"])
+def test_out_whose_unfinished_file_is_read(which, tmp_path):
+    link = tmp_path / "read.npy"
+    save(link)
+    link.rename(tmp_path / "w.npy.tmp")
+    link.symlink_to(tmp_path / "w.npy.tmp")
+    sources = {"losses": C, "weights": W} | {which: link}
+    refused(
+        ValueError,
+        f"which is the file of the {which}; name another",
+        sources["losses"],
+        tmp_path / "w.npy",
+        weights=sources["weights"],
+        mu=0.3,
+    )
+    assert_same_bits(np.load(link), C)
+
+
+# Files.
+
+
+def test_no_such_file(former, tmp_path):
+    for end in ("npy", "parquet", "arrow"):
+        refused(FileNotFoundError, f"losses.{end}", tmp_path / f"losses.{end}", former)
+
+
+def test_files_of_other_kinds(former, tmp_path):
+    refused(
+        ValueError,
+        "losses must be a .npy, .parquet, .arrow or .feather file, by the end of its name, got",
+        "a.npz",
+        former,
+    )
+    for end, kind in (("parquet", "Parquet"), ("arrow", "Arrow"), ("feather", "Arrow")):
+        path = tmp_path / f"losses.{end}"
+        path.write_bytes(b"something else, and long enough for a footer")
+        refused(ValueError, f"losses ({path}) isn't a whole {kind} file", path, former)
+    path = tmp_path / "losses.npy"
+    path.write_bytes(b"something else")
+    refused(ValueError, f"losses ({path}) isn't a .npy file that holds losses or weights", path, former)
+    path.write_bytes(b"")
+    refused(ValueError, f"losses ({path}) isn't a .npy file that holds losses or weights", path, former)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
+def test_a_pipe_or_a_folder_is_no_file(former, tmp_path):
+    os.mkfifo(tmp_path / "losses.npy")
+    refused(ValueError, "no regular file, and can't be read more than once", tmp_path / "losses.npy", former)
+    (tmp_path / "folder.npy").mkdir()
+    refused(ValueError, "this is a folder", tmp_path / "folder.npy", former)
+
+
+NO_VECTOR = {
+    "a matrix": (C.reshape(2, -1), ValueError, "must be one-dimensional, got shape (2, 2500)"),
+    "columns first": (np.asfortranarray(C.reshape(2, -1)), ValueError, "must be one-dimensional, got shape (2, 2500)"),
+    "a number": (C[0], ValueError, "must be one-dimensional, got shape ()"),
+    "integers": (np.arange(3), TypeError, "must hold float16, float32 or float64, got int64"),
+    "objects": (np.array([1.5, None]), TypeError, "must hold float16, float32 or float64, got object"),
+    "longdouble": (np.ones(3, np.longdouble), TypeError, "must hold float16, float32 or float64, got"),
+    "a structure": (np.zeros(3, [("loss", "f4")]), TypeError, "got [('loss', '<f4')]"),
+    "two bytes": (np.zeros(3, "V2"), TypeError, "NumPy doesn't store which type bfloat16 is"),
+}
+
+
+@pytest.mark.parametrize("case", NO_VECTOR)
+def test_npy_files_without_a_vector_of_losses(case, former, tmp_path):
+    array, error, message = NO_VECTOR[case]
+    refused(error, message, save(tmp_path / "losses.npy", array), former)
+
+
+def test_a_truncated_npy_file(former, tmp_path):
+    path = save(tmp_path / "losses.npy")
+    os.truncate(path, path.stat().st_size - 1)
+    message = "is truncated: with 5_000 entries of float32 it would have 20_128 bytes, but it has 20_127"
+    refused(ValueError, message, path, former)
+    os.truncate(path, 100)
+    refused(ValueError, "isn't a .npy file", path, former)
+
+
+def test_columns(former, tmp_path):
+    for end in ("parquet", "arrow"):
+        path = table(tmp_path / f"losses.{end}", index=range(N), loss=C, other=W)
+        listed = "there are 'index' (int64), 'loss' (float), 'other' (float)"
+        refused(
+            ValueError,
+            f"losses ({path}) has 2 columns of floating-point numbers; name one with column; {listed}",
+            path,
+            former,
+        )
+        refused(ValueError, f"losses ({path}) has no column 'los'; {listed}", path, former, column="los")
+        refused(
+            TypeError, "column 'index' must be float16, float32 or float64, got int64", path, former, column="index"
+        )
+        path = table(tmp_path / f"none.{end}", index=range(N))
+        refused(
+            ValueError,
+            "has 0 columns of floating-point numbers; one is needed; there are 'index' (int64)",
+            path,
+            former,
+        )
+        path = tmp_path / f"twice.{end}"
+        made = pa.table([C, W], names=["loss", "loss"])
+        pa.parquet.write_table(made, path) if end == "parquet" else pa.feather.write_feather(made, path)
+        refused(ValueError, "has 2 columns 'loss'", path, former, column="loss")
+    refused(ValueError, "is a .npy file; leave it out", save(tmp_path / "losses.npy"), former, column="loss")
+
+
+def test_the_column_of_weights_is_found_by_its_name(tmp_path):
+    for end in ("parquet", "arrow"):
+        path = table(tmp_path / f"both.{end}", loss=C, sample_weight=W)
+        made = pa.table({"loss": C, "sample_weight": W})
+        pa.parquet.write_table(made, path) if end == "parquet" else pa.feather.write_feather(made, path)
+        rrm_core.stream.reweight(path, tmp_path / "w.npy", weights=path, mu=0.3, column="loss", **OK)
+        assert_same_bits(np.load(tmp_path / "w.npy"), rrm_core.reweight(C, W, mu=0.3, **OK)[0])
+
+
+def test_nan_is_counted_and_found(former, tmp_path, small_pieces):
+    c = C.copy()
+    c[[4321, 4999]] = np.nan
+    for losses in (save(tmp_path / "losses.npy", c), table(tmp_path / "losses.parquet", loss=c), list(np.split(c, 8))):
+        refused(
+            ValueError,
+            "losses contain 2 NaN among 5_000, the first at index 4321; pass nan='prune'",
+            losses,
+            former,
+            threads=3,
+        )
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_corrupt_row_group(threads, former, tmp_path, small_pieces):
+    path = tmp_path / "losses.parquet"
+    pa.parquet.write_table(
+        pa.table({"loss": C}), path, row_group_size=1000, write_page_checksum=True, use_dictionary=False
+    )
+    begin = pa.parquet.ParquetFile(path).metadata.row_group(3).column(0).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[begin + 500] ^= 1
+    path.write_bytes(content)
+    refused(
+        ValueError,
+        f"losses ({path}): row group 3 of 5 (the first is 0) can't be read in column 'loss'",
+        path,
+        former,
+        threads=threads,
+    )
+
+
+def test_a_corrupt_record_batch(former, tmp_path):
+    path = tmp_path / "losses.feather"
+    pa.feather.write_feather(pa.table({"loss": C}), path, chunksize=1000, compression="zstd")
+    with pa.memory_map(str(path)) as mapped:
+        mapped.seek(8)
+        messages = [message for message in pa.ipc.MessageReader.open_stream(mapped) if message.type == "record batch"]
+        place = path.read_bytes().find(messages[2].body.to_pybytes())
+    content = bytearray(path.read_bytes())
+    content[place + 8 : place + 300] = bytes(292)
+    path.write_bytes(content)
+    refused(ValueError, f"losses ({path}): record batch 2 of 5 (the first is 0) can't be read", path, former)
+
+
+def test_a_compressed_batch_that_is_too_large(former, tmp_path):
+    c = np.zeros(2_000_000, np.float32)
+    path = tmp_path / "losses.feather"
+    pa.feather.write_feather(pa.table({"loss": c}), path, chunksize=len(c), compression="lz4")
+    message = "record batch 0, which is compressed and can't be read in parts, takes 8_000_000 bytes of the 4_194_304"
+    refused(ValueError, message, path, former, memory=16 << 20)
+    assert rrm_core.stream.plan(path, **OK).n == len(c)
+
+
+def test_without_pyarrow(former, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "rrm_core.stream.arrow")
+    monkeypatch.delattr(rrm_core.stream, "arrow")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    message = "Parquet and Arrow files need pyarrow: pip install 'rrm-core[arrow]'"
+    refused(ImportError, message, "losses.parquet", former)
+    refused(ImportError, message, C, tmp_path / "w.arrow")
+    rrm_core.stream.reweight(save(tmp_path / "losses.npy"), tmp_path / "w.npy", **OK)
+
+
+# Weights that don't fit.
+
+WEIGHTS = {
+    "more": (
+        np.ones(N + 1, np.float32),
+        ValueError,
+        "weights must have one entry per loss, got 5_001 for 5_000 losses",
+    ),
+    "fewer": (W[:-1], ValueError, "weights must have one entry per loss, got 4_999 for 5_000 losses"),
+    "none": (W[:0], ValueError, "weights must have one entry per loss, got 0 for 5_000 losses"),
+    "of another type": (
+        W.astype(float),
+        TypeError,
+        "must be float32 for float32 losses, got float64; convert it to float32",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["array", "npy", "parquet", "chunks"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["losses in a file", "losses in chunks"])
+@pytest.mark.parametrize("case", WEIGHTS)
+def test_weights(case, chunked, kind, former, tmp_path, small_pieces):
+    weights, error, message = WEIGHTS[case]
+    if kind == "npy":
+        weights = save(tmp_path / "weights.npy", weights)
+    if kind == "parquet":
+        weights = table(tmp_path / "weights.parquet", weight=weights)
+    if kind == "chunks":
+        weights = list(np.array_split(weights, 3))
+    losses = list(np.array_split(C, 7)) if chunked else save(tmp_path / "losses.npy")
+    refused(error, message, losses, former, weights=weights, mu=0.3, threads=2)
+
+
+def test_weights_that_can_not_be_read_again(former):
+    refused(TypeError, "weights is a generator", C, former, weights=(w for w in [W]), mu=0.3)
+
+
+def test_one_line(former, tmp_path):
+    path = tmp_path / "losses.parquet"
+    path.write_bytes(b"PAR1" + bytes(100) + b"PAR1")
+    with pytest.raises(ValueError) as caught:
+        rrm_core.stream.plan(path, **OK)
+    assert re.fullmatch(r"losses \(.*\) isn't a whole Parquet file: .*", str(caught.value))

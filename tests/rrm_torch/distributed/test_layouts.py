@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+
+import layout_jobs
+from rank_jobs import on_ranks
+from rrm_torch import RRM
+from rrm_torch.distributed import ShardSampler, slice_of
+
+SIZES = (1, 2, 3, 4, 8)
+N = 203
+SETTINGS = [
+    {"contamination": 0.2, "warmup": 1},
+    {"contamination": 0.2, "warmup": 2, "mu": 0.3, "redistribute": "argmin"},
+    {"gamma": 0.8, "warmup": 1, "redistribute": 0.1, "mu": 0.7},
+    {"contamination": 0.3, "warmup": 1, "ties": "share", "redistribute": "drop", "every": 2},
+]
+
+
+def expected(n, settings, given):
+    return layout_jobs.outcome(layout_jobs.train(None, n, settings, range(5), given=given))
+
+
+@pytest.mark.parametrize(("n", "given"), [(N, False), (N, True), (9, False), (1, False)])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_layout_and_number_of_ranks_comes_to_the_same_state(size, n, given):
+    settings = SETTINGS if n > 1 else [{"gamma": 0.8, "warmup": 1}]
+    wanted = [expected(n, chosen, given) for chosen in settings]
+    for found in on_ranks(size, layout_jobs.courses, n, settings, wanted, given):
+        assert found == [[]] * (6 * len(settings))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_steps_instead_of_epochs(size):
+    wanted = layout_jobs.steps(None, N, saves=False)
+    assert not layout_jobs.differing(layout_jobs.steps(None, N, saves=True), wanted)
+    for found in on_ranks(size, layout_jobs.stepwise, N, wanted):
+        assert found == [[]] * 4
+
+
+@pytest.mark.parametrize("resumed", [1, 2])
+def test_saved_on_four_ranks_and_resumed_on_fewer(resumed):
+    settings = SETTINGS[1]
+    saved = on_ranks(4, layout_jobs.states_after, N, settings, 3)
+    wanted = layout_jobs.train(None, N, settings, range(5)).state_dict()
+    for layout in ("replicated", "sharded"):
+        for rank in range(4):
+            assert not layout_jobs.differing(saved[rank][layout], saved[0]["replicated"])
+        alone = layout_jobs.train(None, N, settings, range(3, 5), saved[0][layout]).state_dict()
+        assert not layout_jobs.differing(alone, wanted)
+        for found in on_ranks(resumed, layout_jobs.resumed_from, N, settings, saved[0][layout], range(3, 5)):
+            assert not any(layout_jobs.differing(state, wanted) for state in found.values())
+
+
+WHERE = r"\((rank 1 recorded index \d+|index \d+ is on rank 1, its own index \d+)\)"
+SAID = {
+    "nan": rf"ValueError: losses contain 1 NaN among 203, the first at index \d+;.* {WHERE}",
+    "low": rf"ValueError: losses contain 1 values of -inf among 203, .* {WHERE}",
+    "missing": r"ValueError: of the 203 samples, since the last step, 1 missing \(the first: index \d+\) on all .*",
+    "outside": r"IndexError: rank 1: index must lie in \[\d+, \d+\), got 1 outside, such as 208; .*",
+    "shape": r"ValueError: rank 1: losses must have shape \(\d+,\), one per sample, got \(3,\)",
+}
+
+
+@pytest.mark.parametrize("fault", [*SAID, "foreign"])
+@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+def test_a_mistake_on_one_rank_is_raised_on_all_and_nothing_is_lost(layout, fault):
+    found = on_ranks(3, layout_jobs.trip, layout, N, fault)
+    assert found[0] == found[1] == found[2]
+    *raised, after = found[0]
+    if fault == "foreign" and layout == "replicated":  # where any rank may see any sample
+        assert not raised
+        return
+    assert after == "unchanged True, epoch 1, pruned 40"
+    foreign = r"IndexError: rank 1: index must lie in \[64, 136\), got \d+ outside, such as 0; that is this rank's .*"
+    pattern = SAID.get(fault, foreign)
+    assert len(raised) == 1
+    assert re.fullmatch(pattern, raised[0]), raised[0]
+
+
+def test_layouts_that_cannot_be_are_refused():
+    (said,) = on_ranks(1, layout_jobs.refusals)
+    assert said == [
+        "layout must be 'replicated', 'sharded' or None, got 'split'",
+        "scope='batch' weighs each batch by itself, and has no use for layout='sharded'",
+        "group needs a layout: 'replicated' or 'sharded'",
+    ]
+    with pytest.raises(RuntimeError, match="there are no ranks: start the script with torchrun"):
+        RRM(10, contamination=0.2, layout="replicated")
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 100, 1000, 1_000_003])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_slices_are_even_and_cover_all(n, size):
+    slices = [slice_of(n, rank, size) for rank in range(size)]
+    assert (slices[0][0], slices[-1][1]) == (0, n)
+    assert all(end == begin for (_, end), (begin, _) in pairwise(slices))
+    assert all(begin % 8 == 0 for begin, _ in slices if begin < n)
+    lengths = [end - begin for begin, end in slices]
+    assert max(lengths) - min(lengths) <= 8 + 7
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_shard_sampler_visits_the_slice_and_as_many_on_every_rank(shuffle):
+    n, size = 1003, 4
+    samplers = [ShardSampler(n, rank=rank, size=size, shuffle=shuffle) for rank in range(size)]
+    for rank, sampler in enumerate(samplers):
+        visited = list(sampler)
+        assert len(visited) == len(sampler) == len(samplers[0])
+        assert sorted(set(visited)) == list(range(*slice_of(n, rank, size)))
+        sampler.set_epoch(1)
+        assert (list(sampler) == visited) is not shuffle
+        sampler.set_epoch(0)
+        assert list(sampler) == visited
+    with pytest.raises(ValueError, match="n=9 samples are too few for 4 ranks with a slice each"):
+        ShardSampler(9, rank=0, size=4)

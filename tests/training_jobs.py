@@ -1,0 +1,149 @@
+"""What every rank does in tests that train a model over ranks."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from rrm_torch import RRM, Checkpoint, History, Indexed, fit
+from rrm_torch.distributed import FullState, Ranks, ShardSampler
+
+N, CLASSES = 203, 3
+
+
+def data() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(N, 5, generator=generator)
+    return x, (x @ torch.randn(5, CLASSES, generator=generator)).argmax(1)
+
+
+class Training:
+    """A short training run, as every rank sets it up; `wrap` is how the model's parameters are kept."""
+
+    def __init__(self, path: str, layout: str | None, wrap: str, *, scored: bool = False) -> None:
+        torch.manual_seed(0)
+        x, y = data()
+        dataset = Indexed(TensorDataset(x, y))
+        # Under FSDP each rank has running statistics of its own, of which a checkpoint holds the first's.
+        norm = nn.LayerNorm(16) if wrap == "fsdp" else nn.BatchNorm1d(16)
+        self.model: nn.Module = nn.Sequential(
+            nn.Linear(5, 16), norm, nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, CLASSES)
+        )
+        if wrap == "fsdp":
+            fully_shard(self.model)
+        if wrap == "ddp":
+            self.model = DistributedDataParallel(self.model)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.rrm = RRM(N, contamination=0.2, warmup=2, mu=0.7, layout=layout, ids=y)
+        self.score_loader = None
+        if layout is None:
+            order = torch.Generator().manual_seed(1)
+            self.loader = DataLoader(dataset, batch_size=16, shuffle=True, generator=order)
+            ranks, parts = None, {"order": order}
+            if scored:
+                self.score_loader = DataLoader(dataset, batch_size=64)
+        else:
+            sampler = DistributedSampler(dataset, seed=1) if layout == "replicated" else ShardSampler(N, seed=1)
+            self.loader = DataLoader(dataset, batch_size=16, sampler=sampler)
+            ranks, parts = Ranks(), {}
+            if scored:
+                quiet = DistributedSampler(dataset, shuffle=False)
+                if layout == "sharded":
+                    quiet = ShardSampler(N, shuffle=False)
+                self.score_loader = DataLoader(dataset, batch_size=32, sampler=quiet)
+        torch.manual_seed(7 + (dist.get_rank() if layout else 0))
+        self.history = History()
+        whole = FullState(self.model, self.optimizer)
+        self.checkpoint = Checkpoint(path, ranks, whole=whole, rrm=self.rrm, history=self.history, **parts)
+
+    def fit(self, epochs: int, on_epoch: Any = None) -> None:
+        fit(
+            self.model,
+            self.loader,
+            self.optimizer,
+            epochs,
+            rrm=self.rrm,
+            score_loader=self.score_loader,
+            checkpoint=self.checkpoint,
+            on_epoch=on_epoch,
+        )
+
+    def outcome(self) -> dict[str, Any]:
+        """Return all that was learnt, and what is drawn next; the ranks call it together."""
+        whole = FullState(self.model, self.optimizer).state_dict()
+        return {"whole": whole, "rrm": self.rrm.state_dict(), "next": torch.rand(3)}
+
+
+def trained(folder: str, layout: str | None, wrap: str, halves: bool, scored: bool) -> dict[str, Any]:
+    """Train for four epochs, in one go or in two; return what came of it."""
+    path = str(Path(folder) / "run.pt")
+    if halves:
+        Training(path, layout, wrap, scored=scored).fit(2)
+        torch.manual_seed(99)  # as another process would begin
+    run = Training(path, layout, wrap, scored=scored)
+    run.fit(4)
+    return run.outcome()
+
+
+def cut_short(folder: str, how: str, layout: str) -> str:
+    """Train until rank 1 dies or hangs after the third epoch; return what the others are told, and after how long."""
+    run = Training(str(Path(folder) / "run.pt"), layout, "ddp")
+
+    def trouble(epoch: int, _: float) -> None:
+        if epoch == 3 and dist.get_rank() == 1:
+            if how == "hangs":
+                time.sleep(1000)
+            os._exit(1)
+
+    begin = time.monotonic()
+    try:
+        run.fit(5, trouble)
+    except RuntimeError as error:
+        return f"{'late' if time.monotonic() - begin > 60 else 'in time'}: {error}"
+    return "nothing happened"
+
+
+def finished(folder: str, layout: str | None, wrap: str) -> tuple[int, int]:
+    """Go on from a checkpoint; return how many epochs were done, and how many reweights there are in the end."""
+    run = Training(str(Path(folder) / "run.pt"), layout, wrap)
+    done = run.checkpoint.load()
+    run.fit(5)
+    return done, len(run.rrm.trajectory.rounds)
+
+
+def failing_save(folder: str) -> list[str]:
+    """Save where the first rank can't write; return what all are told, and what the next attempt gives."""
+    run = Training(str(Path(folder) / "run.pt"), "replicated", "ddp")
+    run.checkpoint.save(1)
+    said = []
+    if dist.get_rank() == 0:
+        Path(folder, "run.pt.tmp").mkdir()
+    dist.barrier()
+    try:
+        run.checkpoint.save(2)
+    except OSError as error:
+        said.append(str(error))
+    said.append(str(run.checkpoint.load()))
+    return said
+
+
+def disagreeing(folder: str) -> str:
+    """Load where ranks see different folders; return what all are told."""
+    own = Path(folder, str(dist.get_rank()))
+    own.mkdir()
+    run = Training(str(own / "run.pt"), "replicated", "ddp")
+    run.checkpoint.save(1)
+    try:
+        run.checkpoint.load()
+    except ValueError as error:
+        return str(error).replace(str(own), "")
+    return ""
