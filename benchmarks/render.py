@@ -18,6 +18,7 @@ from typing import Any
 import experiment_tables
 import gpu_tables
 import picture_sources
+import scale_tables
 import tables
 
 ROOT = Path(__file__).parent.parent
@@ -213,6 +214,16 @@ EXPERIMENTS = {
     "fashion_synthetic": (experiment_tables.fashion_synthetic, experiment_tables.fashion_gains),
     "ablation": (experiment_tables.ablation_grid, experiment_tables.ablation_settings),
 }
+
+
+def scale(name: str, block: Callable[[dict[str, Any]], str]) -> str:
+    """Return a block about files or ranks, or that they weren't measured."""
+    if not is_recorded(name):
+        return NOT_RECORDED
+    run = recorded(name)
+    return f"{block(run)} {origin(run)}"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
@@ -220,6 +231,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
         *(gpu, gpu_costs, training_cost),
     )
 }
+BLOCKS |= {block.__name__: partial(scale, "stream", block) for block in (scale_tables.stream, scale_tables.scale_paper)}
+BLOCKS |= {block.__name__: partial(scale, "ranks", block) for block in (scale_tables.ranks, scale_tables.traffic)}
 BLOCKS |= {block.__name__: partial(experiment, name, block) for name, blocks in EXPERIMENTS.items() for block in blocks}
 
 

@@ -3,52 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from .distributed.layouts import Alone
-
-BITS = 29  # of an integer below; 2**34 of them can be added up
-MOST = 126  # of the exponent of a power of two that single precision has
-BLOCK = 1 << 15  # numbers that stay in the cache
+BLOCK = 1 << 16  # numbers that are added at a time: few enough to stay in the cache
+BITS = 36  # of each; the sum of a block then has 52, which a double holds
 
 
-def sums(arrays: Sequence[Tensor], layout: Alone) -> tuple[float, list[float]]:
-    """Return the greatest number of the first array and the sum of each, over the shares of all ranks.
-
-    Each number is taken as a multiple of 2**-58 of the largest of its array, and these integers are added up: exactly,
-    for all that lies within 34 bits of the largest.
+class ExactSum:
+    """A sum of numbers, each rounded once to a multiple of the same power of two; these add up without rounding.
 
     Parameters
     ----------
-    arrays : sequence of Tensor of float32, shape (m,)
-        Finite numbers.
-    layout : Alone
-        How the arrays are spread.
+    top : float
+        The largest magnitude among the numbers. They are rounded to 2**-36 of it, or a bit less if there are more than
+        2**26.
+    n : int
+        How many numbers there are, on all ranks together.
+    device : torch.device
+        Where they are.
 
-    Returns
-    -------
-    greatest : float
-        0 or more.
-    sums : list of float
+    Attributes
+    ----------
+    total : Tensor of int64, shape ()
+        The sum so far, in units of the power of two: what ranks add up.
     """
-    tops = torch.stack([x.abs().max() if len(x) else x.new_zeros(()) for x in arrays]).double()
-    tops = layout.maximum(tops)
-    scales = [min(BITS - math.frexp(top)[1], MOST) for top in tops.tolist()]
-    parts = torch.stack([part for x, scale in zip(arrays, scales, strict=True) for part in _integers(x, scale)])
-    found = layout.sum(parts).tolist()
-    by_array = zip(found[::2], found[1::2], scales, strict=True)
-    return float(tops[0]), [math.ldexp(float((high << BITS) + low), -scale - BITS) for high, low, scale in by_array]
 
+    def __init__(self, top: float, n: int, device: torch.device) -> None:
+        self._exponent = min(BITS, 62 - n.bit_length()) - math.frexp(top)[1]
+        self.total = torch.zeros((), dtype=torch.int64, device=device)
 
-def _integers(x: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """Return the sum of x * 2**scale, rounded, and 2**BITS times that of what rounding left over."""
-    high, low = torch.zeros((2,), dtype=torch.int64, device=x.device)
-    for block in torch.split(x, BLOCK):
-        scaled = block * 2.0**scale
-        whole = scaled.round()
-        high += whole.int().sum(dtype=torch.int64)
-        low += ((scaled - whole) * 2.0**BITS).round_().int().sum(dtype=torch.int64)
-    return high, low
+    def add(self, block: Tensor) -> None:
+        """Add a block of numbers, float32 of shape (m,), m at most `BLOCK`."""
+        scaled = block.double().mul_(2.0**self._exponent).round_()
+        self.total += scaled.sum().long()
+
+    def value(self, total: int) -> float:
+        """Return a total as the number that it is."""
+        return math.ldexp(float(total), -self._exponent)

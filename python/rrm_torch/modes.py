@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,13 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def inference(model: nn.Module) -> AbstractContextManager[Any]:
+    """Return the context of a pass that learns nothing: inference mode, which FSDP's first pass doesn't bear."""
+    tensors = sys.modules.get("torch.distributed.tensor")  # where nobody has loaded it, nothing is sharded
+    sharded = tensors is not None and any(isinstance(parameter, tensors.DTensor) for parameter in model.parameters())
+    return torch.no_grad() if sharded else torch.inference_mode()
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

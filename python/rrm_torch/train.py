@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .attacks import Attack
 from .checkpoint import Checkpoint
 from .losses import Loss, Regularised, cross_entropy, full_precision, label_loss, parts
-from .modes import device_of, evaluation_mode, to_device, unwrapped
+from .modes import device_of, evaluation_mode, inference, to_device, unwrapped
 from .rrm import RRM
 
 Loader: TypeAlias = Iterable[tuple[Tensor, Tensor, Tensor]]
@@ -270,7 +270,7 @@ def evaluate(model: nn.Module, loader: Iterable[Sequence[Tensor]]) -> float:
     """
     model, device, n = unwrapped(model), device_of(model), 0
     right = torch.zeros((), dtype=torch.int64, device=device)
-    with evaluation_mode(model), torch.inference_mode():
+    with evaluation_mode(model), inference(model):
         for *_, x, y in loader:
             right += (model(to_device(x, device)).argmax(1) == to_device(y, device)).sum()
             n += len(y)
@@ -309,7 +309,7 @@ def _passed(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Apply `per_sample` to outputs and labels of all batches; yield it with their index, on the model's device."""
     model, device = unwrapped(model), device_of(model)
-    with evaluation_mode(model), torch.inference_mode(), _mixed_precision(device, autocast):
+    with evaluation_mode(model), inference(model), _mixed_precision(device, autocast):
         for index, x, y in loader:
             x, y = to_device(x, device), to_device(y, device)
             if attack is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 import rrm_core
 
 from .distributed.layouts import Alone
-from .exact_sums import sums
+from .exact_sums import BLOCK, ExactSum
 
 KEYS = 1 << 16  # of the leading bits of a loss
 
@@ -149,20 +149,31 @@ class Trajectory:
         Round
         """
         self.to(losses.device)
-        before, times, seen = self._last, self._times, bool(self.rounds)
+        seen, layout, device = bool(self.rounds), self._layout, losses.device
         without_nan = losses
         if plan is None or plan.n_nan:
             without_nan = losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
-        keys = _leading_bits(without_nan)
-        masks = (pruned & before, pruned, before, pruned & ~before & (times > 0))
-        counts = self._layout.sum(
-            torch.cat([torch.bincount(keys, minlength=KEYS), torch.stack([mask.count_nonzero() for mask in masks])])
-        )
-        both, n_pruned, n_before, n_returned = counts[KEYS:].tolist()
+        cap = plan.threshold if plan is not None and math.isfinite(plan.threshold) else None
+        largest = float(layout.maximum(weights.amax(0, keepdim=True) if len(weights) else weights.new_zeros(1)))
+        mass, squares = (ExactSum(top, self.n, device) for top in (largest, largest * largest))
+        cost = ExactSum(0.0 if plan is None or cap is None else max(abs(plan.loss_min), abs(cap)), self.n, device)
+        keys = torch.empty(len(losses), dtype=torch.int32, device=device)
+        counts = torch.zeros(4, dtype=torch.int64, device=device)  # as there are masks
+        for begin in range(0, len(losses), BLOCK):
+            part = slice(begin, begin + BLOCK)
+            now, before, w = pruned[part], self._last[part], weights[part]
+            keys[part] = _leading_bits(without_nan[part])
+            masks = (now & before, now, before, now & ~before & (self._times[part] > 0))
+            counts += torch.stack([mask.count_nonzero() for mask in masks])
+            mass.add(w)
+            squares.add(w * w)
+            if cap is not None:
+                cost.add(without_nan[part].clamp(max=cap))
+        totals = torch.stack([mass.total, squares.total, cost.total])
+        counts = layout.sum(torch.cat([torch.bincount(keys, minlength=KEYS), counts, totals]))
+        both, n_pruned, n_before, n_returned, *summed = counts[KEYS:].tolist()
         either = n_pruned + n_before - both
-        has_objective = plan is not None and math.isfinite(plan.threshold)
-        capped = without_nan.clamp(max=plan.threshold) if plan is not None and has_objective else weights[:0]
-        largest, (mass, squares, cost) = sums((weights, weights * weights, capped), self._layout)
+        in_all, in_squares, in_cost = (s.value(total) for s, total in zip((mass, squares, cost), summed, strict=True))
         entry = Round(
             epoch=epoch,
             loss_min=float(without_nan.min()) if plan is None else plan.loss_min,
@@ -174,12 +185,13 @@ class Trajectory:
             n_returned=n_returned,
             overlap=both / either if seen and either else None,
             largest_weight=largest,
-            effective_sample_size=mass * mass / squares if squares else 0.0,
-            objective=cost / self.n if has_objective else None,
+            effective_sample_size=in_all * in_all / in_squares if in_squares else 0.0,
+            objective=None if cap is None else in_cost / self.n,
         )
         self.rounds.append(entry)
         self._bits.append(_packed(pruned))
-        self._last, self._times = pruned.clone(), times + pruned
+        self._last = pruned.clone()
+        self._times += pruned
         ranks = _ranks(keys, counts[:KEYS], self.n)
         # Without a plan, NaN is a sample that no batch held: neither suspicious nor trusted.
         self._rank_sum += ranks if plan is not None else torch.where(losses.isnan(), 0.5, ranks)

@@ -12,6 +12,7 @@ from operator import index
 from typing import Any, TypeAlias
 
 from .. import dispatch
+from ..formats import BY_NAME, Format
 from ..plan import Plan
 from ..planner import Planner
 from ..rule import NaN, Redistribute, Ties, number, thread_count
@@ -158,15 +159,11 @@ def reweight(
         open_out = open_sink(out, {"losses": losses, "weights": weights}, few=step == 1)
         source = _open(opened, "losses", losses, column, means)
         old = None if weights is None else _open(opened, "weights", weights, None, means)
-        if old is not None and source.format is not None and old.format is not None:
-            passes.require_type(old.name, old.format, source.format)
-        if old is not None and source.n is not None and old.n is not None and source.n != old.n:
-            raise another_length(old.n, source.n)
+        _require_fit(old, source.n, source.format)
         found, checksum = passes.count(source, planner, means)
-        if old is not None and old.n is not None and old.n != found.n:
-            raise another_length(old.n, found.n)
-        dtype = passes.weights_type(found)
-        with open_out(found.n, dtype) as sink:
+        format = BY_NAME[found.dtype]
+        _require_fit(old, found.n, format)
+        with open_out(found.n, format.weights) as sink:
             passes.write(found, checksum, source, old if step < 1 else None, step, sink, means)
         return found
 
@@ -175,6 +172,16 @@ def _open(opened: ExitStack, name: str, given: Any, column: str | None, means: M
     source = open_source(name, given, column, means.memory // 4)
     opened.callback(source.close)
     return source
+
+
+def _require_fit(weights: Source | None, n: int | None, format: Format | None) -> None:
+    """Raise a TypeError or ValueError if weights don't fit losses, as far as is known of both."""
+    if weights is None:
+        return
+    if weights.format is not None and format is not None:
+        passes.require_type(weights.name, weights.format, format)
+    if weights.n is not None and n is not None and weights.n != n:
+        raise another_length(weights.n, n)
 
 
 def _means(memory: int, threads: int | None, progress: Progress | None) -> Means:

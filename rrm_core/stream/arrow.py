@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -127,8 +128,6 @@ class ArrowColumn:
     ``.npy`` file, so that a record batch may be of any size. A compressed one must fit into memory.
     """
 
-    ahead = True
-
     def __init__(self, name: str, path: Path, column: str | None, memory: int) -> None:
         self._file, self._memory = WatchedFile(name, path), memory
         self.name = self._file.name
@@ -139,9 +138,11 @@ class ArrowColumn:
                 index = schema.get_field_index(self._column)
                 options = pa.ipc.IpcReadOptions(included_fields=[index], use_threads=False)
                 self._reader = pa.ipc.open_file(pa.OSFile(str(path)), options=options)
-                self.n, compressed = _survey(mapped)
+                self.n, largest, compressed = _survey(mapped)
                 self._runs = None if compressed else _find_runs(mapped, index)
                 self.lazy = self._runs is not None
+                # Large batches are taken one at a time.
+                self.ahead = self.lazy or largest * self.format.storage.itemsize <= BATCH
         except BaseException:
             self._file.close()
             raise
@@ -151,9 +152,8 @@ class ArrowColumn:
         if self._runs is None:
             yield from self._batches()
             return
-        for run in self._runs:
-            for start in range(run.start, run.stop, most):
-                yield Part(start, min(start + most, run.stop), self._read_run(run))
+        for start in range(0, self.n, most):
+            yield Part(start, min(start + most, self.n), self._read)
 
     def _batches(self) -> Iterator[Part]:
         start, batches = 0, self._reader.num_record_batches
@@ -172,22 +172,26 @@ class ArrowColumn:
             part = _numbers(batch.column(0), self.format)
             yield Part(start, start + len(part), _slices(part, start))
             start += len(part)
+            del batch, part  # before there is another
 
-    def _read_run(self, run: _Run) -> Any:
+    def _read(self, first: int, last: int, memory: Array) -> Array:
+        assert self._runs is not None
         size = self.format.storage.itemsize
-
-        def read(first: int, last: int, memory: Array) -> Array:
-            some = memory[: (last - first) * size]
-            self._file.read(some, run.begin + (first - run.start) * size)
-            numbers = some.view(self.format.storage)
+        numbers = memory[: (last - first) * size].view(self.format.storage)
+        place = bisect_right(self._runs, first, key=lambda run: run.start) - 1
+        at = first
+        while at < last:
+            run = self._runs[place]
+            stop = min(run.stop, last)
+            some = numbers[at - first : stop - first]
+            self._file.read(some.view(np.uint8), run.begin + (at - run.start) * size)
             if run.valid is not None:
-                whole, skipped = divmod(first - run.start, 8)
-                bits = np.empty((skipped + last - first + 7) // 8, np.uint8)
+                whole, skipped = divmod(at - run.start, 8)
+                bits = np.empty((skipped + len(some) + 7) // 8, np.uint8)
                 self._file.read(bits, run.valid + whole)
-                _put_nan(numbers, bits, skipped)
-            return numbers
-
-        return read
+                _put_nan(some, bits, skipped)
+            at, place = stop, place + 1
+        return numbers
 
     def check(self) -> None:
         """See `WatchedFile.check`."""
@@ -207,15 +211,15 @@ class TableSink:
     ordered, fresh = True, False
 
     def __init__(self, path: Path, file: IO[bytes], dtype: np.dtype[Any], *, few: bool) -> None:
-        self._path, self._file, self._gate = path, file, _Gate(file)
+        self._path, self._file = path, file
         self._schema = schema = pa.schema([pa.field(WEIGHTS, pa.from_numpy_dtype(dtype), nullable=False)])
         self._waiting, self._rows = np.empty(ROWS, dtype), 0
         with blaming(path):
             self._writer = (
                 # A dictionary of many values would be begun for every row group, and given up.
-                parquet.ParquetWriter(self._gate, schema, use_dictionary=few)
+                parquet.ParquetWriter(file, schema, use_dictionary=few)
                 if path.suffix == ".parquet"
-                else pa.ipc.new_file(self._gate, schema)
+                else pa.ipc.new_file(file, schema)
             )
 
     def write(self, start: int, weights: Array) -> None:  # noqa: ARG002
@@ -249,8 +253,7 @@ class TableSink:
             os.fsync(self._file.fileno())
 
     def abandon(self) -> None:
-        """Close the writer, which would otherwise try to write its end when it is forgotten."""
-        self._gate.shut = True
+        """Close the writer while there is a file; when it is forgotten, it would close itself, and complain."""
         with suppress(OSError, pa.ArrowException):
             self._writer.close()
 
@@ -265,27 +268,6 @@ def table_out(path: Path, dtype: np.dtype[Any], *, few: bool) -> Iterator[TableS
         except BaseException:
             sink.abandon()
             raise
-
-
-class _Gate:
-    """A file as pyarrow writes to it, until it is shut: from then on nothing arrives."""
-
-    closed = False
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.shut = file, False
-
-    def write(self, data: Any) -> int:
-        return len(data) if self.shut else self._file.write(data)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def flush(self) -> None:
-        """Do nothing: there is more to come."""
-
-    def close(self) -> None:
-        """Do nothing: the file is closed by who opened it."""
 
 
 def _choose(name: str, schema: Any, column: str | None) -> tuple[str, Format]:
@@ -369,20 +351,20 @@ def _find_runs(mapped: Any, index: int) -> list[_Run] | None:
     return runs
 
 
-def _survey(mapped: Any) -> tuple[int, bool]:
-    """Return the rows of a mapped file, and whether it is compressed, without a look at the columns.
+def _survey(mapped: Any) -> tuple[int, int, bool]:
+    """Return the rows of a mapped file and of its largest batch, and whether it is compressed: without the columns.
 
     It is said before each record batch, but pyarrow doesn't pass it on; there are two fields to find in a FlatBuffers
     table.
     """
     mapped.seek(8)  # past the format's name; what follows is a stream of messages
-    rows, compressed = 0, False
+    rows, compressed = [0], False
     for message in pa.ipc.MessageReader.open_stream(mapped):
         if message.type == "record batch":
             table = _Table(memoryview(message.metadata)).table(2)  # a Message: its version, header's type, header
-            rows += table.number("<q", table.place(0))  # a RecordBatch: its length, nodes, buffers, compression
+            rows.append(table.number("<q", table.place(0)))  # a RecordBatch: its length, nodes, buffers, compression
             compressed = compressed or table.place(3) > 0
-    return rows, compressed
+    return sum(rows), max(rows), compressed
 
 
 class _Table:

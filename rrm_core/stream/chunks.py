@@ -77,8 +77,10 @@ class Chunks:
         for i, chunk in enumerate(self._chunks):
             array = arrays.read_on_host(self.name, chunk)[0] if isinstance(chunk, (list, tuple)) else chunk
             if not hasattr(array, "shape") or len(array.shape) != 1:
-                where = f"{self.name}, as chunks, must be one-dimensional arrays; the chunk at index {i} is"
-                raise TypeError(f"{where} {type(chunk).__name__}" + _shape(array))
+                raise TypeError(
+                    f"{self.name}, as chunks, must be one-dimensional arrays; the chunk at index {i} is "
+                    f"{type(chunk).__name__}" + _difference(array)
+                )
             stop = start + int(array.shape[0])
             yield Part(start, stop, _slices(array, start))
             start = stop
@@ -90,8 +92,13 @@ class Chunks:
         """Do nothing."""
 
 
-def _shape(array: Any) -> str:
-    return f" of shape {tuple(array.shape)}" if hasattr(array, "shape") else ""
+def _difference(array: Any) -> str:
+    """Say what keeps something from being such an array, or what to do about it."""
+    if hasattr(array, "shape"):
+        return f" of shape {tuple(array.shape)}"
+    if hasattr(array, "to_numpy"):
+        return "; pass its to_numpy()"
+    return "; make an array of plain numbers" if isinstance(array, (int, float)) else ""
 
 
 def _slices(array: Any, start: int) -> Any:

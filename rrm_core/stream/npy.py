@@ -81,8 +81,7 @@ class NpyFile:
         size = self._stored.itemsize
         some = memory[: (last - first) * size]
         self._file.read(some, self._begin + first * size)
-        numbers = some.view(self._stored)
-        return numbers if self._stored.isnative else numbers.byteswap(inplace=True).view(self.format.storage)
+        return some.view(self._stored)
 
     def check(self) -> None:
         """See `WatchedFile.check`."""

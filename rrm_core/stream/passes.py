@@ -180,11 +180,6 @@ def _previous(format: Format, name: str, weights: Any) -> Array:
     return view
 
 
-def weights_type(plan: Plan) -> np.dtype[Any]:
-    """Return the type of the weights that a plan gives."""
-    return BY_NAME[plan.dtype].weights
-
-
 def require_type(name: str, found: Format, losses: Format) -> None:
     """Raise a TypeError unless weights of the type that was found belong to losses of theirs."""
     wanted = losses.weights.name

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from itertools import pairwise, product
 
+import dask.array
 import numpy as np
 import pytest
 import torch
@@ -395,6 +396,14 @@ def test_a_tensor_that_wants_a_gradient_and_a_parameter():
     expected = rrm_core.plan(c.detach(), contamination=0.2)
     assert plan_of([c], contamination=0.2)[0] == expected
     assert plan_of([torch.nn.Parameter(c.detach())], contamination=0.2)[0] == expected
+
+
+def test_a_dask_array_is_computed():
+    c = losses("exponential", 999, "float32")
+    blocks = dask.array.from_array(c, chunks=100)
+    assert plan_of([blocks[:300], blocks[:0], blocks[300:]], contamination=0.2)[0] == rrm_core.plan(
+        c, contamination=0.2
+    )
 
 
 SHARDED = """

@@ -119,6 +119,21 @@ def test_the_first_round_counts_as_numpy(family, format, name):
 
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("format", **by_name)
+@pytest.mark.parametrize("least_piece", [2048, 8192])  # a block at a time, or several
+def test_where_the_first_nan_and_the_first_of_minus_infinity_are(least_piece, format, name):
+    sign, n = 1 << format.width - 1, 30_000
+    bad = {"first_nan": numbers(format, [2 * sign - 1]), "first_low": numbers(format, [special_bits(format)[-1]])}
+    with tuned(name, least_piece=least_piece):
+        for field, place, threads in product(bad, (0, 31, 2047, 2048, 5003, 8191, 20_001, n - 1), THREADS):
+            c = np.full(n, numbers(format, [format.key(1.0) ^ sign])[0])
+            c[[place, n - 1]] = bad[field]
+            found = cpp.tally_all(c, 1000, np.zeros(BINS, np.int64), threads)
+            assert found._asdict()[field] == 1000 + place, f"{field} {place=} {threads=}"
+            assert sorted(found[1:3])[0] == -1
+
+
+@pytest.mark.parametrize("name", AVAILABLE)
+@pytest.mark.parametrize("format", **by_name)
 def test_the_first_round_of_nan_only_and_of_runs(format, name):
     sign = 1 << format.width - 1
     nan, one, two = numbers(format, [2 * sign - 1, format.key(1.0) ^ sign, format.key(2.0) ^ sign])

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
 
 class FullState:
@@ -30,19 +29,21 @@ class FullState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state: of the ranks, the first gets all of it."""
-        model, optimizer = get_state_dict(self.model, self.optimizer, options=_whole())
+        import torch.distributed.checkpoint.state_dict as states  # slow to load, and seldom used
+
+        whole = states.StateDictOptions(full_state_dict=True, cpu_offload=True)
+        model, optimizer = states.get_state_dict(self.model, self.optimizer, options=whole)
         return {"model": model, "optimizer": optimizer}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state, of which every rank passes all."""
-        set_state_dict(
+        import torch.distributed.checkpoint.state_dict as states
+
+        whole = states.StateDictOptions(full_state_dict=True, cpu_offload=True)
+        states.set_state_dict(
             self.model,
             self.optimizer,
             model_state_dict=state["model"],
             optim_state_dict=state["optimizer"],
-            options=_whole(),
+            options=whole,
         )
-
-
-def _whole() -> StateDictOptions:
-    return StateDictOptions(full_state_dict=True, cpu_offload=True)

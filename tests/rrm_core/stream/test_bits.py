@@ -13,6 +13,8 @@ import pytest
 import rrm_core
 from families import DTYPES, FAMILIES, LARGE, assert_same_bits, losses, old_weights, questions, reference
 from frameworks import make
+from rrm_core.formats import FLOAT32
+from rrm_core.stream import arrow
 
 N = 4097
 WRITTEN = ("npy", "parquet", "arrow", "feather")
@@ -59,6 +61,8 @@ def put(kind, array, path):
                 file.write_table(table, max_chunksize=333)
         case "feather":
             pa.feather.write_feather(table, path, chunksize=500)
+        case "feather one batch":
+            pa.feather.write_feather(table, path, chunksize=len(array), compression="zstd")
         case "array":
             return array
         case "every other":
@@ -77,7 +81,8 @@ def put(kind, array, path):
     return path
 
 
-FILES = ("npy", "npy swapped", "parquet", "parquet one group", "arrow", "arrow batches", "feather", "memmap")
+TABLES = ("parquet", "parquet one group", "arrow", "arrow batches", "feather", "feather one batch")
+FILES = ("npy", "npy swapped", "memmap", *TABLES)
 MEMORY = ("array", "every other", "tensor", "list", "short chunks", "anew")
 
 
@@ -103,7 +108,7 @@ def test_every_source_and_sink(family, dtype, tmp_path, small_pieces):
     asked = list(zip(questions(family), reference(family, N, dtype), strict=True))
     for i in range(turn, turn + 9):
         (rule, mu, with_old), (expected, plan) = asked[(4 * i) % len(asked)]
-        kind, old_kind, end = kinds[i % len(kinds)], (FILES + MEMORY)[(5 * i + 2) % 14], (*WRITTEN, "call")[i % 5]
+        kind, old_kind, end = kinds[i % len(kinds)], (FILES + MEMORY)[(4 * i + 2) % 15], (*WRITTEN, "call")[(i + i // 15) % 5]
         label = f"{kind}, {old_kind}, {end}, {rule}, {mu}"
         source = put(kind, c, tmp_path / f"losses{i}")
         old = put(old_kind, w, tmp_path / f"old{i}") if with_old else None
@@ -186,10 +191,21 @@ def test_without_old_weights_they_are_ones(tmp_path):
 
 
 def test_old_weights_are_not_read_at_mu_1(tmp_path):
-    c, w = losses("exponential", N, "float32"), np.full(N, np.nan, np.float32)
+    class Unread:
+        def __iter__(self):
+            pytest.fail("they were read")
+            yield
 
-    rrm_core.stream.reweight(c, tmp_path / "w.npy", weights=w, contamination=0.2)
+    c = losses("exponential", N, "float32")
+    rrm_core.stream.reweight(c, tmp_path / "w.npy", weights=Unread(), contamination=0.2)
     assert_same_bits(np.load(tmp_path / "w.npy"), rrm_core.reweight(c, contamination=0.2)[0])
+
+
+@pytest.mark.parametrize("first", [0, 1, 8, 13])
+def test_a_column_that_begins_somewhere_in_its_memory(first):
+    c = losses("NaN", 100, "float32")
+    for column in (pa.array(c), pa.array(c, from_pandas=True)):
+        assert_same_bits(arrow._numbers(column[first:], FLOAT32), column.to_numpy(zero_copy_only=False)[first:])
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "feather"])

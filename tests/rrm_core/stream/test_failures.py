@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -77,11 +79,18 @@ class Full:
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("times", [0, 1, 5])
 def test_a_write_that_fails(times, threads, source, former, monkeypatch, small_pieces):
-    full = Full(npy.write_at if former.suffix == ".npy" else arrow._Gate.write, times)
+    def replacing_until_full(path, **options):
+        @contextmanager
+        def opened():
+            with rrm_core.replacing(path, **options) as file:
+                yield SimpleNamespace(write=Full(file.write, times), tell=file.tell, flush=file.flush, closed=False)
+
+        return opened()
+
     if former.suffix == ".npy":
-        monkeypatch.setattr(npy, "write_at", full)
+        monkeypatch.setattr(npy, "write_at", Full(npy.write_at, times))
     else:
-        monkeypatch.setattr(arrow._Gate, "write", lambda *arguments: full(*arguments))
+        monkeypatch.setattr(arrow, "replacing", replacing_until_full)
     with pytest.raises(
         OSError, match=f"No space left on device; {former} could not be written, and is as it was"
     ) as no:
@@ -183,6 +192,12 @@ def test_a_file_that_changes(change, what, threads, source, former, small_pieces
     assert str(caught.value).startswith(f"losses ({source})")
 
 
+@pytest.mark.parametrize("what", ["round 1", "round 2"])
+def test_a_file_that_changes_while_it_is_planned(what, source):
+    with pytest.raises(RuntimeError, match=r"changed while it was read"):
+        rrm_core.stream.plan(source, progress=changing(source, what, touch), **OK)
+
+
 @pytest.mark.parametrize("what", ["round 2", "writing"])
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
 def test_a_table_that_changes(kind, what, former, tmp_path):
@@ -229,6 +244,7 @@ MOODS = {
     "one number": [np.concatenate([C[:-1], C[:1]])],
     "fewer": [C[:-1]],
     "more": [C, C[:1]],
+    "more zeros": [C, np.zeros(1, np.float32)],
     "none": [],
     "another order of parts": [C[100:], C[:100], C[:1]],
 }
@@ -323,3 +339,4 @@ def test_interrupted_while_writing(source, former):
         [sys.executable, "-c", program, str(source), str(former), "SIGINT"], check=False, capture_output=True, text=True
     )
     assert run.stderr.splitlines()[-1] == "KeyboardInterrupt"
+    assert "Exception ignored" not in run.stderr

@@ -1,0 +1,125 @@
+"""The tables of bench_stream.py's record and of bench_ranks.py's, and what follows from them on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Run = Mapping[str, Any]
+
+COUNTS, HEAD, MINIMA, CALL = 8 * 65_536, 8 * 8, 5 * 8, 8 * 64  # bytes: see docs/scale.md
+SAMPLE = 22  # bytes of an RRM, by sample, without the bits of its trajectory
+NETWORK = 10e9 / 8  # bytes a second of the network on paper
+LATENCY = 50e-6  # seconds of a message there
+
+
+def given(keys: int) -> int:
+    """Return the bytes that a rank gives for a plan of float32 losses of which so many keys remain."""
+    return CALL + HEAD + COUNTS + MINIMA + HEAD + MINIMA + 8 + 8 * keys
+
+
+def stream(run: Run) -> str:
+    """Return the table of files that were planned and reweighted, against reading them."""
+    kinds = {name: run[name] for name in ("npy", "parquet")}
+    names = [f"{kind['n']:,} rows, .{name}" for name, kind in kinds.items()]
+    rows = [f"| | {' | '.join(names)} |", "|---|---:|---:|"]
+    for name in kinds["npy"]["seconds"]:
+        cells = []
+        for kind in kinds.values():
+            seconds = kind["seconds"][name]
+            ratio = f" = **{kind['ratios'][name]:.2f}x**" if name in kind["ratios"] else ""
+            cells.append(
+                f"{_short(seconds['median'])} s ({_short(seconds['quartile1'])}–{_short(seconds['quartile3'])}){ratio}"
+            )
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    peaks = [f"{kind['bytes_of_memory']['above_start'] / 1e6:.0f} MB" for kind in kinds.values()]
+    rows.append(f"| memory at its height, beyond the start | {' | '.join(peaks)} |")
+    sizes = " and ".join(f"{kind['bytes'] / 1e9:.2g}" for kind in kinds.values())
+    about = (
+        f"float32, exponential, contamination 0.2, weights to a .npy file; files of {sizes} GB; medians (quartiles) of "
+        f"{run['rounds']}, in turns, and as multiples of the line above. Cold: the system had to read from the disk. "
+        f"{run['threads']} threads."
+    )
+    return "\n".join([*rows, "", about])
+
+
+def _short(x: float) -> str:
+    return f"{x:.3g}"
+
+
+def ranks(run: Run) -> str:
+    """Return the table of the stand-in's run."""
+
+    def ms(name: str) -> str:
+        found = run["ms of a reweight"][name]
+        return f"{found['median']:.3g} ms ({found['quartile1']:.3g}–{found['quartile3']:.3g})"
+
+    held, beyond = (max(run[name]) for name in ("MB held by each rank", "MB beyond, at the height of a reweight"))
+    same = all(run["killed and resumed: the same bits"])
+    rows = [
+        ("added to an epoch", f"{run['added to an epoch, %']:.2f} % of {run['seconds of an epoch']:.0f} s"),
+        ("held by RRM on each rank, sharded", f"{held:.1f} MB"),
+        ("beyond that, while it reweights", f"{beyond:.1f} MB"),
+        ("`step()` with a reweight, one process alone", ms("alone")),
+        ("… 2 ranks, sharded", ms("sharded")),
+        ("… 2 ranks, replicated", ms("replicated")),
+        ("wrong labels found", f"{100 * run['wrong labels found']:.1f} %"),
+        ("one rank killed, all resumed", "the same bits" if same else "**other bits**"),
+    ]
+    lines = ["| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)]
+    about = f"A stand-in of Clothing1M's size, under torchrun: {run['what']}. A reweight: median (quartiles)."
+    return "\n".join([*lines, "", about])
+
+
+def traffic(run: Run) -> str:
+    """Return the table of bytes by number of ranks, against the formula."""
+    counted = run["traffic of a plan"]
+    lines = [
+        "| ranks | given by each | the formula | over the wire, by rank | as a ring |",
+        "|---:|---:|---:|---:|---:|",
+    ]
+    for size, rules in counted.items():
+        row, w = rules["contamination"], int(size)
+        sums = given(row["keys"]) - CALL - 8
+        ring = 2 * (w - 1) / w * sums + (w - 1) * (CALL + 8)
+        lines.append(
+            f"| {size} | {row['bytes given by a rank']:,} | {given(row['keys']):,} | "
+            f"{row['bytes over the wire, by rank']:,} | {ring:,.0f} |"
+        )
+    keys = next(iter(counted.values()))["contamination"]["keys"]
+    about = f"A plan of 1,000,000 exponential losses, float32, contamination 0.2, of which {keys:,} keys remain; gloo."
+    return "\n".join([*lines, "", about])
+
+
+def scale_paper(files: Run) -> str:
+    """Return what the formulas and the recorded speeds make of sizes that nobody measured here."""
+    return "\n\n".join([_thousand_ranks(files), _hundred_workers(files)])
+
+
+def _thousand_ranks(files: Run) -> str:
+    n, w = 10**10, 1000
+    own, npy = n // w, files["npy"]
+    counting = npy["seconds"]["plan"]["median"] / npy["n"] * own * files["threads"]  # reading included
+    sums, calls = 2 * (HEAD + COUNTS + MINIMA), (w - 1) * (CALL + 8)  # more keys remain than are taken as they are
+    passing = (2 * (w - 1) / w * sums + calls) / NETWORK
+    rings, trees = (4 * 2 * steps * LATENCY for steps in (w - 1, 10))  # of four all-reduces
+    return (
+        f"**10¹⁰ samples over 1,000 ranks**, {own / 1e6:.0f} million on each. Counting: {1e3 * counting:.0f} ms on one "
+        f"thread, two rounds together. What travels: {sums / 1e6:.2f} MB of sums and minima through all-reduce and "
+        f"{calls / 1e6:.2f} MB of roll calls, {1e3 * passing:.0f} ms at 10 Gbit/s. Waiting, with 50 µs a message: "
+        f"{rings:.1f} s in rings of 1,000, {1e3 * trees:.0f} ms in trees, as NCCL makes them. Memory of RRM, sharded: "
+        f"{SAMPLE * own / 1e6:.0f} MB a rank, and {own / 8e6:.2f} MB for each reweight. All of it once an epoch."
+    )
+
+
+def _hundred_workers(files: Run) -> str:
+    n, w = 10**11, 100
+    own, parquet = n // w, files["parquet"]
+    plan, reweight = (parquet["seconds"][name]["median"] / parquet["n"] * own / 60 for name in ("plan", "reweight"))
+    size, written = parquet["bytes"] / parquet["n"] * n / 1e12, 4 * n / 1e9
+    partials = 2 * w * (HEAD + COUNTS + MINIMA) / 1e6
+    return (
+        f"**A Parquet data set of 10¹¹ rows on 100 workers** like the one that was timed, {size:.1f} TB as above, "
+        f"a billion rows on each: {plan:.1f} minutes to plan, {reweight:.1f} to plan and write {written:.0f} GB of "
+        f"weights, each worker from and to a disk of its own. Between them, {partials:.0f} MB of counts, in a tree."
+    )
