@@ -8,7 +8,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("rrm_torch needs PyTorch: pip install 'rrm-core[torch]'") from error
 
-from . import attacks, losses, noise, presets, schedule
+from . import attacks, distributed, losses, noise, presets, schedule
 from .checkpoint import Checkpoint
 from .data import Indexed, batches
 from .elr import ELR
@@ -31,6 +31,7 @@ __all__ = [
     "attacks",
     "batches",
     "cross_entropy",
+    "distributed",
     "evaluate",
     "fit",
     "load",

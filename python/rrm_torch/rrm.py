@@ -15,7 +15,7 @@ from torch.distributed import ProcessGroup
 
 import rrm_core
 
-from . import schedule
+from . import faults, schedule
 from .distributed.layouts import Name as LayoutName
 from .distributed.layouts import layout as layout_called
 from .fingerprint import fingerprint
@@ -334,20 +334,20 @@ class RRM:
                 raise ValueError("losses can't be given with scope='batch': each batch is weighed by its own")
             self._end_of_batches()
             return None
-        by_step, due, faults = self.unit == "step", self.due, None
+        by_step, due, fault = self.unit == "step", self.due, None
         if due or not by_step:
-            self._meet(self._misfit(losses) if due else None)
+            faults.raise_on_all(self._recorder, self._layout, self._misfit(losses) if due else None)
         if losses is None and (due or not (by_step or self._warned_of_faults)):
             self._layout.collect(self._recorder)
-            faults = self._faults()
+            fault = faults.of_recorded(self._recorder, self._layout, self.epoch + 1 if by_step else None)
         if not by_step:
-            recorded = faults is not None and self._total(self._recorder.times_seen > 0)[0] > 0
+            anything = fault is not None and faults.count(self._recorder.times_seen > 0, self._layout) > 0
             self._recorder.restart()  # whatever comes now, the next epoch begins afresh
-            if faults and recorded and not due:
+            if anything and not due:
                 self._warned_of_faults = True
-                warnings.warn(f"{faults}. No reweight is due yet", stacklevel=2)
-        if faults and due:
-            raise ValueError(faults)
+                warnings.warn(f"{fault}. No reweight is due yet", stacklevel=2)
+        if fault and due:
+            raise ValueError(fault)
         plan = self._reweight(self._recorder.losses if losses is None else self._layout.agreed(losses)) if due else None
         self.epoch += 1
         return plan
@@ -491,31 +491,6 @@ class RRM:
         )
         return rrm_core.Rule(share, price, **policy)
 
-    def _faults(self) -> str | None:
-        """Return what keeps the recorded losses from being those of one epoch."""
-        missing = self._say(self._recorder.times_seen == 0, "missing")
-        if self.unit == "step":  # where the latest loss counts, however often a sample was seen
-            return missing and (
-                f"of the {self.n} samples, {missing} in the {self.epoch + 1} steps so far: give a warmup of at least "
-                "one epoch's steps, and a loader that visits each sample"
-            )
-        # A sampler of ranks repeats samples to give each as many; they count once.
-        alone = self._layout.size == 1
-        repeated = self._say(self._recorder.times_seen > 1, "seen more than once") if alone else None
-        found = [fault for fault in (missing, repeated) if fault]
-        if not found:
-            return None
-        if not alone:
-            return (
-                f"of the {self.n} samples, since the last step, {missing} on all ranks together: a loader with "
-                "drop_last=True, or a sampler with it, does that. Let the ranks visit all samples between them"
-            )
-        return (
-            f"of the {self.n} samples, since the last step, {' and '.join(found)}: a loader with drop_last=True, a "
-            "sampler with replacement, an epoch broken off or weighted_mean called twice for a batch does that. Visit "
-            "each sample once, or pass step(score(model, loader))"
-        )
-
     def _new_recorder(self) -> Recorder:
         layout = self._layout
         return Recorder(layout.begin, layout.end, counting=self.unit == "epoch", waiting=layout.size > 1)
@@ -526,33 +501,6 @@ class RRM:
         if losses is None or losses.shape == (held,):
             return None
         return ValueError(f"losses must have shape ({held},), one per sample, got {tuple(losses.shape)}")
-
-    def _meet(self, error: Exception | None = None) -> None:
-        """Raise, on all ranks, what is wrong on one: an error, or an index that lay outside since the last time."""
-        begin, end = self._layout.begin, self._layout.end
-        for rank, (count, example, first, last) in enumerate(
-            self._layout.roll_call(error, *self._recorder.outside(), begin, end)
-        ):
-            if count:
-                self._recorder.restart()
-                on = f"rank {rank}: " if self._layout.size > 1 else ""
-                shown = f", such as {example}" if example != first else ""
-                remedy = "make RRM with the number of training samples"
-                if (first, last) != (0, self.n):
-                    remedy = f"that is this rank's slice of {self.n}, which rrm_torch.distributed.ShardSampler keeps to"
-                raise IndexError(f"{on}index must lie in [{first}, {last}), got {count} outside{shown}; {remedy}")
-
-    def _total(self, *masks: Tensor) -> list[int]:
-        """Return how many samples each mask holds, on all ranks together."""
-        return self._layout.sum(torch.stack([mask.count_nonzero() for mask in masks])).tolist()
-
-    def _say(self, mask: Tensor, what: str) -> str | None:
-        """Say how many samples a mask holds, and which is the first; None if there is none."""
-        count, first = int(mask.count_nonzero()), self._layout.begin
-        if count:
-            first += int(mask.nonzero()[0])
-        rows = [row for row in self._layout.shares(count, first) if row[0]]
-        return f"{sum(row[0] for row in rows)} {what} (the first: index {rows[0][1]})" if rows else None
 
     def _reweight(self, losses: Tensor) -> rrm_core.Plan:
         self.to(losses.device)
@@ -583,7 +531,7 @@ class RRM:
 
     def _end_of_batches(self) -> None:
         """End an epoch in which each batch had its own threshold."""
-        self._meet()
+        faults.raise_on_all(self._recorder, self._layout)
         seen = self._recorder.times_seen > 0
         self._recorder.restart()
         losses = torch.where(seen, self._recorder.losses, torch.nan)
