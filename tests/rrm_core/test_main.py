@@ -249,6 +249,28 @@ def test_a_bar_on_a_terminal(folder):
     assert "100%" in shown
 
 
+def test_the_bar_follows_the_passes(folder, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    with command_line._progress() as bar:
+        for what in ("round 1", "round 2"):
+            bar.say(0, 100, what)
+            bar.say(100, 100, what)
+    assert (bar.what, bar.task) == ("round 2", 0)
+    assert "round 2" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_said_in_one_line(folder, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rrm_core.stream, "plan", interrupt)
+    assert command_line.main(shlex.split("plan losses.npy --gamma 1")) == 130
+    said = "python -m rrm_core plan: error: interrupted; nothing was to be written\n"
+    assert capsys.readouterr().err == said
+
+
 def test_lines_where_there_is_no_terminal(monkeypatch, capsys):
     clock = iter([0.0, 5.0, 10.0, 11.0, 25.0])
     monkeypatch.setattr(command_line.time, "monotonic", lambda: next(clock))

@@ -108,7 +108,8 @@ def test_every_source_and_sink(family, dtype, tmp_path, small_pieces):
     asked = list(zip(questions(family), reference(family, N, dtype), strict=True))
     for i in range(turn, turn + 9):
         (rule, mu, with_old), (expected, plan) = asked[(4 * i) % len(asked)]
-        kind, old_kind, end = kinds[i % len(kinds)], (FILES + MEMORY)[(4 * i + 2) % 15], (*WRITTEN, "call")[(i + i // 15) % 5]
+        kind, old_kind = kinds[i % len(kinds)], (FILES + MEMORY)[(4 * i + 2) % 15]
+        end = (*WRITTEN, "call")[(i + i // 15) % 5]
         label = f"{kind}, {old_kind}, {end}, {rule}, {mu}"
         source = put(kind, c, tmp_path / f"losses{i}")
         old = put(old_kind, w, tmp_path / f"old{i}") if with_old else None
@@ -256,3 +257,26 @@ def test_progress_does_not_know_how_much_there_will_be():
     rrm_core.stream.reweight(chunks, lambda _: None, gamma=1.0, progress=lambda *told: seen.append(told))
     assert (300, None, "round 1") in seen
     assert seen[-1] == (300, 300, "writing")
+
+
+def test_how_an_arrow_file_is_read(tmp_path):
+    c = losses("exponential", N, "float32")
+    found = {}
+    for kind in ("arrow", "arrow batches", "feather", "feather one batch"):
+        path = put(kind, c, tmp_path / kind)
+        with pa.memory_map(str(path)) as mapped:
+            found[kind] = arrow._survey(mapped)
+    assert found == {
+        "arrow": (N, N, False),
+        "arrow batches": (N, 333, False),
+        "feather": (N, 500, True),
+        "feather one batch": (N, N, True),
+    }
+
+
+@pytest.mark.parametrize(("kind", "ahead"), [("arrow", True), ("feather", True), ("feather one batch", False)])
+def test_large_compressed_batches_are_taken_one_at_a_time(kind, ahead, tmp_path, small_pieces):
+    path = put(kind, losses("exponential", N, "float32"), tmp_path / "losses")
+    column = arrow.ArrowColumn("losses", path, "value", 1 << 20)
+    assert (column.ahead, column.lazy) == (ahead, kind == "arrow")
+    column.close()

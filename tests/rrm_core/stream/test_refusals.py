@@ -396,7 +396,10 @@ def test_weights(case, chunked, kind, former, tmp_path, small_pieces):
     if kind == "chunks":
         weights = list(np.array_split(weights, 3))
     losses = list(np.array_split(C, 7)) if chunked else save(tmp_path / "losses.npy")
-    refused(error, message, losses, former, weights=weights, mu=0.3, threads=2)
+    told = []
+    more = {"weights": weights, "mu": 0.3, "threads": 2, "progress": lambda *what: told.append(what)}
+    refused(error, message, losses, former, **more)
+    assert bool(told) == (chunked or kind == "chunks")  # what is known at once is said at once
 
 
 def test_weights_that_can_not_be_read_again(former):
