@@ -4,7 +4,7 @@
 
 writes benchmarks/results/ranks.json. FOLDER takes checkpoints and results, some 100 MB. The run is
 benchmarks/stand_in.py, on 2 ranks of one thread. What is killed is one rank, by SIGKILL, at a moment drawn at random
-after the second epoch; torchrun then starts all again, and they go on from the checkpoint. Last, the bytes of a plan
+after the second epoch; the other ends, all are started again, and go on from the checkpoint. Last, the bytes of a plan
 over 1 to 8 ranks are counted: those that each rank gave, and those that crossed the loopback device.
 """
 
@@ -29,17 +29,17 @@ TRAFFIC = Path(__file__).with_name("count_traffic.py")
 SIZES = (1, 2, 3, 4, 8)
 
 
-def torchrun(size: int, script: Path, *arguments: str, restarts: int = 0) -> subprocess.Popen[str]:
+def torchrun(size: int, script: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start so many ranks."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
-    command += [f"--max-restarts={restarts}", str(script), *arguments]
-    return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([*command, str(script), *arguments], env=environment, text=True)
 
 
 def run(folder: Path, arguments: list[str], *, killed: bool) -> list[dict[str, Any]]:
     """Return the results of both ranks, one of which was killed on the way or wasn't."""
     folder.mkdir(parents=True)
-    job = torchrun(2, STAND_IN, str(folder), *arguments, restarts=1)
+    job = torchrun(2, STAND_IN, str(folder), *arguments)
     if killed:
         checkpoint = folder / "run.pt"
         saved = 0.0
@@ -49,6 +49,9 @@ def run(folder: Path, arguments: list[str], *, killed: bool) -> list[dict[str, A
             saved += checkpoint.exists() and checkpoint.stat().st_ino != before
         time.sleep(random.Random(7).uniform(1, 10))
         os.kill(int((folder / "rank1.pid").read_text()), signal.SIGKILL)
+        if not job.wait():
+            raise SystemExit("the rank ended before it was killed")
+        job = torchrun(2, STAND_IN, str(folder), *arguments)
     if job.wait():
         raise SystemExit(f"the run in {folder} failed")
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]

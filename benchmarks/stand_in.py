@@ -1,10 +1,10 @@
 """A training run of Clothing1M's size, for torchrun: 1,000,000 samples of 14 classes, 38 % of the labels wrong.
 
-    torchrun --nproc-per-node 2 --max-restarts 1 benchmarks/stand_in.py FOLDER
+    torchrun --nproc-per-node 2 benchmarks/stand_in.py FOLDER
 
 Each rank trains a small convolutional net on its slice and owns the weights of it. FOLDER gets the checkpoint, after
-every epoch, and in the end ``rank0.json`` and so on: what RRM cost there, and a hash of all that was learnt. Killed, it
-goes on from the checkpoint; torchrun starts it again by itself.
+every epoch, and in the end ``rank0.json`` and so on: what RRM cost there, and a hash of all that was learnt. Killed and
+started again, it goes on from the checkpoint.
 """
 
 from __future__ import annotations

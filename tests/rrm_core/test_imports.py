@@ -117,7 +117,7 @@ def test_the_core_needs_numpy_and_array_api_compat_only(file):
 
 
 def test_the_lower_modules_do_not_look_up():
-    order = ["rule", "formats", "plan", "arrays", "dispatch", "api", "__init__"]
+    order = ["rule", "formats", "selection", "plan", "question", "arrays", "dispatch", "planner", "api", "__init__"]
     for position, name in enumerate(order):
         for higher in order[position + 1 :]:
             assert not [x for x in imports(CORE / f"{name}.py") if within(x, f"rrm_core.{higher}")], (name, higher)
