@@ -67,8 +67,7 @@ def main() -> None:
         }
     if rank == 0:
         Path(sys.argv[1]).write_text(json.dumps(found, indent=1) + "\n")
-    dist.barrier()
-    dist.destroy_process_group()
+    dist.barrier()  # the group ends with the processes
 
 
 if __name__ == "__main__":

@@ -203,8 +203,7 @@ def main() -> None:
         "version": rrm_core.__version__,
     }
     (options.folder / f"rank{rank}.json").write_text(json.dumps(result, indent=1) + "\n")
-    dist.barrier()
-    dist.destroy_process_group()
+    dist.barrier()  # the group ends with the processes
 
 
 if __name__ == "__main__":

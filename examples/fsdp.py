@@ -39,4 +39,4 @@ accuracy = evaluate(model, [(digits.x_test, digits.y_test)])  # all ranks take p
 if dist.get_rank() == 0:
     print(f"{dist.get_world_size()} ranks, weights of {len(rrm.weights)} samples here: test accuracy {accuracy:.1%}")
     print(f"of {len(flagged)} flagged labels {found:.1%} are wrong")
-dist.destroy_process_group()
+dist.barrier()  # all together: with the first that leaves, the group ends

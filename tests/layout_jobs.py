@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch.distributed as dist
 from torch.utils.data import DistributedSampler
 
 from rrm_torch import RRM
-from rrm_torch.distributed import ShardSampler, slice_of
+from rrm_torch.distributed import ShardSampler, layouts, ranks, slice_of
 
 
 def losses_after(epoch: int, n: int) -> torch.Tensor:
@@ -49,6 +50,8 @@ def train(
     begin, end = slice_of(n, dist.get_rank(), dist.get_world_size()) if layout == "sharded" else (0, n)
     for epoch in epochs:
         c = losses_after(epoch, n)
+        if settings.get("nan") == "prune":
+            c[epoch::13], c[epoch + 1 :: 29] = torch.nan, -torch.tensor(torch.nan)
         for batch in torch.split(visited(layout, epoch, n), 16):
             if not given:
                 rrm.weighted_mean(c[batch], batch)
@@ -100,6 +103,20 @@ def courses(n: int, settings: list[dict[str, Any]], expected: list[dict[str, Any
     return found
 
 
+def courses_in_pieces(*arguments: Any) -> list[list[str]]:
+    """Return the same, where more travels than goes at a time."""
+    layouts.PIECE, ranks.PIECE = 64, 20_000
+    return courses(*arguments)
+
+
+def in_pieces() -> tuple[list[int], list[list[int]]]:
+    """Return a sum over all ranks, and what all of them gave, of more than goes at a time."""
+    ranks.PIECE, own = 4, ranks.Ranks()
+    given = torch.arange(9, dtype=torch.int32)[: 9 - own.rank] + 10 * own.rank
+    everything = own.all_of(given, [9 - rank for rank in range(own.size)])
+    return own.sum(torch.arange(11)).tolist(), [part.tolist() for part in everything]
+
+
 def states_after(n: int, settings: dict[str, Any], epochs: int) -> dict[str, Any]:
     """Return the states of both layouts."""
     return {layout: train(layout, n, settings, range(epochs)).state_dict() for layout in ("replicated", "sharded")}
@@ -113,7 +130,8 @@ def resumed_from(n: int, settings: dict[str, Any], state: dict[str, Any], epochs
 def trip(layout: str, n: int, fault: str) -> list[str]:
     """Make a mistake on rank 1; return what the ranks raise, and whether they go on together afterwards."""
     rank, size = dist.get_rank(), dist.get_world_size()
-    rrm = RRM(n, contamination=0.2, warmup=1, layout=layout)
+    share = 0.3 if fault == "settings" and rank == 1 else 0.2
+    rrm = RRM(n, contamination=share, warmup=1, layout=layout)
     index, given = visited(layout, 0, n), None
     c = losses_after(0, n)
     if rank == 1:
@@ -131,6 +149,12 @@ def trip(layout: str, n: int, fault: str) -> list[str]:
             index = torch.arange(n)
         if fault == "shape":
             given = torch.ones(3)
+        if fault == "text":
+            given = "losses"
+        if fault == "alone":
+            given = torch.ones(len(rrm.weights))
+        if fault == "epoch":
+            rrm.epoch = 1
     raised = []
     for batch in torch.split(index, 16):
         rrm.weighted_mean(c[batch], batch)
@@ -141,12 +165,95 @@ def trip(layout: str, n: int, fault: str) -> list[str]:
     except Exception as error:
         raised.append(f"{type(error).__name__}: {error}")
     before = rrm.weights.clone()
+    if fault == "settings":
+        rrm = RRM(n, contamination=0.2, warmup=1, layout=layout)
+    if fault == "epoch":
+        rrm.epoch = 0
     index = visited(layout, 1, n)
     rrm.weighted_mean(losses_after(1, n)[index], index)
     rrm.step()
     raised.append(f"unchanged {bool((before == 1).all())}, epoch {rrm.epoch}, pruned {rrm.plan.n_pruned}")
     assert size > 1
     return raised
+
+
+def pointed(layout: str, n: int, nan: str) -> str:
+    """Record a NaN and -inf on different ranks; return what is said of the one that can't be weighed."""
+    rrm = RRM(n, contamination=0.2, warmup=1, layout=layout, nan=nan)
+    index, c = visited(layout, 0, n), losses_after(0, n)
+    if dist.get_rank() == 0:
+        c[int(index.min())] = -torch.inf if nan == "raise" else torch.nan
+    if dist.get_rank() == 1:
+        c[int(index.max())] = torch.nan if nan == "raise" else -torch.inf
+    rrm.weighted_mean(c[index], index)
+    try:
+        rrm.step()
+    except ValueError as error:
+        return f"{error} wanted {int(index.max())}" if dist.get_rank() == 1 else str(error)
+    return ""
+
+
+def superseded(n: int) -> str:
+    """Record a NaN on rank 0, later a number for that sample and a NaN for another on rank 1; return what is said."""
+    rrm = RRM(n, contamination=0.2, warmup=2, unit="step", layout="replicated")
+    index, c = torch.arange(n), losses_after(0, n)
+    if dist.get_rank() == 0:
+        c[2] = torch.nan
+        rrm.weighted_mean(c, index)
+    rrm.step()
+    if dist.get_rank() == 1:
+        rrm.weighted_mean(torch.tensor([0.5, torch.nan]), torch.tensor([2, 9]))
+    try:
+        rrm.step()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def disputed(n: int) -> tuple[list[float], list[float]]:
+    """Return the losses that all go by, where ranks saw a sample several times, and where they were given others."""
+    rank, rrm = dist.get_rank(), RRM(n, contamination=0.2, warmup=1, nan="prune", layout="replicated")
+    index, c = torch.arange(n), losses_after(0, n)
+    for loss in [7.0, 5.0] if rank == 0 else [6.0]:  # the latest of a rank, and of ranks the highest
+        c[3] = loss
+        rrm.weighted_mean(c, index)
+    rrm.step()
+    recorded = rrm.losses.tolist()
+    c[rank] = -8.0
+    c[2 + rank] = 8.0
+    c[4 + rank] = math.copysign(math.nan, 1 - 2 * rank)
+    rrm.step(c)
+    return recorded, rrm.losses.tolist()
+
+
+def in_a_group(n: int, settings: dict[str, Any], expected: dict[str, Any]) -> list[Any]:
+    """Train on the last ranks only; return in what the layouts' states differ from the expected one, and an error."""
+    group = dist.new_group([1, 2])
+    if dist.get_rank() == 0:
+        try:
+            RRM(n, **settings, layout="sharded", group=group)
+        except RuntimeError as error:
+            return [str(error)]
+    rank, found = dist.get_rank(group), []
+    for layout in ("replicated", "sharded"):
+        rrm = RRM(n, **settings, layout=layout, group=group)
+        index = torch.arange(*slice_of(n, rank, 2)) if layout == "sharded" else torch.arange(n)[rank::2]
+        for epoch in range(3):
+            rrm.weighted_mean(losses_after(epoch, n)[index], index)
+            rrm.step()
+        found.append(differing(rrm.state_dict(), expected))
+    return found
+
+
+def gradients(layout: str, n: int) -> list[float]:
+    """Return the gradient of the authors' scale, in the mean over ranks, as DDP and FSDP take it."""
+    rrm = RRM(n, contamination=0.2, scale="paper", layout=layout)
+    factor = torch.ones(1, requires_grad=True)
+    rank, size = dist.get_rank(), dist.get_world_size()
+    index = torch.arange(*slice_of(n, rank, size)) if layout == "sharded" else torch.arange(n)[rank::size]
+    rrm.weighted_mean(factor * losses_after(0, n)[index], index).backward()
+    dist.all_reduce(factor.grad)
+    return (factor.grad / size).tolist()
 
 
 def steps(layout: str | None, n: int, saves: bool) -> dict[str, Any]:

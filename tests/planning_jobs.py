@@ -62,12 +62,29 @@ def plan_of_parts(parts: list[Any], rule: dict[str, Any]) -> Any:
     return distributed.plan(parts[dist.get_rank()], **rule)
 
 
-def traffic(n: int, rules: list[dict[str, Any]], dtype: str) -> list[dict[str, int]]:
-    """Return what this rank gave in a plan under each rule."""
-    rank, size, counted = dist.get_rank(), dist.get_world_size(), []
-    c = np.array_split(losses("exponential", n, dtype), size)[rank]
+def plan_under_own_rule(rules: list[dict[str, Any]]) -> Any:
+    """Plan some losses under this rank's rule."""
+    return distributed.plan(torch.ones(5), **rules[dist.get_rank()])
+
+
+def weights_of_parts(parts: list[Any], weights: list[Any], mu: float) -> Any:
+    """Reweight this rank's part."""
+    rank = dist.get_rank()
+    return distributed.reweight(parts[rank], weights[rank], mu=mu, contamination=0.2)[0].tolist()
+
+
+def close_together(n: int, dtype: str) -> np.ndarray:
+    """Return losses in two bins, which leave more keys after the first round than are taken as they are."""
+    return (1 + np.arange(n) % 2 + np.random.default_rng(n).random(n) * (1e-3 if dtype == "float32" else 1e-12)).astype(
+        dtype
+    )
+
+
+def traffic(c: np.ndarray, rules: list[dict[str, Any]]) -> list[tuple[dict[str, int], Any]]:
+    """Return what this rank gave in a plan under each rule, and the plan."""
+    rank, size, found = dist.get_rank(), dist.get_world_size(), []
     for rule in rules:
         ranks = Ranks()
-        distributed.plan(as_tensor(c), group=ranks, **rule)
-        counted.append(dict(ranks.traffic))
-    return counted
+        plan = distributed.plan(as_tensor(np.array_split(c, size)[rank]), group=ranks, **rule)
+        found.append((dict(ranks.traffic), plan))
+    return found

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from rrm_torch import RRM, Checkpoint, History, Indexed, fit
+from rrm_torch import RRM, Checkpoint, History, Indexed, evaluate, fit, score
 from rrm_torch.distributed import FullState, Ranks, ShardSampler
 
 N, CLASSES = 203, 3
@@ -133,6 +135,58 @@ def failing_save(folder: str) -> list[str]:
     except OSError as error:
         said.append(str(error))
     said.append(str(run.checkpoint.load()))
+    return said
+
+
+def draws(folder: str) -> tuple[float, float, float]:
+    """Go on from a checkpoint; return what is drawn next by torch, Python and NumPy."""
+    Training(str(Path(folder) / "run.pt"), "replicated", "ddp").checkpoint.load()
+    return float(torch.rand(())), random.random(), float(np.random.rand())  # noqa: NPY002
+
+
+def scored(folder: str) -> bool:
+    """Train with scores; return whether the last reweight went by them alone, of the samples that this rank scored."""
+    run = Training(str(Path(folder) / "run.pt"), "replicated", "ddp", scored=True)
+    run.fit(3)
+    x, y = data()
+    own = torch.arange(N)[dist.get_rank() :: 2][1:]  # the first is scored twice, to give both ranks as many
+    found = score(run.model, [(torch.arange(len(own)), x[own], y[own])])
+    return torch.allclose(run.rrm.losses[own], found, rtol=1e-4)
+
+
+def alone() -> float:
+    """Evaluate a model under DDP on the first rank alone."""
+    model = DistributedDataParallel(nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES)))
+    return evaluate(model, [data()]) if dist.get_rank() == 0 else -1.0
+
+
+def untrained() -> float:
+    """Evaluate a model under FSDP that nobody has trained."""
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, CLASSES))
+    fully_shard(model)
+    before = evaluate(model, [data()])
+    model(data()[0]).sum().backward()  # it learns nevertheless
+    return before
+
+
+def of_other_settings(folder: str) -> list[str]:
+    """Load with other settings on one rank, and then what one rank can't read; return what all are told."""
+    run, said = Training(str(Path(folder) / "run.pt"), "sharded", "ddp"), []
+    run.checkpoint.save(1)
+    kept = run.checkpoint.parts["rrm"]
+    if dist.get_rank() == 1:
+        run.checkpoint.parts["rrm"] = RRM(N, contamination=0.3, warmup=2, mu=0.7, layout="sharded", ids=data()[1])
+    try:
+        run.checkpoint.load()
+    except ValueError as error:
+        said.append(str(error))
+    run.checkpoint.parts["rrm"] = kept
+    if dist.get_rank() == 1:
+        run.checkpoint.path = Path(folder)
+    try:
+        run.checkpoint.load()
+    except OSError as error:
+        said.append(str(error))
     return said
 
 

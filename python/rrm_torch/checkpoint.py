@@ -111,10 +111,7 @@ class Checkpoint:
                     torch.save(state, file)
             except Exception as failure:  # whatever it is, the other ranks shall not wait in vain
                 error = failure
-        if self._ranks is not None:
-            self._ranks.roll_call(error)
-        elif error is not None:
-            raise error
+        self._agree(error)
 
     def load(self) -> int:
         """Take over what the file holds, if there is one.
@@ -133,17 +130,14 @@ class Checkpoint:
         state, error = None, None
         try:
             state = self._read()
-        except ValueError as failure:
+        except Exception as failure:  # an OSError, too, shall not leave the other ranks waiting
             error = failure
-        if self._ranks is not None:
-            epochs = [row[0] for row in self._ranks.roll_call(error, -1 if state is None else state["epoch"])]
-            if len(set(epochs)) > 1:
-                raise ValueError(
-                    f"ranks find different checkpoints at {str(self.path)!r}, after epochs {epochs} (-1: none); all "
-                    "must see the same folder"
-                )
-        elif error is not None:
-            raise error
+        epochs = [row[0] for row in self._agree(error, -1 if state is None else state["epoch"])]
+        if len(set(epochs)) > 1:
+            raise ValueError(
+                f"ranks find different checkpoints at {str(self.path)!r}, after epochs {epochs} (-1: none); all must "
+                "see the same folder"
+            )
         if state is None:
             return 0
         parts, rank, others = state["parts"], 0 if self._ranks is None else self._ranks.rank, state.get("others", [])
@@ -151,7 +145,7 @@ class Checkpoint:
         parts |= own.get("generators", {})
         # Whether it belongs to this data set shall be known before a model is overwritten.
         for name in sorted(parts, key=lambda name: not isinstance(self.parts[name], RRM)):
-            part = self.parts[name]
+            part, misfit = self.parts[name], None
             try:
                 if isinstance(part, torch.Generator):
                     part.set_state(parts[name])
@@ -159,7 +153,9 @@ class Checkpoint:
                     part.load_state_dict(parts[name])
             except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
                 why = " ".join(str(error).split())
-                raise ValueError(f"{name} of checkpoint {str(self.path)!r} doesn't fit: {why}") from error
+                misfit = ValueError(f"{name} of checkpoint {str(self.path)!r} doesn't fit: {why}")
+                misfit.__cause__ = error
+            self._agree(misfit)
         _set_random_state(own)
         if rank > len(others):  # there were fewer ranks: its numbers shall not be those of another
             _seed(own["torch"], rank)
@@ -181,6 +177,14 @@ class Checkpoint:
             there, here = (", ".join(sorted(names)) for names in (parts, self.parts))
             raise ValueError(f"checkpoint {str(self.path)!r} holds {there}, not {here}{remedy}")
         return state
+
+    def _agree(self, error: Exception | None, *numbers: int) -> list[list[int]]:
+        """Return the numbers of every rank; or raise the same on all, if there is an error on one."""
+        if self._ranks is not None:
+            return self._ranks.roll_call(error, *numbers)
+        if error is not None:
+            raise error
+        return [[*numbers]]
 
     def _random_states(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Return the random numbers of this rank, and those of all ranks but the first."""

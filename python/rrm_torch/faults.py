@@ -8,11 +8,36 @@ from torch import Tensor
 from .distributed.layouts import Alone
 from .recorder import Recorder
 
+REMEDIES = {
+    "settings": "make RRM with the same arguments on all ranks",
+    "epoch": "call step() equally often on all ranks, and load the same state",
+    "losses": "give them to step() on all ranks, or on none",
+}
 
-def raise_on_all(recorder: Recorder, layout: Alone, error: Exception | None = None) -> None:
-    """Raise, on all ranks, what is wrong on one: an error, or indices that lay outside since the last time."""
-    rows = layout.roll_call(error, *recorder.outside(), layout.begin, layout.end)
-    for rank, (n_outside, example, first, last) in enumerate(rows):
+
+def raise_on_all(recorder: Recorder, layout: Alone, error: Exception | None = None, **same: int) -> None:
+    """Raise, on all ranks, what is wrong on one: an error, or indices that lay outside since the last time.
+
+    Parameters
+    ----------
+    recorder : Recorder
+    layout : Alone
+    error : Exception, optional
+        What is wrong on this rank.
+    **same : int
+        At most three numbers that must be the same on all ranks.
+    """
+    try:
+        rows = layout.roll_call(error, *recorder.outside(), layout.begin, layout.end, *same.values())
+        for i, name in enumerate(same, 4):
+            other = [row[i] != rows[0][i] for row in rows]
+            if any(other):
+                raise ValueError(f"rank {other.index(True)} differs from rank 0 in {name}; {REMEDIES[name]}")
+    except Exception:
+        if recorder.counting:
+            recorder.restart()  # whatever comes now, the next epoch begins afresh
+        raise
+    for rank, (n_outside, example, first, last, *_) in enumerate(rows):
         if n_outside:
             recorder.restart()
             on = f"rank {rank}: " if layout.size > 1 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 import warnings
 from collections.abc import Sequence
@@ -69,7 +70,7 @@ class RRM:
     scale : {"mean", "paper"}, default "mean"
         What `weighted_mean` returns of a batch: the mean of weight times loss, so that learning rates mean what they
         always do; or, as in the authors' code, the sum of the weights p = weight / n times the losses, which is
-        ``batch / n`` of it.
+        ``batch / n`` of it. With a layout, times the number of ranks, over which gradients are averaged.
     weight_limit : float, default 100
         Warn, once, when a sample's weight exceeds this. inf never warns.
     ids : sequence of str or int, array or Tensor, optional
@@ -183,7 +184,9 @@ class RRM:
         self._plan: rrm_core.Plan | None = None
         self.trajectory = Trajectory(self.n, self._layout)
         self._warned_of_faults = self._warned_of_weight = False
-        self._settings()  # which refuses a schedule that no state could tell from another
+        # Which refuses a schedule that no state could tell from another.
+        settings = repr(self._settings()).encode()
+        self._settings_hash = int.from_bytes(hashlib.blake2b(settings, digest_size=7).digest(), "little")
 
     @property
     def weights(self) -> Tensor:
@@ -266,7 +269,7 @@ class RRM:
         if free is not None:
             weighted = weighted + free
         # Gradients are averaged over ranks, so that of a sum counts once for each.
-        return weighted.mean() if self.scale == "mean" else weighted.sum() * (self._layout.size / self.n)
+        return weighted.mean() if self.scale == "mean" else weighted.sum() / (self.n / self._layout.size)
 
     def weights_of(self, index: Tensor) -> Tensor:
         """Return the current weights of some samples.
@@ -314,8 +317,9 @@ class RRM:
         ------
         ValueError
             A reweight is due but a sample was not seen, or more than once, since the last step (where steps are
-            counted: was never seen); or `losses` don't fit. Weights, losses and epoch are as before the call. With
-            ``scope="batch"``: `losses` were given, or those recorded have NaN and `nan` is ``"raise"``.
+            counted: was never seen); or `losses` don't fit, or only some ranks were given any. Weights, losses and
+            epoch are as before the call. With ``scope="batch"``: `losses` were given, or those recorded have NaN and
+            `nan` is ``"raise"``.
         TypeError
             `losses` aren't a tensor.
         IndexError
@@ -327,16 +331,18 @@ class RRM:
             No reweight is due yet, but at the next due one this epoch's losses would be refused. Or a sample's weight
             exceeds `weight_limit`. Each is said once.
         """
-        if losses is not None and not isinstance(losses, Tensor):
-            raise TypeError(f"losses must be a tensor, got {type(losses).__name__}; rrm_torch.score gives one")
+        by_step, due, fault = self.unit == "step", self.due, None
+        misfit = self._misfit(losses)
         if self.scope == "batch":
-            if losses is not None:
-                raise ValueError("losses can't be given with scope='batch': each batch is weighed by its own")
+            if misfit is not None:
+                raise misfit
             self._end_of_batches()
             return None
-        by_step, due, fault = self.unit == "step", self.due, None
         if due or not by_step:
-            faults.raise_on_all(self._recorder, self._layout, self._misfit(losses) if due else None)
+            same = {"settings": self._settings_hash, "epoch": self.epoch, "losses": losses is not None}
+            faults.raise_on_all(self._recorder, self._layout, misfit, **same)
+        elif misfit is not None:
+            raise misfit
         if losses is None and (due or not (by_step or self._warned_of_faults)):
             self._layout.collect(self._recorder)
             fault = faults.of_recorded(self._recorder, self._layout, self.epoch + 1 if by_step else None)
@@ -398,13 +404,13 @@ class RRM:
             "settings": self._settings(),
             "epoch": self.epoch,
             "weights": whole(self._weights).clone(),
-            "losses": whole(self._losses).clone(),
+            "losses": _with_one_nan(whole(self._losses)),
             "trajectory": self.trajectory.state_dict(),
         }
         if self.unit == "step":  # it has no end of an epoch at which these are empty
             recorder = self._recorder.copy()
             self._layout.collect(recorder)
-            state["recorded"] = whole(recorder.losses)
+            state["recorded"] = _with_one_nan(whole(recorder.losses))
             state["times_seen"] = whole((recorder.times_seen > 0).byte())
         return state
 
@@ -495,12 +501,18 @@ class RRM:
         layout = self._layout
         return Recorder(layout.begin, layout.end, counting=self.unit == "epoch", waiting=layout.size > 1)
 
-    def _misfit(self, losses: Tensor | None) -> Exception | None:
+    def _misfit(self, losses: object) -> Exception | None:
         """Return what is wrong with losses given to `step`."""
         held = self._layout.held
-        if losses is None or losses.shape == (held,):
+        if losses is None:
             return None
-        return ValueError(f"losses must have shape ({held},), one per sample, got {tuple(losses.shape)}")
+        if not isinstance(losses, Tensor):
+            return TypeError(f"losses must be a tensor, got {type(losses).__name__}; rrm_torch.score gives one")
+        if self.scope == "batch":
+            return ValueError("losses can't be given with scope='batch': each batch is weighed by its own")
+        if self.due and losses.shape != (held,):
+            return ValueError(f"losses must have shape ({held},), one per sample, got {tuple(losses.shape)}")
+        return None
 
     def _reweight(self, losses: Tensor) -> rrm_core.Plan:
         self.to(losses.device)
@@ -542,6 +554,11 @@ class RRM:
         if self.epoch > self.warmup:
             entry = self.trajectory.record(self.epoch, losses, self._weights, (self._weights == 0) & seen)
             self._warn_of_weight(entry, "it received the mass of what was pruned from its batch")
+
+
+def _with_one_nan(losses: Tensor) -> Tensor:
+    """Return a copy in which every NaN has the same bits, since those of a processor's own depend on where it arose."""
+    return torch.where(losses.isnan(), torch.nan, losses)
 
 
 def _arguments(rule: rrm_core.Rule) -> dict[str, Any]:

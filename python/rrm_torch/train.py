@@ -1,6 +1,7 @@
 """The loop that one would write by hand, and the passes over a data set that go with it.
 
-Every loader yields (index, x, y), as `rrm_torch.batches` and a DataLoader over `rrm_torch.Indexed` do.
+Every loader yields (index, x, y), as `rrm_torch.batches` and a DataLoader over `rrm_torch.Indexed` do. Under FSDP, all
+ranks make the same passes together, over as many batches, since each holds a part of the model.
 """
 
 from __future__ import annotations

@@ -183,7 +183,8 @@ STRUCK = """
 import os, signal, sys
 import rrm_core
 from rrm_core import __main__ as command_line
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started this may have it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started this may have them ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 real, number = rrm_core.stream.reweight, getattr(signal, sys.argv[1])
 def reweight(*arguments, progress, **more):
     def struck(done, total, what):

@@ -220,6 +220,17 @@ def test_bad_losses_leave_the_state(losses, message):
     assert after["epoch"] == before["epoch"]
 
 
+@pytest.mark.parametrize("losses", [torch.ones(4), "text"], ids=["shape", "text"])
+def test_after_losses_that_do_not_fit_the_next_epoch_begins_afresh(losses):
+    rrm = RRM(5, contamination=0.2, warmup=1)
+    index = torch.arange(5)
+    rrm.weighted_mean(torch.ones(5), index)
+    with pytest.raises((TypeError, ValueError), match="losses must"):
+        rrm.step(losses)
+    rrm.weighted_mean(torch.arange(5.0), index)
+    assert rrm.step().n_pruned == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

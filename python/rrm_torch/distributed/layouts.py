@@ -70,7 +70,7 @@ class Alone:
         return numbers
 
     def maximum(self, numbers: Tensor) -> Tensor:
-        """Return the greatest of float64 numbers over everybody's samples, one by one."""
+        """Return the greatest of float32 numbers over everybody's samples, one by one."""
         return numbers
 
     def whole(self, held: Tensor, *, bits: bool = False) -> Tensor:  # noqa: ARG002
@@ -88,46 +88,55 @@ class Replicated(Alone):
     def __init__(self, n: int, ranks: Ranks) -> None:
         super().__init__(n)
         self.ranks, self.size = ranks, ranks.size
-        self._first_fault = n  # of the losses that this rank has recorded
+        self._faults = [n, n]  # first index of NaN, and of -inf, that came from this rank
 
     def roll_call(self, error: Exception | None, *numbers: int) -> list[list[int]]:  # noqa: D102
         return self.ranks.roll_call(error, *numbers)
 
     def collect(self, recorder: Recorder) -> None:
         """Give every rank each sample's latest loss; of several recorded at one time, the highest, NaN above all."""
-        self._first_fault = _first_fault(recorder.losses, recorder.times_seen > 0)
+        self._faults = [self.n, self.n]
         for begin in range(0, self.n, PIECE):
             part = slice(begin, begin + PIECE)
             seen = recorder.times_seen[part]
             when = seen.clamp(max=1) if recorder.counting else seen
-            recorder.losses[part], recorder.times_seen[part] = self._latest(recorder.losses[part], when)
+            recorder.losses[part], recorder.times_seen[part] = self._latest(begin, recorder.losses[part], when)
 
     def agreed(self, losses: Tensor) -> Tensor:
         """Return each sample's highest, should ranks have been given losses that differ in a bit."""
-        self._first_fault = _first_fault(losses, torch.ones_like(losses, dtype=torch.bool))
-        once = torch.ones(min(PIECE, len(losses)), dtype=torch.int64, device=losses.device)
-        pieces = torch.split(losses, PIECE)
-        return torch.cat([self._latest(piece.float(), once[: len(piece)])[0] for piece in pieces])
+        self._faults = [self.n, self.n]
+        once = torch.ones(min(PIECE, self.n), dtype=torch.int64, device=losses.device)
+        pieces = enumerate(torch.split(losses.detach().float(), PIECE))
+        return torch.cat([self._latest(i * PIECE, piece, once[: len(piece)])[0] for i, piece in pieces])
 
     def reweight(  # noqa: D102
         self, losses: Tensor, weights: Tensor, mu: float, rule: dict[str, Any]
     ) -> tuple[Tensor, rrm_core.Plan]:
         try:
-            return super().reweight(losses, weights, mu, rule)
+            found, plan = super().reweight(losses, weights, mu, rule)
+            _ = plan.threshold  # on a GPU, it is this look that raises
+            return found, plan
         except ValueError as error:  # on all ranks
-            found = [row[0] for row in self.roll_call(None, self._first_fault)]
-            if min(found) == self.n:
+            of_nan, of_low = zip(*self.roll_call(None, *self._faults), strict=True)
+            firsts = of_nan if rule["nan"] == "raise" and min(of_nan) < self.n else of_low
+            if min(firsts) == self.n:
                 raise
-            raise ValueError(f"{error} (rank {found.index(min(found))} recorded index {min(found)})") from None
+            raise ValueError(f"{error} (rank {firsts.index(min(firsts))} recorded index {min(firsts)})") from None
 
-    def _latest(self, losses: Tensor, when: Tensor) -> tuple[Tensor, Tensor]:
+    def _latest(self, begin: int, losses: Tensor, when: Tensor) -> tuple[Tensor, Tensor]:
         # In the upper half of a word when a loss was recorded, in the lower one its bits, in the order of the numbers.
         bits = torch.where(losses.isnan(), torch.nan, losses).view(torch.int32).long()
         ordered = torch.where(bits < 0, ~bits, bits + (1 << 31))
-        latest = self.ranks.maximum(when.long() << 32 | ordered)
+        own = when.long() << 32 | ordered
+        latest = self.ranks.maximum(own)
         ordered = latest & 0xFFFF_FFFF
         bits = torch.where(ordered < 1 << 31, ~ordered, ordered - (1 << 31))
-        return bits.int().view(torch.float32), latest >> 32
+        found, at = bits.int().view(torch.float32), latest >> 32
+        for kind, faulty in enumerate((found.isnan(), found.isneginf())):
+            ours = faulty & (own == latest) & (at > 0)
+            if self._faults[kind] == self.n and bool(ours.any()):
+                self._faults[kind] = begin + int(ours.int().argmax())
+        return found, at
 
 
 class Sharded(Alone):
@@ -182,9 +191,3 @@ def layout(name: Name | None, n: int, group: ProcessGroup | None) -> Alone:
             raise ValueError("group needs a layout: 'replicated' or 'sharded'")
         return Alone(n)
     return (Replicated if name == "replicated" else Sharded)(n, Ranks(group))
-
-
-def _first_fault(losses: Tensor, seen: Tensor) -> int:
-    """Return the first index whose loss can't be weighed; one beyond the last if there is none."""
-    faulty = (losses.isnan() | (losses == -torch.inf)) & seen
-    return int(faulty.int().argmax()) if bool(faulty.any()) else len(losses)

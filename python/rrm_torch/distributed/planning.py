@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,11 @@ def plan(losses: Any, *, group: ProcessGroup | Ranks | None = None, **rule: Any)
         planner.update(losses, offset=0)
     except Exception as mistake:  # whatever it is, the others shall not wait for this rank
         error = mistake
-    lengths = [row[0] for row in ranks.roll_call(error, planner.n if planner is not None else 0)]
+    rows = ranks.roll_call(error, *((planner.n, _hash(planner)) if planner is not None else (0, 0)))
     assert planner is not None
+    lengths, other = [row[0] for row in rows], [row[1] != rows[0][1] for row in rows]
+    if any(other):
+        raise ValueError(f"rank {other.index(True)} has another rule than rank 0; give the same on all ranks")
     offsets = np.cumsum([0, *lengths])
     while True:
         combined = _combined(planner, ranks, int(offsets[ranks.rank]))
@@ -104,15 +108,29 @@ def reweight(
     Raises
     ------
     TypeError, ValueError, RuntimeError
-        As `plan`, on every rank.
+        As `plan` and `rrm_core.reweight`, the same on every rank.
+
+    Notes
+    -----
+    Each rank gives what it gives to `plan`, and 512 bytes more.
     """
     ranks = group if isinstance(group, Ranks) else Ranks(group)
-    found = plan(losses, group=ranks, **rule)
-    if len(losses):
-        return rrm_core.apply(found, losses, weights, mu=mu), found
-    return torch.ones(
-        0, dtype=torch.float64 if losses.dtype == torch.float64 else torch.float32, device=losses.device
-    ), found
+    found, error = plan(losses, group=ranks, **rule), None
+    kind = torch.float64 if losses.dtype == torch.float64 else torch.float32
+    new = torch.ones(0, dtype=kind, device=losses.device)
+    try:
+        if len(losses):
+            new = rrm_core.apply(found, losses, weights, mu=mu)
+    except Exception as mistake:  # of the weights or mu; the others shall not go on
+        error = mistake
+    ranks.roll_call(error)
+    return new, found
+
+
+def _hash(planner: rrm_core.Planner) -> int:
+    """Return a hash of a planner's question, by which ranks notice that they ask different ones."""
+    digest = hashlib.blake2b(planner.partial()["question"].tobytes(), digest_size=7).digest()
+    return int.from_bytes(digest, "little")
 
 
 def _combined(planner: rrm_core.Planner, ranks: Ranks, offset: int) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class Ranks:
         row[1 : 1 + len(numbers)] = torch.tensor(numbers, dtype=torch.int64)
         if error is not None:
             row[0] = 1 + [isinstance(error, kind) for kind in (*KINDS, object)].index(True)
-            text = (str(error) or type(error).__name__).encode()[: 8 * (WORDS - NUMBERS)]
+            text = (str(error) or type(error).__name__).encode(errors="replace")[: 8 * (WORDS - NUMBERS)]
             padded = text.ljust(8 * (WORDS - NUMBERS), b"\0")
             row[NUMBERS:] = torch.frombuffer(bytearray(padded), dtype=torch.int64)
         rows = self.gather(row)

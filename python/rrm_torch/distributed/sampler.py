@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch.utils.data import Sampler
@@ -24,7 +25,7 @@ class ShardSampler(Sampler[int]):
         By default those of torch.distributed.
     shuffle : bool, default True
         Whether the order is random.
-    seed : int, default 0
+    seed : int, at least 0, default 0
         Of the order, the same on all ranks.
 
     Raises
@@ -49,7 +50,7 @@ class ShardSampler(Sampler[int]):
         lengths = [end - begin for begin, end in slices]
         if not min(lengths):
             raise ValueError(
-                f"n={n} samples are too few for {size} ranks with a slice each; use fewer, or 'replicated'"
+                f"n={n} samples are too few for {size} ranks with a slice each; use fewer ranks, or layout='replicated'"
             )
         self.begin, self.end = slices[self.rank]
         self.shuffle, self.seed, self.epoch, self._length = shuffle, seed, 0, max(lengths)
@@ -61,8 +62,8 @@ class ShardSampler(Sampler[int]):
         own = self.end - self.begin
         order = torch.arange(own)
         if self.shuffle:
-            generator = torch.Generator().manual_seed((self.seed << 32) + (self.epoch << 12) + self.rank)
-            order = torch.randperm(own, generator=generator)
+            # Of a seed, torch's own generator reads no more than 32 bits.
+            order = torch.from_numpy(np.random.default_rng([self.seed, self.epoch, self.rank]).permutation(own))
         return iter((self.begin + order.repeat(-(-self._length // own))[: self._length]).tolist())
 
     def set_epoch(self, epoch: int) -> None:

@@ -4,6 +4,7 @@ import re
 from itertools import pairwise
 
 import pytest
+from torch.utils.data import DistributedSampler
 
 import layout_jobs
 from rank_jobs import on_ranks
@@ -17,6 +18,7 @@ SETTINGS = [
     {"contamination": 0.2, "warmup": 2, "mu": 0.3, "redistribute": "argmin"},
     {"gamma": 0.8, "warmup": 1, "redistribute": 0.1, "mu": 0.7},
     {"contamination": 0.3, "warmup": 1, "ties": "share", "redistribute": "drop", "every": 2},
+    {"contamination": 0.2, "warmup": 1, "nan": "prune"},
 ]
 
 
@@ -31,6 +33,24 @@ def test_every_layout_and_number_of_ranks_comes_to_the_same_state(size, n, given
     wanted = [expected(n, chosen, given) for chosen in settings]
     for found in on_ranks(size, layout_jobs.courses, n, settings, wanted, given):
         assert found == [[]] * (6 * len(settings))
+
+
+def test_what_travels_in_pieces_comes_to_the_same_state():
+    settings = SETTINGS[1:2]
+    for given in (False, True):
+        wanted = [expected(N, chosen, given) for chosen in settings]
+        for found in on_ranks(2, layout_jobs.courses_in_pieces, N, settings, wanted, given):
+            assert found == [[]] * (6 * len(settings))
+    for summed, gathered in on_ranks(3, layout_jobs.in_pieces):
+        assert summed == [3 * i for i in range(11)]
+        assert gathered == [[*range(10 * rank, 10 * rank + 9 - rank)] for rank in range(3)]
+
+
+@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+def test_gradients_of_the_authors_scale_count_every_sample_once(layout):
+    right = (layout_jobs.losses_after(0, N) / N).sum().item()
+    for found in on_ranks(3, layout_jobs.gradients, layout, N):
+        assert found == [pytest.approx(right, rel=1e-5)]
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
@@ -62,6 +82,10 @@ SAID = {
     "missing": r"ValueError: of the 203 samples, since the last step, 1 missing \(the first: index \d+\) on all .*",
     "outside": r"IndexError: rank 1: index must lie in \[\d+, \d+\), got 1 outside, such as 208; .*",
     "shape": r"ValueError: rank 1: losses must have shape \(\d+,\), one per sample, got \(3,\)",
+    "text": r"TypeError: rank 1: losses must be a tensor, got str; rrm_torch.score gives one",
+    "alone": r"ValueError: rank 1 differs from rank 0 in losses; give them to step\(\) on all ranks, or on none",
+    "settings": r"ValueError: rank 1 differs from rank 0 in settings; make RRM with the same arguments on all ranks",
+    "epoch": r"ValueError: rank 1 differs from rank 0 in epoch; call step\(\) equally often on all ranks, and .*",
 }
 
 
@@ -79,6 +103,50 @@ def test_a_mistake_on_one_rank_is_raised_on_all_and_nothing_is_lost(layout, faul
     pattern = SAID.get(fault, foreign)
     assert len(raised) == 1
     assert re.fullmatch(pattern, raised[0]), raised[0]
+    if fault == "missing":
+        sampler = ShardSampler(N, rank=1, size=3, seed=5)
+        if layout == "replicated":
+            sampler = DistributedSampler(range(N), num_replicas=3, rank=1, seed=5)
+        assert f"(the first: index {list(sampler)[3]})" in raised[0]
+
+
+def test_of_losses_for_one_sample_all_ranks_go_by_the_same():
+    first, second = on_ranks(2, layout_jobs.disputed, 16)
+    assert str(first) == str(second)
+    recorded, given = first
+    assert recorded[3] == 6
+    right = layout_jobs.losses_after(0, 16).tolist()
+    assert given[:4] + given[6:] == [*right[:2], 8, 8, *right[6:]]
+    assert [str(loss) for loss in given[4:6]] == ["nan"] * 2
+
+
+def test_a_group_of_some_ranks_comes_to_the_same_state():
+    wanted = layout_jobs.train(None, N, SETTINGS[1], range(3)).state_dict()
+    outsider, *members = on_ranks(3, layout_jobs.in_a_group, N, SETTINGS[1], wanted)
+    assert outsider == ["this process isn't in the group; give the group that it belongs to"]
+    assert members == [[[], []]] * 2
+
+
+@pytest.mark.parametrize("nan", ["raise", "prune"])
+@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+def test_what_is_pointed_at_is_what_is_refused(layout, nan):
+    first, second = on_ranks(2, layout_jobs.pointed, layout, N, nan)
+    said, wanted = second.split(" wanted ")
+    assert first == said
+    assert said.startswith(f"losses contain 1 {'NaN' if nan == 'raise' else 'values of -inf'} among {N}, ")
+    assert f"the first at index {wanted};" in said
+    assert said.endswith(
+        f"(rank 1 recorded index {wanted})"
+        if layout == "replicated"
+        else f"(index {wanted} is on rank 1, its own index {int(wanted) - 104})"
+    )
+
+
+def test_a_loss_that_another_rank_has_superseded_is_not_pointed_at():
+    first, second = on_ranks(2, layout_jobs.superseded, 16)
+    assert first == second
+    assert first.startswith("losses contain 1 NaN among 16, the first at index 9;")
+    assert first.endswith("(rank 1 recorded index 9)")
 
 
 def test_layouts_that_cannot_be_are_refused():
@@ -115,5 +183,7 @@ def test_a_shard_sampler_visits_the_slice_and_as_many_on_every_rank(shuffle):
         assert (list(sampler) == visited) is not shuffle
         sampler.set_epoch(0)
         assert list(sampler) == visited
+        other = ShardSampler(n, rank=rank, size=size, shuffle=shuffle, seed=1)
+        assert (list(other) == visited) is not shuffle
     with pytest.raises(ValueError, match="n=9 samples are too few for 4 ranks with a slice each"):
         ShardSampler(9, rank=0, size=4)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 import training_jobs
 from layout_jobs import differing
 from rank_jobs import on_ranks
+from rrm_torch import Indexed, fit
+from rrm_torch.distributed import ShardSampler
 
 WRAPS = ("ddp", "fsdp")
 LAYOUTS = ("replicated", "sharded")
@@ -39,6 +43,39 @@ def test_a_run_of_two_ranks_goes_on_with_one_or_three(wrap, tmp_path):
     )
 
 
+def test_every_rank_draws_numbers_of_its_own_where_there_were_fewer(tmp_path):
+    on_ranks(2, training_jobs.trained, str(tmp_path), "replicated", "ddp", False, False)
+    found = on_ranks(4, training_jobs.draws, str(tmp_path))
+    assert [len(set(numbers[:1] + numbers[2:])) for numbers in zip(*found, strict=True)] == [3] * 3
+    assert len({numbers[0] for numbers in found}) == 4
+
+
+def test_with_a_loader_for_scores_it_is_these_that_decide(tmp_path):
+    assert on_ranks(2, training_jobs.scored, str(tmp_path)) == [True, True]
+
+
+def test_one_rank_may_evaluate_alone_under_ddp():
+    accuracy, other = on_ranks(2, training_jobs.alone, timeout=10)
+    assert 0 <= accuracy <= 1
+    assert other == -1
+
+
+def test_a_model_under_fsdp_may_be_evaluated_first():
+    first, second = on_ranks(2, training_jobs.untrained)
+    assert first == second
+    assert 0 <= first <= 1
+
+
+def test_samplers_are_told_the_epoch():
+    sampler, told = ShardSampler(16, rank=0, size=1), []
+    dataset = Indexed(TensorDataset(torch.ones(16, 2), torch.zeros(16, dtype=torch.int64)))
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loader = DataLoader(dataset, batch_size=4, sampler=sampler)
+    fit(model, loader, optimizer, 3, on_epoch=lambda *_: told.append(sampler.epoch))
+    assert told == [1, 2, 3]
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("how", ["dies", "hangs"])
 def test_a_rank_that_dies_or_hangs_ends_the_others_and_the_checkpoint_is_whole(how, layout, tmp_path):
@@ -59,6 +96,14 @@ def test_a_checkpoint_that_cannot_be_written_is_the_same_error_on_all_ranks(tmp_
     assert first == second
     assert first[0].startswith("rank 0: [Errno 21] Is a directory")
     assert first[1:] == ["1"]
+
+
+def test_what_one_rank_cannot_load_is_the_same_error_on_all_ranks(tmp_path):
+    first, second = on_ranks(2, training_jobs.of_other_settings, str(tmp_path))
+    assert first == second
+    assert first[0].startswith("rank 1: rrm of checkpoint ")
+    assert first[0].endswith("other settings: contamination is 0.2 there and 0.3 here")
+    assert first[1].startswith("rank 1: [Errno 21] Is a directory")
 
 
 def test_ranks_that_see_different_folders_are_told(tmp_path):
