@@ -20,7 +20,8 @@ class FullState:
 
     Notes
     -----
-    All ranks must call both methods. Parameters are gathered to the host of the first. Of what ranks keep for
+    All ranks must call both methods, and `state_dict` only after the optimiser's first step: to learn what a state will
+    hold, torch makes one otherwise. Parameters are gathered to the host of the first. Of what ranks keep for
     themselves, such as BatchNorm's running statistics under FSDP, it is the first's that counts.
     """
 
