@@ -65,7 +65,7 @@ def ranks(run: Run) -> str:
     rows = [
         ("added to an epoch", f"{run['added to an epoch, %']:.2f} % of {run['seconds of an epoch']:.0f} s"),
         ("held by RRM on each rank, sharded", f"{held:.1f} MB"),
-        ("beyond that, while it reweights", f"{beyond:.1f} MB"),
+        ("by which the process grew while it reweighted", f"{beyond:.1f} MB"),
         ("`step()` with a reweight, one process alone", ms("alone")),
         ("… 2 ranks, sharded", ms("sharded")),
         ("… 2 ranks, replicated", ms("replicated")),
@@ -104,12 +104,13 @@ def _thousand_ranks(files: Run) -> str:
     n, w = 10**10, 1000
     own, npy = n // w, files["npy"]
     counting = npy["seconds"]["plan"]["median"] / npy["n"] * own * files["threads"]  # reading included
-    sums, calls = 2 * (HEAD + COUNTS + MINIMA), (w - 1) * (CALL + 8)  # more keys remain than are taken as they are
+    # More keys remain than are taken as they are; the trajectory counts once more.
+    sums, calls = 2 * (HEAD + COUNTS + MINIMA) + COUNTS + 7 * 8 + 4, (w - 1) * (4 * CALL + 8)
     passing = (2 * (w - 1) / w * sums + calls) / NETWORK
-    rings, trees = (4 * 2 * steps * LATENCY for steps in (w - 1, 10))  # of four all-reduces
+    rings, trees = ((6 * 2 + 5) * steps * LATENCY for steps in (w - 1, 10))  # six all-reduces, five that gather
     return (
         f"**10¹⁰ samples over 1,000 ranks**, {own / 1e6:.0f} million on each. Counting: {1e3 * counting:.0f} ms on one "
-        f"thread, two rounds together. What travels: {sums / 1e6:.2f} MB of sums and minima through all-reduce and "
+        f"thread, two rounds together. What travels: {sums / 1e6:.2f} MB through all-reduce and "
         f"{calls / 1e6:.2f} MB of roll calls, {1e3 * passing:.0f} ms at 10 Gbit/s. Waiting, with 50 µs a message: "
         f"{rings:.1f} s in rings of 1,000, {1e3 * trees:.0f} ms in trees, as NCCL makes them. Memory of RRM, sharded: "
         f"{SAMPLE * own / 1e6:.0f} MB a rank, and {own / 8e6:.2f} MB for each reweight. All of it once an epoch."

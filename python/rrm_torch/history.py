@@ -76,7 +76,9 @@ class History:
         self.epochs: list[Epoch] = []
 
     def record(self, epoch: int, loss: float, accuracy: float, rrm: RRM | None = None) -> None:
-        """Add an epoch; with `rrm`, after its step."""
+        """Add an epoch; with `rrm`, after its step. A ValueError where each rank has a slice of its weights."""
+        if rrm is not None and rrm.layout == "sharded":
+            raise ValueError("rrm has layout='sharded', and on each rank a slice of its weights; record without rrm")
         threshold = None if rrm is None or rrm.plan is None else rrm.plan.threshold
         groups = {} if rrm is None else {name: _group(rrm, members) for name, members in self.members(rrm.n).items()}
         self.epochs.append(Epoch(epoch, loss, accuracy, threshold, groups))

@@ -244,16 +244,7 @@ class RRM:
         IndexError
             An index lies outside [0, n). If it is on a GPU, the next `step` raises this.
         """
-        given: object = index  # NumPy arrays and lists do come this way
-        kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
-        if kind not in (torch.int64, torch.int32):
-            raise TypeError(f"index must be a tensor of int64, got {kind}; rrm_torch.Indexed makes a loader yield one")
-        if losses.ndim != 1 or index.shape != losses.shape:
-            raise ValueError(
-                "losses and index must both have shape (batch,), "
-                f"got {tuple(losses.shape)} and {tuple(index.shape)}; compute the loss with reduction='none', and pool "
-                "several losses of one sample with rrm_torch.losses.pool"
-            )
+        _require_batch(losses, index)
         for name, other in (("free", free), ("ranked_by", ranked_by)):
             if other is not None and other.shape != losses.shape:
                 raise ValueError(f"{name} must have the losses' shape {tuple(losses.shape)}, got {tuple(other.shape)}")
@@ -295,7 +286,13 @@ class RRM:
             One loss per sample.
         index : Tensor of integers, shape (batch,)
             The samples' indices in the training set.
+
+        Raises
+        ------
+        TypeError, ValueError, IndexError
+            As `weighted_mean`.
         """
+        _require_batch(losses, index)
         self.to(losses.device)
         self._recorder.record(losses.detach().float(), index, self.epoch + 1)
 
@@ -554,6 +551,20 @@ class RRM:
         if self.epoch > self.warmup:
             entry = self.trajectory.record(self.epoch, losses, self._weights, (self._weights == 0) & seen)
             self._warn_of_weight(entry, "it received the mass of what was pruned from its batch")
+
+
+def _require_batch(losses: Tensor, index: Tensor) -> None:
+    """Raise unless these are the losses of a batch, and its samples' indices."""
+    given: object = index  # NumPy arrays and lists do come this way
+    kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
+    if kind not in (torch.int64, torch.int32):
+        raise TypeError(f"index must be a tensor of int64, got {kind}; rrm_torch.Indexed makes a loader yield one")
+    if losses.ndim != 1 or index.shape != losses.shape:
+        raise ValueError(
+            "losses and index must both have shape (batch,), "
+            f"got {tuple(losses.shape)} and {tuple(index.shape)}; compute the loss with reduction='none', and pool "
+            "several losses of one sample with rrm_torch.losses.pool"
+        )
 
 
 def _with_one_nan(losses: Tensor) -> Tensor:

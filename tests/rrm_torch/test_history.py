@@ -66,3 +66,12 @@ def test_a_history_comes_back_from_a_file(tmp_path):
     again = History()
     again.load_state_dict(torch.load(tmp_path / "history.pt", weights_only=True))
     assert again.epochs == history.epochs
+
+
+def test_slices_of_ranks_are_refused():
+    rrm = RRM(8, contamination=0.2)
+    rrm.layout = "sharded"
+    history = History()
+    with pytest.raises(ValueError, match=r"rrm has layout='sharded', .*; record without rrm"):
+        history.record(1, 0.5, 0.9, rrm)
+    assert not history.epochs

@@ -368,3 +368,23 @@ def test_state_follows_the_losses_to_their_device(monkeypatch):
     monkeypatch.undo()
     rrm.to(torch.device("meta"))  # the one other device that every machine has
     assert {t.device.type for t in (rrm.weights, rrm.losses, rrm._recorder.losses, rrm.trajectory.last)} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("losses", "index", "error", "message"),
+    [
+        (
+            torch.ones(1),
+            torch.arange(5),
+            ValueError,
+            r"losses and index must both have shape \(batch,\), got \(1,\) and",
+        ),
+        (torch.ones(2), [0, 1], TypeError, "index must be a tensor of int64, got list"),
+    ],
+    ids=["shape", "list"],
+)
+def test_record_refuses_what_weighted_mean_refuses(losses, index, error, message):
+    rrm = RRM(5, contamination=0.2)
+    for method in (rrm.record, rrm.weighted_mean):
+        with pytest.raises(error, match=message):
+            method(losses, index)

@@ -31,7 +31,7 @@ class ShardSampler(Sampler[int]):
     Raises
     ------
     ValueError
-        There are so few samples that a rank would own none.
+        There are so few samples that a rank would own none, or there is no such rank.
 
     Examples
     --------
@@ -46,6 +46,8 @@ class ShardSampler(Sampler[int]):
     ) -> None:
         self.rank = dist.get_rank() if rank is None else rank
         size = dist.get_world_size() if size is None else size
+        if not 0 <= self.rank < size:
+            raise ValueError(f"rank must lie in [0, {size}), as there are {size} ranks, got {self.rank}")
         slices = [slice_of(n, of, size) for of in range(size)]
         lengths = [end - begin for begin, end in slices]
         if not min(lengths):

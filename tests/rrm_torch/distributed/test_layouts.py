@@ -187,3 +187,6 @@ def test_a_shard_sampler_visits_the_slice_and_as_many_on_every_rank(shuffle):
         assert (list(other) == visited) is not shuffle
     with pytest.raises(ValueError, match="n=9 samples are too few for 4 ranks with a slice each"):
         ShardSampler(9, rank=0, size=4)
+    for rank in (-1, 4):
+        with pytest.raises(ValueError, match=rf"rank must lie in \[0, 4\), as there are 4 ranks, got {rank}"):
+            ShardSampler(n, rank=rank, size=size)
