@@ -22,6 +22,11 @@ inline std::int64_t piece_size(std::int64_t n) {
     return std::clamp(n / 1024 / block_size * block_size, tuning.least_piece, 64 * block_size);
 }
 
+// The lesser of two indices, of which -1 is none.
+inline std::int64_t first_of(std::int64_t a, std::int64_t b) {
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 // How many threads n samples are worth, of those that they may have.
 inline int members(std::int64_t n, int threads) {
     const std::int64_t worth = std::min(n / tuning.samples_per_thread, (n + piece_size(n) - 1) / piece_size(n));
@@ -215,11 +220,10 @@ template <class F> void Survey<F>::merge(const Pass<V> &own) {
         }
     }
     all.n_lowest += own.lowest == all.lowest ? own.n_lowest : 0;
-    const auto first = [](std::int64_t a, std::int64_t b) { return a < 0 || (b >= 0 && b < a) ? b : a; };
     all.faults.n_nan += own.faults.n_nan;
     all.faults.n_low += own.faults.n_low;
-    all.faults.first_nan = first(all.faults.first_nan, own.faults.first_nan);
-    all.faults.first_low = first(all.faults.first_low, own.faults.first_low);
+    all.faults.first_nan = first_of(all.faults.first_nan, own.faults.first_nan);
+    all.faults.first_low = first_of(all.faults.first_low, own.faults.first_low);
 }
 
 } // namespace rrm::cpu

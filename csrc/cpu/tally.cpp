@@ -20,10 +20,6 @@ void add(std::int64_t *to, const std::vector<std::int64_t> &from) {
     }
 }
 
-std::int64_t first_of(std::int64_t a, std::int64_t b) {
-    return a < 0 || (b >= 0 && b < a) ? b : a;
-}
-
 } // namespace
 
 template <class F>
