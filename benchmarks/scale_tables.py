@@ -8,7 +8,7 @@ from typing import Any
 Run = Mapping[str, Any]
 
 COUNTS, HEAD, MINIMA, CALL = 8 * 65_536, 8 * 8, 5 * 8, 8 * 64  # bytes: see docs/scale.md
-SAMPLE = 22  # bytes of an RRM, by sample, without the bits of its trajectory
+SAMPLE, STATE = 22, 12  # bytes of an RRM and of its state_dict, by sample, without the bits of the trajectory
 NETWORK = 10e9 / 8  # bytes a second of the network on paper
 LATENCY = 50e-6  # seconds of a message there
 
@@ -113,7 +113,9 @@ def _thousand_ranks(files: Run) -> str:
         f"thread, two rounds together. What travels: {sums / 1e6:.2f} MB through all-reduce and "
         f"{calls / 1e6:.2f} MB of roll calls, {1e3 * passing:.0f} ms at 10 Gbit/s. Waiting, with 50 µs a message: "
         f"{rings:.1f} s in rings of 1,000, {1e3 * trees:.0f} ms in trees, as NCCL makes them. Memory of RRM, sharded: "
-        f"{SAMPLE * own / 1e6:.0f} MB a rank, and {own / 8e6:.2f} MB for each reweight. All of it once an epoch."
+        f"{SAMPLE * own / 1e6:.0f} MB a rank, and {own / 8e6:.2f} MB for each reweight. All of it once an "
+        f"epoch. A checkpoint is of all samples, {STATE * n / 1e9:.0f} GB and {n / 8e9:.2f} GB for each reweight, and "
+        f"each rank gathers them to make one."
     )
 
 

@@ -6,6 +6,7 @@ With a folder it saves a checkpoint there after every epoch, and goes on from it
 another number of ranks. On GPUs: ``init_process_group("nccl")``, and the model and the batches on the rank's device.
 """
 
+import os
 import sys
 
 import torch
@@ -41,3 +42,5 @@ if dist.get_rank() == 0:
     print(f"{dist.get_world_size()} ranks: test accuracy {evaluate(model, test):.1%}, {rrm.plan}")
     print(f"of {len(flagged)} flagged labels {found:.1%} are wrong")
 dist.barrier()  # all together: with the first that leaves, the group ends
+sys.stdout.flush()
+os._exit(0)  # gloo's threads can abort an interpreter that is shutting down, or wait for it for ever

@@ -6,6 +6,7 @@ Each rank owns a slice of the samples and trains on it. With a folder it saves a
 the whole model and of all weights, and goes on from it, also with another number of ranks.
 """
 
+import os
 import sys
 
 import torch
@@ -40,3 +41,5 @@ if dist.get_rank() == 0:
     print(f"{dist.get_world_size()} ranks, weights of {len(rrm.weights)} samples here: test accuracy {accuracy:.1%}")
     print(f"of {len(flagged)} flagged labels {found:.1%} are wrong")
 dist.barrier()  # all together: with the first that leaves, the group ends
+sys.stdout.flush()
+os._exit(0)  # gloo's threads can abort an interpreter that is shutting down, or wait for it for ever

@@ -292,6 +292,17 @@ def refusals() -> list[str]:
     return [said_of(chosen) for chosen in settings]
 
 
+def elsewhere(n: int) -> str:
+    """Ask for the weight of a sample that another rank holds; return what is said."""
+    rrm = RRM(n, contamination=0.2, layout="sharded")
+    begin, end = slice_of(n, dist.get_rank(), dist.get_world_size())
+    try:
+        rrm.weights_of(torch.tensor([begin, begin - 1 if begin else end]))
+    except IndexError as error:
+        return str(error)
+    return ""
+
+
 def said_of(settings: dict[str, Any]) -> str:
     try:
         RRM(10, contamination=0.2, **settings)

@@ -122,8 +122,17 @@ def finished(folder: str, layout: str | None, wrap: str) -> tuple[int, int]:
     return done, len(run.rrm.trajectory.rounds)
 
 
+class Unsaved:
+    """A part that can't tell its state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        raise MemoryError("no room for a copy")
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
 def failing_save(folder: str) -> list[str]:
-    """Save where the first rank can't write; return what all are told, and what the next attempt gives."""
+    """Save where a rank can't write or can't tell its state; return what all are told, and what the next load gives."""
     run = Training(str(Path(folder) / "run.pt"), "replicated", "ddp")
     run.checkpoint.save(1)
     said = []
@@ -134,6 +143,14 @@ def failing_save(folder: str) -> list[str]:
         run.checkpoint.save(2)
     except OSError as error:
         said.append(str(error))
+    kept = run.checkpoint.parts["rrm"]
+    if dist.get_rank() == 1:
+        run.checkpoint.parts["rrm"] = Unsaved()
+    try:
+        run.checkpoint.save(2)
+    except RuntimeError as error:
+        said.append(str(error))
+    run.checkpoint.parts["rrm"] = kept
     said.append(str(run.checkpoint.load()))
     return said
 

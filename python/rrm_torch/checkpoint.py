@@ -98,10 +98,16 @@ class Checkpoint:
         TypeError
             A part's state has something that ``torch.load(weights_only=True)`` refuses, such as a NumPy scalar.
         """
-        parts = {name: _state(part) for name, part in self.parts.items()}
+        parts: dict[str, Any] = {}
+        for name, part in self.parts.items():
+            error = None
+            try:
+                parts[name] = _state(part)
+            except Exception as failure:  # whatever it is, the other ranks shall not wait in vain
+                error = failure
+            self._agree(error)
         own, others = self._random_states()
-        state = {"epoch": epoch, "parts": parts, "random": own, "others": others}
-        error = None
+        state, error = {"epoch": epoch, "parts": parts, "random": own, "others": others}, None
         if self._ranks is None or self._ranks.rank == 0:
             try:
                 if not self._proven:
@@ -109,7 +115,7 @@ class Checkpoint:
                     self._proven = True
                 with replacing(self.path) as file:
                     torch.save(state, file)
-            except Exception as failure:  # whatever it is, the other ranks shall not wait in vain
+            except Exception as failure:
                 error = failure
         self._agree(error)
 

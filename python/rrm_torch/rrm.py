@@ -274,8 +274,16 @@ class RRM:
         -------
         Tensor of float32, shape (batch,)
             On the device of `weights`.
+
+        Raises
+        ------
+        IndexError
+            An index on the host lies outside.
         """
-        return self._weights[to_device(index, self._weights.device) - self._layout.begin]
+        begin, end = self._layout.begin, self._layout.end
+        if index.device.type == "cpu" and len(outside := index[(index < begin) | (index >= end)]):
+            raise IndexError(f"index must lie in [{begin}, {end}), the samples held here, got {int(outside[0])}")
+        return self._weights[to_device(index, self._weights.device) - begin]
 
     def record(self, losses: Tensor, index: Tensor) -> None:
         """Record the losses of a batch for the next `step` without weighing them, as a pass that only scores does.

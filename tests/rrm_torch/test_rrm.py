@@ -38,6 +38,12 @@ def test_weights_are_one_until_the_first_reweight():
     assert rrm.due
 
 
+@pytest.mark.parametrize("index", [-1, 5])
+def test_a_weight_of_no_sample_is_refused(index):
+    with pytest.raises(IndexError, match=rf"index must lie in \[0, 5\), .* got {index}"):
+        RRM(5, contamination=0.2).weights_of(torch.tensor([index]))
+
+
 def test_a_reweight_is_that_of_the_core():
     rrm = RRM(5, contamination=0.2, warmup=1)
     plan = one_epoch(rrm)

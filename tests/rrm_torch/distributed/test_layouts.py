@@ -160,6 +160,13 @@ def test_layouts_that_cannot_be_are_refused():
         RRM(10, contamination=0.2, layout="replicated")
 
 
+def test_weights_that_another_rank_holds_are_not_those_of_this_one():
+    assert on_ranks(2, layout_jobs.elsewhere, 32) == [
+        "index must lie in [0, 16), the samples held here, got 16",
+        "index must lie in [16, 32), the samples held here, got 15",
+    ]
+
+
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 100, 1000, 1_000_003])
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
 def test_slices_are_even_and_cover_all(n, size):
