@@ -6,6 +6,7 @@ FILE gets, for each rule, what a rank gave to collectives, and what crossed the 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ def main() -> None:
     if rank == 0:
         Path(sys.argv[1]).write_text(json.dumps(found, indent=1) + "\n")
     dist.barrier()  # the group ends with the processes
+    os._exit(0)  # as in examples/ddp.py
 
 
 if __name__ == "__main__":

@@ -131,7 +131,8 @@ def trip(layout: str, n: int, fault: str) -> list[str]:
     """Make a mistake on rank 1; return what the ranks raise, and whether they go on together afterwards."""
     rank, size = dist.get_rank(), dist.get_world_size()
     share = 0.3 if fault == "settings" and rank == 1 else 0.2
-    rrm = RRM(n, contamination=share, warmup=1, layout=layout)
+    other = "sharded" if layout == "replicated" else "replicated"
+    rrm = RRM(n, contamination=share, warmup=1, layout=other if fault == "layout" and rank == 1 else layout)
     index, given = visited(layout, 0, n), None
     c = losses_after(0, n)
     if rank == 1:
@@ -165,7 +166,7 @@ def trip(layout: str, n: int, fault: str) -> list[str]:
     except Exception as error:
         raised.append(f"{type(error).__name__}: {error}")
     before = rrm.weights.clone()
-    if fault == "settings":
+    if fault in ("settings", "layout"):
         rrm = RRM(n, contamination=0.2, warmup=1, layout=layout)
     if fault == "epoch":
         rrm.epoch = 0
@@ -191,6 +192,48 @@ def pointed(layout: str, n: int, nan: str) -> str:
     except ValueError as error:
         return f"{error} wanted {int(index.max())}" if dist.get_rank() == 1 else str(error)
     return ""
+
+
+def pointed_in_pieces(n: int, given: bool) -> str:
+    """Record a NaN on rank 0 when no reweight is due, and two on rank 1 when one is; return what is said."""
+    layouts.PIECE = 64
+    rank, rrm = dist.get_rank(), RRM(n, contamination=0.2, warmup=2, layout="replicated")
+    for epoch, of, places in ((0, 0, [5]), (1, 1, [150, 200])):
+        c = losses_after(epoch, n)
+        if rank == of:
+            c[places] = torch.nan
+        index = torch.arange(n)
+        rrm.weighted_mean(c[index], index)
+        try:
+            rrm.step(c if given else None)
+        except ValueError as error:
+            return str(error)
+    return ""
+
+
+def outside(layout: str, n: int) -> tuple[bool, str, int, bool]:
+    """Give a loss with an index outside where steps are counted.
+
+    Return whether a state shows it, what is said by the step that is due, and how many the next one prunes, and whether
+    a run that went on from the state weighs the same.
+    """
+    settings = {"contamination": 0.2, "warmup": 2, "unit": "step", "layout": layout}
+    rank, rrm, c = dist.get_rank(), RRM(n, **settings), losses_after(0, n)
+    begin, end = slice_of(n, rank, dist.get_world_size()) if layout == "sharded" else (0, n)
+    rrm.weighted_mean(c[begin:end], torch.arange(begin, end))
+    if rank == 1:
+        rrm.weighted_mean(torch.full((2,), 1e9), torch.tensor([-1, n]))
+    rrm.step()
+    state, said = rrm.state_dict(), ""
+    try:
+        rrm.step()
+    except IndexError as error:
+        said = str(error)
+    rrm.step()
+    resumed = RRM(n, **settings)
+    resumed.load_state_dict(state)
+    resumed.step()
+    return bool((state["recorded"] == 1e9).any()), said, rrm.plan.n_pruned, torch.equal(resumed.weights, rrm.weights)
 
 
 def superseded(n: int) -> str:

@@ -14,6 +14,7 @@ import rrm_core
 from families import FAMILIES, assert_same_bits, losses, old_weights, questions
 from rrm_torch import distributed
 from rrm_torch.distributed import Ranks
+from rrm_torch.distributed.ranks import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,25 @@ def plan_of_parts(parts: list[Any], rule: dict[str, Any]) -> Any:
 def plan_under_own_rule(rules: list[dict[str, Any]]) -> Any:
     """Plan some losses under this rank's rule."""
     return distributed.plan(torch.ones(5), **rules[dist.get_rank()])
+
+
+def weights_under_own_mu(mus: list[float]) -> Any:
+    """Reweight some losses with this rank's step."""
+    return distributed.reweight(torch.arange(5.0), mu=mus[dist.get_rank()], contamination=0.2)
+
+
+def calls_of_others() -> list[str]:
+    """Call a rank that does something else, and another that says what can't be written; return what is said."""
+    ranks, said = Ranks(), []
+    try:
+        ranks.gather(torch.zeros(WORDS, dtype=torch.int64)) if ranks.rank else ranks.roll_call(None)
+    except RuntimeError as error:
+        said.append(str(error))
+    try:
+        ranks.roll_call(OSError("no file \udce9") if ranks.rank else None)
+    except OSError as error:
+        said.append(str(error))
+    return said
 
 
 def weights_of_parts(parts: list[Any], weights: list[Any], mu: float) -> Any:

@@ -122,13 +122,17 @@ def finished(folder: str, layout: str | None, wrap: str) -> tuple[int, int]:
     return done, len(run.rrm.trajectory.rounds)
 
 
-class Unsaved:
-    """A part that can't tell its state."""
+class Failing:
+    """A part that can neither tell its state nor take one over, on the second rank."""
 
     def state_dict(self) -> dict[str, Any]:
-        raise MemoryError("no room for a copy")
+        if dist.get_rank() == 1:
+            raise MemoryError("no room for a copy")
+        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, _state: dict[str, Any]) -> None:
+        if dist.get_rank() == 1:
+            raise IndexError("no such entry")
 
 
 def failing_save(folder: str) -> list[str]:
@@ -144,15 +148,39 @@ def failing_save(folder: str) -> list[str]:
     except OSError as error:
         said.append(str(error))
     kept = run.checkpoint.parts["rrm"]
-    if dist.get_rank() == 1:
-        run.checkpoint.parts["rrm"] = Unsaved()
+    run.checkpoint.parts["rrm"] = Failing()
     try:
         run.checkpoint.save(2)
     except RuntimeError as error:
         said.append(str(error))
+    try:
+        run.checkpoint.load()
+    except ValueError as error:
+        said.append(str(error).replace(folder, ""))
     run.checkpoint.parts["rrm"] = kept
+    if dist.get_rank() == 0:
+        run.checkpoint.parts["another"] = History()
+    try:
+        run.checkpoint.save(2)
+    except ValueError as error:
+        said.append(str(error))
+    run.checkpoint.parts.pop("another", None)
     said.append(str(run.checkpoint.load()))
     return said
+
+
+def untold(folder: str, wrap: str) -> str:
+    """Save a part whose ranks talk, and which fails on the second; return what each rank is told."""
+    run = Training(str(Path(folder) / "run.pt"), "sharded", wrap)
+    run.fit(1)
+    if dist.get_rank() == 1:
+        part = run.rrm if wrap == "ddp" else next(p for p in run.checkpoint.parts.values() if isinstance(p, FullState))
+        part.state_dict = Failing().state_dict
+    try:
+        run.checkpoint.save(2)
+    except (RuntimeError, MemoryError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def draws(folder: str) -> tuple[float, float, float]:

@@ -51,7 +51,7 @@ class Checkpoint:
     Raises
     ------
     TypeError
-        A part is neither, or isn't the same on all ranks.
+        A part is neither; or it is an ELR, of which each rank's remembers other samples, and there are several ranks.
     FileNotFoundError, IsADirectoryError
         The folder doesn't exist, or the path is one.
 
@@ -95,19 +95,30 @@ class Checkpoint:
         ------
         OSError
             The file can't be written; an old one is as it was.
+        ValueError
+            Ranks have other parts.
         TypeError
             A part's state has something that ``torch.load(weights_only=True)`` refuses, such as a NumPy scalar.
         """
+        digest = hashlib.blake2b("/".join(sorted(self.parts)).encode(), digest_size=7).digest()
+        names = [row[0] for row in self._agree(None, int.from_bytes(digest, "little"))]
+        if len(set(names)) > 1:
+            other = [name != names[0] for name in names].index(True)
+            raise ValueError(f"rank {other} has other parts than rank 0; give checkpoints the same on all ranks")
         parts: dict[str, Any] = {}
-        for name, part in self.parts.items():
-            error = None
+        error: Exception | None = None
+        for name in sorted(self.parts):  # in one order: some talk to the other ranks
+            part, misfortune = self.parts[name], None
             try:
                 parts[name] = _state(part)
             except Exception as failure:  # whatever it is, the other ranks shall not wait in vain
-                error = failure
-            self._agree(error)
+                if isinstance(part, (RRM, FullState)):  # but if they are in the middle of such a talk, they do
+                    raise
+                misfortune = failure
+            error = error or misfortune
+        self._agree(error)
         own, others = self._random_states()
-        state, error = {"epoch": epoch, "parts": parts, "random": own, "others": others}, None
+        state = {"epoch": epoch, "parts": parts, "random": own, "others": others}
         if self._ranks is None or self._ranks.rank == 0:
             try:
                 if not self._proven:
@@ -157,8 +168,8 @@ class Checkpoint:
                     part.set_state(parts[name])
                 else:
                     part.load_state_dict(parts[name])
-            except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-                why = " ".join(str(error).split())
+            except Exception as error:  # whatever it is, the other ranks shall not wait in vain
+                why = " ".join(str(error).split()) or type(error).__name__
                 misfit = ValueError(f"{name} of checkpoint {str(self.path)!r} doesn't fit: {why}")
                 misfit.__cause__ = error
             self._agree(misfit)

@@ -33,19 +33,12 @@ def raise_on_all(recorder: Recorder, layout: Alone, error: Exception | None = No
             other = [row[i] != rows[0][i] for row in rows]
             if any(other):
                 raise ValueError(f"rank {other.index(True)} differs from rank 0 in {name}; {REMEDIES[name]}")
+        for rank, row in enumerate(rows):
+            _require_inside(rank, row, layout)
     except Exception:
         if recorder.counting:
             recorder.restart()  # whatever comes now, the next epoch begins afresh
         raise
-    for rank, (n_outside, example, first, last, *_) in enumerate(rows):
-        if n_outside:
-            recorder.restart()
-            on = f"rank {rank}: " if layout.size > 1 else ""
-            shown = f", such as {example}" if example != first else ""
-            remedy = "make RRM with the number of training samples"
-            if (first, last) != (0, layout.n):
-                remedy = f"that is this rank's slice of {layout.n}, which rrm_torch.distributed.ShardSampler keeps to"
-            raise IndexError(f"{on}index must lie in [{first}, {last}), got {n_outside} outside{shown}; {remedy}")
 
 
 def of_recorded(recorder: Recorder, layout: Alone, step: int | None) -> str | None:
@@ -86,6 +79,19 @@ def of_recorded(recorder: Recorder, layout: Alone, step: int | None) -> str | No
 def count(mask: Tensor, layout: Alone) -> int:
     """Return how many samples a mask holds, on all ranks together."""
     return int(layout.sum(mask.count_nonzero().reshape(1)))
+
+
+def _require_inside(rank: int, row: list[int], layout: Alone) -> None:
+    """Raise an IndexError if a rank's indices lay outside what it holds."""
+    n_outside, example, first, last, *_ = row
+    if not n_outside:
+        return
+    on = f"rank {rank}: " if layout.size > 1 else ""
+    shown = f", such as {example}" if example != first else ""
+    remedy = "make RRM with the number of training samples"
+    if (first, last) != (0, layout.n):
+        remedy = f"that is this rank's slice of {layout.n}, which rrm_torch.distributed.ShardSampler keeps to"
+    raise IndexError(f"{on}index must lie in [{first}, {last}), got {n_outside} outside{shown}; {remedy}")
 
 
 def _say(mask: Tensor, what: str, layout: Alone) -> str | None:

@@ -94,7 +94,8 @@ class RRM:
     Notes
     -----
     With a layout, all ranks must call `step`, `state_dict`, `load_state_dict`, `flagged` and `ranking` together. What
-    is wrong on one of them is raised on all, by `step`. The state doesn't tell how many there were, nor the layout.
+    is wrong on one of them is raised on all, by `step`; where steps are counted, by the next that is due. The state
+    doesn't tell how many ranks there were, nor the layout.
 
     References
     ----------
@@ -185,7 +186,7 @@ class RRM:
         self.trajectory = Trajectory(self.n, self._layout)
         self._warned_of_faults = self._warned_of_weight = False
         # Which refuses a schedule that no state could tell from another.
-        settings = repr(self._settings()).encode()
+        settings = repr((layout, self._settings())).encode()
         self._settings_hash = int.from_bytes(hashlib.blake2b(settings, digest_size=7).digest(), "little")
 
     @property
@@ -324,11 +325,12 @@ class RRM:
             A reweight is due but a sample was not seen, or more than once, since the last step (where steps are
             counted: was never seen); or `losses` don't fit, or only some ranks were given any. Weights, losses and
             epoch are as before the call. With ``scope="batch"``: `losses` were given, or those recorded have NaN and
-            `nan` is ``"raise"``.
+            `nan` is ``"raise"``. With a layout: ranks have other settings, or aren't in the same epoch.
         TypeError
             `losses` aren't a tensor.
         IndexError
-            An index on a GPU lay outside [0, n).
+            An index on a GPU lay outside [0, n); or, with several ranks, any outside what a rank holds. What came with
+            it wasn't recorded.
 
         Warns
         -----
@@ -461,6 +463,7 @@ class RRM:
         device = self._weights.device
         arrays = {name: state[name].detach().to(device, copy=True) for name in by_sample}
         recorder, trajectory, plan = self._new_recorder(), Trajectory(self.n, self._layout), None
+        recorder.to(device)
         trajectory.load_state_dict(state["trajectory"])
         if self.scope == "all" and trajectory.rounds:
             # What was planned once can be planned again, to the same bits.
@@ -473,8 +476,7 @@ class RRM:
                 )
         arrays = {name: self._layout.share(array).clone() for name, array in arrays.items()}
         if self.unit == "step":
-            recorder.losses, recorder.times_seen = arrays["recorded"].float(), arrays["times_seen"].int()
-        recorder.to(device)
+            recorder.take(arrays["recorded"], arrays["times_seen"])
         trajectory.to(device)
         self.epoch, self._plan = epoch, plan
         self._weights, self._losses = arrays["weights"].float(), arrays["losses"].float()

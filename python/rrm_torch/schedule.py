@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Schedule: TypeAlias = Callable[[int], float]
 """A number that changes with the epoch: called with the epochs that have ended, counted from 1."""
@@ -94,26 +95,26 @@ def describe(number: float | Schedule) -> float | str:
     Raises
     ------
     TypeError
-        An object has no words for itself but its address.
+        An object has no words for itself but its address, which is another in the next process.
     """
     if not callable(number):
         return float(number)
     name = _name(number)
-    if name is not None:
-        return f"{name}, values {_values(number)}"
-    if repr(number).endswith(f"at {hex(id(number))}>"):
+    words = repr(number) if name is None else f"{name}, values {_values(number)}"
+    if re.search(r" at 0x[0-9a-f]+>", words):
         raise TypeError(
-            f"a schedule must say what it is, for the state: give {type(number).__name__} a __repr__ with its settings "
-            "(a dataclass has one), or take rrm_torch.schedule.Ramp"
+            f"a schedule must say what it is, for the state, and this one says {words}: give its objects a __repr__ "
+            "with their settings (a dataclass has one), or take rrm_torch.schedule.Ramp"
         )
-    return repr(number)
+    return words
 
 
-def _name(function: Schedule) -> str | None:
+def _name(function: Any) -> str | None:
     """Return a function's name, since its repr holds its address; None of an object that isn't one."""
     if isinstance(function, partial):
-        given = [*map(repr, function.args), *(f"{name}={item!r}" for name, item in function.keywords.items())]
-        return f"{_name(function.func) or repr(function.func)}({', '.join(given)})"
+        words = [_name(item) or repr(item) for item in (function.func, *function.args)]
+        words += [f"{name}={_name(item) or repr(item)}" for name, item in function.keywords.items()]
+        return f"{words[0]}({', '.join(words[1:])})"
     qualified = getattr(function, "__qualname__", None)
     return qualified and f"{function.__module__}.{qualified}"
 

@@ -114,8 +114,9 @@ def test_another_data_set_is_refused_and_the_model_left_as_it_was(tmp_path, save
 
 def test_another_model_is_refused(tmp_path):
     Checkpoint(tmp_path / "run.pt", model=nn.Linear(3, 2)).save(1)
-    with pytest.raises(ValueError, match=r"model of checkpoint .* doesn't fit: .*size mismatch"):
+    with pytest.raises(ValueError, match=r"model of checkpoint .* doesn't fit: .*size mismatch") as caught:
         Checkpoint(tmp_path / "run.pt", model=nn.Linear(3, 4)).load()
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_what_has_no_state_is_refused(tmp_path):

@@ -149,6 +149,13 @@ def test_a_bad_batch_is_refused_and_not_recorded(losses, index, error, message):
     same(rrm.losses, LOSSES)
 
 
+def test_of_indices_outside_those_of_the_batch_are_shown():
+    rrm = RRM(5, contamination=0.2)
+    for index in (7, 9):
+        with pytest.raises(IndexError, match=f"the first {index};"):
+            rrm.weighted_mean(torch.ones(1), torch.tensor([index]))
+
+
 @pytest.mark.parametrize(
     ("batches", "message"),
     [

@@ -118,6 +118,26 @@ def test_steps_before_every_sample_was_seen_are_refused():
         rrm.step()
 
 
+def test_a_step_that_is_refused_forgets_nothing():
+    rrm = RRM(N, contamination=0.3, warmup=2, every=1, unit="step")
+    rrm.weighted_mean(LOSSES, INDEX)
+    with pytest.raises(TypeError, match="losses must be a tensor, got list"):
+        rrm.step(LOSSES.tolist())
+    assert rrm.epoch == 0
+    rrm.step()
+    with pytest.raises(ValueError, match=r"losses must have shape \(10,\)"):
+        rrm.step(LOSSES[:3])
+    assert rrm.step().n_pruned == 3
+
+
+def test_state_between_epochs_has_one_nan():
+    rrm = RRM(N, contamination=0.3, warmup=2, nan="prune", unit="step")
+    rrm.weighted_mean(LOSSES.copysign(torch.tensor(-1.0)) * torch.nan, INDEX)
+    assert set(rrm.state_dict()["recorded"].view(torch.int32).tolist()) == {
+        torch.tensor(torch.nan).view(torch.int32).item()
+    }
+
+
 def test_state_between_epochs_holds_what_was_recorded():
     first = RRM(N, contamination=0.3, warmup=3, every=1, unit="step")
     by_steps(first, LOSSES)
@@ -213,7 +233,11 @@ def test_smoothing_is_seen_before_the_limit():
             ValueError,
             "mu must be 1 and .* got 1.0 and 'step'",
         ),
-        ({"contamination": type("Odd", (), {"__call__": lambda self, epoch: 0.2})()}, TypeError, "give Odd a __repr__"),
+        (
+            {"contamination": type("Odd", (), {"__call__": lambda self, epoch: 0.2})()},
+            TypeError,
+            "give its objects a __repr__",
+        ),
         ({"contamination": 0.2, "weight_limit": 0.5}, ValueError, "weight_limit must be at least 1.* got 0.5"),
         ({"contamination": 0.2, "ids": ["a"]}, ValueError, "ids must name each of the n=10 samples, got 1"),
         ({"contamination": 0.2, "ids": [None] * 10}, TypeError, "ids must be text or numbers, got object"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from rrm_torch import schedule
@@ -52,6 +54,13 @@ def test_schedules_are_told_apart():
     assert ".test_schedule.named, values " in schedule.describe(named)
     assert schedule.describe(lambda epoch: 0.1) != schedule.describe(lambda epoch: 0.2)
     assert len({schedule.describe(scaled(factor)) for factor in (0.1, 0.2, 0.1)}) == 2
+
+
+def test_a_schedule_that_only_its_address_tells_from_others_is_refused():
+    for words in (partial(scaled, object()), partial(max, key=object()), type("Odd", (), {"__call__": named})()):
+        with pytest.raises(TypeError, match=r"this one says .* at 0x\w+>.*: give its objects a __repr__"):
+            schedule.describe(words)
+    assert ".test_schedule.named), values " in schedule.describe(partial(max, key=named))
 
 
 def scaled(factor):

@@ -83,7 +83,7 @@ class Alone:
 
 
 class Replicated(Alone):
-    """Every rank holds all samples, and has seen some. What each recorded is brought to all before a reweight."""
+    """Every rank holds all samples, and has seen some. What each recorded is brought to all when an epoch ends."""
 
     def __init__(self, n: int, ranks: Ranks) -> None:
         super().__init__(n)
@@ -133,7 +133,7 @@ class Replicated(Alone):
         bits = torch.where(ordered < 1 << 31, ~ordered, ordered - (1 << 31))
         found, at = bits.int().view(torch.float32), latest >> 32
         for kind, faulty in enumerate((found.isnan(), found.isneginf())):
-            ours = faulty & (own == latest) & (at > 0)
+            ours = faulty & (own == latest)
             if self._faults[kind] == self.n and bool(ours.any()):
                 self._faults[kind] = begin + int(ours.int().argmax())
         return found, at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def reweight(
     weights : Tensor of shape (m,), optional
         Their current weights; ones if None. Read only if ``mu < 1``.
     mu, group, **rule
-        As for `rrm_core.reweight` and `plan`.
+        As for `rrm_core.reweight` and `plan`; the same on every rank.
 
     Returns
     -------
@@ -123,8 +124,15 @@ def reweight(
             new = rrm_core.apply(found, losses, weights, mu=mu)
     except Exception as mistake:  # of the weights or mu; the others shall not go on
         error = mistake
-    ranks.roll_call(error)
+    rows = ranks.roll_call(error, _bits(mu) if error is None else 0)
+    other = [row != rows[0] for row in rows]
+    if any(other):
+        raise ValueError(f"rank {other.index(True)} has another mu than rank 0; give the same on all ranks")
     return new, found
+
+
+def _bits(x: float) -> int:
+    return int.from_bytes(struct.pack("<d", x), "little", signed=True)
 
 
 def _hash(planner: rrm_core.Planner) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 PIECE = 1 << 17  # numbers that travel at a time: 1 MiB
 NUMBERS, WORDS = 8, 64  # of a roll call's row: numbers, and in all; the rest holds what is wrong, as text
+MARK = 0x72726D_00  # the first of them if nothing is wrong, by which a row is known
 KINDS = (ValueError, TypeError, IndexError, OSError)  # errors that travel as what they are; others as RuntimeError
 
 
@@ -101,17 +102,26 @@ class Ranks:
             That of the first rank that has one, of its type, its message preceded by ``rank r:``.
         """
         row = torch.zeros(WORDS, dtype=torch.int64)
+        row[0] = MARK
         row[1 : 1 + len(numbers)] = torch.tensor(numbers, dtype=torch.int64)
         if error is not None:
-            row[0] = 1 + [isinstance(error, kind) for kind in (*KINDS, object)].index(True)
+            row[0] += 1 + [isinstance(error, kind) for kind in (*KINDS, object)].index(True)
             text = (str(error) or type(error).__name__).encode(errors="replace")[: 8 * (WORDS - NUMBERS)]
             padded = text.ljust(8 * (WORDS - NUMBERS), b"\0")
             row[NUMBERS:] = torch.frombuffer(bytearray(padded), dtype=torch.int64)
-        rows = self.gather(row)
-        for rank, found in enumerate(rows):
-            if found[0]:
+        try:
+            rows = self.gather(row)
+        except RuntimeError as lost:
+            if error is not None:  # the others went on to something else, and can't be told
+                raise error from lost
+            raise
+        kinds = [number - MARK for number in rows[:, 0].tolist()]
+        if not set(kinds) <= set(range(len(KINDS) + 2)):
+            raise RuntimeError("ranks don't do the same: all must call the same methods, in the same order") from error
+        for rank, (kind, found) in enumerate(zip(kinds, rows, strict=True)):
+            if kind:
                 what = found[NUMBERS:].numpy().tobytes().rstrip(b"\0").decode(errors="ignore")
-                raise (*KINDS, RuntimeError)[int(found[0]) - 1](f"rank {rank}: {what}") from (
+                raise (*KINDS, RuntimeError)[kind - 1](f"rank {rank}: {what}") from (
                     error if rank == self.rank else None
                 )
         return rows[:, 1 : 1 + len(numbers)].tolist()

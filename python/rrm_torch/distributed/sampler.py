@@ -31,7 +31,7 @@ class ShardSampler(Sampler[int]):
     Raises
     ------
     ValueError
-        There are so few samples that a rank would own none, or there is no such rank.
+        There are so few samples that a rank would own none, there is no such rank, or the seed is negative.
 
     Examples
     --------
@@ -54,6 +54,8 @@ class ShardSampler(Sampler[int]):
             raise ValueError(
                 f"n={n} samples are too few for {size} ranks with a slice each; use fewer ranks, or layout='replicated'"
             )
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
         self.begin, self.end = slices[self.rank]
         self.shuffle, self.seed, self.epoch, self._length = shuffle, seed, 0, max(lengths)
 

@@ -85,6 +85,7 @@ SAID = {
     "text": r"TypeError: rank 1: losses must be a tensor, got str; rrm_torch.score gives one",
     "alone": r"ValueError: rank 1 differs from rank 0 in losses; give them to step\(\) on all ranks, or on none",
     "settings": r"ValueError: rank 1 differs from rank 0 in settings; make RRM with the same arguments on all ranks",
+    "layout": r"ValueError: rank 1 differs from rank 0 in settings; make RRM with the same arguments on all ranks",
     "epoch": r"ValueError: rank 1 differs from rank 0 in epoch; call step\(\) equally often on all ranks, and .*",
 }
 
@@ -142,6 +143,25 @@ def test_what_is_pointed_at_is_what_is_refused(layout, nan):
     )
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_of_several_nan_the_first_of_the_epoch_that_is_due_is_pointed_at(given):
+    first, second = on_ranks(2, layout_jobs.pointed_in_pieces, N, given)
+    assert first == second
+    assert first.startswith(f"losses contain 2 NaN among {N}, the first at index 150;")
+    assert first.endswith("(rank 1 recorded index 150)")
+
+
+@pytest.mark.parametrize(("layout", "held"), [("replicated", r"\[0, 200\)"), ("sharded", r"\[96, 200\)")])
+def test_a_loss_with_an_index_outside_is_never_recorded(layout, held):
+    first, second = on_ranks(2, layout_jobs.outside, layout, 200)
+    assert first == second
+    shown, said, n_pruned, same = first
+    assert not shown
+    assert re.match(rf"rank 1: index must lie in {held}, got 2 outside, such as -1; ", said)
+    assert n_pruned == 40
+    assert same
+
+
 def test_a_loss_that_another_rank_has_superseded_is_not_pointed_at():
     first, second = on_ranks(2, layout_jobs.superseded, 16)
     assert first == second
@@ -192,6 +212,10 @@ def test_a_shard_sampler_visits_the_slice_and_as_many_on_every_rank(shuffle):
         assert list(sampler) == visited
         other = ShardSampler(n, rank=rank, size=size, shuffle=shuffle, seed=1)
         assert (list(other) == visited) is not shuffle
+    even = [list(ShardSampler(64, rank=rank, size=2)) for rank in range(2)]
+    assert even[1] != [place + 32 for place in even[0]]
+    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+        ShardSampler(n, rank=0, size=4, seed=-1)
     with pytest.raises(ValueError, match="n=9 samples are too few for 4 ranks with a slice each"):
         ShardSampler(9, rank=0, size=4)
     for rank in (-1, 4):

@@ -102,6 +102,17 @@ def test_another_rule_on_one_rank_is_refused_on_all(other):
     assert str(found) == "rank 1 has another rule than rank 0; give the same on all ranks"
 
 
+def test_another_mu_on_one_rank_is_refused_on_all():
+    found = the_same_on_all(on_ranks(2, planning_jobs.weights_under_own_mu, [0.5, 1.0]))
+    assert str(found) == "rank 1 has another mu than rank 0; give the same on all ranks"
+
+
+def test_a_rank_that_does_something_else_and_one_whose_error_cannot_be_written():
+    first, second = on_ranks(2, planning_jobs.calls_of_others)
+    assert first == ["ranks don't do the same: all must call the same methods, in the same order", *second]
+    assert second == ["rank 1: no file ?"]
+
+
 HEAD, MINIMA, CALL = 8 * 8, 8 * 5, 8 * 64  # bytes
 RULES = [
     {"contamination": 0.2},

@@ -95,7 +95,20 @@ def test_a_checkpoint_that_cannot_be_written_is_the_same_error_on_all_ranks(tmp_
     first, second = on_ranks(2, training_jobs.failing_save, str(tmp_path))
     assert first == second
     assert first[0].startswith("rank 0: [Errno 21] Is a directory")
-    assert first[1:] == ["rank 1: no room for a copy", "1"]
+    assert first[1:] == [
+        "rank 1: no room for a copy",
+        "rank 1: rrm of checkpoint '/run.pt' doesn't fit: no such entry",
+        "rank 1 has other parts than rank 0; give checkpoints the same on all ranks",
+        "1",
+    ]
+
+
+@pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
+def test_a_rank_that_fails_in_the_middle_of_a_state_says_why(tmp_path, wrap):
+    first, second = on_ranks(2, training_jobs.untold, str(tmp_path), wrap, timeout=5)
+    assert second == "MemoryError: no room for a copy"
+    lost = "rank 0 of 2 has lost the others: one has ended" if wrap == "ddp" else ""  # torch's own words
+    assert first.startswith(f"RuntimeError: {lost}")
 
 
 def test_what_one_rank_cannot_load_is_the_same_error_on_all_ranks(tmp_path):
