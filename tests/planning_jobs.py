@@ -87,6 +87,14 @@ def calls_of_others() -> list[str]:
     return said
 
 
+def call_in_vain() -> str:
+    """Say what is wrong to a rank that isn't there any more; return what is raised."""
+    try:
+        return "" if dist.get_rank() == 0 else str(Ranks().roll_call(OSError("no such file")))
+    except OSError as error:
+        return str(error)
+
+
 def weights_of_parts(parts: list[Any], weights: list[Any], mu: float) -> Any:
     """Reweight this rank's part."""
     rank = dist.get_rank()

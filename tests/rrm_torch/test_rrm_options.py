@@ -132,7 +132,7 @@ def test_a_step_that_is_refused_forgets_nothing():
 
 def test_state_between_epochs_has_one_nan():
     rrm = RRM(N, contamination=0.3, warmup=2, nan="prune", unit="step")
-    rrm.weighted_mean(LOSSES.copysign(torch.tensor(-1.0)) * torch.nan, INDEX)
+    rrm.weighted_mean(torch.full((N,), torch.nan).copysign(LOSSES - LOSSES[3]), INDEX)
     assert set(rrm.state_dict()["recorded"].view(torch.int32).tolist()) == {
         torch.tensor(torch.nan).view(torch.int32).item()
     }

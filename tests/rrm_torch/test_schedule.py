@@ -61,6 +61,7 @@ def test_a_schedule_that_only_its_address_tells_from_others_is_refused():
         with pytest.raises(TypeError, match=r"this one says .* at 0x\w+>.*: give its objects a __repr__"):
             schedule.describe(words)
     assert ".test_schedule.named), values " in schedule.describe(partial(max, key=named))
+    assert ".test_schedule.named), values " in schedule.describe(partial(scaled, named))
 
 
 def scaled(factor):

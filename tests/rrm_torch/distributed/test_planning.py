@@ -113,6 +113,10 @@ def test_a_rank_that_does_something_else_and_one_whose_error_cannot_be_written()
     assert second == ["rank 1: no file ?"]
 
 
+def test_what_is_wrong_here_is_said_even_if_nobody_is_there():
+    assert on_ranks(2, planning_jobs.call_in_vain, timeout=2) == ["", "no such file"]
+
+
 HEAD, MINIMA, CALL = 8 * 8, 8 * 5, 8 * 64  # bytes
 RULES = [
     {"contamination": 0.2},
