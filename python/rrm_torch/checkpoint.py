@@ -16,6 +16,7 @@ from torch import Tensor
 from rrm_core import replacing
 
 from .distributed import FullState, Ranks
+from .distributed.ranks import hashed, unlike_the_first
 from .elr import ELR
 from .rrm import RRM
 
@@ -100,22 +101,17 @@ class Checkpoint:
         TypeError
             A part's state has something that ``torch.load(weights_only=True)`` refuses, such as a NumPy scalar.
         """
-        digest = hashlib.blake2b("/".join(sorted(self.parts)).encode(), digest_size=7).digest()
-        names = [row[0] for row in self._agree(None, int.from_bytes(digest, "little"))]
-        if len(set(names)) > 1:
-            other = [name != names[0] for name in names].index(True)
+        if other := unlike_the_first([row[0] for row in self._agree(None, hashed(sorted(self.parts)))]):
             raise ValueError(f"rank {other} has other parts than rank 0; give checkpoints the same on all ranks")
         parts: dict[str, Any] = {}
         error: Exception | None = None
         for name in sorted(self.parts):  # in one order: some talk to the other ranks
-            part, misfortune = self.parts[name], None
             try:
-                parts[name] = _state(part)
-            except Exception as failure:  # whatever it is, the other ranks shall not wait in vain
-                if isinstance(part, (RRM, FullState)):  # but if they are in the middle of such a talk, they do
+                parts[name] = _state(self.parts[name])
+            except Exception as failure:  # noqa: PERF203 - whatever it is, the other ranks shall not wait in vain
+                if isinstance(self.parts[name], (RRM, FullState)):  # unless it broke off such a talk
                     raise
-                misfortune = failure
-            error = error or misfortune
+                error = error or failure
         self._agree(error)
         own, others = self._random_states()
         state = {"epoch": epoch, "parts": parts, "random": own, "others": others}

@@ -6,6 +6,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .distributed.layouts import Alone
+from .distributed.ranks import unlike_the_first
 from .recorder import Recorder
 
 REMEDIES = {
@@ -30,9 +31,8 @@ def raise_on_all(recorder: Recorder, layout: Alone, error: Exception | None = No
     try:
         rows = layout.roll_call(error, *recorder.outside(), layout.begin, layout.end, *same.values())
         for i, name in enumerate(same, 4):
-            other = [row[i] != rows[0][i] for row in rows]
-            if any(other):
-                raise ValueError(f"rank {other.index(True)} differs from rank 0 in {name}; {REMEDIES[name]}")
+            if other := unlike_the_first([row[i] for row in rows]):
+                raise ValueError(f"rank {other} differs from rank 0 in {name}; {REMEDIES[name]}")
         for rank, row in enumerate(rows):
             _require_inside(rank, row, layout)
     except Exception:

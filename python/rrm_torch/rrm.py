@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 import warnings
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import rrm_core
 from . import faults, schedule
 from .distributed.layouts import Name as LayoutName
 from .distributed.layouts import layout as layout_called
+from .distributed.ranks import hashed
 from .fingerprint import fingerprint
 from .modes import to_device
 from .recorder import Recorder
@@ -186,8 +186,7 @@ class RRM:
         self.trajectory = Trajectory(self.n, self._layout)
         self._warned_of_faults = self._warned_of_weight = False
         # Which refuses a schedule that no state could tell from another.
-        settings = repr((layout, self._settings())).encode()
-        self._settings_hash = int.from_bytes(hashlib.blake2b(settings, digest_size=7).digest(), "little")
+        self._settings_hash = hashed((layout, self._settings()))
 
     @property
     def weights(self) -> Tensor:

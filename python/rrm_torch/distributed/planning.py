@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from torch.distributed import ProcessGroup
 
 import rrm_core
 
-from .ranks import Ranks
+from .ranks import Ranks, hashed, unlike_the_first
 
 NOWHERE = np.iinfo(np.int64).max  # an index in Planner's partial results, where there is none
 
@@ -60,11 +58,11 @@ def plan(losses: Any, *, group: ProcessGroup | Ranks | None = None, **rule: Any)
         planner.update(losses, offset=0)
     except Exception as mistake:  # whatever it is, the others shall not wait for this rank
         error = mistake
-    rows = ranks.roll_call(error, *((planner.n, _hash(planner)) if planner is not None else (0, 0)))
+    rows = ranks.roll_call(error, *((planner.n, hashed(planner.rule)) if planner is not None else (0, 0)))
     assert planner is not None
-    lengths, other = [row[0] for row in rows], [row[1] != rows[0][1] for row in rows]
-    if any(other):
-        raise ValueError(f"rank {other.index(True)} has another rule than rank 0; give the same on all ranks")
+    lengths, rules = zip(*rows, strict=True)
+    if other := unlike_the_first(rules):
+        raise ValueError(f"rank {other} has another rule than rank 0; give the same on all ranks")
     offsets = np.cumsum([0, *lengths])
     while True:
         combined = _combined(planner, ranks, int(offsets[ranks.rank]))
@@ -116,29 +114,21 @@ def reweight(
     Each rank gives what it gives to `plan`, and 512 bytes more.
     """
     ranks = group if isinstance(group, Ranks) else Ranks(group)
-    found, error = plan(losses, group=ranks, **rule), None
+    found, step, error = plan(losses, group=ranks, **rule), 0.0, None
     kind = torch.float64 if losses.dtype == torch.float64 else torch.float32
     new = torch.ones(0, dtype=kind, device=losses.device)
     try:
         if len(losses):
             new = rrm_core.apply(found, losses, weights, mu=mu)
+        else:
+            rrm_core.reweight([0.0], gamma=0, mu=mu)  # which refuses a wrong mu here, too
+        step = float(mu)
     except Exception as mistake:  # of the weights or mu; the others shall not go on
         error = mistake
-    rows = ranks.roll_call(error, _bits(mu) if error is None else 0)
-    other = [row != rows[0] for row in rows]
-    if any(other):
-        raise ValueError(f"rank {other.index(True)} has another mu than rank 0; give the same on all ranks")
+    steps = [row[0] for row in ranks.roll_call(error, hashed(step))]
+    if other := unlike_the_first(steps):
+        raise ValueError(f"rank {other} has another mu than rank 0; give the same on all ranks")
     return new, found
-
-
-def _bits(x: float) -> int:
-    return int.from_bytes(struct.pack("<d", x), "little", signed=True)
-
-
-def _hash(planner: rrm_core.Planner) -> int:
-    """Return a hash of a planner's question, by which ranks notice that they ask different ones."""
-    digest = hashlib.blake2b(planner.partial()["question"].tobytes(), digest_size=7).digest()
-    return int.from_bytes(digest, "little")
 
 
 def _combined(planner: rrm_core.Planner, ranks: Ranks, offset: int) -> dict[str, Any]:

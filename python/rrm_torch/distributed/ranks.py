@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,6 +16,16 @@ PIECE = 1 << 17  # numbers that travel at a time: 1 MiB
 NUMBERS, WORDS = 8, 64  # of a roll call's row: numbers, and in all; the rest holds what is wrong, as text
 MARK = 0x72726D_00  # the first of them if nothing is wrong, by which a row is known
 KINDS = (ValueError, TypeError, IndexError, OSError)  # errors that travel as what they are; others as RuntimeError
+
+
+def hashed(content: object) -> int:
+    """Return a hash of what something says of itself, for a roll call: by it ranks notice that theirs differ."""
+    return int.from_bytes(hashlib.blake2b(repr(content).encode(), digest_size=7).digest(), "little")
+
+
+def unlike_the_first(numbers: Sequence[int]) -> int:
+    """Return the first rank whose number isn't that of rank 0; 0 if there is none."""
+    return next((rank for rank, number in enumerate(numbers) if number != numbers[0]), 0)
 
 
 class Ranks:

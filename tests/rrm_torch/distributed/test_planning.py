@@ -86,8 +86,14 @@ def test_what_is_wrong_on_one_rank_is_raised_on_all(given, rule, error, message)
         (parts([1], [1, 1], []), 0.5, ValueError, r"^rank 1: weights must have one entry per loss, got 2"),
         ([*parts([1]), torch.ones(1, dtype=torch.float64), *parts([])], 0.5, TypeError, r"^rank 1: weights must be"),
         (parts([1], [1], []), 5.0, ValueError, r"^rank 0: mu must lie in \(0, 1\], got 5"),
+        (
+            parts([1], [1], []),
+            "half",
+            TypeError,
+            r"^rank 0: mu must be a number, got 'half'",
+        ),  # also where there are none
     ],
-    ids=["length", "type", "mu"],
+    ids=["length", "type", "mu", "text"],
 )
 def test_weights_that_do_not_fit_on_one_rank_are_refused_on_all(weights, mu, error, message):
     found = the_same_on_all(on_ranks(3, planning_jobs.weights_of_parts, parts([1], [2], []), weights, mu))
@@ -102,9 +108,16 @@ def test_another_rule_on_one_rank_is_refused_on_all(other):
     assert str(found) == "rank 1 has another rule than rank 0; give the same on all ranks"
 
 
-def test_another_mu_on_one_rank_is_refused_on_all():
-    found = the_same_on_all(on_ranks(2, planning_jobs.weights_under_own_mu, [0.5, 1.0]))
-    assert str(found) == "rank 1 has another mu than rank 0; give the same on all ranks"
+@pytest.mark.parametrize(
+    ("mu", "message"),
+    [
+        (1.0, "rank 1 has another mu than rank 0; give the same on all ranks"),
+        (5.0, "rank 1: mu must lie in (0, 1], got 5.0"),
+    ],
+)
+def test_another_mu_on_one_rank_is_refused_on_all(mu, message):
+    found = the_same_on_all(on_ranks(2, planning_jobs.weights_under_own_mu, [0.5, mu]))
+    assert str(found) == message
 
 
 def test_a_rank_that_does_something_else_and_one_whose_error_cannot_be_written():
