@@ -26,7 +26,9 @@ from pyarrow import parquet
 
 import machine
 import rrm_core
-from rrm_core.stream import arrow, passes
+from rrm_core._atomic_write import atomic_write
+from rrm_core.stream import arrow
+from rrm_core.stream import pipeline as passes
 
 RULE = {"contamination": 0.2}
 READS = 2  # of float32 losses, to plan; one more to reweight
@@ -36,6 +38,7 @@ COLUMN = "loss"
 PEAK = """
 import json, sys
 import rrm_core
+from rrm_core._atomic_write import atomic_write
 def status(name):
     return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 if sys.argv[1].endswith(".parquet"):
@@ -127,7 +130,7 @@ class Contest:
     def read_and_write(self) -> None:
         """Read as often as a reweight does, and write each piece that is read the last time, which has its size."""
         self.read_often(READS)
-        with rrm_core.replacing(self.out) as file:
+        with atomic_write(self.out) as file:
             for some in self.read():
                 file.write(some)
 

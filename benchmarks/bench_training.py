@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import machine
 from rrm_torch import RRM, batches, cross_entropy
-from rrm_torch.experiments.models import small_resnet
+from rrm_torch.models import small_resnet
 
 N, BATCH, EPOCHS, WIDTH = 50_000, 128, 2, 16
 STEPS = 200  # of RRM.step alone

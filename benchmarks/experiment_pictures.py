@@ -175,7 +175,7 @@ def _deviation(values: npt.NDArray[Any]) -> Any:
 
 
 def _intervals() -> list[str]:
-    from rrm_torch.history import WEIGHT_EDGES  # imports torch, which the other pictures don't need
+    from rrm_torch.training.history import WEIGHT_EDGES  # imports torch, which the other pictures don't need
 
     edges = [f"{edge:g}" for edge in WEIGHT_EDGES]
     return [

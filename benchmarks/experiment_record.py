@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-Record = dict[str, Any]  # as rrm_torch.experiments.record.collect returns it
+Record = dict[str, Any]  # as experiments.record.collect returns it
 Run = dict[str, Any]
 NOTHING = "–"  # in a table, where there is no value
 
@@ -19,11 +19,16 @@ def require_complete(record: Record) -> None:
     if "missing" in record:  # recorded with --draft, whether or not any are
         raise SystemExit(
             f"the record of {record['experiment']} is a draft that lacks {record['missing']} runs, and isn't rendered: "
-            f"finish them, and record without --draft, with {record['command']}"
+            f"finish them, and record without --draft, with {current_command(record)}"
         )
     repeats = Counter(json.dumps([run["method"], run["settings"]], sort_keys=True) for run in record["runs"])
     if len(set(repeats.values())) != 1:
         raise SystemExit(f"the record of {record['experiment']} hasn't as many seeds for every method")
+
+
+def current_command(record: Record) -> str:
+    """Return the command that makes a record, as it is called today: the experiments were once part of rrm_torch."""
+    return str(record["command"]).replace("-m rrm_torch.experiments", "-m experiments")
 
 
 def methods(record: Record, **settings: Any) -> list[str]:
@@ -78,7 +83,8 @@ def about(record: Record) -> str:
     processor, cores = (_listed(record["machine"][name]) for name in ("processor", "cores"))
     commits = [_short(commit) for commit in record["commit"]]
     return (
-        f"`{record['command']}`; {seeds(record)}; {len(record['runs'])} runs, {hours} of machine time in all{pace}. "
+        f"`{current_command(record)}`; {seeds(record)}; {len(record['runs'])} runs, {hours} of machine time in "
+        f"all{pace}. "
         f"{processor}, {cores} cores; {versions}; commit{'s' * (len(commits) > 1)} {_listed(commits)}, "
         f"{record['date']}."
     )

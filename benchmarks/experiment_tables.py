@@ -249,7 +249,7 @@ def _largest(record: Record, method: str) -> list[float | None]:
 
 
 def _edges() -> list[tuple[float, float]]:
-    from rrm_torch.history import WEIGHT_EDGES  # imports torch: only when there is a histogram to show
+    from rrm_torch.training.history import WEIGHT_EDGES  # imports torch: only when there is a histogram to show
 
     return list(pairwise(WEIGHT_EDGES))
 

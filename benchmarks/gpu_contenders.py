@@ -15,7 +15,7 @@ import rrm_core
 from gpu_cells import Cell
 from gpu_devices import Device
 from losses import Array, vary
-from rrm_core.rule import Rule
+from rrm_core.definition.rule import Rule
 
 MOST_SETS = 32
 REFERENCE = 100_000_000  # up to here the reference backend says what is right; beyond, it takes minutes

@@ -18,7 +18,7 @@ def describe(*packages: str, draft: bool = False) -> dict[str, Any]:
 
     A draft, which isn't for the record, may have changes, and then names no commit.
     """
-    sources = ("rrm_core", "python", "csrc", "bindings", "benchmarks/*.py", "benchmarks/*.cpp")
+    sources = ("rrm_core", "python", "csrc", "bindings", "experiments", "benchmarks/*.py", "benchmarks/*.cpp")
     changed = _git("status", "--porcelain", "--", *sources)
     if changed and not draft:
         raise SystemExit(f"commit first: a record names the commit that it was made with, and these differ\n{changed}")

@@ -25,7 +25,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import BatchSampler
 
 import rrm_core
-from rrm_torch import RRM, Checkpoint, cross_entropy, noise
+from rrm_torch import RRM, Checkpoint, cross_entropy
+from rrm_torch.data import noise
 from rrm_torch.distributed import FullState, Ranks, ShardSampler, slice_of
 
 CLASSES, WRONG, SIDE, BLOCK = 14, 0.38, 20, 10_000

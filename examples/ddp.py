@@ -14,7 +14,8 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from rrm_torch import RRM, Checkpoint, Indexed, evaluate, fit, load, noise
+from rrm_torch import RRM, Checkpoint, Indexed, evaluate, fit, load
+from rrm_torch.data import noise
 from rrm_torch.distributed import Ranks
 
 dist.init_process_group("gloo")

@@ -9,11 +9,10 @@ from importlib.metadata import version as _version
 
 from . import stream
 from .api import apply, objective, plan, reweight
-from .dispatch import CpuInfo, available_backends, cpu_info
-from .plan import Levels, Plan
-from .planner import Planner
-from .replacing import replacing
-from .rule import Rule
+from .backends.registry import CpuInfo, available_backends, cpu_info
+from .definition.plan import Levels, Plan
+from .definition.rule import Rule
+from .planner.planner import Planner
 
 __all__ = [
     "CpuInfo",
@@ -27,7 +26,6 @@ __all__ = [
     "cpu_info",
     "objective",
     "plan",
-    "replacing",
     "reweight",
     "stream",
 ]

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import array_namespace, device, is_dask_array
 
-from . import arrays, dispatch
-from .arrays import Home
-from .dispatch import Backend
-from .formats import Format, widen
-from .plan import Plan
-from .rule import NaN, Redistribute, Rule, Ties, number, thread_count
+from .arrays import convert as arrays
+from .arrays.convert import Home
+from .backends import registry as dispatch
+from .backends.registry import Backend
+from .definition.formats import Format, widen
+from .definition.plan import Plan
+from .definition.rule import NaN, Redistribute, Rule, Ties, number, thread_count
 
 
 def reweight(

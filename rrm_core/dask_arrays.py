@@ -15,13 +15,14 @@ from array_api_compat import array_namespace, is_array_api_obj
 from dask.base import compute
 from dask.delayed import delayed
 
-from . import arrays, dispatch
 from .api import apply
-from .arrays import Home, Operand
-from .formats import BY_NAME, Array, Format
-from .plan import Plan
-from .planner import Planner
-from .rule import Rule
+from .arrays import convert as arrays
+from .arrays.convert import Home, Operand
+from .backends import registry as dispatch
+from .definition.formats import BY_NAME, Array, Format
+from .definition.plan import Plan
+from .definition.rule import Rule
+from .planner.planner import Planner
 
 FAN_IN = 8  # partial results that one task merges: as many as may have to wait for it in memory, of 512 KiB each
 

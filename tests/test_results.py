@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import made_up_records
+from support import made_up_records
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import experiment_record

@@ -8,16 +8,20 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("rrm_torch needs PyTorch: pip install 'rrm-core[torch]'") from error
 
-from . import attacks, distributed, losses, noise, presets, schedule
-from .checkpoint import Checkpoint
-from .data import Indexed, batches
-from .elr import ELR
-from .history import History
-from .images import ImageData, load
-from .losses import cross_entropy
-from .rrm import RRM
-from .train import evaluate, fit, predict, score
-from .trajectory import Round, Trajectory
+from . import distributed, losses
+from .adversarial import attacks
+from .data import noise
+from .data.images import ImageData, load
+from .data.loaders import Indexed, batches
+from .losses.elr import ELR
+from .losses.per_sample import cross_entropy
+from .methods import small_loss as presets
+from .training.checkpoint import Checkpoint
+from .training.fit import evaluate, fit, predict, score
+from .training.history import History
+from .weighting import schedule
+from .weighting.pruning_history import Round, Trajectory
+from .weighting.rrm import RRM
 
 __all__ = [
     "ELR",

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from ..formats import BY_NAME
-from ..plan import Counts, Plan, find_thresholds, refuse_losses, settle
-from ..rule import Rule
+from ..definition.formats import BY_NAME
+from ..definition.plan import Counts, Plan, find_thresholds, refuse_losses, settle
+from ..definition.rule import Rule
 
 
 def is_available() -> bool:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..formats import BY_STORAGE, PLAIN, Array
-from ..plan import Plan, answered
-from ..rule import Rule
-from ..selection import Extremes, Tallied
+from ..definition.counting import Extremes, Tallied
+from ..definition.formats import BY_STORAGE, PLAIN, Array
+from ..definition.plan import Plan, answered
+from ..definition.rule import Rule
 
 
 def is_available() -> bool:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from array_api_compat import is_jax_array
 
-from ..formats import BY_NAME, Format
-from ..plan import Plan, answered, pending_plan
-from ..rule import Rule
-from .cuda_arrays import Memory, Stream, device_of, empty, is_contiguous, locate, stream_of
+from ..definition.formats import BY_NAME, Format
+from ..definition.plan import Plan, answered, pending_plan
+from ..definition.rule import Rule
+from .cuda_interop import Memory, Stream, device_of, empty, is_contiguous, locate, stream_of
 
 
 def is_available() -> bool:

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..formats import BY_STORAGE, Array, Format, widen
-from ..plan import Counts, Plan, find_thresholds, refuse_losses, settle
-from ..rule import Rule
+from ..definition.formats import BY_STORAGE, Array, Format, widen
+from ..definition.plan import Counts, Plan, find_thresholds, refuse_losses, settle
+from ..definition.rule import Rule
 
 FEW = 65_536  # fewer losses than these aren't worth a sample: all are gathered
 MARGIN = 4.0  # half the bracket's width, in standard deviations of what a sample says about a rank
@@ -102,7 +102,7 @@ def is_available() -> bool:
 def _loops() -> ModuleType:
     if not is_available():
         raise ImportError("backend 'numba' needs Numba: pip install 'rrm-core[numba]'")
-    from . import numba_loops
+    from . import numba_kernels as numba_loops
 
     return numba_loops
 

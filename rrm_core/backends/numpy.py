@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..formats import BY_STORAGE, Array, widen
-from ..plan import Counts, Plan, find_thresholds, refuse_losses, settle
-from ..rule import Rule
-from ..selection import BIN_BITS, BINS, Extremes, Tallied
+from ..definition.counting import BIN_BITS, BINS, Extremes, Tallied
+from ..definition.formats import BY_STORAGE, Array, widen
+from ..definition.plan import Counts, Plan, find_thresholds, refuse_losses, settle
+from ..definition.rule import Rule
 
 
 def is_available() -> bool:

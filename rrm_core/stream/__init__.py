@@ -11,15 +11,15 @@ from contextlib import ExitStack
 from operator import index
 from typing import Any, TypeAlias
 
-from .. import dispatch
-from ..formats import BY_NAME, Format
-from ..plan import Plan
-from ..planner import Planner
-from ..rule import NaN, Redistribute, Ties, number, thread_count
-from . import passes
-from .opening import open_sink, open_source
-from .parts import Source, another_length
-from .passes import Means, Progress
+from ..backends import registry as dispatch
+from ..definition.formats import BY_NAME, Format
+from ..definition.plan import Plan
+from ..definition.rule import NaN, Redistribute, Ties, number, thread_count
+from ..planner.planner import Planner
+from . import pipeline as passes
+from .factory import open_sink, open_source
+from .pipeline import Means, Progress
+from .source import Source, another_length
 
 __all__ = ["plan", "reweight"]
 

@@ -18,11 +18,11 @@ try:
 except ImportError as error:
     raise ImportError("Parquet and Arrow files need pyarrow: pip install 'rrm-core[arrow]'") from error
 
-from ..formats import BY_NAME, Array, Format
-from ..replacing import replacing
-from .parts import Part
+from .._atomic_write import atomic_write
+from ..definition.formats import BY_NAME, Array, Format
+from .files import WatchedFile
 from .sinks import blaming
-from .watched import WatchedFile
+from .source import Part
 
 WEIGHTS = "sample_weight"  # the column that is written, and the first that is looked for in a file of weights
 ROWS = 1 << 20  # in a row group or a record batch that is written
@@ -261,7 +261,7 @@ class TableSink:
 @contextmanager
 def table_out(path: Path, dtype: np.dtype[Any], *, few: bool) -> Iterator[TableSink]:
     """Open a file of weights that takes the place of `path` once it is finished."""
-    with replacing(path, durable=False) as file:  # `finish` waits for the disk, and says of which file that failed
+    with atomic_write(path, durable=False) as file:  # `finish` waits for the disk, and says of which file that failed
         sink = TableSink(path, file, dtype, few=few)
         try:
             yield sink

@@ -15,12 +15,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..formats import BY_NAME, Array
-from ..replacing import replacing
-from .parts import Part
+from .._atomic_write import atomic_write
+from ..definition.formats import BY_NAME, Array
+from .files import WatchedFile
 from .positioned import write_at
 from .sinks import blaming
-from .watched import WatchedFile
+from .source import Part
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -124,5 +124,5 @@ class NpySink:
 @contextmanager
 def npy_out(path: Path, n: int, dtype: np.dtype[Any]) -> Iterator[NpySink]:
     """Open a ``.npy`` file of `n` weights that takes the place of `path` once it is finished."""
-    with replacing(path, durable=False) as file:  # `finish` waits for the disk, and says of which file that failed
+    with atomic_write(path, durable=False) as file:  # `finish` waits for the disk, and says of which file that failed
         yield NpySink(path, file, n, dtype)

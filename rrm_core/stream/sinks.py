@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..formats import Array
+from ..definition.formats import Array
 
 
 class Sink(Protocol):

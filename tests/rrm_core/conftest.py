@@ -10,7 +10,7 @@ import pytest
 import rrm_core
 from cuda_model.fake_gpu import Gpu
 from cuda_model.stand_in import StandIn, build
-from rrm_core import dispatch
+from rrm_core.backends import registry as dispatch
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import rrm_core
-from families import DTYPES, FAMILIES, assert_same_bits, losses, old_weights, questions, reference
 from rrm_core import dask_arrays
+from support.families import DTYPES, FAMILIES, assert_same_bits, losses, old_weights, questions, reference
 
 OK = {"contamination": 0.2}
 CHUNKS = {
@@ -368,7 +368,7 @@ def test_the_tasks_of_the_result_hold_little():
 
 
 def test_a_killed_worker_changes_nothing(tmp_path):
-    program = Path(__file__).with_name("dask_cluster.py")
+    program = Path(__file__).parents[1] / "support" / "dask_cluster.py"
     run = subprocess.run(
         [sys.executable, program, tmp_path], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300
     )

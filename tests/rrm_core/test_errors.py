@@ -16,9 +16,9 @@ from numpy.testing import assert_array_equal
 from torch._subclasses import FakeTensorMode
 
 import rrm_core
-from families import BACKENDS, DTYPES, assert_same_bits
-from frameworks import FRAMEWORKS, make, to_numpy
-from rrm_core import dispatch
+from rrm_core.backends import registry as dispatch
+from support.families import BACKENDS, DTYPES, assert_same_bits
+from support.frameworks import FRAMEWORKS, make, to_numpy
 
 C = np.array([0.5, 3.0, 0.25, 2.0, 1.0], np.float32)
 W = np.array([1.0, 0.5, 2.0, 1.5, 0.0], np.float32)
@@ -523,7 +523,7 @@ def test_numpy_serves_where_nothing_is_compiled(unloaded, monkeypatch):
 def test_a_broken_backend_is_not_taken_for_an_absent_one(unloaded, monkeypatch, tmp_path):
     name, _ = unloaded
     assert rrm_core.available_backends() == BACKENDS  # and all of them are imported
-    package, part = {"cpp": (rrm_core, "_cpu"), "numba": (sys.modules["rrm_core.backends"], "numba_loops")}[name]
+    package, part = {"cpp": (rrm_core, "_cpu"), "numba": (sys.modules["rrm_core.backends"], "numba_kernels")}[name]
     import_module(f"{package.__name__}.{part}")
     # Put a module that fails to load, as one does that lacks a shared library, in the place of the right one.
     monkeypatch.delitem(sys.modules, f"{package.__name__}.{part}")

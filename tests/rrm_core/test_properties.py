@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import rrm_core
-from families import BACKENDS, assert_same_bits
+from support.families import BACKENDS, assert_same_bits
 
 SIZES = st.integers(1, 60)
 FINITE = st.floats(-1e6, 1e6, width=32)

@@ -5,8 +5,8 @@
 
 from .full_state import FullState
 from .planning import plan, reweight
-from .ranks import Ranks
+from .process_group import Ranks
 from .sampler import ShardSampler
-from .slices import slice_of
+from .shards import slice_of
 
 __all__ = ["FullState", "Ranks", "ShardSampler", "plan", "reweight", "slice_of"]

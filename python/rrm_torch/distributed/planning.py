@@ -11,7 +11,7 @@ from torch.distributed import ProcessGroup
 
 import rrm_core
 
-from .ranks import Ranks, hashed, unlike_the_first
+from .process_group import Ranks, hashed, unlike_the_first
 
 NOWHERE = np.iinfo(np.int64).max  # an index in Planner's partial results, where there is none
 

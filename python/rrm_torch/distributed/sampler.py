@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import Sampler
 
-from .slices import slice_of
+from .shards import slice_of
 
 
 class ShardSampler(Sampler[int]):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rrm_core.stream import arrow, passes
+from rrm_core.stream import arrow
+from rrm_core.stream import pipeline as passes
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pyarrow.parquet
 import pytest
 
 import rrm_core
-from families import DTYPES, FAMILIES, LARGE, assert_same_bits, losses, old_weights, questions, reference
-from frameworks import make
-from rrm_core.formats import FLOAT32
+from rrm_core.definition.formats import FLOAT32
 from rrm_core.stream import arrow
+from support.families import DTYPES, FAMILIES, LARGE, assert_same_bits, losses, old_weights, questions, reference
+from support.frameworks import make
 
 N = 4097
 WRITTEN = ("npy", "parquet", "arrow", "feather")

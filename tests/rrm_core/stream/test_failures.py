@@ -18,8 +18,9 @@ import pyarrow.parquet
 import pytest
 
 import rrm_core
-from families import assert_same_bits
+from rrm_core._atomic_write import atomic_write
 from rrm_core.stream import arrow, npy
+from support.families import assert_same_bits
 
 N = 30_000
 C = np.random.default_rng(0).exponential(size=N).astype(np.float32)
@@ -79,10 +80,10 @@ class Full:
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("times", [0, 1, 5])
 def test_a_write_that_fails(times, threads, source, former, monkeypatch, small_pieces):
-    def replacing_until_full(path, **options):
+    def atomic_write_until_full(path, **options):
         @contextmanager
         def opened():
-            with rrm_core.replacing(path, **options) as file:
+            with atomic_write(path, **options) as file:
                 yield SimpleNamespace(write=Full(file.write, times), tell=file.tell, flush=file.flush, closed=False)
 
         return opened()
@@ -90,7 +91,7 @@ def test_a_write_that_fails(times, threads, source, former, monkeypatch, small_p
     if former.suffix == ".npy":
         monkeypatch.setattr(npy, "write_at", Full(npy.write_at, times))
     else:
-        monkeypatch.setattr(arrow, "replacing", replacing_until_full)
+        monkeypatch.setattr(arrow, "atomic_write", atomic_write_until_full)
     with pytest.raises(
         OSError, match=f"No space left on device; {former} could not be written, and is as it was"
     ) as no:

@@ -13,8 +13,8 @@ import pyarrow.parquet
 import pytest
 
 import rrm_core
-from families import assert_same_bits
-from rrm_core.stream import opening
+from rrm_core.stream import factory as opening
+from support.families import assert_same_bits
 
 N = 5000
 C = np.random.default_rng(0).exponential(size=N).astype(np.float32)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-import planning_jobs
 import rrm_core
-from rank_jobs import on_ranks
 from rrm_torch import distributed
+from support import planning_jobs
+from support.rank_jobs import on_ranks
 
 SIZES = (1, 2, 3, 4, 8)
 

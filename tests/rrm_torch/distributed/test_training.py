@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-import training_jobs
-from layout_jobs import differing
-from rank_jobs import on_ranks
 from rrm_torch import Indexed, fit
 from rrm_torch.distributed import ShardSampler
+from support import training_jobs
+from support.layout_jobs import differing
+from support.rank_jobs import on_ranks
 
 WRAPS = ("ddp", "fsdp")
 LAYOUTS = ("replicated", "sharded")

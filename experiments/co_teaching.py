@@ -1,0 +1,71 @@
+"""Co-teaching: two networks, each trained on the samples of a batch that the other finds easy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rrm_torch.losses import per_sample as losses
+from rrm_torch.methods.small_loss import co_teaching
+from rrm_torch.training.fit import Seconds, evaluate
+from rrm_torch.training.history import History
+
+from .classify import Recipe, Reporting, Task, outcome
+
+
+def train_two(
+    task: Task, settings: dict[str, Any], seed: int, checkpoint: Path, on_epoch: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Train two networks that select for each other, from their checkpoint on if there is one.
+
+    Parameters
+    ----------
+    task, seed, checkpoint, on_epoch
+        See `classify.train`.
+    settings : dict
+        ``recipe``, ``loss``, and of `rrm_torch.presets.co_teaching` ``contamination`` and ``over``.
+
+    Returns
+    -------
+    dict
+        As of `classify.train`, about the first network.
+    """
+    recipe, loss = Recipe(**settings["recipe"]), losses.named(settings["loss"])
+    torch.manual_seed(seed)
+    models, order = [task.model(), task.model()], torch.Generator().manual_seed(seed)
+    optimizers = [recipe.optimizer_of(model) for model in models]
+    schedulers = [recipe.scheduler_of(optimizer) for optimizer in optimizers]
+    selections = [
+        co_teaching(len(task.labels), settings["contamination"], over=settings["over"], ids=task.labels) for _ in models
+    ]
+    history = History(task.wrong)
+    parts: dict[str, Any] = {"history": history, "order": order}
+    for i in range(2):
+        parts |= {f"rrm_{i}": selections[i], f"model_{i}": models[i]}
+        parts |= {f"optimizer_{i}": optimizers[i], f"scheduler_{i}": schedulers[i]}
+    held = Reporting(checkpoint, lambda epoch: on_epoch(epoch, recipe.epochs), **parts)
+    for epoch in range(held.load() + 1, recipe.epochs + 1):
+        total = 0.0
+        for model in models:
+            model.train()
+        for index, x, y in task.training(recipe.batch_size, order):
+            with recipe.mixed():
+                both = [loss(model(x).float(), y) for model in models]
+            for i in range(2):
+                batch_loss = selections[i].weighted_mean(both[i], index, ranked_by=both[1 - i])
+                optimizers[i].zero_grad()
+                batch_loss.backward()  # type: ignore[no-untyped-call]
+                optimizers[i].step()
+            total += float(both[0].detach().sum())
+        for selection, scheduler in zip(selections, schedulers, strict=True):
+            selection.step()
+            scheduler.step()
+        with recipe.mixed():
+            accuracy = evaluate(models[0], task.testing())
+        history.record(epoch, total / len(task.labels), accuracy, selections[0])
+        held.save(epoch)
+    with recipe.mixed():
+        return outcome(task, models[0], history, selections[0], Seconds())

@@ -1,0 +1,49 @@
+"""The paper's MNIST experiment: what becomes of the weights of right and of wrong labels, round by round."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from .mnist import execute
+from .runner.jobs import Experiment, Run
+
+NOISE = 0.2
+SGD = {"optimizer": "sgd", "lr": 0.1, "batch_size": 100}  # the authors'
+
+# Their training set has 48,000 samples, and so many steps of batch means are 480 times those of sums over n.
+PLAIN: dict[str, Any] = {
+    "noise": NOISE,
+    "samples": 48_000,
+    "model": "784-320-320-200-10, no biases",
+    "loss": "cce",
+    "recipe": {**SGD, "epochs": 60},
+    "rrm": None,
+    "scoring": "pass",
+}
+AUTHORS_RULE = {"gamma": 0.8, "mu": 0.5, "redistribute": "argmin", "warmup": 10}
+
+METHODS: dict[str, dict[str, Any]] = {
+    "plain training": PLAIN,
+    "RRM, the authors' recipe": PLAIN
+    | {"recipe": {**SGD, "epochs": 500}, "rrm": AUTHORS_RULE | {"scale": "paper", "every": 10}},
+    "RRM, the authors' rule, mean scale": PLAIN | {"rrm": AUTHORS_RULE},
+    "RRM, gamma 0.8, kept": PLAIN | {"rrm": {"gamma": 0.8, "warmup": 5}},
+    "RRM, contamination 0.2, argmin": PLAIN
+    | {"rrm": {"contamination": NOISE, "mu": 0.5, "redistribute": "argmin", "warmup": 5}},
+    "RRM, contamination 0.2, kept": PLAIN | {"rrm": {"contamination": NOISE, "warmup": 5}, "scoring": "recorded"},
+}
+
+
+def runs(seeds: int) -> list[Run]:
+    """Return all methods with all seeds."""
+    return [Run(method, settings, seed) for method, settings in METHODS.items() for seed in range(seeds)]
+
+
+EXPERIMENT = Experiment(
+    "mnist-table6",
+    "MNIST, 20 % wrong labels: what becomes of the weights, round by round",
+    ("mnist.npz",),
+    runs,
+    partial(execute, "mnist.npz"),
+)

@@ -1,0 +1,1 @@
+"""Carries out experiments: jobs, worker processes, results, environment."""

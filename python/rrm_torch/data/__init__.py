@@ -1,0 +1,1 @@
+"""Data sets: loaders, image files, label noise, augmentation."""

@@ -1,0 +1,1 @@
+"""Methods of the literature, as settings of RRM."""

@@ -1,0 +1,1 @@
+"""Training loops and passes over a data set, comparison, and checkpoints."""

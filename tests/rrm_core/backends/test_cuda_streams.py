@@ -1,0 +1,515 @@
+"""What the cuda backend does to the caller's streams, memory and devices, and what it says when something is missing.
+
+The stand-in runs nothing before somebody waits for it, so that whatever wasn't ordered after its producer, or before
+its consumer, reads rubbish.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import gc
+import pickle
+import subprocess
+import sys
+import weakref
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rrm_core
+from cuda_model.fake_gpu import LEGACY, PER_THREAD, Array
+from cuda_model.stand_in import needs_nvcc
+from rrm_core.definition.plan import PendingPlan, Plan
+from support.families import DTYPES, assert_same_bits, losses, old_weights
+
+pytestmark = needs_nvcc
+
+RULE = {"contamination": 0.3, "redistribute": 0.1}
+C, W = losses("exponential", 5000, "float32"), old_weights(5000, "float32")
+SMALL = slice(0, 100)
+
+
+@pytest.fixture
+def quick(gpu):
+    """The framework, with kernels that the model gets through sooner."""
+    gpu.stand_in.tune(threads=32, drawn=64)
+    return gpu
+
+
+def expected(c=C, w=W, mu=0.3, **rule):
+    return rrm_core.reweight(c, w, mu=mu, backend="numpy", **(rule or RULE))
+
+
+def calls(gpu, what):
+    return [entry for entry in gpu.stand_in.log() if entry.what == what]
+
+
+# What one call costs.
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_launches(gpu, dtype):
+    launches = {"float16": 5, "bfloat16": 5, "float32": 6, "float64": 8}[dtype]
+    c = losses("exponential", 4097, dtype)
+    for n, most in ((4096, 3), (4097, launches)):
+        c_gpu, w_gpu = gpu.asarray(c[:n]), gpu.asarray(old_weights(n, dtype))
+        gpu.stand_in.log()
+        for rule in ({"contamination": 0.3}, RULE, {"gamma": 0.7}):
+            log = ["launch"] * (min(most, 4) if "gamma" in rule else most)  # minimum + gamma needs no search
+            _, plan = rrm_core.reweight(c_gpu, w_gpu, mu=0.3, out=w_gpu, **rule)
+            assert [entry.what for entry in gpu.stand_in.log()] == log
+            rrm_core.plan(c_gpu, **rule)
+            assert [entry.what for entry in gpu.stand_in.log()] == log
+        assert isinstance(plan.threshold, float)
+        assert [entry.what for entry in gpu.stand_in.log()] == ["copy", "synchronize"]
+        repr(plan)
+        assert gpu.stand_in.log() == []
+
+
+def test_apply_waits_once_for_a_number(quick):
+    c, plan = quick.asarray(C), rrm_core.plan(C, **RULE)
+    quick.stand_in.log()
+    rrm_core.apply(plan, c)
+    assert [entry.what for entry in quick.stand_in.log()] == ["set", "launch", "copy", "synchronize", "launch"]
+
+
+def test_memory_is_the_callers(quick):
+    c, w = quick.asarray(C), quick.asarray(W)
+    del quick.allocated[:]
+    weights, plan = rrm_core.reweight(c, w, mu=0.3, **RULE)
+    out, outcome, workspace = quick.allocated
+    assert (out, outcome) == (W.nbytes, quick.stand_in.module.OUTCOME_BYTES)
+    assert workspace < 3 * C.nbytes  # candidates and histograms
+    rrm_core.reweight(c, w, mu=0.3, out=weights, **RULE)
+    rrm_core.plan(c, **RULE)
+    assert quick.allocated[3:] == [outcome, workspace] * 2
+    assert calls(quick, "allocate") == []
+    assert plan == expected()[1]
+
+
+# Order.
+
+
+def producers(gpu, own, **exports):
+    """Return losses and weights whose producers, on streams of their own, the device has yet to come to."""
+    arrays = []
+    for name, values in (("losses", C), ("weights", W)):
+        with gpu.on(own[name]):
+            array = gpu.asarray(values)
+        array.exports = exports.get(name, own[name])
+        arrays.append(array)
+    return arrays
+
+
+ORDERS = [{"order": order, "seed": seed} for order in ("late", "random") for seed in range(4)]
+
+
+@pytest.mark.parametrize("gpu", ORDERS, indirect=True, ids=lambda order: "{order}-{seed}".format(**order))
+@pytest.mark.parametrize("target", ["new", "in place", "out"])
+@pytest.mark.parametrize("call", ["reweight", "apply"])
+def test_streams_that_wait_for_nobody(quick, call, target):
+    own = {name: quick.stream() for name in ("losses", "weights", "framework", "out")}
+    answer, plan = expected()
+    c, w = producers(quick, own)
+    with quick.on(own["out"]):
+        out = {"new": None, "in place": w, "out": quick.asarray(np.zeros_like(W))}[target]
+    if target == "out":
+        out.exports = own["out"]
+    with quick.on(own["framework"]):
+        quick.stand_in.log()
+        if call == "reweight":
+            weights, new_plan = rrm_core.reweight(c, w, mu=0.3, out=out, **RULE)
+        else:
+            weights = rrm_core.apply(plan, c, w, mu=0.3, out=out)
+        log = quick.stand_in.log()
+    assert {entry.stream for entry in log if entry.what == "launch"} == {own["losses"]}
+    # Consumers: each works on its own stream, as soon as that allows.
+    reads = own[{"new": "framework", "in place": "weights", "out": "out"}[target]]
+    with quick.on(reads):
+        assert_same_bits(weights.get(), answer)
+    if call == "reweight":
+        assert new_plan == plan
+
+
+def test_producers_may_overwrite_what_was_read(quick):
+    own = {name: quick.stream() for name in ("losses", "weights", "framework")}
+    c, w = producers(quick, own)
+    with quick.on(own["framework"]):
+        weights, plan = rrm_core.reweight(c, w, mu=0.3, **RULE)
+    for name, array in (("losses", c), ("weights", w)):
+        with quick.on(own[name]):
+            array.write(np.zeros_like(C))
+            array.get()  # this stream first
+    with quick.on(own["framework"]):
+        assert_same_bits(weights.get(), expected()[0])
+    assert plan == expected()[1]
+
+
+@pytest.mark.parametrize("gpu", ORDERS, indirect=True, ids=lambda order: "{order}-{seed}".format(**order))
+def test_memory_is_kept_until_the_stream_is_done_with_it(quick):
+    own = {name: quick.stream() for name in ("losses", "weights", "framework")}
+    c, _ = producers(quick, own)
+    with quick.on(own["framework"]):
+        plan = rrm_core.plan(c, **RULE)
+        quick.asarray(W).get()  # by when the framework has given the workspace to somebody else
+    assert plan == rrm_core.plan(C, **RULE)
+
+
+@pytest.mark.parametrize("layout", [{"step": 2}, {"step": -1}])
+def test_copies_are_ordered_too(quick, layout):
+    own = {name: quick.stream() for name in ("losses", "framework")}
+    with quick.on(own["framework"]):
+        c, w, out = (quick.asarray(x, **layout) for x in (C, W, W))
+        weights, plan = rrm_core.reweight(c, w, mu=0.3, out=out, **RULE)
+        assert weights is out
+        assert_same_bits(out.get(), expected()[0])
+    assert plan == expected()[1]
+
+
+@pytest.mark.parametrize("stream", [LEGACY, PER_THREAD])
+def test_streams_with_numbers(quick, stream):
+    with quick.on(stream):
+        c = quick.asarray(C)
+        quick.stand_in.log()
+        weights, plan = rrm_core.reweight(c, **RULE)
+        log = quick.stand_in.log()
+        assert {entry.stream for entry in log if entry.what == "launch"} == {stream}
+        assert not [entry for entry in log if entry.what == "wait"]
+        assert_same_bits(weights.get(), expected(mu=1.0)[0])
+    assert plan == expected(mu=1.0)[1]
+
+
+def test_arrays_without_a_stream_need_not_be_waited_for(quick):
+    c = quick.asarray(C)
+    c.get()
+    c.exports = None
+    quick.stand_in.log()
+    weights, _ = rrm_core.reweight(c, **RULE)
+    log = quick.stand_in.log()
+    assert {entry.stream for entry in log if entry.what == "launch"} == {LEGACY}
+    assert not [entry for entry in log if entry.what == "wait"]
+    assert_same_bits(weights.get(), expected(mu=1.0)[0])
+
+
+def test_the_stream_of_losses_waits_and_is_waited_for(quick):
+    first, second = quick.stream(), quick.stream()
+    c, w = producers(quick, {"losses": first, "weights": second})
+    quick.current[0] = first
+    quick.stand_in.log()
+    rrm_core.reweight(c, w, mu=0.3, **RULE)
+    log = quick.stand_in.log()
+    waits = [(entry.stream, entry.producer) for entry in log if entry.what == "wait"]
+    assert waits == [(first, second), (second, first)]
+    assert [entry.what for entry in log if entry.what != "device"] == ["wait", *["launch"] * 6, "wait"]
+
+
+def test_cupy_keeps_its_stream_until_the_plan_is_read(quick, monkeypatch):
+    class Cupy:
+        ndarray = Array
+
+        class cuda:  # noqa: N801
+            @staticmethod
+            def get_current_stream():
+                return "the current stream"
+
+    from rrm_core.backends import cuda_interop as cuda_arrays
+
+    monkeypatch.setitem(sys.modules, "cupy", Cupy)
+    assert cuda_arrays.stream_of(quick.asarray(C)) == (LEGACY, "the current stream")
+
+
+# Devices.
+
+
+@pytest.mark.parametrize("current", [0, 1])
+@pytest.mark.parametrize("device", [0, 1])
+def test_devices(quick, device, current):
+    quick.stand_in.call_set_current_device(current)
+    own = quick.stream(device)
+    with quick.on(own, device):
+        c, w = quick.asarray(C, device=device), quick.asarray(W, device=device)
+        quick.stand_in.log()
+        weights, plan = rrm_core.reweight(c, w, mu=0.3, **RULE)
+        assert quick.stand_in.call_current_device() == current
+        assert {entry.device for entry in quick.stand_in.log() if entry.what == "launch"} == {device}
+        assert weights.device == c.device
+        assert_same_bits(weights.get(), expected()[0])
+        assert plan == expected()[1]
+        assert_same_bits(rrm_core.apply(plan, c, w, mu=0.3).get(), expected()[0])
+    assert quick.stand_in.call_current_device() == current
+
+
+def test_the_current_device_is_restored_after_a_failure(quick):
+    c = quick.asarray(C, device=1)
+    for call in ("cudaLaunchKernel", "cudaStreamSynchronize"):
+        quick.stand_in.fail(call)
+        with pytest.raises(RuntimeError, match="unspecified launch failure"):
+            _ = rrm_core.plan(c, **RULE).threshold
+        assert quick.stand_in.call_current_device() == 0
+
+
+def claim(array, device):
+    array.index = device
+    return array
+
+
+def test_memory_that_is_not_where_it_is_said_to_be(quick):
+    c, w = quick.asarray(C), quick.asarray(W)
+    quick.stand_in.log()
+    elsewhere = claim(quick.asarray(W, device=1), 0)
+    for more in ({"weights": elsewhere, "mu": 0.3}, {"weights": w, "out": elsewhere, "mu": 0.3}):
+        with pytest.raises(ValueError, match=r"lies on CUDA device 1, but losses lie on 0; move it to that device"):
+            rrm_core.reweight(c, **more, **RULE)
+    host = np.ones(5000, np.float32)
+    nowhere = Array(quick, host, host.ctypes.data, host.dtype, host.shape, host.strides, 0)
+    for args, name in (((nowhere,), "losses"), ((c, nowhere), "weights")):
+        message = rf"^{name} is said to lie on a CUDA device, but address {host.ctypes.data:#x} is none of one"
+        with pytest.raises(ValueError, match=message):
+            rrm_core.reweight(*args, mu=0.3, **RULE)
+    assert calls(quick, "launch") == []
+
+
+def test_managed_memory(quick):
+    c = quick.empty(5000, dtype=quick.float32, managed=True)
+    c.write(C)
+    weights, plan = rrm_core.reweight(c, quick.asarray(W), mu=0.3, **RULE)
+    assert_same_bits(weights.get(), expected()[0])
+    assert plan == expected()[1]
+
+
+# What goes wrong.
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_out_of_memory(quick, room):
+    c, w = quick.asarray(C), quick.asarray(W)
+    quick.stand_in.log()
+    quick.room = room
+    with pytest.raises(MemoryError, match="out of memory allocating"):
+        rrm_core.reweight(c, w, mu=0.3, **RULE)
+    quick.room = min(room, 1)
+    with pytest.raises(MemoryError):
+        rrm_core.reweight(c, w, mu=0.3, out=w, **RULE)
+    assert calls(quick, "launch") == []
+    quick.room = None
+    assert_same_bits(w.get(), W)
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_a_launch_that_fails(quick, nth):
+    c, w = quick.asarray(C), quick.asarray(W)
+    quick.stand_in.fail("cudaLaunchKernel", nth)
+    with pytest.raises(RuntimeError, match=r"^CUDA failed with cudaErrorLaunchFailure: unspecified launch failure$"):
+        rrm_core.reweight(c, w, mu=0.3, out=w, **RULE)
+    assert len(calls(quick, "launch")) == nth - 1
+    assert_same_bits(w.get(), W)
+    quick.stand_in.fail("cudaLaunchKernel", 10**6)
+    weights, plan = rrm_core.reweight(c, w, mu=0.3, **RULE)  # nobody is told of the old failure
+    assert_same_bits(weights.get(), expected()[0])
+    assert plan == expected()[1]
+
+
+@pytest.mark.parametrize("call", ["cudaGetDevice", "cudaDeviceGetAttribute", "cudaPointerGetAttributes"])
+def test_other_calls_that_fail(quick, call):
+    c = quick.asarray(C)
+    quick.stand_in.fail(call)
+    with pytest.raises(RuntimeError, match=r"^CUDA failed with cudaErrorLaunchFailure"):
+        rrm_core.plan(c, **RULE)
+    assert calls(quick, "launch") == []
+
+
+@pytest.mark.parametrize("call", ["cudaEventCreateWithFlags", "cudaEventRecord", "cudaStreamWaitEvent"])
+def test_events_that_fail(quick, call):
+    c, w = producers(quick, {"losses": quick.stream(), "weights": quick.stream()})
+    quick.stand_in.fail(call)
+    with pytest.raises(RuntimeError, match=r"^CUDA failed with cudaErrorLaunchFailure"):
+        rrm_core.reweight(c, w, mu=0.3, **RULE)
+
+
+@pytest.mark.parametrize("call", ["cudaMemcpyAsync", "cudaStreamSynchronize"])
+def test_a_plan_that_cannot_be_fetched_may_be_read_again(quick, call):
+    plan = rrm_core.plan(quick.asarray(C), **RULE)
+    quick.stand_in.fail(call)
+    with pytest.raises(RuntimeError, match=r"^CUDA failed with cudaErrorLaunchFailure"):
+        _ = plan.threshold
+    assert plan == rrm_core.plan(C, **RULE)
+
+
+def test_a_kernel_that_leaves_its_memory_loses_the_device(stand_in):
+    """As on a GPU. Nothing works after that, so it is another process that tries."""
+    program = f"""
+from pathlib import Path
+from cuda_model.stand_in import StandIn
+stand_in = StandIn(Path({str(Path(stand_in.module.__file__).parent)!r}))
+stand_in.reset()
+losses, outcome, workspace = (stand_in.call_allocate(0, 1, size, False) for size in (40, 40, 1 << 20))
+cuda, rule = stand_in.module, stand_in.module.Rule(8, 0.0, 1, 0, "recipients", True)
+cuda.reweight(losses, 2, 10, rule, 1.0, 0, 0, True, outcome, workspace, 0, 0)
+try:
+    cuda.read_outcome(outcome, 10, True, 0, 0)
+except RuntimeError as error:
+    print(error, "|", stand_in.lost)
+"""
+    tests = Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tests)
+    lost = "CUDA failed with cudaErrorLaunchFailure: unspecified launch failure | the model of CUDA's execution gave up"
+    assert run.stdout.startswith(lost)
+    assert "writes 8 bytes at 0x" in run.stderr
+
+
+# What isn't there.
+
+
+ABSENT = {
+    "no device": ({"devices": 0}, "cudaErrorNoDevice: no CUDA-capable device is detected"),
+    "no driver": (
+        {"driver": "cudaErrorInsufficientDriver"},
+        "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "message"), [(state, message) for state, message in ABSENT.values()], indirect=["gpu"], ids=list(ABSENT)
+)
+def test_without_a_device(gpu, message):
+    assert rrm_core.available_backends() == ("cpp", "numba", "numpy", "array_api")
+    c, plan = gpu.asarray(C[SMALL]), rrm_core.plan(C, **RULE)
+    out = gpu.asarray(W[SMALL])
+    for call in (
+        lambda: rrm_core.reweight(c, out=out, backend="cuda", **RULE),
+        lambda: rrm_core.plan(c, backend="cuda", **RULE),
+        lambda: rrm_core.apply(plan, c, out=out, backend="cuda"),
+    ):
+        with pytest.raises(RuntimeError, match=f"^backend 'cuda' finds no CUDA device: {message}$"):
+            call()
+    assert_same_bits(out.get(), W[SMALL])
+
+
+@pytest.mark.parametrize("gpu", [{"devices": 0}], indirect=True)
+def test_array_api_serves_where_cuda_cannot(gpu):
+    c, w = gpu.asarray(C[SMALL]), gpu.asarray(W[SMALL])
+    answer, plan = expected(C[SMALL], W[SMALL])
+    weights, actual = rrm_core.reweight(c, w, mu=0.3, **RULE)
+    assert type(actual) is Plan
+    assert actual == plan
+    assert_same_bits(weights.get(), answer)
+
+
+def test_array_api_serves_where_it_is_asked_to(quick):
+    c = quick.asarray(C[SMALL])
+    assert rrm_core.plan(c, backend="array_api", **RULE) == rrm_core.plan(C[SMALL], **RULE)
+    assert calls(quick, "launch") == []
+
+
+def test_a_module_that_was_not_built(quick, monkeypatch):
+    backend = import_module("rrm_core.backends.cuda")
+    monkeypatch.setattr(backend, "find_spec", lambda _: None)
+    assert "cuda" not in rrm_core.available_backends()
+    c = quick.asarray(C[SMALL])
+    with pytest.raises(ImportError, match=r"rrm_core._cuda, which is not there; build it where nvcc is on PATH: pip "):
+        rrm_core.plan(c, backend="cuda", **RULE)
+    assert rrm_core.plan(c, **RULE) == rrm_core.plan(C[SMALL], **RULE)
+
+
+def test_arrays_elsewhere_are_not_served(quick):
+    with pytest.raises(ValueError, match="backend='cuda' needs losses in the memory of an NVIDIA GPU"):
+        rrm_core.plan(C, backend="cuda", **RULE)
+    for name in ("cpp", "numba", "numpy"):
+        with pytest.raises(ValueError, match=r"needs losses in host memory .* served by 'cuda' or 'array_api'"):
+            rrm_core.plan(quick.asarray(C), backend=name, **RULE)
+
+
+# Plans that are still being made.
+
+
+USES = {
+    "equal to a plan": lambda plan, other: plan == other,
+    "a plan equal to it": lambda plan, other: other == plan,
+    "hash": lambda plan, other: hash(plan) == hash(other),
+    "repr": lambda plan, other: repr(plan) == repr(other),
+    "str": lambda plan, other: f"{plan}" == f"{other}",
+    "pickle": lambda plan, other: pickle.loads(pickle.dumps(plan)) == other,
+    "copy": lambda plan, other: copy.copy(plan) == other,
+    "deepcopy": lambda plan, other: copy.deepcopy(plan) == other,
+    "replace": lambda plan, other: dataclasses.replace(plan, n=7) == dataclasses.replace(other, n=7),
+    "asdict": lambda plan, other: dataclasses.asdict(plan) == dataclasses.asdict(other),
+    "field": lambda plan, other: plan.threshold == other.threshold,
+    "property": lambda plan, other: plan.effective_sample_size == other.effective_sample_size,
+    "gamma": lambda plan, other: plan.gamma == other.gamma,
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_pending_plan_is_used_like_any(quick, use):
+    plan, other = rrm_core.plan(quick.asarray(C), **RULE), rrm_core.plan(C, **RULE)
+    assert isinstance(plan, Plan)
+    assert type(plan) is PendingPlan
+    quick.stand_in.log()
+    assert (plan.n, plan.dtype, plan.rule) == (other.n, other.dtype, other.rule)
+    assert quick.stand_in.log() == []
+    assert USES[use](plan, other)
+    assert type(plan) is Plan
+    assert [entry.what for entry in quick.stand_in.log()] == ["copy", "synchronize"]
+    assert USES[use](plan, other)
+    assert quick.stand_in.log() == []
+
+
+def test_pending_plans_are_equal_to_each_other(quick):
+    c = quick.asarray(C)
+    assert rrm_core.plan(c, **RULE) == rrm_core.plan(c, **RULE)
+    assert rrm_core.plan(c, **RULE) != rrm_core.plan(c, contamination=0.4)
+    assert rrm_core.plan(c, **RULE) != "a plan"
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_refused_plan_says_so_in_every_use(quick, use):
+    c = C.copy()
+    c[17] = np.nan
+    plan, other = rrm_core.plan(quick.asarray(c), **RULE), rrm_core.plan(C, **RULE)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="losses contain 1 NaN among 5_000, the first at index 17"):
+            USES[use](plan, other)
+
+
+def test_a_pending_plan_cannot_change_and_has_no_other_attributes(quick):
+    plan = rrm_core.plan(quick.asarray(C), **RULE)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan.threshold = 0.0
+    with pytest.raises(AttributeError, match="'PendingPlan' object has no attribute 'treshold'"):
+        _ = plan.treshold
+    assert type(plan) is PendingPlan
+
+
+def test_a_plan_keeps_what_it_has_yet_to_read_and_no_longer(quick):
+    c = quick.asarray(C)
+    plan = rrm_core.plan(c, **RULE)
+    del c
+    assert plan == rrm_core.plan(C, **RULE)
+    assert set(vars(plan)) == {field.name for field in dataclasses.fields(Plan)}
+
+
+def test_a_device_that_is_too_old(quick):
+    quick.stand_in.call_set_capability(70)
+    assert "cuda" not in rrm_core.available_backends()
+    with pytest.raises(RuntimeError, match=r"finds no CUDA device: device 0 has compute capability 7\.0, and 7\.5 is"):
+        rrm_core.reweight(quick.asarray(C), backend="cuda", **RULE)
+    assert rrm_core.reweight(quick.asarray(C), **RULE)[1] == expected(w=None, mu=1)[1]  # by array_api
+
+
+def test_an_unread_plan_does_not_keep_the_losses(quick):
+    c = quick.asarray(C)
+    kept = weakref.ref(c)
+    plan = rrm_core.plan(c, **RULE)
+    del c
+    gc.collect()
+    assert kept() is None
+    assert plan == expected()[1]
+
+
+def test_a_pending_plan_without_what_it_waits_for_says_so():
+    with pytest.raises(AttributeError, match="'PendingPlan' object has no attribute 'threshold'"):
+        _ = object.__new__(PendingPlan).threshold

@@ -1,0 +1,239 @@
+"""What a selection in rounds is made of: keys, searches, and the kernels that count, against NumPy's."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from rrm_core.backends import cpp
+from rrm_core.backends import numpy as reference
+from rrm_core.backends import registry as dispatch
+from rrm_core.definition.counting import BIN_BITS, BINS, Point, Search
+from rrm_core.definition.formats import BY_NAME, BY_STORAGE, FLOAT32, FLOAT64, widen
+from support.families import FAMILIES, assert_same_bits, losses
+from support.tuned import AVAILABLE, tuned
+
+FORMATS = tuple(BY_NAME.values())
+WIDE = (FLOAT32, FLOAT64)
+SIZES = (1, 63, 64, 65, 2047, 2048, 2049, 4097, 10_007)
+THREADS = (1, 2, 3, 7)
+
+by_name = {"argvalues": FORMATS, "ids": lambda format: format.name}
+
+
+def stored(family, n, format):
+    """Return losses of a family as backends get them: bfloat16 as its bits."""
+    return losses(family, n, format.name).view(format.storage)
+
+
+def special_bits(format):
+    """Return the bits of numbers at which something changes, of both signs."""
+    infinity, normal = (1 << format.width - format.precision) - 1 << format.precision - 1, 1 << format.precision - 1
+    magnitudes = [0, 1, 2, normal - 1, normal, normal + 1, infinity - 1, infinity]
+    magnitudes += [x << shift for x in (1, 3) for shift in (15, 16, 31, 32, 47) if shift < format.width - 2]
+    return sorted({m | sign for m in magnitudes if m <= infinity for sign in (0, 1 << format.width - 1)})
+
+
+def numbers(format, bits):
+    return np.array(bits, f"u{format.storage.itemsize}").view(format.storage)
+
+
+@pytest.mark.parametrize("format", **by_name)
+def test_keys_are_those_of_the_reference_and_lead_back(format):
+    bits = range(1 << 16) if format.width == 16 else special_bits(format)
+    given = numbers(format, bits)
+    keys, values = reference._keys(given), widen(given)
+    number = ~np.isnan(values)
+    for key, value in zip(keys[number].tolist(), values[number].tolist(), strict=True):
+        assert format.key(value) == key
+        assert repr(format.decode(key)) == repr(value + 0.0)  # -0 is 0
+    assert_array_equal(np.argsort(keys[number], kind="stable"), np.argsort(values[number], kind="stable"))
+    assert (keys[~number] == (1 << format.width) - 1).all()
+
+
+@pytest.mark.parametrize("format", **by_name)
+def test_keys_of_subnormal_numbers_where_torch_flushes_them(format):
+    keys = [format.key(0.0) + i for i in (-3, -2, 0, 1, 2, 1000)]
+    expected = [format.decode(key) for key in keys]
+    assert torch.set_flush_denormal(True)
+    try:
+        found = [format.decode(key) for key in keys]
+        again = [format.key(x) for x in found]
+    finally:
+        torch.set_flush_denormal(False)
+    assert found == expected
+    assert again == keys
+
+
+def test_a_search_among_counts():
+    counts = np.zeros(BINS, np.int64)
+    counts[[7, 9, BINS - 1]] = 3, 2, 5
+    found = {rank: Search(rank, 1 << 32, 32, 2, 10).among_counts(counts) for rank in (3, 5, 6, 7, 8, 12)}
+    assert {rank: (s.first - (1 << 32)) >> BIN_BITS for rank, s in found.items()} == {
+        3: 7, 5: 7, 6: 9, 7: 9, 8: BINS - 1, 12: BINS - 1
+    }  # fmt: skip
+    assert {(s.width, s.found) for s in found.values()} == {(16, False)}
+    assert (found[6].below, found[6].at, found[12].below, found[12].at) == (5, 2, 7, 5)
+
+
+def test_a_search_among_keys_of_which_some_are_not_its_own():
+    keys = np.array([5, 70_000, 65_536, 65_540, 65_540, 131_072], np.uint64)
+    search = Search(12, 65_536, 16, below=10, at=4)
+    assert search.among_keys(keys) == Search(12, 65_540, 0, 11, 2)
+    assert search.among_keys(keys).found
+    assert Search(14, 65_536, 16, below=10, at=4).among_keys(keys).key == 70_000
+
+
+def test_a_point_is_found_once_it_is_counted():
+    assert not Point(7).found
+    assert Point(7, 0, 0).found
+
+
+def assert_same_tally_all(c, first, label, threads=1):
+    expected_counts, counts = (np.arange(BINS, dtype=np.int64) for _ in range(2))  # they are added to
+    expected = reference.tally_all(c, first, expected_counts)
+    found = cpp.tally_all(c, first, counts, threads)
+    assert found._replace(lowest=0) == expected._replace(lowest=0), label
+    nothing = (1 << BY_STORAGE[c.dtype].width) - 1
+    assert min(found.lowest, nothing) == expected.lowest, label
+    assert_array_equal(counts, expected_counts, err_msg=label)
+
+
+@pytest.mark.parametrize("name", AVAILABLE)
+@pytest.mark.parametrize("format", **by_name)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_first_round_counts_as_numpy(family, format, name):
+    with tuned(name):
+        for i, (n, threads) in enumerate(product(SIZES, THREADS)):
+            c = stored(family, n + 1, format)[i % 2 :][:n]  # also at addresses that are multiples of nothing
+            if family == "NaN" and n > 3:
+                c[n // 2] = numbers(format, special_bits(format)[-1])  # -inf
+                assert math.isinf(widen(c)[n // 2])
+            assert_same_tally_all(c, 10**12 * (i % 3), f"{n=} {threads=}", threads)
+
+
+@pytest.mark.parametrize("name", AVAILABLE)
+@pytest.mark.parametrize("format", **by_name)
+@pytest.mark.parametrize("least_piece", [2048, 8192])  # a block at a time, or several
+def test_where_the_first_nan_and_the_first_of_minus_infinity_are(least_piece, format, name):
+    sign, n = 1 << format.width - 1, 30_000
+    bad = {"first_nan": numbers(format, [2 * sign - 1]), "first_low": numbers(format, [special_bits(format)[-1]])}
+    with tuned(name, least_piece=least_piece):
+        for field, place, threads in product(bad, (0, 31, 2047, 2048, 5003, 8191, 20_001, n - 1), THREADS):
+            c = np.full(n, numbers(format, [format.key(1.0) ^ sign])[0])
+            c[[place, n - 1]] = bad[field]
+            found = cpp.tally_all(c, 1000, np.zeros(BINS, np.int64), threads)
+            assert found._asdict()[field] == 1000 + place, f"{field} {place=} {threads=}"
+            assert sorted(found[1:3])[0] == -1
+
+
+@pytest.mark.parametrize("name", AVAILABLE)
+@pytest.mark.parametrize("format", **by_name)
+def test_the_first_round_of_nan_only_and_of_runs(format, name):
+    sign = 1 << format.width - 1
+    nan, one, two = numbers(format, [2 * sign - 1, format.key(1.0) ^ sign, format.key(2.0) ^ sign])
+    with tuned(name):
+        for n, threads in product((1, 31, 32, 33, 2048, 5000), THREADS):
+            assert_same_tally_all(np.full(n, nan, format.storage), 3, f"{n=} {threads=}", threads)
+            runs = np.where(np.arange(n) // 40 % 2, one, two).astype(format.storage)
+            runs[n - 1] = nan
+            assert_same_tally_all(runs, 3, f"{n=} {threads=}", threads)
+
+
+def edges(format):
+    """Return intervals as (first, last, shift) at the ends of what there is, and around zero."""
+    width = format.width - BIN_BITS
+    found = []
+    for narrow in range(width, 0, -BIN_BITS):
+        keys = [format.key(x) for x in (0.0, math.inf, -format.largest, format.largest, 0.7, -1.5)]
+        keys += [format.key(0.0) - 1, format.key(0.0) + 1]
+        for key in keys:
+            first = key >> narrow << narrow
+            found.append((first, first + (1 << narrow) - 1, narrow - BIN_BITS))
+    return sorted(set(found))
+
+
+def assert_same_tally_some(c, intervals, points, keep, label, threads):
+    def tally(backend):
+        room = [np.full(min(len(c), 100), 9, np.uint64) if keep else np.arange(BINS, dtype=np.int64) for _ in intervals]
+        tallied = backend.tally_some(c, intervals, room, points, threads)
+        return tallied.checksum, list(tallied.inside), [tuple(census) for census in tallied.censuses], room
+
+    *expected, memory = tally(reference)
+    *found, own = tally(cpp)
+    assert found == expected, label
+    for a, b in zip(own, memory, strict=True):
+        assert_array_equal(a, b, err_msg=label)
+
+
+@pytest.mark.parametrize("name", AVAILABLE)
+@pytest.mark.parametrize("format", WIDE, ids=lambda format: format.name)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("flush", [False, True], ids=["subnormal", "flushed"])
+def test_later_rounds_count_as_numpy(flush, family, format, name):
+    around = numbers(format, special_bits(format))
+    every = edges(format)
+    points = [format.key(x) for x in (0.0, math.inf, -format.largest, 0.7)] + [format.key(0.0) + i for i in (-2, 1)]
+    torch.set_flush_denormal(flush)
+    try:
+        with tuned(name):
+            for i, (n, first) in enumerate(product(SIZES, every)):
+                c = stored(family, n + 1, format)[i % 2 :][:n]
+                c[: len(around)] = around[: len(c)]
+                second = every[(i * 7 + 3) % len(every)]
+                intervals = [[first], [first, second], []][i % 3]
+                asked = [points[i % len(points)], points[(i // 2) % len(points)]][: i % 4]
+                for threads in (1, 3) if n > 2048 else (2,):
+                    label = f"{n=} {intervals=} {asked=} {threads=}"
+                    assert_same_tally_some(c, intervals, asked, i % 2 == 0, label, threads)
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("name", AVAILABLE)
+@pytest.mark.parametrize("format", WIDE, ids=lambda format: format.name)
+def test_later_rounds_of_one_bin_only(format, name):
+    n, one = 5000, format.key(1.0)
+    c = np.where(np.arange(n) % 97 == 0, 1 + 2.0 ** (1 - format.precision), 1.0).astype(format.storage)
+    with tuned(name):
+        for keep, threads in product((False, True), THREADS):
+            assert_same_tally_some(
+                c, [(one >> 16 << 16, (one >> 16 << 16) + 65_535, 0)], [one], keep, f"{keep=}", threads
+            )
+
+
+@pytest.mark.parametrize("name", AVAILABLE)
+@pytest.mark.parametrize("format", **by_name)
+@pytest.mark.parametrize("family", ["NaN", "all bit patterns"])
+def test_checksums_are_those_of_numpy_and_add_up(family, format, name):
+    with tuned(name):
+        for n in (0, *SIZES):
+            c = stored(family, n + 1, format)[1:]
+            words = c.view(np.uint16 if c.itemsize == 2 else np.uint32)
+            assert cpp.checksum(c) == reference.checksum(c) == sum(words.tolist()) % 2**32
+            assert (cpp.checksum(c[: n // 3]) + cpp.checksum(c[n // 3 :])) % 2**32 == cpp.checksum(c)
+            assert cpp.checksum(c[::-2]) == reference.checksum(c[::-2])
+
+
+def test_losses_are_only_read():
+    c = losses("NaN", 5000, "float32")
+    before = c.copy()
+    c.flags.writeable = False
+    for backend in (cpp, reference):
+        backend.tally_all(c, 0, np.zeros(BINS, np.int64), 2)
+        backend.tally_some(c, edges(FLOAT32)[:1], [np.zeros(BINS, np.int64)], [FLOAT32.key(0.7)], 2)
+        backend.checksum(c)
+    assert_same_bits(c, before)
+
+
+def test_who_counts():
+    assert dispatch.choose_counting(None) is dispatch.choose_counting("cpp")
+    assert dispatch.choose_counting("numpy").tally_all is reference.tally_all
+    for name in ("numba", "array_api", "cuda", "rust"):
+        with pytest.raises(ValueError, match=rf"^backend must be one of 'cpp', 'numpy' or None, got '{name}'$"):
+            dispatch.choose_counting(name)

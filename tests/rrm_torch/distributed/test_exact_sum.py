@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from rrm_torch.distributed.exact_sum import BLOCK, ExactSum
+
+CASES = {
+    "exponential": lambda rng, n: rng.exponential(size=n),
+    "of both signs": lambda rng, n: rng.normal(size=n),
+    "one heavy": lambda rng, n: np.where(np.arange(n) == 7, 2e5, rng.random(n)),
+    "tiny": lambda rng, n: 1e-42 * rng.random(n),
+    "huge": lambda rng, n: 1e38 * rng.random(n),
+    "none": lambda rng, n: np.zeros(n),
+}
+
+
+def total(x, n, top, cuts):
+    own = 0
+    for part in np.split(x, cuts):
+        exact = ExactSum(top, n, torch.device("cpu"))
+        for block in torch.split(torch.from_numpy(part), BLOCK):
+            exact.add(block)
+        own += int(exact.total)
+    return ExactSum(top, n, torch.device("cpu")).value(own)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_order_and_the_cuts_do_not_matter_and_the_sum_is_right(case):
+    rng, n = np.random.default_rng(0), 200_001
+    x = CASES[case](rng, n).astype(np.float32)
+    top = float(np.abs(x).max())
+    sums = {total(rng.permutation(x), n, top, np.sort(rng.integers(0, n, k))) for k in (0, 1, 5)}
+    (found,) = sums
+    right = math.fsum(x.astype(np.float64))
+    assert abs(found - right) <= n * 2.0**-37 * top
+    if case == "exponential":
+        assert found == pytest.approx(right, rel=1e-12)
+
+
+def test_many_numbers_of_the_largest_size_do_not_overflow():
+    n = 2**40
+    exact = ExactSum(3.0, n, torch.device("cpu"))
+    exact.add(torch.full((BLOCK,), 3.0))
+    assert exact.value(int(exact.total)) == 3.0 * BLOCK
+    assert int(exact.total) * (n // BLOCK) < 2**63

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rrm_torch import cli as command_line
+from rrm_torch.data import images
+from rrm_torch.data.noise import KINDS
+from rrm_torch.report import report
+from rrm_torch.training import compare as comparison
+
+QUICK = ["--epochs", "8", "--warmup", "4", "--hidden", "32", "--threads", "1"]
+
+
+@pytest.fixture
+def npz(tmp_path):
+    """scikit-learn's digits, saved as a user would save images."""
+    digits, path = images.load_digits(), tmp_path / "mine.npz"
+    every = np.arange(len(digits.x_train))
+    test = digits.x_test.numpy()[:, 0]
+    np.savez(path, x_train=digits.pictures(every), y_train=digits.y_train, x_test=test.clip(0, 1), y_test=digits.y_test)
+    return path
+
+
+def test_demo_end_to_end(tmp_path):
+    folder = tmp_path / "demo"
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "rrm_torch", "demo", "--seeds", "1", "--report", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    assert "1,347 training and 450 test images" in run.stdout
+    assert "recall" in run.stdout
+    assert {p.name for p in folder.iterdir()} == {
+        "flagged.csv",
+        "results.json",
+        "curves.png",
+        "weights.png",
+        "trajectory.png",
+        "suspicious.png",
+    }
+    assert len(pd.read_csv(folder / "flagged.csv")) == 1347
+
+
+def test_train_on_a_file(npz, tmp_path, capsys):
+    folder = tmp_path / "out"
+    arguments = ["train", "--data", str(npz), "--noise", "0.3", "--seeds", "2", "--report", str(folder), *QUICK]
+    assert command_line.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "mine, 30 % symmetric label noise" in out
+    assert "32/32 epochs" in out
+    assert "seed 1: test accuracy" in out
+    assert "over 2 seeds" in out
+    assert pd.read_csv(folder / "flagged.csv")["is_label_issue"].sum() == 404  # contamination follows noise
+
+
+def test_every_option_reaches_its_place(npz, tmp_path):
+    options = "--contamination 0.1 --mu 0.5 --every 2 --redistribute 0.2 --ties share --scoring pass"
+    options += " --noise 0.2 --noise-kind pair --batch-size 64 --lr 0.01 --loss gce --attack pgd --eps 0.2"
+    parsed = command_line._parser().parse_args(["train", "--data", str(npz), *options.split(), *QUICK])
+    settings = command_line._settings(parsed, n_classes=10)
+    assert (settings.contamination, settings.gamma, settings.mu, settings.every) == (0.1, None, 0.5, 2)
+    assert (settings.redistribute, settings.ties, settings.scoring) == (0.2, "share", "pass")
+    assert (settings.noise, settings.noise_kind, settings.batch_size, settings.lr) == (0.2, "pair", 64, 0.01)
+    assert (settings.loss, settings.attack, settings.eps) == ("gce", "pgd", 0.2)
+    assert (settings.epochs, settings.warmup, settings.hidden) == (8, 4, (32,))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--data nowhere.npz --noise 0.3", "nowhere.npz"),
+        ("--data digits", "give --contamination or --gamma"),
+        ("--data digits --noise 2", "noise must lie in [0, 1], got 2.0"),
+        ("--data digits --noise 0.3 --mu 2", "mu must lie in (0, 1], got 2.0"),
+        ("--data digits --noise 0.3 --contamination 1.0", "contamination must lie in [0, 1), got 1.0"),
+        ("--data digits --gamma -1", "gamma must be at least 0, got -1.0"),
+        ("--data digits --noise 0.3 --redistribute all", "got 'all'"),
+        ("--data digits --noise 0.3 --epochs 5", "epochs must exceed warmup"),
+        ("--data digits --gamma 1 --ties share", "ties='share' needs contamination"),
+        ("--data digits --noise 0.3 --attack fgsm --eps -0.1", "eps must be finite and at least 0, got -0.1"),
+        ("--data digits --contamination 0.0001", "n=1347 samples are too few for contamination=0.0001"),
+    ],
+)
+def test_bad_input_gives_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):
+    folder = tmp_path / "out"
+    assert command_line.main(["train", *arguments.split(), "--report", str(folder)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("python -m rrm_torch train: error: ")
+    assert message in captured.err
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["paint"],
+        [],
+        ["train", "--data", "digits", "--noise-kind", "white"],
+        ["train", "--data", "digits", "--loss", "hinge"],
+        ["train", "--data", "digits", "--attack", "square"],
+        ["train", "--noise", "30%"],
+        ["demo", "--threads", "100000"],
+        ["train", "--data", "digits", "--contamination", "0.1", "--gamma", "1"],
+        ["demo", "--seeds", "0"],
+        ["demo", "--sedes", "1"],
+    ],
+)
+def test_an_unknown_name_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as exit:
+        command_line.main(arguments)
+    assert exit.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "attribute", "value"),
+    [
+        ("--lr 0.5", "lr", 0.5),
+        ("--batch-size 7", "batch_size", 7),
+        ("--scoring pass", "scoring", "pass"),
+        ("--noise-kind pair", "noise_kind", "pair"),
+    ],
+)
+def test_options_reach_training(options, attribute, value, tmp_path, monkeypatch, capsys):
+    seen = {}
+    fit, adam = comparison.fit, torch.optim.Adam
+    kinds = {name: lambda *a, n=name, f=f, **k: seen.update(noise_kind=n) or f(*a, **k) for name, f in KINDS.items()}
+
+    def spy(model, loader, optimizer, epochs, **others):
+        seen["batch_size"] = len(next(iter(loader))[0])
+        seen["scoring"] = "recorded" if others["score_loader"] is None else "pass"
+        return fit(model, loader, optimizer, epochs, **others)
+
+    monkeypatch.setattr(comparison, "fit", spy)
+    monkeypatch.setattr(comparison.noise, "KINDS", kinds)
+    monkeypatch.setattr(torch.optim, "Adam", lambda p, lr: seen.update(lr=lr) or adam(p, lr=lr))
+    arguments = f"train --noise 0.3 --seeds 1 --epochs 2 --warmup 1 --hidden 8 --threads 1 {options}"
+    assert command_line.main([*arguments.split(), "--report", str(tmp_path)]) == 0
+    assert seen[attribute] == value
+
+
+@pytest.mark.parametrize(("kind", "contamination"), [("symmetric", 0.3), ("redraw", 0.27), ("pair", 0.3)])
+def test_contamination_is_by_default_what_the_noise_makes_wrong(kind, contamination):
+    parsed = command_line._parser().parse_args(["train", "--noise", "0.3", "--noise-kind", kind])
+    assert command_line._settings(parsed, n_classes=10).contamination == pytest.approx(contamination)
+
+
+def test_a_late_failure_keeps_the_finished_seeds(tmp_path, capsys, monkeypatch):
+    compare, calls = command_line.compare, []
+
+    def diverge(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise ValueError("losses contain 3 NaN among 1_347, the first at index 5")
+        return compare(*arguments)
+
+    monkeypatch.setattr(command_line, "compare", diverge)
+    assert command_line.main(["train", "--noise", "0.3", *QUICK, "--report", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "python -m rrm_torch train: error: losses contain 3 NaN among 1_347, the first at index 5\n"
+    assert "one seed" in captured.out
+    assert (tmp_path / "flagged.csv").exists()
+
+
+def test_output_that_is_cut_off_or_cannot_show_signs_keeps_the_report(npz, tmp_path):
+    command = [sys.executable, "-m", "rrm_torch", "train", "--data", str(npz), "--noise", "0.3", "--seeds", "1", *QUICK]
+    for name, environment, shell in (("cut", {}, "| head -1"), ("ascii", {"PYTHONIOENCODING": "ascii"}, "> out.txt")):
+        line = " ".join([*map(shlex.quote, command), "--report", name, shell])
+        run = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env=os.environ | environment,
+        )
+        assert "Traceback" not in run.stderr
+        assert (tmp_path / name / "flagged.csv").exists()
+
+
+def test_a_report_folder_that_cannot_be_made(tmp_path, capsys):
+    (tmp_path / "file").write_text("kept")
+    assert command_line.main(["demo", "--report", str(tmp_path / "file" / "report")]) == 2
+    assert "error: " in capsys.readouterr().err
+    assert command_line.main(["demo", "--report", str(tmp_path / "file")]) == 2
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_interrupted_after_a_seed_keeps_it(npz, tmp_path, capsys, monkeypatch):
+    compare, calls = command_line.compare, []
+
+    def interrupt(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return compare(*arguments)
+
+    monkeypatch.setattr(command_line, "compare", interrupt)
+    folder = tmp_path / "out"
+    arguments = ["train", "--data", str(npz), "--noise", "0.3", "--report", str(folder), *QUICK]
+    assert command_line.main(arguments) == 130
+    assert "Interrupted; 1 of 3 seeds are complete." in capsys.readouterr().out
+    assert (folder / "flagged.csv").exists()
+
+
+def test_a_report_that_cannot_be_finished(npz, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(report, "write", full)
+    arguments = ["train", "--data", str(npz), "--noise", "0.3", "--seeds", "1", *QUICK, "--report", str(tmp_path / "r")]
+    assert command_line.main(arguments) == 1
+    captured = capsys.readouterr()
+    assert "recall" in captured.out  # the table is shown nevertheless
+    assert captured.err == "python -m rrm_torch train: error: No space left on device\n"
+
+
+def test_without_matplotlib_the_command_says_what_to_install(npz, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(report, "find_spec", lambda _: None)
+    arguments = ["train", "--data", str(npz), "--noise", "0.3", "--seeds", "1", *QUICK, "--report", str(tmp_path / "r")]
+    assert command_line.main(arguments) == 0
+    assert "pip install 'rrm-core[plot]'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["", "demo", "train"])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as exit:
+        command_line.main([*command.split(), "--help"])
+    assert exit.value.code == 0
+    text = capsys.readouterr().out
+    assert "None" not in text
+    for word in {"": ["demo", "train"], "demo": ["--seeds"], "train": ["--noise", "argmin", "MNIST", "x_train"]}[
+        command
+    ]:
+        assert word in text
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["--version"])
+    assert capsys.readouterr().out.startswith("rrm-core 0.")
+
+
+def test_threads(npz, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        arguments = ["train", "--data", str(npz), "--noise", "0.3", "--seeds", "1", *QUICK, "--threads", "2"]
+        assert command_line.main([*arguments, "--report", str(tmp_path / "r")]) == 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from torch.utils.data import DistributedSampler
+
+from rrm_torch import RRM
+from rrm_torch.distributed import ShardSampler, slice_of
+from support import layout_jobs
+from support.rank_jobs import on_ranks
+
+SIZES = (1, 2, 3, 4, 8)
+N = 203
+SETTINGS = [
+    {"contamination": 0.2, "warmup": 1},
+    {"contamination": 0.2, "warmup": 2, "mu": 0.3, "redistribute": "argmin"},
+    {"gamma": 0.8, "warmup": 1, "redistribute": 0.1, "mu": 0.7},
+    {"contamination": 0.3, "warmup": 1, "ties": "share", "redistribute": "drop", "every": 2},
+    {"contamination": 0.2, "warmup": 1, "nan": "prune"},
+]
+
+
+def expected(n, settings, given):
+    return layout_jobs.outcome(layout_jobs.train(None, n, settings, range(5), given=given))
+
+
+@pytest.mark.parametrize(("n", "given"), [(N, False), (N, True), (9, False), (1, False)])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_layout_and_number_of_ranks_comes_to_the_same_state(size, n, given):
+    settings = SETTINGS if n > 1 else [{"gamma": 0.8, "warmup": 1}]
+    wanted = [expected(n, chosen, given) for chosen in settings]
+    for found in on_ranks(size, layout_jobs.courses, n, settings, wanted, given):
+        assert found == [[]] * (6 * len(settings))
+
+
+def test_what_travels_in_pieces_comes_to_the_same_state():
+    settings = SETTINGS[1:2]
+    for given in (False, True):
+        wanted = [expected(N, chosen, given) for chosen in settings]
+        for found in on_ranks(2, layout_jobs.courses_in_pieces, N, settings, wanted, given):
+            assert found == [[]] * (6 * len(settings))
+    for summed, gathered in on_ranks(3, layout_jobs.in_pieces):
+        assert summed == [3 * i for i in range(11)]
+        assert gathered == [[*range(10 * rank, 10 * rank + 9 - rank)] for rank in range(3)]
+
+
+@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+def test_gradients_of_the_authors_scale_count_every_sample_once(layout):
+    right = (layout_jobs.losses_after(0, N) / N).sum().item()
+    for found in on_ranks(3, layout_jobs.gradients, layout, N):
+        assert found == [pytest.approx(right, rel=1e-5)]
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_steps_instead_of_epochs(size):
+    wanted = layout_jobs.steps(None, N, saves=False)
+    assert not layout_jobs.differing(layout_jobs.steps(None, N, saves=True), wanted)
+    for found in on_ranks(size, layout_jobs.stepwise, N, wanted):
+        assert found == [[]] * 4
+
+
+@pytest.mark.parametrize("resumed", [1, 2])
+def test_saved_on_four_ranks_and_resumed_on_fewer(resumed):
+    settings = SETTINGS[1]
+    saved = on_ranks(4, layout_jobs.states_after, N, settings, 3)
+    wanted = layout_jobs.train(None, N, settings, range(5)).state_dict()
+    for layout in ("replicated", "sharded"):
+        for rank in range(4):
+            assert not layout_jobs.differing(saved[rank][layout], saved[0]["replicated"])
+        alone = layout_jobs.train(None, N, settings, range(3, 5), saved[0][layout]).state_dict()
+        assert not layout_jobs.differing(alone, wanted)
+        for found in on_ranks(resumed, layout_jobs.resumed_from, N, settings, saved[0][layout], range(3, 5)):
+            assert not any(layout_jobs.differing(state, wanted) for state in found.values())
+
+
+WHERE = r"\((rank 1 recorded index \d+|index \d+ is on rank 1, its own index \d+)\)"
+SAID = {
+    "nan": rf"ValueError: losses contain 1 NaN among 203, the first at index \d+;.* {WHERE}",
+    "low": rf"ValueError: losses contain 1 values of -inf among 203, .* {WHERE}",
+    "missing": r"ValueError: of the 203 samples, since the last step, 1 missing \(the first: index \d+\) on all .*",
+    "outside": r"IndexError: rank 1: index must lie in \[\d+, \d+\), got 1 outside, such as 208; .*",
+    "shape": r"ValueError: rank 1: losses must have shape \(\d+,\), one per sample, got \(3,\)",
+    "text": r"TypeError: rank 1: losses must be a tensor, got str; rrm_torch.score gives one",
+    "alone": r"ValueError: rank 1 differs from rank 0 in losses; give them to step\(\) on all ranks, or on none",
+    "settings": r"ValueError: rank 1 differs from rank 0 in settings; make RRM with the same arguments on all ranks",
+    "layout": r"ValueError: rank 1 differs from rank 0 in settings; make RRM with the same arguments on all ranks",
+    "epoch": r"ValueError: rank 1 differs from rank 0 in epoch; call step\(\) equally often on all ranks, and .*",
+}
+
+
+@pytest.mark.parametrize("fault", [*SAID, "foreign"])
+@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+def test_a_mistake_on_one_rank_is_raised_on_all_and_nothing_is_lost(layout, fault):
+    found = on_ranks(3, layout_jobs.trip, layout, N, fault)
+    assert found[0] == found[1] == found[2]
+    *raised, after = found[0]
+    if fault == "foreign" and layout == "replicated":  # where any rank may see any sample
+        assert not raised
+        return
+    assert after == "unchanged True, epoch 1, pruned 40"
+    foreign = r"IndexError: rank 1: index must lie in \[64, 136\), got \d+ outside, such as 0; that is this rank's .*"
+    pattern = SAID.get(fault, foreign)
+    assert len(raised) == 1
+    assert re.fullmatch(pattern, raised[0]), raised[0]
+    if fault == "missing":
+        sampler = ShardSampler(N, rank=1, size=3, seed=5)
+        if layout == "replicated":
+            sampler = DistributedSampler(range(N), num_replicas=3, rank=1, seed=5)
+        assert f"(the first: index {list(sampler)[3]})" in raised[0]
+
+
+def test_of_losses_for_one_sample_all_ranks_go_by_the_same():
+    first, second = on_ranks(2, layout_jobs.disputed, 16)
+    assert str(first) == str(second)
+    recorded, given = first
+    assert recorded[3] == 6
+    right = layout_jobs.losses_after(0, 16).tolist()
+    assert given[:4] + given[6:] == [*right[:2], 8, 8, *right[6:]]
+    assert [str(loss) for loss in given[4:6]] == ["nan"] * 2
+
+
+def test_a_group_of_some_ranks_comes_to_the_same_state():
+    wanted = layout_jobs.train(None, N, SETTINGS[1], range(3)).state_dict()
+    outsider, *members = on_ranks(3, layout_jobs.in_a_group, N, SETTINGS[1], wanted)
+    assert outsider == ["this process isn't in the group; give the group that it belongs to"]
+    assert members == [[[], []]] * 2
+
+
+@pytest.mark.parametrize("nan", ["raise", "prune"])
+@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+def test_what_is_pointed_at_is_what_is_refused(layout, nan):
+    first, second = on_ranks(2, layout_jobs.pointed, layout, N, nan)
+    said, wanted = second.split(" wanted ")
+    assert first == said
+    assert said.startswith(f"losses contain 1 {'NaN' if nan == 'raise' else 'values of -inf'} among {N}, ")
+    assert f"the first at index {wanted};" in said
+    assert said.endswith(
+        f"(rank 1 recorded index {wanted})"
+        if layout == "replicated"
+        else f"(index {wanted} is on rank 1, its own index {int(wanted) - 104})"
+    )
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_of_several_nan_the_first_of_the_epoch_that_is_due_is_pointed_at(given):
+    first, second = on_ranks(2, layout_jobs.pointed_in_pieces, N, given)
+    assert first == second
+    assert first.startswith(f"losses contain 2 NaN among {N}, the first at index 150;")
+    assert first.endswith("(rank 1 recorded index 150)")
+
+
+@pytest.mark.parametrize(("layout", "held"), [("replicated", r"\[0, 200\)"), ("sharded", r"\[96, 200\)")])
+def test_a_loss_with_an_index_outside_is_never_recorded(layout, held):
+    first, second = on_ranks(2, layout_jobs.outside, layout, 200)
+    assert first == second
+    shown, said, n_pruned, same = first
+    assert not shown
+    assert re.match(rf"rank 1: index must lie in {held}, got 2 outside, such as -1; ", said)
+    assert n_pruned == 40
+    assert same
+
+
+def test_a_loss_that_another_rank_has_superseded_is_not_pointed_at():
+    first, second = on_ranks(2, layout_jobs.superseded, 16)
+    assert first == second
+    assert first.startswith("losses contain 1 NaN among 16, the first at index 9;")
+    assert first.endswith("(rank 1 recorded index 9)")
+
+
+def test_layouts_that_cannot_be_are_refused():
+    (said,) = on_ranks(1, layout_jobs.refusals)
+    assert said == [
+        "layout must be 'replicated', 'sharded' or None, got 'split'",
+        "scope='batch' weighs each batch by itself, and has no use for layout='sharded'",
+        "group needs a layout: 'replicated' or 'sharded'",
+    ]
+    with pytest.raises(RuntimeError, match="there are no ranks: start the script with torchrun"):
+        RRM(10, contamination=0.2, layout="replicated")
+
+
+def test_weights_that_another_rank_holds_are_not_those_of_this_one():
+    assert on_ranks(2, layout_jobs.elsewhere, 32) == [
+        "index must lie in [0, 16), the samples held here, got 16",
+        "index must lie in [16, 32), the samples held here, got 15",
+    ]
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 100, 1000, 1_000_003])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_slices_are_even_and_cover_all(n, size):
+    slices = [slice_of(n, rank, size) for rank in range(size)]
+    assert (slices[0][0], slices[-1][1]) == (0, n)
+    assert all(end == begin for (_, end), (begin, _) in pairwise(slices))
+    assert all(begin % 8 == 0 for begin, _ in slices if begin < n)
+    lengths = [end - begin for begin, end in slices]
+    assert max(lengths) - min(lengths) <= 8 + 7
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_shard_sampler_visits_the_slice_and_as_many_on_every_rank(shuffle):
+    n, size = 1003, 4
+    samplers = [ShardSampler(n, rank=rank, size=size, shuffle=shuffle) for rank in range(size)]
+    for rank, sampler in enumerate(samplers):
+        visited = list(sampler)
+        assert len(visited) == len(sampler) == len(samplers[0])
+        assert sorted(set(visited)) == list(range(*slice_of(n, rank, size)))
+        sampler.set_epoch(1)
+        assert (list(sampler) == visited) is not shuffle
+        sampler.set_epoch(0)
+        assert list(sampler) == visited
+        other = ShardSampler(n, rank=rank, size=size, shuffle=shuffle, seed=1)
+        assert (list(other) == visited) is not shuffle
+    even = [list(ShardSampler(64, rank=rank, size=2)) for rank in range(2)]
+    assert even[1] != [place + 32 for place in even[0]]
+    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+        ShardSampler(n, rank=0, size=4, seed=-1)
+    with pytest.raises(ValueError, match="n=9 samples are too few for 4 ranks with a slice each"):
+        ShardSampler(9, rank=0, size=4)
+    for rank in (-1, 4):
+        with pytest.raises(ValueError, match=rf"rank must lie in \[0, 4\), as there are 4 ranks, got {rank}"):
+            ShardSampler(n, rank=rank, size=size)

@@ -1,0 +1,356 @@
+"""What every rank does in tests of RRM over ranks: train on losses that depend on epoch and sample alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.utils.data import DistributedSampler
+
+from rrm_torch import RRM
+from rrm_torch.distributed import ShardSampler, slice_of
+from rrm_torch.distributed import process_group as ranks
+from rrm_torch.weighting import layout as layouts
+
+
+def losses_after(epoch: int, n: int) -> torch.Tensor:
+    rng = np.random.default_rng(epoch)
+    c = rng.exponential(size=n)
+    c[rng.random(n) < 0.1] = 0.25
+    return torch.from_numpy(c.astype(np.float32))
+
+
+def visited(layout: str | None, epoch: int, n: int) -> torch.Tensor:
+    """Return the samples that this rank visits in an epoch, in its order."""
+    if layout is None:
+        return torch.from_numpy(np.random.default_rng(epoch).permutation(n))
+    if layout == "replicated":
+        sampler = DistributedSampler(range(n), seed=5)  # pads, so that some samples are seen twice
+    elif n >= 8 * dist.get_world_size():
+        sampler = ShardSampler(n, seed=5)
+    else:
+        return torch.arange(*slice_of(n, dist.get_rank(), dist.get_world_size()))
+    sampler.set_epoch(epoch)
+    return torch.tensor(list(sampler))
+
+
+def train(
+    layout: str | None,
+    n: int,
+    settings: dict[str, Any],
+    epochs: range,
+    state: dict[str, Any] | None = None,
+    given: bool = False,
+) -> RRM:
+    """Train for some epochs, from a state on; `given` hands the losses to `step` rather than have them recorded."""
+    rrm = RRM(n, layout=layout, **settings)
+    if state is not None:
+        rrm.load_state_dict(state)
+    begin, end = slice_of(n, dist.get_rank(), dist.get_world_size()) if layout == "sharded" else (0, n)
+    for epoch in epochs:
+        c = losses_after(epoch, n)
+        if settings.get("nan") == "prune":
+            c[epoch::13], c[epoch + 1 :: 29] = torch.nan, -torch.tensor(torch.nan)
+        for batch in torch.split(visited(layout, epoch, n), 16):
+            if not given:
+                rrm.weighted_mean(c[batch], batch)
+        rrm.step(c[begin:end] if given else None)
+    return rrm
+
+
+def flat(state: Any, name: str = "") -> list[tuple[Any, ...]]:
+    """Return what a state holds, in an order of its own, as what can be compared to the bit."""
+    if isinstance(state, dict):
+        return [entry for key in sorted(state) for entry in flat(state[key], f"{name}.{key}")]
+    if isinstance(state, (list, tuple)):
+        return [entry for i, item in enumerate(state) for entry in flat(item, f"{name}.{i}")]
+    if isinstance(state, torch.Tensor):
+        return [(name, str(state.dtype), tuple(state.shape), state.numpy().tobytes())]
+    return [(name, repr(state))]
+
+
+def differing(one: Any, other: Any) -> list[str]:
+    """Return the names of the entries in which two states differ."""
+    return sorted({entry[0] for entry in set(flat(one)) ^ set(flat(other))})
+
+
+def outcome(rrm: RRM) -> dict[str, Any]:
+    """Return all that there is to compare; the ranks call it together."""
+    return {
+        "state": rrm.state_dict(),
+        "flagged": rrm.flagged(),
+        "ranking": rrm.ranking(),
+        "course": rrm.trajectory.pruned(),
+        "plan": repr(rrm.plan),
+    }
+
+
+def courses(n: int, settings: list[dict[str, Any]], expected: list[dict[str, Any]], given: bool) -> list[list[str]]:
+    """Return in what each layout's outcome differs from the expected one, when left alone and when resumed."""
+    found = []
+    for chosen, wanted in zip(settings, expected, strict=True):
+        for layout in ("replicated", "sharded"):
+            whole = train(layout, n, chosen, range(5), given=given)
+            found.append(differing(outcome(whole), wanted))
+            half = train(layout, n, chosen, range(3), given=given).state_dict()
+            other = "sharded" if layout == "replicated" else "replicated"
+            resumed = train(other, n, chosen, range(3, 5), half, given=given)
+            found.append(differing(outcome(resumed), wanted))
+            begin, end = slice_of(n, dist.get_rank(), dist.get_world_size()) if layout == "sharded" else (0, n)
+            index = torch.arange(begin, end)
+            found.append(differing(whole.weights_of(index), wanted["state"]["weights"][begin:end]))
+    return found
+
+
+def courses_in_pieces(*arguments: Any) -> list[list[str]]:
+    """Return the same, where more travels than goes at a time."""
+    layouts.PIECE, ranks.PIECE = 64, 20_000
+    return courses(*arguments)
+
+
+def in_pieces() -> tuple[list[int], list[list[int]]]:
+    """Return a sum over all ranks, and what all of them gave, of more than goes at a time."""
+    ranks.PIECE, own = 4, ranks.Ranks()
+    given = torch.arange(9, dtype=torch.int32)[: 9 - own.rank] + 10 * own.rank
+    everything = own.all_of(given, [9 - rank for rank in range(own.size)])
+    return own.sum(torch.arange(11)).tolist(), [part.tolist() for part in everything]
+
+
+def states_after(n: int, settings: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """Return the states of both layouts."""
+    return {layout: train(layout, n, settings, range(epochs)).state_dict() for layout in ("replicated", "sharded")}
+
+
+def resumed_from(n: int, settings: dict[str, Any], state: dict[str, Any], epochs: range) -> dict[str, Any]:
+    """Return the states of both layouts, resumed from one."""
+    return {layout: train(layout, n, settings, epochs, state).state_dict() for layout in ("replicated", "sharded")}
+
+
+def trip(layout: str, n: int, fault: str) -> list[str]:
+    """Make a mistake on rank 1; return what the ranks raise, and whether they go on together afterwards."""
+    rank, size = dist.get_rank(), dist.get_world_size()
+    share = 0.3 if fault == "settings" and rank == 1 else 0.2
+    other = "sharded" if layout == "replicated" else "replicated"
+    rrm = RRM(n, contamination=share, warmup=1, layout=other if fault == "layout" and rank == 1 else layout)
+    index, given = visited(layout, 0, n), None
+    c = losses_after(0, n)
+    if rank == 1:
+        own = index[3].item()
+        if fault == "nan":
+            c[own] = torch.nan
+        if fault == "low":
+            c[own] = -torch.inf
+        if fault == "missing":
+            index = index[index != own]
+        if fault == "outside":
+            index = torch.cat([index, torch.tensor([n + 5])])
+            c = torch.cat([c, torch.ones(6)])
+        if fault == "foreign":
+            index = torch.arange(n)
+        if fault == "shape":
+            given = torch.ones(3)
+        if fault == "text":
+            given = "losses"
+        if fault == "alone":
+            given = torch.ones(len(rrm.weights))
+        if fault == "epoch":
+            rrm.epoch = 1
+    raised = []
+    for batch in torch.split(index, 16):
+        rrm.weighted_mean(c[batch], batch)
+    if fault == "shape" and given is None:
+        given = torch.ones(len(rrm.weights))
+    try:
+        rrm.step(given)
+    except Exception as error:
+        raised.append(f"{type(error).__name__}: {error}")
+    before = rrm.weights.clone()
+    if fault in ("settings", "layout"):
+        rrm = RRM(n, contamination=0.2, warmup=1, layout=layout)
+    if fault == "epoch":
+        rrm.epoch = 0
+    index = visited(layout, 1, n)
+    rrm.weighted_mean(losses_after(1, n)[index], index)
+    rrm.step()
+    raised.append(f"unchanged {bool((before == 1).all())}, epoch {rrm.epoch}, pruned {rrm.plan.n_pruned}")
+    assert size > 1
+    return raised
+
+
+def pointed(layout: str, n: int, nan: str) -> str:
+    """Record a NaN and -inf on different ranks; return what is said of the one that can't be weighed."""
+    rrm = RRM(n, contamination=0.2, warmup=1, layout=layout, nan=nan)
+    index, c = visited(layout, 0, n), losses_after(0, n)
+    if dist.get_rank() == 0:
+        c[int(index.min())] = -torch.inf if nan == "raise" else torch.nan
+    if dist.get_rank() == 1:
+        c[int(index.max())] = torch.nan if nan == "raise" else -torch.inf
+    rrm.weighted_mean(c[index], index)
+    try:
+        rrm.step()
+    except ValueError as error:
+        return f"{error} wanted {int(index.max())}" if dist.get_rank() == 1 else str(error)
+    return ""
+
+
+def pointed_in_pieces(n: int, given: bool) -> str:
+    """Record a NaN on rank 0 when no reweight is due, and two on rank 1 when one is; return what is said."""
+    layouts.PIECE = 64
+    rank, rrm = dist.get_rank(), RRM(n, contamination=0.2, warmup=2, layout="replicated")
+    for epoch, of, places in ((0, 0, [5]), (1, 1, [150, 200])):
+        c = losses_after(epoch, n)
+        if rank == of:
+            c[places] = torch.nan
+        index = torch.arange(n)
+        rrm.weighted_mean(c[index], index)
+        try:
+            rrm.step(c if given else None)
+        except ValueError as error:
+            return str(error)
+    return ""
+
+
+def outside(layout: str, n: int) -> tuple[bool, str, int, bool]:
+    """Give a loss with an index outside where steps are counted.
+
+    Return whether a state shows it, what is said by the step that is due, and how many the next one prunes, and whether
+    a run that went on from the state weighs the same.
+    """
+    settings = {"contamination": 0.2, "warmup": 2, "unit": "step", "layout": layout}
+    rank, rrm, c = dist.get_rank(), RRM(n, **settings), losses_after(0, n)
+    begin, end = slice_of(n, rank, dist.get_world_size()) if layout == "sharded" else (0, n)
+    rrm.weighted_mean(c[begin:end], torch.arange(begin, end))
+    if rank == 1:
+        rrm.weighted_mean(torch.full((2,), 1e9), torch.tensor([-1, n]))
+    rrm.step()
+    state, said = rrm.state_dict(), ""
+    try:
+        rrm.step()
+    except IndexError as error:
+        said = str(error)
+    rrm.step()
+    resumed = RRM(n, **settings)
+    resumed.load_state_dict(state)
+    resumed.step()
+    return bool((state["recorded"] == 1e9).any()), said, rrm.plan.n_pruned, torch.equal(resumed.weights, rrm.weights)
+
+
+def superseded(n: int) -> str:
+    """Record a NaN on rank 0, later a number for that sample and a NaN for another on rank 1; return what is said."""
+    rrm = RRM(n, contamination=0.2, warmup=2, unit="step", layout="replicated")
+    index, c = torch.arange(n), losses_after(0, n)
+    if dist.get_rank() == 0:
+        c[2] = torch.nan
+        rrm.weighted_mean(c, index)
+    rrm.step()
+    if dist.get_rank() == 1:
+        rrm.weighted_mean(torch.tensor([0.5, torch.nan]), torch.tensor([2, 9]))
+    try:
+        rrm.step()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def disputed(n: int) -> tuple[list[float], list[float]]:
+    """Return the losses that all go by, where ranks saw a sample several times, and where they were given others."""
+    rank, rrm = dist.get_rank(), RRM(n, contamination=0.2, warmup=1, nan="prune", layout="replicated")
+    index, c = torch.arange(n), losses_after(0, n)
+    for loss in [7.0, 5.0] if rank == 0 else [6.0]:  # the latest of a rank, and of ranks the highest
+        c[3] = loss
+        rrm.weighted_mean(c, index)
+    rrm.step()
+    recorded = rrm.losses.tolist()
+    c[rank] = -8.0
+    c[2 + rank] = 8.0
+    c[4 + rank] = math.copysign(math.nan, 1 - 2 * rank)
+    rrm.step(c)
+    return recorded, rrm.losses.tolist()
+
+
+def in_a_group(n: int, settings: dict[str, Any], expected: dict[str, Any]) -> list[Any]:
+    """Train on the last ranks only; return in what the layouts' states differ from the expected one, and an error."""
+    group = dist.new_group([1, 2])
+    if dist.get_rank() == 0:
+        try:
+            RRM(n, **settings, layout="sharded", group=group)
+        except RuntimeError as error:
+            return [str(error)]
+    rank, found = dist.get_rank(group), []
+    for layout in ("replicated", "sharded"):
+        rrm = RRM(n, **settings, layout=layout, group=group)
+        index = torch.arange(*slice_of(n, rank, 2)) if layout == "sharded" else torch.arange(n)[rank::2]
+        for epoch in range(3):
+            rrm.weighted_mean(losses_after(epoch, n)[index], index)
+            rrm.step()
+        found.append(differing(rrm.state_dict(), expected))
+    return found
+
+
+def gradients(layout: str, n: int) -> list[float]:
+    """Return the gradient of the authors' scale, in the mean over ranks, as DDP and FSDP take it."""
+    rrm = RRM(n, contamination=0.2, scale="paper", layout=layout)
+    factor = torch.ones(1, requires_grad=True)
+    rank, size = dist.get_rank(), dist.get_world_size()
+    index = torch.arange(*slice_of(n, rank, size)) if layout == "sharded" else torch.arange(n)[rank::size]
+    rrm.weighted_mean(factor * losses_after(0, n)[index], index).backward()
+    dist.all_reduce(factor.grad)
+    return (factor.grad / size).tolist()
+
+
+def steps(layout: str | None, n: int, saves: bool) -> dict[str, Any]:
+    """Count steps rather than epochs, with reweights in the middle of an epoch; return the state."""
+    rrm = RRM(n, contamination=0.2, warmup=-(-n // 16), every=3, unit="step", layout=layout)
+    rank, size = (dist.get_rank(), dist.get_world_size()) if layout else (0, 1)
+    for step in range(3 * (n // 16) + 2):
+        c = losses_after(step, n)
+        # All samples of a step, dealt to the ranks.
+        batch = (torch.arange(16) + 16 * step) % n
+        if layout == "sharded":
+            begin, end = slice_of(n, rank, size)
+            batch = batch[(batch >= begin) & (batch < end)]
+        else:
+            batch = batch[rank::size]
+        if len(batch):
+            rrm.weighted_mean(c[batch], batch)
+        rrm.step()
+        if saves and step % 5 == 4:
+            state = rrm.state_dict()
+            rrm = RRM(n, contamination=0.2, warmup=-(-n // 16), every=3, unit="step", layout=layout)
+            rrm.load_state_dict(state)
+    return rrm.state_dict()
+
+
+def stepwise(n: int, expected: dict[str, Any]) -> list[list[str]]:
+    """Return in what the state of each layout differs from the expected one."""
+    return [
+        differing(steps(layout, n, saves), expected) for layout in ("replicated", "sharded") for saves in (False, True)
+    ]
+
+
+def refusals() -> list[str]:
+    """Return what is said of layouts that can't be."""
+    settings = {"layout": "split"}, {"layout": "sharded", "scope": "batch"}, {"group": dist.group.WORLD}
+    return [said_of(chosen) for chosen in settings]
+
+
+def elsewhere(n: int) -> str:
+    """Ask for the weight of a sample that another rank holds; return what is said."""
+    rrm = RRM(n, contamination=0.2, layout="sharded")
+    begin, end = slice_of(n, dist.get_rank(), dist.get_world_size())
+    try:
+        rrm.weights_of(torch.tensor([begin, begin - 1 if begin else end]))
+    except IndexError as error:
+        return str(error)
+    return ""
+
+
+def said_of(settings: dict[str, Any]) -> str:
+    try:
+        RRM(10, contamination=0.2, **settings)
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,119 @@
+"""What every rank does in tests of plans over ranks."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import torch
+import torch.distributed as dist
+
+import rrm_core
+from rrm_torch import distributed
+from rrm_torch.distributed import Ranks
+from rrm_torch.distributed.process_group import WORDS
+from support.families import FAMILIES, assert_same_bits, losses, old_weights, questions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TORCH_TYPES = {"bfloat16": torch.bfloat16}
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(array.copy())
+
+
+def shards(n: int, size: int) -> Iterator[np.ndarray]:
+    """Yield, for each of some ways to spread n samples over ranks, the rank of each sample, in ascending order."""
+    rng = np.random.default_rng([n, size])
+    yield np.arange(n) * size // n  # even
+    yield np.full(n, size - 1)  # all on the last, the others empty
+    yield np.sort(rng.integers(0, size, n) ** 2 // size)  # uneven
+
+
+def plans(n: int, dtype: str, every: int) -> int:
+    """Plan all families, spread in several ways and in several orders; return how many plans were compared."""
+    rank, size, compared = dist.get_rank(), dist.get_world_size(), 0
+    for number, family in enumerate(FAMILIES):
+        c, w = losses(family, n, dtype), old_weights(n, dtype)
+        order = np.random.default_rng(number).permutation(n)
+        for spread, owner in enumerate(shards(n, size)):
+            shuffled = c if spread == 0 else c[order]
+            mine, old = as_tensor(shuffled[owner == rank]), torch.from_numpy(w[owner == rank])
+            for rule, mu, with_old in islice(
+                questions(family), (4 * number + 11 * spread + 5 * size) % every, None, every
+            ):
+                label = f"{family} {spread=} {rule=}"
+                expected, plan = rrm_core.reweight(shuffled, w if with_old else None, mu=mu, **rule)
+                assert distributed.plan(mine, **rule) == plan, label
+                weights, same = distributed.reweight(mine, old if with_old else None, mu=mu, **rule)
+                assert same == plan, label
+                assert_same_bits(weights, expected[owner == rank], label)
+                compared += 1
+    return compared
+
+
+def plan_of_parts(parts: list[Any], rule: dict[str, Any]) -> Any:
+    """Plan this rank's part."""
+    return distributed.plan(parts[dist.get_rank()], **rule)
+
+
+def plan_under_own_rule(rules: list[dict[str, Any]]) -> Any:
+    """Plan some losses under this rank's rule."""
+    return distributed.plan(torch.ones(5), **rules[dist.get_rank()])
+
+
+def weights_under_own_mu(mus: list[float]) -> Any:
+    """Reweight losses, all of which are on the first rank, with this rank's step."""
+    rank = dist.get_rank()
+    return distributed.reweight(torch.arange(0.0 if rank else 5.0), mu=mus[rank], contamination=0.2)
+
+
+def calls_of_others() -> list[str]:
+    """Call a rank that does something else, and another that says what can't be written; return what is said."""
+    ranks, said = Ranks(), []
+    try:
+        ranks.gather(torch.zeros(WORDS, dtype=torch.int64)) if ranks.rank else ranks.roll_call(None)
+    except RuntimeError as error:
+        said.append(str(error))
+    try:
+        ranks.roll_call(OSError("no file \udce9") if ranks.rank else None)
+    except OSError as error:
+        said.append(str(error))
+    return said
+
+
+def call_in_vain() -> str:
+    """Say what is wrong to a rank that isn't there any more; return what is raised."""
+    try:
+        return "" if dist.get_rank() == 0 else str(Ranks().roll_call(OSError("no such file")))
+    except OSError as error:
+        return str(error)
+
+
+def weights_of_parts(parts: list[Any], weights: list[Any], mu: float) -> Any:
+    """Reweight this rank's part."""
+    rank = dist.get_rank()
+    return distributed.reweight(parts[rank], weights[rank], mu=mu, contamination=0.2)[0].tolist()
+
+
+def close_together(n: int, dtype: str) -> np.ndarray:
+    """Return losses in two bins, which leave more keys after the first round than are taken as they are."""
+    return (1 + np.arange(n) % 2 + np.random.default_rng(n).random(n) * (1e-3 if dtype == "float32" else 1e-12)).astype(
+        dtype
+    )
+
+
+def traffic(c: np.ndarray, rules: list[dict[str, Any]]) -> list[tuple[dict[str, int], Any]]:
+    """Return what this rank gave in a plan under each rule, and the plan."""
+    rank, size, found = dist.get_rank(), dist.get_world_size(), []
+    for rule in rules:
+        ranks = Ranks()
+        plan = distributed.plan(as_tensor(np.array_split(c, size)[rank]), group=ranks, **rule)
+        found.append((dict(ranks.traffic), plan))
+    return found
