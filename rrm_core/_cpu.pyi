@@ -1,6 +1,6 @@
 from typing import Literal, TypeAlias
 
-from .formats import Array
+from .definition.formats import Array
 
 _Redistribute: TypeAlias = Literal["recipients", "kept", "drop"]
 _Levels: TypeAlias = tuple[float, float, float, float, float]
