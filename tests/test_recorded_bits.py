@@ -346,7 +346,7 @@ def over_ranks(n: int, every: int) -> list[list[Answer]]:
 
 
 def test_ranks():
-    from rank_jobs import on_ranks
+    from support.rank_jobs import on_ranks
 
     first, second = on_ranks(2, over_ranks, 1025, FEW)
     then = recorded()
