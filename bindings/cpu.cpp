@@ -12,13 +12,13 @@
 #include <tuple>
 #include <vector>
 
-#include "../csrc/cpu/loops.h"
-#include "../csrc/cpu/order.h"
+#include "../csrc/cpu/bucket_counts.h"
+#include "../csrc/cpu/kernels.h"
 #include "../csrc/cpu/reweight.h"
-#include "../csrc/cpu/tally.h"
-#include "../csrc/cpu/team.h"
+#include "../csrc/cpu/select.h"
+#include "../csrc/cpu/thread_team.h"
 #include "../csrc/cpu/tuning.h"
-#include "contract.h"
+#include "convert.h"
 
 namespace py = pybind11;
 

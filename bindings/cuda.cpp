@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "../csrc/cuda/reweight.h"
-#include "contract.h"
+#include "convert.h"
 #include "dlpack.h"
 
 namespace py = pybind11;

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "instruction_sets.h"
-#include "loops.h"
+#include "kernels.h"
 
 namespace rrm::cpu {
 

@@ -5,11 +5,11 @@
 #include <atomic>
 #include <vector>
 
-#include "loops.h"
-#include "order.h"
+#include "kernels.h"
+#include "scan.h"
+#include "select.h"
 #include "subnormals.h"
-#include "survey.h"
-#include "team.h"
+#include "thread_team.h"
 #include "tuning.h"
 
 namespace rrm::cpu {

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #endif
 
-#include "loops.h"
+#include "kernels.h"
 
 namespace rrm::cpu {
 

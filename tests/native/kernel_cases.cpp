@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "../../csrc/cpu/loops.h"
+#include "../../csrc/cpu/bucket_counts.h"
+#include "../../csrc/cpu/kernels.h"
 #include "../../csrc/cpu/reweight.h"
-#include "../../csrc/cpu/tally.h"
 #include "../../csrc/cpu/tuning.h"
 #include "definition.h"
 

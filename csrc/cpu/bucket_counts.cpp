@@ -1,13 +1,13 @@
-#include "tally.h"
+#include "bucket_counts.h"
 
 #include <algorithm>
 #include <cstddef>
 #include <vector>
 
 #include "../ordered_key.h"
+#include "scan.h"
 #include "subnormals.h"
-#include "survey.h"
-#include "team.h"
+#include "thread_team.h"
 
 namespace rrm::cpu {
 namespace {

@@ -1,6 +1,6 @@
 // The loops for every processor: vectors of 16 bytes, which GCC and Clang make of whatever there is (SSE2, NEON).
 #include "instruction_sets.h"
-#include "loops.h"
+#include "kernels.h"
 
 #ifdef RRM_X86
 #include <immintrin.h>
@@ -185,7 +185,7 @@ RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
     return result;
 }
 
-#include "loops_body.h"
+#include "kernels-inl.h"
 
 } // namespace
 

@@ -11,7 +11,7 @@
 #include <optional>
 #include <stdexcept>
 
-#include "loops.h"
+#include "kernels.h"
 #include "tuning.h"
 
 namespace rrm::cpu {

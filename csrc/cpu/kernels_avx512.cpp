@@ -2,7 +2,7 @@
 // instruction moves the chosen ones together, in a register: its form that writes to memory takes 10 times as long on
 // some processors.
 #include "instruction_sets.h"
-#include "loops.h"
+#include "kernels.h"
 
 #ifdef RRM_X86
 
@@ -201,7 +201,7 @@ RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
     return _pdep_u64(bits, mask);
 }
 
-#include "loops_body.h"
+#include "kernels-inl.h"
 
 } // namespace
 

@@ -451,7 +451,7 @@ template <class V> void mark(std::int64_t n, std::int64_t first, V threshold, Wa
     shared = walk;
 }
 
-#include "tally_body.h"
+#include "bucket_counts-inl.h"
 
 template <class F> constexpr Loops<F> make_loops() {
     using V = typename F::Value;

@@ -1,5 +1,5 @@
-// The loops that count losses for a selection in rounds, see tally.h. A part of loops_body.h, in the same unnamed
-// namespace of each instruction set.
+// The loops that count losses for a selection in rounds, see bucket_counts.h. A part of kernels-inl.h, in the same
+// unnamed namespace of each instruction set.
 
 // The sum of the losses' 32-bit words (16-bit, where a loss is one), modulo 2^32: by it, losses that changed from one
 // round to the next are noticed, in whatever order they come.

@@ -5,7 +5,7 @@
 #include <array>
 #include <cstdint>
 
-#include "loops.h"
+#include "kernels.h"
 
 namespace rrm::cpu {
 

@@ -8,10 +8,10 @@
 #include <limits>
 #include <vector>
 
-#include "arena.h"
-#include "loops.h"
-#include "order.h"
-#include "team.h"
+#include "kernels.h"
+#include "scratch.h"
+#include "select.h"
+#include "thread_team.h"
 #include "tuning.h"
 
 namespace rrm::cpu {

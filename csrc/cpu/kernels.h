@@ -70,7 +70,7 @@ template <class V> struct alignas(128) Walk { // likewise
     std::int64_t n_tied = 0;
 };
 
-// A selection in rounds, tally.h. What its first round finds; so many leading bits of a key choose a count.
+// A selection in rounds, bucket_counts.h. What its first round finds; so many leading bits of a key choose a count.
 constexpr int bin_bits = 16;
 
 struct Tally {

@@ -1,7 +1,7 @@
 // The loops for x86-64-v3: AVX2, 8 numbers at a time. A comparison gives a lane of ones per number, of which movemask
 // makes bits. What the processor can't compress, a permutation looked up by those bits can.
 #include "instruction_sets.h"
-#include "loops.h"
+#include "kernels.h"
 
 #ifdef RRM_X86
 
@@ -227,7 +227,7 @@ RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
     return _pdep_u64(bits, mask);
 }
 
-#include "loops_body.h"
+#include "kernels-inl.h"
 
 } // namespace
 
