@@ -11,8 +11,9 @@ from torch import nn
 
 from rrm_torch.data.augmentation import Compose, FlipCrop, Standardise
 from rrm_torch.models import small_resnet
+from rrm_torch.training.pipeline import Task
 
-from .classify import Task, subset, train
+from .classify import subset, train
 from .co_teaching import train_two
 from .data.cifar import Cifar, check_order, load_cifar10, load_cifar_n
 from .runner.jobs import Experiment, OnEpoch, Run, located

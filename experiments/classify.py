@@ -4,118 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
 from rrm_torch.adversarial.attacks import BY_NAME as ATTACKS
 from rrm_torch.adversarial.attacks import Attack, robustness
-from rrm_torch.data.loaders import batches
 from rrm_torch.losses import per_sample as losses
 from rrm_torch.methods import small_loss as presets
 from rrm_torch.training.checkpoint import Checkpoint
-from rrm_torch.training.fit import Seconds, evaluate, fit, predict
+from rrm_torch.training.fit import Seconds
 from rrm_torch.training.history import History
+from rrm_torch.training.pipeline import Recipe, Task, TrainingRun
+from rrm_torch.training.score import predict
 from rrm_torch.weighting.rrm import RRM
 
 PRESETS = {"trimmed": presets.trimmed}
-Transform = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What is to be learnt, the same for all methods of a seed.
-
-    Attributes
-    ----------
-    x_train, x_test : Tensor, shape (n, ...)
-    labels : Tensor of int64, shape (n,)
-        Of the training set, as given: some of them wrong.
-    wrong : bool array, shape (n,)
-        Which.
-    y_test : Tensor of int64
-    model : callable
-        Returns a fresh model, from torch's global random numbers.
-    augment, prepare : callable, optional
-        What training batches go through, and what all others do.
-    """
-
-    x_train: Tensor
-    labels: Tensor
-    wrong: npt.NDArray[np.bool_]
-    x_test: Tensor
-    y_test: Tensor
-    model: Callable[[], nn.Module]
-    augment: Transform | None = None
-    prepare: Transform | None = None
-
-    def training(self, batch_size: int, order: torch.Generator) -> Any:
-        """Return a loader of the training set, shuffled and augmented."""
-        return batches(
-            self.x_train, self.labels, batch_size, shuffle=True, generator=order, transform=self.augment or self.prepare
-        )
-
-    def in_order(self) -> Any:
-        """Return a loader of the training set that does neither."""
-        return batches(self.x_train, self.labels, 1000, shuffle=False, transform=self.prepare)
-
-    def testing(self) -> Any:
-        """Return a loader of the test set."""
-        return batches(self.x_test, self.y_test, 1000, shuffle=False, transform=self.prepare)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the parameters are trained.
-
-    Attributes
-    ----------
-    epochs, batch_size : int
-    optimizer : {"sgd", "adam"}
-    lr, momentum, weight_decay : float
-        Momentum is Nesterov's; Adam ignores it.
-    cosine : bool
-        Let the learning rate fall to 0 along half a cosine, epoch by epoch.
-    autocast : bool
-        Run the model in bfloat16.
-    """
-
-    epochs: int
-    batch_size: int
-    optimizer: str = "adam"
-    lr: float = 1e-3
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    cosine: bool = False
-    autocast: bool = False
-
-    @property
-    def precision(self) -> torch.dtype | None:
-        """What to run the model in."""
-        return torch.bfloat16 if self.autocast else None
-
-    def mixed(self) -> torch.autocast:
-        """Return a context for passes in that precision."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.autocast)
-
-    def optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimiser."""
-        if self.optimizer == "adam":
-            return torch.optim.Adam(model.parameters(), self.lr, weight_decay=self.weight_decay)
-        return torch.optim.SGD(
-            model.parameters(), self.lr, self.momentum, weight_decay=self.weight_decay, nesterov=self.momentum > 0
-        )
-
-    def scheduler_of(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-        """Return the schedule of its learning rate."""
-        if self.cosine:
-            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
-        return torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
 
 
 class Reporting(Checkpoint):
@@ -196,49 +104,30 @@ def train(
         Fit for JSON, see `outcome`.
     """
     recipe = Recipe(**settings["recipe"])
-    torch.manual_seed(seed)
-    model, order = task.model(), torch.Generator().manual_seed(seed)
-    optimizer = recipe.optimizer_of(model)
-    scheduler, rrm, history = recipe.scheduler_of(optimizer), rrm_of(settings["rrm"], task.labels), History(task.wrong)
-    parts: dict[str, Any] = {} if rrm is None else {"rrm": rrm}
-    parts |= {"model": model, "optimizer": optimizer, "scheduler": scheduler, "history": history, "order": order}
-    held = Reporting(checkpoint, lambda epoch: on_epoch(epoch, recipe.epochs), **parts)
-
-    def after(epoch: int, loss: float) -> None:
-        with recipe.mixed():
-            accuracy = evaluate(model, task.testing())
-        history.record(epoch, loss, accuracy, rrm)
-
+    run = TrainingRun(task, recipe, seed, rrm_of(settings["rrm"], task.labels))
+    reporting = Reporting(checkpoint, lambda epoch: on_epoch(epoch, recipe.epochs), **run.stateful())
     try:
-        seconds = fit(
-            model,
-            task.training(recipe.batch_size, order),
-            optimizer,
-            recipe.epochs,
-            rrm=rrm,
+        seconds = run.fit(
             loss=losses.named(settings["loss"]),
             attack=attack_of(settings.get("attack")),
-            score_loader=task.in_order() if settings["scoring"] == "pass" else None,
+            scoring=settings["scoring"],
             score_inputs=settings.get("score_inputs", "perturbed"),
-            autocast=recipe.precision,
-            scheduler=scheduler,
-            checkpoint=held,
-            on_epoch=after,
+            checkpoint=reporting,
         )
     except ValueError:
-        if all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        if all(bool(parameter.isfinite().all()) for parameter in run.model.parameters()):
             raise
-        # RRM refuses losses that are NaN. That a run diverges is a result, too: the model stays what it has become.
+        # RRM raises on NaN losses. A run that diverges is a result, too: the remaining epochs leave the model as it is.
         seconds = Seconds()
-        for epoch in range(len(history.epochs) + 1, recipe.epochs + 1):
-            after(epoch, math.nan)
-            held.save(epoch)
-    with recipe.mixed():
-        found = outcome(task, model, history, rrm, seconds)
+        for epoch in range(len(run.history.epochs) + 1, recipe.epochs + 1):
+            run.record_epoch(epoch, math.nan)
+            reporting.save(epoch)
+    with recipe.autocast_context():
+        found = outcome(task, run.model, run.history, run.rrm, seconds)
     for given in settings.get("test_attacks", ()):
         attack = attack_of(given)
         assert attack is not None
-        by_eps = robustness(model, task.testing(), attack, settings["test_eps"])
+        by_eps = robustness(run.model, task.test_loader(), attack, settings["test_eps"])
         found.setdefault("robust", {})[given["name"]] = {str(eps): share for eps, share in by_eps.items()}
     return found
 
@@ -256,7 +145,8 @@ def outcome(task: Task, model: nn.Module, history: History, rrm: RRM | None, sec
         the weights that the last epoch trained with, by clean and wrong labels, ``histogram`` and ``mean_weight``
         (which tells more where ties are shared).
     """
-    predicted = predict(model, task.in_order()).argmax(1).numpy() == task.labels.numpy()
+    assert task.wrong is not None
+    predicted = predict(model, task.score_loader()).argmax(1).numpy() == task.labels.numpy()
     accuracies = [epoch.accuracy for epoch in history.epochs]
     found: dict[str, Any] = {
         "accuracy": accuracies[-1],

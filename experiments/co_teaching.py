@@ -10,10 +10,12 @@ import torch
 
 from rrm_torch.losses import per_sample as losses
 from rrm_torch.methods.small_loss import co_teaching
-from rrm_torch.training.fit import Seconds, evaluate
+from rrm_torch.training.evaluate import evaluate
+from rrm_torch.training.fit import Seconds
 from rrm_torch.training.history import History
+from rrm_torch.training.pipeline import Recipe, Task
 
-from .classify import Recipe, Reporting, Task, outcome
+from .classify import Reporting, outcome
 
 
 def train_two(
@@ -36,8 +38,8 @@ def train_two(
     recipe, loss = Recipe(**settings["recipe"]), losses.named(settings["loss"])
     torch.manual_seed(seed)
     models, order = [task.model(), task.model()], torch.Generator().manual_seed(seed)
-    optimizers = [recipe.optimizer_of(model) for model in models]
-    schedulers = [recipe.scheduler_of(optimizer) for optimizer in optimizers]
+    optimizers = [recipe.make_optimizer(model) for model in models]
+    schedulers = [recipe.make_scheduler(optimizer) for optimizer in optimizers]
     selections = [
         co_teaching(len(task.labels), settings["contamination"], over=settings["over"], ids=task.labels) for _ in models
     ]
@@ -51,8 +53,8 @@ def train_two(
         total = 0.0
         for model in models:
             model.train()
-        for index, x, y in task.training(recipe.batch_size, order):
-            with recipe.mixed():
+        for index, x, y in task.train_loader(recipe.batch_size, order):
+            with recipe.autocast_context():
                 both = [loss(model(x).float(), y) for model in models]
             for i in range(2):
                 batch_loss = selections[i].weighted_mean(both[i], index, ranked_by=both[1 - i])
@@ -63,9 +65,9 @@ def train_two(
         for selection, scheduler in zip(selections, schedulers, strict=True):
             selection.step()
             scheduler.step()
-        with recipe.mixed():
-            accuracy = evaluate(models[0], task.testing())
+        with recipe.autocast_context():
+            accuracy = evaluate(models[0], task.test_loader())
         history.record(epoch, total / len(task.labels), accuracy, selections[0])
         held.save(epoch)
-    with recipe.mixed():
+    with recipe.autocast_context():
         return outcome(task, models[0], history, selections[0], Seconds())

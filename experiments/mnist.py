@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from rrm_torch.data import images, noise
 from rrm_torch.data.augmentation import Compose, FlipCrop, GaussianNoise
-from rrm_torch.models import perceptron_of_the_authors
-from rrm_torch.training.compare import perceptron
+from rrm_torch.models import paper_perceptron, perceptron
+from rrm_torch.training.pipeline import Task
 
-from .classify import Task, subset, train
+from .classify import subset, train
 from .runner.jobs import OnEpoch, Run
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
-    "784-320-320-200-10, no biases": perceptron_of_the_authors,
+    "784-320-320-200-10, no biases": paper_perceptron,
     "784-256-256-10": partial(perceptron, 784, (256, 256), 10),
 }
 

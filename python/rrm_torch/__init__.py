@@ -17,8 +17,10 @@ from .losses.elr import ELR
 from .losses.per_sample import cross_entropy
 from .methods import small_loss as presets
 from .training.checkpoint import Checkpoint
-from .training.fit import evaluate, fit, predict, score
+from .training.evaluate import evaluate
+from .training.fit import fit
 from .training.history import History
+from .training.score import predict, score
 from .weighting import schedule
 from .weighting.pruning_history import Round, Trajectory
 from .weighting.rrm import RRM

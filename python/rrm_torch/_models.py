@@ -1,10 +1,10 @@
-"""The mode and the device of a model, and the way there."""
+"""Helpers for a model's train/eval mode, device and precision."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode; afterwards give each module its own mode back, frozen ones included."""
+    """Put the model in evaluation mode, and restore each module's own mode afterwards, e.g. of frozen layers."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -23,23 +23,32 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def inference(model: nn.Module) -> AbstractContextManager[Any]:
-    """Return the context of a pass that learns nothing: inference mode, which FSDP's first pass doesn't bear."""
-    tensors = sys.modules.get("torch.distributed.tensor")  # where nobody has loaded it, nothing is sharded
-    sharded = tensors is not None and any(isinstance(parameter, tensors.DTensor) for parameter in model.parameters())
-    return torch.no_grad() if sharded else torch.inference_mode()
+def no_grad_context(model: nn.Module) -> AbstractContextManager[Any]:
+    """Return inference mode, or `torch.no_grad` for a model sharded by FSDP, whose first pass inference mode breaks."""
+    # A model can only hold a DTensor if this module has been imported.
+    tensors = sys.modules.get("torch.distributed.tensor")
+    if tensors is not None and any(isinstance(parameter, tensors.DTensor) for parameter in model.parameters()):
+        return torch.no_grad()
+    return torch.inference_mode()
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the model within DistributedDataParallel, which talks to other ranks even where nothing is learnt."""
+def autocast_context(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    """Return autocast to `dtype`; for None, a null context, which leaves the caller's own autocast in force."""
+    if dtype is None:
+        return nullcontext()
+    return torch.autocast(device.type, dtype)
+
+
+def unwrap_ddp(model: nn.Module) -> nn.Module:
+    """Return the module inside DistributedDataParallel, whose forward communicates even in evaluation mode."""
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Return the device of the model's parameters; the CPU if it has none."""
+    """Return the device of the model's first parameter; the CPU if it has no parameters."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return the tensor on a device, without waiting for it; towards the host one has to wait."""
+    """Copy the tensor to `device`, asynchronously unless that is the CPU."""
     return tensor.to(device, non_blocking=device.type != "cpu")

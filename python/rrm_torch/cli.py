@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         data = images.load(options.data)
         settings = _settings(options, data.n_classes)
-        settings.rrm(len(data.y_train))  # which refuses too few samples
+        settings.make_rrm(len(data.y_train))  # which refuses too few samples
         report.prepare(options.report)
     except (ValueError, TypeError, OSError, ImportError) as error:
         return fail(error, BAD_INPUT)

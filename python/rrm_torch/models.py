@@ -1,4 +1,4 @@
-"""The models of the experiments: the paper's perceptron, and a residual net small enough for one CPU core."""
+"""Small networks: multilayer perceptrons, and a residual network that trains on one CPU core."""
 
 from __future__ import annotations
 
@@ -10,11 +10,35 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 
-def perceptron_of_the_authors(n_classes: int = 10) -> nn.Sequential:
+def perceptron(n_inputs: int, hidden: tuple[int, ...], n_classes: int) -> nn.Sequential:
+    """Return a multilayer perceptron with ReLU activations.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Values per sample.
+    hidden : tuple of int
+        Widths of the hidden layers.
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    nn.Sequential
+        Maps inputs of shape (n, ...) with `n_inputs` values per sample to logits of shape (n, n_classes).
+    """
+    layers: list[nn.Module] = [nn.Flatten()]
+    for width in hidden:
+        layers += [nn.Linear(n_inputs, width), nn.ReLU()]
+        n_inputs = width
+    return nn.Sequential(*layers, nn.Linear(n_inputs, n_classes))
+
+
+def paper_perceptron(n_classes: int = 10) -> nn.Sequential:
     """Return the perceptron that the paper trains on MNIST: 784-320-320-200-`n_classes`, ReLU, no biases.
 
-    Initialised as TensorFlow does (Glorot and Bengio 2010), which the authors used: with torch's smaller numbers, their
-    small steps get nowhere.
+    Initialised with Glorot's uniform distribution (Glorot and Bengio 2010), the default of TensorFlow, which the
+    authors used. With torch's default, whose values are smaller, their small steps make no progress.
 
     Parameters
     ----------
@@ -24,14 +48,14 @@ def perceptron_of_the_authors(n_classes: int = 10) -> nn.Sequential:
     Returns
     -------
     nn.Sequential
-        Maps images of shape (n, 1, 28, 28), or (n, ...) with 784 values each, to logits of shape (n, n_classes).
+        Maps images of shape (n, 1, 28, 28), or (n, ...) with 784 values per sample, to logits of shape (n, n_classes).
 
     Raises
     ------
     ValueError
-        If `n_classes` is below 2.
+        `n_classes` is below 2.
     """
-    _check_classes(n_classes)
+    _check_n_classes(n_classes)
     layers: list[nn.Module] = [nn.Flatten()]
     for n_in, n_out in ((784, 320), (320, 320), (320, 200), (200, n_classes)):
         linear = nn.Linear(n_in, n_out, bias=False)
@@ -41,12 +65,12 @@ def perceptron_of_the_authors(n_classes: int = 10) -> nn.Sequential:
 
 
 def small_resnet(n_classes: int, width: int = 32, *, blocks: int = 1, stem_stride: int = 2) -> nn.Sequential:
-    """Return a residual net for images of 32 x 32 pixels; of 8 layers as it stands.
+    """Return a residual network for images of 32 x 32 pixels, with 8 layers by default.
 
-    A 3 x 3 convolution, three stages of residual blocks with `width`, twice and four times as many channels, the second
-    and the third at half the resolution of the one before, the mean over the image, and a linear layer. With the stem's
-    stride of 2 the stages work at 16, 8 and 4 pixels, which costs a quarter of 32, 16 and 8 and leaves a CPU time for
-    more channels. Written for bfloat16 autocast and channels-last memory::
+    A 3 x 3 convolution; three stages of residual blocks with `width`, 2 `width` and 4 `width` channels, the second and
+    the third at half the resolution of the previous stage; global average pooling; a linear layer. With a stem stride
+    of 2 the stages run at 16, 8 and 4 pixels, at a quarter of the cost of 32, 16 and 8, so that a CPU can afford more
+    channels. Suited to bfloat16 autocast and channels-last memory::
 
         net = small_resnet(10).to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
@@ -59,22 +83,22 @@ def small_resnet(n_classes: int, width: int = 32, *, blocks: int = 1, stem_strid
     width : int, default 32
         Channels of the first stage, at least 1.
     blocks : int, default 1
-        Residual blocks per stage, at least 1. The net has ``6 * blocks + 2`` layers.
+        Residual blocks per stage, at least 1. The network has ``6 * blocks + 2`` layers.
     stem_stride : {1, 2}
         Stride of the first convolution.
 
     Returns
     -------
     nn.Sequential
-        Maps images of shape (n, 3, H, W) to logits of shape (n, n_classes), float32 also under autocast. H and W are
-        meant to be 32, and anything from 1 on is computed.
+        Maps images of shape (n, 3, H, W) to logits of shape (n, n_classes), float32 also under autocast. Designed for
+        H = W = 32; any size of at least 1 works.
 
     Raises
     ------
     ValueError
-        If an argument is out of its range.
+        An argument is outside its range.
     """
-    _check_classes(n_classes)
+    _check_n_classes(n_classes)
     for name, value in (("width", width), ("blocks", blocks)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
@@ -88,14 +112,15 @@ def small_resnet(n_classes: int, width: int = 32, *, blocks: int = 1, stem_strid
     channels = width
     for stage in range(3):
         for block in range(blocks):
-            stride = 2 if stage and not block else 1
-            layers[f"block{stage + 1}_{block + 1}"] = _Block(channels, width << stage, stride)
+            halves = stage > 0 and block == 0
+            stride = 2 if halves else 1
+            layers[f"block{stage + 1}_{block + 1}"] = _ResidualBlock(channels, width << stage, stride)
             channels = width << stage
     return nn.Sequential(layers | {"head": _Head(channels, n_classes)})
 
 
-class _Block(nn.Module):
-    """Two 3 x 3 convolutions around which the input is added again (He et al. 2016)."""
+class _ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with a shortcut connection (He et al. 2016)."""
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
         super().__init__()
@@ -115,18 +140,18 @@ class _Block(nn.Module):
 
 
 class _Head(nn.Module):
-    """The mean over the image, and a linear layer."""
+    """Global average pooling and a linear layer, in float32."""
 
     def __init__(self, n_in: int, n_classes: int) -> None:
         super().__init__()
         self.linear = nn.Linear(n_in, n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        # In float32: losses are compared with one another, and bfloat16 keeps between two and three digits.
+        # Losses are compared with one another, and bfloat16 has only two to three significant digits.
         with torch.autocast(x.device.type, enabled=False):
             return cast("Tensor", self.linear(x.float().mean((2, 3))))
 
 
-def _check_classes(n_classes: int) -> None:
+def _check_n_classes(n_classes: int) -> None:
     if n_classes < 2:
         raise ValueError(f"n_classes must be at least 2, got {n_classes}")

@@ -18,8 +18,9 @@ from rrm_torch.data import noise
 from rrm_torch.data.augmentation import GaussianNoise
 from rrm_torch.data.images import load_digits
 from rrm_torch.losses import per_sample as losses
-from rrm_torch.training.compare import perceptron
+from rrm_torch.models import perceptron
 from rrm_torch.training.history import WEIGHT_EDGES
+from rrm_torch.training.pipeline import Task
 
 EPOCHS, N, RATE = 8, 300, 0.3
 RRM_OPTIONS = {"contamination": RATE, "warmup": 3, "every": 5}
@@ -39,7 +40,7 @@ ATTACKED = BASE | {
 def task(augment=None):
     digits = load_digits()
     noisy = noise.symmetric(digits.y_train.numpy()[:N], RATE, 10, rng=0)
-    return classify.Task(
+    return Task(
         x_train=digits.x_train[:N],
         labels=torch.from_numpy(noisy.labels),
         wrong=noisy.wrong,

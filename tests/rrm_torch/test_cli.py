@@ -15,6 +15,7 @@ from rrm_torch.data import images
 from rrm_torch.data.noise import KINDS
 from rrm_torch.report import report
 from rrm_torch.training import compare as comparison
+from rrm_torch.training import pipeline
 
 QUICK = ["--epochs", "8", "--warmup", "4", "--hidden", "32", "--threads", "1"]
 
@@ -137,7 +138,7 @@ def test_an_unknown_name_exits_with_2(arguments, capsys):
 )
 def test_options_reach_training(options, attribute, value, tmp_path, monkeypatch, capsys):
     seen = {}
-    fit, adam = comparison.fit, torch.optim.Adam
+    fit, adam = pipeline.fit, torch.optim.Adam
     kinds = {name: lambda *a, n=name, f=f, **k: seen.update(noise_kind=n) or f(*a, **k) for name, f in KINDS.items()}
 
     def spy(model, loader, optimizer, epochs, **others):
@@ -145,9 +146,9 @@ def test_options_reach_training(options, attribute, value, tmp_path, monkeypatch
         seen["scoring"] = "recorded" if others["score_loader"] is None else "pass"
         return fit(model, loader, optimizer, epochs, **others)
 
-    monkeypatch.setattr(comparison, "fit", spy)
+    monkeypatch.setattr(pipeline, "fit", spy)
     monkeypatch.setattr(comparison.noise, "KINDS", kinds)
-    monkeypatch.setattr(torch.optim, "Adam", lambda p, lr: seen.update(lr=lr) or adam(p, lr=lr))
+    monkeypatch.setattr(torch.optim, "Adam", lambda p, lr, **more: seen.update(lr=lr) or adam(p, lr, **more))
     arguments = f"train --noise 0.3 --seeds 1 --epochs 2 --warmup 1 --hidden 8 --threads 1 {options}"
     assert command_line.main([*arguments.split(), "--report", str(tmp_path)]) == 0
     assert seen[attribute] == value

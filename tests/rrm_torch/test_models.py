@@ -6,7 +6,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from rrm_torch.models import perceptron_of_the_authors, small_resnet
+from rrm_torch.models import paper_perceptron, small_resnet
 
 
 def weighted(model):
@@ -22,7 +22,7 @@ def weighted(model):
 
 
 def test_perceptron_is_that_of_the_paper():
-    model = perceptron_of_the_authors()
+    model = paper_perceptron()
     assert [tuple(layer.weight.shape) for layer in weighted(model)] == [(320, 784), (320, 320), (200, 320), (10, 200)]
     assert all(layer.bias is None for layer in weighted(model))
     assert sum(isinstance(layer, nn.ReLU) for layer in model) == 3
@@ -30,7 +30,7 @@ def test_perceptron_is_that_of_the_paper():
 
 
 def test_perceptron_computes_what_one_writes_by_hand():
-    model = perceptron_of_the_authors(3)
+    model = paper_perceptron(3)
     x = torch.randn(5, 1, 28, 28)
     expected = x.flatten(1)
     *hidden, last = (layer.weight for layer in weighted(model))
@@ -139,7 +139,7 @@ def test_it_learns_labels_by_heart():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: perceptron_of_the_authors(1), "n_classes must be at least 2, got 1"),
+        (lambda: paper_perceptron(1), "n_classes must be at least 2, got 1"),
         (lambda: small_resnet(0), "n_classes must be at least 2, got 0"),
         (lambda: small_resnet(10, 0), "width must be at least 1, got 0"),
         (lambda: small_resnet(10, blocks=0), "blocks must be at least 1, got 0"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
+
+Loader: TypeAlias = Iterable[tuple[Tensor, Tensor, Tensor]]
+"""Yields batches (index, x, y): the samples' indices in the data set, inputs and labels."""
 
 
 class Indexed(Dataset[tuple[Any, ...]]):

@@ -1,54 +1,61 @@
-"""Plain training and RRM on the same wrong labels: the experiment behind the command line."""
+"""Plain training and training with RRM on the same noisy labels: the experiment of the command line."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
 
-from ..adversarial.attacks import BY_NAME as ATTACKS
+from ..adversarial import attacks
 from ..adversarial.attacks import Attack, robustness
 from ..data import noise
 from ..data.images import ImageData
-from ..data.loaders import batches
-from ..losses import per_sample as losses
+from ..losses import per_sample
+from ..models import perceptron
 from ..weighting.rrm import RRM
-from .fit import Seconds, evaluate, fit, predict
+from .fit import Seconds
 from .history import History
+from .pipeline import Recipe, Task, TrainingRun
+from .score import predict
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything but the data and the seed.
+    """All settings of a comparison except the data and the seed.
 
     Attributes
     ----------
     noise : float
-        Share of training labels to make wrong; 0 leaves them as they are.
+        Share of training labels to make wrong; 0 leaves the labels as they are.
     noise_kind : str
         A key of `rrm_torch.noise.KINDS`.
     contamination, gamma, mu, warmup, every, redistribute, ties
         See `rrm_torch.RRM`.
     scoring : {"recorded", "pass"}
-        Reweight by the losses recorded while training, or by those of a pass of its own.
+        Reweight by the losses recorded during training, or by those of a scoring pass.
     loss : str
-        A name of `rrm_torch.losses.BY_NAME`.
+        A key of `rrm_torch.losses.BY_NAME`.
     attack : {"none", "fgsm", "pgd"}
-        Adversarial training, of plain training and of RRM, which then is A-RRM.
+        Adversarial training, with and without RRM (A-RRM).
     eps : float, at least 0
-        Size of the attack, in units in which the brightest pixel is 1.
+        Size of the attack; black is 0 and white is 1.
     epochs, batch_size : int
         Passes over the training set, and samples per step.
     lr : float
-        Adam's learning rate.
+        Learning rate of Adam.
     hidden : tuple of int
         Widths of the hidden layers of the multilayer perceptron.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A setting has the wrong type or is outside its range.
     """
 
     noise: float = 0.0
@@ -74,53 +81,65 @@ class Settings:
             raise ValueError(f"noise must lie in [0, 1], got {self.noise}")
         if self.noise_kind not in noise.KINDS:
             raise ValueError(f"noise_kind must be one of {', '.join(noise.KINDS)}, got {self.noise_kind!r}")
-        losses.named(self.loss)
-        if self.attack not in ("none", *ATTACKS):
-            raise ValueError(f"attack must be one of none, {', '.join(ATTACKS)}, got {self.attack!r}")
-        ATTACKS["fgsm"](self.eps)
-        for name in ("epochs", "batch_size", *(["hidden"] if self.hidden else [])):
-            value = getattr(self, name)
-            if (min(value) if isinstance(value, tuple) else value) < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.loss not in per_sample.BY_NAME:
+            raise ValueError(f"loss must be one of {', '.join(per_sample.BY_NAME)}, got {self.loss!r}")
+        if self.attack not in ("none", *attacks.BY_NAME):
+            raise ValueError(f"attack must be one of none, {', '.join(attacks.BY_NAME)}, got {self.attack!r}")
+        if not 0 <= self.eps < math.inf:
+            raise ValueError(f"eps must be finite and at least 0, got {self.eps}")
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, got {self.epochs}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden must be at least 1, got {self.hidden}")
         if self.scoring not in ("recorded", "pass"):
             raise ValueError(f"scoring must be 'recorded' or 'pass', got {self.scoring!r}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be finite and above 0, got {self.lr}")
         if self.epochs <= self.warmup:
             raise ValueError(
-                f"epochs must exceed warmup, or no epoch is trained on new weights, got epochs={self.epochs} and "
-                f"warmup={self.warmup}"
+                "epochs must exceed warmup, otherwise no epoch is trained with new weights, got "
+                f"epochs={self.epochs} and warmup={self.warmup}"
             )
-        self.rrm(1_000_000)  # whether there are samples enough, `compare` sees
+        self.make_rrm(1_000_000)  # whether there are enough samples is checked by `compare`
 
-    def rrm(self, n: int) -> RRM:
-        """Return the RRM of these settings for n samples."""
-        names = ("contamination", "gamma", "mu", "warmup", "every", "redistribute", "ties")
-        return RRM(n, **{name: getattr(self, name) for name in names})
+    def make_rrm(self, n: int) -> RRM:
+        """Return a new RRM for n samples."""
+        return RRM(
+            n,
+            contamination=self.contamination,
+            gamma=self.gamma,
+            mu=self.mu,
+            warmup=self.warmup,
+            every=self.every,
+            redistribute=self.redistribute,
+            ties=self.ties,
+        )
 
-    def adversary(self, data: ImageData) -> Attack | None:
-        """Return the attack of these settings on images like those of `data`; None for none."""
+    def make_attack(self, data: ImageData) -> Attack | None:
+        """Return the attack in the pixel range of `data`, or None without an attack."""
         if self.attack == "none":
             return None
-        return ATTACKS[self.attack](self.eps, unit=data.white - data.black, clip=(data.black, data.white))
+        return attacks.BY_NAME[self.attack](self.eps, unit=data.white - data.black, clip=(data.black, data.white))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trained model does.
+    """Measurements of a trained model.
 
     Attributes
     ----------
     accuracy : float
         On the test set, in [0, 1].
     robust_accuracy : float or None
-        On the test set under the attack trained with; None without one.
+        On the test set under the attack of the training; None without an attack.
     memorised : float or None
-        Share of the wrong training labels that the model predicts; None where the truth isn't known.
+        Share of the wrong training labels that the model predicts; None if the wrong labels are unknown.
     seconds : Seconds
         Time spent.
     history : History
-        Epoch by epoch.
+        One entry per epoch.
     """
 
     accuracy: float
@@ -138,17 +157,17 @@ class Trial:
     ----------
     seed : int
     labels : int64 array of shape (n,)
-        The training labels, as given to both.
+        The training labels of both runs.
     wrong : bool array of shape (n,) or None
-        Which of them are wrong, where the truth is known.
+        Which of them are wrong, if known.
     plain, weighted : Outcome
         Without and with RRM.
     rrm : RRM
         Its final state.
     probabilities : float array of shape (n, n_classes)
-        What the model trained with RRM predicts for the training set.
+        Predictions for the training set of the model trained with RRM.
     precision, recall : float or None
-        Share of the flagged labels that are wrong, and of the wrong labels that are flagged.
+        Share of the flagged labels that are wrong, and share of the wrong labels that are flagged.
     """
 
     seed: int
@@ -162,25 +181,16 @@ class Trial:
     recall: float | None
 
 
-def perceptron(n_inputs: int, hidden: tuple[int, ...], n_classes: int) -> nn.Sequential:
-    """Return a multilayer perceptron with ReLU: (batch, ...) with `n_inputs` numbers each -> (batch, n_classes)."""
-    layers: list[nn.Module] = [nn.Flatten()]
-    for width in hidden:
-        layers += [nn.Linear(n_inputs, width), nn.ReLU()]
-        n_inputs = width
-    return nn.Sequential(*layers, nn.Linear(n_inputs, n_classes))
-
-
 def compare(data: ImageData, settings: Settings, seed: int, on_epoch: Callable[[str], None] = lambda _: None) -> Trial:
     """Train with and without RRM.
 
     Parameters
     ----------
     data : ImageData
-        Its training labels are the clean ones if `settings` asks for noise.
+        Its training labels are the clean ones if `settings` adds noise.
     settings : Settings
     seed : int
-        Decides the noise, the initial parameters and the order of the samples.
+        Determines the noise, the initial parameters and the order of the samples.
     on_epoch : callable, optional
         Called with ``"plain"`` or ``"RRM"`` after each epoch.
 
@@ -188,60 +198,58 @@ def compare(data: ImageData, settings: Settings, seed: int, on_epoch: Callable[[
     -------
     Trial
     """
-    labels, wrong = data.y_train.numpy(), None
+    labels = data.y_train.numpy()
+    wrong = None
     if settings.noise:
         noisy = noise.KINDS[settings.noise_kind](labels, settings.noise, data.n_classes, rng=seed)
-        labels, wrong = noisy.labels, noisy.wrong
-    y = torch.from_numpy(labels)
-    rrm = settings.rrm(len(y))
-    plain, _ = _train(data, settings, seed, y, wrong, None, lambda: on_epoch("plain"))
-    weighted, probabilities = _train(data, settings, seed, y, wrong, rrm, lambda: on_epoch("RRM"))
-    precision = recall = None
-    if wrong is not None:
-        found = int(wrong[rrm.flagged().numpy()].sum())
-        precision = found / len(rrm.flagged()) if len(rrm.flagged()) else None
-        recall = found / int(wrong.sum()) if wrong.any() else None
+        labels = noisy.labels
+        wrong = noisy.wrong
+    task = Task(
+        x_train=data.x_train,
+        labels=torch.from_numpy(labels),
+        wrong=wrong,
+        x_test=data.x_test,
+        y_test=data.y_test,
+        model=partial(perceptron, data.x_train[0].numel(), settings.hidden, data.n_classes),
+        eval_batch_size=1024,
+    )
+    recipe = Recipe(settings.epochs, settings.batch_size, lr=settings.lr)
+    loss = per_sample.named(settings.loss)
+    attack = settings.make_attack(data)
+    rrm = settings.make_rrm(len(labels))
+
+    plain_run = TrainingRun(task, recipe, seed)
+    seconds = plain_run.fit(loss=loss, attack=attack, on_epoch=lambda _: on_epoch("plain"))
+    plain, _ = _measure(plain_run, seconds, attack)
+
+    rrm_run = TrainingRun(task, recipe, seed, rrm)
+    seconds = rrm_run.fit(loss=loss, attack=attack, scoring=settings.scoring, on_epoch=lambda _: on_epoch("RRM"))
+    weighted, probabilities = _measure(rrm_run, seconds, attack)
+
+    precision, recall = _precision_and_recall(rrm, wrong)
     return Trial(seed, labels, wrong, plain, weighted, rrm, probabilities, precision, recall)
 
 
-def _train(
-    data: ImageData,
-    settings: Settings,
-    seed: int,
-    y: Tensor,
-    wrong: npt.NDArray[np.bool_] | None,
-    rrm: RRM | None,
-    on_epoch: Callable[[], None],
-) -> tuple[Outcome, npt.NDArray[np.float32]]:
-    torch.manual_seed(seed)
-    model = perceptron(data.x_train[0].numel(), settings.hidden, data.n_classes)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr)
-    order = torch.Generator().manual_seed(seed)
-    training = batches(data.x_train, y, settings.batch_size, shuffle=True, generator=order)
-    testing = batches(data.x_test, data.y_test, 1024, shuffle=False)
-    history = History(wrong)
-
-    def after(epoch: int, loss: float) -> None:
-        history.record(epoch, loss, evaluate(model, testing), rrm)
-        on_epoch()
-
-    in_order = batches(data.x_train, y, 1024, shuffle=False)
-    score_loader = in_order if settings.scoring == "pass" else None
-    attack = settings.adversary(data)
-    seconds = fit(
-        model,
-        training,
-        optimizer,
-        settings.epochs,
-        rrm=rrm,
-        loss=losses.named(settings.loss),
-        attack=attack,
-        score_loader=score_loader,
-        on_epoch=after,
-    )
-    robust = None if attack is None else robustness(model, testing, attack, [attack.eps])[attack.eps]
-    probabilities = predict(model, in_order).cpu().numpy()
+def _measure(run: TrainingRun, seconds: Seconds, attack: Attack | None) -> tuple[Outcome, npt.NDArray[np.float32]]:
+    """Return the measurements of a trained model, and its predicted probabilities for the training set."""
+    task = run.task
+    robust_accuracy = None
+    if attack is not None:
+        robust_accuracy = robustness(run.model, task.test_loader(), attack, [attack.eps])[attack.eps]
+    probabilities = predict(run.model, task.score_loader()).cpu().numpy()
     memorised = None
-    if wrong is not None and wrong.any():
-        memorised = float((probabilities.argmax(1) == y.numpy())[wrong].mean())
-    return Outcome(evaluate(model, testing), robust, memorised, seconds, history), probabilities
+    if task.wrong is not None and task.wrong.any():
+        correct = probabilities.argmax(1) == task.labels.numpy()
+        memorised = float(correct[task.wrong].mean())
+    return Outcome(run.test_accuracy(), robust_accuracy, memorised, seconds, run.history), probabilities
+
+
+def _precision_and_recall(rrm: RRM, wrong: npt.NDArray[np.bool_] | None) -> tuple[float | None, float | None]:
+    """Return precision and recall of the flagged labels; None where undefined or unknown."""
+    if wrong is None:
+        return None, None
+    flagged = rrm.flagged().numpy()
+    n_flagged_wrong = int(wrong[flagged].sum())
+    precision = n_flagged_wrong / len(flagged) if len(flagged) else None
+    recall = n_flagged_wrong / int(wrong.sum()) if wrong.any() else None
+    return precision, recall

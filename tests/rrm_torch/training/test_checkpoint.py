@@ -181,7 +181,7 @@ def test_fit_does_nothing_where_all_epochs_are_done(tmp_path):
         )
     assert epochs == [1, 2, 3]
     assert here["rrm"].epoch == 3
-    with pytest.raises(ValueError, match=r"epochs=2 are fewer than the 3 that '.*run\.pt' has done"):
+    with pytest.raises(ValueError, match=r"epochs=2 is less than the 3 epochs done in checkpoint '.*run\.pt'"):
         fit(here["model"], loader, here["optimizer"], 2, rrm=here["rrm"], checkpoint=checkpoint)
 
 

@@ -9,7 +9,8 @@ import torch
 
 from rrm_torch.adversarial.attacks import BY_NAME
 from rrm_torch.data.images import load_digits
-from rrm_torch.training.compare import Settings, compare, perceptron
+from rrm_torch.models import perceptron
+from rrm_torch.training.compare import Settings, compare
 
 QUICK = {"epochs": 12, "warmup": 5, "hidden": (64,)}
 
@@ -112,7 +113,7 @@ def test_adversarial_training_with_and_without_rrm(digits, attack):
 def test_the_attack_counts_in_the_range_of_the_pixels(digits, name):
     data = replace(digits, black=2.0, white=5.0)
     expected = BY_NAME[name](0.05, unit=3.0, clip=(2.0, 5.0))
-    assert Settings(contamination=0.3, attack=name, eps=0.05).adversary(data) == expected
+    assert Settings(contamination=0.3, attack=name, eps=0.05).make_attack(data) == expected
 
 
 def test_without_an_attack_none_is_tested(trial):

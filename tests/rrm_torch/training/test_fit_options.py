@@ -264,7 +264,7 @@ def test_a_scheduler_that_wants_a_metric_is_refused(blobs):
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
-    with pytest.raises(ValueError, match="scheduler must do without a metric; step a ReduceLROnPlateau in on_epoch"):
+    with pytest.raises(ValueError, match="scheduler must step without a metric; step a ReduceLROnPlateau in on_epoch"):
         fit(model, batches(*blobs, 8, shuffle=False), optimizer, 1, scheduler=scheduler)
 
 
@@ -357,7 +357,7 @@ def test_several_labels_one_index_a_sample(blobs):
 
 @pytest.mark.parametrize("settings", [{"unit": "step", "warmup": 6}, {"scope": "batch"}])
 def test_a_pass_without_use_is_refused(blobs, settings):
-    with pytest.raises(ValueError, match="score_loader has no use with unit="):
+    with pytest.raises(ValueError, match="score_loader can't be used with unit="):
         train(*blobs, rrm=RRM(N, contamination=0.25, **settings), score_loader=batches(*blobs, 16, shuffle=False))
 
 
