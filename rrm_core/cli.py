@@ -1,27 +1,45 @@
-"""The command line: ``python -m rrm_core``."""
+"""The command line ``python -m rrm_core``: reweight losses in files, or only plan; show the installation."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import re
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NoReturn, Protocol
+from importlib.metadata import version
+from typing import Any
 
 import rrm_core
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # the last by convention of the shell: 128 + SIGINT
-UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
-OPTIONAL = ("pyarrow", "dask", "rich", "numba", "torch")
-SPARSE = 10.0  # seconds from one line about a pass to the next
+from ._cli import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    Parser,
+    exit_code,
+    exit_on_signals,
+    installed_version,
+    number_or_name,
+    positive_int,
+    print_table,
+    report_progress,
+    run,
+)
+
+PROGRAM = "python -m rrm_core"
+SIZE_UNITS = {"": 0, "K": 10, "M": 20, "G": 30}  # binary logarithms
+OPTIONAL_PACKAGES = ("pyarrow", "dask", "rich", "numba", "torch")
+RULE_OPTIONS = ("contamination", "gamma", "redistribute", "ties", "nan")
+STREAM_OPTIONS = ("column", "memory", "threads")
+
+INPUT_ERRORS = (TypeError, ValueError, ImportError, FileNotFoundError, IsADirectoryError, PermissionError)
+# A full disk, for example, or losses that change between two passes.
+RUNTIME_ERRORS = (OSError, RuntimeError, MemoryError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,61 +48,77 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        By default those of the process.
+        Command-line arguments; those of the process by default.
 
     Returns
     -------
     int
-        Exit code: 0 done, 1 failed while working, 2 bad input, 130 interrupted.
+        Exit code: 0 success, 1 failure while working, 2 invalid input, 130 interrupted.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
-
-    def fail(error: BaseException, code: int) -> int:
-        what = " ".join(str(error).split()) or type(error).__name__
-        print(f"{parser.prog} {options.command}: error: {what}", file=sys.stderr)
-        return code
-
-    if options.command == "info":
-        _print(_installation(), options.json)
-        return 0
-    started = time.perf_counter()
-    try:
-        with _ended_by_signals(), _progress() as progress:
-            plan = _work(options, progress)
-    except KeyboardInterrupt:
-        return fail(KeyboardInterrupt(f"interrupted; {_kept(options)}"), INTERRUPTED)
-    except (TypeError, ValueError, ImportError, FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        return fail(error, BAD_INPUT)
-    except (OSError, RuntimeError, MemoryError) as error:  # a full disk; losses that change meanwhile
-        return fail(error, FAILED)
-    _print(_summary(options, plan, time.perf_counter() - started), options.json)
-    return 0
+    options = make_parser().parse_args(arguments)
+    return run(f"{PROGRAM} {options.command}", options.function, options)
 
 
-def _work(options: argparse.Namespace, progress: _Progress) -> rrm_core.Plan:
-    names = ("contamination", "gamma", "redistribute", "ties", "nan", "column", "memory", "threads")
-    given = {name: getattr(options, name) for name in names}
-    if options.command == "plan":
-        return rrm_core.stream.plan(options.losses, progress=progress.say, **given)
-    if options.mu < 1 and options.weights is None:
-        raise ValueError("--mu needs the weights to start from: give --weights")
-    if options.weights is not None and options.mu == 1:
-        raise ValueError("--weights are read only with a --mu below 1: give that too, or leave them out")
-    return rrm_core.stream.reweight(
-        options.losses, options.out, weights=options.weights, mu=options.mu, progress=progress.say, **given
-    )
+# Subcommands
 
 
-def _kept(options: argparse.Namespace) -> str:
-    return f"{options.out} is as it was" if options.command == "reweight" else "nothing was to be written"
+def run_plan(options: argparse.Namespace) -> int:
+    """Print the plan of the losses in a file."""
+    start = time.perf_counter()
+    with _stream_errors("no file was to be written"), exit_on_signals(), report_progress() as progress:
+        plan = rrm_core.stream.plan(options.losses, progress=progress, **_stream_arguments(options))
+    print_table(_summary(options, plan, time.perf_counter() - start), as_json=options.json)
+    return DONE
 
 
-# What is printed.
+def run_reweight(options: argparse.Namespace) -> int:
+    """Write the sample weights of the losses in a file, and print the plan."""
+    start = time.perf_counter()
+    with _stream_errors(f"{options.out} is unchanged"), exit_on_signals(), report_progress() as progress:
+        if options.mu < 1 and options.weights is None:
+            raise ValueError("--mu below 1 needs the current weights: give --weights")
+        if options.weights is not None and options.mu == 1:
+            raise ValueError("--weights are read only with a --mu below 1: give that too, or leave them out")
+        plan = rrm_core.stream.reweight(
+            options.losses,
+            options.out,
+            weights=options.weights,
+            mu=options.mu,
+            progress=progress,
+            **_stream_arguments(options),
+        )
+    summary = _summary(options, plan, time.perf_counter() - start)
+    summary["weights"] = options.out
+    print_table(summary, as_json=options.json)
+    return DONE
+
+
+def run_info(options: argparse.Namespace) -> int:
+    """Print versions, available backends and the processor features in use."""
+    print_table(_installation(), as_json=options.json)
+    return DONE
+
+
+@contextmanager
+def _stream_errors(outcome: str) -> Iterator[None]:
+    """Convert errors to exit codes; `outcome` says what an interrupt leaves behind."""
+    with (
+        exit_code(INTERRUPTED, KeyboardInterrupt, message=f"interrupted; {outcome}"),
+        exit_code(FAILED, *RUNTIME_ERRORS),
+        exit_code(BAD_INPUT, *INPUT_ERRORS),
+    ):
+        yield
+
+
+def _stream_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in (*RULE_OPTIONS, *STREAM_OPTIONS)}
+
+
+# Output
 
 
 def _summary(options: argparse.Namespace, plan: rrm_core.Plan, seconds: float) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+    return {
         "losses": options.losses,
         "samples": plan.n,
         "type": plan.dtype,
@@ -102,11 +136,10 @@ def _summary(options: argparse.Namespace, plan: rrm_core.Plan, seconds: float) -
         "total variation": plan.total_variation,
         "seconds": round(seconds, 3),
     }
-    return shown | ({"weights": options.out} if options.command == "reweight" else {})
 
 
 def _installation() -> dict[str, Any]:
-    shown: dict[str, Any] = {
+    table: dict[str, Any] = {
         "rrm-core": rrm_core.__version__,
         "Python": platform.python_version(),
         "NumPy": version("numpy"),
@@ -114,203 +147,58 @@ def _installation() -> dict[str, Any]:
     }
     try:
         cpu = rrm_core.cpu_info()
-        shown |= {
-            "instruction set": cpu.instruction_set,
-            "best instruction set": cpu.best_instruction_set,
-            "threads": cpu.threads,
-        }
     except ImportError:
-        shown["instruction set"] = None
-    return shown | {name: _version(name) for name in OPTIONAL}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _print(shown: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        # JSON knows no infinity: a threshold of +inf is null.
-        print(json.dumps({key.replace(" ", "_"): _finite(value) for key, value in shown.items()}, indent=1))
-        return
-    width = max(map(len, shown))
-    for key, value in shown.items():
-        print(f"{key:{width}}  {_readable(key, value)}")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
-
-
-def _readable(key: str, value: Any) -> str:
-    if value is None:
-        return "not installed"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {item}" for name, item in value.items() if item is not None)
-    if isinstance(value, list):
-        return ", ".join(value)
-    if key.endswith("share"):
-        return f"{100 * value:.4g} %"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1e4 and key != "threshold" else f"{value:.6g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-# How far it is.
-
-
-class _Progress(Protocol):
-    def say(self, done: int, total: int | None, what: str) -> None: ...
-
-
-@contextmanager
-def _progress() -> Iterator[_Progress]:
-    """Show a bar on a terminal, if rich is there, and otherwise a line now and then."""
-    if sys.stderr.isatty() and _version("rich"):
-        with _bar() as bar:
-            yield bar
+        table["instruction set"] = None
     else:
-        yield _Lines()
+        table["instruction set"] = cpu.instruction_set
+        table["best instruction set"] = cpu.best_instruction_set
+        table["threads"] = cpu.threads
+    for package in OPTIONAL_PACKAGES:
+        table[package] = installed_version(package)
+    return table
 
 
-class _Lines:
-    def __init__(self) -> None:
-        self._next = time.monotonic() + SPARSE
-
-    def say(self, done: int, total: int | None, what: str) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + SPARSE
-            print(f"{what}: {done:,}" + (f" of {total:,}" if total else "") + " samples", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _bar() -> Iterator[_Progress]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:8}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-
-        class Bar:
-            task = progress.add_task("opening", total=None)
-            what = ""
-
-            def say(self, done: int, total: int | None, what: str) -> None:
-                if what != self.what:
-                    self.what = what
-                    progress.reset(self.task, total=total, description=what)
-                progress.update(self.task, completed=done)
-
-        yield Bar()
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let what ends the process from outside unwind it, so that no unfinished file stays behind."""
-
-    def end(number: int, _: Any) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    former: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup, for one, ignores SIGHUP
-                former[number] = signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-# What may be asked for.
-
-
-def _redistribute(text: str) -> str | float:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _bytes(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if not found:
-        raise argparse.ArgumentTypeError(f"must be a size such as 64M or 1G, got {text!r}")
-    return int(float(found[1]) * (1 << UNITS[found[2].upper()]))
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text!r}")
-    return int(text)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line."""
-        self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see --help\n")
-
+# Argument parser
 
 EXAMPLES = """\
-files
+file formats
   .npy               a vector of float16, float32 or float64
-  .parquet           a column of these; a null is NaN
+  .parquet           a column of one of these types; a null counts as NaN
   .arrow, .feather   likewise
 
 examples
-  prune the fifth of the samples with the highest losses
+  prune the 20 % of the samples with the highest losses
     python -m rrm_core reweight losses.npy --contamination 0.2 -o weights.npy
-  go half of the way from the weights of last time, and replace them
+  move halfway from the previous weights to the new ones, and replace the file
     python -m rrm_core reweight losses.npy --contamination 0.2 --weights weights.npy --mu 0.5 -o weights.npy
-  from a table to a table
+  read a column of a table, write a table
     python -m rrm_core reweight run.parquet --column loss --gamma 1.5 -o weights.parquet
-  look before writing anything
+  see the threshold and the counts without writing anything
     python -m rrm_core plan losses.npy --contamination 0.2
 
 exit codes
-  0 done; 1 failed while working, such as a full disk; 2 bad input; 130 interrupted"""
+  0 success; 1 failure while working, such as a full disk; 2 invalid input; 130 interrupted"""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m rrm_core",
+def make_parser() -> Parser:
+    """Return the argument parser; ``function`` in the parsed options is the subcommand to run."""
+    parser = Parser(
+        prog=PROGRAM,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Exact Rockafellian reweighting of per-sample losses in files of any size: samples whose loss lies "
-        "above\na threshold get weight 0, and trusted ones get their mass.",
+        description="Exact Rockafellian reweighting of per-sample losses in files of any size: samples with a loss "
+        "above\na threshold get weight 0, and their mass goes to the samples with low losses.",
         epilog=EXAMPLES,
     )
     parser.add_argument("--version", action="version", version=f"rrm-core {rrm_core.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    shared = _shared()
+    rule_and_source = _rule_and_source()
     reweight = commands.add_parser(
         "reweight",
-        parents=[shared],
+        parents=[rule_and_source],
         help="read losses, write sample weights",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Write the sample weights of losses in a file: 0 is pruned, 1 is unchanged, and their mean is 1.\n"
-        "The file of weights appears as a whole or not at all, whatever happens meanwhile.",
+        description="Write the sample weights of the losses in a file: 0 is pruned, 1 is unchanged, the mean is 1.\n"
+        "The output file appears only once it is complete; on an error or interrupt the previous one stays.",
         epilog=EXAMPLES,
     )
     reweight.add_argument(
@@ -318,67 +206,88 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         required=True,
         metavar="FILE",
-        help="file for the weights: .npy, .parquet, .arrow or .feather; a former one is replaced once this is complete",
+        help="output file: .npy, .parquet, .arrow or .feather; an existing file is replaced at the end",
     )
-    reweight.add_argument("--weights", metavar="FILE", help="the weights of last time, to start from with --mu")
+    reweight.add_argument("--weights", metavar="FILE", help="file of the current weights; required if --mu is below 1")
     reweight.add_argument(
-        "--mu", type=float, default=1.0, metavar="MU", help="step from old weights to new, in (0, 1] (default: 1)"
+        "--mu",
+        type=float,
+        default=1.0,
+        metavar="MU",
+        help="step from the current weights to the new ones, in (0, 1] (default: 1)",
     )
-    commands.add_parser(
+    reweight.set_defaults(function=run_reweight)
+    plan = commands.add_parser(
         "plan",
-        parents=[shared],
-        help="read losses, and say what a reweight would do",
-        description="Say which threshold losses in a file would be pruned at, and what would follow.",
+        parents=[rule_and_source],
+        help="read losses, print the threshold and the counts, write nothing",
+        description="Print what a reweight of the losses in a file would do: threshold, pruned samples, largest "
+        "weight and more. Nothing is written.",
     )
-    info = commands.add_parser("info", help="what is installed, and how it runs here")
+    plan.set_defaults(function=run_plan)
+    info = commands.add_parser("info", help="print versions, backends and processor features")
     _add_json(info)
+    info.set_defaults(function=run_info)
     return parser
 
 
-def _shared() -> _Parser:
-    """Return what planning and reweighting have in common."""
-    shared = _Parser(add_help=False)
-    shared.add_argument("losses", metavar="LOSSES", help="file of losses: .npy, .parquet, .arrow or .feather")
-    rule = shared.add_mutually_exclusive_group(required=True)
-    rule.add_argument(
+def _rule_and_source() -> Parser:
+    """Return a parent parser with the options that ``plan`` and ``reweight`` share."""
+    parser = Parser(add_help=False)
+    parser.add_argument("losses", metavar="LOSSES", help="file of losses: .npy, .parquet, .arrow or .feather")
+    threshold = parser.add_mutually_exclusive_group(required=True)
+    threshold.add_argument(
         "--contamination",
         type=float,
         metavar="C",
         help="share of samples to prune, in [0, 1): the estimated share of wrong labels",
     )
-    rule.add_argument("--gamma", type=float, metavar="G", help="prune losses more than this above the smallest")
-    shared.add_argument(
+    threshold.add_argument(
+        "--gamma", type=float, metavar="G", help="prune samples whose loss exceeds the smallest loss by more than G"
+    )
+    parser.add_argument(
         "--redistribute",
-        type=_redistribute,
+        type=number_or_name,
         default="argmin",
         metavar="WHO",
-        help="who gets the pruned mass: argmin, the smallest loss (default); kept, all others; drop, nobody; or a "
-        "fraction of the samples",
+        help="who receives the pruned mass: argmin, the samples with the smallest loss (default); kept, all samples "
+        "that are not pruned, in proportion; drop, nobody; or a number F in (0, 1], the fraction F with the lowest "
+        "losses",
     )
-    shared.add_argument(
+    parser.add_argument(
         "--ties",
         choices=["keep", "share"],
         default="keep",
-        help="losses on the threshold: keep them (default), or share the pruning evenly",
+        help="samples whose loss equals the threshold: keep them (default), or prune the same part of each, so that "
+        "the share C is met exactly",
     )
-    shared.add_argument(
-        "--nan", choices=["raise", "prune"], default="raise", help="NaN: refuse them (default), or prune them"
+    parser.add_argument(
+        "--nan", choices=["raise", "prune"], default="raise", help="NaN losses: report an error (default), or prune"
     )
-    shared.add_argument(
+    parser.add_argument(
         "--column",
         metavar="NAME",
-        help="column of the losses in a Parquet or Arrow file (default: the only one of floating-point numbers)",
+        help="column of the losses in a Parquet or Arrow file (default: the only floating-point column)",
     )
-    shared.add_argument(
+    parser.add_argument(
         "--memory", type=_bytes, default=64 << 20, metavar="SIZE", help="memory to use, such as 1G (default: 64M)"
     )
-    shared.add_argument("--threads", type=_count, metavar="N", help="threads (default: as many as processors)")
-    _add_json(shared)
-    return shared
+    parser.add_argument(
+        "--threads", type=positive_int(), metavar="N", help="number of threads (default: one per processor core)"
+    )
+    _add_json(parser)
+    return parser
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print what is found as JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise argparse.ArgumentTypeError(f"must be a size such as 64M or 1G, got {text!r}")
+    return int(float(match[1]) * (1 << SIZE_UNITS[match[2].upper()]))
 
 
 if __name__ == "__main__":

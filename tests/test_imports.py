@@ -116,7 +116,7 @@ def test_the_core_needs_numpy_and_array_api_compat_only(file):
         allowed.add("dask")
     if file == CORE / "stream" / "arrow.py":
         allowed.add("pyarrow")
-    if file == CORE / "cli.py":
+    if file == CORE / "_cli.py":
         allowed.add("rich")
     assert {name.partition(".")[0] for name in imports(file)} <= allowed
 
