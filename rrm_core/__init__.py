@@ -30,6 +30,10 @@ __all__ = [
     "stream",
 ]
 
+# Public classes are known, and pickled, by their public names.
+for _class in (CpuInfo, Levels, Plan, Planner, Rule):
+    _class.__module__ = __name__
+
 try:
     __version__ = _version("rrm-core")
 except _PackageNotFoundError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +11,10 @@ from .arrays import convert as arrays
 from .arrays.convert import Home
 from .backends import registry as dispatch
 from .backends.registry import Backend
+from .definition.arguments import as_float, check_mu, check_threads
 from .definition.formats import Format, widen
 from .definition.plan import Plan
-from .definition.rule import NaN, Redistribute, Rule, Ties, number, thread_count
+from .definition.rule import NaN, Redistribute, Rule, Ties, make_rule
 
 
 def reweight(
@@ -122,7 +122,7 @@ def reweight(
     (0.4, 1)
     """
     call = _check(losses, weights, mu, out, backend, threads)
-    return call.reweight(_rule(contamination, gamma, redistribute, ties, nan))
+    return call.reweight(make_rule(contamination, gamma, redistribute, ties, nan))
 
 
 def plan(
@@ -157,7 +157,7 @@ def plan(
     1
     """
     call = _check(losses, None, 1.0, None, backend, threads)
-    return call.backend.plan(call.losses, _rule(contamination, gamma, redistribute, ties, nan), call.threads)
+    return call.backend.plan(call.losses, make_rule(contamination, gamma, redistribute, ties, nan), call.threads)
 
 
 def apply(
@@ -250,7 +250,7 @@ def objective(losses: Any, gamma: float) -> float:
     0.42
     """
     call = _check(losses, None, 1.0, None, None, None)
-    plan = call.backend.plan(call.losses, Rule(gamma=number("gamma", gamma)), None)
+    plan = call.backend.plan(call.losses, Rule(gamma=as_float("gamma", gamma)), None)
     values = widen(call.losses) if call.home.on_host else call.losses
     xp, on = array_namespace(values), device(values)
     double = xp.__array_namespace_info__().dtypes(device=on).get("float64", xp.float32)
@@ -299,11 +299,9 @@ class _Call(NamedTuple):
 def _check(
     losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None, threads: int | None
 ) -> _Call:
-    step = mu if type(mu) is float else number("mu", mu)
-    if not 0 < step <= 1:
-        raise ValueError(f"mu must lie in (0, 1], got {mu}")
+    step = check_mu(mu)
     if threads is not None:
-        threads = thread_count(threads)
+        threads = check_threads(threads)
     if backend is None and (ordinary := arrays.ordinary(losses, weights, out)) is not None:
         c, w, home, format = ordinary
         o = None if out is None else w
@@ -330,13 +328,3 @@ def _read_all(
     if o is not None:
         arrays.require_writable(o, c, w)
     return c.array, None if w is None else w.array, None if o is None else o.array, c.home, c.format
-
-
-def _rule(contamination: float | None, gamma: float | None, redistribute: Redistribute, ties: Ties, nan: NaN) -> Rule:
-    try:
-        return _known_rule(contamination, gamma, redistribute, ties, nan)
-    except TypeError:  # not hashable, to begin with; what else is wrong with it says this:
-        return Rule(contamination, gamma, redistribute, ties, nan)
-
-
-_known_rule = lru_cache(maxsize=64, typed=True)(Rule)

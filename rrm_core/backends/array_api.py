@@ -12,7 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from ..definition.formats import BY_NAME
-from ..definition.plan import Counts, Plan, find_thresholds, refuse_losses, settle
+from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
 
 
@@ -34,15 +34,14 @@ def plan(losses: Any, rule: Rule, threads: int | None = None) -> Plan:  # noqa: 
 
     nan, low, high = xp.isnan(losses), losses == -math.inf, losses == math.inf
     n_nan, n_low = count(nan), count(low)
-    refuse_losses(
-        rule,
-        n,
+    non_finite = NonFiniteCounts(
         n_nan=n_nan,
         first_nan=first(nan) if n_nan else 0,
-        n_low=n_low,
-        first_low=first(low) if n_low else 0,
-        n_inf=count(high),
+        n_neg_inf=n_low,
+        first_neg_inf=first(low) if n_low else 0,
+        n_pos_inf=count(high),
     )
+    check_losses(rule, n, non_finite)
     # As +inf the NaN stand behind every loss, and no rank below reaches them.
     ranked = xp.sort(xp.where(nan, xp.full_like(losses, math.inf), losses))
 
@@ -53,7 +52,7 @@ def plan(losses: Any, rule: Rule, threads: int | None = None) -> Plan:  # noqa: 
     n_tied = count(losses == found.threshold)
     n_pruned = n - count(losses < found.threshold) - n_tied
     n_recipients = count(losses <= found.recipient_threshold)
-    return settle(rule, format, n, n_nan, found, Counts(n_pruned, n_tied, n_recipients))
+    return make_plan(rule, format, n, n_nan, found, Counts(n_pruned, n_tied, n_recipients))
 
 
 def apply(

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..definition.counting import Extremes, Tallied
+from ..definition.counting import FirstPassCounts, PassCounts
 from ..definition.formats import BY_STORAGE, PLAIN, Array
-from ..definition.plan import Plan, answered
+from ..definition.plan import Plan, plan_from_kernel
 from ..definition.rule import Rule
 
 
@@ -101,23 +101,23 @@ def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
     return int(_extension().count_foreign(_plain(losses), code, plan.loss_min, plan.n_nan > 0, threads))
 
 
-def tally_all(losses: Array, first: int, counts: Array, threads: int | None) -> Extremes:
+def count_first_pass(losses: Array, first: int, counts: Array, threads: int | None) -> FirstPassCounts:
     """Count the losses, whose indices start at `first`, by the leading 16 bits of their keys: add them to `counts`."""
     code = BY_STORAGE[losses.dtype].code
-    return Extremes(*_extension().tally_all(_plain(losses), code, first, counts, threads or default_threads()))
+    return FirstPassCounts(*_extension().tally_all(_plain(losses), code, first, counts, threads or default_threads()))
 
 
-def tally_some(
+def count_pass(
     losses: Array,
     intervals: Sequence[tuple[int, int, int]],
     memory: Sequence[Array],
     points: Sequence[int],
     threads: int | None,
-) -> Tallied:
+) -> PassCounts:
     """Count the losses in two intervals at most, or keep their keys, and how all stand to two points: `_cpu.pyi`."""
     code = BY_STORAGE[losses.dtype].code
     threads = threads or default_threads()
-    return Tallied(*_extension().tally_some(_plain(losses), code, intervals, memory, points, threads))
+    return PassCounts(*_extension().tally_some(_plain(losses), code, intervals, memory, points, threads))
 
 
 def checksum(losses: Array) -> int:
@@ -138,7 +138,7 @@ def _reweight(
         out,
         threads or default_threads(),
     )
-    return answered(rule, format, n, faults, found)
+    return plan_from_kernel(rule, format, n, faults, found)
 
 
 @lru_cache(maxsize=64)

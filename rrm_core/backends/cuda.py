@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from array_api_compat import is_jax_array
 
 from ..definition.formats import BY_NAME, Format
-from ..definition.plan import Plan, answered, pending_plan
+from ..definition.pending_plan import pending_plan
+from ..definition.plan import Plan, plan_from_kernel
 from ..definition.rule import Rule
 from .cuda_interop import Memory, Stream, device_of, empty, is_contiguous, locate, stream_of
 
@@ -156,7 +157,7 @@ def _enqueue(losses: Any, rule: Rule, mu: float, weights: Any | None, out: Any |
     def read() -> Plan:  # holds the outcome and the stream, not the losses
         with current():
             told = cuda.read_outcome(outcome.address, n, rule.nan == "prune", device, stream.handle)
-        return answered(rule, format, n, *told)
+        return plan_from_kernel(rule, format, n, *told)
 
     return pending_plan(n, format, rule, read)
 

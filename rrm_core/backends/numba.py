@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..definition.formats import BY_STORAGE, Array, Format, widen
-from ..definition.plan import Counts, Plan, find_thresholds, refuse_losses, settle
+from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
 
 FEW = 65_536  # fewer losses than these aren't worth a sample: all are gathered
@@ -56,20 +56,10 @@ class Statistic(NamedTuple):
     at: int
 
 
-class Faults(NamedTuple):
-    """What `refuse_losses` asks for."""
-
-    n_nan: int
-    first_nan: int
-    n_low: int
-    first_low: int
-    n_inf: int
-
-
 class Survey(NamedTuple):
     """What one pass over the losses found."""
 
-    faults: Faults
+    faults: NonFiniteCounts
     minimum: Statistic
     low: Statistic
     between: Array | None  # the losses strictly between the pivots; None if they were more than expected
@@ -161,9 +151,9 @@ def _plan(values: Array, rule: Rule, format: Format) -> Plan:
     sought = n - rule.quota(n) if rule.gamma is None else min(max(rule.recipient_rank(n), 1), n)
     seen = _survey(values, _bracket(values, sought))
     faults = seen.faults
-    refuse_losses(rule, n, **faults._asdict())
+    check_losses(rule, n, faults)
     n_valid = n - faults.n_nan
-    ends = Statistic(-math.inf, 0, 0), Statistic(math.inf, n_valid - faults.n_inf, faults.n_inf)
+    ends = Statistic(-math.inf, 0, 0), Statistic(math.inf, n_valid - faults.n_pos_inf, faults.n_pos_inf)
     known = {x.value: x for x in (*ends, seen.minimum)}
 
     def smallest(rank: int) -> float:
@@ -177,7 +167,7 @@ def _plan(values: Array, rule: Rule, format: Format) -> Plan:
     n_kept, n_recipients = t.below + t.at, r.below + r.at
     if n_kept == 0 or (n_recipients == 0 and rule.redistribute != "drop"):
         raise RuntimeError(CHANGED)
-    return settle(rule, format, n, faults.n_nan, found, Counts(n - n_kept, t.at, n_recipients))
+    return make_plan(rule, format, n, faults.n_nan, found, Counts(n - n_kept, t.at, n_recipients))
 
 
 def _bracket(values: Array, rank: int) -> Bracket:
@@ -211,7 +201,7 @@ def _survey(values: Array, bracket: Bracket) -> Survey:
     first_nan, first_low = counts[:, :2].min(axis=0).tolist()
     n_nan, n_low, n_inf, below, upto, n_high, full = counts[:, 2:9].sum(axis=0).tolist()
     return Survey(
-        Faults(n_nan, first_nan, n_low, first_low, n_inf),
+        NonFiniteCounts(n_nan, first_nan, n_low, first_low, n_inf),
         Statistic(float(lowest) + 0.0, 0, n_lowest),  # never -0.0, here and below
         Statistic(low + 0.0, below, upto - below),
         None if full else np.concatenate([row[:m] for row, m in zip(candidates, counts[:, 9], strict=True)]),

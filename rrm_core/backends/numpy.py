@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..definition.counting import BIN_BITS, BINS, Extremes, Tallied
+from ..definition.counting import BIN_BITS, BINS, FirstPassCounts, PassCounts
 from ..definition.formats import BY_STORAGE, Array, widen
-from ..definition.plan import Counts, Plan, find_thresholds, refuse_losses, settle
+from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
 
 
@@ -23,15 +23,14 @@ def plan(losses: Array, rule: Rule, threads: int | None = None) -> Plan:  # noqa
     format, values, n = BY_STORAGE[losses.dtype], widen(losses), losses.size
     nan, low = np.isnan(values), values == -math.inf
     n_nan = int(np.count_nonzero(nan))
-    refuse_losses(
-        rule,
-        n,
+    non_finite = NonFiniteCounts(
         n_nan=n_nan,
         first_nan=int(nan.argmax()),
-        n_low=int(np.count_nonzero(low)),
-        first_low=int(low.argmax()),
-        n_inf=int(np.count_nonzero(values == math.inf)),
+        n_neg_inf=int(np.count_nonzero(low)),
+        first_neg_inf=int(low.argmax()),
+        n_pos_inf=int(np.count_nonzero(values == math.inf)),
     )
+    check_losses(rule, n, non_finite)
     ranked = values[~nan] if n_nan else values
 
     def smallest(rank: int) -> float:
@@ -43,7 +42,7 @@ def plan(losses: Array, rule: Rule, threads: int | None = None) -> Plan:  # noqa
     n_tied = int(np.count_nonzero(values == found.threshold))
     n_pruned = n - int(np.count_nonzero(values < found.threshold)) - n_tied
     n_recipients = int(np.count_nonzero(values <= found.recipient_threshold))
-    return settle(rule, format, n, n_nan, found, Counts(n_pruned, n_tied, n_recipients))
+    return make_plan(rule, format, n, n_nan, found, Counts(n_pruned, n_tied, n_recipients))
 
 
 def apply(
@@ -78,24 +77,24 @@ def count_foreign(plan: Plan, losses: Array, threads: int | None = None) -> int:
     return int(np.count_nonzero(~legal))
 
 
-def tally_all(losses: Array, first: int, counts: Array, threads: int | None = None) -> Extremes:  # noqa: ARG001
+def count_first_pass(losses: Array, first: int, counts: Array, threads: int | None = None) -> FirstPassCounts:  # noqa: ARG001
     """Count the losses, whose indices start at `first`, by the leading 16 bits of their keys: add them to `counts`."""
     values, keys = widen(losses), _keys(losses)
     nan, low = (np.flatnonzero(where) for where in (np.isnan(values), values == -math.inf))
     first_nan, first_low = (first + int(where[0]) if where.size else -1 for where in (nan, low))
-    found = Extremes(int(keys.min()), first_nan, first_low, checksum(losses))
+    found = FirstPassCounts(int(keys.min()), first_nan, first_low, checksum(losses))
     # Last, since nothing shall be counted if memory runs out before.
     counts += np.bincount((keys >> (8 * keys.itemsize - BIN_BITS)).astype(np.intp), minlength=BINS)
     return found
 
 
-def tally_some(
+def count_pass(
     losses: Array,
     intervals: Sequence[tuple[int, int, int]],
     memory: Sequence[Array],
     points: Sequence[int],
     threads: int | None = None,  # noqa: ARG001
-) -> Tallied:
+) -> PassCounts:
     """Count the losses in two intervals at most, or keep their keys, and how all stand to two points."""
     keys, found = _keys(losses), []
     for (lowest, highest, shift), into in zip(intervals, memory, strict=True):
@@ -106,7 +105,7 @@ def tally_some(
         else:
             into += np.bincount(((inside - keys.dtype.type(lowest)) >> shift).astype(np.intp), minlength=BINS)
     censuses = [(int(np.count_nonzero(keys < point)), int(np.count_nonzero(keys == point))) for point in points]
-    return Tallied(checksum(losses), found, censuses)
+    return PassCounts(checksum(losses), found, censuses)
 
 
 def checksum(losses: Array) -> int:

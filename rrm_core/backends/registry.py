@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, cast
 
-from ..definition.counting import Extremes, Tallied
+from ..definition.counting import FirstPassCounts, PassCounts
 from ..definition.plan import Plan
 from ..definition.rule import Rule
 
@@ -42,17 +42,17 @@ class Backend(Protocol):
 class Counting(Backend, Protocol):
     """What a backend that counts for a `Planner` offers besides. See `rrm_core.selection`."""
 
-    def tally_all(self, losses: Any, first: int, counts: Any, threads: int | None) -> Extremes:
+    def count_first_pass(self, losses: Any, first: int, counts: Any, threads: int | None) -> FirstPassCounts:
         """Add the losses to the counts of all bins; the index of the first of them is `first`."""
 
-    def tally_some(
+    def count_pass(
         self,
         losses: Any,
         intervals: Sequence[tuple[int, int, int]],
         memory: Sequence[Any],
         points: Sequence[int],
         threads: int | None,
-    ) -> Tallied:
+    ) -> PassCounts:
         """Count what lies in intervals of keys, or keep the keys, and how the losses stand to points."""
 
     def checksum(self, losses: Any) -> int:

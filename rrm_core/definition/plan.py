@@ -1,6 +1,6 @@
-"""Plan: the answer to the only global question of a reweight, and the policy that turns its counts into weights."""
+"""Plan: the thresholds, counts and target weights of a reweight; and the functions that derive them."""
 
-from __future__ import annotations
+# The annotations are evaluated here: `Plan.__module__` is the package, where their names are unknown.
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,21 @@ from .rule import Redistribute, Rule
 
 
 class Levels(NamedTuple):
-    """The target weight of a sample, by the side of the two thresholds that its loss lies on."""
+    """The target weights, by the position of a sample's loss relative to the two thresholds.
+
+    Attributes
+    ----------
+    pruned : float
+        Loss above the threshold.
+    tied : float
+        Loss equal to the threshold, no recipient.
+    kept : float
+        Loss below the threshold, no recipient.
+    tied_recipient : float
+        Loss equal to the threshold, recipient.
+    kept_recipient : float
+        Loss below the threshold, recipient.
+    """
 
     pruned: float
     tied: float
@@ -22,35 +36,37 @@ class Levels(NamedTuple):
 
 
 def levels(n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: Redistribute) -> Levels:
-    """Return the target weights. This is the whole policy of redistribution; `csrc/plan.h` holds its twin.
+    """Return the target weights. This is the whole policy of redistribution; `levels` in csrc/plan.h is the same.
 
     Parameters
     ----------
     n, n_pruned, n_tied, n_recipients : int
-        How many samples there are, lie above the threshold, lie on it, and receive.
+        Number of samples: all, above the threshold, equal to it, and recipients.
     removed : int
-        The mass to remove, in samples. What exceeds `n_pruned` is taken from the tied samples, evenly.
+        The mass to remove, in samples. The part beyond `n_pruned` is taken from the tied samples in equal shares.
     redistribute : {"argmin", "kept", "drop"} or float
-        Who receives it.
+        Which samples receive it.
 
     Notes
     -----
     Every operation is on integers below 2**53 or on doubles, and each is rounded once, in the order written here.
     """
-    scale = n / (n - removed) if redistribute == "kept" else 1.0
-    growth = removed / n_recipients if redistribute not in ("kept", "drop") else 0.0
-    share = (n_tied - (removed - n_pruned)) / n_tied if n_tied else 1.0
-    tied, kept = share * scale, scale
-    return Levels(0.0, tied, kept, tied + growth, kept + growth)
-
-
-def _short(x: float) -> str:
-    return f"{x:_.0f}" if x >= 100 else f"{x:.3g}"
+    scale = 1.0
+    if redistribute == "kept":
+        scale = n / (n - removed)
+    growth = 0.0
+    if redistribute not in ("kept", "drop"):
+        growth = removed / n_recipients
+    share = 1.0
+    if n_tied:
+        share = (n_tied - (removed - n_pruned)) / n_tied
+    tied = share * scale
+    return Levels(0.0, tied, scale, tied + growth, scale + growth)
 
 
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """What a reweight decided: one threshold, a few counts, five weights. An immutable value; apply it with `apply`.
+    """The result of planning: one threshold, a few counts, five target weights. An immutable value; see `apply`.
 
     Attributes
     ----------
@@ -59,19 +75,19 @@ class Plan:
     dtype : str
         Type of the losses: ``"float16"``, ``"bfloat16"``, ``"float32"`` or ``"float64"``.
     rule : Rule
-        The question: contamination or gamma, and the policies for mass, ties and NaN.
+        Contamination or gamma, and the policies for mass, ties and NaN.
     loss_min : float
         The smallest loss.
     threshold : float
-        Samples with a loss above it are pruned. A number of the losses' type, held exactly.
+        Samples with a loss above it are pruned. A number of the losses' type, represented exactly.
     recipient_threshold : float
-        Samples with a loss up to it receive the removed mass; ``-inf`` if nobody does.
+        Samples with a loss up to it receive the removed mass; ``-inf`` if there are no recipients.
     n_pruned, n_tied, n_recipients : int
-        Samples above the threshold (NaN included), exactly on it, and receiving.
+        Number of samples above the threshold (NaN included), equal to it, and receiving mass.
     n_nan : int
-        Samples whose loss is NaN; above 0 only with ``nan="prune"``.
+        Number of samples whose loss is NaN; above 0 only with ``nan="prune"``.
     removed : int
-        Mass taken from pruned and tied samples, counted in samples.
+        Mass taken from pruned and tied samples, in samples.
     levels : Levels
         The five target weights, in float64.
     """
@@ -91,8 +107,10 @@ class Plan:
 
     @property
     def gamma(self) -> float:
-        """The price of leaving the uniform distribution: as given, or what `contamination` amounts to."""
-        return self.threshold - self.loss_min if self.rule.gamma is None else self.rule.gamma
+        """The price of total variation: the rule's `gamma`, or ``threshold - loss_min`` under a contamination."""
+        if self.rule.gamma is None:
+            return self.threshold - self.loss_min
+        return self.rule.gamma
 
     @property
     def pruned_fraction(self) -> float:
@@ -102,78 +120,45 @@ class Plan:
     @property
     def total_variation(self) -> float:
         """Total variation distance of the target distribution p = target / n from the uniform one, in [0, 1)."""
-        return sum(count * abs(level - 1.0) for count, level in self._census()) / (2 * self.n)
+        return sum(count * abs(level - 1.0) for count, level in self._level_counts()) / (2 * self.n)
 
     @property
     def largest_weight(self) -> float:
-        """The largest target weight that a sample has."""
-        return max(level for count, level in self._census() if count)
+        """The largest target weight of any sample."""
+        return max(level for count, level in self._level_counts() if count)
 
     @property
     def effective_sample_size(self) -> float:
         """Kish's effective sample size of the targets, (sum w)**2 / sum w**2, between 1 and n."""
-        mass = sum(count * level for count, level in self._census())
-        return mass * mass / sum(count * level * level for count, level in self._census())
+        level_counts = self._level_counts()
+        mass = sum(count * level for count, level in level_counts)
+        return mass * mass / sum(count * level * level for count, level in level_counts)
 
-    def _census(self) -> tuple[tuple[int, float], ...]:
-        """How many samples have which target."""
-        tied_receive = self.recipient_threshold >= self.threshold and self.n_tied > 0
-        tied_recipients = self.n_tied if tied_receive else 0
-        kept_recipients = self.n_recipients - tied_recipients
-        kept = self.n - self.n_pruned - self.n_tied - kept_recipients
-        counts = (self.n_pruned, self.n_tied - tied_recipients, kept, tied_recipients, kept_recipients)
+    def _level_counts(self) -> tuple[tuple[int, float], ...]:
+        """Return (number of samples, target weight) for each level."""
+        n_tied_recipients = 0
+        if self.recipient_threshold >= self.threshold:
+            n_tied_recipients = self.n_tied
+        n_kept_recipients = self.n_recipients - n_tied_recipients
+        n_kept = self.n - self.n_pruned - self.n_tied - n_kept_recipients
+        counts = (self.n_pruned, self.n_tied - n_tied_recipients, n_kept, n_tied_recipients, n_kept_recipients)
         return tuple(zip(counts, self.levels, strict=True))
 
     def __repr__(self) -> str:
-        nan = f", nan={self.n_nan:_}" if self.n_nan else ""
+        nan = ""
+        if self.n_nan:
+            nan = f", n_nan={self.n_nan:_}"
+        size = self.effective_sample_size
         return (
             f"Plan(n={self.n:_}, threshold={self.threshold:.6g}, gamma={self.gamma:.6g}, "
-            f"pruned={self.n_pruned:_} ({100 * self.pruned_fraction:.1f} %), tied={self.n_tied:_}, "
-            f"recipients={self.n_recipients:_}, largest weight={self.largest_weight:.6g}, "
-            f"effective size={_short(self.effective_sample_size)}{nan})"
+            f"n_pruned={self.n_pruned:_} ({100 * self.pruned_fraction:.1f} %), n_tied={self.n_tied:_}, "
+            f"n_recipients={self.n_recipients:_}, largest_weight={self.largest_weight:.6g}, "
+            f"effective_sample_size={format(size, '_.0f' if size >= 100 else '.3g')}{nan})"
         )
 
 
-class PendingPlan(Plan):
-    """A plan that a device is still making. The first look at what it found waits, and then it is a `Plan`.
-
-    That look also raises what is wrong with the losses.
-    """
-
-    _read: Callable[[], Plan]
-
-    def _wait(self) -> Plan:
-        read = self.__dict__.get("_read")
-        if read is not None:  # no other thread was faster
-            found = read()
-            self.__dict__.update(found.__dict__)
-            object.__setattr__(self, "__class__", Plan)
-            self.__dict__.pop("_read", None)
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        if name in Plan.__dataclass_fields__ and name in self._wait().__dict__:  # now, if not before
-            return self.__dict__[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def __eq__(self, other: object) -> bool:
-        return self._wait() == other
-
-    __hash__ = Plan.__hash__
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return object.__reduce_ex__(self._wait(), protocol)
-
-
-def pending_plan(n: int, format: Format, rule: Rule, read: Callable[[], Plan]) -> Plan:
-    """Return the plan that `read` will return, before it is called."""
-    plan = object.__new__(PendingPlan)
-    plan.__dict__.update(n=n, dtype=format.name, rule=rule, _read=read)
-    return plan
-
-
 class Thresholds(NamedTuple):
-    """The three losses that decide a plan."""
+    """The three losses that define a plan; see the attributes of `Plan`."""
 
     loss_min: float
     threshold: float
@@ -181,17 +166,44 @@ class Thresholds(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many samples lie above the threshold (NaN included), on it, and up to the recipients' threshold."""
+    """The number of samples above the threshold (NaN included), equal to it, and up to the recipients' threshold."""
 
     n_pruned: int
     n_tied: int
     n_recipients: int
 
 
+class NonFiniteCounts(NamedTuple):
+    """The losses that are NaN, -inf and +inf: how many, and the index of the first where there is one."""
+
+    n_nan: int
+    first_nan: int
+    n_neg_inf: int
+    first_neg_inf: int
+    n_pos_inf: int
+
+
+def check_losses(rule: Rule, n: int, non_finite: NonFiniteCounts) -> None:
+    """Raise a ValueError if `n` losses with these NaN and infinite values cannot be reweighted."""
+    n_nan, first_nan, n_neg_inf, first_neg_inf, n_pos_inf = non_finite
+    if n_nan and rule.nan == "raise":
+        raise ValueError(
+            f"losses contain {n_nan:_} NaN among {n:_}, the first at index {first_nan}; "
+            "pass nan='prune' to treat them as the highest losses"
+        )
+    if n_neg_inf:
+        raise ValueError(
+            f"losses contain {n_neg_inf:_} values of -inf among {n:_}, the first at index {first_neg_inf}; no sample "
+            "can be better than that, so correct the loss that gave it"
+        )
+    if n_pos_inf + n_nan == n:
+        raise ValueError(f"losses contain no finite value: {n_pos_inf:_} of {n:_} are +inf and {n_nan:_} NaN")
+
+
 def find_thresholds(
     rule: Rule, format: Format, n: int, loss_min: float, smallest: Callable[[int], float]
 ) -> Thresholds:
-    """Return the threshold and the recipients' threshold: their definition, given the order statistics.
+    """Return the threshold and the recipients' threshold: their definition in terms of order statistics.
 
     Parameters
     ----------
@@ -203,25 +215,37 @@ def find_thresholds(
     loss_min : float
         The smallest loss.
     smallest : callable
-        ``smallest(k)`` is the k-th smallest loss that isn't NaN, counted from 1; the largest if there are fewer.
+        ``smallest(k)`` is the k-th smallest loss other than NaN, k from 1; the largest one if there are fewer than k.
     """
     if rule.gamma is None:
         threshold = smallest(n - rule.quota(n))
     else:
         threshold = format.round_down(loss_min + rule.gamma)
+    return Thresholds(loss_min, threshold, recipient_threshold(rule, n, loss_min, threshold, smallest))
+
+
+def recipient_threshold(
+    rule: Rule, n: int, loss_min: float, threshold: float, smallest: Callable[[int], float]
+) -> float:
+    """Return the largest loss of a recipient, never above `threshold`; -inf if there are no recipients.
+
+    For the parameters see `find_thresholds`.
+    """
     rank = rule.recipient_rank(n)
     if rank == 0:
-        reach = -math.inf
-    elif rank > n:
-        reach = threshold
-    else:
-        reach = min(loss_min if rank == 1 else smallest(rank), threshold)
-    return Thresholds(loss_min, threshold, reach)
+        return -math.inf
+    if rank > n:
+        return threshold
+    if rank == 1:
+        return min(loss_min, threshold)
+    return min(smallest(rank), threshold)
 
 
-def settle(rule: Rule, format: Format, n: int, n_nan: int, thresholds: Thresholds, counts: Counts) -> Plan:
-    """Return the plan that follows from what a backend found."""
-    removed = max(rule.quota(n), counts.n_pruned) if rule.ties == "share" else counts.n_pruned
+def make_plan(rule: Rule, format: Format, n: int, n_nan: int, thresholds: Thresholds, counts: Counts) -> Plan:
+    """Return the plan with these thresholds and counts: its removed mass and its target weights follow from them."""
+    removed = counts.n_pruned
+    if rule.ties == "share":
+        removed = max(rule.quota(n), removed)
     return Plan(
         n=n,
         dtype=format.name,
@@ -234,29 +258,19 @@ def settle(rule: Rule, format: Format, n: int, n_nan: int, thresholds: Threshold
     )
 
 
-def refuse_losses(rule: Rule, n: int, *, n_nan: int, first_nan: int, n_low: int, first_low: int, n_inf: int) -> None:
-    """Raise a ValueError if losses with these counts of NaN, -inf and +inf can't be reweighted."""
-    if n_nan and rule.nan == "raise":
-        raise ValueError(
-            f"losses contain {n_nan:_} NaN among {n:_}, the first at index {first_nan}; "
-            "pass nan='prune' to treat them as the highest losses"
-        )
-    if n_low:
-        raise ValueError(
-            f"losses contain {n_low:_} values of -inf among {n:_}, the first at index {first_low}; no sample can be "
-            "better than that, so mend the loss that gave it"
-        )
-    if n_inf + n_nan == n:
-        raise ValueError(f"losses contain no finite value: {n_inf:_} of {n:_} are +inf and {n_nan:_} NaN")
+def plan_from_kernel(rule: Rule, format: Format, n: int, non_finite: Any, outcome: Any) -> Plan:
+    """Return the plan that a compiled kernel computed; for the last two arguments see `reweight` in `_cpu.pyi`.
 
-
-def answered(rule: Rule, format: Format, n: int, faults: Any, found: Any) -> Plan:
-    """Return the plan that a compiled backend found, or raise what is wrong with the losses; see `_cpu.pyi`."""
-    if faults is not None:
-        n_nan, first_nan, n_low, first_low, n_inf = faults
-        refuse_losses(rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf)
-    n_nan, loss_min, threshold, recipient_threshold, n_pruned, n_tied, n_recipients, removed, levels = found
-    plan = object.__new__(Plan)  # the constructor of a frozen dataclass would take four times as long
+    Raises
+    ------
+    ValueError
+        The kernel found losses that cannot be reweighted.
+    """
+    if non_finite is not None:
+        check_losses(rule, n, NonFiniteCounts(*non_finite))
+    n_nan, loss_min, threshold, recipient_threshold, n_pruned, n_tied, n_recipients, removed, levels = outcome
+    # The constructor of a frozen dataclass would take four times as long.
+    plan = object.__new__(Plan)
     plan.__dict__.update(
         {
             "n": n,

@@ -11,10 +11,12 @@ import numpy as np
 
 from ..arrays import convert as arrays
 from ..backends import registry as dispatch
-from ..definition.counting import BINS, Point, Search
+from ..definition.arguments import check_threads
+from ..definition.counting import BINS
 from ..definition.formats import BY_CODE, Array, Format
 from ..definition.plan import Plan
-from ..definition.rule import NaN, Redistribute, Rule, Ties, thread_count
+from ..definition.rule import NaN, Redistribute, Rule, Ties
+from .rank_search import PivotCount, RankRange
 from .round_state import Question, from_numbers, signed, unsigned
 
 NOWHERE = np.iinfo(np.int64).max  # of an index, or of a key where there is none
@@ -87,7 +89,7 @@ class Planner:
         backend: str | None = None,
         threads: int | None = None,
     ) -> None:
-        self._backend, self._threads = dispatch.choose_counting(backend), thread_count(threads)
+        self._backend, self._threads = dispatch.choose_counting(backend), check_threads(threads)
         self._begin(Question(Rule(contamination, gamma, redistribute, ties, nan)))
 
     def _begin(self, question: Question) -> None:
@@ -155,20 +157,20 @@ class Planner:
             self._format = format
             return
         if self.round == 1:
-            found = self._backend.tally_all(view, first, self._counts[0], self._threads)
+            found = self._backend.count_first_pass(view, first, self._counts[0], self._threads)
             checksum = found.checksum
-            lowest = NOWHERE if found.lowest == (1 << format.width) - 1 else signed(found.lowest)  # all are NaN
-            first_nan, first_low = (NOWHERE if i < 0 else i for i in (found.first_nan, found.first_low))
+            lowest = NOWHERE if found.min_key == (1 << format.width) - 1 else signed(found.min_key)  # all are NaN
+            first_nan, first_low = (NOWHERE if i < 0 else i for i in (found.first_nan, found.first_neg_inf))
             self._minima = np.minimum(self._minima, np.array([lowest, first_nan, first_low], np.int64))
         else:
             memory: list[Array] = list(self._counts)
             if self._keeps:
                 memory = [np.empty(min(len(view), at), np.uint64) for at in self._intervals.values()]
-            tallied = self._backend.tally_some(view, list(self._intervals), memory, self._points, self._threads)
+            tallied = self._backend.count_pass(view, list(self._intervals), memory, self._points, self._threads)
             checksum = tallied.checksum
-            for i, census in enumerate(tallied.censuses):
+            for i, census in enumerate(tallied.pivot_counts):
                 self._sums[2 + 2 * i : 4 + 2 * i] += census
-            for i, inside in enumerate(tallied.inside):
+            for i, inside in enumerate(tallied.n_in_range):
                 self._sums[6 + i] += inside
                 if self._keeps:
                     self._keys.append(memory[i][:inside].copy())  # without the memory for more
@@ -271,7 +273,7 @@ class Planner:
             It is combined of several whose losses have different types.
         """
         planner = cls.__new__(cls)
-        planner._backend, planner._threads = dispatch.choose_counting(backend), thread_count(threads)
+        planner._backend, planner._threads = dispatch.choose_counting(backend), check_threads(threads)
         try:
             planner._begin(from_numbers(_numbers(partial["question"]).tolist()))
             if len(partial) > 1:
@@ -331,13 +333,13 @@ class Planner:
         if len(keys):
             self._keys = [keys.view(np.uint64)]
 
-    def _narrowed(self, sought: Search | Point | None) -> Search | Point | None:
+    def _narrowed(self, sought: RankRange | PivotCount | None) -> RankRange | PivotCount | None:
         """Return what is known of a threshold after this round, a later one."""
         if sought is None or sought.found:
             return sought
-        if isinstance(sought, Point):
+        if isinstance(sought, PivotCount):
             i = 2 + 2 * self._question.points.index(sought.key)
-            return Point(sought.key, *self._sums[i : i + 2].tolist())
+            return PivotCount(sought.key, *self._sums[i : i + 2].tolist())
         if self._question.wants_keys:
             return sought.among_keys(np.concatenate(self._keys))
         return sought.among_counts(self._counts[list(self._question.intervals).index(sought.interval)])

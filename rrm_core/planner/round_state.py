@@ -10,14 +10,15 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..definition.counting import BIN_BITS, FEW, Point, Search
+from ..definition.counting import BIN_BITS
 from ..definition.formats import BY_CODE, Array, Format
-from ..definition.plan import Counts, Plan, Thresholds, refuse_losses, settle
+from ..definition.plan import Counts, NonFiniteCounts, Plan, Thresholds, check_losses, make_plan
 from ..definition.rule import Redistribute, Rule
+from .rank_search import MAX_KEYS, PivotCount, RankRange
 
 VERSION = 1
 LENGTH = 25  # numbers
-Sought: TypeAlias = "Search | Point"
+Sought: TypeAlias = "RankRange | PivotCount"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Question:
         Losses, the sum of their words modulo 2**32, and how many are NaN.
     lowest : int
         The lowest key.
-    threshold, recipients : Search, Point or None
+    threshold, recipients : RankRange, PivotCount or None
         Where the two thresholds are. Without one of its own, the recipients' threshold is the other, or there is none.
     """
 
@@ -59,18 +60,18 @@ class Question:
     def points(self) -> list[int]:
         """The keys to which the losses of this round are compared."""
         sought = (self.threshold, self.recipients)
-        return list({s.key: s for s in sought if isinstance(s, Point) and not s.found})
+        return list({s.key: s for s in sought if isinstance(s, PivotCount) and not s.found})
 
     @property
     def intervals(self) -> dict[tuple[int, int, int], int]:
         """The intervals in which the losses of this round are counted, with how many losses each has."""
         # Two ranks may lie in one, as they do in the first round, where it is that of all keys.
-        return {s.interval: s.at for s in (self.threshold, self.recipients) if isinstance(s, Search) and not s.found}
+        return {s.interval: s.at for s in (self.threshold, self.recipients) if isinstance(s, RankRange) and not s.found}
 
     @property
     def wants_keys(self) -> bool:
         """Whether the losses in the intervals are few enough to be taken as they are."""
-        return self.round > 1 and sum(self.intervals.values()) <= FEW
+        return self.round > 1 and sum(self.intervals.values()) <= MAX_KEYS
 
     def after_first(self, format: Format, n: int, checksum: int, minima: Sequence[int], counts: Array) -> Question:
         """Return what is left to ask after the first round.
@@ -91,13 +92,13 @@ class Question:
         lowest, first_nan, first_low = minima
         # NaN and the infinities have bins of their own.
         n_nan, n_inf, n_low = int(counts[-1]), *(int(counts[format.key(x) >> shift]) for x in (math.inf, -math.inf))
-        refuse_losses(rule, n, n_nan=n_nan, first_nan=first_nan, n_low=n_low, first_low=first_low, n_inf=n_inf)
+        check_losses(rule, n, NonFiniteCounts(n_nan, first_nan, n_low, first_low, n_inf))
 
-        def ranked(rank: int) -> Search:
-            return Search(min(rank, n - n_nan), 0, format.width).among_counts(counts)
+        def ranked(rank: int) -> RankRange:
+            return RankRange(min(rank, n - n_nan), 0, format.width).among_counts(counts)
 
-        def point(key: int) -> Point:
-            return Point(key) if shift else Point(key, int(counts[:key].sum()), int(counts[key]))
+        def point(key: int) -> PivotCount:
+            return PivotCount(key) if shift else PivotCount(key, int(counts[:key].sum()), int(counts[key]))
 
         if rule.gamma is None:
             threshold: Sought = ranked(n - rule.quota(n))
@@ -129,7 +130,7 @@ class Question:
             reach, n_recipients = format.decode(own.key), own.below + own.at
         thresholds = Thresholds(format.decode(self.lowest), format.decode(threshold.key), reach)
         counts = Counts(self.n - upto, threshold.at, n_recipients)
-        return settle(self.rule, format, self.n, self.n_nan, thresholds, counts)
+        return make_plan(self.rule, format, self.n, self.n_nan, thresholds, counts)
 
     def as_numbers(self) -> Array:
         """Return the question as integers, from which `from_numbers` makes it again."""
@@ -208,7 +209,7 @@ def _double(bits: int) -> float:
 def _sought_as_numbers(sought: Sought | None) -> tuple[int, ...]:
     if sought is None:
         return (0,) * 6
-    if isinstance(sought, Point):
+    if isinstance(sought, PivotCount):
         return 1, signed(sought.key), sought.below, sought.at, 0, 0
     return 2, signed(sought.first), sought.below, sought.at, sought.rank, sought.width
 
@@ -218,20 +219,20 @@ def _sought_from_numbers(numbers: Sequence[int]) -> Sought | None:
     if kind == 0:
         return None
     if kind == 1:
-        return Point(unsigned(key), below, at)
+        return PivotCount(unsigned(key), below, at)
     if width not in range(0, 64, BIN_BITS):
         raise ValueError(f"an interval of {width} bits")
-    return Search(rank, unsigned(key), width, below, at)
+    return RankRange(rank, unsigned(key), width, below, at)
 
 
 def _makes_sense(question: Question) -> bool:
     format, sought = question.format, [s for s in (question.threshold, question.recipients) if s is not None]
     if format is None or question.threshold is None:  # before the first round is over
         return question == Question(question.rule)
-    keys, intervals = range(1 << format.width), [s for s in sought if isinstance(s, Search)]
+    keys, intervals = range(1 << format.width), [s for s in sought if isinstance(s, RankRange)]
     return (
         question.n > 0
         and (question.round > 1 or (question.round == 1 and question.answered))
-        and all(s.key in keys for s in (*sought, Point(question.lowest)))
+        and all(s.key in keys for s in (*sought, PivotCount(question.lowest)))
         and all(s.width < format.width and s.first + (1 << s.width) - 1 in keys for s in intervals)
     )

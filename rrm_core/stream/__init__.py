@@ -12,9 +12,10 @@ from operator import index
 from typing import Any, TypeAlias
 
 from ..backends import registry as dispatch
+from ..definition.arguments import check_mu, check_threads
 from ..definition.formats import BY_NAME, Format
 from ..definition.plan import Plan
-from ..definition.rule import NaN, Redistribute, Ties, number, thread_count
+from ..definition.rule import NaN, Redistribute, Ties
 from ..planner.planner import Planner
 from . import pipeline as passes
 from .factory import open_sink, open_source
@@ -152,9 +153,7 @@ def reweight(
     """
     planner = Planner(contamination=contamination, gamma=gamma, redistribute=redistribute, ties=ties, nan=nan)
     means = _means(memory, threads, progress)
-    step = number("mu", mu)
-    if not 0 < step <= 1:
-        raise ValueError(f"mu must lie in (0, 1], got {mu}")
+    step = check_mu(mu)
     with ExitStack() as opened:
         open_out = open_sink(out, {"losses": losses, "weights": weights}, few=step == 1)
         source = _open(opened, "losses", losses, column, means)
@@ -193,7 +192,7 @@ def _means(memory: int, threads: int | None, progress: Progress | None) -> Means
         raise ValueError(f"memory must be a whole number of bytes, at least {passes.LEAST:_} (16 MiB), got {memory!r}")
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be callable with (done, total, what), got {type(progress).__name__}")
-    return Means(bytes, thread_count(threads) or _default_threads(), progress)
+    return Means(bytes, check_threads(threads) or _default_threads(), progress)
 
 
 def _default_threads() -> int:

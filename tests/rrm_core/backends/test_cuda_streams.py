@@ -22,7 +22,8 @@ import pytest
 import rrm_core
 from cuda_model.fake_gpu import LEGACY, PER_THREAD, Array
 from cuda_model.stand_in import needs_nvcc
-from rrm_core.definition.plan import PendingPlan, Plan
+from rrm_core.definition.pending_plan import PendingPlan
+from rrm_core.definition.plan import Plan
 from support.families import DTYPES, assert_same_bits, losses, old_weights
 
 pytestmark = needs_nvcc

@@ -19,8 +19,8 @@ FIVE = [0.1, 0.3, 0.2, 4.0, 0.4]
 
 def test_repr_tells_what_happened():
     assert repr(rrm_core.plan(FIVE, contamination=0.2)) == (
-        "Plan(n=5, threshold=0.4, gamma=0.3, pruned=1 (20.0 %), tied=1, recipients=1, largest weight=2, "
-        "effective size=3.57)"
+        "Plan(n=5, threshold=0.4, gamma=0.3, n_pruned=1 (20.0 %), n_tied=1, n_recipients=1, largest_weight=2, "
+        "effective_sample_size=3.57)"
     )
 
 
@@ -28,8 +28,8 @@ def test_repr_of_many_samples_groups_digits_and_counts_nan():
     c = np.arange(1_200_000.0)
     c[7:11] = np.nan
     assert repr(rrm_core.plan(c, gamma=999_999.5, redistribute=0.5, nan="prune")) == (
-        "Plan(n=1_200_000, threshold=1e+06, gamma=1e+06, pruned=200_004 (16.7 %), tied=0, recipients=600_000, "
-        "largest weight=1.33334, effective size=981_814, nan=4)"
+        "Plan(n=1_200_000, threshold=1e+06, gamma=1e+06, n_pruned=200_004 (16.7 %), n_tied=0, n_recipients=600_000, "
+        "largest_weight=1.33334, effective_sample_size=981_814, n_nan=4)"
     )
 
 

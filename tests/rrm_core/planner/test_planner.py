@@ -20,9 +20,10 @@ from numpy.testing import assert_array_equal
 import rrm_core
 from rrm_core import Planner
 from rrm_core.backends import cpp
-from rrm_core.definition.counting import BINS, FEW
+from rrm_core.definition.counting import BINS
 from rrm_core.definition.formats import BY_NAME, FLOAT32
 from rrm_core.planner.planner import NOWHERE
+from rrm_core.planner.rank_search import MAX_KEYS
 from support.families import DTYPES, FAMILIES, LARGE, losses, questions, reference
 from support.frameworks import FRAMEWORKS, holds, make
 from support.tuned import AVAILABLE, tuned
@@ -214,13 +215,13 @@ def test_subnormals_count_where_torch_flushes_them(dtype, backend):
     ],
 )
 def test_rounds(family, rounds, dtype):
-    c = losses(family, 2 * FEW + 1000, dtype)
+    c = losses(family, 2 * MAX_KEYS + 1000, dtype)
     plan, taken = plan_of([c[:10], c[10:]], contamination=0.2)
     assert taken == rounds.get(dtype, 1)
     assert plan == rrm_core.plan(c, contamination=0.2)
 
 
-@pytest.mark.parametrize(("n", "rounds"), [(FEW, 2), (FEW + 1, 4)])
+@pytest.mark.parametrize(("n", "rounds"), [(MAX_KEYS, 2), (MAX_KEYS + 1, 4)])
 def test_as_many_keys_are_taken_as_there_are_counts(n, rounds):
     c = np.full(n, 0.7)
     plan, taken = plan_of([c], contamination=0.2)
@@ -229,9 +230,9 @@ def test_as_many_keys_are_taken_as_there_are_counts(n, rounds):
 
 def test_two_intervals_take_as_many_keys_together():
     rng = np.random.default_rng(0)
-    c = np.concatenate([1 + 1e-4 * rng.random(FEW), 1.6 + 1e-4 * rng.random(FEW // 2), np.full(10, 3.0)])
+    c = np.concatenate([1 + 1e-4 * rng.random(MAX_KEYS), 1.6 + 1e-4 * rng.random(MAX_KEYS // 2), np.full(10, 3.0)])
     rule = {"contamination": 10 / len(c), "redistribute": 0.4}
-    assert plan_of([c[: FEW // 2], c[FEW // 2 :]], **rule)[0] == rrm_core.plan(c, **rule)
+    assert plan_of([c[: MAX_KEYS // 2], c[MAX_KEYS // 2 :]], **rule)[0] == rrm_core.plan(c, **rule)
     planner = planner_in_round_two(c, **rule)
     assert len(planner._intervals) == 2
     planner.update(c)
@@ -507,14 +508,14 @@ def test_a_kernel_that_fails_counts_nothing(monkeypatch):
 
     planner = Planner(contamination=0.2, backend="cpp")
     with monkeypatch.context() as patched:
-        patched.setattr(cpp, "tally_all", fail)
+        patched.setattr(cpp, "count_first_pass", fail)
         with pytest.raises(MemoryError):
             planner.update(np.ones(3, np.float32))
     c = losses("exponential", 100, "float64")  # of another type
     planner.update(c)
     planner.advance()
     with monkeypatch.context() as patched:
-        patched.setattr(cpp, "tally_some", fail)
+        patched.setattr(cpp, "count_pass", fail)
         with pytest.raises(MemoryError):
             planner.update(c)
     assert planner.n == 0
@@ -718,7 +719,7 @@ def test_a_forgotten_part_may_be_given_later():
 
 @pytest.mark.parametrize("round", [1, 2])
 def test_counts_that_contradict_each_other(round):
-    c = np.full(FEW + 1, 0.7)
+    c = np.full(MAX_KEYS + 1, 0.7)
     planner = Planner(contamination=0.2) if round == 1 else planner_in_round_two(c, contamination=0.2)
     planner.update(c)
     partial = planner.partial()

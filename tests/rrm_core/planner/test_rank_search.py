@@ -13,8 +13,9 @@ from numpy.testing import assert_array_equal
 from rrm_core.backends import cpp
 from rrm_core.backends import numpy as reference
 from rrm_core.backends import registry as dispatch
-from rrm_core.definition.counting import BIN_BITS, BINS, Point, Search
+from rrm_core.definition.counting import BIN_BITS, BINS
 from rrm_core.definition.formats import BY_NAME, BY_STORAGE, FLOAT32, FLOAT64, widen
+from rrm_core.planner.rank_search import PivotCount, RankRange
 from support.families import FAMILIES, assert_same_bits, losses
 from support.tuned import AVAILABLE, tuned
 
@@ -73,7 +74,7 @@ def test_keys_of_subnormal_numbers_where_torch_flushes_them(format):
 def test_a_search_among_counts():
     counts = np.zeros(BINS, np.int64)
     counts[[7, 9, BINS - 1]] = 3, 2, 5
-    found = {rank: Search(rank, 1 << 32, 32, 2, 10).among_counts(counts) for rank in (3, 5, 6, 7, 8, 12)}
+    found = {rank: RankRange(rank, 1 << 32, 32, 2, 10).among_counts(counts) for rank in (3, 5, 6, 7, 8, 12)}
     assert {rank: (s.first - (1 << 32)) >> BIN_BITS for rank, s in found.items()} == {
         3: 7, 5: 7, 6: 9, 7: 9, 8: BINS - 1, 12: BINS - 1
     }  # fmt: skip
@@ -83,24 +84,24 @@ def test_a_search_among_counts():
 
 def test_a_search_among_keys_of_which_some_are_not_its_own():
     keys = np.array([5, 70_000, 65_536, 65_540, 65_540, 131_072], np.uint64)
-    search = Search(12, 65_536, 16, below=10, at=4)
-    assert search.among_keys(keys) == Search(12, 65_540, 0, 11, 2)
+    search = RankRange(12, 65_536, 16, below=10, at=4)
+    assert search.among_keys(keys) == RankRange(12, 65_540, 0, 11, 2)
     assert search.among_keys(keys).found
-    assert Search(14, 65_536, 16, below=10, at=4).among_keys(keys).key == 70_000
+    assert RankRange(14, 65_536, 16, below=10, at=4).among_keys(keys).key == 70_000
 
 
 def test_a_point_is_found_once_it_is_counted():
-    assert not Point(7).found
-    assert Point(7, 0, 0).found
+    assert not PivotCount(7).found
+    assert PivotCount(7, 0, 0).found
 
 
 def assert_same_tally_all(c, first, label, threads=1):
     expected_counts, counts = (np.arange(BINS, dtype=np.int64) for _ in range(2))  # they are added to
-    expected = reference.tally_all(c, first, expected_counts)
-    found = cpp.tally_all(c, first, counts, threads)
-    assert found._replace(lowest=0) == expected._replace(lowest=0), label
+    expected = reference.count_first_pass(c, first, expected_counts)
+    found = cpp.count_first_pass(c, first, counts, threads)
+    assert found._replace(min_key=0) == expected._replace(min_key=0), label
     nothing = (1 << BY_STORAGE[c.dtype].width) - 1
-    assert min(found.lowest, nothing) == expected.lowest, label
+    assert min(found.min_key, nothing) == expected.min_key, label
     assert_array_equal(counts, expected_counts, err_msg=label)
 
 
@@ -122,12 +123,12 @@ def test_the_first_round_counts_as_numpy(family, format, name):
 @pytest.mark.parametrize("least_piece", [2048, 8192])  # a block at a time, or several
 def test_where_the_first_nan_and_the_first_of_minus_infinity_are(least_piece, format, name):
     sign, n = 1 << format.width - 1, 30_000
-    bad = {"first_nan": numbers(format, [2 * sign - 1]), "first_low": numbers(format, [special_bits(format)[-1]])}
+    bad = {"first_nan": numbers(format, [2 * sign - 1]), "first_neg_inf": numbers(format, [special_bits(format)[-1]])}
     with tuned(name, least_piece=least_piece):
         for field, place, threads in product(bad, (0, 31, 2047, 2048, 5003, 8191, 20_001, n - 1), THREADS):
             c = np.full(n, numbers(format, [format.key(1.0) ^ sign])[0])
             c[[place, n - 1]] = bad[field]
-            found = cpp.tally_all(c, 1000, np.zeros(BINS, np.int64), threads)
+            found = cpp.count_first_pass(c, 1000, np.zeros(BINS, np.int64), threads)
             assert found._asdict()[field] == 1000 + place, f"{field} {place=} {threads=}"
             assert sorted(found[1:3])[0] == -1
 
@@ -161,8 +162,8 @@ def edges(format):
 def assert_same_tally_some(c, intervals, points, keep, label, threads):
     def tally(backend):
         room = [np.full(min(len(c), 100), 9, np.uint64) if keep else np.arange(BINS, dtype=np.int64) for _ in intervals]
-        tallied = backend.tally_some(c, intervals, room, points, threads)
-        return tallied.checksum, list(tallied.inside), [tuple(census) for census in tallied.censuses], room
+        tallied = backend.count_pass(c, intervals, room, points, threads)
+        return tallied.checksum, list(tallied.n_in_range), [tuple(census) for census in tallied.pivot_counts], room
 
     *expected, memory = tally(reference)
     *found, own = tally(cpp)
@@ -225,15 +226,15 @@ def test_losses_are_only_read():
     before = c.copy()
     c.flags.writeable = False
     for backend in (cpp, reference):
-        backend.tally_all(c, 0, np.zeros(BINS, np.int64), 2)
-        backend.tally_some(c, edges(FLOAT32)[:1], [np.zeros(BINS, np.int64)], [FLOAT32.key(0.7)], 2)
+        backend.count_first_pass(c, 0, np.zeros(BINS, np.int64), 2)
+        backend.count_pass(c, edges(FLOAT32)[:1], [np.zeros(BINS, np.int64)], [FLOAT32.key(0.7)], 2)
         backend.checksum(c)
     assert_same_bits(c, before)
 
 
 def test_who_counts():
     assert dispatch.choose_counting(None) is dispatch.choose_counting("cpp")
-    assert dispatch.choose_counting("numpy").tally_all is reference.tally_all
+    assert dispatch.choose_counting("numpy").count_first_pass is reference.count_first_pass
     for name in ("numba", "array_api", "cuda", "rust"):
         with pytest.raises(ValueError, match=rf"^backend must be one of 'cpp', 'numpy' or None, got '{name}'$"):
             dispatch.choose_counting(name)

@@ -1,0 +1,71 @@
+"""Scalar arguments: validated, converted, or refused with the argument's name and value."""
+
+from __future__ import annotations
+
+from numbers import Real
+from operator import index
+
+import numpy as np
+
+MAX_THREADS = 1 << 16
+
+
+def as_float(name: str, value: object) -> float:
+    """Return `value` as a float.
+
+    Raises
+    ------
+    TypeError
+        `value` is not a real number, or it is a bool.
+    ValueError
+        `value` is too large for a float.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number that a double can hold, got one of 10**308 or more") from None
+
+
+def as_fraction(name: str, value: object) -> float:
+    """Return a fraction as a float; one in half or single precision as the decimal it was written as, 0.7 as 0.7."""
+    if isinstance(value, np.floating) and value.dtype.itemsize < 8:
+        return float(str(value))
+    return as_float(name, value)
+
+
+def check_mu(mu: object) -> float:
+    """Return the step size `mu` as a float.
+
+    Raises
+    ------
+    TypeError
+        `mu` is not a number.
+    ValueError
+        `mu` lies outside (0, 1].
+    """
+    # The usual type first: to ask whether a number is real takes a few times as long.
+    step = mu if type(mu) is float else as_float("mu", mu)
+    if not 0 < step <= 1:
+        raise ValueError(f"mu must lie in (0, 1], got {mu}")
+    return step
+
+
+def check_threads(threads: int | None) -> int | None:
+    """Return a number of threads, at most `MAX_THREADS`; None stands for the default.
+
+    Raises
+    ------
+    ValueError
+        `threads` is not a whole number of at least 1.
+    """
+    if threads is None:
+        return None
+    try:
+        count = index(threads)
+    except TypeError:
+        count = 0
+    if count < 1 or isinstance(threads, bool):
+        raise ValueError(f"threads must be a whole number, at least 1, or None, got {threads!r}")
+    return min(count, MAX_THREADS)
