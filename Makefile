@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CXX_FILES := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu bindings/*.h bindings/*.cpp)
-OTHER_CXX_FILES := $(wildcard tests/native/*.h tests/native/*.cpp tests/cuda_model/*.h tests/cuda_model/*.cpp benchmarks/*.cpp)
+OTHER_CXX_FILES := $(wildcard tests/native/*.h tests/native/*.cpp tests/cuda_model/*.h tests/cuda_model/*.cpp benchmarks/*/*.cpp)
 # clang-tidy reads the CUDA kernels as the model of CUDA on the CPU does, and their binding where CUDA's headers are.
 TIDY_FILES := $(filter-out $(if $(shell command -v nvcc),,bindings/cuda.cpp),$(filter %.cpp,$(CXX_FILES)))
 BUILD_FILES := pyproject.toml CMakeLists.txt $(CXX_FILES)
@@ -24,14 +24,14 @@ test: .venv/dev.stamp
 
 # HEADERS=folder with x86-simd-sort and Highway adds their selections to the rivals.
 bench: .venv/bench.stamp
-	$(BIN)/python benchmarks/bench_reweight.py $(if $(HEADERS),--headers $(HEADERS))
-	$(BIN)/python benchmarks/bench_call.py
-	$(BIN)/python benchmarks/bench_backends.py
-	$(BIN)/python benchmarks/record_instructions.py
-	$(BIN)/python benchmarks/render.py
+	$(BIN)/python -m benchmarks.cpu.bench_reweight $(if $(HEADERS),--headers $(HEADERS))
+	$(BIN)/python -m benchmarks.cpu.bench_call
+	$(BIN)/python -m benchmarks.cpu.bench_backends
+	$(BIN)/python -m benchmarks.cpu.record_instructions
+	$(BIN)/python -m benchmarks.pages.render
 
 bench-table: .venv/dev.stamp
-	$(BIN)/python benchmarks/render.py
+	$(BIN)/python -m benchmarks.pages.render
 
 lint: .venv/dev.stamp build/tidy/compile_commands.json
 	$(BIN)/ruff check .
@@ -40,7 +40,7 @@ lint: .venv/dev.stamp build/tidy/compile_commands.json
 	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES) $(OTHER_CXX_FILES)
 	$(BIN)/clang-tidy --quiet -p build/tidy $(TIDY_FILES)
 	$(BIN)/clang-tidy --quiet $(filter %.cu,$(CXX_FILES)) -- -x c++ -std=c++20 -DRRM_GPU_MODEL -Itests/cuda_model
-	$(BIN)/python benchmarks/render.py --check
+	$(BIN)/python -m benchmarks.pages.render --check
 
 wheel: .venv/dev.stamp
 	$(BIN)/python -m build --outdir dist

@@ -1,0 +1,1 @@
+"""What all benchmarks share: the losses that are timed, and interleaved timing."""

@@ -1,0 +1,88 @@
+"""Time `rrm_core.reweight`, backend against backend, each with its own default number of threads, and record it.
+
+The backends take turns, so that whatever else the machine does hits all alike; what is stated is the ratio of medians.
+Every backend's answer is compared with the reference's first.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import rrm_core
+from benchmarks.common import machine
+
+WARMUPS = 2
+BACKENDS = ("cpp", "numba", "numpy")
+# Number of losses and of calls, options, and the value at which the losses are capped.
+CASES: dict[str, tuple[int, int, dict[str, Any], float]] = {
+    "1e6, mu = 1": (1_000_000, 60, {}, np.inf),
+    "1e6, mu = 0.3": (1_000_000, 60, {"mu": 0.3}, np.inf),
+    "1e6, mu = 1, capped at 0.5": (1_000_000, 60, {}, 0.5),
+    "1e7, mu = 0.3": (10_000_000, 15, {"mu": 0.3}, np.inf),
+    "1e8, mu = 0.3": (100_000_000, 5, {"mu": 0.3}, np.inf),
+}
+
+
+def interleaved(calls: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
+    """Return each call's times in milliseconds, the calls taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for round in range(WARMUPS + repetitions):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if round >= WARMUPS:
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def summary(times: list[float]) -> dict[str, float]:
+    """Return median and quartiles."""
+    low, median, high = statistics.quantiles(times, n=4)
+    return {"median": round(median, 4), "quartile1": round(low, 4), "quartile3": round(high, 4)}
+
+
+def main() -> None:
+    """Run, record, print."""
+    about = machine.describe("rrm-core", "numpy", "numba")
+    cases = {}
+    for name, (n, repetitions, options, cap) in CASES.items():
+        losses = np.minimum(np.random.default_rng(0).standard_exponential(n, np.float32), np.float32(cap))
+        weights, out = np.ones_like(losses), np.empty_like(losses)
+
+        def call(
+            backend: str, c: Any = losses, w: Any = weights, out: Any = out, options: dict[str, Any] = options
+        ) -> Any:
+            return rrm_core.reweight(c, w, contamination=0.2, out=out, backend=backend, **options)[1]
+
+        plan, expected = call("numpy"), out.copy()
+        for backend in BACKENDS:
+            assert call(backend) == plan, backend
+            assert out.tobytes() == expected.tobytes(), backend
+        del expected
+        times = interleaved({backend: lambda backend=backend: call(backend) for backend in BACKENDS}, repetitions)
+        medians = {backend: statistics.median(ms) for backend, ms in times.items()}
+        cases[name] = {
+            backend: {"ms": summary(ms), "faster than numpy": round(medians["numpy"] / medians[backend], 2)}
+            for backend, ms in times.items()
+        }
+        for backend, row in cases[name].items():
+            print(f"{name:28} {backend:6} {row['ms']['median']:9.3f} ms  {row['faster than numpy']:6.2f} x")
+    record = {
+        "what": "rrm_core.reweight(losses, weights, contamination=0.2, out=out), float32 exponential losses",
+        "calls": {name: repetitions for name, (_, repetitions, _, _) in CASES.items()},
+        **about,
+        "cases": cases,
+    }
+    path = machine.ROOT / "benchmarks" / "results" / "backends.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"recorded in {path.relative_to(machine.ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

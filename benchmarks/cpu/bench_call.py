@@ -1,0 +1,67 @@
+"""Time what a call of `rrm_core.reweight` costs beyond its kernel, for few losses, and record it.
+
+The calls take turns.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import timeit
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import rrm_core
+from benchmarks.common import machine
+from benchmarks.common.losses import Losses
+from benchmarks.cpu.native import Kernel, Native
+
+N, CALLS, ROUNDS = 100, 2000, 61
+
+
+def main() -> None:
+    """Run, record, print."""
+    about = machine.describe("rrm-core", "numpy", "torch")
+    what = Losses(N)
+    losses = what.draw()
+    weights = np.ones_like(losses)
+    tensor, tensor_weights = torch.from_numpy(losses.copy()), torch.ones(N)
+    rule = {"contamination": 0.2}
+    with tempfile.TemporaryDirectory() as folder:
+        kernel = Kernel(Native(Path(folder)), what, losses, weights.copy(), 0.3)
+        calls = {
+            "NumPy, new weights": lambda: rrm_core.reweight(losses, **rule),
+            "NumPy, mu = 0.3": lambda: rrm_core.reweight(losses, weights, mu=0.3, **rule),
+            "NumPy, mu = 0.3, in place": lambda: rrm_core.reweight(losses, weights, mu=0.3, out=weights, **rule),
+            "torch, new weights": lambda: rrm_core.reweight(tensor, **rule),
+            "torch, mu = 0.3": lambda: rrm_core.reweight(tensor, tensor_weights, mu=0.3, **rule),
+            "torch, mu = 0.3, in place": lambda: rrm_core.reweight(
+                tensor, tensor_weights, mu=0.3, out=tensor_weights, **rule
+            ),
+        }
+        microseconds: dict[str, list[float]] = {name: [] for name in ("kernel", *calls)}
+        for _ in range(ROUNDS):
+            weights[:] = 1  # they would end up subnormal, which takes longer
+            tensor_weights[:] = 1
+            kernel.weights[:] = 1
+            microseconds["kernel"].append(1e6 * kernel.time(100))
+            for name, call in calls.items():
+                weights[:] = 1
+                tensor_weights[:] = 1
+                microseconds[name].append(1e6 * timeit.timeit(call, number=CALLS) / CALLS)
+    rows = {}
+    for name, times in microseconds.items():
+        low, median, high = statistics.quantiles(times, n=4)
+        rows[name] = {"median": round(median, 3), "quartile1": round(low, 3), "quartile3": round(high, 3)}
+        above = median - rows["kernel"]["median"]
+        print(f"{name:28} {median:6.2f} µs ({low:.2f}–{high:.2f}), {above:5.2f} µs above the kernel")
+    record = {"what": f"{N} float32 losses, contamination 0.2", "rounds": ROUNDS, **about, "us": rows}
+    path = machine.ROOT / "benchmarks" / "results" / "call.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

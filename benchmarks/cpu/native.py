@@ -1,0 +1,182 @@
+"""Compile native.cpp into a temporary folder, and call it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+from ctypes import POINTER, c_double, c_int, c_int64, c_void_p
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.common.losses import FORMATS, Answer, Array, Losses
+from benchmarks.common.machine import ROOT
+from benchmarks.cpu.rivals import Rival
+
+HERE = Path(__file__).parent
+KERNEL = ROOT / "csrc" / "cpu"
+COMPILER = os.environ.get("CXX", "g++")
+# The flags of CMakeLists.txt. The last one keeps copies of the library apart (see Native.kernel).
+FLAGS = "-O3 -std=c++20 -ffp-contract=off -fno-math-errno -fno-trapping-math -shared -fPIC -pthread -fno-gnu-unique"
+INSTRUCTION_SETS = {0: (), 2: ("baseline",), 3: ("baseline", "v3"), 4: ("baseline", "v3", "v4")}
+SELECTIONS = {  # the libraries whose headers may be given, with what they need beside -march
+    "x86-simd-sort": ["-DX86_SIMD_SORT"],
+    "VQSelect": ["-DVQSELECT", "-maes", "-mpclmul"],  # without the two it takes an older instruction set
+}
+
+
+class _Answer(ctypes.Structure):
+    _fields_ = (("threshold", c_double), ("lowest", c_double), ("n_lowest", c_int64), ("n_above", c_int64))
+
+    def value(self) -> Answer:
+        return Answer(self.threshold, self.lowest, self.n_lowest, self.n_above)
+
+
+class Native:
+    """The compiled library, the kernel's copies of it, and selections from headers that somebody else wrote."""
+
+    def __init__(self, folder: Path, headers: Path | None = None) -> None:
+        self.folder = folder
+        kernel = map(str, sorted(KERNEL.glob("*.cpp")))
+        self.path = self._compile("native", [str(HERE / "native.cpp"), *kernel])
+        self.library = ctypes.CDLL(str(self.path))
+        floor, composition = self.library.bench_floor, self.library.bench_composition
+        floor.restype = composition.restype = c_double
+        floor.argtypes = [c_int, c_void_p, c_int64, c_double, c_void_p, c_int, c_int, c_int64]
+        composition.argtypes = [c_void_p, c_void_p, c_int64, c_int64, c_double, c_void_p, c_void_p, c_int64]
+        composition.argtypes += [POINTER(_Answer)]
+        self.instruction_sets = INSTRUCTION_SETS[self.library.bench_instruction_set()]
+        self.selections = {"std::nth_element": self.library.bench_nth_element}
+        for name, flags in SELECTIONS.items() if headers is not None else ():
+            for level, shown in (("v3", "AVX2"), ("v4", "AVX-512")):
+                if level in self.instruction_sets:
+                    flags_here = [*flags, f"-march=x86-64-{level}", *_include(headers)]
+                    path = self._compile(f"{name}-{level}", [str(HERE / "native_select.cpp"), *flags_here])
+                    self.selections[f"{name}, {shown}"] = ctypes.CDLL(str(path)).bench_select
+        self._kernels: dict[str, ctypes.CDLL] = {}
+
+    def kernel(self, instruction_set: str = "") -> ctypes.CDLL:
+        """Return a library whose kernel was told to use this instruction set; "" leaves the choice to it.
+
+        The kernel reads RRM_CPU once, at its first call. A copy of the file is a library of its own with a first call
+        of its own, so that all instruction sets can take turns in one process.
+        """
+        if instruction_set not in self._kernels:
+            path = shutil.copy(self.path, self.folder / f"kernel-{instruction_set or 'own'}.so")
+            library = ctypes.CDLL(path)
+            library.bench_kernel.restype = c_double
+            library.bench_kernel.argtypes = [c_int, c_void_p, c_int64, c_int64, c_double, c_void_p, c_int, c_int64]
+            library.bench_kernel.argtypes += [POINTER(_Answer)]
+            self._kernels[instruction_set] = library
+            before = os.environ.pop("RRM_CPU", None)
+            if instruction_set:
+                os.environ["RRM_CPU"] = instruction_set
+            what = Losses(100_000)
+            drawn = what.draw()
+            Kernel(self, what, drawn, np.ones_like(drawn), 1.0, instruction_set=instruction_set)()
+            os.environ.pop("RRM_CPU", None)
+            if before is not None:
+                os.environ["RRM_CPU"] = before
+        return self._kernels[instruction_set]
+
+    def _compile(self, name: str, arguments: list[str]) -> Path:
+        path = self.folder / f"{name}.so"
+        command = [COMPILER, *FLAGS.split(), *arguments, "-o", str(path)]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise SystemExit(f"{COMPILER} failed on {name}:\n{run.stderr[:4000]}")
+        return path
+
+
+def _include(headers: Path) -> list[str]:
+    """Return where the two libraries lie in NumPy's source distribution, unpacked anywhere below `headers`."""
+    for found in sorted(headers.rglob("npysort/x86-simd-sort")):
+        if (found.parent.parent / "highway").is_dir():
+            return [f"-I{found.parent.parent}", f"-I{found.parent.parent / 'highway'}"]
+    raise SystemExit(
+        f"no npysort/x86-simd-sort next to highway below {headers}: unpack NumPy's source distribution there"
+    )
+
+
+def compiler_version() -> str:
+    run = subprocess.run([COMPILER, "-dumpfullversion"], capture_output=True, text=True, check=True)
+    return f"{run.stdout.strip()} ({platform.libc_ver()[0]} {platform.libc_ver()[1]})"
+
+
+class NativeRival(Rival):
+    """A rival that repeats and times its own calls."""
+
+    def __init__(self, native: Native, what: Losses, losses: Array, weights: Array, mu: float) -> None:
+        super().__init__(what, losses, weights, mu)
+        self.native, self.answer = native, _Answer()
+
+    def __call__(self) -> Answer:
+        self.nanoseconds(1)
+        return self.answer.value()
+
+    def time(self, calls: int) -> float:
+        return self.nanoseconds(calls) / 1e9
+
+    def nanoseconds(self, calls: int) -> float:
+        """Return what a call takes, of so many."""
+        raise NotImplementedError
+
+
+class Floor(NativeRival):
+    """The memory traffic alone: each loss read once or twice, each weight read and written in place."""
+
+    answers = False
+
+    def __init__(
+        self, native: Native, what: Losses, losses: Array, weights: Array, mu: float, *, twice: bool, threads: int = 1
+    ) -> None:
+        super().__init__(native, what, losses, weights, mu)
+        self.twice, self.threads = twice, threads
+
+    def nanoseconds(self, calls: int) -> float:
+        c, w = self.losses, self.weights
+        return self.native.library.bench_floor(
+            c.itemsize, c.ctypes.data, c.size, self.mu, w.ctypes.data, self.twice, self.threads, calls
+        )
+
+
+class Composition(NativeRival):
+    """A selection on a copy, which costs no new memory, and one fused update."""
+
+    def __init__(
+        self, native: Native, what: Losses, losses: Array, weights: Array, mu: float, *, selection: str, scratch: Array
+    ) -> None:
+        super().__init__(native, what, losses, weights, mu)
+        self.select, self.scratch = ctypes.cast(native.selections[selection], c_void_p), scratch
+
+    def nanoseconds(self, calls: int) -> float:
+        c, w, s = (array.ctypes.data for array in (self.losses, self.weights, self.scratch))
+        return self.native.library.bench_composition(
+            self.select, c, self.what.n, self.what.rank, self.mu, w, s, calls, self.answer
+        )
+
+
+class Kernel(NativeRival):
+    """The project's kernel, without Python around it."""
+
+    def __init__(
+        self,
+        native: Native,
+        what: Losses,
+        losses: Array,
+        weights: Array,
+        mu: float,
+        *,
+        threads: int = 1,
+        instruction_set: str = "",
+    ) -> None:
+        super().__init__(native, what, losses, weights, mu)
+        self.threads, self.library = threads, native.kernel(instruction_set)
+
+    def nanoseconds(self, calls: int) -> float:
+        c, w = self.losses.ctypes.data, self.weights.ctypes.data
+        code, rank = FORMATS.index(self.what.format), self.what.rank
+        return self.library.bench_kernel(code, c, self.what.n, rank, self.mu, w, self.threads, calls, self.answer)

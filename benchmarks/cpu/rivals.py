@@ -1,0 +1,259 @@
+"""The whole job, as the best engineer would write it in each tool: threshold, counts, and the weights in place.
+
+Every rival is a class: made once for the losses, with whatever memory it wants; called to do the job and return what it
+found; and timed. All run in one thread, for which `one_thread` has to be called before they are made.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common.losses import Answer, Array, Losses, count_wrong, vary
+
+WARM = 10_000_000  # up to here a sample begins with an untimed call; beyond, nothing stays in a cache anyway
+
+
+class Rival:
+    """One way to do the job."""
+
+    answers = True  # a floor doesn't
+
+    def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
+        self.what, self.losses, self.weights, self.mu = what, losses, weights, mu
+        self.a, self.b = weights.dtype.type(1 - mu), weights.dtype.type(mu)
+
+    def __call__(self) -> Answer:
+        raise NotImplementedError
+
+    def reload(self) -> None:
+        """Take note of weights that were written from outside."""
+
+    def written(self) -> Array:
+        """Return the weights as this rival left them."""
+        return self.weights
+
+    def prove(self, answer: Answer) -> None:
+        """Do the job once and compare everything with the answer, weights to the bit."""
+        vary(self.weights)
+        self.reload()
+        own = self()
+        if not self.answers:
+            return
+        assert own == answer, f"{own} instead of {answer}"
+        wrong = count_wrong(answer, self.losses, self.written(), self.mu)
+        assert not wrong, f"{wrong:_} of {self.what.n:_} weights differ"
+
+    def reset(self) -> None:
+        """Set all weights to 1.
+
+        Needed after a hundred calls: in-place smoothing takes the weights of pruned samples to subnormal numbers after
+        250, on which processors are slow.
+        """
+        self.weights.fill(1)
+        self.reload()
+
+    def seconds(self, calls: int) -> float:
+        """Return what one of so many calls takes."""
+        self.reset()
+        if self.what.n <= WARM:
+            self()  # caches and branch predictors as in the calls after it
+        return self.time(calls)
+
+    def time(self, calls: int) -> float:
+        start = time.perf_counter()
+        for _ in range(calls):
+            self()
+        return (time.perf_counter() - start) / calls
+
+    def part_of_top(self, n_above: int, n_lowest: int) -> Any:
+        """Return mu * target at the minimum."""
+        return self.b * self.weights.dtype.type(1 + n_above / n_lowest)
+
+
+def one_thread() -> None:
+    """Make the libraries use one thread; some read it when they are loaded."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+        os.environ[name] = "1"
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(1)
+
+
+class Public(Rival):
+    """What a user calls."""
+
+    def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
+        super().__init__(what, losses, weights, mu)
+        import rrm_core
+
+        self.reweight = rrm_core.reweight
+        # Where the call takes a number of threads, it is told to use one, as all are.
+        self.options = {"threads": 1} if "threads" in signature(rrm_core.reweight).parameters else {}
+
+    def __call__(self) -> Answer:
+        w = self.weights
+        _, plan = self.reweight(self.losses, w, contamination=0.2, mu=self.mu, out=w, **self.options)
+        return Answer(plan.threshold, plan.loss_min, plan.n_recipients, plan.n_pruned)
+
+
+class NumpyPartition(Rival):
+    """Selection on a copy, then ufuncs into reused memory, in blocks that the second-level cache holds."""
+
+    block = 1 << 15
+
+    def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
+        super().__init__(what, losses, weights, mu)
+        self.scratch, self.mask = np.empty_like(losses), np.empty(min(self.block, what.n), bool)
+        self.part = np.empty(self.mask.size, weights.dtype)
+
+    def threshold(self) -> Any:
+        np.copyto(self.scratch, self.losses)
+        self.scratch.partition(self.what.rank - 1)
+        return self.scratch[self.what.rank - 1]
+
+    def __call__(self) -> Answer:
+        c, w, t = self.losses, self.weights, self.threshold()
+        lowest = c.min()
+        starts = range(0, c.size, self.block)
+        places = []
+        n_above = 0
+        for start in starts:
+            block = c[start : start + self.block]
+            mask = self.mask[: block.size]
+            n_above += np.count_nonzero(np.greater(block, t, out=mask))
+            if np.equal(block, lowest, out=mask).any():
+                places.append(start + mask.nonzero()[0])
+        lowest_at = np.concatenate(places)
+        at_lowest = self.a * w[lowest_at] + self.part_of_top(n_above, lowest_at.size)
+        for start in starts:
+            block = c[start : start + self.block]
+            mask, part, into = self.mask[: block.size], self.part[: block.size], w[start : start + self.block]
+            np.multiply(np.less_equal(block, t, out=mask), self.b, out=part)
+            np.multiply(into, self.a, out=into)
+            np.add(into, part, out=into)
+        w[lowest_at] = at_lowest
+        return Answer(float(t), float(lowest), lowest_at.size, n_above)
+
+
+class NumpyQuantile(NumpyPartition):
+    """`np.quantile`, whose inverted_cdf is an order statistic, instead of `np.partition`."""
+
+    def threshold(self) -> Any:
+        np.copyto(self.scratch, self.losses)
+        # As an array the probability stays in double precision; half a rank lower, its rounding doesn't matter.
+        share = np.array((self.what.rank - 0.5) / self.what.n)
+        return np.quantile(self.scratch, share, method="inverted_cdf", overwrite_input=True)
+
+
+class TorchKthvalue(Rival):
+    """`torch.kthvalue`, and fused expressions as far as torch has them."""
+
+    def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
+        super().__init__(what, losses, weights, mu)
+        import torch
+
+        self.torch, self.c, self.w = torch, torch.from_numpy(losses), torch.from_numpy(weights)
+        self.zero, self.kept = torch.zeros((), dtype=self.w.dtype), torch.tensor(self.b)
+
+    def threshold(self) -> Any:
+        return self.torch.kthvalue(self.c, self.what.rank).values
+
+    def __call__(self) -> Answer:
+        torch, c = self.torch, self.c
+        with torch.inference_mode():
+            t, lowest = self.threshold(), c.min()
+            above, at = c > t, c == lowest
+            n_above, n_lowest = int(torch.count_nonzero(above)), int(torch.count_nonzero(at))
+            part = torch.where(at, torch.tensor(self.part_of_top(n_above, n_lowest)), self.kept)
+            torch.where(above, self.zero, part, out=part)
+            self.w.mul_(float(self.a)).add_(part)
+            return Answer(float(t), float(lowest), n_lowest, n_above)
+
+
+def torch_quantile(rank: int, n: int, dtype: Any) -> tuple[Any, str]:
+    """Return the share and the interpolation for which `torch.quantile` gives the rank-th smallest of n values.
+
+    It computes the rank in the type of the values, so that above 2**22 not every way to ask meets it.
+    """
+    size, share = dtype(n - 1), dtype((rank - 1) / (n - 1))
+    ways = {"nearest": np.rint, "lower": np.floor, "higher": np.ceil}
+    shares = (share, np.nextafter(share, dtype(0)), np.nextafter(share, dtype(1)))
+    questions = ((q, way) for way in ways for q in shares if int(ways[way](q * size)) == rank - 1)
+    return next(questions, (share, "nearest"))
+
+
+class TorchQuantile(TorchKthvalue):
+    """`torch.quantile` instead of `torch.kthvalue`; it sorts, and refuses more than 16 million values."""
+
+    def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
+        super().__init__(what, losses, weights, mu)
+        share, self.interpolation = torch_quantile(what.rank, what.n, np.float32)
+        self.share = self.torch.tensor(share)
+
+    def threshold(self) -> Any:
+        return self.torch.quantile(self.c, self.share, interpolation=self.interpolation)
+
+
+class NumbaRadix(Rival):
+    """A radix selection and fused loops, compiled by Numba."""
+
+    def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
+        super().__init__(what, losses, weights, mu)
+        from benchmarks.cpu import numba_radix
+
+        self.reweight, self.bits = numba_radix.reweight, losses.view(np.uint32)
+        self.scratch = np.empty(what.n + 1, np.uint32)
+
+    def __call__(self) -> Answer:
+        return Answer(
+            *self.reweight(self.losses, self.bits, self.weights, self.scratch, self.what.rank, self.a, self.b)
+        )
+
+
+class Polars(Rival):
+    """Expressions on columns. A column is immutable, so that the new weights are a new one."""
+
+    def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
+        super().__init__(what, losses, weights, mu)
+        import polars
+
+        self.pl, self.losses_column = polars, polars.Series("c", losses)
+        self.share = (what.rank - 1) / (what.n - 1)
+        self.reload()
+
+    def reload(self) -> None:
+        self.frame = self.pl.DataFrame([self.losses_column, self.pl.Series("w", self.weights)])
+
+    def written(self) -> Array:
+        return self.frame["w"].to_numpy()
+
+    def __call__(self) -> Answer:
+        pl, c, w = self.pl, self.pl.col("c"), self.pl.col("w")
+
+        def single(x: Any) -> Any:
+            return pl.lit(float(x), dtype=pl.Float32)
+
+        t, lowest = self.frame.select(c.quantile(self.share, "nearest").alias("t"), c.min().alias("low")).row(0)
+        counts = self.frame.select((c == single(lowest)).sum().alias("at"), (c > single(t)).sum().alias("above"))
+        n_lowest, n_above = counts.row(0)
+        top = single(self.part_of_top(n_above, n_lowest))
+        part = pl.when(c > single(t)).then(single(0)).when(c == single(lowest)).then(top).otherwise(single(self.b))
+        self.frame = self.frame.with_columns(w=single(self.a) * w + part)
+        return Answer(float(t), float(lowest), n_lowest, n_above)
+
+
+PYTHON_RIVALS: dict[str, type[Rival]] = {
+    "NumPy, np.partition": NumpyPartition,
+    "NumPy, np.quantile": NumpyQuantile,
+    "torch.kthvalue": TorchKthvalue,
+    "torch.quantile": TorchQuantile,
+    "Numba, radix selection": NumbaRadix,
+    "Polars": Polars,
+}

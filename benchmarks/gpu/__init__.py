@@ -1,0 +1,1 @@
+"""`rrm_core.reweight` on a GPU."""

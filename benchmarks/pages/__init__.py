@@ -1,0 +1,1 @@
+"""Writes the tables and figures of recorded runs into README.md and docs/."""

@@ -1,0 +1,278 @@
+"""Write the numbers in README.md and docs/ from the runs recorded in benchmarks/results/; with --check, compare only.
+
+A block between ``<!-- begin NAME -->`` and ``<!-- end -->`` belongs to NAME in `BLOCKS` below. The pictures
+docs/images/results_*.png are drawn from the same records, and know from which.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.pages import experiment_tables, figure_sources, gpu_tables, reweight_tables, scale_tables
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+GPU_VERSIONS = {"driver": "driver_version", "CUDA": "CUDA"}
+NOT_RECORDED = "Not recorded yet."
+BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """Return a recorded run."""
+    result: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    return result
+
+
+def is_recorded(name: str) -> bool:
+    """Return whether there is a recorded run of that name."""
+    return (ROOT / "benchmarks" / "results" / f"{name}.json").exists()
+
+
+def spread(values: Sequence[float], scale: float = 100.0, digits: int = 1) -> str:
+    """Return mean ± sample standard deviation."""
+    scaled = [scale * value for value in values]
+    return f"{statistics.mean(scaled):.{digits}f} ± {statistics.stdev(scaled):.{digits}f}"
+
+
+def origin(run: dict[str, Any]) -> str:
+    """Return the line under a table: machine, versions, commit."""
+    versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
+    return (
+        f"{run['machine']['processor']}, {run['machine']['cores']} cores; {versions}; "
+        f"commit {run['commit'][:10]}, {run['date']}."
+    )
+
+
+def training(name: str) -> str:
+    """Return the table of a recorded comparison."""
+    run = recorded(f"train_{name}")
+    trials = run["trials"]
+
+    def both(part: str) -> tuple[str, str]:
+        return tuple(spread([t[m][part] for t in trials]) for m in ("plain", "rrm"))  # type: ignore[return-value]
+
+    def seconds(part: str) -> tuple[str, str]:
+        return tuple(  # type: ignore[return-value]
+            spread([t[m]["seconds"][part] for t in trials], 1.0, 2) for m in ("plain", "rrm")
+        )
+
+    rows = [
+        ("test accuracy, %", *both("accuracy")),
+        ("wrong labels memorised, %", *both("memorised")),
+        ("flagged labels that are wrong (precision), %", "", spread([t["precision"] for t in trials])),
+        ("wrong labels that are flagged (recall), %", "", spread([t["recall"] for t in trials])),
+        *((f"{part}, s", *seconds(part)) for part in ("training", "scoring", "reweighting")),
+    ]
+    lines = ["| | plain training | RRM |", "|---|---:|---:|", *("| " + " | ".join(row) + " |" for row in rows)]
+    about = f"`{run['command']}`; mean ± standard deviation over {len(trials)} seeds. {origin(run)}"
+    return "\n".join([*lines, "", about])
+
+
+def demo() -> str:
+    """Return the demo's table."""
+    return training("demo")
+
+
+def mnist() -> str:
+    """Return MNIST's table."""
+    return training("mnist")
+
+
+def fashion() -> str:
+    """Return Fashion-MNIST's table."""
+    return training("fashion")
+
+
+def headline() -> str:
+    """Return the demo's result in a sentence."""
+    run = recorded("train_demo")
+    trials = run["trials"]
+    plain, rrm = (spread([t[m]["accuracy"] for t in trials]) for m in ("plain", "rrm"))
+    return (
+        f"Handwritten digits with {100 * run['settings']['noise']:.0f} % of the training labels flipped, "
+        f"{len(trials)} seeds: plain training ends at **{plain} %** test accuracy, RRM at **{rrm} %**, and of the "
+        f"wrong labels it finds **{spread([t['recall'] for t in trials])} %**."
+    )
+
+
+def backends() -> str:
+    """Return the table of backends."""
+    run = recorded("backends")
+    lines = ["| | " + " | ".join(run["cases"]) + " |", "|---|" + "---:|" * len(run["cases"])]
+    for backend in next(iter(run["cases"].values())):
+        cells = []
+        for case in run["cases"].values():
+            ms, ratio = case[backend]["ms"], case[backend]["faster than numpy"]
+            cells.append(
+                f"{ms['median']:.2f} ms ({ms['quartile1']:.2f}–{ms['quartile3']:.2f})"
+                + ("" if backend == "numpy" else f", {ratio:.1f}x faster")
+            )
+        lines.append(f"| `{backend}` | " + " | ".join(cells) + " |")
+    fewest, most = min(run["calls"].values()), max(run["calls"].values())
+    about = (
+        f"`{run['what']}`: median (quartiles) of {fewest} to {most} interleaved calls, each backend with as many "
+        f"threads as it takes. {origin(run)}"
+    )
+    return "\n".join([*lines, "", about])
+
+
+def reweight() -> str:
+    """Return the table of sizes and rivals."""
+    run = recorded("reweight")
+    return f"{reweight_tables.reweight(run)} {origin(run)}"
+
+
+def call() -> str:
+    """Return what a call costs beyond its kernel."""
+    run = recorded("call")
+    kernel = run["us"]["kernel"]["median"]
+    lines = ["| 100 losses | a call | above its kernel |", "|---|---:|---:|"]
+    for name, row in run["us"].items():
+        if name != "kernel":
+            spread = f"{row['quartile1']:.1f}–{row['quartile3']:.1f}"
+            lines.append(f"| {name} | {row['median']:.1f} µs ({spread}) | {row['median'] - kernel:.1f} µs |")
+    about = f"{run['what']}: medians (quartiles) of {run['rounds']} rounds; the kernel takes {kernel:.2f} µs."
+    return "\n".join([*lines, "", f"{about} {origin(run)}"])
+
+
+def reweight_targets() -> str:
+    """Return what the kernel reached beside what was aimed at."""
+    run = recorded("reweight")
+    return f"{reweight_tables.reweight_targets(run)}\n\n{origin(run)}"
+
+
+def reweight_conditions() -> str:
+    """Return the table of distributions, types, threads and instruction sets."""
+    run = recorded("reweight")
+    return f"{reweight_tables.reweight_conditions(run)} {origin(run)}"
+
+
+def gpu() -> str:
+    """Return the tables of the run on a GPU, or that there was none."""
+    if not is_recorded("gpu"):
+        return "No run on a GPU has been recorded yet: how fast it is, nobody has measured."
+    run = recorded("gpu")
+    tables_of_run = gpu_tables.gpu(run)
+    versions = [f"{name} {run['gpu'][key]}" for name, key in GPU_VERSIONS.items() if key in run["gpu"]]
+    return f"{tables_of_run}\n\n{', '.join([run['device'], *versions])}; {origin(run)}"
+
+
+def gpu_costs() -> str:
+    """Return the table of launches and bytes on the model of a GPU, or that it wasn't made."""
+    if not is_recorded("gpu_costs"):
+        return NOT_RECORDED
+    run = recorded("gpu_costs")
+    return f"{gpu_tables.costs(run)} Commit {run['commit'][:10]}, {run['date']}."
+
+
+def training_cost() -> str:
+    """Return the table of what RRM adds to training, or that it wasn't measured."""
+    if not is_recorded("training_cost"):
+        return NOT_RECORDED
+    run = recorded("training_cost")
+
+    def cell(ms: dict[str, float]) -> str:
+        return f"{ms['median']:.3g} ms ({ms['quartile1']:.3g}–{ms['quartile3']:.3g})"
+
+    rows = [
+        ("a batch without RRM", cell(run["ms per batch"]["plain"])),
+        ("a batch with RRM", cell(run["ms per batch"]["rrm"])),
+        ("the difference of two batches", cell(run["ms of the difference"])),
+        ("the line that differs, without RRM", cell(run["ms of the line"]["plain"])),
+        ("the line that differs, with RRM", cell(run["ms of the line"]["rrm"])),
+        ("`RRM.step()` at an epoch's end", cell(run["ms of step"])),
+        ("**added to an epoch**", f"**{run['added to an epoch, %']:.2g} %**"),
+    ]
+    lines = ["| | time |", "|---|---:|", *("| " + " | ".join(row) + " |" for row in rows)]
+    about = (
+        f"{run['what']}: medians (quartiles) of {run['batches']:,} batches, each done with and without RRM in turns. "
+        f"Added: what the line takes more, for all batches, and the step, over the batches without RRM. {origin(run)}"
+    )
+    return "\n".join([*lines, "", about])
+
+
+def experiment(name: str, block: Callable[[dict[str, Any]], str]) -> str:
+    """Return a block about an experiment, or that it wasn't carried out."""
+    return block(recorded(f"experiment_{name}")) if is_recorded(f"experiment_{name}") else NOT_RECORDED
+
+
+EXPERIMENTS = {
+    "mnist_table6": (experiment_tables.table6, experiment_tables.table6_weights),
+    "mnist_adversarial": (experiment_tables.adversarial,),
+    "cifar10n": (experiment_tables.cifar10n, experiment_tables.cifar10n_fit, experiment_tables.real_noise),
+    "fashion_synthetic": (experiment_tables.fashion_synthetic, experiment_tables.fashion_gains),
+    "ablation": (experiment_tables.ablation_grid, experiment_tables.ablation_settings),
+}
+
+
+def scale(name: str, block: Callable[[dict[str, Any]], str]) -> str:
+    """Return a block about files or ranks, or that they weren't measured."""
+    if not is_recorded(name):
+        return NOT_RECORDED
+    run = recorded(name)
+    return f"{block(run)} {origin(run)}"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    function.__name__: function
+    for function in (
+        *(demo, mnist, fashion, headline, backends, call, reweight, reweight_targets, reweight_conditions),
+        *(gpu, gpu_costs, training_cost),
+    )
+}
+BLOCKS |= {block.__name__: partial(scale, "stream", block) for block in (scale_tables.stream, scale_tables.scale_paper)}
+BLOCKS |= {block.__name__: partial(scale, "ranks", block) for block in (scale_tables.ranks, scale_tables.traffic)}
+BLOCKS |= {block.__name__: partial(experiment, name, block) for name, blocks in EXPERIMENTS.items() for block in blocks}
+
+
+def rendered(page: str) -> str:
+    """Return the text of a page with its blocks written anew."""
+    return BLOCK.sub(lambda m: f"{m[1]}{BLOCKS[m[2]]()}\n{m[3]}", page)
+
+
+def draw() -> None:
+    """Draw the results' pictures that weren't drawn from the records that there are."""
+    records, folder = experiment_records(), ROOT / "docs" / "images"
+    for name in figure_sources.outdated(folder, records):
+        from benchmarks.pages import experiment_figures  # and Matplotlib, which --check does without
+
+        experiment_figures.draw(name, records[figure_sources.RECORDS[name]], folder / f"{name}.png")
+        print(f"drew {(folder / name).relative_to(ROOT)}.png")
+
+
+def experiment_records() -> dict[str, Any]:
+    """Return the records that pictures are drawn from, those that there are."""
+    return {name: recorded(name) for name in figure_sources.RECORDS.values() if is_recorded(name)}
+
+
+def main() -> int:
+    """Return 0 if all pages are up to date or were written, 1 if --check found one that isn't."""
+    check = "--check" in sys.argv[1:]
+    if not check:
+        draw()
+    records, code = experiment_records(), 0
+    for path in PAGES:
+        text, page = path.read_text(), path.relative_to(ROOT)
+        for fault in figure_sources.faults(text, ROOT / "docs" / "images", records):
+            print(f"{page} shows {fault}: run python -m benchmarks.pages.render")
+            code = 1
+        if rendered(text) == text:
+            continue
+        if check:
+            print(f"{page} differs from benchmarks/results/: run python -m benchmarks.pages.render")
+            code = 1
+        else:
+            path.write_text(rendered(text))
+            print(f"wrote {page}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Files larger than memory, and training over several ranks."""

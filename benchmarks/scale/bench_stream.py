@@ -1,0 +1,263 @@
+"""Time and weigh `rrm_core.stream` on files that are made for it, and record it.
+
+    python -m benchmarks.scale.bench_stream FOLDER
+
+FOLDER gets 9 GB, which are deleted in the end. What is timed takes turns with what nobody can do without: reading the
+file as often, with buffers of the same size, and writing as many bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+import rrm_core
+from benchmarks.common import machine
+from rrm_core._atomic_write import atomic_write
+from rrm_core.stream import arrow
+from rrm_core.stream import pipeline as passes
+
+RULE = {"contamination": 0.2}
+READS = 2  # of float32 losses, to plan; one more to reweight
+BLOCK = 1 << 24  # samples that are made and checked at a time
+COLUMN = "loss"
+
+PEAK = """
+import json, sys
+import rrm_core
+from rrm_core._atomic_write import atomic_write
+def status(name):
+    return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+if sys.argv[1].endswith(".parquet"):
+    from rrm_core.stream import arrow
+open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+before = status("VmRSS")
+rrm_core.stream.reweight(sys.argv[1], sys.argv[2], contamination=0.2)
+print(json.dumps({"peak": status("VmHWM"), "above_start": status("VmHWM") - before}))
+"""
+
+
+def main() -> None:
+    """Make files, time, check, record, print."""
+    options = _options()
+    about = machine.describe("rrm-core", "numpy", "pyarrow", draft=options.draft)
+    folder = options.folder / "rrm_stream"
+    folder.mkdir(parents=True)
+    try:
+        files = {"npy": _npy(folder, options.samples), "parquet": _parquet(folder, options.rows)}
+        kinds = {kind: _measure(kind, path, options.rounds) for kind, path in files.items()}
+    finally:
+        shutil.rmtree(folder)
+    record = {
+        "what": "float32 losses, exponential, contamination 0.2, weights to .npy; times of reading and writing beside",
+        "rounds": options.rounds,
+        "memory": _default_memory(),
+        "threads": rrm_core.cpu_info().threads,
+        **about,
+        **kinds,
+    }
+    if options.draft:
+        print(json.dumps(record, indent=1))
+    else:
+        path = machine.ROOT / "benchmarks" / "results" / "stream.json"
+        path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _default_memory() -> int:
+    """Return the bytes that a call may use unless it is told."""
+    return int(rrm_core.stream.reweight.__kwdefaults__["memory"])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where there is room for the files")
+    parser.add_argument("--samples", type=lambda text: int(float(text)), default=10**9, help="of the .npy file")
+    parser.add_argument("--rows", type=lambda text: int(float(text)), default=10**8, help="of the Parquet file")
+    parser.add_argument("--rounds", type=int, default=5, help="samples of each time")
+    parser.add_argument("--draft", action="store_true", help="print only, with changes that aren't committed")
+    return parser.parse_args()
+
+
+# What is timed.
+
+
+class Contest:
+    """One file, and all that is done with it."""
+
+    def __init__(self, kind: str, path: Path) -> None:
+        self.path, self.out = path, path.with_name("weights.npy")
+        self.read = self._read_npy if kind == "npy" else self._read_parquet
+        self.memory = np.ones(passes.PIECE, np.uint8)
+
+    def _read_npy(self) -> Iterator[Any]:
+        with self.path.open("rb", buffering=0) as file:
+            while size := file.readinto(self.memory):
+                yield self.memory[:size]
+
+    def _read_parquet(self) -> Iterator[Any]:
+        with pa.OSFile(str(self.path)) as opened:
+            file = parquet.ParquetFile(opened, buffer_size=arrow.UNREAD, pre_buffer=False)
+            for batch in file.iter_batches(batch_size=arrow.BATCH // 4, columns=[COLUMN], use_threads=False):
+                yield batch.column(0).buffers()[1]
+
+    def read_often(self, times: int, *, cold: bool = False) -> None:
+        for _ in range(times):
+            if cold:
+                self.forget()
+            for _ in self.read():
+                pass
+
+    def plan(self, *, cold: bool = False) -> None:
+        def progress(done: int, _: int | None, __: str) -> None:
+            if not done:
+                self.forget()
+
+        rrm_core.stream.plan(self.path, progress=progress if cold else None, **RULE)
+
+    def read_and_write(self) -> None:
+        """Read as often as a reweight does, and write each piece that is read the last time, which has its size."""
+        self.read_often(READS)
+        with atomic_write(self.out) as file:
+            for some in self.read():
+                file.write(some)
+
+    def reweight(self) -> None:
+        rrm_core.stream.reweight(self.path, self.out, **RULE)
+
+    def make_ready(self, *, reading: bool, writing: bool) -> None:
+        """Have the system hold the file in memory, and as much memory for another as it takes, but nothing unwritten.
+
+        A virtual machine may have to ask for memory that it hasn't used lately, and whoever comes first would pay.
+        """
+        if writing:
+            self.read_and_write()
+            self.out.unlink()
+        elif reading:
+            self.read_often(1)
+        os.sync()
+
+    def forget(self) -> None:
+        """Have the system read the file from the disk again."""
+        with self.path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _measure(kind: str, path: Path, rounds: int) -> dict[str, Any]:
+    contest = Contest(kind, path)
+    n = _check(contest)
+    contenders: dict[str, Callable[[], None]] = {
+        f"reading {READS} times": lambda: contest.read_often(READS),
+        "plan": contest.plan,
+        f"reading {READS} times, cold": lambda: contest.read_often(READS, cold=True),
+        "plan, cold": lambda: contest.plan(cold=True),
+        f"reading {READS + 1} times and writing": contest.read_and_write,
+        "reweight": contest.reweight,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds):
+        for name, contend in contenders.items():
+            _say(f"{kind}: round {turn + 1} of {rounds}, {name}")
+            contest.make_ready(reading="cold" not in name, writing=name.endswith(("writing", "reweight")))
+            start = time.perf_counter()
+            contend()
+            seconds[name].append(time.perf_counter() - start)
+            contest.out.unlink(missing_ok=True)
+    peak = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", PEAK, str(path), str(contest.out)], capture_output=True, text=True, check=True
+        ).stdout
+    )
+    contest.out.unlink()
+    rows = {name: _summary(times) for name, times in seconds.items()}
+    names = list(rows)
+    ratios = {
+        own: round(statistics.median(a / b for a, b in zip(seconds[own], seconds[rival], strict=True)), 3)
+        for rival, own in zip(names[::2], names[1::2], strict=True)
+    }
+    _say("")
+    for name, row in rows.items():
+        ratio = f", {ratios[name]:.2f} times that" if name in ratios else ""
+        print(f"{kind:8}{name:32}{row['median']:9.3f} s ({row['quartile1']:.3f}–{row['quartile3']:.3f}){ratio}")
+    print(f"{kind:8}peak {peak['peak'] / 1e6:.0f} MB, {peak['above_start'] / 1e6:.0f} MB above the start")
+    return {"n": n, "bytes": path.stat().st_size, "seconds": rows, "ratios": ratios, "bytes_of_memory": peak}
+
+
+def _summary(times: list[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(times, n=4, method="inclusive")
+    return {"median": round(median, 4), "quartile1": round(low, 4), "quartile3": round(high, 4)}
+
+
+def _check(contest: Contest) -> int:
+    """Return the number of losses; leave if the weights aren't those of `rrm_core.apply`, block by block."""
+    _say(f"{contest.path.name}: check")
+    plan = rrm_core.stream.reweight(contest.path, contest.out, **RULE)
+    weights, first = np.load(contest.out, mmap_mode="r"), 0
+    for losses in _blocks(contest.path):
+        some = weights[first : first + len(losses)]
+        if not np.array_equal(rrm_core.apply(plan, losses), some):
+            raise SystemExit(f"{contest.path.name}: wrong weights after sample {first}")
+        first += len(losses)
+    if (
+        contest.path.suffix == ".npy"
+        and rrm_core.plan(np.load(contest.path, mmap_mode="r").view(np.ndarray), **RULE) != plan
+    ):
+        raise SystemExit("wrong plan")
+    contest.out.unlink()
+    return plan.n
+
+
+def _blocks(path: Path) -> Any:
+    if path.suffix == ".npy":
+        losses = np.load(path, mmap_mode="r")
+        yield from (losses[first : first + BLOCK] for first in range(0, len(losses), BLOCK))
+    else:
+        for batch in parquet.ParquetFile(path).iter_batches(columns=[COLUMN]):
+            yield batch.column(0).to_numpy()
+
+
+# The files.
+
+
+def _npy(folder: Path, n: int) -> Path:
+    path, rng = folder / "losses.npy", np.random.default_rng(0)
+    losses = np.lib.format.open_memmap(path, "w+", np.float32, (n,))
+    for first in range(0, n, BLOCK):
+        _say(f"{path.name}: {first:,} of {n:,}")
+        some = losses[first : first + BLOCK]
+        some[:] = rng.standard_exponential(len(some), dtype=np.float32)
+    losses.flush()
+    return path
+
+
+def _parquet(folder: Path, n: int) -> Path:
+    """Return a file of two columns, as pyarrow writes it unless it is told otherwise."""
+    path, rng = folder / "losses.parquet", np.random.default_rng(1)
+    schema = pa.schema([("sample", pa.int64()), (COLUMN, pa.float32())])
+    with parquet.ParquetWriter(path, schema) as writer:
+        for first in range(0, n, BLOCK):
+            _say(f"{path.name}: {first:,} of {n:,}")
+            rows = np.arange(first, min(first + BLOCK, n))
+            losses = rng.standard_exponential(len(rows), dtype=np.float32)
+            writer.write_table(pa.table([rows, losses], schema=schema))
+    return path
+
+
+def _say(what: str) -> None:
+    print(f"\r\033[K{what}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

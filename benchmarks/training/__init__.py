@@ -1,0 +1,1 @@
+"""What RRM adds to training, and recorded training runs."""

@@ -1,0 +1,52 @@
+"""Run ``python -m rrm_torch train ...`` and record what it measured, with the command and the commit.
+
+    python -m benchmarks.training.record_training fashion --data fashion_mnist.npz --noise 0.3 --epochs 60
+
+writes benchmarks/results/train_fashion.json, and the pictures that a page shows to docs/images/
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.common import machine
+
+
+def main() -> int:
+    if len(sys.argv) < 2:
+        print(__doc__)
+        return 2
+    name, arguments = sys.argv[1], sys.argv[2:]
+    command = "demo" if name == "demo" else "train"
+    about = machine.describe("rrm-core", "torch", "numpy")  # before the run: the commit may move meanwhile
+    with tempfile.TemporaryDirectory() as folder:
+        code = subprocess.run(
+            [sys.executable, "-m", "rrm_torch", command, *arguments, "--report", folder], check=False
+        ).returncode
+        if code:
+            return code
+        results = json.loads((Path(folder) / "results.json").read_text())
+        pages = "".join(page.read_text() for page in (machine.ROOT / "README.md", *machine.ROOT.glob("docs/*.md")))
+        for picture in Path(folder).glob("*.png"):
+            if f"{name}_{picture.name}" in pages:
+                shutil.copy(picture, machine.ROOT / "docs" / "images" / f"{name}_{picture.name}")
+    # The data's file name says which it was; where it lay is nobody's business.
+    shown = [Path(a).name if Path(a).exists() else a for a in arguments]
+    record = {
+        "command": " ".join(["python -m rrm_torch", command, *shown]),
+        **results,
+        **about,
+    }
+    path = machine.ROOT / "benchmarks" / "results" / f"train_{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"recorded in {path.relative_to(machine.ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

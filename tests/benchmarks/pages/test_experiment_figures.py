@@ -1,0 +1,108 @@
+"""The pictures of the experiments' records show what the records say."""
+
+from __future__ import annotations
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from benchmarks.pages import experiment_figures, experiment_record, figure_sources
+from support import made_up_records
+
+DRAWN = [(name, record.removeprefix("experiment_")) for name, record in figure_sources.RECORDS.items()]
+
+
+def panels(figure):
+    return {axes.get_title(): axes for axes in figure.axes}
+
+
+def lines(axes):
+    """Return what has a label in the legend: label -> heights."""
+    return {
+        line.get_label(): line.get_ydata() for line in axes.get_lines() if not str(line.get_label()).startswith("_")
+    }
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize(("name", "experiment"), DRAWN)
+def test_every_picture_shows_something_and_names_its_record(name, experiment, seeds, tmp_path):
+    record = made_up_records.RECORDS[experiment]()
+    record["runs"] = [run for run in record["runs"] if run["seed"] < seeds]
+    path = tmp_path / "images" / f"{name}.png"
+    experiment_figures.draw(name, record, path)
+    height, width, _ = matplotlib.image.imread(path).shape
+    assert 400 < height < 1000 < width < 1500
+    assert path.stat().st_size < 250_000
+    assert figure_sources.source(path) == experiment_record.digest(record)
+    assert figure_sources.outdated(path.parent, {figure_sources.RECORDS[name]: record}) == []
+
+
+def test_a_partial_record_is_not_drawn(tmp_path):
+    with pytest.raises(SystemExit, match="isn't rendered"):
+        experiment_figures.draw("results_ablation", made_up_records.ablation() | {"missing": 1}, tmp_path / "x.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_table6_counts_labels_by_round_and_by_weight():
+    figure = experiment_figures.table6(made_up_records.table6())
+    drawn = panels(figure)
+    wrong, clean = drawn["wrong labels pruned, of 10"], drawn["clean labels pruned, of 40"]
+    for method in ("RRM, contamination 0.2, kept", "RRM, argmin"):
+        np.testing.assert_allclose(lines(wrong)[method], [6, 7])
+        np.testing.assert_allclose(lines(clean)[method], [4, 2])
+    bars = [container for container in drawn["clean labels by weight, at the end"].containers if len(container) == 8]
+    heights = [[bar.get_height() for bar in container] for container in bars]
+    np.testing.assert_allclose(heights, [[2.5, 0, 0, 0, 37.5, 0, 0, 0], [2.5, 0, 0, 37.5, 0, 0, 0, 0]])
+    ticks = [text.get_text() for text in drawn["wrong labels by weight, at the end"].get_xticklabels()]
+    assert ticks[0] == "0 to 0.05"
+    assert ticks[-1] == "≥ 10"
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == ["RRM, contamination 0.2, kept", "RRM, argmin"]
+
+
+def test_adversarial_shows_accuracy_by_size_of_the_attack():
+    drawn = panels(experiment_figures.adversarial(made_up_records.adversarial()))
+    assert len(drawn) == 4
+    points = {bars.get_label(): bars[0].get_xydata() for bars in drawn["30 % wrong labels, tested with PGD"].containers}
+    assert points.keys() == {"AT, FGSM", "A-RRM, FGSM"}
+    np.testing.assert_allclose(points["AT, FGSM"], [[0, 41], [0.1, 21]])
+    np.testing.assert_allclose(points["A-RRM, FGSM"], [[0, 71], [0.1, 51]])
+
+
+def test_cifar10n_shows_accuracy_by_epoch():
+    drawn = panels(experiment_figures.cifar10n(made_up_records.cifar10n()))
+    assert list(drawn) == ["labels: aggre", "labels: random1", "labels: worst"]
+    np.testing.assert_allclose(lines(drawn["labels: worst"])["CCE"], [10, 61, 51])
+    np.testing.assert_allclose(lines(drawn["labels: worst"])["RRM"], [10, 66, 56])
+    each = [line.get_ydata() for line in drawn["labels: worst"].get_lines()[:2]]
+    np.testing.assert_allclose(each, [[10, 60, 50], [10, 62, 52]])
+
+
+def test_fashion_shows_accuracy_at_the_highest_rate_and_gains_at_all():
+    drawn = panels(experiment_figures.fashion(made_up_records.fashion()))
+    assert list(drawn) == ["CCE, 30 % wrong labels", "gain of RRM, ± standard deviation", "MAE, 30 % wrong labels"]
+    np.testing.assert_allclose(lines(drawn["CCE, 30 % wrong labels"])["CCE + RRM"][-1], 65 + 31.5)
+    gain = drawn["gain of RRM, ± standard deviation"]
+    assert [text.get_text() for text in gain.get_yticklabels()] == ["MAE + RRM", "CCE + RRM"]
+    widths = {round(bar.get_y() + bar.get_height() / 2, 2): bar.get_width() for bar in gain.patches}
+    # Of each method, the lowest rate at the top.
+    np.testing.assert_allclose([widths[y] for y in (1.27, 1.0, 0.73)], [10.5, 21, 31.5])
+    np.testing.assert_allclose([widths[y] for y in (0.27, 0.0, -0.27)], [-1.05, -2.1, -3.15])
+    published = sorted(
+        (round(float(line.get_ydata()[0]), 2), round(float(line.get_xdata()[0]), 2))
+        for line in gain.get_lines()
+        if line.get_marker() == "D" and len(line.get_xdata())
+    )
+    assert published == [(-0.27, -5.3), (0.73, 6.59), (1.0, 3.46), (1.27, 2.26)]
+
+
+def test_ablation_shows_the_grid():
+    (axes,) = experiment_figures.ablation(made_up_records.ablation()).axes
+    heights = {
+        container.get_label(): [bar.get_height() for bar in container]
+        for container in axes.containers
+        if not container.get_label().startswith("_")
+    }
+    np.testing.assert_allclose(heights["plain training"], [71, 51, 61, 41])
+    np.testing.assert_allclose(heights["kept"], [81, 61, 71, 51])
+    assert len(axes.get_xticklabels()) == 4
