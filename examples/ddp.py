@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from rrm_torch import RRM, Checkpoint, Indexed, evaluate, fit, load
 from rrm_torch.data import noise
-from rrm_torch.distributed import Ranks
+from rrm_torch.distributed import ProcessGroup
 
 dist.init_process_group("gloo")
 torch.manual_seed(0)  # the same first parameters on all ranks
@@ -32,7 +32,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 rrm = RRM(len(dataset), contamination=0.3, warmup=5, layout="replicated")
 checkpoint = None
 if len(sys.argv) > 1:
-    checkpoint = Checkpoint(sys.argv[1] + "/run.pt", Ranks(), model=model, optimizer=optimizer, rrm=rrm)
+    checkpoint = Checkpoint(sys.argv[1] + "/run.pt", ProcessGroup(), model=model, optimizer=optimizer, rrm=rrm)
 
 fit(model, loader, optimizer, 15, rrm=rrm, checkpoint=checkpoint)
 

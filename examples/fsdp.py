@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from rrm_torch import RRM, Checkpoint, Indexed, evaluate, fit, load
 from rrm_torch.data import noise
-from rrm_torch.distributed import FullState, Ranks, ShardSampler
+from rrm_torch.distributed import FullState, ProcessGroup, ShardSampler
 
 dist.init_process_group("gloo")
 torch.manual_seed(0)
@@ -31,7 +31,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
 rrm = RRM(len(dataset), contamination=0.3, warmup=5, layout="sharded")
 checkpoint = None
 if len(sys.argv) > 1:
-    checkpoint = Checkpoint(sys.argv[1] + "/run.pt", Ranks(), whole=FullState(model, optimizer), rrm=rrm)
+    checkpoint = Checkpoint(sys.argv[1] + "/run.pt", ProcessGroup(), whole=FullState(model, optimizer), rrm=rrm)
 
 fit(model, loader, optimizer, 15, rrm=rrm, checkpoint=checkpoint)
 

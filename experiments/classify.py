@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rrm_torch.adversarial.attacks import BY_NAME as ATTACKS
 from rrm_torch.adversarial.attacks import Attack, robustness
 from rrm_torch.losses import per_sample as losses
-from rrm_torch.methods import small_loss as presets
+from rrm_torch.methods import trimmed
 from rrm_torch.training.checkpoint import Checkpoint
 from rrm_torch.training.fit import Seconds
 from rrm_torch.training.history import History
@@ -23,7 +23,7 @@ from rrm_torch.training.pipeline import Recipe, Task, TrainingRun
 from rrm_torch.training.score import predict
 from rrm_torch.weighting.rrm import RRM
 
-PRESETS = {"trimmed": presets.trimmed}
+PRESETS = {"trimmed": trimmed}
 
 
 class Reporting(Checkpoint):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from rrm_torch.losses import per_sample as losses
-from rrm_torch.methods.small_loss import co_teaching
+from rrm_torch.methods import co_teaching
 from rrm_torch.training.evaluate import evaluate
 from rrm_torch.training.fit import Seconds
 from rrm_torch.training.history import History
@@ -28,7 +28,7 @@ def train_two(
     task, seed, checkpoint, on_epoch
         See `classify.train`.
     settings : dict
-        ``recipe``, ``loss``, and of `rrm_torch.presets.co_teaching` ``contamination`` and ``over``.
+        ``recipe``, ``loss``, and of `rrm_torch.methods.co_teaching` ``contamination`` and ``over``.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def train_two(
             with recipe.autocast_context():
                 both = [loss(model(x).float(), y) for model in models]
             for i in range(2):
-                batch_loss = selections[i].weighted_mean(both[i], index, ranked_by=both[1 - i])
+                batch_loss = selections[i].weighted_mean(both[i], index, ranking=both[1 - i])
                 optimizers[i].zero_grad()
                 batch_loss.backward()  # type: ignore[no-untyped-call]
                 optimizers[i].step()

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 import rrm_core
-from rrm_torch.distributed import Ranks, plan
+from rrm_torch.distributed import ProcessGroup, plan
 
 N, TIMES = 1_000_000, 20
 RULES: dict[str, dict[str, Any]] = {
@@ -51,7 +51,7 @@ def main() -> None:
     losses = torch.tensor_split(everything, size)[rank]
     found = {}
     for name, rule in RULES.items():
-        ranks = Ranks()
+        ranks = ProcessGroup()
         plan(losses, group=ranks, **rule)  # the connections are made
         ranks.traffic.clear()
         dist.barrier()

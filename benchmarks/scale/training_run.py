@@ -27,7 +27,7 @@ from torch.utils.data import BatchSampler
 import rrm_core
 from rrm_torch import RRM, Checkpoint, cross_entropy
 from rrm_torch.data import noise
-from rrm_torch.distributed import FullState, Ranks, ShardSampler, slice_of
+from rrm_torch.distributed import FullState, ProcessGroup, ShardSampler, slice_of
 
 CLASSES, WRONG, SIDE, BLOCK = 14, 0.38, 20, 10_000
 LINES, STEPS = 2000, 30  # of what is timed by itself
@@ -78,7 +78,7 @@ def held(rrm: RRM) -> int:
                     storage = tensor.untyped_storage()
                     found[storage.data_ptr()] = storage.nbytes()
 
-    for part in (rrm, rrm.trajectory, rrm._recorder):
+    for part in (rrm, rrm.trajectory, rrm._buffer):
         add(part)
     return sum(found.values())
 
@@ -157,7 +157,7 @@ def main() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     rrm = RRM(n, contamination=WRONG, warmup=2, mu=0.7, ids=given, layout="sharded")
     whole = FullState(model, optimizer)
-    checkpoint = Checkpoint(options.folder / "run.pt", Ranks(), whole=whole, rrm=rrm)
+    checkpoint = Checkpoint(options.folder / "run.pt", ProcessGroup(), whole=whole, rrm=rrm)
     batches = BatchSampler(sampler := ShardSampler(n), options.batch, drop_last=False)
 
     epochs, steps, peaks = [], [], []

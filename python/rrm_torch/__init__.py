@@ -8,21 +8,20 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("rrm_torch needs PyTorch: pip install 'rrm-core[torch]'") from error
 
-from . import distributed, losses
+from . import distributed, losses, methods
 from .adversarial import attacks
 from .data import noise
 from .data.images import ImageData, load
 from .data.loaders import Indexed, batches
 from .losses.elr import ELR
 from .losses.per_sample import cross_entropy
-from .methods import small_loss as presets
 from .training.checkpoint import Checkpoint
 from .training.evaluate import evaluate
 from .training.fit import fit
 from .training.history import History
 from .training.score import predict, score
 from .weighting import schedule
-from .weighting.pruning_history import Round, Trajectory
+from .weighting.pruning_history import PruningHistory, Reweight
 from .weighting.rrm import RRM
 
 __all__ = [
@@ -32,8 +31,8 @@ __all__ = [
     "History",
     "ImageData",
     "Indexed",
-    "Round",
-    "Trajectory",
+    "PruningHistory",
+    "Reweight",
     "attacks",
     "batches",
     "cross_entropy",
@@ -42,9 +41,9 @@ __all__ = [
     "fit",
     "load",
     "losses",
+    "methods",
     "noise",
     "predict",
-    "presets",
     "schedule",
     "score",
 ]

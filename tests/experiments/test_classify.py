@@ -152,9 +152,9 @@ def test_thresholds_that_are_infinite_fit_into_a_file(tmp_path, monkeypatch):
 def test_each_network_of_co_teaching_learns_what_the_other_selects(tmp_path, monkeypatch):
     calls, weighted_mean = [], RRM.weighted_mean
 
-    def spy(self, given, index, *, ranked_by):
-        calls.append((given, ranked_by))
-        return weighted_mean(self, given, index, ranked_by=ranked_by)
+    def spy(self, given, index, *, ranking):
+        calls.append((given, ranking))
+        return weighted_mean(self, given, index, ranking=ranking)
 
     monkeypatch.setattr(RRM, "weighted_mean", spy)
     settings = BASE | {"co_teaching": True, "contamination": RATE, "over": 3}

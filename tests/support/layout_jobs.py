@@ -101,7 +101,7 @@ def courses(n: int, settings: list[dict[str, Any]], expected: list[dict[str, Any
             found.append(differing(outcome(resumed), wanted))
             begin, end = slice_of(n, dist.get_rank(), dist.get_world_size()) if layout == "sharded" else (0, n)
             index = torch.arange(begin, end)
-            found.append(differing(whole.weights_of(index), wanted["state"]["weights"][begin:end]))
+            found.append(differing(whole.weights_for(index), wanted["state"]["weights"][begin:end]))
     return found
 
 
@@ -113,10 +113,10 @@ def courses_in_pieces(*arguments: Any) -> list[list[str]]:
 
 def in_pieces() -> tuple[list[int], list[list[int]]]:
     """Return a sum over all ranks, and what all of them gave, of more than goes at a time."""
-    ranks.PIECE, own = 4, ranks.Ranks()
+    ranks.PIECE, own = 4, ranks.ProcessGroup()
     given = torch.arange(9, dtype=torch.int32)[: 9 - own.rank] + 10 * own.rank
-    everything = own.all_of(given, [9 - rank for rank in range(own.size)])
-    return own.sum(torch.arange(11)).tolist(), [part.tolist() for part in everything]
+    everything = own.all_gather_ragged(given, [9 - rank for rank in range(own.size)])
+    return own.all_reduce_sum(torch.arange(11)).tolist(), [part.tolist() for part in everything]
 
 
 def states_after(n: int, settings: dict[str, Any], epochs: int) -> dict[str, Any]:
@@ -342,7 +342,7 @@ def elsewhere(n: int) -> str:
     rrm = RRM(n, contamination=0.2, layout="sharded")
     begin, end = slice_of(n, dist.get_rank(), dist.get_world_size())
     try:
-        rrm.weights_of(torch.tensor([begin, begin - 1 if begin else end]))
+        rrm.weights_for(torch.tensor([begin, begin - 1 if begin else end]))
     except IndexError as error:
         return str(error)
     return ""

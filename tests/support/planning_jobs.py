@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 import rrm_core
 from rrm_torch import distributed
-from rrm_torch.distributed import Ranks
+from rrm_torch.distributed import ProcessGroup
 from rrm_torch.distributed.process_group import WORDS
 from support.families import FAMILIES, assert_same_bits, losses, old_weights, questions
 
@@ -76,13 +76,13 @@ def weights_under_own_mu(mus: list[float]) -> Any:
 
 def calls_of_others() -> list[str]:
     """Call a rank that does something else, and another that says what can't be written; return what is said."""
-    ranks, said = Ranks(), []
+    ranks, said = ProcessGroup(), []
     try:
-        ranks.gather(torch.zeros(WORDS, dtype=torch.int64)) if ranks.rank else ranks.roll_call(None)
+        ranks.all_gather(torch.zeros(WORDS, dtype=torch.int64)) if ranks.rank else ranks.sync_or_raise(None)
     except RuntimeError as error:
         said.append(str(error))
     try:
-        ranks.roll_call(OSError("no file \udce9") if ranks.rank else None)
+        ranks.sync_or_raise(OSError("no file \udce9") if ranks.rank else None)
     except OSError as error:
         said.append(str(error))
     return said
@@ -91,7 +91,7 @@ def calls_of_others() -> list[str]:
 def call_in_vain() -> str:
     """Say what is wrong to a rank that isn't there any more; return what is raised."""
     try:
-        return "" if dist.get_rank() == 0 else str(Ranks().roll_call(OSError("no such file")))
+        return "" if dist.get_rank() == 0 else str(ProcessGroup().sync_or_raise(OSError("no such file")))
     except OSError as error:
         return str(error)
 
@@ -113,7 +113,7 @@ def traffic(c: np.ndarray, rules: list[dict[str, Any]]) -> list[tuple[dict[str, 
     """Return what this rank gave in a plan under each rule, and the plan."""
     rank, size, found = dist.get_rank(), dist.get_world_size(), []
     for rule in rules:
-        ranks = Ranks()
+        ranks = ProcessGroup()
         plan = distributed.plan(as_tensor(np.array_split(c, size)[rank]), group=ranks, **rule)
         found.append((dict(ranks.traffic), plan))
     return found

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from rrm_torch import RRM, Checkpoint, History, Indexed, evaluate, fit, score
-from rrm_torch.distributed import FullState, Ranks, ShardSampler
+from rrm_torch.distributed import FullState, ProcessGroup, ShardSampler
 
 N, CLASSES = 203, 3
 
@@ -56,7 +56,7 @@ class Training:
         else:
             sampler = DistributedSampler(dataset, seed=1) if layout == "replicated" else ShardSampler(N, seed=1)
             self.loader = DataLoader(dataset, batch_size=16, sampler=sampler)
-            ranks, parts = Ranks(), {}
+            ranks, parts = ProcessGroup(), {}
             if scored:
                 quiet = DistributedSampler(dataset, shuffle=False)
                 if layout == "sharded":

@@ -5,8 +5,8 @@
 
 from .full_state import FullState
 from .planning import plan, reweight
-from .process_group import Ranks
+from .process_group import ProcessGroup
 from .sampler import ShardSampler
 from .shards import slice_of
 
-__all__ = ["FullState", "Ranks", "ShardSampler", "plan", "reweight", "slice_of"]
+__all__ = ["FullState", "ProcessGroup", "ShardSampler", "plan", "reweight", "slice_of"]

@@ -1,4 +1,4 @@
-"""The plan of losses that are spread over ranks."""
+"""`rrm_core.plan` and `rrm_core.reweight` for losses that are distributed over ranks."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import ProcessGroup
 
 import rrm_core
 
-from .process_group import Ranks, hashed, unlike_the_first
+from .._checks import check_mu
+from .process_group import ProcessGroup, first_mismatch, stable_hash
 
-NOWHERE = np.iinfo(np.int64).max  # an index in Planner's partial results, where there is none
+NO_INDEX = np.iinfo(np.int64).max  # stands for "no such loss" among the minima of a partial result
 
 
-def plan(losses: Any, *, group: ProcessGroup | Ranks | None = None, **rule: Any) -> rrm_core.Plan:
-    """Return the plan of the losses of all ranks: that of `rrm_core.plan` for all in one place, to the bit.
+def plan(losses: Any, *, group: dist.ProcessGroup | ProcessGroup | None = None, **rule: Any) -> rrm_core.Plan:
+    """Return the plan of the losses of all ranks, bit for bit that of `rrm_core.plan` for all losses in one array.
 
-    Every rank of the group calls this, with the same rule and losses of the same type, and gets the same plan. What
-    travels are `rrm_core.Planner`'s partial results, whose size doesn't depend on the number of losses.
+    Collective: every rank of the group calls it, with the same rule and losses of the same type, and gets the same
+    plan. Ranks exchange the partial results of `rrm_core.Planner`, whose size does not depend on the number of losses.
 
     Parameters
     ----------
     losses : Tensor or array of shape (m,)
-        Those of this rank; m may differ from rank to rank, and be 0. On a GPU they are copied to the host.
-    group : ProcessGroup, optional
+        The losses of this rank; m may differ between ranks, and be 0. Losses on a GPU are copied to the host.
+    group : torch.distributed.ProcessGroup or rrm_torch.distributed.ProcessGroup, optional
         By default all ranks.
     **rule
         `contamination`, `gamma`, `redistribute`, `ties` and `nan`, as for `rrm_core.plan`.
@@ -40,39 +41,29 @@ def plan(losses: Any, *, group: ProcessGroup | Ranks | None = None, **rule: Any)
     TypeError, ValueError
         As `rrm_core.plan`, and the same on every rank. The message names the rank, and the index among its losses.
     RuntimeError
-        There are no ranks, or one has ended.
+        torch.distributed is not initialised, or a rank has ended.
 
     Notes
     -----
-    Bytes given by each rank: 512 to begin with, then 524,392 in the first round (65,536 counts), and in each later one
-    as much, twice that where recipients are a fraction, or less than 1 MiB of the keys that remain.
+    Each rank sends 512 bytes at first, then 524,392 bytes in the first round (65,536 counts), and in each later round
+    the same, twice that if `redistribute` is a fraction, or less than 1 MiB of the keys that remain.
 
     See Also
     --------
     reweight : also returns the weights.
     """
-    ranks = group if isinstance(group, Ranks) else Ranks(group)
-    planner, error = None, None
-    try:
-        planner = rrm_core.Planner(**rule)
-        planner.update(losses, offset=0)
-    except Exception as mistake:  # whatever it is, the others shall not wait for this rank
-        error = mistake
-    rows = ranks.roll_call(error, *((planner.n, hashed(planner.rule)) if planner is not None else (0, 0)))
-    assert planner is not None
-    lengths, rules = zip(*rows, strict=True)
-    if other := unlike_the_first(rules):
-        raise ValueError(f"rank {other} has another rule than rank 0; give the same on all ranks")
-    offsets = np.cumsum([0, *lengths])
+    ranks = group if isinstance(group, ProcessGroup) else ProcessGroup(group)
+    planner, offsets = _count_losses(losses, ranks, rule)
     while True:
-        combined = _combined(planner, ranks, int(offsets[ranks.rank]))
+        combined = _all_reduce_partial(planner, ranks, int(offsets[ranks.rank]))
         planner = rrm_core.Planner.from_partial(combined)
         try:
             planner.advance()
-        except ValueError as mistake:  # the same on all ranks
-            first_nan, first_low = combined["minima"][1:3]
-            index = first_nan if planner.rule.nan == "raise" and first_nan != NOWHERE else first_low
-            raise ValueError(f"{mistake}{_whose(int(index), offsets)}") from None
+        except ValueError as error:  # the same on all ranks
+            first_nan, first_neginf = combined["minima"][1:3]
+            nan_is_refused = planner.rule.nan == "raise" and first_nan != NO_INDEX
+            index = first_nan if nan_is_refused else first_neginf
+            raise ValueError(f"{error}{_location(int(index), offsets)}") from None
         if planner.done:
             return planner.plan
         planner.update(losses)
@@ -83,15 +74,15 @@ def reweight(
     weights: Tensor | None = None,
     *,
     mu: float = 1.0,
-    group: ProcessGroup | Ranks | None = None,
+    group: dist.ProcessGroup | ProcessGroup | None = None,
     **rule: Any,
 ) -> tuple[Tensor, rrm_core.Plan]:
-    """Return the new weights of this rank's samples, and the plan of all ranks: `rrm_core.reweight` over ranks.
+    """Return the new weights of this rank's samples and the plan of all ranks: `rrm_core.reweight` over ranks.
 
     Parameters
     ----------
     losses : Tensor of shape (m,)
-        Those of this rank; m may differ from rank to rank, and be 0.
+        The losses of this rank; m may differ between ranks, and be 0.
     weights : Tensor of shape (m,), optional
         Their current weights; ones if None. Read only if ``mu < 1``.
     mu, group, **rule
@@ -111,48 +102,72 @@ def reweight(
 
     Notes
     -----
-    Each rank gives what it gives to `plan`, and 512 bytes more.
+    Each rank sends the bytes of `plan`, and 512 more.
     """
-    ranks = group if isinstance(group, Ranks) else Ranks(group)
-    found, step, error = plan(losses, group=ranks, **rule), 0.0, None
-    kind = torch.float64 if losses.dtype == torch.float64 else torch.float32
-    new = torch.ones(0, dtype=kind, device=losses.device)
+    ranks = group if isinstance(group, ProcessGroup) else ProcessGroup(group)
+    new_plan = plan(losses, group=ranks, **rule)
+    step = 0.0
+    error: Exception | None = None
+    dtype = torch.float64 if losses.dtype == torch.float64 else torch.float32
+    new_weights = torch.ones(0, dtype=dtype, device=losses.device)
     try:
+        step = check_mu(mu)
         if len(losses):
-            new = rrm_core.apply(found, losses, weights, mu=mu)
-        else:
-            rrm_core.reweight([0.0], gamma=0, mu=mu)  # which refuses a wrong mu here, too
-        step = float(mu)
-    except Exception as mistake:  # of the weights or mu; the others shall not go on
-        error = mistake
-    steps = [row[0] for row in ranks.roll_call(error, hashed(step))]
-    if other := unlike_the_first(steps):
-        raise ValueError(f"rank {other} has another mu than rank 0; give the same on all ranks")
-    return new, found
+            new_weights = rrm_core.apply(new_plan, losses, weights, mu=mu)
+    except Exception as failure:  # any error: the other ranks must not continue without this one
+        error = failure
+    steps = [row[0] for row in ranks.sync_or_raise(error, stable_hash(step))]
+    rank = first_mismatch(steps)
+    if rank is not None:
+        raise ValueError(f"rank {rank} has another mu than rank 0; give the same on all ranks")
+    return new_weights, new_plan
 
 
-def _combined(planner: rrm_core.Planner, ranks: Ranks, offset: int) -> dict[str, Any]:
-    """Return what the partial results of all ranks amount to. Indices in this one's count from `offset` on."""
+def _count_losses(
+    losses: Any, ranks: ProcessGroup, rule: dict[str, Any]
+) -> tuple[rrm_core.Planner, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Return a planner that has counted the losses of this rank, and the index at which each rank's losses start."""
+    planner: rrm_core.Planner | None = None
+    error: Exception | None = None
+    numbers = (0, 0)
+    try:
+        planner = rrm_core.Planner(**rule)
+        planner.update(losses, offset=0)
+        numbers = (planner.n, stable_hash(planner.rule))
+    except Exception as failure:  # any error: the other ranks must not wait for this one
+        error = failure
+    rows = ranks.sync_or_raise(error, *numbers)
+    assert planner is not None
+    rank = first_mismatch([rule_hash for _, rule_hash in rows])
+    if rank is not None:
+        raise ValueError(f"rank {rank} has another rule than rank 0; give the same on all ranks")
+    return planner, np.cumsum([0, *(length for length, _ in rows)])
+
+
+def _all_reduce_partial(planner: rrm_core.Planner, ranks: ProcessGroup, offset: int) -> dict[str, Any]:
+    """Return the partial results of all ranks combined; `offset` is the global index of this rank's first loss."""
     partial = planner.partial()
-    minima, keys = partial["minima"], partial["keys"]
+    minima = partial["minima"]
+    keys = partial["keys"]
     indices = minima[1:3]
-    indices[indices != NOWHERE] += offset
+    indices[indices != NO_INDEX] += offset
     combined = partial | {
-        "sums": ranks.sum(torch.from_numpy(partial["sums"])).numpy(),
-        "minima": ranks.minimum(torch.from_numpy(minima)).numpy(),
+        "sums": ranks.all_reduce_sum(torch.from_numpy(partial["sums"])).numpy(),
+        "minima": ranks.all_reduce_min(torch.from_numpy(minima)).numpy(),
     }
     if planner.round > 1:
-        counts = ranks.gather(torch.tensor([len(keys)]))[:, 0].tolist()
-        begin = sum(counts[: ranks.rank])
-        placed = torch.zeros(sum(counts), dtype=torch.int64)  # each rank's own among zeros
-        placed[begin : begin + len(keys)] = torch.from_numpy(keys)
-        combined["keys"] = ranks.sum(placed).numpy()
+        counts = ranks.all_gather(torch.tensor([len(keys)]))[:, 0].tolist()
+        start = sum(counts[: ranks.rank])
+        # The sum over ranks concatenates the keys: each rank's array is zero outside its own part.
+        padded = torch.zeros(sum(counts), dtype=torch.int64)
+        padded[start : start + len(keys)] = torch.from_numpy(keys)
+        combined["keys"] = ranks.all_reduce_sum(padded).numpy()
     return combined
 
 
-def _whose(index: int, offsets: Any) -> str:
-    """Say on which rank a loss is, and where there."""
-    if index == NOWHERE:
+def _location(index: int, offsets: Any) -> str:
+    """Return the rank that holds the loss with a global index, and the index there, as the end of a message."""
+    if index == NO_INDEX:
         return ""
     rank = int(np.searchsorted(offsets, index, side="right")) - 1
     return f" (index {index} is on rank {rank}, its own index {index - int(offsets[rank])})"

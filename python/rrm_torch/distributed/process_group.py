@@ -18,17 +18,17 @@ MARK = 0x72726D_00  # the first of them if nothing is wrong, by which a row is k
 KINDS = (ValueError, TypeError, IndexError, OSError)  # errors that travel as what they are; others as RuntimeError
 
 
-def hashed(content: object) -> int:
+def stable_hash(content: object) -> int:
     """Return a hash of what something says of itself, for a roll call: by it ranks notice that theirs differ."""
     return int.from_bytes(hashlib.blake2b(repr(content).encode(), digest_size=7).digest(), "little")
 
 
-def unlike_the_first(numbers: Sequence[int]) -> int:
-    """Return the first rank whose number isn't that of rank 0; 0 if there is none."""
-    return next((rank for rank, number in enumerate(numbers) if number != numbers[0]), 0)
+def first_mismatch(numbers: Sequence[int]) -> int | None:
+    """Return the first rank whose number differs from that of rank 0, or None if all are equal."""
+    return next((rank for rank, number in enumerate(numbers) if number != numbers[0]), None)
 
 
-class Ranks:
+class ProcessGroup:
     """The processes of a torch.distributed group.
 
     Parameters
@@ -65,23 +65,23 @@ class Ranks:
         self.device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
         self.traffic: Counter[str] = Counter()
 
-    def sum(self, numbers: Tensor) -> Tensor:
+    def all_reduce_sum(self, numbers: Tensor) -> Tensor:
         """Return the sums over all ranks of numbers, as many on every rank; on the device of `numbers`."""
         return self._reduced("sum", dist.ReduceOp.SUM, numbers)
 
-    def minimum(self, numbers: Tensor) -> Tensor:
+    def all_reduce_min(self, numbers: Tensor) -> Tensor:
         """Return the least of all ranks' numbers, one by one."""
         return self._reduced("minimum", dist.ReduceOp.MIN, numbers)
 
-    def maximum(self, numbers: Tensor) -> Tensor:
+    def all_reduce_max(self, numbers: Tensor) -> Tensor:
         """Return the greatest of all ranks' numbers, one by one."""
         return self._reduced("maximum", dist.ReduceOp.MAX, numbers)
 
-    def gather(self, row: Tensor) -> Tensor:
+    def all_gather(self, row: Tensor) -> Tensor:
         """Return all ranks' rows of int64, of the same length, in their order: shape (size, length), on the host."""
-        return torch.stack(self.all_of(row.cpu(), [len(row)] * self.size))
+        return torch.stack(self.all_gather_ragged(row.cpu(), [len(row)] * self.size))
 
-    def all_of(self, own: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+    def all_gather_ragged(self, own: Tensor, lengths: Sequence[int]) -> list[Tensor]:
         """Return all ranks' tensors, in their order, which differ at most in length; and all know all lengths."""
         size = own.new_empty(1, *own.shape[1:]).nbytes
         given = torch.zeros(max(lengths) * size, dtype=torch.uint8, device=self.device)
@@ -97,7 +97,7 @@ class Ranks:
             for of_rank, length in zip(found, lengths, strict=True)
         ]
 
-    def roll_call(self, error: Exception | None, *numbers: int) -> list[list[int]]:
+    def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:
         """Return the numbers that every rank gives; or raise the same on all, if there is an error on any of them.
 
         Parameters
@@ -121,7 +121,7 @@ class Ranks:
             padded = text.ljust(8 * (WORDS - NUMBERS), b"\0")
             row[NUMBERS:] = torch.frombuffer(bytearray(padded), dtype=torch.int64)
         try:
-            rows = self.gather(row)
+            rows = self.all_gather(row)
         except RuntimeError as lost:
             if error is not None:  # the others went on to something else, and can't be told
                 raise error from lost

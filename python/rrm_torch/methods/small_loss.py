@@ -70,10 +70,10 @@ def self_paced(n: int, contamination: float, *, first: float = 0.5, over: int = 
 def co_teaching(n: int, contamination: float, *, over: int = 10, **options: Any) -> RRM:
     """Return the small-loss selection of Co-teaching: of each batch, leave out the samples with the highest losses.
 
-    Co-teaching trains two networks, each on what the other selects; make one of these for each, and give `ranked_by`::
+    Co-teaching trains two networks, each on what the other selects; make one of these for each, and give `ranking`::
 
-        first.weighted_mean(first_losses, index, ranked_by=second_losses)
-        second.weighted_mean(second_losses, index, ranked_by=first_losses)
+        first.weighted_mean(first_losses, index, ranking=second_losses)
+        second.weighted_mean(second_losses, index, ranking=first_losses)
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from rrm_core._atomic_write import atomic_write
 
-from ..distributed import FullState, Ranks
-from ..distributed.process_group import hashed, unlike_the_first
+from ..distributed import FullState, ProcessGroup
+from ..distributed.process_group import first_mismatch, stable_hash
 from ..losses.elr import ELR
 from ..weighting.rrm import RRM
 
@@ -42,9 +42,9 @@ class Checkpoint:
     ----------
     path : str or Path
         The file, which need not exist yet. Its folder must, and all ranks must see it.
-    ranks : Ranks, optional
-        `rrm_torch.distributed.Ranks`, where the run has several: the first of them writes the file, which holds the
-        random numbers of all, and all must call `save` and `load`. With fewer ranks, or more, the run goes on too.
+    ranks : ProcessGroup, optional
+        `rrm_torch.distributed.ProcessGroup`, where the run has several: the first of them writes the file, which holds
+        the random numbers of all, and all must call `save` and `load`. With fewer ranks, or more, the run goes on too.
     **parts : Stateful or torch.Generator
         What changes while training, each under a name: at least the model and its optimiser, the RRM, and the generator
         that shuffles the loader if it has one of its own.
@@ -69,7 +69,9 @@ class Checkpoint:
     5
     """
 
-    def __init__(self, path: str | Path, ranks: Ranks | None = None, /, **parts: Stateful | torch.Generator) -> None:
+    def __init__(
+        self, path: str | Path, ranks: ProcessGroup | None = None, /, **parts: Stateful | torch.Generator
+    ) -> None:
         self.path, self.parts, self._ranks, self._proven = Path(path), parts, ranks, False
         for name, part in parts.items():
             if not isinstance(part, (torch.Generator, Stateful)):
@@ -101,7 +103,7 @@ class Checkpoint:
         TypeError
             A part's state has something that ``torch.load(weights_only=True)`` refuses, such as a NumPy scalar.
         """
-        if other := unlike_the_first([row[0] for row in self._agree(None, hashed(sorted(self.parts)))]):
+        if other := first_mismatch([row[0] for row in self._agree(None, stable_hash(sorted(self.parts)))]):
             raise ValueError(f"rank {other} has other parts than rank 0; give checkpoints the same on all ranks")
         parts: dict[str, Any] = {}
         error: Exception | None = None
@@ -194,7 +196,7 @@ class Checkpoint:
     def _agree(self, error: Exception | None, *numbers: int) -> list[list[int]]:
         """Return the numbers of every rank; or raise the same on all, if there is an error on one."""
         if self._ranks is not None:
-            return self._ranks.roll_call(error, *numbers)
+            return self._ranks.sync_or_raise(error, *numbers)
         if error is not None:
             raise error
         return [[*numbers]]
@@ -210,8 +212,8 @@ class Checkpoint:
         file = io.BytesIO()
         torch.save(own, file)
         given = torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
-        lengths = [row[0] for row in self._ranks.roll_call(None, len(given))]
-        _, *others = self._ranks.all_of(given, lengths)
+        lengths = [row[0] for row in self._ranks.sync_or_raise(None, len(given))]
+        _, *others = self._ranks.all_gather_ragged(given, lengths)
         return own, [torch.load(io.BytesIO(state.numpy().tobytes()), weights_only=True) for state in others]
 
 

@@ -107,8 +107,6 @@ def fit(
     """
     _check_arguments(rrm, attack, score_loader, score_inputs, autocast, scheduler, epochs)
     if rrm is not None:
-        if score_loader is not None:
-            rrm.expect_scores()
         rrm.to(device_of(model))
     epochs_done = 0
     if checkpoint is not None:
@@ -127,6 +125,9 @@ def fit(
         if rrm is not None and rrm.unit == "epoch":
             scored = trained
             losses = None
+            if score_loader is not None:
+                # The losses recorded in training are not used, and need not be complete.
+                rrm.reset_losses()
             if score_loader is not None and rrm.due:
                 losses = _score_epoch(model, score_loader, rrm, loss, score_attack, autocast)
                 scored = time.perf_counter()
@@ -222,13 +223,13 @@ def _train_epoch(
         x = x.to(device, non_blocking=True)
         y = y.to(device, non_blocking=True)
         if attack is not None:
-            weights = rrm.weights_of(index) if rrm is not None and attack.weighted else None
+            weights = rrm.weights_for(index) if rrm is not None and attack.weighted else None
             with autocast_context(device, autocast):
                 x = attack(model, x, y, label_loss(loss), weights=weights)
         with autocast_context(device, autocast):
             losses, regularizer = parts(loss, model, x, y, index)
         if rrm is not None:
-            batch_loss = rrm.weighted_mean(losses, index, free=regularizer)
+            batch_loss = rrm.weighted_mean(losses, index, regularizer=regularizer)
         elif regularizer is not None:
             batch_loss = (losses + regularizer).mean()
         else:
@@ -256,7 +257,6 @@ def _score_epoch(
     """Return the losses of a scoring pass; with several ranks, record those of this rank's samples and return None."""
     if rrm.layout is None:
         return score(model, loader, loss, attack=attack, autocast=autocast)
-    rrm.forget_recorded()
     for index, losses in score_batches(model, loader, label_loss(loss), attack=attack, autocast=autocast):
         rrm.record(losses, index)
     return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.distributed as dist
 from torch import Tensor
 
-from ..distributed.process_group import unlike_the_first
+from ..distributed.process_group import first_mismatch
 from .layout import Alone
-from .loss_buffer import Recorder
+from .loss_buffer import LossBuffer
 
 REMEDIES = {
     "settings": "make RRM with the same arguments on all ranks",
@@ -16,12 +16,12 @@ REMEDIES = {
 }
 
 
-def raise_on_all(recorder: Recorder, layout: Alone, error: Exception | None = None, **same: int) -> None:
+def raise_on_all(recorder: LossBuffer, layout: Alone, error: Exception | None = None, **same: int) -> None:
     """Raise, on all ranks, what is wrong on one: an error, or indices that lay outside since the last time.
 
     Parameters
     ----------
-    recorder : Recorder
+    recorder : LossBuffer
     layout : Alone
     error : Exception, optional
         What is wrong on this rank.
@@ -29,9 +29,9 @@ def raise_on_all(recorder: Recorder, layout: Alone, error: Exception | None = No
         At most three numbers that must be the same on all ranks.
     """
     try:
-        rows = layout.roll_call(error, *recorder.outside(), layout.begin, layout.end, *same.values())
+        rows = layout.sync_or_raise(error, *recorder.outside(), layout.begin, layout.end, *same.values())
         for i, name in enumerate(same, 4):
-            if other := unlike_the_first([row[i] for row in rows]):
+            if other := first_mismatch([row[i] for row in rows]):
                 raise ValueError(f"rank {other} differs from rank 0 in {name}; {REMEDIES[name]}")
         for rank, row in enumerate(rows):
             _require_inside(rank, row, layout)
@@ -41,12 +41,12 @@ def raise_on_all(recorder: Recorder, layout: Alone, error: Exception | None = No
         raise
 
 
-def of_recorded(recorder: Recorder, layout: Alone, step: int | None) -> str | None:
+def of_recorded(recorder: LossBuffer, layout: Alone, step: int | None) -> str | None:
     """Return what keeps the recorded losses from being those of an epoch; or, where steps are counted, of all samples.
 
     Parameters
     ----------
-    recorder : Recorder
+    recorder : LossBuffer
         With what all ranks recorded of the samples held here.
     layout : Alone
     step : int or None

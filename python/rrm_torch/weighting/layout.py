@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import ProcessGroup
 
 import rrm_core
 
 from ..distributed.planning import reweight
-from ..distributed.process_group import PIECE, Ranks
+from ..distributed.process_group import PIECE, ProcessGroup
 from ..distributed.shards import BYTE, slice_of
-from .loss_buffer import Recorder
+from .loss_buffer import LossBuffer
 
 Name = Literal["replicated", "sharded"]
 
@@ -41,7 +41,7 @@ class Alone:
         """How many samples are held here."""
         return self.end - self.begin
 
-    def roll_call(self, error: Exception | None, *numbers: int) -> list[list[int]]:
+    def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:
         """Return the numbers that every rank gives; raise the same on all of them if there is an error on one."""
         if error is not None:
             raise error
@@ -51,7 +51,7 @@ class Alone:
         """Return the numbers of every share of the samples."""
         return [[*numbers]]
 
-    def collect(self, recorder: Recorder) -> None:
+    def collect(self, recorder: LossBuffer) -> None:
         """Give `recorder` what other ranks have recorded of the samples held here."""
 
     def agreed(self, losses: Tensor) -> Tensor:
@@ -85,15 +85,15 @@ class Alone:
 class Replicated(Alone):
     """Every rank holds all samples, and has seen some. What each recorded is brought to all when an epoch ends."""
 
-    def __init__(self, n: int, ranks: Ranks) -> None:
+    def __init__(self, n: int, ranks: ProcessGroup) -> None:
         super().__init__(n)
         self.ranks, self.size = ranks, ranks.size
         self._faults = [n, n]  # first index of NaN, and of -inf, that came from this rank
 
-    def roll_call(self, error: Exception | None, *numbers: int) -> list[list[int]]:  # noqa: D102
-        return self.ranks.roll_call(error, *numbers)
+    def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:  # noqa: D102
+        return self.ranks.sync_or_raise(error, *numbers)
 
-    def collect(self, recorder: Recorder) -> None:
+    def collect(self, recorder: LossBuffer) -> None:
         """Give every rank each sample's latest loss; of several recorded at one time, the highest, NaN above all."""
         self._faults = [self.n, self.n]
         for begin in range(0, self.n, PIECE):
@@ -117,7 +117,7 @@ class Replicated(Alone):
             _ = plan.threshold  # on a GPU, it is this look that raises
             return found, plan
         except ValueError as error:  # on all ranks
-            of_nan, of_low = zip(*self.roll_call(None, *self._faults), strict=True)
+            of_nan, of_low = zip(*self.sync_or_raise(None, *self._faults), strict=True)
             firsts = of_nan if rule["nan"] == "raise" and min(of_nan) < self.n else of_low
             if min(firsts) == self.n:
                 raise
@@ -128,7 +128,7 @@ class Replicated(Alone):
         bits = torch.where(losses.isnan(), torch.nan, losses).view(torch.int32).long()
         ordered = torch.where(bits < 0, ~bits, bits + (1 << 31))
         own = when.long() << 32 | ordered
-        latest = self.ranks.maximum(own)
+        latest = self.ranks.all_reduce_max(own)
         ordered = latest & 0xFFFF_FFFF
         bits = torch.where(ordered < 1 << 31, ~ordered, ordered - (1 << 31))
         found, at = bits.int().view(torch.float32), latest >> 32
@@ -142,13 +142,13 @@ class Replicated(Alone):
 class Sharded(Alone):
     """Each rank holds a slice of the samples, and trains on no others."""
 
-    def __init__(self, n: int, ranks: Ranks) -> None:
+    def __init__(self, n: int, ranks: ProcessGroup) -> None:
         super().__init__(n)
         self.ranks, self.size = ranks, ranks.size
         self.begin, self.end = slice_of(n, ranks.rank, ranks.size)
 
-    def roll_call(self, error: Exception | None, *numbers: int) -> list[list[int]]:  # noqa: D102
-        return self.ranks.roll_call(error, *numbers)
+    def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:  # noqa: D102
+        return self.ranks.sync_or_raise(error, *numbers)
 
     def reweight(  # noqa: D102
         self, losses: Tensor, weights: Tensor, mu: float, rule: dict[str, Any]
@@ -156,25 +156,25 @@ class Sharded(Alone):
         return reweight(losses, weights, mu=mu, group=self.ranks, **rule)
 
     def shares(self, *numbers: int) -> list[list[int]]:  # noqa: D102
-        return self.ranks.roll_call(None, *numbers)
+        return self.ranks.sync_or_raise(None, *numbers)
 
     def sum(self, numbers: Tensor) -> Tensor:  # noqa: D102
-        return self.ranks.sum(numbers)
+        return self.ranks.all_reduce_sum(numbers)
 
     def maximum(self, numbers: Tensor) -> Tensor:  # noqa: D102
-        return self.ranks.maximum(numbers)
+        return self.ranks.all_reduce_max(numbers)
 
     def whole(self, held: Tensor, *, bits: bool = False) -> Tensor:  # noqa: D102
         ends = [slice_of(self.n, rank, self.size) for rank in range(self.size)]
         lengths = [-(-(end - begin) // BYTE) if bits else end - begin for begin, end in ends]
         first = held.movedim(-1, 0).contiguous()  # sample by sample
-        return torch.cat(self.ranks.all_of(first, lengths)).movedim(0, -1).contiguous()
+        return torch.cat(self.ranks.all_gather_ragged(first, lengths)).movedim(0, -1).contiguous()
 
     def share(self, whole: Tensor, *, bits: bool = False) -> Tensor:  # noqa: D102
         return whole[..., self.begin // BYTE : -(-self.end // BYTE)] if bits else whole[..., self.begin : self.end]
 
 
-def layout(name: Name | None, n: int, group: ProcessGroup | None) -> Alone:
+def layout(name: Name | None, n: int, group: dist.ProcessGroup | None) -> Alone:
     """Return the layout with a name; None is that of one process.
 
     Raises
@@ -190,4 +190,4 @@ def layout(name: Name | None, n: int, group: ProcessGroup | None) -> Alone:
         if group is not None:
             raise ValueError("group needs a layout: 'replicated' or 'sharded'")
         return Alone(n)
-    return (Replicated if name == "replicated" else Sharded)(n, Ranks(group))
+    return (Replicated if name == "replicated" else Sharded)(n, ProcessGroup(group))

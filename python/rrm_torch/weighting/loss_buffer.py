@@ -8,7 +8,7 @@ from torch import Tensor
 from .._models import to_device
 
 
-class Recorder:
+class LossBuffer:
     """Collects losses batch by batch, without ever waiting for a GPU.
 
     Parameters
@@ -63,9 +63,9 @@ class Recorder:
             self._times_seen.index_fill_(0, kept_at, step)
         return place
 
-    def copy(self) -> Recorder:
+    def copy(self) -> LossBuffer:
         """Return another with the same losses."""
-        other = Recorder(self.begin, self.end, counting=self.counting, waiting=self.waiting)
+        other = LossBuffer(self.begin, self.end, counting=self.counting, waiting=self.waiting)
         other.to(self._losses.device)
         other.take(self.losses, self.times_seen)
         return other

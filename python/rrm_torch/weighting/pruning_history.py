@@ -19,7 +19,7 @@ KEYS = 1 << 16  # of the leading bits of a loss
 
 
 @dataclass(frozen=True)
-class Round:
+class Reweight:
     """One reweight.
 
     Attributes
@@ -65,7 +65,7 @@ class Round:
     objective: float | None
 
 
-class Trajectory:
+class PruningHistory:
     """Which samples were pruned when: one bit a sample and round, and a few numbers a round.
 
     Parameters
@@ -78,7 +78,7 @@ class Trajectory:
 
     def __init__(self, n: int, layout: Alone | None = None) -> None:
         self.n = n
-        self.rounds: list[Round] = []
+        self.rounds: list[Reweight] = []
         self._layout = Alone(n) if layout is None else layout
         held = self._layout.held
         self._bits: list[Tensor] = []  # by round: uint8 on the host, the first sample in the highest bit
@@ -130,7 +130,7 @@ class Trajectory:
         weights: Tensor,
         pruned: Tensor,
         plan: rrm_core.Plan | None = None,
-    ) -> Round:
+    ) -> Reweight:
         """Add a round.
 
         Parameters
@@ -146,7 +146,7 @@ class Trajectory:
 
         Returns
         -------
-        Round
+        Reweight
         """
         self.to(losses.device)
         seen, layout, device = bool(self.rounds), self._layout, losses.device
@@ -174,7 +174,7 @@ class Trajectory:
         both, n_pruned, n_before, n_returned, *summed = counts[KEYS:].tolist()
         either = n_pruned + n_before - both
         in_all, in_squares, in_cost = (s.value(total) for s, total in zip((mass, squares, cost), summed, strict=True))
-        entry = Round(
+        entry = Reweight(
             epoch=epoch,
             loss_min=float(without_nan.min()) if plan is None else plan.loss_min,
             threshold=None if plan is None else plan.threshold,
@@ -219,7 +219,7 @@ class Trajectory:
         if missing := {"rounds", "bits", "rank_sum"} - state.keys():
             raise ValueError(f"state's trajectory lacks {', '.join(sorted(missing))}; pass what state_dict() returned")
         try:
-            rounds = [Round(**entry) for entry in state["rounds"]]
+            rounds = [Reweight(**entry) for entry in state["rounds"]]
         except TypeError as error:  # an entry too many, or one that is missing
             raise ValueError(f"state's rounds aren't those of this version: {error}") from error
         bits, rank_sum = state["bits"], state["rank_sum"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Sequence
 from numbers import Real
@@ -15,20 +14,22 @@ from torch.distributed import ProcessGroup
 
 import rrm_core
 
+from .._checks import check_count, check_mu
 from .._models import to_device
-from ..distributed.process_group import hashed
+from ..distributed.process_group import stable_hash
 from . import epoch_checks as faults
 from . import schedule
 from .fingerprint import fingerprint
 from .layout import Name as LayoutName
 from .layout import layout as layout_called
-from .loss_buffer import Recorder
-from .pruning_history import Round, Trajectory
+from .loss_buffer import LossBuffer
+from .pruning_history import PruningHistory, Reweight
 from .schedule import Schedule
 
 Unit = Literal["epoch", "step"]
 Scope = Literal["all", "batch"]
 Scale = Literal["mean", "paper"]
+LossesFrom = Literal["training", "pass"]
 
 
 class RRM:
@@ -77,6 +78,10 @@ class RRM:
     ids : sequence of str or int, array or Tensor, optional
         What the indices stand for: file names, keys, labels. Only a hash is kept, and goes into the state: one of
         another data set is refused.
+    losses_from : {"training", "pass"}, default "training"
+        Where the losses behind a reweight come from: those that `weighted_mean` records in training; or a pass of its
+        own over the samples, whose losses `step` is given, or `record` gets after `reset_losses`. Then training may
+        visit any samples, and no warning says that the losses recorded there are incomplete.
     layout : {"replicated", "sharded"}, optional
         How the ranks of a torch.distributed job share the samples, see `rrm_torch.distributed`. ``"replicated"``: each
         holds the weights of all, and may train on any. ``"sharded"``: each holds those of its slice, and trains on no
@@ -134,14 +139,20 @@ class RRM:
         scale: Scale = "mean",
         weight_limit: float = 100.0,
         ids: Sequence[str] | Sequence[int] | np.ndarray[Any, Any] | Tensor | None = None,
+        losses_from: LossesFrom = "training",
         layout: LayoutName | None = None,
         group: ProcessGroup | None = None,
     ) -> None:
-        self.n, self.warmup, self.every = _count("n", n), _count("warmup", warmup), _count("every", every)
+        self.n, self.warmup, self.every = (
+            check_count("n", n),
+            check_count("warmup", warmup),
+            check_count("every", every),
+        )
         self.unit, self.scope, self.scale = (
             _choice(name, given, kind)
             for name, given, kind in (("unit", unit, Unit), ("scope", scope, Scope), ("scale", scale, Scale))
         )
+        self.losses_from = _choice("losses_from", losses_from, LossesFrom)
         self.contamination, self.gamma = contamination, gamma
         # Every wrong setting is noticed here, not at the first reweight. Plain numbers, also where NumPy's were given.
         rule = self._rule_after(self.warmup, redistribute=redistribute, ties=ties, nan=nan)
@@ -159,7 +170,7 @@ class RRM:
             )
         steps = schedule.known(mu, self.warmup)
         for step in steps:
-            rrm_core.reweight([0.0], gamma=0, mu=step)
+            check_mu(step)
         self.mu = mu if callable(mu) else float(mu)
         if scope == "batch" and (set(steps) != {1} or unit == "step"):
             raise ValueError(
@@ -182,12 +193,13 @@ class RRM:
         self._layout = layout_called(layout, self.n, group)
         held = self._layout.held
         self._weights, self._losses = torch.ones(held), torch.full((held,), torch.nan)
-        self._recorder = self._new_recorder()
+        self._buffer = self._new_recorder()
         self._plan: rrm_core.Plan | None = None
-        self.trajectory = Trajectory(self.n, self._layout)
-        self._warned_of_faults = self._warned_of_weight = False
+        self.trajectory = PruningHistory(self.n, self._layout)
+        self._warned_of_weight = False
+        self._warns_of_coverage = losses_from == "training"
         # Which refuses a schedule that no state could tell from another.
-        self._settings_hash = hashed((layout, self._settings()))
+        self._settings_hash = stable_hash((layout, self._settings()))
 
     @property
     def weights(self) -> Tensor:
@@ -213,7 +225,7 @@ class RRM:
         return self.scope == "all" and schedule.due(self.epoch + 1, warmup=self.warmup, every=self.every)
 
     def weighted_mean(
-        self, losses: Tensor, index: Tensor, *, free: Tensor | None = None, ranked_by: Tensor | None = None
+        self, losses: Tensor, index: Tensor, *, regularizer: Tensor | None = None, ranking: Tensor | None = None
     ) -> Tensor:
         """Return the mean of a batch's losses times their weights, and record the losses for the next `step`.
 
@@ -223,47 +235,47 @@ class RRM:
             One loss per sample, with ``reduction="none"``.
         index : Tensor of int64, shape (batch,)
             The samples' indices in the training set.
-        free : Tensor, shape (batch,), optional
+        regularizer : Tensor, shape (batch,), optional
             The part of each sample's loss that doesn't depend on its label, such as a regulariser: not weighted, not
             recorded.
-        ranked_by : Tensor, shape (batch,), optional
+        ranking : Tensor, shape (batch,), optional
             With ``scope="batch"``, the losses that decide who is pruned: in Co-teaching, those of the other network.
 
         Returns
         -------
         Tensor, shape ()
-            ``(weights[index] * losses + free).mean()``, to call ``backward()`` on; with ``scale="paper"`` the sum over
-            n. A loss of weight 0 counts as 0 even if it is infinite or NaN; but if the model's outputs are, so are the
-            gradients. Nothing here waits for a GPU (with ``scope="batch"``, given rrm_core's CUDA kernels).
+            ``(weights[index] * losses + regularizer).mean()``, to call ``backward()`` on; with ``scale="paper"`` the
+            sum over n. A loss of weight 0 counts as 0 even if it is infinite or NaN; but if the model's outputs are, so
+            are the gradients. Nothing here waits for a GPU (with ``scope="batch"``, given rrm_core's CUDA kernels).
 
         Raises
         ------
         TypeError
             `index` isn't a tensor of integers.
         ValueError
-            `losses` isn't one-dimensional, or another argument of another length; `ranked_by` without batches' scope.
+            `losses` isn't one-dimensional, or another argument of another length; `ranking` without batches' scope.
         IndexError
             An index lies outside [0, n). If it is on a GPU, the next `step` raises this.
         """
         _require_batch(losses, index)
-        for name, other in (("free", free), ("ranked_by", ranked_by)):
+        for name, other in (("regularizer", regularizer), ("ranking", ranking)):
             if other is not None and other.shape != losses.shape:
                 raise ValueError(f"{name} must have the losses' shape {tuple(losses.shape)}, got {tuple(other.shape)}")
-        if ranked_by is not None and self.scope == "all":
-            raise ValueError("ranked_by needs scope='batch': with scope='all' it is the recorded losses that decide")
+        if ranking is not None and self.scope == "all":
+            raise ValueError("ranking needs scope='batch': with scope='all' it is the recorded losses that decide")
         self.to(losses.device)
         detached = losses.detach().float()
-        place = self._recorder.record(detached, index, self.epoch + 1)
+        place = self._buffer.record(detached, index, self.epoch + 1)
         if self.scope == "batch":
-            self._weights[place] = self._batch_weights(detached if ranked_by is None else ranked_by.detach().float())
+            self._weights[place] = self._batch_weights(detached if ranking is None else ranking.detach().float())
         weights = self._weights[place] if self._layout.held else torch.zeros_like(detached)
         weighted = torch.where(weights == 0, 0, weights * losses)
-        if free is not None:
-            weighted = weighted + free
+        if regularizer is not None:
+            weighted = weighted + regularizer
         # Gradients are averaged over ranks, so that of a sum counts once for each.
         return weighted.mean() if self.scale == "mean" else weighted.sum() / (self.n / self._layout.size)
 
-    def weights_of(self, index: Tensor) -> Tensor:
+    def weights_for(self, index: Tensor) -> Tensor:
         """Return the current weights of some samples.
 
         Parameters
@@ -303,7 +315,7 @@ class RRM:
         """
         _require_batch(losses, index)
         self.to(losses.device)
-        self._recorder.record(losses.detach().float(), index, self.epoch + 1)
+        self._buffer.record(losses.detach().float(), index, self.epoch + 1)
 
     def step(self, losses: Tensor | None = None) -> rrm_core.Plan | None:
         """End an epoch, or a step where these are counted; reweight if that is due.
@@ -347,37 +359,33 @@ class RRM:
             return None
         if due or not by_step:
             same = {"settings": self._settings_hash, "epoch": self.epoch, "losses": losses is not None}
-            faults.raise_on_all(self._recorder, self._layout, misfit, **same)
+            faults.raise_on_all(self._buffer, self._layout, misfit, **same)
         elif misfit is not None:
             raise misfit
-        if losses is None and (due or not (by_step or self._warned_of_faults)):
-            self._layout.collect(self._recorder)
-            fault = faults.of_recorded(self._recorder, self._layout, self.epoch + 1 if by_step else None)
+        if losses is None and (due or (self._warns_of_coverage and not by_step)):
+            self._layout.collect(self._buffer)
+            fault = faults.of_recorded(self._buffer, self._layout, self.epoch + 1 if by_step else None)
         if not by_step:
-            anything = fault is not None and faults.count(self._recorder.times_seen > 0, self._layout) > 0
-            self._recorder.restart()  # whatever comes now, the next epoch begins afresh
+            anything = fault is not None and faults.count(self._buffer.times_seen > 0, self._layout) > 0
+            self._buffer.restart()  # whatever comes now, the next epoch begins afresh
             if anything and not due:
-                self._warned_of_faults = True
+                self._warns_of_coverage = False
                 warnings.warn(f"{fault}. No reweight is due yet", stacklevel=2)
         if fault and due:
             raise ValueError(fault)
-        plan = self._reweight(self._recorder.losses if losses is None else self._layout.agreed(losses)) if due else None
+        plan = self._reweight(self._buffer.losses if losses is None else self._layout.agreed(losses)) if due else None
         self.epoch += 1
         return plan
 
-    def expect_scores(self) -> None:
-        """Tell that `step` will get the losses of all samples when due, so that those recorded may lack some."""
-        self._warned_of_faults = True
-
-    def forget_recorded(self) -> None:
+    def reset_losses(self) -> None:
         """Begin recording anew, so that `step` goes by what `record` gets from now on."""
-        self._recorder.restart()
+        self._buffer.restart()
 
     def to(self, device: torch.device) -> None:
         """Move to a device; free once there. `weighted_mean` and `step` follow the losses to theirs."""
         if self._weights.device != device:
             self._weights, self._losses = self._weights.to(device), self._losses.to(device)
-            self._recorder.to(device)
+            self._buffer.to(device)
             self.trajectory.to(device)
 
     def flagged(self) -> Tensor:
@@ -397,7 +405,7 @@ class RRM:
         Returns
         -------
         Tensor of int64, shape (n,)
-            Indices. The loss rank is the mean over the reweights, see `rrm_torch.Trajectory.mean_rank`.
+            Indices. The loss rank is the mean over the reweights, see `rrm_torch.PruningHistory.mean_rank`.
         """
         return self.trajectory.ranking()
 
@@ -415,7 +423,7 @@ class RRM:
             "trajectory": self.trajectory.state_dict(),
         }
         if self.unit == "step":  # it has no end of an epoch at which these are empty
-            recorder = self._recorder.copy()
+            recorder = self._buffer.copy()
             self._layout.collect(recorder)
             state["recorded"] = _with_one_nan(whole(recorder.losses))
             state["times_seen"] = whole((recorder.times_seen > 0).byte())
@@ -462,7 +470,7 @@ class RRM:
             raise ValueError("state's weights must be floating, finite and at least 0; the file may be damaged")
         device = self._weights.device
         arrays = {name: state[name].detach().to(device, copy=True) for name in by_sample}
-        recorder, trajectory, plan = self._new_recorder(), Trajectory(self.n, self._layout), None
+        recorder, trajectory, plan = self._new_recorder(), PruningHistory(self.n, self._layout), None
         recorder.to(device)
         trajectory.load_state_dict(state["trajectory"])
         if self.scope == "all" and trajectory.rounds:
@@ -480,7 +488,7 @@ class RRM:
         trajectory.to(device)
         self.epoch, self._plan = epoch, plan
         self._weights, self._losses = arrays["weights"].float(), arrays["losses"].float()
-        self._recorder, self.trajectory = recorder, trajectory
+        self._buffer, self.trajectory = recorder, trajectory
 
     def __repr__(self) -> str:
         unsaid = (None, "epoch", "all", "mean")  # no ids, and the defaults of unit, scope and scale
@@ -504,9 +512,9 @@ class RRM:
         )
         return rrm_core.Rule(share, price, **policy)
 
-    def _new_recorder(self) -> Recorder:
+    def _new_recorder(self) -> LossBuffer:
         layout = self._layout
-        return Recorder(layout.begin, layout.end, counting=self.unit == "epoch", waiting=layout.size > 1)
+        return LossBuffer(layout.begin, layout.end, counting=self.unit == "epoch", waiting=layout.size > 1)
 
     def _misfit(self, losses: object) -> Exception | None:
         """Return what is wrong with losses given to `step`."""
@@ -533,7 +541,7 @@ class RRM:
         self._warn_of_weight(entry, f"{received}, and may outweigh a batch")
         return plan
 
-    def _warn_of_weight(self, entry: Round, why: str) -> None:
+    def _warn_of_weight(self, entry: Reweight, why: str) -> None:
         if entry.largest_weight > self.weight_limit and not self._warned_of_weight:
             self._warned_of_weight = True
             warnings.warn(
@@ -550,10 +558,10 @@ class RRM:
 
     def _end_of_batches(self) -> None:
         """End an epoch in which each batch had its own threshold."""
-        faults.raise_on_all(self._recorder, self._layout)
-        seen = self._recorder.times_seen > 0
-        self._recorder.restart()
-        losses = torch.where(seen, self._recorder.losses, torch.nan)
+        faults.raise_on_all(self._buffer, self._layout)
+        seen = self._buffer.times_seen > 0
+        self._buffer.restart()
+        losses = torch.where(seen, self._buffer.losses, torch.nan)
         n_nan = int((losses.isnan() & seen).count_nonzero())
         if n_nan and self._policy["nan"] == "raise":  # a plan on a GPU, which nobody read, couldn't
             raise ValueError(f"losses contain NaN: {n_nan} since the last step; nan='prune' prunes them")
@@ -590,13 +598,3 @@ def _choice(name: str, given: object, kind: Any) -> Any:
     if given not in get_args(kind):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(kind)))}, got {given!r}")
     return given
-
-
-def _count(name: str, value: object) -> int:
-    try:
-        count = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if isinstance(value, bool) or count < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return count

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch.testing import assert_close
 
-from rrm_torch.methods import small_loss as presets
+from rrm_torch import methods
 
 N = 20
 LOSSES = torch.linspace(0.1, 2.0, N)
@@ -11,7 +11,7 @@ INDEX = torch.arange(N)
 
 
 def test_trimmed_trains_on_the_smallest_losses():
-    rrm = presets.trimmed(N, 0.25, warmup=1)
+    rrm = methods.trimmed(N, 0.25, warmup=1)
     rrm.step(LOSSES)
     assert_close(rrm.weights, (INDEX < 15).float())
     rrm.step(LOSSES.flip(0))  # chosen anew
@@ -19,20 +19,20 @@ def test_trimmed_trains_on_the_smallest_losses():
 
 
 def test_self_paced_admits_more_and_more():
-    rrm = presets.self_paced(N, 0.1, first=0.5, over=4, warmup=2)
+    rrm = methods.self_paced(N, 0.1, first=0.5, over=4, warmup=2)
     assert rrm.step(LOSSES) is None
     assert [rrm.step(LOSSES).n_pruned for _ in range(6)] == [10, 8, 6, 4, 2, 2]
     assert rrm.weights.max() == 1
 
 
 def test_co_teaching_trains_each_network_on_what_the_other_selects():
-    first, second = (presets.co_teaching(4, 0.5, over=2) for _ in range(2))
+    first, second = (methods.co_teaching(4, 0.5, over=2) for _ in range(2))
     index = torch.arange(4)
     a, b = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([4.0, 1.0, 2.0, 3.0])
     for _ in range(4):
         losses = [
-            first.weighted_mean(a, index, ranked_by=b),
-            second.weighted_mean(b, index, ranked_by=a),
+            first.weighted_mean(a, index, ranking=b),
+            second.weighted_mean(b, index, ranking=a),
         ]
         for rrm in (first, second):
             rrm.step()
@@ -41,7 +41,7 @@ def test_co_teaching_trains_each_network_on_what_the_other_selects():
 
 
 def test_co_teaching_drops_more_and_more():
-    rrm = presets.co_teaching(N, 0.2, over=4)
+    rrm = methods.co_teaching(N, 0.2, over=4)
     dropped = []
     for _ in range(6):
         rrm.weighted_mean(LOSSES, INDEX)
@@ -51,6 +51,6 @@ def test_co_teaching_drops_more_and_more():
 
 
 def test_options_reach_the_engine():
-    assert presets.trimmed(N, 0.25, redistribute="kept", every=3).every == 3
-    assert presets.self_paced(N, 0.25, unit="step").unit == "step"
-    assert presets.co_teaching(N, 0.25, warmup=7).warmup == 7
+    assert methods.trimmed(N, 0.25, redistribute="kept", every=3).every == 3
+    assert methods.self_paced(N, 0.25, unit="step").unit == "step"
+    assert methods.co_teaching(N, 0.25, warmup=7).warmup == 7

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import rankdata
 from torch.testing import assert_close
 
-from rrm_torch import RRM, Trajectory
+from rrm_torch import RRM, PruningHistory
 
 N = 37  # not a multiple of 8
 
@@ -89,7 +89,7 @@ def test_ranking_by_share_then_rank():
 
 
 def test_before_the_first_round():
-    trajectory = Trajectory(5)
+    trajectory = PruningHistory(5)
     assert trajectory.pruned().shape == (0, 5)
     assert trajectory.share_pruned.isnan().all()
     assert trajectory.ranking().tolist() == [0, 1, 2, 3, 4]
@@ -100,7 +100,7 @@ def test_the_state_comes_back_whole():
     file = io.BytesIO()
     torch.save(rrm.trajectory.state_dict(), file)
     file.seek(0)
-    again = Trajectory(N)
+    again = PruningHistory(N)
     again.load_state_dict(torch.load(file, weights_only=True))
     assert again.rounds == rrm.trajectory.rounds
     for name in ("last", "share_pruned", "mean_rank"):
@@ -115,11 +115,11 @@ def test_the_state_comes_back_whole():
 def test_a_state_of_another_length_is_refused():
     rrm, _ = rounds_of()
     with pytest.raises(ValueError, match=r"6 rounds of 400 samples, got bits of shape \(6, 5\)"):
-        Trajectory(400).load_state_dict(rrm.trajectory.state_dict())
+        PruningHistory(400).load_state_dict(rrm.trajectory.state_dict())
 
 
 def test_a_million_samples_and_a_hundred_rounds_take_fifteen_megabytes():
-    trajectory = Trajectory(8000)
+    trajectory = PruningHistory(8000)
     for epoch in range(100):
         trajectory.record(epoch, torch.ones(8000), torch.ones(8000), torch.zeros(8000, dtype=torch.bool))
     state = trajectory.state_dict()

@@ -41,7 +41,7 @@ def test_weights_are_one_until_the_first_reweight():
 @pytest.mark.parametrize("index", [-1, 5])
 def test_a_weight_of_no_sample_is_refused(index):
     with pytest.raises(IndexError, match=rf"index must lie in \[0, 5\), .* got {index}"):
-        RRM(5, contamination=0.2).weights_of(torch.tensor([index]))
+        RRM(5, contamination=0.2).weights_for(torch.tensor([index]))
 
 
 def test_a_reweight_is_that_of_the_core():
@@ -380,7 +380,7 @@ def test_state_follows_the_losses_to_their_device(monkeypatch):
     assert moved == [LOSSES.device] * 2
     monkeypatch.undo()
     rrm.to(torch.device("meta"))  # the one other device that every machine has
-    assert {t.device.type for t in (rrm.weights, rrm.losses, rrm._recorder.losses, rrm.trajectory.last)} == {"meta"}
+    assert {t.device.type for t in (rrm.weights, rrm.losses, rrm._buffer.losses, rrm.trajectory.last)} == {"meta"}
 
 
 @pytest.mark.parametrize(

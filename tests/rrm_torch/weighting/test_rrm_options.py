@@ -86,10 +86,10 @@ def test_the_authors_scale_is_a_sum_over_n():
 def test_a_free_part_is_neither_weighted_nor_recorded():
     rrm = RRM(N, contamination=0.3, warmup=1)
     rrm.step(LOSSES)
-    free = torch.full((N,), 7.0)
-    assert_close(rrm.weighted_mean(LOSSES, INDEX, free=free), rrm.weighted_mean(LOSSES, INDEX) + 7)
+    regularizer = torch.full((N,), 7.0)
+    assert_close(rrm.weighted_mean(LOSSES, INDEX, regularizer=regularizer), rrm.weighted_mean(LOSSES, INDEX) + 7)
     rrm = RRM(N, contamination=0.3, warmup=1)
-    rrm.weighted_mean(LOSSES, INDEX, free=free)
+    rrm.weighted_mean(LOSSES, INDEX, regularizer=regularizer)
     rrm.step()
     same(rrm.losses, LOSSES)
 
@@ -166,7 +166,7 @@ def test_batches_may_be_ranked_by_another_network():
     rrm.step()
     other = torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0])
     losses = LOSSES[:5].clone().requires_grad_()
-    loss = rrm.weighted_mean(losses, INDEX[:5], ranked_by=other)
+    loss = rrm.weighted_mean(losses, INDEX[:5], ranking=other)
     assert_close(loss, LOSSES[2:5].mean())
     loss.backward()
     assert losses.grad[:2].tolist() == [0, 0]
@@ -255,9 +255,9 @@ def test_no_pruning_at_all_may_be_asked_for():
 
 def test_wrong_arguments_are_refused():
     rrm = RRM(N, contamination=0.3, warmup=1)
-    with pytest.raises(ValueError, match="ranked_by needs scope='batch'"):
-        rrm.weighted_mean(LOSSES, INDEX, ranked_by=LOSSES)
-    for name in ("free", "ranked_by"):
+    with pytest.raises(ValueError, match="ranking needs scope='batch'"):
+        rrm.weighted_mean(LOSSES, INDEX, ranking=LOSSES)
+    for name in ("regularizer", "ranking"):
         with pytest.raises(ValueError, match=rf"{name} must have the losses' shape \(10,\), got \(3,\)"):
             rrm.weighted_mean(LOSSES, INDEX, **{name: LOSSES[:3]})
 
@@ -461,8 +461,7 @@ def test_nan_in_a_batch_is_refused_at_the_end_of_the_epoch():
 
 
 def test_expected_scores_need_no_complete_epoch():
-    rrm = RRM(N, contamination=0.3, warmup=2)
-    rrm.expect_scores()
+    rrm = RRM(N, contamination=0.3, warmup=2, losses_from="pass")
     rrm.weighted_mean(LOSSES[:4], INDEX[:4])
     rrm.step()  # a warning would be an error
     assert rrm.step(LOSSES) is not None

@@ -132,7 +132,7 @@ def test_an_index_on_the_device_is_checked_by_the_next_step():
     rrm = RRM(4, contamination=0.25, warmup=1)
     index = torch.tensor([0, 1, -1, 4]).as_subclass(Elsewhere)
     rrm.weighted_mean(torch.arange(4.0), index)  # says nothing yet, and writes nothing outside
-    rrm._recorder._outside = rrm._recorder._outside.as_subclass(torch.Tensor)
+    rrm._buffer._outside = rrm._buffer._outside.as_subclass(torch.Tensor)
     with pytest.raises(IndexError, match=r"index must lie in \[0, 4\), got 2 outside"):
         rrm.step()
     rrm.weighted_mean(torch.arange(4.0), torch.arange(4))
