@@ -108,7 +108,7 @@ def train(
     reporting = Reporting(checkpoint, lambda epoch: on_epoch(epoch, recipe.epochs), **run.stateful())
     try:
         seconds = run.fit(
-            loss=losses.named(settings["loss"]),
+            loss=losses.by_name(settings["loss"]),
             attack=attack_of(settings.get("attack")),
             scoring=settings["scoring"],
             score_inputs=settings.get("score_inputs", "perturbed"),

@@ -35,7 +35,7 @@ def train_two(
     dict
         As of `classify.train`, about the first network.
     """
-    recipe, loss = Recipe(**settings["recipe"]), losses.named(settings["loss"])
+    recipe, loss = Recipe(**settings["recipe"]), losses.by_name(settings["loss"])
     torch.manual_seed(seed)
     models, order = [task.model(), task.model()], torch.Generator().manual_seed(seed)
     optimizers = [recipe.make_optimizer(model) for model in models]

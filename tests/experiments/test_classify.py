@@ -69,7 +69,7 @@ def by_hand(here, *, rrm=None, loss="cce", **options):
             weights.append(rrm.weights.clone())
 
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
-    options |= {"loss": losses.named(loss), "scheduler": scheduler, "on_epoch": after}
+    options |= {"loss": losses.by_name(loss), "scheduler": scheduler, "on_epoch": after}
     fit(model, training, optimizer, EPOCHS, rrm=rrm, **options)
     return model, accuracies, weights
 

@@ -1,4 +1,4 @@
-"""What the tests of attacks share."""
+"""Attacks, networks and images for the tests of adversarial training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVERY_ATTACK = {
 
 
 def network(seed=0):
-    """A small network with what has a mode: dropout and batch normalisation, one of them frozen."""
+    """A small network whose output depends on its mode: dropout and batch norm, with one frozen layer."""
     torch.manual_seed(seed)
     model = nn.Sequential(
         nn.Conv2d(CHANNELS, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(36, K)
@@ -39,13 +39,13 @@ def seeded(attack, model, x, y, *arguments, **options):
 
 
 def distance(attack, points, x):
-    """How far each sample was moved, in units of eps."""
+    """Size of each sample's perturbation, in units of eps."""
     delta = (points - x).double() / torch.tensor(attack.unit).reshape(-1, 1, 1)
     return delta.flatten(1).norm(dim=1) if getattr(attack, "norm", "linf") == "l2" else delta.flatten(1).abs().amax(1)
 
 
 def linear(weight):
-    """Two logits, 0 and weight @ x."""
+    """Linear model with the logits 0 and weight @ x."""
     model = nn.Linear(len(weight), 2, bias=False)
     with torch.no_grad():
         model.weight.copy_(torch.stack([torch.zeros(len(weight)), torch.tensor(weight)]))

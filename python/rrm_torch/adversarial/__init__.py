@@ -1,1 +1,1 @@
-"""Adversarial training: attacks and TRADES."""
+"""Adversarial attacks and adversarial training."""

@@ -1,7 +1,7 @@
-"""Adversarial examples: inputs changed, within a ball, to what a model finds hardest.
+"""Adversarial attacks: perturbations of the inputs, within a ball, that increase the loss.
 
-An attack is a frozen dataclass, called as ``attack(model, x, y)``. It ascends the loss of the given label, which is how
-adversarial training (AT) and A-RRM make each batch, and how `robustness` measures a model.
+An attack is a frozen dataclass, called as ``attack(model, x, y)``. Adversarial training (AT) and A-RRM use attacks to
+perturb each batch, and `robustness` to evaluate a model.
 """
 
 from __future__ import annotations
@@ -16,13 +16,23 @@ import torch
 from torch import Tensor, nn
 
 from .._models import device_of, evaluation_mode
-from ..losses.per_sample import Loss, Regularised, cross_entropy, full_precision, label_loss
-from .projected_ascent import Ball, Norm, Objective, ascend, differentiating, normal, slope, unit_of
+from ..losses.per_sample import Loss, cross_entropy, full_precision
+from ..losses.regularized import Regularized, label_loss
+from .projected_ascent import (
+    Ball,
+    Norm,
+    Objective,
+    ascend,
+    enable_gradients,
+    input_gradient,
+    leave_inference_mode,
+    scale_of,
+)
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What all attacks share; `FGSM` and `PGD` tell what the parameters are."""
+    """Base class of attacks; `FGSM` and `PGD` document the parameters."""
 
     eps: float
     _: KW_ONLY
@@ -32,15 +42,21 @@ class Attack:
     weighted: bool = False
 
     def __post_init__(self) -> None:
-        _require("eps", self.eps, Real, "a number")
+        eps: object = self.eps
+        if not isinstance(eps, Real):
+            raise TypeError(f"eps must be a number, got {eps!r}")
         if not 0 <= self.eps < math.inf:
             raise ValueError(f"eps must be finite and at least 0, got {self.eps}")
-        limits: object = self.clip
-        if limits is not None and not (
-            isinstance(limits, (tuple, list)) and len(limits) == 2 and limits[0] < limits[1]
-        ):
-            raise ValueError(f"clip must be (low, high) with low < high, got {limits!r}; None is no clipping")
-        try:  # a list, array or tensor of the standard deviations, perhaps
+        clip: object = self.clip
+        if clip is not None and not (isinstance(clip, (tuple, list)) and len(clip) == 2 and clip[0] < clip[1]):
+            raise ValueError(f"clip must be (low, high) with low < high, got {clip!r}; None doesn't clip")
+        self._normalise_unit()
+        if self.model_mode not in ("eval", "train"):
+            raise ValueError(f"model_mode must be one of eval, train, got {self.model_mode!r}")
+
+    def _normalise_unit(self) -> None:
+        """Convert `unit` to a float or a tuple of floats; it may be a list, array or tensor of standard deviations."""
+        try:
             unit: Any = torch.as_tensor(self.unit, dtype=torch.float64).tolist()
             object.__setattr__(self, "unit", unit if isinstance(unit, float) else tuple(map(float, unit)))
         except (TypeError, ValueError, RuntimeError):
@@ -48,71 +64,75 @@ class Attack:
         units = self.unit if isinstance(self.unit, tuple) else (self.unit,)
         if not units or not all(0 < value < math.inf for value in units):
             raise ValueError(f"unit must be positive and finite, or one such number per channel, got {self.unit}")
-        if self.model_mode not in ("eval", "train"):
-            raise ValueError(f"model_mode must be one of eval, train, got {self.model_mode!r}")
 
     def __call__(
         self,
         model: nn.Module,
         x: Tensor,
         y: Tensor,
-        loss: Loss | Regularised = cross_entropy,
+        loss: Loss | Regularized = cross_entropy,
         weights: Tensor | None = None,
         *,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return the adversarial examples of a batch.
+        """Return adversarial examples for a batch.
 
         Parameters
         ----------
         model : nn.Module
-            Its parameters, their gradients and its mode are as before the call.
+            Its parameters, their gradients and its mode are left unchanged.
         x : Tensor, shape (batch, ...)
-            Inputs, floating.
+            Floating-point inputs.
         y : Tensor, shape (batch, ...)
             Labels.
-        loss : callable or Regularised, default cross-entropy
-            ``loss(model(x), y)``, one loss per sample, whose gradient to follow; of a loss with parts, the label's.
+        loss : callable or Regularized, default cross-entropy
+            ``loss(model(x), y)``, one loss per sample, to ascend; of a loss with a regulariser, the label loss.
         weights : Tensor, shape (batch,), optional
-            Follow the gradient of ``weights * loss`` instead. What has weight 0 isn't perturbed, but for a random
-            start; any other weight matters only where the samples of a batch do to each other.
+            Ascend ``weights * loss`` instead. Samples of weight 0 aren't perturbed except by a random start; other
+            weights matter only if the model couples the samples of a batch, as batch norm in training mode does.
         generator : torch.Generator, optional
-            Source of randomness, on the device of x. By default, torch's global one.
+            Generator on the device of x. By default torch's global generator.
 
         Returns
         -------
         Tensor, shape and type of x
-            Detached from any graph; x itself, in a copy, if `eps` is 0.
+            Detached from any graph; a copy of x if `eps` is 0.
 
         Raises
         ------
         TypeError
-            `x` isn't floating.
+            `x` isn't floating-point.
         ValueError
-            A shape doesn't fit.
+            A shape is wrong.
         """
         if not x.is_floating_point():
-            raise TypeError(f"x must be floating, got {x.dtype}; convert with x.float()")
+            raise TypeError(f"x must be floating-point, got {x.dtype}; convert with x.float()")
         if weights is not None and weights.shape != x.shape[:1]:
             raise ValueError(f"weights must have shape {tuple(x.shape[:1])}, got {tuple(weights.shape)}")
         if self.eps == 0:
             return x.detach().clone()
-        score = label_loss(loss)
-        with differentiating(model, self.model_mode):
-            centre, label = normal(x.detach()), normal(y)
-            weight = None if weights is None else normal(weights.detach())
+        loss_function = label_loss(loss)
+        with enable_gradients(model, self.model_mode):
+            centre = leave_inference_mode(x.detach())
+            labels = leave_inference_mode(y)
+            if weights is not None:
+                weights = leave_inference_mode(weights.detach())
 
             def objective(points: Tensor) -> Tensor:
-                losses = score(full_precision(model(points)), label)
-                return losses if weight is None or losses.ndim != 1 else losses * weight  # slope refuses others
+                losses = loss_function(full_precision(model(points)), labels)
+                # Losses of the wrong shape go unweighted to input_gradient, which raises.
+                if weights is None or losses.ndim != 1:
+                    return losses
+                return losses * weights
 
-            return self._perturbed(objective, centre, generator)
+            return self._perturb(objective, centre, generator)
 
-    def _perturbed(self, objective: Objective, x: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _perturb(self, objective: Objective, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Maximise the objective within the ball around x."""
         raise NotImplementedError
 
     def _ball(self, x: Tensor, norm: Norm) -> Ball:
-        return Ball(self.eps, norm, unit_of(self.unit, x), self.clip)
+        return Ball(self.eps, norm, scale_of(self.unit, x), self.clip)
 
 
 @dataclass(frozen=True)
@@ -122,56 +142,56 @@ class FGSM(Attack):
     Parameters
     ----------
     eps : float, at least 0
-        How far an entry of x may move, in units of x.
+        Largest change of an entry of x, in units of `unit`.
     clip : (low, high), optional
-        Limits of valid inputs, in x's own scale, to which the result is clipped. By default there are none.
+        Range of valid inputs, in x's scale, to which the result is clamped. By default there is none.
     unit : float or one float per channel, default 1
-        What one unit of `eps` is in x's scale: 1 / std for inputs standardised with std, if `eps` is meant for those
-        before. Channels are x's second dimension.
+        Size of one unit of `eps` in x's scale: 1 / std if x is standardised and `eps` refers to the inputs before that.
+        Channels are x's second dimension.
     model_mode : {"eval", "train"}, default "eval"
-        ``"eval"`` attacks the model in evaluation mode, so that batch-norm statistics are used and stay as they are;
-        ``"train"`` takes it in the mode it is in, and lets it update them.
+        ``"eval"`` attacks the model in evaluation mode, which uses the running statistics of batch norm and leaves them
+        unchanged; ``"train"`` in its current mode, which may update them.
     weighted : bool, default False
-        Whether a training loop shall pass its sample weights. Read by `rrm_torch.fit`, not here.
+        Whether the training loop passes its sample weights as `weights`. Only `rrm_torch.fit` reads this.
 
     Raises
     ------
-    ValueError
-        A parameter lies outside its range.
+    TypeError, ValueError
+        A parameter has the wrong type or is outside its range.
 
     References
     ----------
     .. [1] Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015.
     """
 
-    def _perturbed(self, objective: Objective, x: Tensor, generator: torch.Generator | None) -> Tensor:  # noqa: ARG002
+    def _perturb(self, objective: Objective, x: Tensor, generator: torch.Generator | None) -> Tensor:  # noqa: ARG002
         ball = self._ball(x, "linf")
-        return ball.clipped(ball.step(x, slope(objective, x), self.eps))
+        return ball.clamp(ball.step(x, input_gradient(objective, x), self.eps))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(Attack):
-    """Projected gradient descent [1]_: steps of steepest ascent, each brought back into the ball.
+    """Projected gradient descent [1]_: steps of steepest ascent, each followed by a projection onto the ball.
 
     Parameters
     ----------
     eps : float, at least 0
-        Radius of the ball around x, in units of x.
+        Radius of the ball around x, in units of `unit`.
     steps : int, default 10
         Number of steps, each a forward and a backward pass.
     step_size : float, optional
-        Length of a step, in units of x. By default ``2.5 * eps / steps``.
+        Length of a step, in units of `unit`. By default ``2.5 * eps / steps``.
     norm : {"linf", "l2"}, default "linf"
-        The ball: no entry moves by more than `eps`, or each sample's entries together, by Euclidean length.
+        Norm of the perturbation of a sample: largest absolute entry, or Euclidean norm.
     random_start : bool, default True
-        Begin at a random point of the ball: uniform for linf; for l2, uniform in direction and in distance.
+        Start from a random point of the ball: uniform for linf; for l2, uniform in direction and in distance.
     clip, unit, model_mode, weighted
-        As for `FGSM`. With a unit per channel, the l2 ball is one in x / unit.
+        See `FGSM`. With one unit per channel, the l2 ball is a ball of x / unit.
 
     Raises
     ------
-    ValueError
-        A parameter lies outside its range.
+    TypeError, ValueError
+        A parameter has the wrong type or is outside its range.
 
     References
     ----------
@@ -186,7 +206,9 @@ class PGD(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require("steps", self.steps, Integral, "an integer")
+        steps: object = self.steps
+        if not isinstance(steps, Integral):
+            raise TypeError(f"steps must be an integer, got {steps!r}")
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         if self.step_size is not None and not 0 < self.step_size < math.inf:
@@ -195,22 +217,20 @@ class PGD(Attack):
             raise ValueError(f"norm must be one of linf, l2, got {self.norm!r}")
 
     @property
-    def size(self) -> float:
-        """Length of a step, in units of x."""
-        return 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
+    def effective_step_size(self) -> float:
+        """`step_size`, or its default."""
+        if self.step_size is None:
+            return 2.5 * self.eps / self.steps
+        return self.step_size
 
-    def _perturbed(self, objective: Objective, x: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _perturb(self, objective: Objective, x: Tensor, generator: torch.Generator | None) -> Tensor:
         ball = self._ball(x, self.norm)
-        start = ball.random(x, generator) if self.random_start else x
-        return ascend(objective, x, start, ball, steps=self.steps, size=self.size)
-
-
-def _require(name: str, given: object, kind: type, what: str) -> None:
-    if not isinstance(given, kind):
-        raise TypeError(f"{name} must be {what}, got {given!r}")
+        start = ball.sample(x, generator) if self.random_start else x
+        return ascend(objective, x, start, ball, steps=self.steps, size=self.effective_step_size)
 
 
 BY_NAME: dict[str, type[FGSM] | type[PGD]] = {"fgsm": FGSM, "pgd": PGD}
+"""Attacks by their names on the command line."""
 
 
 def robustness(
@@ -219,30 +239,30 @@ def robustness(
     attack: Attack,
     eps: Sequence[float],
     *,
-    loss: Loss | Regularised = cross_entropy,
+    loss: Loss | Regularized = cross_entropy,
     seed: int = 0,
 ) -> dict[float, float]:
-    """Return the share of samples that the model still classifies as their label says, under attacks of several sizes.
+    """Return the accuracy of a classifier under attacks of several sizes.
 
     Parameters
     ----------
     model : nn.Module
         A classifier that returns logits; put in evaluation mode for the pass.
     loader : iterable of (index, x, y) or of (x, y)
-        Usually the test set; passed over once.
+        Usually the test set; iterated once.
     attack : Attack
-        Its `eps` is replaced by each of those asked for. A `step_size` that was given stays.
+        Its `eps` is replaced by each of the sizes; a `step_size` other than None is kept.
     eps : sequence of float
-        Sizes, in units of x; 0 is clean accuracy. Each is applied to the clean inputs.
-    loss : callable or Regularised, default cross-entropy
-        What the attack ascends.
+        Sizes, each applied to the clean inputs; 0 gives the clean accuracy.
+    loss : callable or Regularized, default cross-entropy
+        The loss that the attack ascends.
     seed : int, default 0
-        Of the random starts, which each size draws for itself: its accuracy doesn't depend on what else is asked for.
+        Seeds the random starts of each size separately, so that its accuracy doesn't depend on the other sizes.
 
     Returns
     -------
     dict of float to float
-        Accuracy in [0, 1] by eps, in the order given.
+        Accuracy in [0, 1] by eps, in the order of `eps`.
 
     Raises
     ------
@@ -250,17 +270,18 @@ def robustness(
         The loader yields no batch, or an eps is negative or not finite.
     """
     device = device_of(model)
-    sized = {float(size): replace(attack, eps=float(size)) for size in eps}
-    generators = {size: torch.Generator(device).manual_seed(seed) for size in sized}
-    right = {size: torch.zeros((), dtype=torch.int64, device=device) for size in sized}
-    n = 0
+    attacks = {float(size): replace(attack, eps=float(size)) for size in eps}
+    generators = {size: torch.Generator(device).manual_seed(seed) for size in attacks}
+    n_correct = {size: torch.zeros((), dtype=torch.int64, device=device) for size in attacks}
+    n_samples = 0
     with evaluation_mode(model), torch.no_grad():
         for *_, x, y in loader:
-            x, y = x.to(device), y.to(device)
-            for size, attack_of_size in sized.items():
-                points = attack_of_size(model, x, y, loss, generator=generators[size])
-                right[size] += (model(points).argmax(1) == y).sum()
-            n += len(y)
-    if not n:
+            x = x.to(device)
+            y = y.to(device)
+            for size, sized_attack in attacks.items():
+                x_adversarial = sized_attack(model, x, y, loss, generator=generators[size])
+                n_correct[size] += (model(x_adversarial).argmax(1) == y).sum()
+            n_samples += len(y)
+    if n_samples == 0:
         raise ValueError("loader yields no batch")
-    return {size: int(count) / n for size, count in right.items()}
+    return {size: int(count) / n_samples for size, count in n_correct.items()}

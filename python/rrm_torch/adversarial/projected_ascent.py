@@ -1,4 +1,4 @@
-"""Projected gradient ascent: how `attacks` and `trades` change inputs, whatever it is that they ascend."""
+"""Projected gradient ascent on an objective within a ball, shared by `attacks` and `trades`."""
 
 from __future__ import annotations
 
@@ -14,59 +14,68 @@ from .._models import evaluation_mode, to_device
 
 Norm: TypeAlias = Literal["linf", "l2"]
 Objective: TypeAlias = Callable[[Tensor], Tensor]
+"""Maps points of shape (batch, ...) to one value per sample, shape (batch,)."""
 
 
 @dataclass(frozen=True)
 class Ball:
-    """Where an attack may move: within `eps` of x, counted in units of x, and within `clip`.
+    """A ball of radius `eps` around x, intersected with the valid range `clip`.
 
-    The parameters are those of `PGD`; the two methods that move take and return points, in x's own scale.
+    Parameters
+    ----------
+    eps, norm, clip
+        See `PGD`.
+    scale : float or Tensor that broadcasts over x
+        Size of one unit of `eps` in x's scale, see `scale_of`.
     """
 
     eps: float
     norm: Norm
-    unit: float | Tensor
+    scale: float | Tensor
     clip: tuple[float, float] | None
 
-    def clipped(self, points: Tensor) -> Tensor:
-        """Return the points, clipped."""
-        return points if self.clip is None else points.clamp(*self.clip)
+    def clamp(self, points: Tensor) -> Tensor:
+        """Clamp points to the valid range."""
+        if self.clip is None:
+            return points
+        return points.clamp(*self.clip)
 
     def step(self, points: Tensor, gradient: Tensor, size: float) -> Tensor:
-        """Return the points, moved by `size` in the direction of steepest ascent; not where the gradient is 0."""
+        """Move points by `size` in the direction of steepest ascent; samples with zero gradient stay."""
         if self.norm == "linf":
-            return points + size * gradient.sign() * self.unit
-        gradient = gradient * self.unit  # that of points / unit
-        # By the largest entry first: the squares of a saturated model's gradient, 1e-25 say, would all vanish.
-        largest = per_sample(gradient.flatten(1).abs().amax(1), gradient)
+            return points + size * gradient.sign() * self.scale
+        # The gradient with respect to points / scale.
+        gradient = gradient * self.scale
+        # Divided by the largest entry first: the squares of a saturated model's gradient, say 1e-25, would underflow.
+        largest = expand_per_sample(gradient.flatten(1).abs().amax(1), gradient)
         gradient = gradient / torch.where(largest > 0, largest, 1)
-        length = lengths(gradient)
-        return points + size * (gradient / torch.where(length > 0, length, 1)) * self.unit
+        norms = l2_norms(gradient)
+        return points + size * (gradient / torch.where(norms > 0, norms, 1)) * self.scale
 
     def project(self, points: Tensor, x: Tensor) -> Tensor:
-        """Return the points, brought back into the ball around x and clipped."""
-        delta = (points - x) / self.unit
+        """Project points onto the ball around x, and clamp them to the valid range."""
+        delta = (points - x) / self.scale
         if self.norm == "linf":
             delta = delta.clamp(-self.eps, self.eps)
         else:
-            length = lengths(delta)
-            delta = delta * torch.where(length > self.eps, self.eps / length, 1)
-        return self.clipped(x + delta * self.unit)
+            norms = l2_norms(delta)
+            delta = delta * torch.where(norms > self.eps, self.eps / norms, 1)
+        return self.clamp(x + delta * self.scale)
 
-    def random(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return random points: uniform in the cube of linf; in l2, uniform in direction and in distance."""
+    def sample(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw random points of the ball around x: uniform for linf; for l2, uniform in direction and in distance."""
         delta = torch.empty_like(x)
         if self.norm == "linf":
             delta.uniform_(-self.eps, self.eps, generator=generator)
         else:
             delta.normal_(generator=generator)
-            length = lengths(delta)
-            delta *= torch.empty_like(length).uniform_(0, 1, generator=generator) / length * self.eps
-        return self.clipped(x + delta * self.unit)
+            norms = l2_norms(delta)
+            delta *= torch.empty_like(norms).uniform_(0, 1, generator=generator) / norms * self.eps
+        return self.clamp(x + delta * self.scale)
 
 
 def ascend(objective: Objective, x: Tensor, start: Tensor, ball: Ball, *, steps: int, size: float) -> Tensor:
-    """Return points of the ball around x where an objective is high, by projected gradient ascent.
+    """Maximise an objective over a ball around x, by projected gradient ascent.
 
     Parameters
     ----------
@@ -75,13 +84,12 @@ def ascend(objective: Objective, x: Tensor, start: Tensor, ball: Ball, *, steps:
     x : Tensor, shape (batch, ...)
         Centre of the ball.
     start : Tensor, shape of x
-        Where to begin.
+        Starting point.
     ball : Ball
-        The limits.
     steps : int
         Number of steps; each costs a forward and a backward pass.
     size : float
-        Length of a step, in units of x.
+        Length of a step, in units of eps.
 
     Returns
     -------
@@ -91,16 +99,22 @@ def ascend(objective: Objective, x: Tensor, start: Tensor, ball: Ball, *, steps:
     Raises
     ------
     ValueError
-        The objective isn't one value per sample.
+        The objective doesn't return one value per sample.
     """
     points = start
     for _ in range(steps):
-        points = ball.project(ball.step(points, slope(objective, points), size), x)
+        points = ball.project(ball.step(points, input_gradient(objective, points), size), x)
     return points
 
 
-def slope(objective: Objective, points: Tensor) -> Tensor:
-    """Return the gradient of the sum of an objective of each sample; touches the gradient of no parameter."""
+def input_gradient(objective: Objective, points: Tensor) -> Tensor:
+    """Return the gradient of the summed objective with respect to its input; parameters get no gradient.
+
+    Raises
+    ------
+    ValueError
+        The objective doesn't return one value per sample.
+    """
     points = points.detach().requires_grad_()
     values = objective(points)
     if values.shape != points.shape[:1]:
@@ -113,29 +127,35 @@ def slope(objective: Objective, points: Tensor) -> Tensor:
 
 
 @contextmanager
-def differentiating(model: nn.Module, mode: Literal["eval", "train"] = "eval") -> Iterator[None]:
-    """Allow gradients, even under ``torch.no_grad()`` or ``torch.inference_mode()``, with the model in eval mode."""
-    with torch.inference_mode(False), torch.enable_grad(), evaluation_mode(model) if mode == "eval" else nullcontext():
+def enable_gradients(model: nn.Module, mode: Literal["eval", "train"] = "eval") -> Iterator[None]:
+    """Enable gradients, even inside ``torch.no_grad()`` or ``torch.inference_mode()``.
+
+    With mode "eval" the model is in evaluation mode, with "train" in its current mode.
+    """
+    mode_context = evaluation_mode(model) if mode == "eval" else nullcontext()
+    with torch.inference_mode(False), torch.enable_grad(), mode_context:
         yield
 
 
-def normal(values: Tensor) -> Tensor:
-    """Return a tensor that autograd may save: a copy of one that was made in inference mode."""
-    return values.clone() if values.is_inference() else values
+def leave_inference_mode(values: Tensor) -> Tensor:
+    """Return a copy of an inference tensor that autograd can save; any other tensor unchanged."""
+    if values.is_inference():
+        return values.clone()
+    return values
 
 
-def per_sample(values: Tensor, like: Tensor) -> Tensor:
-    """Return (batch,) values in a shape that broadcasts over (batch, ...)."""
+def expand_per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """Reshape values of shape (batch,) so that they broadcast over `like`, of shape (batch, ...)."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def lengths(values: Tensor) -> Tensor:
-    """Return the Euclidean length of each sample, in a shape that broadcasts over them."""
-    return per_sample(torch.linalg.vector_norm(values.flatten(1), dim=1), values)
+def l2_norms(values: Tensor) -> Tensor:
+    """Return the Euclidean norm of each sample, in a shape that broadcasts over `values`."""
+    return expand_per_sample(torch.linalg.vector_norm(values.flatten(1), dim=1), values)
 
 
-def unit_of(unit: float | tuple[float, ...], x: Tensor) -> float | Tensor:
-    """Return a unit in a form that broadcasts over x, one per channel being along its second dimension."""
+def scale_of(unit: float | tuple[float, ...], x: Tensor) -> float | Tensor:
+    """Return an attack's `unit` in a form that broadcasts over x, whose second dimension is the channels."""
     if not isinstance(unit, tuple):
         return unit
     if x.ndim < 2 or x.shape[1] != len(unit):

@@ -1,31 +1,33 @@
-"""TRADES, adversarial training whose adversarial part is free of the label."""
+"""TRADES: adversarial training whose adversarial term doesn't depend on the label."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from ..losses.per_sample import Parts, cross_entropy, full_precision
+from ..losses.per_sample import cross_entropy, full_precision
+from ..losses.regularized import LossParts
 from .attacks import PGD
-from .projected_ascent import Ball, ascend, differentiating, normal, unit_of
+from .projected_ascent import Ball, ascend, enable_gradients, leave_inference_mode, scale_of
 
-START = 0.001  # standard deviation of the noise to start from, where the divergence is 0 and so is its gradient
+START_STD = 0.001
+"""Standard deviation of the noise that the ascent starts with: at x itself the gradient of the divergence is 0."""
 
 
 class TRADES:
-    """Cross-entropy of the clean inputs, and how far the model's answer moves with the inputs [1]_.
+    """Cross-entropy of the clean inputs, regularised by the divergence of adversarial predictions from clean ones [1]_.
 
-    The label part is the cross-entropy of x. The free part is ``beta * KL(p(x) || p(x'))``, p being the softmax of the
-    model's outputs; x' is sought within the ball around x by ascending the same divergence with the model in evaluation
-    mode, from ``x + 0.001 * unit * N(0, 1)``, drawn from torch's global random numbers. Both forward passes of the
-    loss, x first, are in the mode the model is in, and the gradient goes through both.
+    The label loss is the cross-entropy of x, the regulariser ``beta * KL(p(x) || p(x'))``, where p is the softmax of
+    the model's outputs. x' maximises the same divergence within the ball around x; it is found by projected gradient
+    ascent with the model in evaluation mode, starting from ``x + 0.001 * unit * N(0, 1)``, drawn from torch's global
+    generator. Both forward passes of the loss, x first, use the model's current mode, and both carry the gradient.
 
     Parameters
     ----------
     attack : PGD
         Its `eps`, `steps`, `step_size`, `norm`, `clip` and `unit` are used.
     beta : float, at least 0, default 6.0
-        Weight of the free part.
+        Weight of the regulariser.
 
     Raises
     ------
@@ -43,57 +45,58 @@ class TRADES:
             raise TypeError(f"attack must be a PGD, got {attack!r}; one step is PGD(eps, steps=1)")
         if not 0 <= beta < float("inf"):
             raise ValueError(f"beta must be finite and at least 0, got {beta}")
-        self.attack, self.beta = attack, float(beta)
+        self.attack = attack
+        self.beta = float(beta)
 
-    def label(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Return the cross-entropy of each sample; parameters and errors are those of `losses.cross_entropy`."""
+    def label_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the cross-entropy of each sample, shape (batch,); see `rrm_torch.cross_entropy`."""
         return cross_entropy(outputs, y)
 
-    def parts(self, model: nn.Module, x: Tensor, y: Tensor, index: Tensor) -> Parts:  # noqa: ARG002
-        """Return both parts for a batch.
+    def parts(self, model: nn.Module, x: Tensor, y: Tensor, index: Tensor) -> LossParts:  # noqa: ARG002
+        """Return both parts of the losses of a batch.
 
         Parameters
         ----------
         model : nn.Module
-            Gives logits, shape (batch, n_classes).
+            Returns logits, shape (batch, n_classes).
         x, y : Tensor, shapes (batch, ...)
-            Inputs, clean, and labels.
+            Clean inputs, and labels.
         index : Tensor of int64, shape (batch,)
-            Not used.
+            Unused.
 
         Returns
         -------
-        Parts
+        LossParts
             Of shape (batch,), at least float32.
 
         Raises
         ------
         TypeError, ValueError
-            A shape or type doesn't fit.
+            A shape or type is wrong.
         """
-        points = self.perturbed(model, x)
+        x_adversarial = self.perturb(model, x)
         outputs = model(x)
-        free = self.beta * _divergence(_log_softmax(outputs), _log_softmax(model(points)))
-        return Parts(self.label(outputs, y), free)
+        divergence = _kl_divergence(_log_softmax(outputs), _log_softmax(model(x_adversarial)))
+        return LossParts(self.label_loss(outputs, y), self.beta * divergence)
 
-    def perturbed(self, model: nn.Module, x: Tensor) -> Tensor:
-        """Return x', of the shape and type of x, (batch, ...), floating; the model and its mode are as before."""
+    def perturb(self, model: nn.Module, x: Tensor) -> Tensor:
+        """Return x' for floating-point x of shape (batch, ...), in x's shape and type; the model is left unchanged."""
         attack = self.attack
         if not x.is_floating_point():
-            raise TypeError(f"x must be floating, got {x.dtype}; convert with x.float()")
+            raise TypeError(f"x must be floating-point, got {x.dtype}; convert with x.float()")
         if attack.eps == 0:
             return x.detach().clone()
-        with differentiating(model):
-            centre = normal(x.detach())
-            unit = unit_of(attack.unit, centre)
+        with enable_gradients(model):
+            centre = leave_inference_mode(x.detach())
+            scale = scale_of(attack.unit, centre)
             clean = _log_softmax(model(centre)).detach()
             return ascend(
-                lambda points: _divergence(clean, _log_softmax(model(points))),
+                lambda points: _kl_divergence(clean, _log_softmax(model(points))),
                 centre,
-                centre + START * torch.randn_like(centre) * unit,
-                Ball(attack.eps, attack.norm, unit, attack.clip),
+                centre + START_STD * torch.randn_like(centre) * scale,
+                Ball(attack.eps, attack.norm, scale, attack.clip),
                 steps=attack.steps,
-                size=attack.size,
+                size=attack.effective_step_size,
             )
 
     def __repr__(self) -> str:
@@ -104,6 +107,6 @@ def _log_softmax(outputs: Tensor) -> Tensor:
     return full_precision(outputs).log_softmax(1)
 
 
-def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+def _kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     """Return KL(p || q) of each sample, shape (batch,)."""
     return (log_p.exp() * (log_p - log_q)).sum(1)

@@ -1,37 +1,34 @@
-"""Per-sample losses, of shape (batch,), and losses with a term that does not depend on the label."""
+"""Per-sample losses, of shape (batch,), and losses with a regulariser."""
 
 from .elr import ELR
 from .per_sample import (
     BY_NAME,
     Loss,
-    Parts,
-    Regularised,
     binary_cross_entropy,
+    by_name,
     cross_entropy,
     generalized_cross_entropy,
-    label_loss,
     mean_absolute_error,
     mean_squared_error,
-    named,
-    parts,
     pool,
     token_cross_entropy,
 )
+from .regularized import LossParts, Regularized, label_loss, split_loss
 
 __all__ = [
     "BY_NAME",
     "ELR",
     "Loss",
-    "Parts",
-    "Regularised",
+    "LossParts",
+    "Regularized",
     "binary_cross_entropy",
+    "by_name",
     "cross_entropy",
     "generalized_cross_entropy",
     "label_loss",
     "mean_absolute_error",
     "mean_squared_error",
-    "named",
-    "parts",
     "pool",
+    "split_loss",
     "token_cross_entropy",
 ]

@@ -1,25 +1,29 @@
-"""Losses of each sample, of shape (batch,), as `rrm_torch.RRM` wants them, and losses that are more than that.
+"""Per-sample losses, of shape (batch,).
 
 Every function takes `outputs`, the model's logits, and `y`: classes, an integer tensor of shape (batch,), or soft
-labels, a floating one of shape (batch, n_classes) whose rows are distributions. Half-precision outputs are made float32
-first. Nothing here waits for a GPU, so the values of labels aren't checked: torch itself reports a class out of range.
+labels, a floating-point tensor of shape (batch, n_classes) whose rows are distributions. Half-precision outputs are
+converted to float32. Label values aren't checked, because that would wait for the GPU: torch reports a class out of
+range.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+from typing import Literal, TypeAlias, TypeVar, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn
+from torch import Tensor
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-How: TypeAlias = Literal["mean", "sum", "max"]
+"""``loss(outputs, y)``, one value per sample."""
+
+Pooling: TypeAlias = Literal["mean", "sum", "max"]
 T = TypeVar("T")
 
-NO_LABEL = -(2**63)  # no class is ignored by accident: torch's -100 would get the smallest loss of all, 0
+# Torch's default of -100 would give samples with that label a loss of 0, the smallest of all.
+IGNORE_NO_LABEL = -(2**63)
 
 
 def cross_entropy(outputs: Tensor, y: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
@@ -32,7 +36,7 @@ def cross_entropy(outputs: Tensor, y: Tensor, *, label_smoothing: float = 0.0) -
     y : Tensor, shape (batch,) or (batch, n_classes)
         Classes or soft labels.
     label_smoothing : float in [0, 1), default 0
-        This share of the label is spread evenly over all classes [1]_.
+        Share of the label's probability that is spread evenly over all classes [1]_.
 
     Returns
     -------
@@ -42,7 +46,7 @@ def cross_entropy(outputs: Tensor, y: Tensor, *, label_smoothing: float = 0.0) -
     Raises
     ------
     TypeError, ValueError
-        A shape or type doesn't fit, or `label_smoothing` lies outside its range.
+        A shape or type is wrong, or `label_smoothing` is outside its range.
 
     References
     ----------
@@ -50,8 +54,8 @@ def cross_entropy(outputs: Tensor, y: Tensor, *, label_smoothing: float = 0.0) -
     """
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
-    outputs, y = _fitting(outputs, y)
-    return F.cross_entropy(outputs, y, reduction="none", label_smoothing=label_smoothing, ignore_index=NO_LABEL)
+    outputs, y = as_logits_and_targets(outputs, y)
+    return F.cross_entropy(outputs, y, reduction="none", label_smoothing=label_smoothing, ignore_index=IGNORE_NO_LABEL)
 
 
 def mean_absolute_error(outputs: Tensor, y: Tensor) -> Tensor:
@@ -60,34 +64,48 @@ def mean_absolute_error(outputs: Tensor, y: Tensor) -> Tensor:
     Parameters
     ----------
     outputs, y : Tensor
-        As for `cross_entropy`.
+        See `cross_entropy`.
 
     Returns
     -------
     Tensor, shape (batch,)
-        Losses in [0, 2]. At the upper bound they tie; there `RRM` prunes none, or with ``ties="share"`` a part of each.
+        Losses in [0, 2]. Losses tie at the upper bound, where `RRM` prunes no sample, or with ``ties="share"`` the same
+        fraction of each.
 
     Raises
     ------
     TypeError, ValueError
-        A shape or type doesn't fit.
+        A shape or type is wrong.
 
     References
     ----------
     .. [1] Ghosh, Kumar, Sastry, "Robust Loss Functions under Label Noise for Deep Neural Networks", AAAI 2017.
     """
-    outputs, y = _fitting(outputs, y)
+    outputs, y = as_logits_and_targets(outputs, y)
     if y.is_floating_point():
         return (outputs.softmax(1) - y).abs().sum(1)
-    return 2 * (1 - _of_label(outputs.softmax(1), y))
+    return 2 * (1 - _label_entry(outputs.softmax(1), y))
 
 
 def mean_squared_error(outputs: Tensor, y: Tensor) -> Tensor:
-    """Return ``sum_c (softmax(outputs)_c - y_c)^2`` of each sample, also known as the Brier score.
+    """Return ``sum_c (softmax(outputs)_c - y_c)^2`` of each sample, the Brier score.
 
-    Parameters, shapes and errors are those of `mean_absolute_error`; the losses lie in [0, 2] too.
+    Parameters
+    ----------
+    outputs, y : Tensor
+        See `cross_entropy`.
+
+    Returns
+    -------
+    Tensor, shape (batch,)
+        Losses in [0, 2], with ties as those of `mean_absolute_error`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A shape or type is wrong.
     """
-    outputs, y = _fitting(outputs, y)
+    outputs, y = as_logits_and_targets(outputs, y)
     p = outputs.softmax(1)
     if y.is_floating_point():
         return (p - y).square().sum(1)
@@ -95,57 +113,59 @@ def mean_squared_error(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def generalized_cross_entropy(outputs: Tensor, y: Tensor, *, q: float = 0.7, truncation: float | None = None) -> Tensor:
-    """Return ``(1 - p_y^q) / q`` of each sample, between cross-entropy (q towards 0) and half of the MAE (q = 1).
+    """Return ``(1 - p_y^q) / q`` of each sample: cross-entropy in the limit q -> 0, half the MAE for q = 1 [1]_.
 
     Parameters
     ----------
     outputs, y : Tensor
-        As for `cross_entropy`; of soft labels, the expectation over y.
+        See `cross_entropy`; for soft labels the loss is the expectation over y.
     q : float in (0, 1], default 0.7
-        The higher, the more robust, and the slower to learn.
+        A higher q is more robust to wrong labels, and learns more slowly.
     truncation : float in (0, 1), optional
-        Of classes less probable than this, the loss is that at this probability, and its gradient 0.
+        Where p_y is below this, the loss is that of p_y = truncation, with gradient 0.
 
     Returns
     -------
     Tensor, shape (batch,)
-        Losses in [0, 1/q], where they tie as those of `mean_absolute_error` do.
+        Losses in [0, 1/q], with ties as those of `mean_absolute_error`.
 
     Raises
     ------
     TypeError, ValueError
-        A shape or type doesn't fit, or `q` or `truncation` lie outside their range.
+        A shape or type is wrong, or `q` or `truncation` is outside its range.
 
     References
     ----------
     .. [1] Zhang, Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels",
-       NeurIPS 2018. Its truncated loss is this one less a constant.
+       NeurIPS 2018. Its truncated loss differs from this one by a constant.
     """
     if not 0 < q <= 1:
         raise ValueError(f"q must lie in (0, 1], got {q}; cross_entropy is the limit at 0")
     if truncation is not None and not 0 < truncation < 1:
-        raise ValueError(f"truncation must lie in (0, 1), got {truncation}; None is none")
-    outputs, y = _fitting(outputs, y)
+        raise ValueError(f"truncation must lie in (0, 1), got {truncation}; None doesn't truncate")
+    outputs, y = as_logits_and_targets(outputs, y)
     log_p = outputs.log_softmax(1)
     soft = y.is_floating_point()
-    # By the logarithm, as the gradient of p ** q is infinite at p = 0; with expm1, as 1 - p ** q cancels for small q.
-    losses = -torch.expm1(q * (log_p if soft else _of_label(log_p, y))) / q
+    if not soft:
+        log_p = _label_entry(log_p, y)
+    # From log p: the gradient of p ** q is infinite at p = 0. With expm1: 1 - p ** q cancels for small q.
+    losses = -torch.expm1(q * log_p) / q
     if truncation is not None:
         losses = losses.clamp(max=(1 - truncation**q) / q)
     return (y * losses).sum(1) if soft else losses
 
 
-def binary_cross_entropy(outputs: Tensor, y: Tensor, *, pool: How = "mean") -> Tensor:
-    """Return the binary cross-entropy of samples with several labels, pooled to one loss a sample.
+def binary_cross_entropy(outputs: Tensor, y: Tensor, *, pool: Pooling = "mean") -> Tensor:
+    """Return the binary cross-entropy of multi-label samples, pooled over the labels of each sample.
 
     Parameters
     ----------
     outputs : Tensor, shape (batch, n_labels)
         Logits.
     y : Tensor, shape (batch, n_labels)
-        Whether each label applies: 0 or 1, or a probability between.
+        Targets: 0, 1 or a probability.
     pool : {"mean", "sum", "max"}, default "mean"
-        How the losses of a sample's labels become one. ``"max"`` notices a single wrong label among many.
+        How to pool the losses of a sample's labels. ``"max"`` detects a single wrong label among many.
 
     Returns
     -------
@@ -155,18 +175,18 @@ def binary_cross_entropy(outputs: Tensor, y: Tensor, *, pool: How = "mean") -> T
     Raises
     ------
     ValueError
-        The shapes differ or aren't two-dimensional, or `pool` is unknown.
+        The shapes differ or aren't two-dimensional, or `pool` is something else.
     """
     if outputs.ndim != 2 or y.shape != outputs.shape:
         raise ValueError(
             "outputs and y must both have shape (batch, n_labels), "
-            f"got {tuple(outputs.shape)} and {tuple(y.shape)}; of a single label, take outputs[:, None] and y[:, None]"
+            f"got {tuple(outputs.shape)} and {tuple(y.shape)}; for a single label, pass outputs[:, None] and y[:, None]"
         )
     outputs = full_precision(outputs)
-    return _pool(F.binary_cross_entropy_with_logits(outputs, y.to(outputs.dtype), reduction="none"), how=pool)
+    return _pool(F.binary_cross_entropy_with_logits(outputs, y.to(outputs.dtype), reduction="none"), None, pool)
 
 
-def token_cross_entropy(outputs: Tensor, y: Tensor, *, ignore_index: int = -100, pool: How = "mean") -> Tensor:
+def token_cross_entropy(outputs: Tensor, y: Tensor, *, ignore_index: int = -100, pool: Pooling = "mean") -> Tensor:
     """Return the cross-entropy of each sequence, pooled over its tokens.
 
     Parameters
@@ -176,51 +196,52 @@ def token_cross_entropy(outputs: Tensor, y: Tensor, *, ignore_index: int = -100,
     y : Tensor, shape (batch, n_tokens) or (batch, n_tokens, n_classes)
         Classes or soft labels.
     ignore_index : int, default -100
-        Tokens of this class, such as padding, don't count. Soft labels all do.
+        Tokens of this class, such as padding, are ignored. With soft labels no token is ignored.
     pool : {"mean", "sum", "max"}, default "mean"
-        How the losses of a sequence's tokens become one.
+        How to pool the losses of a sequence's tokens.
 
     Returns
     -------
     Tensor, shape (batch,)
-        Losses, at least 0; that of a sequence without a token that counts is 0.
+        Losses, at least 0; 0 for a sequence whose tokens are all ignored.
 
     Raises
     ------
     TypeError, ValueError
-        A shape or type doesn't fit, or `pool` is unknown.
+        A shape or type is wrong, or `pool` is something else.
     """
     if outputs.ndim != 3:
         raise ValueError(f"outputs must have shape (batch, n_tokens, n_classes), got {tuple(outputs.shape)}")
     shape = outputs.shape[:2]
     if y.shape not in (shape, outputs.shape):
         raise ValueError(f"y must have shape {tuple(shape)} or {tuple(outputs.shape)}, got {tuple(y.shape)}")
-    outputs, tokens = _fitting(outputs.flatten(0, 1), y.flatten(0, 1))
+    outputs, tokens = as_logits_and_targets(outputs.flatten(0, 1), y.flatten(0, 1))
     losses = F.cross_entropy(outputs, tokens, reduction="none", ignore_index=ignore_index).reshape(shape)
-    return _pool(losses, None if tokens.is_floating_point() else y != ignore_index, pool)
+    mask = None if tokens.is_floating_point() else y != ignore_index
+    return _pool(losses, mask, pool)
 
 
-def pool(losses: Tensor, mask: Tensor | None = None, how: How = "mean") -> Tensor:
-    """Make one loss a sample of several.
+def pool(losses: Tensor, mask: Tensor | None = None, how: Pooling = "mean") -> Tensor:
+    """Pool several losses per sample into one.
 
     Parameters
     ----------
     losses : Tensor, shape (batch, ...)
-        Losses of a sample's parts: its tokens, labels or pixels.
+        Losses of each sample's tokens, labels or pixels.
     mask : Tensor of bool, same shape, optional
-        Which of them count. By default all do.
+        Which losses to include. By default all.
     how : {"mean", "sum", "max"}, default "mean"
-        ``"max"`` shares the gradient evenly among equal maxima.
+        The gradient of ``"max"`` is shared evenly among equal maxima.
 
     Returns
     -------
     Tensor, shape (batch,)
-        At least float32; 0 where nothing counts.
+        At least float32; 0 where the mask excludes all losses of a sample.
 
     Raises
     ------
     ValueError
-        `how` is unknown, or the shapes don't fit.
+        `how` is something else, or a shape is wrong.
     """
     if how not in ("mean", "sum", "max"):
         raise ValueError(f"pool must be one of mean, sum, max, got {how!r}")
@@ -228,95 +249,24 @@ def pool(losses: Tensor, mask: Tensor | None = None, how: How = "mean") -> Tenso
         raise ValueError("losses must have shape (batch, ...), got (); compute the loss with reduction='none'")
     if mask is not None and mask.shape != losses.shape:
         raise ValueError(f"mask must have the shape of losses, {tuple(losses.shape)}, got {tuple(mask.shape)}")
-    counts = torch.ones_like(losses, dtype=torch.bool) if mask is None else mask.bool()
-    losses, counts = (t[:, None] if t.ndim == 1 else t.flatten(1) for t in (full_precision(losses), counts))
+    included = torch.ones_like(losses, dtype=torch.bool) if mask is None else mask.bool()
+    included = _as_matrix(included)
+    losses = _as_matrix(full_precision(losses))
     if how == "max" and losses.shape[1]:
-        highest = losses.masked_fill(~counts, -torch.inf).amax(1)
-        return torch.where(counts.any(1), highest, 0)
-    total = torch.where(counts, losses, 0).sum(1)  # a product would let NaN through
-    return total / counts.sum(1).clamp(min=1) if how == "mean" else total
+        highest = losses.masked_fill(~included, -torch.inf).amax(1)
+        return torch.where(included.any(1), highest, 0)
+    total = torch.where(included, losses, 0).sum(1)  # 0 * NaN would be NaN
+    if how == "mean":
+        return total / included.sum(1).clamp(min=1)
+    return total
 
 
-_pool = pool  # where an argument has the name
+_pool = pool  # for functions with a parameter called `pool`
 
 
-class Parts(NamedTuple):
-    """The two parts of a loss, both of shape (batch,)."""
-
-    label: Tensor
-    """What depends on the given label: weighted and recorded by `RRM`."""
-    free: Tensor
-    """What doesn't: unweighted."""
-
-
-@runtime_checkable
-class Regularised(Protocol):
-    """A loss with a part that is free of the label, or one that needs the model or the samples' indices."""
-
-    def label(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Return the part that depends on the label, shape (batch,); what scoring uses. Changes no state."""
-        ...
-
-    def parts(self, model: nn.Module, x: Tensor, y: Tensor, index: Tensor) -> Parts:
-        """Return both parts for a batch of training; `index`, shape (batch,), says which samples it holds."""
-        ...
-
-
-def parts(
-    loss: Loss | Regularised, model: nn.Module, x: Tensor, y: Tensor, index: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """Apply a loss of either kind to a batch of training.
-
-    Parameters
-    ----------
-    loss : callable or Regularised
-        ``loss(model(x), y)``, one loss per sample, or a loss with parts.
-    model : nn.Module
-        Used in the mode it is in.
-    x, y : Tensor, shapes (batch, ...)
-        Inputs and labels, on the model's device.
-    index : Tensor of int64, shape (batch,)
-        The samples' indices in the training set.
-
-    Returns
-    -------
-    label : Tensor, shape (batch,)
-        What `RRM` weights and records.
-    free : Tensor, shape (batch,), or None
-        What stays unweighted; None if the loss has no such part.
-
-    Raises
-    ------
-    TypeError
-        `loss` is of neither kind.
-    ValueError
-        A part isn't one value per sample.
-    """
-    found: tuple[Tensor, Tensor | None]
-    if isinstance(loss, Regularised):
-        found = loss.parts(model, x, y, index)
-    else:
-        function = label_loss(loss)  # before the model runs
-        found = function(full_precision(model(x)), y), None
-    for part in found:
-        if part is not None and part.shape != index.shape:
-            raise ValueError(
-                f"loss must return one value per sample, of shape {tuple(index.shape)}, got {tuple(part.shape)}; "
-                "use reduction='none'"
-            )
-    return found
-
-
-def label_loss(loss: Loss | Regularised) -> Loss:
-    """Return what scores a sample, ``f(outputs, y)``: the loss itself, or the part of it that depends on the label.
-
-    `loss` is as for `parts`; TypeError if it is of neither kind.
-    """
-    if isinstance(loss, Regularised):
-        return loss.label
-    if not callable(loss):
-        raise TypeError(f"loss must be callable, got {loss!r}; rrm_torch.losses.named gives one by its name")
-    return loss
+def _as_matrix(values: Tensor) -> Tensor:
+    """Return values of shape (batch, ...) in shape (batch, n)."""
+    return values[:, None] if values.ndim == 1 else values.flatten(1)
 
 
 BY_NAME: dict[str, Loss] = {
@@ -329,19 +279,21 @@ BY_NAME: dict[str, Loss] = {
 }
 
 
-def named(name: str) -> Loss:
-    """Return the loss of a name, a key of `BY_NAME`; of another name, ValueError lists those there are."""
+def by_name(name: str) -> Loss:
+    """Return the loss called `name` in `BY_NAME`; ValueError lists the names if there is no such loss."""
     if name not in BY_NAME:
         raise ValueError(f"loss must be one of {', '.join(BY_NAME)}, got {name!r}")
     return BY_NAME[name]
 
 
-def _fitting(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return outputs of at least float32, and y as int64 classes or as soft labels of the outputs' type."""
+def as_logits_and_targets(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return outputs in at least float32, and y as int64 classes or as soft labels of the outputs' type."""
     if outputs.ndim != 2:
         raise ValueError(f"outputs must have shape (batch, n_classes), got {tuple(outputs.shape)}")
-    outputs, soft = full_precision(outputs), y.is_floating_point()
-    if y.shape != (outputs.shape if soft else outputs.shape[:1]):
+    outputs = full_precision(outputs)
+    soft = y.is_floating_point()
+    expected_shape = outputs.shape if soft else outputs.shape[:1]
+    if y.shape != expected_shape:
         raise ValueError(
             f"y must have shape {tuple(outputs.shape[:1])}, as classes, or {tuple(outputs.shape)}, as floating soft "
             f"labels, to fit the outputs, got {tuple(y.shape)} of {y.dtype}"
@@ -351,13 +303,13 @@ def _fitting(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return outputs, y.to(outputs.dtype if soft else torch.int64)
 
 
-def _of_label(values: Tensor, y: Tensor) -> Tensor:
-    """Pick from (batch, n_classes) the entry of each sample's class."""
+def _label_entry(values: Tensor, y: Tensor) -> Tensor:
+    """Return the entry of each sample's class from values of shape (batch, n_classes)."""
     return values.gather(1, y[:, None]).squeeze(1)
 
 
 def full_precision(values: T) -> T:
-    """Return a floating tensor in at least float32; anything else, such as a model's dict of outputs, as it is."""
+    """Convert a half-precision tensor to float32; return anything else, such as a dict of outputs, unchanged."""
     if not isinstance(values, Tensor) or not values.is_floating_point() or values.dtype.itemsize >= 4:
         return values
     return cast("T", values.float())

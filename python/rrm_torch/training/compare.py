@@ -214,7 +214,7 @@ def compare(data: ImageData, settings: Settings, seed: int, on_epoch: Callable[[
         eval_batch_size=1024,
     )
     recipe = Recipe(settings.epochs, settings.batch_size, lr=settings.lr)
-    loss = per_sample.named(settings.loss)
+    loss = per_sample.by_name(settings.loss)
     attack = settings.make_attack(data)
     rrm = settings.make_rrm(len(labels))
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from .._models import autocast_context, device_of
 from ..adversarial.attacks import Attack
 from ..data.loaders import Loader
-from ..losses.per_sample import Loss, Regularised, cross_entropy, label_loss, parts
+from ..losses.per_sample import Loss, cross_entropy
+from ..losses.regularized import Regularized, label_loss, split_loss
 from ..weighting.rrm import RRM
 from .checkpoint import Checkpoint
 from .score import score, score_batches
@@ -41,7 +42,7 @@ def fit(
     epochs: int,
     *,
     rrm: RRM | None = None,
-    loss: Loss | Regularised = cross_entropy,
+    loss: Loss | Regularized = cross_entropy,
     attack: Attack | None = None,
     score_loader: Loader | None = None,
     score_inputs: Literal["perturbed", "clean"] = "perturbed",
@@ -64,7 +65,7 @@ def fit(
         Total number of epochs, including those done before a checkpoint.
     rrm : RRM, optional
         Sample weights. None is ordinary training.
-    loss : callable or Regularised, default cross-entropy
+    loss : callable or Regularized, default cross-entropy
         ``loss(model(x), y)``, one loss per sample; or a loss with a regulariser, see `rrm_torch.losses`.
     attack : Attack, optional
         Adversarial training: x of each batch is replaced by ``attack(model, x, y)``. With `rrm` this is A-RRM.
@@ -209,7 +210,7 @@ def _train_epoch(
     loader: Loader,
     optimizer: torch.optim.Optimizer,
     rrm: RRM | None,
-    loss: Loss | Regularised,
+    loss: Loss | Regularized,
     attack: Attack | None,
     autocast: torch.dtype | None,
 ) -> tuple[Tensor, int]:
@@ -227,7 +228,7 @@ def _train_epoch(
             with autocast_context(device, autocast):
                 x = attack(model, x, y, label_loss(loss), weights=weights)
         with autocast_context(device, autocast):
-            losses, regularizer = parts(loss, model, x, y, index)
+            losses, regularizer = split_loss(loss, model, x, y, index)
         if rrm is not None:
             batch_loss = rrm.weighted_mean(losses, index, regularizer=regularizer)
         elif regularizer is not None:
@@ -250,7 +251,7 @@ def _score_epoch(
     model: nn.Module,
     loader: Loader,
     rrm: RRM,
-    loss: Loss | Regularised,
+    loss: Loss | Regularized,
     attack: Attack | None,
     autocast: torch.dtype | None,
 ) -> Tensor | None:

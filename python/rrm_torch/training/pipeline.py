@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..adversarial.attacks import Attack
 from ..data.loaders import batches
-from ..losses.per_sample import Loss, Regularised
+from ..losses.per_sample import Loss
+from ..losses.regularized import Regularized
 from ..weighting.rrm import RRM
 from .checkpoint import Checkpoint
 from .evaluate import evaluate
@@ -180,7 +181,7 @@ class TrainingRun:
     def fit(
         self,
         *,
-        loss: Loss | Regularised,
+        loss: Loss | Regularized,
         attack: Attack | None = None,
         scoring: str = "recorded",
         score_inputs: Literal["perturbed", "clean"] = "perturbed",

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from .._models import autocast_context, device_of, evaluation_mode, no_grad_context, to_device, unwrap_ddp
 from ..adversarial.attacks import Attack
 from ..data.loaders import Loader
-from ..losses.per_sample import Loss, Regularised, cross_entropy, full_precision, label_loss
+from ..losses.per_sample import Loss, cross_entropy, full_precision
+from ..losses.regularized import Regularized, label_loss
 
 
 def score(
     model: nn.Module,
     loader: Loader,
-    loss: Loss | Regularised = cross_entropy,
+    loss: Loss | Regularized = cross_entropy,
     *,
     attack: Attack | None = None,
     autocast: torch.dtype | None = None,
@@ -29,7 +30,7 @@ def score(
         Put in evaluation mode for the pass.
     loader : iterable of (index, x, y)
         The training set, each sample once, in any order and with any batch size; not augmented.
-    loss : callable or Regularised, default cross-entropy
+    loss : callable or Regularized, default cross-entropy
         ``loss(model(x), y)``, one loss per sample. Of a loss with a regulariser, only the label loss is computed.
     attack : Attack, optional
         Score ``attack(model, x, y)`` instead of x.

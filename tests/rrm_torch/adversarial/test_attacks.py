@@ -22,13 +22,13 @@ from support.adversarial import EVERY_ATTACK, K, distance, images, linear, netwo
 every_attack = pytest.mark.parametrize("attack", EVERY_ATTACK.values(), ids=EVERY_ATTACK)
 
 
-# What every attack promises
+# Properties of every attack
 
 
 @every_attack
 @pytest.mark.parametrize("clip", [None, (0.0, 1.0), (0.3, 0.6)])
 @pytest.mark.parametrize("unit", [1.0, 2.5, (0.5, 3.0)])
-def test_stays_in_the_ball_and_the_clip_and_raises_the_loss(attack, clip, unit):
+def test_stays_in_ball_and_clip_and_increases_the_loss(attack, clip, unit):
     attack, model = replace(attack, clip=clip, unit=unit), network().eval()
     x, y = images()
     if clip is not None:
@@ -56,7 +56,7 @@ def test_stays_in_the_ball_and_the_clip_and_raises_the_loss(attack, clip, unit):
     clip=st.none() | st.tuples(st.floats(-2, 0), st.floats(0.5, 2)),
     seed=st.integers(0, 2**32),
 )
-def test_pgd_stays_in_the_ball_whatever_the_options(eps, step, steps, norm, random_start, unit, clip, seed):
+def test_pgd_stays_in_the_ball_for_any_options(eps, step, steps, norm, random_start, unit, clip, seed):
     attack = PGD(eps, steps=steps, step_size=step, norm=norm, random_start=random_start, unit=unit, clip=clip)
     x, y = images(3)
     if clip is not None:
@@ -64,14 +64,14 @@ def test_pgd_stays_in_the_ball_whatever_the_options(eps, step, steps, norm, rand
     points = attack(network(), x, y, generator=torch.Generator().manual_seed(seed))
     assert (distance(attack, points, x) <= eps * (1 + 1e-4) + 1e-5).all()
     if clip is not None:
-        # The limits as float32, which x has.
+        # In float32, the type of x.
         assert points.min() >= torch.tensor(clip[0])
         assert points.max() <= torch.tensor(clip[1])
 
 
 @every_attack
 @pytest.mark.parametrize("training", [True, False])
-def test_leaves_the_model_as_it_was(attack, training):
+def test_leaves_the_model_unchanged(attack, training):
     model = network()
     if not training:
         model.eval()
@@ -90,7 +90,7 @@ def test_leaves_the_model_as_it_was(attack, training):
 
 
 @every_attack
-def test_leaves_the_modes_as_they_were_where_the_model_raises(attack):
+def test_restores_modes_if_the_model_raises(attack):
     model = network()
     modes = [module.training for module in model.modules()]
     with pytest.raises(RuntimeError):
@@ -119,7 +119,7 @@ def test_model_mode(attack):
 
 @every_attack
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
-def test_works_where_gradients_are_off(attack, context):
+def test_works_with_gradients_disabled(attack, context):
     model = network()
     x, y = images()
     weights = torch.linspace(0, 2, len(x))
@@ -143,7 +143,7 @@ def test_works_in_mixed_precision(attack):
 
 @every_attack
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_keeps_the_type(attack, dtype):
+def test_keeps_the_dtype(attack, dtype):
     x, y = images()
     seen = []
     points = attack(network().to(dtype), x.to(dtype), y, lambda z, y: seen.append(z.dtype) or cross_entropy(z, y))
@@ -153,7 +153,7 @@ def test_keeps_the_type(attack, dtype):
 
 
 @every_attack
-def test_randomness(attack):
+def test_random_numbers_come_from_the_generator(attack):
     model = network()
     x, y = images()
     state = torch.get_rng_state()
@@ -167,7 +167,7 @@ def test_randomness(attack):
 
 
 @every_attack
-def test_eps_zero_changes_nothing(attack):
+def test_eps_zero_returns_a_copy(attack):
     x, y = images()
     model, state = network(), torch.get_rng_state()
     points = replace(attack, eps=0, clip=(0.4, 0.5))(model, x, y)
@@ -177,14 +177,14 @@ def test_eps_zero_changes_nothing(attack):
 
 
 class Flat(nn.Module):
-    """Logits that don't change with x, but are computed from it."""
+    """Logits that are computed from x but don't depend on it."""
 
     def forward(self, x):
         return 0 * x.flatten(1)[:, :K]
 
 
 @every_attack
-def test_a_gradient_of_zero_moves_nothing(attack):
+def test_zero_gradient_moves_no_sample(attack):
     x, y = images()
     points = attack(Flat(), x, y)
     assert points.isfinite().all()
@@ -193,7 +193,7 @@ def test_a_gradient_of_zero_moves_nothing(attack):
 
 @every_attack
 @pytest.mark.parametrize("scale", [1e-25, 1e-6, 1e6, 1e30])
-def test_the_size_of_the_gradient_does_not_matter(attack, scale):
+def test_result_is_independent_of_gradient_magnitude(attack, scale):
     model = network()
     x, y = images()
     expected = seeded(attack, model, x, y)
@@ -202,7 +202,7 @@ def test_the_size_of_the_gradient_does_not_matter(attack, scale):
 
 
 @every_attack
-def test_a_sample_does_not_depend_on_its_batch(attack):
+def test_sample_is_independent_of_its_batch(attack):
     attack = replace(attack, random_start=False) if isinstance(attack, PGD) else attack
     model = network()
     x, y = images()
@@ -211,7 +211,7 @@ def test_a_sample_does_not_depend_on_its_batch(attack):
 
 
 @every_attack
-def test_weights(attack):
+def test_samples_of_weight_zero_are_not_perturbed(attack):
     attack = replace(attack, random_start=False) if isinstance(attack, PGD) else attack
     model = network()
     x, y = images()
@@ -223,7 +223,7 @@ def test_weights(attack):
     assert not attack.weighted
 
 
-def test_weights_matter_where_samples_do_to_each_other():
+def test_weights_matter_with_batch_norm_in_training_mode():
     attack, model = FGSM(0.2, model_mode="train"), nn.Sequential(nn.Flatten(), nn.BatchNorm1d(50), nn.Linear(50, K))
     x, y = images()
     weights = torch.tensor([0.0, 1.0, 9.0, 2.0, 0.0, 1.0])
@@ -234,7 +234,7 @@ def test_weights_matter_where_samples_do_to_each_other():
 
 
 @every_attack
-def test_loss_of_your_own_and_one_with_parts(attack):
+def test_custom_and_regularized_losses(attack):
     model = network()
     x, y = images()
     assert_close(seeded(attack, model, x, y, ELR(6, K)), seeded(attack, model, x, y), rtol=0, atol=0)
@@ -243,11 +243,11 @@ def test_loss_of_your_own_and_one_with_parts(attack):
     assert (cross_entropy(model.eval()(attack(model, x, soft)), soft) > cross_entropy(model(x), soft)).all()
 
 
-# Each one's values
+# Values of each attack
 
 
 @pytest.mark.parametrize("unit", [1.0, (0.5, 3.0)])
-def test_fgsm_is_its_formula(unit):
+def test_fgsm_matches_its_formula(unit):
     model = network().eval()
     x, y = images()
     moving = x.clone().requires_grad_()
@@ -257,7 +257,7 @@ def test_fgsm_is_its_formula(unit):
     assert_close(found, expected)
 
 
-def test_unit_is_that_of_inputs_standardised_inside_the_model():
+def test_unit_equals_standardising_inside_the_model():
     std = torch.tensor([0.25, 0.5])
     network_ = network().eval()
     inside = nn.Sequential(Standardise(std), network_)
@@ -278,38 +278,38 @@ class Standardise(nn.Module):
         return x / self.std.reshape(-1, 1, 1)
 
 
-def test_the_optimum_of_a_linear_model():
+def test_finds_the_optimum_of_a_linear_model():
     x, y, weight = torch.tensor([[0.5, 0.5], [0.0, 1.0]]), torch.tensor([0, 1]), [3.0, -4.0]
-    sides = torch.tensor([[1.0], [-1.0]])  # class 0 wants weight @ x low, so the attack raises it
+    sides = torch.tensor([[1.0], [-1.0]])  # the logit of class 0 is 0: the attack raises weight @ x
     linf = PGD(0.1, random_start=True)(linear(weight), x, y)
     assert_close(linf, x + 0.1 * sides * torch.tensor([1.0, -1.0]))
     l2 = PGD(0.1, norm="l2", random_start=False)(linear(weight), x, y)
     assert_close(l2, x + 0.1 * sides * torch.tensor([0.6, -0.8]))
-    # In x / unit the gradient is (3 * 4, -4 * 3): the best direction is (1, -1) / sqrt 2 there, times the unit here.
+    # In x / unit the gradient is (3 * 4, -4 * 3), and its direction (1, -1) / sqrt(2); multiplied by unit in x.
     l2 = PGD(0.1, norm="l2", random_start=False, unit=(4.0, 3.0))(linear(weight), x, y)
     assert_close(l2, x + 0.1 * sides * torch.tensor([4.0, -3.0]) / math.sqrt(2))
 
 
-def test_step_size():
+def test_pgd_step_size():
     x, y = torch.zeros(1, 2), torch.tensor([0])
-    assert PGD(0.4, steps=5).size == pytest.approx(0.2)
-    assert PGD(0.4, steps=5, step_size=0.3).size == 0.3
+    assert PGD(0.4, steps=5).effective_step_size == pytest.approx(0.2)
+    assert PGD(0.4, steps=5, step_size=0.3).effective_step_size == 0.3
     for norm, expected in (("linf", [[0.2, -0.2]]), ("l2", [[0.12, -0.16]])):
         attack = PGD(1.0, steps=2, step_size=0.1, norm=norm, random_start=False)
         assert_close(attack(linear([3.0, -4.0]), x, y), torch.tensor(expected))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_random_start(norm):
+def test_ball_sample_distribution(norm):
     x = torch.full((4000, 2, 3), 5.0)
-    start = Ball(2.0, norm, 1.0, None).random(x, torch.Generator().manual_seed(0)) - x
+    start = Ball(2.0, norm, 1.0, None).sample(x, torch.Generator().manual_seed(0)) - x
     distances = start.flatten(1).norm(dim=1) if norm == "l2" else start.abs().flatten()
     quantiles = distances.quantile(torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
     assert_close(quantiles, torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0]), rtol=0, atol=0.05)
     assert_close(start.mean(0), torch.zeros(2, 3), rtol=0, atol=0.1)
 
 
-def test_ascent_takes_any_objective():
+def test_ascend_maximises_any_objective():
     x = torch.zeros(2, 3)
     target = torch.tensor([[0.3, -0.2, 0.1], [5.0, 0.0, 0.0]])
     found = ascend(lambda p: -(p - target).square().sum(1), x, x, Ball(1.0, "l2", 1.0, None), steps=200, size=0.01)
@@ -319,7 +319,7 @@ def test_ascent_takes_any_objective():
 # Errors
 
 
-def test_table_of_attacks():
+def test_by_name_table():
     assert {"fgsm": FGSM, "pgd": PGD} == BY_NAME
 
 
@@ -342,7 +342,7 @@ def test_table_of_attacks():
         ({"model_mode": "test"}, "model_mode must be one of eval, train, got 'test'"),
     ],
 )
-def test_bad_options(attack, options, message):
+def test_rejects_bad_options(attack, options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         attack(**{"eps": 0.1} | options)
 
@@ -358,12 +358,12 @@ def test_bad_options(attack, options, message):
         ({"steps": 2.5}, r"steps must be an integer, got 2\.5"),
     ],
 )
-def test_what_is_no_number_is_named(options, message):
+def test_rejects_options_that_are_not_numbers(options, message):
     with pytest.raises(TypeError, match=f"^{message}"):
         PGD(**{"eps": 0.1} | options)
 
 
-def test_units_of_all_kinds():
+def test_unit_accepts_numbers_sequences_arrays_and_tensors():
     assert [FGSM(0.1, unit=unit).unit for unit in (2, 2.0, torch.tensor(2.0), np.float32(2))] == [2.0] * 4
     assert [FGSM(0.1, unit=unit).unit for unit in ([1, 2], torch.tensor([1.0, 2.0]), np.array([1, 2]))] == [
         (1.0, 2.0)
@@ -379,15 +379,15 @@ def test_units_of_all_kinds():
         ({"norm": "l1"}, "norm must be one of linf, l2, got 'l1'"),
     ],
 )
-def test_bad_options_of_pgd(options, message):
+def test_pgd_rejects_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         PGD(0.1, **options)
 
 
 @every_attack
-def test_inputs_that_do_not_fit(attack):
+def test_rejects_wrong_inputs(attack):
     x, y = images()
-    with pytest.raises(TypeError, match=r"x must be floating, got torch\.uint8; convert with x\.float\(\)"):
+    with pytest.raises(TypeError, match=r"x must be floating-point, got torch\.uint8; convert with x\.float\(\)"):
         attack(network(), (255 * x).byte(), y)
     with pytest.raises(ValueError, match=r"unit has 3 entries, .* x must have shape \(batch, 3, \.\.\.\), got \(6, 2"):
         replace(attack, unit=(1, 1, 1))(network(), x, y)
@@ -400,7 +400,7 @@ def test_inputs_that_do_not_fit(attack):
         attack(network(), x, y, "gce")
 
 
-def test_frozen_and_equal():
+def test_attacks_are_frozen_hashable_and_comparable():
     assert PGD(0.1, steps=3) == PGD(0.1, steps=3) != PGD(0.1, steps=4)
     assert len({FGSM(0.1), FGSM(0.1), FGSM(0.2)}) == 2
     with pytest.raises(AttributeError):

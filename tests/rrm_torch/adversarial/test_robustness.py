@@ -33,7 +33,7 @@ def blobs():
     return x, y, model
 
 
-def test_more_steps_find_more(blobs):
+def test_more_steps_increase_the_loss(blobs):
     x, y, model = blobs
     losses = [
         cross_entropy(model(attack(model, x, y)), y).mean().item()
@@ -67,17 +67,17 @@ def test_robustness_at_one_eps_does_not_depend_on_the_others(blobs, attack):
 def test_robustness_by_hand(blobs, attack):
     x, y, model = blobs
 
-    def helping(outputs, y):
+    def negative_loss(outputs, y):
         return -cross_entropy(outputs, y)
 
-    found = robustness(model, [(x, y)], attack, [0.7], seed=3, loss=helping)
+    found = robustness(model, [(x, y)], attack, [0.7], seed=3, loss=negative_loss)
     generator = torch.Generator().manual_seed(3)
-    points = replace(attack, eps=0.7)(model, x, y, helping, generator=generator)
+    points = replace(attack, eps=0.7)(model, x, y, negative_loss, generator=generator)
     assert found == {0.7: (model(points).argmax(1) == y).sum().item() / 300}
     assert found[0.7] >= evaluate(model, [(x, y)])
 
 
-def test_robustness_leaves_the_model_and_the_random_numbers_alone():
+def test_robustness_leaves_model_and_global_generator_unchanged():
     model = network()
     modes, before = [module.training for module in model.modules()], copy.deepcopy(model.state_dict())
     x, y = images()
@@ -89,7 +89,7 @@ def test_robustness_leaves_the_model_and_the_random_numbers_alone():
     assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
-def test_robustness_without_a_batch():
+def test_robustness_rejects_empty_loader_and_bad_eps():
     with pytest.raises(ValueError, match="loader yields no batch"):
         robustness(network(), [], FGSM(0.1), [0.1])
     with pytest.raises(ValueError, match="eps must be finite and at least 0, got -1"):

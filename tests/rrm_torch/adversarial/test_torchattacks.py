@@ -1,7 +1,7 @@
-"""Our attacks against those of torchattacks, where the options of both coincide.
+"""Compare the attacks with those of torchattacks, for options that both support.
 
-torchattacks pins an old requests, so it must not enter this environment: it goes into a folder of its own, without its
-dependencies, and a process of its own. What it imports of them, torch, NumPy and SciPy, is ours.
+torchattacks pins an old version of requests, so it isn't installed into this environment but into a temporary folder,
+without its dependencies, and runs in a separate process with this environment's torch, NumPy and SciPy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rrm_torch.adversarial.attacks import FGSM, PGD
 
 BATCH, SEEDS = 8, (0, 1, 2)
 
-# By name: their class and its options, and ours.
+# torchattacks class and options, and the attack of rrm_torch.
 CASES = {
     "fgsm": ("FGSM", {"eps": 0.07}, FGSM(0.07, clip=(0, 1))),
     "linf": ("PGD", {"eps": 0.1, "alpha": 0.03, "steps": 6}, PGD(0.1, steps=6, step_size=0.03, clip=(0, 1))),
@@ -70,7 +70,7 @@ def images(seed):
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory):
-    """Their adversarial images, by case and seed."""
+    """Adversarial images of torchattacks, by case and seed."""
     folder = tmp_path_factory.mktemp("torchattacks")
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*install, "--target", folder, "torchattacks==3.5.1"], check=True, capture_output=True)
@@ -88,7 +88,7 @@ def theirs(tmp_path_factory):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("case", CASES)
-def test_equal(theirs, case, seed):
+def test_equals_torchattacks(theirs, case, seed):
     _, _, attack = CASES[case]
     model = network(seed)
     x, y = images(seed)
@@ -96,14 +96,14 @@ def test_equal(theirs, case, seed):
     found = attack(model, x, y)
     assert (found - x).abs().amax() > 0.01
     if case.startswith("l2"):
-        # They add 1e-10 to the length of the mean loss's gradient, which makes a step shorter the larger the batch; we
-        # divide by the largest entry first. The steps differ in their last digits, and a few of them add up.
+        # torchattacks adds 1e-10 to the norm of the mean loss's gradient, which shortens steps in large batches;
+        # rrm_torch divides by the largest entry first. The rounding differences of a few steps add up.
         assert_close(found, theirs[case, seed], rtol=0, atol=5e-7)
     else:
         assert_close(found, theirs[case, seed], rtol=0, atol=0)
 
 
-def test_isolated():
+def test_torchattacks_is_not_importable_here():
     assert "torchattacks" not in sys.modules
     with pytest.raises(ModuleNotFoundError):
         __import__("torchattacks")

@@ -18,7 +18,7 @@ Y = torch.arange(10) * 10
 # Indexed
 
 
-def test_items_begin_with_their_index():
+def test_indexed_items_start_with_their_index():
     dataset = Indexed(TensorDataset(X, Y))
     assert len(dataset) == 10
     index, x, y = dataset[3]
@@ -32,19 +32,19 @@ def test_items_of_any_length(item):
 
 
 @pytest.mark.parametrize("index", [-1, 9, np.int64(9), torch.tensor(9)])
-def test_a_sample_has_one_index(index):
+def test_negative_and_positive_index_give_the_same_index(index):
     dataset = Indexed(TensorDataset(X, Y))
     assert dataset[index][0] == 9
     assert type(dataset[index][0]) is int
     assert dataset[index][2] == 90
 
 
-def test_iteration_ends():
+def test_indexed_iteration_ends():
     assert [index for index, *_ in Indexed([("a",), ("b",)])] == [0, 1]
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_an_ordinary_loader_yields_the_index(shuffle):
+def test_data_loader_yields_the_index(shuffle):
     seen = []
     for index, x, y in DataLoader(Indexed(TensorDataset(X, Y)), batch_size=4, shuffle=shuffle):
         assert index.dtype == torch.int64
@@ -59,7 +59,7 @@ class Stream(IterableDataset):
         yield 1, 2
 
 
-def test_a_stream_is_refused():
+def test_indexed_rejects_iterable_dataset():
     with pytest.raises(TypeError, match=r"dataset must be map-style, with len\(dataset\) .* got Stream"):
         Indexed(Stream())
 
@@ -72,14 +72,14 @@ def test_a_stream_is_refused():
         (1.0, TypeError, "float"),
     ],
 )
-def test_bad_index(index, error, message):
+def test_indexed_rejects_bad_index(index, error, message):
     with pytest.raises(error, match=message):
         Indexed(TensorDataset(X, Y))[index]
 
 
 @pytest.mark.parametrize(("item", "kind"), [(torch.zeros(2), "Tensor"), ({"x": 1}, "dict"), ("xy", "str")])
-def test_items_that_are_no_tuples_are_refused(item, kind):
-    with pytest.raises(TypeError, match=rf"dataset must hold tuples such as \(x, y\), got {kind} at index 1"):
+def test_indexed_rejects_items_that_are_not_tuples(item, kind):
+    with pytest.raises(TypeError, match=rf"dataset must contain tuples such as \(x, y\), got {kind} at index 1"):
         Indexed([("x", "y"), item])[1]
 
 
@@ -88,7 +88,7 @@ def test_items_that_are_no_tuples_are_refused(item, kind):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 5, 10, 64])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_batches_are_those_of_an_ordinary_loader(batch_size, shuffle):
+def test_batches_equal_those_of_a_data_loader(batch_size, shuffle):
     loader = batches(X, Y, batch_size, shuffle=shuffle, generator=torch.Generator().manual_seed(3))
     ordinary = DataLoader(
         Indexed(TensorDataset(X, Y)), batch_size, shuffle=shuffle, generator=torch.Generator().manual_seed(3)
@@ -106,18 +106,18 @@ def order(loader):
     return torch.cat([index for index, _, _ in loader]).tolist()
 
 
-def test_every_epoch_has_another_order():
+def test_every_pass_has_a_new_order():
     loader = batches(X, Y, 4, shuffle=True, generator=torch.Generator().manual_seed(0))
     first, second = order(loader), order(loader)
     assert first != second
     assert sorted(first) == sorted(second) == list(range(10))
 
 
-def test_without_shuffling_the_order_is_that_of_the_data():
+def test_without_shuffling_batches_are_in_index_order():
     assert order(batches(X, Y, 4, shuffle=False)) == list(range(10))
 
 
-def test_the_global_seed_decides_without_a_generator():
+def test_global_seed_determines_the_order_without_generator():
     orders = []
     for _ in range(2):
         torch.manual_seed(5)
@@ -126,22 +126,22 @@ def test_the_global_seed_decides_without_a_generator():
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_randomness_comes_from_the_generator_alone(shuffle):
+def test_random_numbers_come_only_from_the_generator(shuffle):
     generator = torch.Generator().manual_seed(0)
-    own, everyones = generator.get_state(), torch.get_rng_state()
+    own_state, global_state = generator.get_state(), torch.get_rng_state()
     order(batches(X, Y, 4, shuffle=shuffle, generator=generator))
-    assert torch.equal(torch.get_rng_state(), everyones)
-    assert torch.equal(generator.get_state(), own) is not shuffle
+    assert torch.equal(torch.get_rng_state(), global_state)
+    assert torch.equal(generator.get_state(), own_state) is not shuffle
 
 
-def test_a_pass_over_a_test_set_draws_nothing():
+def test_pass_without_shuffling_draws_no_random_number():
     before = torch.get_rng_state()
     order(batches(X, Y, 4, shuffle=False))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_a_transform_maps_each_batch_of_inputs(shuffle):
+def test_transform_maps_each_batch_of_inputs(shuffle):
     shapes = []
 
     def negative(x):
@@ -154,7 +154,7 @@ def test_a_transform_maps_each_batch_of_inputs(shuffle):
     assert shapes == [(4, 2, 2), (4, 2, 2), (2, 2, 2)]
 
 
-def test_a_transform_leaves_the_data_and_the_order_alone():
+def test_transform_changes_neither_data_nor_order():
     before = X.clone()
     loaders = [
         batches(X, Y, 4, shuffle=True, generator=torch.Generator().manual_seed(0), transform=transform)
@@ -176,7 +176,7 @@ def test_transforms_draw_from_the_global_generator():
     assert not torch.equal(images(0, FlipCrop(1)), images(1, FlipCrop(1)))
 
 
-def test_transforms_draw_from_their_own_generator_if_they_have_one():
+def test_transforms_draw_from_their_own_generator():
     first, second = (images(seed, partial(FlipCrop(1), generator=torch.Generator().manual_seed(7))) for seed in (0, 1))
     assert torch.equal(first, second)
 
@@ -187,9 +187,9 @@ def test_transforms_draw_from_their_own_generator_if_they_have_one():
         (X, Y, 0, "batch_size must be at least 1, got 0"),
         (X, Y[:9], 4, r"x and y must have the same length, got shapes \(10, 2, 2\) and \(9,\)"),
         (X, torch.tensor(1), 4, r"x and y must have the same length, got shapes \(10, 2, 2\) and \(\)"),
-        (X[:0], Y[:0], 4, "x must hold at least one sample, got none"),
+        (X[:0], Y[:0], 4, "x must contain at least one sample, got an empty tensor"),
     ],
 )
-def test_bad_batches(x, y, batch_size, message):
+def test_batches_rejects_bad_arguments(x, y, batch_size, message):
     with pytest.raises(ValueError, match=message):
         batches(x, y, batch_size, shuffle=False)

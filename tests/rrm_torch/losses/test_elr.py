@@ -9,7 +9,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from rrm_torch.losses.elr import ELR
-from rrm_torch.losses.per_sample import Regularised, cross_entropy, label_loss
+from rrm_torch.losses.per_sample import cross_entropy
+from rrm_torch.losses.regularized import Regularized, label_loss
 
 K = 4
 
@@ -20,52 +21,52 @@ def batch(n=6, dtype=torch.float32, seed=0):
 
 
 def slow_elr(logits, q, *, beta, weight):
-    """One sample's free part and its new average, in plain Python."""
+    """One sample's regulariser and its updated average, in plain Python."""
     exponentials = [math.exp(z - max(logits)) for z in logits]
     p = [min(max(e / sum(exponentials), 1e-4), 1 - 1e-4) for e in exponentials]
     q = [beta * old + (1 - beta) * new / sum(p) for old, new in zip(q, p, strict=True)]
     return weight * math.log(1 - sum(a * b for a, b in zip(q, p, strict=True))), q
 
 
-def test_elr_against_a_loop():
+def test_elr_against_plain_python():
     elr, averages = ELR(5, K, beta=0.6, weight=2.0), [[0.0] * K for _ in range(5)]
     for step, indices in enumerate([[0, 1, 2], [4, 2], [2, 0, 1, 3, 4], [2]]):
         outputs, hard = batch(len(indices), seed=step)
         outputs[0] *= 20  # beyond the clamp
-        label, free = elr.parts(nn.Identity(), outputs, hard, torch.tensor(indices))
-        assert_close(label, F.cross_entropy(outputs, hard, reduction="none"))
+        losses, regularizer = elr.parts(nn.Identity(), outputs, hard, torch.tensor(indices))
+        assert_close(losses, F.cross_entropy(outputs, hard, reduction="none"))
         for row, i in enumerate(indices):
             expected, averages[i] = slow_elr(outputs[row].tolist(), averages[i], beta=0.6, weight=2.0)
-            assert free[row].item() == pytest.approx(expected, rel=1e-4)
+            assert regularizer[row].item() == pytest.approx(expected, rel=1e-4)
         assert_close(elr.targets, torch.tensor(averages))
-    assert isinstance(elr, Regularised)
+    assert isinstance(elr, Regularized)
 
 
-def test_elr_gradient_takes_the_average_for_a_constant():
+def test_elr_gradient_treats_the_average_as_constant():
     outputs, hard = batch(dtype=torch.float64)
     elr = ELR(6, K)
     elr.parts(nn.Identity(), batch(seed=3)[0], hard, torch.arange(6))
-    _, free = elr.parts(nn.Identity(), outputs.requires_grad_(), hard, torch.arange(6))
+    _, regularizer = elr.parts(nn.Identity(), outputs.requires_grad_(), hard, torch.arange(6))
     constant = elr.targets.double()
-    (found,) = torch.autograd.grad(free.sum(), outputs)
+    (found,) = torch.autograd.grad(regularizer.sum(), outputs)
     assert torch.autograd.gradcheck(lambda z: (1 - (constant * z.softmax(1)).sum(1)).log(), outputs)
     (expected,) = torch.autograd.grad(3 * (1 - (constant * outputs.softmax(1)).sum(1)).log().sum(), outputs)
     assert_close(found, expected)
 
 
 @pytest.mark.parametrize("size", [1e4, 1e30])
-def test_elr_of_extreme_logits(size):
+def test_elr_extreme_logits(size):
     elr = ELR(2, K)
     outputs = torch.tensor([[size, -size, 0, 0], [0, 0, 0, size]]).requires_grad_()
     for _ in range(100):
-        label, free = elr.parts(nn.Identity(), outputs, torch.tensor([0, 1]), torch.arange(2))
-    assert free.min() > 3 * math.log(0.9e-4)
-    (gradient,) = torch.autograd.grad((label + free).sum(), outputs)
+        losses, regularizer = elr.parts(nn.Identity(), outputs, torch.tensor([0, 1]), torch.arange(2))
+    assert regularizer.min() > 3 * math.log(0.9e-4)
+    (gradient,) = torch.autograd.grad((losses + regularizer).sum(), outputs)
     assert gradient.isfinite().all()
-    assert free.isfinite().all()
+    assert regularizer.isfinite().all()
 
 
-def test_elr_scoring_changes_nothing_and_half_precision_is_computed_in_single():
+def test_elr_label_loss_keeps_targets_and_half_precision_is_computed_in_single():
     outputs, hard = batch()
     elr = ELR(6, K)
     assert_close(label_loss(elr)(outputs, hard), cross_entropy(outputs, hard))
@@ -93,11 +94,11 @@ def test_elr_state_round_trip(tmp_path):
     ("change", "message"),
     [
         (lambda s: s.pop("targets"), "state lacks targets; pass what ELR.state_dict"),
-        (lambda s: s["settings"].update(beta=0.9), "other settings: beta is 0.9 there and 0.7 here"),
+        (lambda s: s["settings"].update(beta=0.9), "other settings: beta is 0.9 in the state and 0.7 here"),
         (lambda s: s.update(targets=torch.zeros(3, 2)), r"state's targets must have shape \(6, 4\), got \(3, 2\)"),
     ],
 )
-def test_elr_refuses_a_state_that_is_not_its_own(change, message):
+def test_load_state_dict_rejects_state_of_another_elr(change, message):
     elr = ELR(6, K)
     state = ELR(6, K).state_dict()
     change(state)
@@ -115,12 +116,12 @@ def test_elr_refuses_a_state_that_is_not_its_own(change, message):
         ({"weight": -1}, "weight must be finite and at least 0, got -1"),
     ],
 )
-def test_elr_of_bad_arguments(arguments, message):
+def test_elr_rejects_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ELR(**{"n": 6, "n_classes": K} | arguments)
 
 
-def test_elr_of_a_batch_that_does_not_fit():
+def test_elr_rejects_wrong_batch():
     outputs, hard = batch()
     elr = ELR(6, K)
     with pytest.raises(ValueError, match=r"outputs must have shape \(6, 4\) for 6 indices .* got \(6, 3\)"):

@@ -7,21 +7,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 from torch.testing import assert_close
 
 from rrm_torch.losses.per_sample import (
     BY_NAME,
-    Parts,
-    Regularised,
     binary_cross_entropy,
+    by_name,
     cross_entropy,
     generalized_cross_entropy,
-    label_loss,
     mean_absolute_error,
     mean_squared_error,
-    named,
-    parts,
     pool,
     token_cross_entropy,
 )
@@ -43,12 +38,12 @@ def probabilities(*rows):
     return torch.tensor(rows, dtype=torch.float64).log() + 3
 
 
-# What every loss promises
+# Properties of every loss
 
 
 @every_loss
 @pytest.mark.parametrize("kind", ["classes", "soft"])
-def test_one_loss_per_sample_and_the_batch_makes_no_difference(loss, kind):
+def test_returns_one_loss_per_sample_independent_of_the_batch(loss, kind):
     outputs, hard, soft = batch()
     y = hard if kind == "classes" else soft
     found = loss(outputs, y)
@@ -60,7 +55,7 @@ def test_one_loss_per_sample_and_the_batch_makes_no_difference(loss, kind):
 
 
 @every_loss
-def test_classes_are_soft_labels_of_certainty(loss):
+def test_classes_equal_one_hot_soft_labels(loss):
     outputs, hard, _ = batch(dtype=torch.float64)
     outputs.requires_grad_()
     found, expected = loss(outputs, hard), loss(outputs, F.one_hot(hard, K).double())
@@ -71,7 +66,7 @@ def test_classes_are_soft_labels_of_certainty(loss):
 
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
-def test_classes_of_any_integer_type(loss, dtype):
+def test_accepts_classes_of_any_integer_type(loss, dtype):
     outputs, hard, _ = batch()
     assert_close(loss(outputs, hard.to(dtype)), loss(outputs, hard), rtol=0, atol=0)
 
@@ -91,7 +86,7 @@ def test_half_precision_is_computed_in_single(loss, dtype):
 
 @every_loss
 @pytest.mark.parametrize("kind", ["classes", "soft"])
-def test_gradient(loss, kind):
+def test_gradient_matches_finite_differences(loss, kind):
     outputs, hard, soft = batch(dtype=torch.float64)
     y = hard if kind == "classes" else soft
     assert torch.autograd.gradcheck(lambda z: loss(z, y), outputs.requires_grad_())
@@ -100,7 +95,7 @@ def test_gradient(loss, kind):
 @every_loss
 @pytest.mark.parametrize("size", [1e2, 1e4, 1e30])
 @pytest.mark.parametrize("kind", ["classes", "soft"])
-def test_extreme_logits(loss, size, kind):
+def test_extreme_logits_give_finite_losses_and_gradients(loss, size, kind):
     outputs = torch.tensor([[size, -size, 0, 0], [-size, size, 0, 0], [size] * 4, [-size] * 4]).requires_grad_()
     hard = torch.zeros(4, dtype=torch.int64)
     found = loss(outputs, hard if kind == "classes" else F.one_hot(hard, K).float())
@@ -108,7 +103,7 @@ def test_extreme_logits(loss, size, kind):
     assert (found >= 0).all()
     (gradient,) = torch.autograd.grad(found.sum(), outputs)
     assert gradient.isfinite().all()
-    if loss is not BY_NAME["label_smoothing"]:  # which wants no certainty
+    if loss is not BY_NAME["label_smoothing"]:  # whose minimum is not at probability 1
         assert found[0] <= found[2] <= found[1]
 
 
@@ -126,7 +121,7 @@ def test_extreme_logits(loss, size, kind):
         (torch.ones(3, 4), torch.zeros(3).bool(), TypeError, r"got torch\.bool; convert with y\.long\(\)"),
     ],
 )
-def test_shapes_and_types_that_do_not_fit(loss, outputs, y, error, message):
+def test_rejects_wrong_shapes_and_types(loss, outputs, y, error, message):
     with pytest.raises(error, match=message):
         loss(outputs, y)
 
@@ -138,10 +133,10 @@ def test_torch_reports_a_class_out_of_range(loss, label):
         loss(torch.zeros(1, K), torch.tensor([label]))
 
 
-# Each one's values
+# Values of each loss
 
 
-def test_cross_entropy_is_that_of_torch():
+def test_cross_entropy_equals_torch():
     outputs, hard, soft = batch()
     for smoothing in (0.0, 0.1):
         for y in (hard, soft):
@@ -156,7 +151,7 @@ def test_label_smoothing_by_hand():
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1, math.nan])
-def test_label_smoothing_out_of_range(smoothing):
+def test_rejects_label_smoothing_out_of_range(smoothing):
     with pytest.raises(ValueError, match=rf"label_smoothing must lie in \[0, 1\), got {smoothing}"):
         cross_entropy(torch.zeros(1, 2), torch.tensor([0]), label_smoothing=smoothing)
 
@@ -187,14 +182,14 @@ def test_generalized_cross_entropy_by_hand(q):
     assert_close(generalized_cross_entropy(outputs, soft, q=q), torch.tensor(expected).double())
 
 
-def test_generalized_cross_entropy_lies_between_two_others():
+def test_generalized_cross_entropy_limits():
     outputs, hard, soft = batch(dtype=torch.float64)
     assert_close(generalized_cross_entropy(outputs, hard, q=1), mean_absolute_error(outputs, hard) / 2)
     for y in (hard, soft):
         assert_close(generalized_cross_entropy(outputs, y, q=1e-9), cross_entropy(outputs, y))
 
 
-def test_truncation_caps_the_loss_and_ends_its_gradient():
+def test_truncation_caps_the_loss_and_zeroes_its_gradient():
     p = torch.tensor([0.9, 0.51, 0.49, 1e-6]).double()
     outputs = torch.stack([p, 1 - p], 1).log().requires_grad_()
     hard = torch.zeros(4, dtype=torch.int64)
@@ -211,18 +206,18 @@ def test_truncation_caps_the_loss_and_ends_its_gradient():
 
 
 @pytest.mark.parametrize("q", [0, -1, 1.1, math.nan])
-def test_q_out_of_range(q):
+def test_rejects_q_out_of_range(q):
     with pytest.raises(ValueError, match=rf"q must lie in \(0, 1\], got {q}"):
         generalized_cross_entropy(torch.zeros(1, 2), torch.tensor([0]), q=q)
 
 
 @pytest.mark.parametrize("truncation", [0, 1, -0.5, math.nan])
-def test_truncation_out_of_range(truncation):
+def test_rejects_truncation_out_of_range(truncation):
     with pytest.raises(ValueError, match=rf"truncation must lie in \(0, 1\), got {truncation}"):
         generalized_cross_entropy(torch.zeros(1, 2), torch.tensor([0]), truncation=truncation)
 
 
-# Several labels, tokens, and how they are pooled
+# Multi-label samples, tokens and pooling
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
@@ -245,14 +240,14 @@ def test_binary_cross_entropy_of_probabilities():
 
 
 @pytest.mark.parametrize("shapes", [((3,), (3,)), ((3, 2), (3,)), ((3, 2), (3, 3)), ((3, 2, 1), (3, 2, 1))])
-def test_binary_cross_entropy_of_wrong_shapes(shapes):
+def test_binary_cross_entropy_rejects_wrong_shapes(shapes):
     with pytest.raises(ValueError, match=r"outputs and y must both have shape \(batch, n_labels\), got .*\[:, None\]"):
         binary_cross_entropy(*map(torch.zeros, shapes))
 
 
 @pytest.mark.parametrize("how", ["mean", "sum", "max"])
 @pytest.mark.parametrize("ignore_index", [-100, 0])
-def test_token_cross_entropy_skips_ignored_tokens(how, ignore_index):
+def test_token_cross_entropy_ignores_tokens(how, ignore_index):
     outputs = torch.randn(3, 5, K, generator=torch.Generator().manual_seed(1)).requires_grad_()
     y = torch.tensor([[1, 2, 3, 1, 2], [3, 2, -1, 1, -1], [-1] * 5])
     counts = y >= 0
@@ -281,7 +276,7 @@ def test_token_cross_entropy_of_soft_labels():
         ((2, 3, 4), (2, 4), r"y must have shape \(2, 3\) or \(2, 3, 4\), got \(2, 4\)"),
     ],
 )
-def test_token_cross_entropy_of_wrong_shapes(outputs, y, message):
+def test_token_cross_entropy_rejects_wrong_shapes(outputs, y, message):
     with pytest.raises(ValueError, match=message):
         token_cross_entropy(torch.zeros(outputs), torch.zeros(y, dtype=torch.int64))
 
@@ -303,7 +298,7 @@ def test_pool_against_plain_python(data, n, inner):
 
 
 @pytest.mark.parametrize("how", ["mean", "sum", "max"])
-def test_pool_keeps_masked_nan_out_of_value_and_gradient(how):
+def test_pool_excludes_masked_nan_from_value_and_gradient(how):
     values = torch.tensor([[1.0, math.nan, 3.0], [math.inf, math.nan, math.nan]]).requires_grad_()
     found = pool(values, torch.tensor([[True, False, True], [False] * 3]), how)
     assert_close(found, torch.tensor([{"mean": 2.0, "sum": 4.0, "max": 3.0}[how], 0.0]))
@@ -312,7 +307,7 @@ def test_pool_keeps_masked_nan_out_of_value_and_gradient(how):
     assert_close(gradient, torch.tensor([expected, [0, 0, 0]], dtype=torch.float32))
 
 
-def test_pool_errors():
+def test_pool_rejects_bad_arguments():
     with pytest.raises(ValueError, match="pool must be one of mean, sum, max, got 'median'"):
         pool(torch.zeros(2, 3), how="median")
     with pytest.raises(ValueError, match=r"losses must have shape \(batch, \.\.\.\), got \(\); .*reduction='none'"):
@@ -322,66 +317,20 @@ def test_pool_errors():
     assert pool(torch.full((1, 4), 60_000.0, dtype=torch.float16), how="sum").item() == 240_000
 
 
-# Losses by name, and losses with parts
+# Losses by name
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_named(name):
-    assert named(name) is BY_NAME[name]
+def test_by_name(name):
+    assert by_name(name) is BY_NAME[name]
 
 
-def test_named_options():
+def test_by_name_options():
     outputs, hard, _ = batch()
-    assert_close(named("truncated_gce")(outputs, hard), generalized_cross_entropy(outputs, hard, truncation=0.5))
-    assert_close(named("label_smoothing")(outputs, hard), cross_entropy(outputs, hard, label_smoothing=0.1))
+    assert_close(by_name("truncated_gce")(outputs, hard), generalized_cross_entropy(outputs, hard, truncation=0.5))
+    assert_close(by_name("label_smoothing")(outputs, hard), cross_entropy(outputs, hard, label_smoothing=0.1))
 
 
-def test_unknown_name():
+def test_by_name_rejects_unknown_name():
     with pytest.raises(ValueError, match=r"^loss must be one of cce, mae, mse, gce, .*label_smoothing, got 'ce'$"):
-        named("ce")
-
-
-def test_parts_of_a_plain_loss():
-    outputs, hard, _ = batch()
-    for model in (nn.Identity(), lambda x: x.half()):
-        label, free = parts(cross_entropy, model, outputs, hard, torch.arange(6))
-        assert free is None
-        assert_close(label, cross_entropy(model(outputs), hard), rtol=0, atol=0)
-    parts(lambda z, y: assert_close(z, outputs.half().float()) or y, model, outputs, hard, hard)  # made float first
-    assert label_loss(cross_entropy) is cross_entropy
-
-
-def test_parts_leaves_outputs_that_are_no_tensor_alone():
-    y = torch.arange(3)
-    label, _ = parts(lambda z, y: z["logits"][:, 0] + y, lambda x: {"logits": x}, torch.ones(3, 2), y, y)
-    assert label.tolist() == [1, 2, 3]
-
-
-class Both:
-    def label(self, outputs, y):
-        return outputs.sum(1) + y
-
-    def parts(self, model, x, y, index):
-        outputs = model(x)
-        return Parts(self.label(outputs, y), index.float())
-
-
-def test_parts_of_a_regularised_loss():
-    loss = Both()
-    assert isinstance(loss, Regularised)
-    label, free = parts(loss, nn.Identity(), torch.ones(2, 3), torch.zeros(2), torch.tensor([4, 5]))
-    assert label.tolist() == [3, 3]
-    assert free.tolist() == [4, 5]
-    assert label_loss(loss)(torch.ones(2, 3), 0).tolist() == [3, 3]
-
-
-def test_reduced_losses_are_refused():
-    outputs, hard, _ = batch()
-    with pytest.raises(ValueError, match=r"one value per sample, of shape \(6,\), got \(\); use reduction='none'"):
-        parts(F.cross_entropy, nn.Identity(), outputs, hard, hard)
-
-
-@pytest.mark.parametrize("function", [label_loss, lambda loss: parts(loss, None, None, None, None)])
-def test_a_name_is_no_loss(function):
-    with pytest.raises(TypeError, match=r"loss must be callable, got 'gce'; rrm_torch\.losses\.named"):
-        function("gce")
+        by_name("ce")

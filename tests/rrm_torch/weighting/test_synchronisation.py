@@ -67,8 +67,8 @@ def test_no_batch_waits(rrm, data_device):
 
 
 OPTIONS = {
-    "gce": {"loss": losses.named("gce")},
-    "truncated_gce": {"loss": losses.named("truncated_gce")},
+    "gce": {"loss": losses.by_name("gce")},
+    "truncated_gce": {"loss": losses.by_name("truncated_gce")},
     "elr": {"loss": ELR(N, 2)},
     "fgsm": {"attack": FGSM(0.1)},
     "fgsm, weighted": {"attack": FGSM(0.1, weighted=True)},

@@ -1,0 +1,96 @@
+"""Losses with a regulariser: a term that doesn't depend on the label."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from .per_sample import Loss, full_precision
+
+
+class LossParts(NamedTuple):
+    """The two parts of a batch's losses, both of shape (batch,)."""
+
+    losses: Tensor
+    """The label loss of each sample, which depends on its label: `RRM` weights and records it."""
+    regularizer: Tensor | None = None
+    """The regulariser of each sample, which doesn't depend on its label: neither weighted nor recorded. None for 0."""
+
+
+@runtime_checkable
+class Regularized(Protocol):
+    """A loss with a regulariser, or one that needs the model or the samples' indices."""
+
+    def label_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the label loss of each sample, shape (batch,), without changing any state; scoring passes use it."""
+        ...
+
+    def parts(self, model: nn.Module, x: Tensor, y: Tensor, index: Tensor) -> LossParts:
+        """Return both parts for a training batch; `index`, shape (batch,), holds the samples' indices."""
+        ...
+
+
+def split_loss(loss: Loss | Regularized, model: nn.Module, x: Tensor, y: Tensor, index: Tensor) -> LossParts:
+    """Compute the parts of a loss, with or without a regulariser, for a training batch.
+
+    Parameters
+    ----------
+    loss : callable or Regularized
+        ``loss(model(x), y)``, one loss per sample, or a loss with a regulariser.
+    model : nn.Module
+        Used in its current mode.
+    x, y : Tensor, shapes (batch, ...)
+        Inputs and labels, on the model's device.
+    index : Tensor of int64, shape (batch,)
+        The samples' indices in the training set.
+
+    Returns
+    -------
+    LossParts
+        Of shape (batch,); the regulariser is None if the loss has none.
+
+    Raises
+    ------
+    TypeError
+        `loss` is neither callable nor Regularized.
+    ValueError
+        A part isn't one value per sample.
+    """
+    if isinstance(loss, Regularized):
+        parts = loss.parts(model, x, y, index)
+    else:
+        function = label_loss(loss)  # before the model runs
+        parts = LossParts(function(full_precision(model(x)), y))
+    for part in parts:
+        if part is not None and part.shape != index.shape:
+            raise ValueError(
+                f"loss must return one value per sample, of shape {tuple(index.shape)}, got {tuple(part.shape)}; "
+                "use reduction='none'"
+            )
+    return parts
+
+
+def label_loss(loss: Loss | Regularized) -> Loss:
+    """Return the part of a loss that depends on the label, as a function of outputs and labels.
+
+    Parameters
+    ----------
+    loss : callable or Regularized
+        See `split_loss`.
+
+    Returns
+    -------
+    callable
+        ``f(outputs, y)``, one loss per sample: `loss` itself unless it has a regulariser.
+
+    Raises
+    ------
+    TypeError
+        `loss` is neither callable nor Regularized.
+    """
+    if isinstance(loss, Regularized):
+        return loss.label_loss
+    if not callable(loss):
+        raise TypeError(f"loss must be callable, got {loss!r}; rrm_torch.losses.by_name returns a loss by its name")
+    return loss
