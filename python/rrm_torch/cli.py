@@ -198,7 +198,10 @@ examples:
     python -m rrm_torch train --data mnist.npz --noise 0.3""",
     )
     train.add_argument(
-        "--data", default="digits", metavar="SOURCE", help=images.ACCEPTED.replace("%", "%%") + " (default: digits)"
+        "--data",
+        default="digits",
+        metavar="SOURCE",
+        help=images.ACCEPTED_SOURCES.replace("%", "%%") + " (default: digits)",
     )
     _add_settings(train)
     return parser

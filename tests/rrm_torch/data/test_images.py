@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from rrm_torch.data.idx import read_idx
 from rrm_torch.data.images import FASHION, load, load_digits, load_idx, load_npz
 
-# What the loaders have in common
+# Helpers
 
 
 def images(n, *shape, dtype=np.uint8, seed=0):
@@ -23,13 +23,13 @@ def images(n, *shape, dtype=np.uint8, seed=0):
 
 def arrays(**changes):
     """Six training and three test images of 4 x 5 pixels in three classes."""
-    parts = {
+    defaults = {
         "x_train": images(6, 4, 5),
         "y_train": np.array([0, 1, 2, 0, 1, 2], np.uint8),
         "x_test": images(3, 4, 5, seed=1),
         "y_test": np.array([2, 1, 0], np.uint8),
     }
-    return {key: value for key, value in (parts | changes).items() if value is not None}
+    return {key: value for key, value in (defaults | changes).items() if value is not None}
 
 
 def save_npz(path, **changes):
@@ -97,35 +97,37 @@ def test_digits():
     assert data.x_train.std(correction=0).item() == pytest.approx(1, abs=1e-5)
 
 
-def test_digits_split_is_decided_by_its_seed():
+def test_digits_split_depends_only_on_the_seed():
     first, again, other = load_digits(), load_digits(), load_digits(seed=1)
     assert torch.equal(first.x_train, again.x_train)
     assert torch.equal(first.y_test, again.y_test)
     assert not torch.equal(first.y_test, other.y_test)
 
 
-def test_digits_are_learnable():
-    data = load_digits()  # the nearest training image names nearly every test image: images and labels belong together
+def test_digits_labels_belong_to_their_images():
+    data = (
+        load_digits()
+    )  # the nearest training image has the label of nearly every test image only if labels belong to images
     nearest = torch.cdist(data.x_test.flatten(1), data.x_train.flatten(1)).argmin(dim=1)
     assert (data.y_train[nearest] == data.y_test).float().mean() > 0.95
 
 
 @pytest.mark.parametrize("test_share", [0.01, 0.5, 0.99])
-def test_digits_share(test_share):
+def test_digits_test_share(test_share):
     data = load_digits(test_share)
     assert len(data.y_test) == pytest.approx(1797 * test_share, abs=1)
     assert len(data.y_train.unique()) == len(data.y_test.unique()) == 10
 
 
 @pytest.mark.parametrize("test_share", [0, 1, -0.1, float("nan")])
-def test_digits_bad_share(test_share):
+def test_digits_rejects_bad_test_share(test_share):
     with pytest.raises(ValueError, match=rf"test_share must lie in \[0\.01, 0\.99\] .* got {test_share}"):
         load_digits(test_share)
 
 
 def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match=r"scikit-learn: pip install 'rrm-core\[torch\]'"):
+    with pytest.raises(ImportError, match=r"scikit-learn, which is not installed: pip install scikit-learn"):
         load_digits()
 
 
@@ -135,23 +137,23 @@ def test_digits_without_scikit_learn(monkeypatch):
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3)], ids=["grey", "one channel", "colour"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_npz(tmp_path, shape, dtype):
-    parts = arrays(x_train=images(6, *shape, dtype=dtype), x_test=images(3, *shape, dtype=dtype, seed=1))
-    data = load_npz(save_npz(tmp_path / "shapes.npz", **parts))
+    changed = arrays(x_train=images(6, *shape, dtype=dtype), x_test=images(3, *shape, dtype=dtype, seed=1))
+    data = load_npz(save_npz(tmp_path / "shapes.npz", **changed))
     channels = shape[2] if len(shape) == 3 else 1
     assert data.name == "shapes"
     assert data.x_train.shape == (6, channels, 4, 5)
     assert data.classes == ("0", "1", "2")
     if channels == 1:  # one channel is shown without its axis
-        parts |= {key: parts[key].reshape(-1, 4, 5) for key in ("x_train", "x_test")}
-    check(data, parts)
+        changed |= {key: changed[key].reshape(-1, 4, 5) for key in ("x_train", "x_test")}
+    check(data, changed)
 
 
-def test_npz_with_names(tmp_path):
+def test_npz_with_class_names(tmp_path):
     data = load_npz(save_npz(tmp_path / "fashion.npz", classes=np.array(["cat", "dog", "emu", "none of these"])))
     assert data.classes == ("cat", "dog", "emu", "none of these")
 
 
-def test_npz_may_hold_more(tmp_path):
+def test_npz_ignores_other_arrays(tmp_path):
     check(load_npz(save_npz(tmp_path / "more.npz", notes=np.zeros(2))), arrays())
 
 
@@ -160,13 +162,13 @@ def test_npz_compressed(tmp_path):
     check(load_npz(str(tmp_path / "small.npz")), arrays())
 
 
-def test_npz_floats_outside_the_unit_interval_are_shown_from_smallest_to_largest(tmp_path):
+def test_npz_floats_outside_the_unit_interval_use_their_own_range(tmp_path):
     x = np.linspace(-3, 5, 120).reshape(6, 4, 5)
     data = load_npz(save_npz(tmp_path / "wide.npz", x_train=x, x_test=10 * x[:3]))
     assert_allclose(data.pictures(range(6)), (x + 3) / 8, atol=1e-6)
 
 
-def test_npz_dark_images_stay_dark(tmp_path):
+def test_npz_dark_images_keep_the_unit_range(tmp_path):
     x = images(6, 4, 5) // 4
     assert_allclose(load_npz(save_npz(tmp_path / "dark.npz", x_train=x)).pictures([2]), x[[2]] / 255, atol=1e-6)
 
@@ -174,7 +176,11 @@ def test_npz_dark_images_stay_dark(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"x_test": None, "y_test": None}, ValueError, "must hold the arrays x_test, y_test; found x_train, y_train"),
+        (
+            {"x_test": None, "y_test": None},
+            ValueError,
+            "must contain the arrays x_test, y_test; it has x_train, y_train",
+        ),
         ({"y_train": np.zeros((6, 1), int)}, ValueError, r"y_train must have shape \(n,\), .* got \(6, 1\)"),
         ({"y_test": np.zeros(3)}, TypeError, "y_test must be integers, got float64"),
         ({"y_train": np.arange(5) % 3}, ValueError, r"y_train must have one label .* got \(6, 4, 5\) and \(5,\)"),
@@ -202,20 +208,24 @@ def test_npz_dark_images_stay_dark(tmp_path):
         ),
         ({"x_test": images(3, 4, 5, dtype=np.float32)}, TypeError, "x_train's kind, got float32 and uint8"),
         ({"x_test": images(0, 4, 5), "y_test": np.zeros(0, int)}, ValueError, r"x_test must hold at least one image"),
-        ({"x_train": np.full((6, 4, 5), 7, np.uint8)}, ValueError, "x_train must show something, got 7 in every pixel"),
+        (
+            {"x_train": np.full((6, 4, 5), 7, np.uint8)},
+            ValueError,
+            "x_train must not be constant, got 7 in every pixel",
+        ),
         ({"x_train": np.full((6, 4, 5), np.nan)}, ValueError, "x_train must be finite in single precision"),
         ({"x_train": np.full((6, 4, 5), 1e300)}, ValueError, "x_train must be finite in single precision"),
         ({"x_train": np.full((6, 4, 5), None)}, ValueError, "can't be read: .*allow_pickle"),
     ],
 )
-def test_bad_npz(tmp_path, changes, error, message):
+def test_npz_rejects_bad_arrays(tmp_path, changes, error, message):
     path = save_npz(tmp_path / "bad.npz", **changes)
     with pytest.raises(error, match=message) as raised:
         load_npz(path)
     assert str(path) in str(raised.value)
 
 
-def test_npz_of_another_kind(tmp_path):
+def test_npz_rejects_other_file(tmp_path):
     (tmp_path / "text.npz").write_text("not an archive")
     with pytest.raises(ValueError, match=r"text\.npz isn't a \.npz archive; numpy\.savez writes one"):
         load_npz(tmp_path / "text.npz")
@@ -224,7 +234,7 @@ def test_npz_of_another_kind(tmp_path):
 def test_npz_without_arrays(tmp_path):
     with zipfile.ZipFile(tmp_path / "empty.npz", "w"):
         pass
-    with pytest.raises(ValueError, match=r"empty\.npz must hold the arrays x_train, .* y_test; found none"):
+    with pytest.raises(ValueError, match=r"empty\.npz must contain the arrays x_train, .* y_test; it has none"):
         load_npz(tmp_path / "empty.npz")
 
 
@@ -264,13 +274,13 @@ def test_idx(tmp_path, spell):
 
 
 @pytest.mark.parametrize("name", ["fashion", "Fashion-MNIST", "my_fashion_mnist"])
-def test_fashion_has_names(tmp_path, name):
+def test_fashion_has_class_names(tmp_path, name):
     assert load_idx(save_idx(tmp_path / name)).classes == FASHION
     assert load_npz(save_npz(tmp_path / f"{name}.npz")).classes == FASHION
     assert (len(FASHION), FASHION[0], FASHION[9]) == (10, "T-shirt/top", "Ankle boot")
 
 
-def test_idx_in_the_working_directory_has_its_name(tmp_path, monkeypatch):
+def test_idx_in_the_working_directory_has_the_name_of_the_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(save_idx(tmp_path / "mnist"))
     assert load_idx(".").name == "mnist"
 
@@ -295,14 +305,14 @@ def test_idx_types(tmp_path, code, dtype):
         (b"\x1f\x8b\x08\x00rest", "isn't an IDX file: it begins with the bytes 1f 8b 08 00"),
         (b"\0\0\x07\x01" + bytes(4), "isn't an IDX file: it begins with the bytes 00 00 07 01"),
         (idx(np.zeros((2, 2), np.uint8)), "must hold an array with 1 dimensions, got 2"),
-        (b"\0\0\x08\x01\0\0", "is cut off in its header, after 6 of 8 bytes"),
-        (idx(np.zeros(5, np.uint8))[:-1], r"must hold 5 bytes of data for the shape \(5,\) it states, got 4"),
-        (idx(np.zeros(5, np.uint8)) + b"\0", r"must hold 5 bytes of data for the shape \(5,\) it states, got 6"),
-        (idx(np.zeros(5, "i4"), 0x0C)[:-4], r"must hold 20 bytes of data for the shape \(5,\) it states, got 16"),
+        (b"\0\0\x08\x01\0\0", "ends within its header, after 6 of 8 bytes"),
+        (idx(np.zeros(5, np.uint8))[:-1], r"must hold 5 bytes of data for its shape \(5,\), got 4"),
+        (idx(np.zeros(5, np.uint8)) + b"\0", r"must hold 5 bytes of data for its shape \(5,\), got 6"),
+        (idx(np.zeros(5, "i4"), 0x0C)[:-4], r"must hold 20 bytes of data for its shape \(5,\), got 16"),
         (b"\0\0\x08\x01\xff\xff\xff\xff", "must hold 4,294,967,295 bytes"),
     ],
 )
-def test_bad_idx(tmp_path, content, message):
+def test_read_idx_rejects_bad_content(tmp_path, content, message):
     path = tmp_path / "labels"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as raised:
@@ -311,17 +321,18 @@ def test_bad_idx(tmp_path, content, message):
 
 
 @pytest.mark.parametrize("damage", [lambda _: b"plain text", lambda c: c[:-9], lambda c: c[:10] + b"\xff" * 20])
-def test_bad_gzip(tmp_path, damage):
+def test_read_idx_rejects_bad_gzip(tmp_path, damage):
     path = tmp_path / "labels.gz"
     path.write_bytes(damage(gzip.compress(idx(np.zeros(50, np.uint8)))))
-    with pytest.raises(ValueError, match=r"labels\.gz isn't sound gzip: "):
+    with pytest.raises(ValueError, match=r"labels\.gz isn't a valid gzip file: "):
         read_idx(path, 1)
 
 
 def test_idx_file_missing(tmp_path):
     folder = save_idx(tmp_path / "mnist", y_test=None)
     with pytest.raises(
-        FileNotFoundError, match=r"mnist' must hold t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte\.gz, found neither"
+        FileNotFoundError,
+        match=r"mnist' must contain t10k-labels-idx1-ubyte or t10k-labels-idx1-ubyte\.gz, found neither",
     ):
         load_idx(folder)
 
@@ -331,7 +342,7 @@ def test_idx_folder_missing(tmp_path):
         load_idx(tmp_path / "nowhere")
 
 
-def test_idx_images_and_labels_must_fit(tmp_path):
+def test_idx_rejects_images_and_labels_of_different_length(tmp_path):
     folder = save_idx(tmp_path / "mnist", y_train=np.zeros(5, np.uint8))
     with pytest.raises(ValueError, match=r"mnist: y_train must have one label per image, got \(6, 4, 5\) and \(5,\)"):
         load_idx(folder)
@@ -358,18 +369,18 @@ def test_pictures_by_mask(tmp_path):
 
 @pytest.mark.parametrize(("shape", "empty"), [((4, 5), (0, 4, 5)), ((4, 5, 3), (0, 4, 5, 3))])
 def test_no_pictures(tmp_path, shape, empty):
-    parts = {"x_train": images(6, *shape), "x_test": images(3, *shape)}
-    assert load_npz(save_npz(tmp_path / "a.npz", **parts)).pictures([]).shape == empty
+    changed = {"x_train": images(6, *shape), "x_test": images(3, *shape)}
+    assert load_npz(save_npz(tmp_path / "a.npz", **changed)).pictures([]).shape == empty
 
 
 @pytest.mark.parametrize("indices", [[6], [-7], [0.5]])
-def test_bad_pictures(tmp_path, indices):
+def test_pictures_rejects_bad_index(tmp_path, indices):
     with pytest.raises(IndexError):
         load_npz(save_npz(tmp_path / "a.npz")).pictures(indices)
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_pictures_stay_in_range(tmp_path, seed):  # also where rounding would leave it
+def test_pictures_stay_in_range(tmp_path, seed):  # rounding could exceed it
     x = images(6, 4, 5, seed=seed)
     x[0, 0, :2] = 0, 255
     pictures = load_npz(save_npz(tmp_path / "a.npz", x_train=x)).pictures([0])
@@ -387,7 +398,7 @@ def test_pictures_are_copies(tmp_path):
 # load
 
 
-def test_load_finds_the_loader(tmp_path):
+def test_load_selects_the_loader(tmp_path):
     assert load("digits").name == "digits"
     assert load(str(save_npz(tmp_path / "some.npz"))).name == "some"
     assert load(save_idx(tmp_path / "folder")).name == "folder"
@@ -400,13 +411,13 @@ def test_load_missing(tmp_path):
         load(str(tmp_path / "digitz"))
 
 
-def test_load_of_another_kind(tmp_path):
+def test_load_rejects_other_file(tmp_path):
     (tmp_path / "data.csv").touch()
     with pytest.raises(ValueError, match=r"source must be 'digits', a \.npz file, .* got the file '.*data\.csv'"):
         load(str(tmp_path / "data.csv"))
 
 
-def test_a_label_beyond_all_samples_is_no_class(tmp_path):
+def test_rejects_label_beyond_the_number_of_images(tmp_path):
     path = tmp_path / "mine.npz"
     save_npz(path, y_train=np.array([0, 1, 2_000_000_000, 1, 0, 1]))
     with pytest.raises(ValueError, match="y_train must hold labels from 0 on, got 2,000,000,000"):

@@ -24,11 +24,11 @@ every_kind = pytest.mark.parametrize("make", EVERY_KIND.values(), ids=EVERY_KIND
 exact_kinds = pytest.mark.parametrize("kind", [symmetric, pair])
 
 
-# What every kind promises
+# Properties of every kind
 
 
 @every_kind
-def test_result_is_complete_and_the_input_is_untouched(make):
+def test_result_is_complete_and_input_is_unchanged(make):
     labels = LABELS.copy()
     labels.flags.writeable = False
     noisy = make(labels, 0)
@@ -45,7 +45,7 @@ def test_result_is_complete_and_the_input_is_untouched(make):
 
 
 @every_kind
-def test_the_seed_decides(make):
+def test_same_seed_gives_the_same_noise(make):
     first = make(LABELS, 7)
     assert_array_equal(make(LABELS, 7).labels, first.labels)
     assert_array_equal(make(LABELS, np.int64(7)).labels, first.labels)
@@ -56,7 +56,7 @@ def test_the_seed_decides(make):
 
 
 @every_kind
-def test_the_global_state_is_left_alone(make):
+def test_global_generator_is_unchanged(make):
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     make(LABELS, 0)
     assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
@@ -64,7 +64,7 @@ def test_the_global_state_is_left_alone(make):
 
 @every_kind
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "uint64", "list"])
-def test_any_integer_type(make, dtype):
+def test_accepts_any_integer_type(make, dtype):
     labels = LABELS.tolist() if dtype == "list" else LABELS.astype(dtype)
     noisy = make(labels, 3)
     assert noisy.labels.dtype == np.int64
@@ -72,17 +72,17 @@ def test_any_integer_type(make, dtype):
 
 
 @every_kind
-def test_the_kind_is_named(make, request):
+def test_result_names_its_kind(make, request):
     assert make(LABELS, 0).kind in request.node.callspec.id
 
 
-def test_table_of_kinds():
+def test_kinds_table():
     assert {"symmetric": symmetric, "redraw": redraw, "pair": pair} == KINDS
 
 
 def test_str():
     noisy = symmetric(LABELS, 0.3, K, rng=0)
-    assert str(noisy) == "symmetric noise: 30.0 % asked, 29.99 % of 1,797 labels changed"
+    assert str(noisy) == "symmetric noise: 30.0 % nominal, 29.99 % of 1,797 labels changed"
 
 
 def test_frozen():
@@ -128,7 +128,7 @@ def test_exact_count_of_any_size(hundredths, n, n_classes, seed):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_higher_rate_changes_the_same_samples_and_more(name):
+def test_higher_rate_flips_a_superset(name):
     low, high = (KINDS[name](LABELS, rate, K, rng=11) for rate in (0.2, 0.4))
     assert high.wrong[low.wrong].all()
 
@@ -157,23 +157,23 @@ def test_confusion(kind, expected):
     assert_allclose(confusion(noisy, labels, 4), expected, atol=0.015)  # four standard deviations
 
 
-def test_two_classes_leave_only_the_other_one():
+def test_two_classes_flip_to_the_other_class():
     labels = np.arange(10) % 2
     for kind in (symmetric, pair):
         assert_array_equal(kind(labels, 1, 2, rng=0).labels, 1 - labels)
 
 
-def test_redraw_keeps_some_labels_right():
+def test_redraw_keeps_some_labels():
     noisy = redraw(np.zeros(40_000, int), 0.5, 4, rng=2)
     assert noisy.nominal == 0.5
     assert noisy.realised == pytest.approx(0.5 * 3 / 4, abs=0.01)
 
 
-def test_pair_goes_round_the_circle():
+def test_pair_wraps_around():
     assert_array_equal(pair([0, 1, 2], 1, 3, rng=0).labels, [1, 2, 0])
 
 
-def test_transition_follows_its_rows():
+def test_transition_matches_its_rows():
     matrix = np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.2, 0.1, 0.7]])
     labels = np.repeat([0, 1, 2], [30_000, 10_000, 20_000])
     noisy = transition(labels, matrix, rng=3)
@@ -189,7 +189,7 @@ def test_transition_follows_its_rows():
     [(np.eye(3, dtype=int), [0, 1, 2, 0]), (np.roll(np.eye(3), 1, axis=1), [1, 2, 0, 1])],
     ids=["identity", "permutation"],
 )
-def test_transition_without_chance(matrix, expected):
+def test_deterministic_transition(matrix, expected):
     assert_array_equal(transition([0, 1, 2, 0], matrix, rng=0).labels, expected)
 
 
@@ -198,7 +198,7 @@ def test_transition_without_chance(matrix, expected):
     [np.full((7, 7), 1 / 7, np.float32), np.full((7, 7), 0.1428571), np.full((7, 7), 0.1428572)],
     ids=["single precision", "rounded down", "rounded up"],
 )
-def test_transition_takes_rows_that_almost_sum_to_one(matrix):
+def test_transition_accepts_rows_that_almost_sum_to_one(matrix):
     assert matrix.sum(axis=1, dtype=np.float64).max() != 1
     noisy = transition(np.repeat(np.arange(7), 100), matrix, rng=0)
     assert noisy.nominal == pytest.approx(6 / 7, rel=1e-12)
@@ -207,7 +207,7 @@ def test_transition_takes_rows_that_almost_sum_to_one(matrix):
 # Noise that depends on the instance
 
 
-def test_instance_dependent_rate_zero_changes_nothing():
+def test_instance_dependent_rate_zero_flips_no_label():
     assert not instance_dependent(FEATURES, LABELS, 0, K, rng=0).wrong.any()
 
 
@@ -235,7 +235,7 @@ def test_instance_dependent_targets_follow_a_softmax():
     assert_allclose(products / products.mean(axis=1, keepdims=True), 1, atol=0.1)
 
 
-def test_instance_dependent_treats_equal_samples_alike():
+def test_instance_dependent_gives_equal_samples_equal_noise():
     # 400 features make the softmax all but certain; 5 distinct images per class then go to few classes each.
     images = np.random.default_rng(9).normal(size=(5, 20, 20))
     labels = np.arange(50_000) % K
@@ -267,7 +267,7 @@ def test_instance_dependent_ignores_unit_and_shape(change):
     ],
     ids=["constant zero", "constant one", "uint8", "bool", "float16"],
 )
-def test_instance_dependent_takes_any_real_features(features):
+def test_instance_dependent_accepts_any_real_features(features):
     before = features.copy()
     noisy = instance_dependent(features, np.arange(100) % 4, 0.5, 4, rng=0)
     assert 25 < np.count_nonzero(noisy.wrong) < 75
@@ -299,13 +299,13 @@ def test_instance_dependent_takes_any_real_features(features):
         ({"labels": [True, False]}, TypeError, "labels must be integers, got bool"),
         ({"labels": [[0], [1]]}, ValueError, r"labels must be 1-D, .* got shape \(2, 1\)"),
         ({"labels": 1}, ValueError, r"labels must be 1-D, .* got shape \(\)"),
-        ({"labels": []}, ValueError, "labels must hold at least one label, got none"),
+        ({"labels": []}, ValueError, "labels must contain at least one label, got an empty array"),
         ({"rng": None}, TypeError, r"rng must be a numpy\.random\.Generator or an integer seed, got None"),
         ({"rng": True}, TypeError, r"rng must be a numpy\.random\.Generator or an integer seed, got True"),
         ({"rng": -3}, ValueError, "rng, as a seed, must be at least 0, got -3"),
     ],
 )
-def test_bad_arguments(kind, change, error, message):
+def test_rejects_bad_arguments(kind, change, error, message):
     arguments = {"labels": [0, 1], "rate": 0.3, "n_classes": 2, "rng": 0} | change
     with pytest.raises(error, match=message):
         kind(arguments["labels"], arguments["rate"], arguments["n_classes"], rng=arguments["rng"])
@@ -317,19 +317,19 @@ def test_bad_arguments(kind, change, error, message):
         ([0.5, 0.5], ValueError, r"matrix must have shape \(K, K\) with K >= 2, got \(2,\)"),
         ([[0.5, 0.5]], ValueError, r"matrix must have shape \(K, K\) with K >= 2, got \(1, 2\)"),
         ([[1.0]], ValueError, r"matrix must have shape \(K, K\) with K >= 2, got \(1, 1\)"),
-        ([[1.0, 0.0], [1.5, -0.5]], ValueError, r"matrix must hold probabilities, got -0\.5 at \[1, 1\]"),
-        ([[np.nan, 0.0], [0.0, 1.0]], ValueError, r"matrix must hold probabilities, got nan at \[0, 0\]"),
+        ([[1.0, 0.0], [1.5, -0.5]], ValueError, r"matrix must contain probabilities, got -0\.5 at \[1, 1\]"),
+        ([[np.nan, 0.0], [0.0, 1.0]], ValueError, r"matrix must contain probabilities, got nan at \[0, 0\]"),
         ([[1.0, 0.0], [np.inf, 0.0]], ValueError, "matrix must have rows that sum to 1, got inf in row 1"),
         ([[1.0, 0.0], [0.4, 0.5]], ValueError, r"matrix must have rows that sum to 1, got 0\.9 in row 1; divide"),
-        ([["1", "0"], ["0", "1"]], TypeError, "matrix must be made of real numbers, got <U1"),
+        ([["1", "0"], ["0", "1"]], TypeError, "matrix must contain real numbers, got <U1"),
     ],
 )
-def test_bad_matrix(matrix, error, message):
+def test_transition_rejects_bad_matrix(matrix, error, message):
     with pytest.raises(error, match=message):
         transition([0, 1], matrix, rng=0)
 
 
-def test_labels_beyond_the_matrix():
+def test_transition_rejects_labels_beyond_the_matrix():
     with pytest.raises(ValueError, match=r"labels must lie in \[0, 10\), got 10"):
         transition([0, 10], MATRIX, rng=0)
 
@@ -339,12 +339,12 @@ def test_labels_beyond_the_matrix():
     [
         (np.ones((3, 2)), ValueError, r"features must have shape \(n, \.\.\.\) .* each of 2 labels, got \(3, 2\)"),
         (1.0, ValueError, r"features must have shape .* got \(\)"),
-        (np.ones((2, 0)), ValueError, r"features must hold at least one number per sample, got shape \(2, 0\)"),
+        (np.ones((2, 0)), ValueError, r"features must contain at least one number per sample, got shape \(2, 0\)"),
         ([[1.0, np.nan], [np.inf, 0.0]], ValueError, "features must be finite, got 2 NaN or infinities"),
         (["a", "b"], TypeError, "features must be real numbers, got <U1"),
         ([1j, 2j], TypeError, "features must be real numbers, got complex128"),
     ],
 )
-def test_bad_features(features, error, message):
+def test_instance_dependent_rejects_bad_features(features, error, message):
     with pytest.raises(error, match=message):
         instance_dependent(features, [0, 1], 0.3, 2, rng=0)
