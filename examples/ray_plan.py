@@ -15,9 +15,9 @@ def draw(part, size):
 
 
 @ray.remote
-def count(question, losses, start):
+def count(state, losses, start):
     """Count a part of the losses, where it lies."""
-    planner = rrm_core.Planner.from_partial(question, threads=1)
+    planner = rrm_core.Planner.from_partial(state, threads=1)
     planner.update(losses, offset=start)
     return planner.partial()
 
@@ -41,8 +41,8 @@ def plan_parts(parts, starts, **rule):
     """Return the plan of losses in several objects; `starts` are the indices of their first ones among all."""
     planner = rrm_core.Planner(**rule)
     while not planner.done:
-        question = {"question": planner.partial()["question"]}  # without the counts, of which there are none yet
-        partials = [count.remote(question, part, start) for part, start in zip(parts, starts, strict=True)]
+        state = {"state": planner.partial()["state"]}  # without the counts, which are still zero
+        partials = [count.remote(state, part, start) for part, start in zip(parts, starts, strict=True)]
         while len(partials) > 1:
             partials = [merge.remote(*partials[i : i + FAN_IN]) for i in range(0, len(partials), FAN_IN)]
         planner.merge(rrm_core.Planner.from_partial(ray.get(partials[0])))

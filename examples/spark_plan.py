@@ -31,10 +31,10 @@ def plan_parts(parts, **rule):
     starts = list(accumulate(sizes, initial=0))  # by which a NaN is found again
     planner = rrm_core.Planner(**rule)
     while not planner.done:
-        question = {"question": planner.partial()["question"]}  # without the counts, of which there are none yet
+        state = {"state": planner.partial()["state"]}  # without the counts, which are still zero
 
-        def count(partition, arrays, question=question):
-            counter, start = rrm_core.Planner.from_partial(question, threads=1), starts[partition]
+        def count(partition, arrays, state=state):
+            counter, start = rrm_core.Planner.from_partial(state, threads=1), starts[partition]
             for losses in arrays:
                 counter.update(losses, offset=start)
                 start += len(losses)

@@ -6,7 +6,6 @@ Only `rrm_core.api` imports this module, when it is given a Dask array, so that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import dask.array as da
@@ -107,12 +106,12 @@ class Blocks:
 
     def _plan(self, blocks: Sequence[Any], sizes: Sequence[int], rule: Rule, threads: int | None) -> Plan:
         starts = np.cumsum([0, *sizes[:-1]]).tolist()
-        planner = Planner(**asdict(rule))
+        planner = Planner.from_rule(rule)
         count, merge = delayed(count_block), delayed(merge_partials)
         while not planner.done:
-            question = planner.partial()["question"]
+            state = planner.partial()["state"]
             partials = [
-                count(question, block, start, self._backend, threads or 1)
+                count(state, block, start, self._backend, threads or 1)
                 for block, start in zip(blocks, starts, strict=True)
             ]
             while len(partials) > 1:
@@ -144,9 +143,9 @@ class Blocks:
         return 0
 
 
-def count_block(question: Array, block: Any, start: int, backend: str | None, threads: int) -> dict[str, Array]:
-    """Return the partial result of a block in the round of a question; `start` is the index of its first loss."""
-    planner = Planner.from_partial({"question": question}, backend=backend, threads=threads)
+def count_block(state: Array, block: Any, start: int, backend: str | None, threads: int) -> dict[str, Array]:
+    """Return the partial result of a block in the round of a state; `start` is the index of its first loss."""
+    planner = Planner.from_partial({"state": state}, backend=backend, threads=threads)
     planner.update(block, offset=start)
     return planner.partial()
 

@@ -219,9 +219,9 @@ def merged(c, w, mu, **rule):
     """Let several planners count, and merge them, the last part first, some of them as arrays."""
     planner = rrm_core.Planner(**rule)
     while not planner.done:
-        question = planner.partial()["question"]
+        state = planner.partial()["state"]
         for i, part in reversed(list(enumerate(cut(c)))):
-            other = rrm_core.Planner.from_partial({"question": question}, backend=("cpp", "numpy")[i % 2])
+            other = rrm_core.Planner.from_partial({"state": state}, backend=("cpp", "numpy")[i % 2])
             other.update(part)
             planner.merge(other if i % 3 else rrm_core.Planner.from_partial(other.partial()))
         planner.advance()

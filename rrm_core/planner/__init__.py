@@ -1,1 +1,1 @@
-"""Exact order statistics in rounds of counting, over losses that are never in one place."""
+"""Exact order statistics of losses that come in parts, by repeated counting passes."""

@@ -1,43 +1,41 @@
-"""Planner: the plan of losses that come in parts, over time or over machines."""
+"""Planner: the exact plan of losses that come in parts, over time or over machines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from operator import index
 from typing import Any
 
 import numpy as np
 
-from ..arrays import convert as arrays
-from ..backends import registry as dispatch
+from ..arrays.convert import read_on_host
+from ..backends import registry
 from ..definition.arguments import check_threads
-from ..definition.counting import BINS
-from ..definition.formats import BY_CODE, Array, Format
+from ..definition.formats import Array
 from ..definition.plan import Plan
 from ..definition.rule import NaN, Redistribute, Rule, Ties
-from .rank_search import PivotCount, RankRange
-from .round_state import Question, from_numbers, signed, unsigned
+from .round_counts import RoundCounts
+from .round_state import SelectionState
+from .state_format import decode_state, encode_state
 
-NOWHERE = np.iinfo(np.int64).max  # of an index, or of a key where there is none
-HEAD = 8  # sums besides the counts of bins: losses, checksum, below and at both points, inside both intervals
+MAX_OFFSET = 1 << 62  # so that kernels can add a length without overflow
 
 
 class Planner:
-    """The plan of losses that are never in one place: a file larger than memory, the ranks of a job, a cluster.
+    """Plan losses that are never in one place: a file larger than memory, the ranks of a job, the blocks of a cluster.
 
-    The losses are counted in rounds. In each, every loss is given to some planner once, with `update`; the planners are
-    merged into one, which ends the round with `advance`, until it is `done` and has the `plan`: that of
-    `rrm_core.plan`, to the bit. float16 and bfloat16 take one round, float32 takes two, float64 two to four. Neither
-    the order of the parts nor who counts them matters. A planner serves one thread at a time: let each have its own,
-    and merge them.
+    The losses are counted in rounds. In each round every loss is passed once to `update` of some planner; the planners
+    are merged into one, and its `advance` ends the round, until it is `done` and has the `plan`, which is that of
+    `rrm_core.plan` bit for bit. float16 and bfloat16 take one round, float32 takes two, float64 two to four. Neither
+    the order of the parts nor their distribution over planners changes the result. A planner is not thread-safe: give
+    each thread its own, and merge them.
 
     Parameters
     ----------
     contamination, gamma, redistribute, ties, nan
         The rule, as for `rrm_core.reweight`.
     backend : {"cpp", "numpy"}, optional
-        Who counts; by default the first that is available.
+        Backend that counts; by default the first available one.
     threads : int, at least 1, optional
         As for `rrm_core.reweight`.
 
@@ -62,17 +60,17 @@ class Planner:
     >>> planner.plan == rrm_core.plan(np.concatenate(chunks), contamination=0.2)
     True
 
-    Elsewhere, another planner can do the counting. A partial result is a few arrays:
+    Other processes can count. What they exchange, a partial result, is a dict of a few arrays:
 
-    >>> def count(question, chunk):
-    ...     planner = rrm_core.Planner.from_partial(question)
+    >>> def count(start, chunk):
+    ...     planner = rrm_core.Planner.from_partial(start)
     ...     planner.update(chunk)
     ...     return planner.partial()
     >>> planner = rrm_core.Planner(contamination=0.2)
     >>> while not planner.done:
-    ...     question = planner.partial()
+    ...     start = planner.partial()
     ...     for chunk in chunks:
-    ...         planner.merge(rrm_core.Planner.from_partial(count(question, chunk)))
+    ...         planner.merge(rrm_core.Planner.from_partial(count(start, chunk)))
     ...     planner.advance()
     >>> planner.plan.threshold
     0.4
@@ -89,48 +87,60 @@ class Planner:
         backend: str | None = None,
         threads: int | None = None,
     ) -> None:
-        self._backend, self._threads = dispatch.choose_counting(backend), check_threads(threads)
-        self._begin(Question(Rule(contamination, gamma, redistribute, ties, nan)))
+        self._set_backend(backend, threads)
+        self._start_round(SelectionState(Rule(contamination, gamma, redistribute, ties, nan)))
 
-    def _begin(self, question: Question) -> None:
-        """Make ready for a round."""
-        plan = question.plan() if question.answered else None
-        points, intervals, keeps = question.points, question.intervals, question.wants_keys
-        counted = 0 if plan is not None or keeps else len(intervals) or 1
-        sums = np.zeros(HEAD + counted * BINS, np.int64)
-        # From here on nothing fails.
-        self._question, self._plan, self._format = question, plan, question.format
-        self._points, self._intervals, self._keeps = points, intervals, keeps
-        self._sums, self._counts = sums, sums[HEAD:].reshape(counted, BINS)
-        self._minima = np.full(3, NOWHERE, np.int64)  # the lowest key, the first index of NaN and of -inf
-        self._keys: list[Array] = []
+    @classmethod
+    def from_rule(cls, rule: Rule, *, backend: str | None = None, threads: int | None = None) -> Planner:
+        """Return a planner for a rule. See `Planner` for the other parameters."""
+        planner = cls.__new__(cls)
+        planner._set_backend(backend, threads)
+        planner._start_round(SelectionState(rule))
+        return planner
+
+    def _set_backend(self, backend: str | None, threads: int | None) -> None:
+        self._backend = registry.choose_counting(backend)
+        self._threads = check_threads(threads)
+
+    def _start_round(self, state: SelectionState) -> None:
+        plan = state.plan() if state.complete else None
+        counts = RoundCounts(state)
+        # Nothing fails from here on, so that the planner changes as a whole or not at all.
+        self._state = state
+        self._plan = plan
+        self._counts = counts
 
     @property
     def rule(self) -> Rule:
-        """What was asked for."""
-        return self._question.rule
+        """The rule."""
+        return self._state.rule
 
     @property
     def round(self) -> int:
-        """The round under way, counted from 1; the last one once it is over."""
-        return self._question.round
+        """Current round, counted from 1; the last one once the planner is done."""
+        return self._state.round
 
     @property
     def n(self) -> int:
-        """Losses counted so far in this round."""
-        return int(self._sums[0])
+        """Number of losses counted so far in this round."""
+        return self._counts.n
 
     @property
     def done(self) -> bool:
-        """Whether there is a plan, and no need of another round."""
+        """True once the plan is complete and no further round is needed."""
         return self._plan is not None
 
     @property
     def plan(self) -> Plan:
-        """The plan of all losses; a ValueError before `done`."""
+        """The plan of all losses; raises a ValueError before the planner is done."""
         if self._plan is None:
-            raise ValueError(f"the plan isn't there yet: round {self.round} is under way; advance() ends it")
+            raise ValueError(f"the plan is not complete: round {self.round} is in progress; end it with advance()")
         return self._plan
+
+    @property
+    def checksum(self) -> int:
+        """Sum of the losses' words modulo 2**32, known after the first round; detects a source that changes."""
+        return self._state.checksum
 
     def update(self, losses: Any, *, offset: int | None = None) -> None:
         """Count some losses in this round.
@@ -138,226 +148,138 @@ class Planner:
         Parameters
         ----------
         losses : array of shape (m,), float16, bfloat16, float32 or float64
-            From any framework; those of a device are copied to the host. May be empty. All have the same type.
+            Of any framework; losses on a device are copied to the host. May be empty. All updates must have the same
+            type.
         offset : int, optional
-            The index of the first of them among all losses, by which NaN are reported; by default, as many as this
-            planner has counted in this round.
+            Index of the first of them among all losses, used to report the position of a NaN; by default the number of
+            losses that this planner has counted in this round.
 
         Raises
         ------
         TypeError, ValueError
             The array has the wrong type or shape, or another type than those before; or the planner is done. Nothing
-            has been counted. What is wrong with the losses is raised by `advance`.
+            has been counted. Losses that cannot be reweighted, such as NaN, are reported by `advance`.
         """
-        self._require_open()
-        first = self.n if offset is None else _index("offset", offset)
-        view, format = arrays.read_on_host("losses", losses)
-        self._require_format(format)
-        if not len(view):
-            self._format = format
-            return
-        if self.round == 1:
-            found = self._backend.count_first_pass(view, first, self._counts[0], self._threads)
-            checksum = found.checksum
-            lowest = NOWHERE if found.min_key == (1 << format.width) - 1 else signed(found.min_key)  # all are NaN
-            first_nan, first_low = (NOWHERE if i < 0 else i for i in (found.first_nan, found.first_neg_inf))
-            self._minima = np.minimum(self._minima, np.array([lowest, first_nan, first_low], np.int64))
-        else:
-            memory: list[Array] = list(self._counts)
-            if self._keeps:
-                memory = [np.empty(min(len(view), at), np.uint64) for at in self._intervals.values()]
-            tallied = self._backend.count_pass(view, list(self._intervals), memory, self._points, self._threads)
-            checksum = tallied.checksum
-            for i, census in enumerate(tallied.pivot_counts):
-                self._sums[2 + 2 * i : 4 + 2 * i] += census
-            for i, inside in enumerate(tallied.n_in_range):
-                self._sums[6 + i] += inside
-                if self._keeps:
-                    self._keys.append(memory[i][:inside].copy())  # without the memory for more
-        self._format = format
-        self._sums[0] += len(view)
-        self._sums[1] += checksum
+        self._require_not_done()
+        first = self.n if offset is None else _check_offset(offset)
+        view, format = read_on_host("losses", losses)
+        self._counts.require_format(format)
+        self._counts.add(view, format, first, self._backend, self._threads)
 
     def merge(self, other: Planner) -> None:
-        """Add what another planner has counted in the same round, which stays as it is.
+        """Add the counts of another planner of the same round. The other planner does not change.
 
         Raises
         ------
         TypeError, ValueError
-            `other` is no planner, or one of another rule, another round, other losses, or another type of them; or it
-            is this one. Nothing has changed.
+            `other` is not a planner, or has another rule, round or type of losses, or has seen other losses in the
+            rounds before; or it is this planner. Nothing has changed.
         """
         if not isinstance(other, Planner):
-            raise TypeError(f"other must be a Planner, got {type(other).__name__}; from_partial makes one")
-        self._require_open()
+            raise TypeError(f"other must be a Planner, got {type(other).__name__}; Planner.from_partial makes one")
+        self._require_not_done()
         if other is self:
             raise ValueError("other is this planner itself, whose losses would be counted twice")
         if other.rule != self.rule:
             raise ValueError(f"other has another rule: {other.rule}, not {self.rule}")
         if other.done:
-            raise ValueError("other is done; begin each round from this planner's partial()")
-        if other._question != self._question:
+            raise ValueError("other is done; start each round from this planner's partial()")
+        if other._state != self._state:
             raise ValueError(
-                f"other is in round {other.round} of another selection, not in round {self.round} of this one; begin "
+                f"other is in round {other.round} of another selection, not in round {self.round} of this one; start "
                 "each round from this planner's partial()"
             )
-        if other._format is not None:
-            self._require_format(other._format)
-            self._format = other._format
-        self._sums += other._sums
-        self._minima = np.minimum(self._minima, other._minima)
-        self._keys += other._keys
+        if other._counts.format is not None:
+            self._counts.require_format(other._counts.format)
+        self._counts.add_counts(other._counts)
 
     def advance(self) -> None:
-        """End the round, in which every loss was counted: make the plan, or the question of the next round.
+        """End the round, in which every loss was counted: complete the plan, or start the next round.
 
         Raises
         ------
         ValueError
-            The losses can't be reweighted, as for `rrm_core.reweight`; or other losses were counted than in the first
+            The losses cannot be reweighted, as for `rrm_core.reweight`; or other losses were counted than in the first
             round.
         """
-        self._require_open()
-        question, (n, checksum) = self._question, self._sums[:2].tolist()
-        if self._format is None or (self.round == 1 and not n):
+        self._require_not_done()
+        if self._counts.format is None or (self.round == 1 and not self.n):
             raise ValueError("no losses were counted; at least one sample is needed")
-        self._require_same()
-        if self.round == 1:
-            lowest, *places = self._minima.tolist()
-            question = question.after_first(
-                self._format, n, checksum % 2**32, [unsigned(lowest), *places], self._counts[0]
-            )
-        else:
-            threshold, recipients = map(self._narrowed, (question.threshold, question.recipients))
-            question = replace(question, threshold=threshold, recipients=recipients)
-        self._begin(question if question.answered else replace(question, round=question.round + 1))
+        self._counts.check()
+        self._start_round(self._counts.next_state())
 
     def partial(self) -> dict[str, Array]:
-        """Return what was counted in this round, and the question: all that `from_partial` needs.
+        """Return the partial result: the state of the selection and the counts of this round.
 
         Returns
         -------
-        dict of str to array of int64
-            ``"question"``: the rule and what the rounds before have found, the same for all planners of a round.
-            ``"sums"`` and ``"minima"``: of two planners, their sum and the lesser. ``"keys"``: of two planners, both.
-            A round has 65,536 sums for each threshold that it looks for, or some keys. They are copies; ``np.savez``
-            or a message can hold them.
+        dict of str to int64 array
+            ``"state"``: the rule and the results of earlier rounds, the same for all planners of a round.
+            ``"sums"`` and ``"minima"``: to combine two planners, add them and take the minimum, elementwise.
+            ``"keys"``: to combine two planners, concatenate them.
+            A round has 65,536 sums for each threshold it looks for, or a few keys. The arrays are copies, and fit in
+            ``np.savez`` or a message.
         """
-        code = NOWHERE if self._format is None else self._format.code
-        return {
-            "question": self._question.as_numbers(),
-            "sums": self._sums.copy(),
-            "minima": np.array([*self._minima, code, NOWHERE if code == NOWHERE else -code], np.int64),
-            "keys": np.concatenate([*self._keys, np.empty(0, np.uint64)]).view(np.int64),
-        }
+        return {"state": encode_state(self._state)} | self._counts.to_arrays()
 
     @classmethod
     def from_partial(
         cls, partial: Mapping[str, Any], *, backend: str | None = None, threads: int | None = None
     ) -> Planner:
-        """Return a planner from a `partial` result: with its counts, in its round.
+        """Return a planner with the state and the counts of a `partial` result.
 
         Parameters
         ----------
         partial : mapping of str to array
-            As `partial` returned it, or combined of several as is said there. The ``"question"`` alone, some bytes, is
-            enough for a planner that has counted nothing yet.
+            Result of `partial`, or several combined as documented there. ``"state"`` alone, 200 bytes, is enough to
+            start a planner without counts.
         backend, threads
             See `Planner`.
 
         Raises
         ------
         ValueError
-            It isn't a partial result of this version.
+            It is not a partial result of this version.
         TypeError
-            It is combined of several whose losses have different types.
+            It is combined of results for losses of different types.
         """
         planner = cls.__new__(cls)
-        planner._backend, planner._threads = dispatch.choose_counting(backend), check_threads(threads)
+        planner._set_backend(backend, threads)
         try:
-            planner._begin(from_numbers(_numbers(partial["question"]).tolist()))
+            planner._start_round(decode_state(_as_int64("state", partial["state"]).tolist()))
             if len(partial) > 1:
-                planner._take(*(_numbers(partial[name]) for name in ("sums", "minima", "keys")))
-        except (KeyError, ValueError) as error:
-            what = f"it lacks {error}" if isinstance(error, KeyError) else error
-            raise ValueError(f"partial isn't what Planner.partial() returns in this version: {what}") from None
+                counts = {name: _as_int64(name, partial[name]) for name in ("sums", "minima", "keys")}
+                planner._counts.load_arrays(**counts)
+        except KeyError as error:
+            raise ValueError(
+                f"partial is not a result of Planner.partial() in this version: it lacks {error}"
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"partial is not a result of Planner.partial() in this version: {error}") from None
         return planner
 
-    @property
-    def checksum(self) -> int:
-        """The sum of all losses' words, modulo 2**32, after the first round: by it a source that changes is noticed."""
-        return self._question.checksum
-
     def __repr__(self) -> str:
-        state = f"plan={self._plan}" if self.done else f"round={self.round}, n={self.n:_}"
-        return f"Planner({self.rule}; {state})"
+        progress = f"plan={self._plan}" if self.done else f"round={self.round}, n={self.n:_}"
+        return f"Planner({self.rule}; {progress})"
 
-    def _require_open(self) -> None:
+    def _require_not_done(self) -> None:
         if self.done:
             raise ValueError("the planner is done; make a new one for other losses")
 
-    def _require_format(self, format: Format) -> None:
-        if self._format not in (None, format):
-            raise TypeError(f"losses must be {self._format.name}, as those before, got {format.name}")
 
-    def _require_same(self) -> None:
-        """Raise unless what was counted is of one piece, and after the first round of the same losses as there."""
-        n, checksum, *_ = self._sums[:HEAD].tolist()
-        inside = [n] if self.round == 1 else self._sums[6 : 6 + len(self._intervals)].tolist()
-        if self.round > 1:
-            remedy = "give every loss to one planner once in each round, and leave the source as it is meanwhile"
-            if n != self._question.n:
-                raise ValueError(
-                    f"{n:_} losses were counted in round {self.round}, but {self._question.n:_} in the first; {remedy}"
-                )
-            if checksum % 2**32 != self._question.checksum or inside != list(self._intervals.values()):
-                raise ValueError(f"other losses were counted in round {self.round} than in the first; {remedy}")
-        counted = [sum(map(len, self._keys))] if self._keeps else self._counts.sum(axis=1).tolist()
-        if counted != ([sum(inside)] if self._keeps else inside):
-            raise ValueError(
-                "the counts contradict each other: an update was interrupted, or partial results were combined in "
-                "another way than partial() says; begin the round again"
-            )
-
-    def _take(self, sums: Array, minima: Array, keys: Array) -> None:
-        """Take over the counts of a partial result."""
-        if sums.shape != self._sums.shape or minima.shape != (5,):
-            raise ValueError("arrays of another length")
-        codes = {int(minima[3]), -int(minima[4])} - {NOWHERE, -NOWHERE}
-        if not codes <= set(BY_CODE):
-            raise ValueError(f"losses of types {sorted(codes)}")
-        for code in sorted(codes):
-            self._require_format(BY_CODE[code])
-            self._format = BY_CODE[code]
-        self._sums[...], self._minima = sums, minima[:3]
-        if len(keys):
-            self._keys = [keys.view(np.uint64)]
-
-    def _narrowed(self, sought: RankRange | PivotCount | None) -> RankRange | PivotCount | None:
-        """Return what is known of a threshold after this round, a later one."""
-        if sought is None or sought.found:
-            return sought
-        if isinstance(sought, PivotCount):
-            i = 2 + 2 * self._question.points.index(sought.key)
-            return PivotCount(sought.key, *self._sums[i : i + 2].tolist())
-        if self._question.wants_keys:
-            return sought.among_keys(np.concatenate(self._keys))
-        return sought.among_counts(self._counts[list(self._question.intervals).index(sought.interval)])
-
-
-def _index(name: str, value: Any) -> int:
+def _check_offset(offset: Any) -> int:
     try:
-        place = index(value)
+        first = index(offset)
     except TypeError:
-        place = -1
-    if not 0 <= place < 1 << 62:  # to which kernels may add
-        raise ValueError(f"{name} must be a whole number, at least 0, or None, got {value!r}")
-    return place
+        first = -1
+    if not 0 <= first < MAX_OFFSET:
+        raise ValueError(f"offset must be a whole number, at least 0, or None, got {offset!r}")
+    return first
 
 
-def _numbers(array: Any) -> Array:
-    """Return a copy of an array of whole numbers, as int64."""
+def _as_int64(name: str, array: Any) -> Array:
+    """Return a copy of a one-dimensional integer array, as int64."""
     numbers = np.array(array)
     if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
-        raise ValueError(f"an array of {numbers.ndim} dimensions and {numbers.dtype}, not of one and int64")
+        raise ValueError(f"{name} is an array of {numbers.ndim} dimensions and {numbers.dtype}, not of one and int64")
     return numbers.astype(np.int64, copy=False)

@@ -142,9 +142,9 @@ def test_big_endian_blocks_are_read_as_what_they_are():
 def test_blocks_of_another_framework_stay_there(m):
     c = losses("exponential", 1025, "float32")
     plan = rrm_core.plan(c, **OK)
-    question = rrm_core.Planner(**OK).partial()["question"]
+    state = rrm_core.Planner(**OK).partial()["state"]
     block = array_api_strict.asarray(c[:m])
-    counted, expected = (dask_arrays.count_block(question, x, 7, None, 1) for x in (block, c[:m]))
+    counted, expected = (dask_arrays.count_block(state, x, 7, None, 1) for x in (block, c[:m]))
     for name in expected:
         assert_array_equal(counted[name], expected[name])
     weighed = dask_arrays.weigh_block(block, plan=plan, mu=1.0, backend=None, threads=1)

@@ -1,4 +1,4 @@
-"""What a selection in rounds is made of: keys, searches, and the kernels that count, against NumPy's."""
+"""Parts of a multi-pass selection: keys, rank ranges, and the counting kernels against those of NumPy."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ by_name = {"argvalues": FORMATS, "ids": lambda format: format.name}
 
 
 def stored(family, n, format):
-    """Return losses of a family as backends get them: bfloat16 as its bits."""
+    """Return losses of a family as backends take them: bfloat16 as its bits."""
     return losses(family, n, format.name).view(format.storage)
 
 
 def special_bits(format):
-    """Return the bits of numbers at which something changes, of both signs."""
+    """Return the bits of numbers around the limits of subnormals, bins and infinity, of both signs."""
     infinity, normal = (1 << format.width - format.precision) - 1 << format.precision - 1, 1 << format.precision - 1
     magnitudes = [0, 1, 2, normal - 1, normal, normal + 1, infinity - 1, infinity]
     magnitudes += [x << shift for x in (1, 3) for shift in (15, 16, 31, 32, 47) if shift < format.width - 2]
@@ -45,7 +45,7 @@ def numbers(format, bits):
 
 
 @pytest.mark.parametrize("format", **by_name)
-def test_keys_are_those_of_the_reference_and_lead_back(format):
+def test_keys_match_the_reference_and_decode(format):
     bits = range(1 << 16) if format.width == 16 else special_bits(format)
     given = numbers(format, bits)
     keys, values = reference._keys(given), widen(given)
@@ -58,7 +58,7 @@ def test_keys_are_those_of_the_reference_and_lead_back(format):
 
 
 @pytest.mark.parametrize("format", **by_name)
-def test_keys_of_subnormal_numbers_where_torch_flushes_them(format):
+def test_keys_of_subnormals_while_torch_flushes_them_to_zero(format):
     keys = [format.key(0.0) + i for i in (-3, -2, 0, 1, 2, 1000)]
     expected = [format.decode(key) for key in keys]
     assert torch.set_flush_denormal(True)
@@ -71,32 +71,32 @@ def test_keys_of_subnormal_numbers_where_torch_flushes_them(format):
     assert again == keys
 
 
-def test_a_search_among_counts():
+def test_rank_range_narrows_to_a_bin():
     counts = np.zeros(BINS, np.int64)
     counts[[7, 9, BINS - 1]] = 3, 2, 5
-    found = {rank: RankRange(rank, 1 << 32, 32, 2, 10).among_counts(counts) for rank in (3, 5, 6, 7, 8, 12)}
-    assert {rank: (s.first - (1 << 32)) >> BIN_BITS for rank, s in found.items()} == {
+    narrowed = {rank: RankRange(rank, 1 << 32, 32, 2, 10).narrow(counts) for rank in (3, 5, 6, 7, 8, 12)}
+    assert {rank: (s.first - (1 << 32)) >> BIN_BITS for rank, s in narrowed.items()} == {
         3: 7, 5: 7, 6: 9, 7: 9, 8: BINS - 1, 12: BINS - 1
     }  # fmt: skip
-    assert {(s.width, s.found) for s in found.values()} == {(16, False)}
-    assert (found[6].below, found[6].at, found[12].below, found[12].at) == (5, 2, 7, 5)
+    assert {(s.width, s.resolved) for s in narrowed.values()} == {(16, False)}
+    assert (narrowed[6].n_below, narrowed[6].n_inside, narrowed[12].n_below, narrowed[12].n_inside) == (5, 2, 7, 5)
 
 
-def test_a_search_among_keys_of_which_some_are_not_its_own():
+def test_rank_range_resolves_and_ignores_keys_outside():
     keys = np.array([5, 70_000, 65_536, 65_540, 65_540, 131_072], np.uint64)
-    search = RankRange(12, 65_536, 16, below=10, at=4)
-    assert search.among_keys(keys) == RankRange(12, 65_540, 0, 11, 2)
-    assert search.among_keys(keys).found
-    assert RankRange(14, 65_536, 16, below=10, at=4).among_keys(keys).key == 70_000
+    target = RankRange(12, 65_536, 16, n_below=10, n_inside=4)
+    assert target.resolve(keys) == RankRange(12, 65_540, 0, 11, 2)
+    assert target.resolve(keys).resolved
+    assert RankRange(14, 65_536, 16, n_below=10, n_inside=4).resolve(keys).key == 70_000
 
 
-def test_a_point_is_found_once_it_is_counted():
-    assert not PivotCount(7).found
-    assert PivotCount(7, 0, 0).found
+def test_pivot_is_resolved_once_counted():
+    assert not PivotCount(7).resolved
+    assert PivotCount(7, 0, 0).resolved
 
 
-def assert_same_tally_all(c, first, label, threads=1):
-    expected_counts, counts = (np.arange(BINS, dtype=np.int64) for _ in range(2))  # they are added to
+def assert_same_first_pass(c, first, label, threads=1):
+    expected_counts, counts = (np.arange(BINS, dtype=np.int64) for _ in range(2))  # the kernels add to them
     expected = reference.count_first_pass(c, first, expected_counts)
     found = cpp.count_first_pass(c, first, counts, threads)
     assert found._replace(min_key=0) == expected._replace(min_key=0), label
@@ -108,20 +108,20 @@ def assert_same_tally_all(c, first, label, threads=1):
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("format", **by_name)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_first_round_counts_as_numpy(family, format, name):
+def test_first_pass_matches_numpy(family, format, name):
     with tuned(name):
         for i, (n, threads) in enumerate(product(SIZES, THREADS)):
-            c = stored(family, n + 1, format)[i % 2 :][:n]  # also at addresses that are multiples of nothing
+            c = stored(family, n + 1, format)[i % 2 :][:n]  # also at unaligned addresses
             if family == "NaN" and n > 3:
                 c[n // 2] = numbers(format, special_bits(format)[-1])  # -inf
                 assert math.isinf(widen(c)[n // 2])
-            assert_same_tally_all(c, 10**12 * (i % 3), f"{n=} {threads=}", threads)
+            assert_same_first_pass(c, 10**12 * (i % 3), f"{n=} {threads=}", threads)
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("format", **by_name)
 @pytest.mark.parametrize("least_piece", [2048, 8192])  # a block at a time, or several
-def test_where_the_first_nan_and_the_first_of_minus_infinity_are(least_piece, format, name):
+def test_index_of_the_first_nan_and_the_first_negative_infinity(least_piece, format, name):
     sign, n = 1 << format.width - 1, 30_000
     bad = {"first_nan": numbers(format, [2 * sign - 1]), "first_neg_inf": numbers(format, [special_bits(format)[-1]])}
     with tuned(name, least_piece=least_piece):
@@ -135,19 +135,19 @@ def test_where_the_first_nan_and_the_first_of_minus_infinity_are(least_piece, fo
 
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("format", **by_name)
-def test_the_first_round_of_nan_only_and_of_runs(format, name):
+def test_first_pass_of_nan_only_and_of_runs(format, name):
     sign = 1 << format.width - 1
     nan, one, two = numbers(format, [2 * sign - 1, format.key(1.0) ^ sign, format.key(2.0) ^ sign])
     with tuned(name):
         for n, threads in product((1, 31, 32, 33, 2048, 5000), THREADS):
-            assert_same_tally_all(np.full(n, nan, format.storage), 3, f"{n=} {threads=}", threads)
+            assert_same_first_pass(np.full(n, nan, format.storage), 3, f"{n=} {threads=}", threads)
             runs = np.where(np.arange(n) // 40 % 2, one, two).astype(format.storage)
             runs[n - 1] = nan
-            assert_same_tally_all(runs, 3, f"{n=} {threads=}", threads)
+            assert_same_first_pass(runs, 3, f"{n=} {threads=}", threads)
 
 
 def edges(format):
-    """Return intervals as (first, last, shift) at the ends of what there is, and around zero."""
+    """Return key ranges as (first, last, shift) at both ends of the keys and around zero."""
     width = format.width - BIN_BITS
     found = []
     for narrow in range(width, 0, -BIN_BITS):
@@ -159,7 +159,7 @@ def edges(format):
     return sorted(set(found))
 
 
-def assert_same_tally_some(c, intervals, points, keep, label, threads):
+def assert_same_later_pass(c, intervals, points, keep, label, threads):
     def tally(backend):
         room = [np.full(min(len(c), 100), 9, np.uint64) if keep else np.arange(BINS, dtype=np.int64) for _ in intervals]
         tallied = backend.count_pass(c, intervals, room, points, threads)
@@ -176,7 +176,7 @@ def assert_same_tally_some(c, intervals, points, keep, label, threads):
 @pytest.mark.parametrize("format", WIDE, ids=lambda format: format.name)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("flush", [False, True], ids=["subnormal", "flushed"])
-def test_later_rounds_count_as_numpy(flush, family, format, name):
+def test_later_pass_matches_numpy(flush, family, format, name):
     around = numbers(format, special_bits(format))
     every = edges(format)
     points = [format.key(x) for x in (0.0, math.inf, -format.largest, 0.7)] + [format.key(0.0) + i for i in (-2, 1)]
@@ -191,19 +191,19 @@ def test_later_rounds_count_as_numpy(flush, family, format, name):
                 asked = [points[i % len(points)], points[(i // 2) % len(points)]][: i % 4]
                 for threads in (1, 3) if n > 2048 else (2,):
                     label = f"{n=} {intervals=} {asked=} {threads=}"
-                    assert_same_tally_some(c, intervals, asked, i % 2 == 0, label, threads)
+                    assert_same_later_pass(c, intervals, asked, i % 2 == 0, label, threads)
     finally:
         torch.set_flush_denormal(False)
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("format", WIDE, ids=lambda format: format.name)
-def test_later_rounds_of_one_bin_only(format, name):
+def test_later_pass_with_all_losses_in_one_bin(format, name):
     n, one = 5000, format.key(1.0)
     c = np.where(np.arange(n) % 97 == 0, 1 + 2.0 ** (1 - format.precision), 1.0).astype(format.storage)
     with tuned(name):
         for keep, threads in product((False, True), THREADS):
-            assert_same_tally_some(
+            assert_same_later_pass(
                 c, [(one >> 16 << 16, (one >> 16 << 16) + 65_535, 0)], [one], keep, f"{keep=}", threads
             )
 
@@ -211,7 +211,7 @@ def test_later_rounds_of_one_bin_only(format, name):
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("format", **by_name)
 @pytest.mark.parametrize("family", ["NaN", "all bit patterns"])
-def test_checksums_are_those_of_numpy_and_add_up(family, format, name):
+def test_checksums_match_numpy_and_add_up(family, format, name):
     with tuned(name):
         for n in (0, *SIZES):
             c = stored(family, n + 1, format)[1:]
@@ -221,7 +221,7 @@ def test_checksums_are_those_of_numpy_and_add_up(family, format, name):
             assert cpp.checksum(c[::-2]) == reference.checksum(c[::-2])
 
 
-def test_losses_are_only_read():
+def test_losses_are_not_modified():
     c = losses("NaN", 5000, "float32")
     before = c.copy()
     c.flags.writeable = False
@@ -232,7 +232,7 @@ def test_losses_are_only_read():
     assert_same_bits(c, before)
 
 
-def test_who_counts():
+def test_choose_counting_backend():
     assert dispatch.choose_counting(None) is dispatch.choose_counting("cpp")
     assert dispatch.choose_counting("numpy").count_first_pass is reference.count_first_pass
     for name in ("numba", "array_api", "cuda", "rust"):

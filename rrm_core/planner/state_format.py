@@ -1,0 +1,147 @@
+"""A `SelectionState` as a vector of integers, which npz files and messages can hold.
+
+Layout, 25 numbers: the version (1); the rule (6); round, type code, n, checksum, n_nan, smallest key (6); the two
+thresholds (6 each). Doubles are stored as their bits, keys as signed numbers in the same order.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from ..definition.counting import BIN_BITS
+from ..definition.formats import BY_CODE, Array
+from ..definition.rule import Redistribute, Rule
+from .rank_search import PivotCount, RankRange, Target
+from .round_state import SelectionState
+
+VERSION = 1
+LENGTH = 25
+TARGET_LENGTH = 6
+_Recipients: TypeAlias = "Redistribute | Literal['']"
+# The empty string stands for a fraction.
+_RECIPIENTS: tuple[_Recipients, ...] = ("argmin", "kept", "drop", "")
+_NO_TARGET, _PIVOT, _RANGE = 0, 1, 2
+
+
+def encode_state(state: SelectionState) -> Array:
+    """Return a state as an int64 array of shape (LENGTH,)."""
+    rule = state.rule
+    if rule.gamma is None:
+        threshold_rule = [0, _double_to_bits(rule.contamination or 0.0)]
+    else:
+        threshold_rule = [1, _double_to_bits(rule.gamma)]
+    if isinstance(rule.redistribute, str):
+        recipients = [_RECIPIENTS.index(rule.redistribute), _double_to_bits(0.0)]
+    else:
+        recipients = [_RECIPIENTS.index(""), _double_to_bits(rule.redistribute)]
+    numbers = [
+        VERSION,
+        *threshold_rule,
+        *recipients,
+        int(rule.ties == "share"),
+        int(rule.nan == "prune"),
+        state.round,
+        -1 if state.format is None else state.format.code,
+        state.n,
+        state.checksum,
+        state.n_nan,
+        to_signed(state.min_key),
+        *_encode_target(state.threshold),
+        *_encode_target(state.recipients),
+    ]
+    return np.array(numbers, np.int64)
+
+
+def decode_state(numbers: Sequence[int]) -> SelectionState:
+    """Return the state that `encode_state` has encoded.
+
+    Raises
+    ------
+    ValueError
+        The numbers are of another version, or not a state.
+    """
+    if numbers[:1] != [VERSION]:
+        raise ValueError(f"version {numbers[0] if numbers else 'none'}, not {VERSION}")
+    if len(numbers) != LENGTH:
+        raise ValueError(f"a state of {len(numbers)} numbers, not {LENGTH}")
+    is_gamma, value, recipients, fraction, shares_ties, prunes_nan, round, code, *known = numbers[1:13]
+    if not 0 <= recipients < len(_RECIPIENTS):
+        raise ValueError("an unknown way to redistribute")
+    rule = Rule(
+        contamination=None if is_gamma else _bits_to_double(value),
+        gamma=_bits_to_double(value) if is_gamma else None,
+        redistribute=_RECIPIENTS[recipients] or _bits_to_double(fraction),
+        ties="share" if shares_ties else "keep",
+        nan="prune" if prunes_nan else "raise",
+    )
+    n, checksum, n_nan, min_key = known
+    state = SelectionState(
+        rule,
+        round,
+        BY_CODE.get(code),
+        n,
+        checksum,
+        n_nan,
+        to_unsigned(min_key),
+        threshold=_decode_target(numbers[-2 * TARGET_LENGTH : -TARGET_LENGTH]),
+        recipients=_decode_target(numbers[-TARGET_LENGTH:]),
+    )
+    if not _is_consistent(state) or encode_state(state).tolist() != numbers:
+        raise ValueError("an inconsistent state")
+    return state
+
+
+def to_signed(key: int) -> int:
+    """Return a key as an int64 in the same order."""
+    return key - (1 << 63)
+
+
+def to_unsigned(number: int) -> int:
+    """Return the key that `to_signed` turned into this number."""
+    return number + (1 << 63)
+
+
+def _double_to_bits(x: float) -> int:
+    return int(struct.unpack("<q", struct.pack("<d", x))[0])
+
+
+def _bits_to_double(bits: int) -> float:
+    return float(struct.unpack("<d", struct.pack("<q", bits))[0])
+
+
+def _encode_target(target: Target | None) -> tuple[int, ...]:
+    if target is None:
+        return (_NO_TARGET,) * TARGET_LENGTH
+    if isinstance(target, PivotCount):
+        return _PIVOT, to_signed(target.key), target.n_below, target.n_at, 0, 0
+    return _RANGE, to_signed(target.first), target.n_below, target.n_inside, target.rank, target.width
+
+
+def _decode_target(numbers: Sequence[int]) -> Target | None:
+    kind, key, n_below, n_inside, rank, width = numbers
+    if kind == _NO_TARGET:
+        return None
+    if kind == _PIVOT:
+        return PivotCount(to_unsigned(key), n_below, n_inside)
+    if width not in range(0, 64, BIN_BITS):
+        raise ValueError(f"a key range of {width} bits")
+    return RankRange(rank, to_unsigned(key), width, n_below, n_inside)
+
+
+def _is_consistent(state: SelectionState) -> bool:
+    format = state.format
+    if format is None or state.threshold is None:  # before the first round is over
+        return state == SelectionState(state.rule)
+    keys = range(1 << format.width)
+    ranges = [target for target in state.targets if isinstance(target, RankRange)]
+    return (
+        state.n > 0
+        and (state.round > 1 or (state.round == 1 and state.complete))
+        and state.min_key in keys
+        and all(target.key in keys for target in state.targets)
+        and all(target.width < format.width and target.first + (1 << target.width) - 1 in keys for target in ranges)
+    )
