@@ -18,7 +18,8 @@ from torch.utils.data import TensorDataset
 
 import rrm_core
 import rrm_torch
-from rrm_torch import attacks, distributed, losses, noise, schedule
+from rrm_torch import Ramp, adversarial, distributed, losses
+from rrm_torch.data import noise
 
 OURS = ("rrm_core", "rrm_torch")
 C = np.array([0.1, 0.3, 0.2, 4.0, 0.4, 0.1], np.float32)
@@ -85,7 +86,7 @@ EXAMPLES = {
     "CpuInfo": rrm_core.cpu_info,
     "partial result": lambda: rrm_core.Planner(**RULE).partial(),
     "RRM": lambda: trained(contamination=0.2),
-    "RRM with a schedule": lambda: trained(contamination=schedule.Ramp(0.4, 3), mu=0.3, ids=list("abcdef")),
+    "RRM with a schedule": lambda: trained(contamination=Ramp(0.4, 3), mu=0.3, ids=list("abcdef")),
     "RRM by step": lambda: trained(gamma=0.3, unit="step"),
     "Trajectory": lambda: trained(contamination=0.2).trajectory,
     "Round": lambda: trained(contamination=0.2).trajectory.rounds[-1],
@@ -96,11 +97,11 @@ EXAMPLES = {
     "Indexed": lambda: rrm_torch.Indexed(TensorDataset(torch.rand(4, 3))),
     "data set of batches": lambda: rrm_torch.batches(torch.rand(4, 3), torch.zeros(4), 2, shuffle=True).dataset,
     "times of fit": seconds,
-    "FGSM": lambda: attacks.FGSM(0.1, clip=(0, 1)),
-    "PGD": lambda: attacks.PGD(0.1, unit=[1, 2], norm="l2"),
+    "FGSM": lambda: adversarial.FGSM(0.1, clip=(0, 1)),
+    "PGD": lambda: adversarial.PGD(0.1, unit=[1, 2], norm="l2"),
     "LossParts": lambda: losses.LossParts(torch.ones(2), torch.zeros(2)),
     "loss by name": lambda: losses.by_name("truncated_gce"),
-    "Ramp": lambda: schedule.Ramp(0.2, over=4),
+    "Ramp": lambda: Ramp(0.2, over=4),
     "NoisyLabels": lambda: noise.symmetric(np.arange(8) % 4, 0.5, 4, rng=0),
     "ShardSampler": lambda: distributed.ShardSampler(20, rank=1, size=2),
     "FullState": model_with_optimizer,

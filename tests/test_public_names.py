@@ -30,14 +30,14 @@ class Bare(str):
 def names_now() -> dict[str, Entry]:
     """Return what every public name is: of the packages, and of the modules that they list."""
     found: dict[str, Entry] = {}
-    modules = {name: import_module(name) for name in PACKAGES}
-    for package in tuple(modules.values()):
-        for name in package.__all__:
-            if isinstance(value := getattr(package, name), ModuleType):
-                modules[f"{package.__name__}.{name}"] = value
-    for path, module in modules.items():
+    paths = list(PACKAGES)
+    for path in paths:  # grows by the modules that each module lists
+        module = import_module(path)
         for name in public(module):
-            found |= entries(f"{path}.{name}", getattr(module, name))
+            value = getattr(module, name)
+            found |= entries(f"{path}.{name}", value)
+            if isinstance(value, ModuleType) and f"{path}.{name}" not in paths:
+                paths.append(f"{path}.{name}")
     return dict(sorted(found.items()))
 
 

@@ -6,13 +6,10 @@
 try:
     import torch as _torch  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("rrm_torch needs PyTorch: pip install 'rrm-core[torch]'") from error
+    raise ModuleNotFoundError("rrm_torch needs PyTorch, which is not installed: pip install torch") from error
 
-from . import distributed, losses, methods
-from .adversarial import attacks
-from .data import noise
-from .data.images import ImageData, load
-from .data.loaders import Indexed, batches
+from . import adversarial, data, distributed, losses, methods
+from .data import ImageData, Indexed, batches, load
 from .losses.elr import ELR
 from .losses.per_sample import cross_entropy
 from .training.checkpoint import Checkpoint
@@ -20,9 +17,9 @@ from .training.evaluate import evaluate
 from .training.fit import fit
 from .training.history import History
 from .training.score import predict, score
-from .weighting import schedule
 from .weighting.pruning_history import PruningHistory, Reweight
 from .weighting.rrm import RRM
+from .weighting.schedule import Ramp
 
 __all__ = [
     "ELR",
@@ -32,18 +29,18 @@ __all__ = [
     "ImageData",
     "Indexed",
     "PruningHistory",
+    "Ramp",
     "Reweight",
-    "attacks",
+    "adversarial",
     "batches",
     "cross_entropy",
+    "data",
     "distributed",
     "evaluate",
     "fit",
     "load",
     "losses",
     "methods",
-    "noise",
     "predict",
-    "schedule",
     "score",
 ]

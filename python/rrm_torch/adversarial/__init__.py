@@ -1,1 +1,6 @@
-"""Adversarial attacks and adversarial training."""
+"""Adversarial training: attacks on the inputs, accuracy under attack, and TRADES."""
+
+from .attacks import BY_NAME, FGSM, PGD, Attack, robustness
+from .trades import TRADES
+
+__all__ = ["BY_NAME", "FGSM", "PGD", "TRADES", "Attack", "robustness"]

@@ -34,7 +34,7 @@ class Settings:
     noise : float
         Share of training labels to make wrong; 0 leaves the labels as they are.
     noise_kind : str
-        A key of `rrm_torch.noise.KINDS`.
+        A key of `rrm_torch.data.noise.KINDS`.
     contamination, gamma, mu, warmup, every, redistribute, ties
         See `rrm_torch.RRM`.
     scoring : {"recorded", "pass"}

@@ -166,7 +166,7 @@ def _check_arguments(
             "training loop of your own"
         )
     if not isinstance(attack, (Attack, NoneType)):
-        raise TypeError(f"attack must be one of rrm_torch.attacks, such as FGSM(0.1), got {attack!r}")
+        raise TypeError(f"attack must be one of rrm_torch.adversarial, such as FGSM(0.1), got {attack!r}")
     if not isinstance(rrm, (RRM, NoneType)):
         raise TypeError(f"rrm must be an RRM, got {rrm!r}")
     if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):

@@ -43,7 +43,7 @@ class RRM:
         Number of training samples. A sample is known by its index in [0, n).
     contamination : float in [0, 1), or a function of the epoch
         The estimated share of wrong labels: this share of the samples, those with the highest losses, is pruned at each
-        reweight. Rather too low than too high. Give this or `gamma`. Of `rrm_torch.schedule`, `Ramp` is such a
+        reweight. Rather too low than too high. Give this or `gamma`. `rrm_torch.Ramp` is such a
         function.
     gamma : float, at least 0, or a function of the epoch
         The price of leaving the uniform distribution, in units of the loss: samples more than `gamma` above the

@@ -104,7 +104,7 @@ def describe(number: float | Schedule) -> float | str:
     if re.search(r" at 0x[0-9a-f]+>", words):
         raise TypeError(
             f"a schedule must say what it is, for the state, and this one says {words}: give its objects a __repr__ "
-            "with their settings (a dataclass has one), or take rrm_torch.schedule.Ramp"
+            "with their settings (a dataclass has one), or take rrm_torch.Ramp"
         )
     return words
 

@@ -271,7 +271,7 @@ def test_a_scheduler_that_wants_a_metric_is_refused(blobs):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attack": "fgsm"}, r"attack must be one of rrm_torch\.attacks, such as FGSM\(0\.1\), got 'fgsm'"),
+        ({"attack": "fgsm"}, r"attack must be one of rrm_torch\.adversarial, such as FGSM\(0\.1\), got 'fgsm'"),
         ({"attack": FGSM}, "attack must be one of .*, got <class"),
         ({"rrm": 0.3}, r"rrm must be an RRM, got 0\.3"),
     ],
