@@ -55,10 +55,10 @@ inline Levels levels_of(const LevelsTuple &t) {
 }
 
 // Either what is wrong with n losses, or what was found of them; see _cpu.pyi.
-inline pybind11::tuple answer(const Faults &faults, const Plan &plan, std::int64_t n, bool prune_nan) {
-    if (faults.refuse(n, prune_nan)) {
+inline pybind11::tuple answer(const NonFiniteCounts &faults, const Plan &plan, std::int64_t n, bool prune_nan) {
+    if (faults.is_invalid(n, prune_nan)) {
         return pybind11::make_tuple(
-            pybind11::make_tuple(faults.n_nan, faults.first_nan, faults.n_low, faults.first_low, faults.n_inf),
+            pybind11::make_tuple(faults.n_nan, faults.first_nan, faults.n_neg_inf, faults.first_neg_inf, faults.n_inf),
             pybind11::none());
     }
     return pybind11::make_tuple(pybind11::none(),

@@ -43,7 +43,7 @@ py::tuple reweight(const py::array &losses, int format, const rrm::Rule &rule, d
         const auto *before = weights<F>(old);
         auto *after = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
         rrm::Plan plan{};
-        rrm::Faults faults;
+        rrm::NonFiniteCounts faults;
         {
             const py::gil_scoped_release released;
             faults = rrm::cpu::reweight<F>(c, n, rule, mu, before, after, threads, plan);
@@ -127,7 +127,7 @@ py::tuple tally_some(const py::array &losses, int format, const std::vector<Inte
         inside.append(round.partials[i].inside);
     }
     for (std::size_t i = 0; i < points.size(); ++i) {
-        censuses.append(py::make_tuple(round.censuses[i].below, round.censuses[i].at));
+        censuses.append(py::make_tuple(round.censuses[i].n_below, round.censuses[i].n_equal));
     }
     return py::make_tuple(round.checksum, inside, censuses);
 }

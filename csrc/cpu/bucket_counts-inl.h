@@ -43,7 +43,7 @@ template <class F> void tally_all(const typename F::Bits *losses, std::int64_t n
     using Bits = typename F::Bits;
     constexpr int shift = F::width - bin_bits;
     constexpr auto nan = static_cast<std::size_t>(F::key_nan >> shift),
-                   low = static_cast<std::size_t>(F::key_low >> shift);
+                   low = static_cast<std::size_t>(F::key_neg_inf >> shift);
     std::uint16_t bins[block_size];
     for (std::int64_t begin = 0; begin < n; begin += block_size) {
         const Bits *const block = losses + begin;
@@ -131,8 +131,8 @@ void tally_some(const typename F::Bits *losses, std::int64_t n, const Interval *
         for (int which = 0; which < 2 && points[which] != 0; ++which) {
             const auto pivot = F::value(F::bits(static_cast<Bits>(points[which])));
             const Census census = count<F>(block, size, pivot);
-            censuses[which].below += census.below;
-            censuses[which].at += census.at;
+            censuses[which].n_below += census.n_below;
+            censuses[which].n_equal += census.n_equal;
         }
     }
 }

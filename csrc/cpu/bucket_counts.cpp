@@ -81,8 +81,8 @@ template <class F> void tally_some(const typename F::Bits *losses, std::int64_t 
         for (std::size_t which = 0; which < 2; ++which) {
             add(round.partials[which].counts, counts[other][which]);
             round.partials[which].inside += more.partials[which].inside;
-            round.censuses[which].below += more.censuses[which].below;
-            round.censuses[which].at += more.censuses[which].at;
+            round.censuses[which].n_below += more.censuses[which].n_below;
+            round.censuses[which].n_equal += more.censuses[which].n_equal;
         }
     }
 }

@@ -79,7 +79,7 @@ template <class F, class Relation> RRM_INLINE std::uint64_t bits_where(const typ
 }
 
 template <class F>
-void find_faults(const typename F::Bits *losses, std::int64_t n, std::int64_t first, Faults &faults) {
+void find_faults(const typename F::Bits *losses, std::int64_t n, std::int64_t first, NonFiniteCounts &faults) {
     using L = Lanes<typename F::Value>;
     const auto low = L::splat(-std::numeric_limits<typename F::Value>::infinity());
     for_each_group<F>(losses, n, [&](const typename F::Bits *group, std::uint64_t valid, std::int64_t at) {
@@ -88,11 +88,11 @@ void find_faults(const typename F::Bits *losses, std::int64_t n, std::int64_t fi
         if (nan != 0 && faults.n_nan == 0) {
             faults.first_nan = first + at + first_bit(nan);
         }
-        if (lows != 0 && faults.n_low == 0) {
-            faults.first_low = first + at + first_bit(lows);
+        if (lows != 0 && faults.n_neg_inf == 0) {
+            faults.first_neg_inf = first + at + first_bit(lows);
         }
         faults.n_nan += count_bits(nan);
-        faults.n_low += count_bits(lows);
+        faults.n_neg_inf += count_bits(lows);
     });
 }
 
@@ -231,8 +231,8 @@ template <class F> Census count(const typename F::Bits *losses, std::int64_t n, 
     const auto t = L::splat(pivot);
     Census census;
     for_each_group<F>(losses, n, [&](const typename F::Bits *group, std::uint64_t valid, std::int64_t) {
-        census.below += count_bits(valid & bits_where<F>(group, [=](auto x) { return L::above(t, x); }));
-        census.at += count_bits(valid & bits_where<F>(group, [=](auto x) { return L::equal(x, t); }));
+        census.n_below += count_bits(valid & bits_where<F>(group, [=](auto x) { return L::above(t, x); }));
+        census.n_equal += count_bits(valid & bits_where<F>(group, [=](auto x) { return L::equal(x, t); }));
         census.n_nan += count_bits(valid & bits_where<F>(group, [](auto x) { return L::unordered(x, x); }));
     });
     return census;
@@ -346,8 +346,8 @@ void write_marked(const std::uint64_t *marks, std::int64_t n, const Steps<V> &st
 // less will do, and its counts mean nothing.
 template <class V>
 // NOLINTNEXTLINE(readability-function-cognitive-complexity)
-Statistic<V> smallest_of_few(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
-                             std::int64_t tolerance) {
+OrderStatistic<V> smallest_of_few(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
+                                  std::int64_t tolerance) {
     using F = Wide<V>;
     using Key = typename F::Bits;
     using L = Lanes<V>;
@@ -401,10 +401,10 @@ Statistic<V> smallest_of_few(const typename Wide<V>::Bits *values, std::int64_t 
         }
     }
     const Key found = left[rank - upto_low - 1];
-    Statistic<V> statistic{F::value(F::bits(found)), upto_low, 0};
+    OrderStatistic<V> statistic{F::value(F::bits(found)), upto_low, 0};
     for (int j = 0; j < m; ++j) {
-        statistic.below += left[j] < found;
-        statistic.at += left[j] == found;
+        statistic.n_below += left[j] < found;
+        statistic.n_equal += left[j] == found;
     }
     return statistic;
 }

@@ -23,13 +23,7 @@ constexpr std::int64_t slack = group_size;
 
 // How values stand to one number.
 struct Census {
-    std::int64_t below = 0, at = 0, n_nan = 0;
-};
-
-// An order statistic: its value, how many values lie below and on it.
-template <class V> struct Statistic {
-    V value;
-    std::int64_t below, at;
+    std::int64_t n_below = 0, n_equal = 0, n_nan = 0;
 };
 
 // The samples strictly between two pivots. Those on a pivot are only counted, so that ties can't swamp the memory.
@@ -58,7 +52,7 @@ template <class V> struct alignas(128) Pass { // on cache lines of its own: each
     std::int64_t n_lowest = 0;
     std::uint32_t *lowest_places = nullptr; // kept only by a marking pass, as far as the memory reaches
     std::int64_t lowest_capacity = 0;
-    Faults faults; // but for +infinity
+    NonFiniteCounts faults; // but for +infinity
 };
 
 // Where the candidates of one pass stand, walked in the same order again.
@@ -123,7 +117,8 @@ template <class F> struct Loops {
                          Value *out);
     // The rank-th smallest of a few thousand values, NaN left out; with a tolerance, some value whose rank is off by
     // less, and counts that mean nothing. Reads up to the next multiple of 64 values, which must be NaN.
-    Statistic<Value> (*smallest_of_few)(const Word *values, std::int64_t n, std::int64_t rank, std::int64_t tolerance);
+    OrderStatistic<Value> (*smallest_of_few)(const Word *values, std::int64_t n, std::int64_t rank,
+                                             std::int64_t tolerance);
     // Of the number of values upto a pivot among n, in runs that follow each other: from the differences of
     // neighbouring runs, so that a trend doesn't count.
     double (*variance_of_runs)(const Word *values, std::int64_t n, Value pivot);

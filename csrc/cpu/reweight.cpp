@@ -39,8 +39,8 @@ Census count_all(Team &team, const typename F::Bits *losses, std::int64_t n, typ
     std::atomic<std::int64_t> below = 0, at = 0, n_nan = 0;
     for_each_piece(team, n, [&](int, std::int64_t begin, std::int64_t size) {
         const Census own = loops<F>().count(losses + begin, size, pivot);
-        below += own.below;
-        at += own.at;
+        below += own.n_below;
+        at += own.n_equal;
         n_nan += own.n_nan;
     });
     return {below, at, n_nan};
@@ -54,17 +54,17 @@ template <class F> class Reweight {
     Reweight(const Bits *losses, std::int64_t n, const Rule &rule, int threads)
         : losses_(losses), n_(n), rule_(rule), team_(members(n, threads)), survey_(losses, n, team_) {}
 
-    Faults plan(bool mark, Plan &plan) {
+    NonFiniteCounts plan(bool mark, Plan &plan) {
         // Recipients need an order statistic of their own unless the minimum or the threshold is it.
         const bool two = rule_.recipient_rank > 1 && rule_.recipient_rank <= n_ &&
                          (rule_.rank == 0 || rule_.recipient_rank < rule_.rank);
-        std::optional<Statistic<V>> t, r;
+        std::optional<OrderStatistic<V>> t, r;
         for (int attempt = 0; attempt < tuning.attempts && !(t && (r || !two)); ++attempt) {
             bool marks = mark && n_ >= tuning.mark_from && !two;
             const auto brackets = choose_brackets(attempt, two, marks);
             survey_.look(brackets.data(), two ? 2 : 1, marks);
-            const Faults faults = survey_.faults();
-            if (faults.refuse(n_, rule_.prune_nan)) {
+            const NonFiniteCounts faults = survey_.faults();
+            if (faults.is_invalid(n_, rule_.prune_nan)) {
                 return faults;
             }
             n_valid_ = n_ - faults.n_nan;
@@ -193,19 +193,19 @@ template <class F> class Reweight {
         }
         std::int64_t met = 0;
         for (std::int64_t i = 0; i < glances; ++i) {
-            met += loops<F>().count(losses_ + i * apart, group_size, pivot).at;
+            met += loops<F>().count(losses_ + i * apart, group_size, pivot).n_equal;
         }
         return met > 0;
     }
 
-    std::optional<Statistic<V>> find(std::int64_t rank, int which) {
+    std::optional<OrderStatistic<V>> find(std::int64_t rank, int which) {
         return resolve<V>(n_, std::min(rank, n_valid_), survey_.candidates(which), survey_.beside(),
                           [this](V pivot, std::int64_t least) {
                               return may_hold(pivot, least) ? count_all<F>(team_, losses_, n_, pivot) : Census{};
                           });
     }
 
-    std::optional<Statistic<V>> at_price() {
+    std::optional<OrderStatistic<V>> at_price() {
         const V t = price(survey_.lowest());
         const auto &c = survey_.candidates(0);
         if (!(c.low < t && t < c.high)) {
@@ -213,27 +213,27 @@ template <class F> class Reweight {
         }
         const std::int64_t upto_low = n_ - c.n_high - c.n_inside;
         if (is_single(c)) {
-            return Statistic<V>{t, upto_low, c.n_inside};
+            return OrderStatistic<V>{t, upto_low, c.n_inside};
         }
         if (c.stored != c.n_inside) {
             return std::nullopt;
         }
         const Census census = loops<Wide<V>>().count(c.values, c.stored, t);
-        return Statistic<V>{t, upto_low + census.below, census.at};
+        return OrderStatistic<V>{t, upto_low + census.n_below, census.n_equal};
     }
-    Statistic<V> count_price() {
+    OrderStatistic<V> count_price() {
         const V t = price(survey_.lowest());
         const Census census = count_all<F>(team_, losses_, n_, t);
-        return {t, census.below, census.at};
+        return {t, census.n_below, census.n_equal};
     }
 
-    void fill(Plan &plan, const Statistic<V> &t, const std::optional<Statistic<V>> &r) {
-        const auto found = [](const Statistic<V> &x) { // never at -0.0
-            return Found{static_cast<double>(x.value) + 0.0, x.below, x.at};
+    void fill(Plan &plan, const OrderStatistic<V> &t, const std::optional<OrderStatistic<V>> &r) {
+        const auto found = [](const OrderStatistic<V> &x) { // never at -0.0
+            return OrderStatistic<double>{static_cast<double>(x.value) + 0.0, x.n_below, x.n_equal};
         };
-        const Statistic<V> nowhere{std::numeric_limits<V>::infinity(), 0, 0};
-        plan =
-            settle(n_, rule_, found({survey_.lowest(), 0, survey_.n_lowest()}), found(t), found(r.value_or(nowhere)));
+        const OrderStatistic<V> nowhere{std::numeric_limits<V>::infinity(), 0, 0};
+        plan = make_plan(n_, rule_, found({survey_.lowest(), 0, survey_.n_lowest()}), found(t),
+                         found(r.value_or(nowhere)));
     }
 
     static bool recipients_differ(const Plan &plan) {
@@ -281,14 +281,14 @@ template <class F> class Reweight {
 } // namespace
 
 template <class F>
-Faults reweight(const typename F::Bits *losses, std::int64_t n, const Rule &rule, double mu,
-                const typename F::Weight *old, typename F::Weight *out, int threads, Plan &plan) {
+NonFiniteCounts reweight(const typename F::Bits *losses, std::int64_t n, const Rule &rule, double mu,
+                         const typename F::Weight *old, typename F::Weight *out, int threads, Plan &plan) {
     const ExactSubnormals exact;
     chosen_instruction_set(); // may throw, which the team can't
     Reweight<F> work(losses, n, rule, threads);
     // Marks are an eighth of a byte per sample: too much beside losses of two bytes.
-    const Faults faults = work.plan(out != nullptr && sizeof(typename F::Bits) > 2, plan);
-    if (out != nullptr && !faults.refuse(n, rule.prune_nan)) {
+    const NonFiniteCounts faults = work.plan(out != nullptr && sizeof(typename F::Bits) > 2, plan);
+    if (out != nullptr && !faults.is_invalid(n, rule.prune_nan)) {
         work.write(plan, mu, old, out);
     }
     return faults;
@@ -314,12 +314,12 @@ std::int64_t count_foreign(const typename F::Bits *losses, std::int64_t n, doubl
     chosen_instruction_set(); // may throw, which the team can't
     Team team(members(n, threads));
     const Census census = count_all<F>(team, losses, n, static_cast<typename F::Value>(loss_min));
-    return census.below + (allow_nan ? 0 : census.n_nan);
+    return census.n_below + (allow_nan ? 0 : census.n_nan);
 }
 
 #define RRM_INSTANTIATE(F)                                                                                             \
-    template Faults reweight<F>(const F::Bits *, std::int64_t, const Rule &, double, const F::Weight *, F::Weight *,   \
-                                int, Plan &);                                                                          \
+    template NonFiniteCounts reweight<F>(const F::Bits *, std::int64_t, const Rule &, double, const F::Weight *,       \
+                                         F::Weight *, int, Plan &);                                                    \
     template void apply<F>(const F::Bits *, std::int64_t, const Plan &, double, const F::Weight *, F::Weight *, int);  \
     template std::int64_t count_foreign<F>(const F::Bits *, std::int64_t, double, bool, int);
 RRM_INSTANTIATE(Float16)

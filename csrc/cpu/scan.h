@@ -77,8 +77,8 @@ template <class F> class Survey {
         return static_cast<std::uint32_t>(mixed) | 1;
     }
     // Of +infinity only if there is nothing less, for only then it is a fault.
-    Faults faults() const {
-        Faults faults = passes_[0].faults;
+    NonFiniteCounts faults() const {
+        NonFiniteCounts faults = passes_[0].faults;
         faults.n_inf = lowest() == std::numeric_limits<V>::infinity() ? n_lowest() : 0;
         return faults;
     }
@@ -221,9 +221,9 @@ template <class F> void Survey<F>::merge(const Pass<V> &own) {
     }
     all.n_lowest += own.lowest == all.lowest ? own.n_lowest : 0;
     all.faults.n_nan += own.faults.n_nan;
-    all.faults.n_low += own.faults.n_low;
+    all.faults.n_neg_inf += own.faults.n_neg_inf;
     all.faults.first_nan = first_of(all.faults.first_nan, own.faults.first_nan);
-    all.faults.first_low = first_of(all.faults.first_low, own.faults.first_low);
+    all.faults.first_neg_inf = first_of(all.faults.first_neg_inf, own.faults.first_neg_inf);
 }
 
 } // namespace rrm::cpu

@@ -59,8 +59,8 @@ template <class V> bool is_single(const Candidates<V> &found) {
 
 // The rank-th smallest of n padded values. With a tolerance, some value whose rank is off by less will do.
 template <class V>
-Statistic<V> smallest(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
-                      Words<typename Wide<V>::Bits> scratch, std::int64_t tolerance = 0);
+OrderStatistic<V> smallest(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
+                           Words<typename Wide<V>::Bits> scratch, std::int64_t tolerance = 0);
 
 // How many to look at before choosing a bracket: more cost more, and leave fewer candidates. What that costs in all is
 // least around n^(2/3); large arrays need a narrower bracket, whose candidates fit the memory.
@@ -129,7 +129,7 @@ template <class F> class Sample {
     }
     [[nodiscard]] std::int64_t upto(V value) const {
         const Census census = loops<Wide<V>>().count(values_, size_, value);
-        return census.below + census.at;
+        return census.n_below + census.n_equal;
     }
 
     // Pivots around the rank-th smallest of the n losses, so many standard deviations away from it.
@@ -174,7 +174,8 @@ template <class F> class Sample {
 
 // By counting the digits of keys from the leading one on: a pass for each digit, whatever the input.
 template <class F>
-Statistic<typename F::Value> smallest_by_digits(const typename F::Bits *losses, std::int64_t n, std::int64_t rank) {
+OrderStatistic<typename F::Value> smallest_by_digits(const typename F::Bits *losses, std::int64_t n,
+                                                     std::int64_t rank) {
     using Key = typename F::Bits;
     constexpr int digit_bits = 11; // their counts fit the first-level cache
     std::int64_t below = 0, at = n;
@@ -205,33 +206,33 @@ Statistic<typename F::Value> smallest_by_digits(const typename F::Bits *losses, 
 // The rank-th smallest of the n numbers that a pass has looked at; nothing if it neither lies on a pivot nor is stored.
 // `count` counts how all of them stand to a pivot, on which at least so many would have to lie.
 template <class V, class Count>
-std::optional<Statistic<V>> resolve(std::int64_t n, std::int64_t rank, const Candidates<V> &found,
-                                    Words<typename Wide<V>::Bits> scratch, Count count) {
+std::optional<OrderStatistic<V>> resolve(std::int64_t n, std::int64_t rank, const Candidates<V> &found,
+                                         Words<typename Wide<V>::Bits> scratch, Count count) {
     const std::int64_t upto_low = n - found.n_high - found.n_inside;
     if (upto_low < rank && rank <= upto_low + found.n_inside) {
         if (is_single(found)) {
-            return Statistic<V>{next(found.low), upto_low, found.n_inside};
+            return OrderStatistic<V>{next(found.low), upto_low, found.n_inside};
         }
         if (found.stored != found.n_inside) {
             return std::nullopt;
         }
         pad(found.values, found.stored);
         auto statistic = smallest<V>(found.values, found.stored, rank - upto_low, scratch);
-        statistic.below += upto_low;
+        statistic.n_below += upto_low;
         return statistic;
     }
     const bool low = rank <= upto_low;
     const V pivot = low ? found.low : found.high;
     const Census census = count(pivot, low ? upto_low - rank + 1 : rank - upto_low - found.n_inside);
-    if (census.below < rank && rank <= census.below + census.at) {
-        return Statistic<V>{pivot, census.below, census.at};
+    if (census.n_below < rank && rank <= census.n_below + census.n_equal) {
+        return OrderStatistic<V>{pivot, census.n_below, census.n_equal};
     }
     return std::nullopt;
 }
 
 template <class V>
-Statistic<V> smallest(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
-                      Words<typename Wide<V>::Bits> scratch, std::int64_t tolerance) {
+OrderStatistic<V> smallest(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
+                           Words<typename Wide<V>::Bits> scratch, std::int64_t tolerance) {
     using F = Wide<V>;
     if (n <= few) {
         return loops<F>().smallest_of_few(values, n, rank, tolerance);

@@ -22,7 +22,7 @@ constexpr int most_threads = 256; // in a block, except that of draw()
 
 // What the host reads in the end.
 struct Outcome {
-    Faults faults;
+    NonFiniteCounts faults;
     Plan plan;
 };
 

@@ -125,7 +125,7 @@ __device__ void note_special(const Job<F> &job, const Vectors<typename F::Bits> 
             ++tally.n_inf;
         } else if (key == F::key_nan && tally.n_nan++ == 0) { // a thread's first is its lowest
             atomicMin(&job.state->first_nan, static_cast<Count>(i));
-        } else if (key == F::key_low && tally.n_low++ == 0) {
+        } else if (key == F::key_neg_inf && tally.n_low++ == 0) {
             atomicMin(&job.state->first_low, static_cast<Count>(i));
         }
     }
@@ -206,8 +206,8 @@ __device__ void seek_key(Cut<typename F::Bits> &cut, const About<std::int64_t> &
 template <class F> __device__ void settle_search(const Job<F> &job, const Survey<typename F::Bits> &seen) {
     State<F> &state = *job.state;
     state.seen = seen;
-    const Faults faults{seen.n_nan, 0, seen.n_low, 0, seen.n_inf};
-    state.refused = faults.refuse(job.n, job.rule.prune_nan);
+    const NonFiniteCounts faults{seen.n_nan, 0, seen.n_low, 0, seen.n_inf};
+    state.refused = faults.is_invalid(job.n, job.rule.prune_nan);
     GPU_UNROLL for (int i = 0; i < 2; ++i) {
         if (i == job.cuts) {
             break;
@@ -256,7 +256,7 @@ read_keys(const Job<F> &job, const Vectors<typename F::Bits> &vectors, const Loa
         least = keys[i] < least ? keys[i] : least;
         highest = keys[i] > highest ? keys[i] : highest;
     }
-    if (least > F::key_low && highest < F::key_inf) {
+    if (least > F::key_neg_inf && highest < F::key_inf) {
         return least;
     }
     least = F::key_nan; // infinities, NaN of either sign, or nothing there

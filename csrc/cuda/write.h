@@ -93,10 +93,13 @@ __device__ void write_targets(const typename F::Bits *losses, std::int64_t n, co
 // The plan that follows from what was found, and the recipients' threshold as a key.
 template <class F> __device__ Plan settle(const Job<F> &job, typename F::Bits &reach) {
     const State<F> &state = *job.state;
-    const auto found = [](const Cut<typename F::Bits> &cut) { return Found{F::decode(cut.key), cut.below, cut.equal}; };
-    const Found least{F::decode(state.seen.least), 0, state.seen.n_least};
-    const Found own = job.cuts == 2 ? found(state.cut[1]) : Found{std::numeric_limits<double>::infinity(), 0, 0};
-    const Plan plan = rrm::settle(job.n, job.rule, least, found(state.cut[0]), own);
+    const auto found = [](const Cut<typename F::Bits> &cut) {
+        return OrderStatistic<double>{F::decode(cut.key), cut.below, cut.equal};
+    };
+    const OrderStatistic<double> least{F::decode(state.seen.least), 0, state.seen.n_least};
+    const OrderStatistic<double> own =
+        job.cuts == 2 ? found(state.cut[1]) : OrderStatistic<double>{std::numeric_limits<double>::infinity(), 0, 0};
+    const Plan plan = rrm::make_plan(job.n, job.rule, least, found(state.cut[0]), own);
     if (plan.n_recipients == 0) {
         reach = 0;
     } else if (plan.recipient_threshold == plan.threshold) {
@@ -107,7 +110,7 @@ template <class F> __device__ Plan settle(const Job<F> &job, typename F::Bits &r
     return plan;
 }
 
-template <class F> __device__ Faults faults_of(const State<F> &state) {
+template <class F> __device__ NonFiniteCounts faults_of(const State<F> &state) {
     const auto place = [](Count first) { return static_cast<std::int64_t>(first); }; // all ones become -1
     return {state.seen.n_nan, place(state.first_nan), state.seen.n_low, place(state.first_low), state.seen.n_inf};
 }

@@ -144,15 +144,15 @@ template <class F> void choose_rank(Case &c, const std::vector<typename F::Bits>
     }
 }
 
-template <class F> Faults find_faults(const std::vector<typename F::Bits> &losses) {
-    Faults faults;
+template <class F> NonFiniteCounts find_faults(const std::vector<typename F::Bits> &losses) {
+    NonFiniteCounts faults;
     for (std::size_t i = 0; i < losses.size(); ++i) {
         const auto key = F::key(losses[i]);
         const auto index = static_cast<std::int64_t>(i);
         if (key == F::key_nan) {
             faults.first_nan = faults.n_nan++ == 0 ? index : faults.first_nan;
-        } else if (key == F::key_low) {
-            faults.first_low = faults.n_low++ == 0 ? index : faults.first_low;
+        } else if (key == F::key_neg_inf) {
+            faults.first_neg_inf = faults.n_neg_inf++ == 0 ? index : faults.first_neg_inf;
         } else if (key == F::key_inf) {
             ++faults.n_inf;
         }
@@ -160,7 +160,7 @@ template <class F> Faults find_faults(const std::vector<typename F::Bits> &losse
     return faults;
 }
 
-bool same(const Faults &a, const Faults &b) {
+bool same(const NonFiniteCounts &a, const NonFiniteCounts &b) {
     return std::memcmp(&a, &b, sizeof a) == 0;
 }
 
@@ -191,11 +191,11 @@ template <class F> bool try_one(Random &random, std::string &description) {
         0) {
         return false;
     }
-    const Faults faults = find_faults<F>(losses);
+    const NonFiniteCounts faults = find_faults<F>(losses);
     if (!same(outcome.data->faults, faults)) {
         return false;
     }
-    if (faults.refuse(c.n, c.rule.prune_nan)) {
+    if (faults.is_invalid(c.n, c.rule.prune_nan)) {
         const std::vector<W> nothing(losses.size(), std::numeric_limits<W>::quiet_NaN());
         return out.holds(c.fresh ? nothing : untouched);
     }

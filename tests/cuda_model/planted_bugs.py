@@ -136,7 +136,7 @@ BUGS = (
     Bug(
         "survey: negative zero", "plain", "survey.h", "std::bit_cast<float>(bits) + 0.0F", "std::bit_cast<float>(bits)"
     ),
-    Bug("survey: negative NaN", "plain", "survey.h", "if (least > F::key_low && highest", "if (highest"),
+    Bug("survey: negative NaN", "plain", "survey.h", "if (least > F::key_neg_inf && highest", "if (highest"),
     Bug("survey: slots taken twice", "plain", "survey.h", "next += all;", "next += all / 2;"),
     Bug("survey: unused slots stay as they were", "plain", "survey.h", "collectors[c].finish(brackets[c].low);", ""),
     Bug("survey: slots left behind stay as they were", "plain", "survey.h", "            finish(bracket.low);\n", ""),

@@ -88,7 +88,7 @@ template <class F> bool try_one(Random &random, std::string &description) {
     const auto weights = define<F>(losses, rule, mu, read ? old.data() : nullptr, expected);
     std::vector<V> fresh(static_cast<std::size_t>(n));
     std::vector<V> &out = in_place ? old : fresh;
-    const Faults faults =
+    const NonFiniteCounts faults =
         cpu::reweight<F>(losses.data(), n, rule, mu, read ? old.data() : nullptr, out.data(), threads, plan);
     description = "family " + std::to_string(family) + ", n " + std::to_string(n) + ", width " +
                   std::to_string(F::width) + ", rank " + std::to_string(rule.rank) + ", gamma " +
@@ -97,7 +97,7 @@ template <class F> bool try_one(Random &random, std::string &description) {
                   ", memory " + std::to_string(cpu::tuning.always_memory) + ", attempts " +
                   std::to_string(cpu::tuning.attempts) + ", threads " + std::to_string(threads) + ", " +
                   cpu::name(cpu::chosen_instruction_set());
-    if (faults.refuse(n, true) || !same(plan, expected) ||
+    if (faults.is_invalid(n, true) || !same(plan, expected) ||
         std::memcmp(out.data(), weights.data(), weights.size() * sizeof(V)) != 0) {
         return false;
     }
@@ -138,7 +138,7 @@ template <class F> bool try_rounds(Random &random, std::string &description) {
         ++expected[key >> shift];
         own.lowest = std::min(own.lowest, std::uint64_t{key});
         own.first_nan = own.first_nan < 0 && key == F::key_nan ? first + i : own.first_nan;
-        own.first_low = own.first_low < 0 && key == F::key_low ? first + i : own.first_low;
+        own.first_low = own.first_low < 0 && key == F::key_neg_inf ? first + i : own.first_low;
         own.checksum += static_cast<std::uint32_t>(bits) + static_cast<std::uint32_t>(std::uint64_t{bits} >> 32);
     }
     if (counts != expected || tally.lowest != own.lowest || tally.first_nan != own.first_nan ||
@@ -189,8 +189,8 @@ template <class F> bool try_rounds(Random &random, std::string &description) {
                         kept[which].push_back(key);
                     }
                 }
-                censuses[which].below += round.points[which] != 0 && key < round.points[which] ? 1 : 0;
-                censuses[which].at += round.points[which] != 0 && key == round.points[which] ? 1 : 0;
+                censuses[which].n_below += round.points[which] != 0 && key < round.points[which] ? 1 : 0;
+                censuses[which].n_equal += round.points[which] != 0 && key == round.points[which] ? 1 : 0;
             }
         }
         cpu::tally_some<F>(losses.data(), n, threads, round);
@@ -200,8 +200,8 @@ template <class F> bool try_rounds(Random &random, std::string &description) {
         for (std::size_t which = 0; which < 2; ++which) {
             keys[which].resize(static_cast<std::size_t>(round.partials[which].stored));
             if (round.partials[which].inside != inside[which] || keys[which] != kept[which] ||
-                found[which] != defined[which] || round.censuses[which].below != censuses[which].below ||
-                round.censuses[which].at != censuses[which].at) {
+                found[which] != defined[which] || round.censuses[which].n_below != censuses[which].n_below ||
+                round.censuses[which].n_equal != censuses[which].n_equal) {
                 return false;
             }
         }
