@@ -1,5 +1,5 @@
-// rrm_core._cpu: pointers, lengths, the GIL. Python has checked every argument: arrays are one-dimensional, contiguous,
-// aligned, of the format's storage type and of equal length; `out` is writable.
+// The module rrm_core._cpu: converts arguments and releases the GIL. All arguments have been checked in Python: arrays
+// are one-dimensional, contiguous, aligned, of the format's storage type and of equal length; `out` is writable.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -28,44 +28,44 @@ template <class F> const typename F::Bits *bits(const py::array &losses) {
     return static_cast<const typename F::Bits *>(losses.data());
 }
 
-template <class F> const typename F::Weight *weights(const std::optional<py::array> &old) {
-    return old ? static_cast<const typename F::Weight *>(old->data()) : nullptr;
+template <class F> const typename F::Weight *weights(const std::optional<py::array> &array) {
+    return array ? static_cast<const typename F::Weight *>(array->data()) : nullptr;
 }
 
-// Plans, and writes the weights if `out` is given and nothing is wrong with the losses. Returns either what is wrong
-// or what was found; see _cpu.pyi.
+// Plans and, if `out` is given and the losses are valid, writes the weights. See outcome_to_python for the result.
 py::tuple reweight(const py::array &losses, int format, const rrm::Rule &rule, double mu,
-                   const std::optional<py::array> &old, std::optional<py::array> out, int threads) {
+                   const std::optional<py::array> &old_weights, std::optional<py::array> out, int threads) {
     return rrm::with_format(format, [&](auto f) -> py::tuple {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const std::int64_t n = losses.size();
-        const auto *before = weights<F>(old);
-        auto *after = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
+        const auto *w_old = weights<F>(old_weights);
+        auto *w_new = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
         rrm::Plan plan{};
-        rrm::NonFiniteCounts faults;
+        rrm::NonFiniteCounts non_finite;
         {
             const py::gil_scoped_release released;
-            faults = rrm::cpu::reweight<F>(c, n, rule, mu, before, after, threads, plan);
+            non_finite = rrm::cpu::reweight<F>(c, n, rule, mu, w_old, w_new, threads, plan);
         }
-        return rrm::answer(faults, plan, n, rule.prune_nan);
+        return rrm::outcome_to_python(non_finite, plan, n, rule.prune_nan);
     });
 }
 
 void apply(const py::array &losses, int format, double threshold, double recipient_threshold,
-           const rrm::LevelsTuple &levels, double mu, const std::optional<py::array> &old, py::array out, int threads) {
+           const rrm::LevelsTuple &levels, double mu, const std::optional<py::array> &old_weights, py::array out,
+           int threads) {
     rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
-        const auto *before = weights<F>(old);
-        auto *after = static_cast<typename F::Weight *>(out.mutable_data());
+        const auto *w_old = weights<F>(old_weights);
+        auto *w_new = static_cast<typename F::Weight *>(out.mutable_data());
         rrm::Plan plan{};
         plan.threshold = threshold;
         plan.recipient_threshold = recipient_threshold;
-        plan.levels = rrm::levels_of(levels);
+        plan.levels = rrm::levels_from_tuple(levels);
         const std::int64_t n = losses.size();
         const py::gil_scoped_release released;
-        rrm::cpu::apply<F>(c, n, plan, mu, before, after, threads);
+        rrm::cpu::apply<F>(c, n, plan, mu, w_old, w_new, threads);
     });
 }
 
@@ -79,57 +79,58 @@ std::int64_t count_foreign(const py::array &losses, int format, double loss_min,
     });
 }
 
-// Adds to the counts of all bins; returns the lowest key, the first index of NaN and of -infinity, and the checksum.
-py::tuple tally_all(const py::array &losses, int format, std::int64_t first, py::array_t<std::int64_t> counts,
-                    int threads) {
+// Adds to `counts`. Returns the smallest key, the first index of NaN and of -infinity, and the checksum.
+py::tuple count_first_pass(const py::array &losses, int format, std::int64_t first, py::array_t<std::int64_t> counts,
+                           int threads) {
     return rrm::with_format(format, [&](auto f) -> py::tuple {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const std::int64_t n = losses.size();
-        rrm::cpu::Tally tally{.counts = counts.mutable_data()};
+        rrm::cpu::FirstPassCounts result{.counts = counts.mutable_data()};
         {
             const py::gil_scoped_release released;
-            rrm::cpu::tally_all<F>(c, n, first, threads, tally);
+            rrm::cpu::count_first_pass<F>(c, n, first, threads, result);
         }
-        return py::make_tuple(tally.lowest, tally.first_nan, tally.first_low, tally.checksum);
+        return py::make_tuple(result.min_key, result.first_nan, result.first_neg_inf, result.checksum);
     });
 }
 
-using Interval = std::tuple<std::uint64_t, std::uint64_t, int>; // first and last key, shift
+using KeyRange = std::tuple<std::uint64_t, std::uint64_t, int>; // first and last key, shift
 
-// Adds to the counts of the intervals' bins, or keeps keys where the memory is of uint64; see _cpu.pyi.
-py::tuple tally_some(const py::array &losses, int format, const std::vector<Interval> &intervals,
-                     std::vector<py::array> memory, const std::vector<std::uint64_t> &points, int threads) {
-    rrm::cpu::Round round;
-    for (std::size_t i = 0; i < intervals.size(); ++i) {
-        const auto &[first, last, shift] = intervals[i];
-        round.intervals.at(i) = {first, last, shift};
-        rrm::cpu::Partial &partial = round.partials.at(i);
-        if (memory.at(i).dtype().kind() == 'i') {
-            partial.counts = static_cast<std::int64_t *>(memory[i].mutable_data());
+// Adds to the counts of a range's bins if its buffer has type int64, and stores keys in it if it has type uint64.
+py::tuple count_pass(const py::array &losses, int format, const std::vector<KeyRange> &ranges,
+                     std::vector<py::array> buffers, const std::vector<std::uint64_t> &pivots, int threads) {
+    rrm::cpu::CountingPass pass;
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+        const auto &[first, last, shift] = ranges[i];
+        pass.ranges.at(i) = {first, last, shift};
+        rrm::cpu::RangeCounts &range_counts = pass.range_counts.at(i);
+        if (buffers.at(i).dtype().kind() == 'i') {
+            range_counts.counts = static_cast<std::int64_t *>(buffers[i].mutable_data());
         } else {
-            partial.keys = static_cast<std::uint64_t *>(memory[i].mutable_data());
-            partial.capacity = memory[i].size();
+            range_counts.keys = static_cast<std::uint64_t *>(buffers[i].mutable_data());
+            range_counts.capacity = buffers[i].size();
         }
     }
-    std::ranges::copy(points, round.points.begin());
+    std::ranges::copy(pivots, pass.pivots.begin());
     rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         if constexpr (F::width > rrm::cpu::bin_bits) {
             const auto *c = bits<F>(losses);
             const std::int64_t n = losses.size();
             const py::gil_scoped_release released;
-            rrm::cpu::tally_some<F>(c, n, threads, round);
+            rrm::cpu::count_pass<F>(c, n, threads, pass);
         }
     });
-    py::list inside, censuses;
-    for (std::size_t i = 0; i < intervals.size(); ++i) {
-        inside.append(round.partials[i].inside);
+    py::list n_in_range;
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+        n_in_range.append(pass.range_counts[i].n_in_range);
     }
-    for (std::size_t i = 0; i < points.size(); ++i) {
-        censuses.append(py::make_tuple(round.censuses[i].n_below, round.censuses[i].n_equal));
+    py::list pivot_counts;
+    for (std::size_t i = 0; i < pivots.size(); ++i) {
+        pivot_counts.append(py::make_tuple(pass.pivot_counts[i].n_below, pass.pivot_counts[i].n_equal));
     }
-    return py::make_tuple(round.checksum, inside, censuses);
+    return py::make_tuple(pass.checksum, n_in_range, pivot_counts);
 }
 
 std::uint32_t checksum(const py::array &losses, int format) {
@@ -144,8 +145,8 @@ std::uint32_t checksum(const py::array &losses, int format) {
 
 rrm::LevelsTuple levels(std::int64_t n, std::int64_t n_pruned, std::int64_t n_tied, std::int64_t n_recipients,
                         std::int64_t removed, const std::string &redistribute) {
-    return rrm::as_tuple(
-        rrm::levels(n, n_pruned, n_tied, n_recipients, removed, rrm::redistribute_called(redistribute)));
+    return rrm::levels_to_tuple(
+        rrm::levels(n, n_pruned, n_tied, n_recipients, removed, rrm::parse_redistribute(redistribute)));
 }
 
 std::pair<const char *, const char *> instruction_sets() {
@@ -153,36 +154,39 @@ std::pair<const char *, const char *> instruction_sets() {
 }
 
 std::map<std::string, std::int64_t> tuning() {
-    const auto &now = rrm::cpu::tuning;
-    return {{"samples_per_thread", now.samples_per_thread},
-            {"mark_from", now.mark_from},
-            {"draw_runs_from", now.draw_runs_from},
-            {"always_memory", now.always_memory},
-            {"stream_bytes", now.stream_bytes},
-            {"attempts", now.attempts},
-            {"least_piece", now.least_piece}};
+    const auto &current = rrm::cpu::tuning;
+    return {{"samples_per_thread", current.samples_per_thread},
+            {"mark_from", current.mark_from},
+            {"sample_runs_from", current.sample_runs_from},
+            {"min_scratch_bytes", current.min_scratch_bytes},
+            {"stream_bytes", current.stream_bytes},
+            {"max_attempts", current.max_attempts},
+            {"min_piece", current.min_piece}};
 }
 
 void tune(const std::map<std::string, std::int64_t> &values) {
-    auto &now = rrm::cpu::tuning;
-    now = {values.at("samples_per_thread"), values.at("mark_from"),    values.at("draw_runs_from"),
-           values.at("always_memory"),      values.at("stream_bytes"), values.at("attempts"),
-           values.at("least_piece")};
+    rrm::cpu::tuning = {.samples_per_thread = values.at("samples_per_thread"),
+                        .mark_from = values.at("mark_from"),
+                        .sample_runs_from = values.at("sample_runs_from"),
+                        .min_scratch_bytes = values.at("min_scratch_bytes"),
+                        .stream_bytes = values.at("stream_bytes"),
+                        .max_attempts = values.at("max_attempts"),
+                        .min_piece = values.at("min_piece")};
 }
 
-std::vector<std::int64_t> sampled_places(std::int64_t n) {
-    std::vector<std::int64_t> places;
-    if (n <= rrm::cpu::few) {
-        return places;
+std::vector<std::int64_t> sample_indices(std::int64_t n) {
+    std::vector<std::int64_t> result;
+    if (n <= rrm::cpu::small_size) {
+        return result;
     }
-    rrm::cpu::Draw draw(n, 0);
-    for (std::int64_t i = 0; i < draw.runs; ++i) {
-        const std::int64_t first = draw.next();
-        for (std::int64_t j = 0; j < draw.run; ++j) {
-            places.push_back(first + j);
+    rrm::cpu::SampleIndices indices(n, 0);
+    for (std::int64_t i = 0; i < indices.n_runs; ++i) {
+        const std::int64_t first = indices.next();
+        for (std::int64_t j = 0; j < indices.run_length; ++j) {
+            result.push_back(first + j);
         }
     }
-    return places;
+    return result;
 }
 
 } // namespace
@@ -192,15 +196,15 @@ PYBIND11_MODULE(_cpu, m) {
     m.def("reweight", &reweight);
     m.def("apply", &apply);
     m.def("count_foreign", &count_foreign);
-    m.def("tally_all", &tally_all);
-    m.def("tally_some", &tally_some);
+    m.def("count_first_pass", &count_first_pass);
+    m.def("count_pass", &count_pass);
     m.def("checksum", &checksum);
     m.def("levels", &levels);
     m.def("instruction_sets", &instruction_sets);
     m.def("choose_instruction_set",
-          [](const std::string &name) { rrm::cpu::choose_instruction_set(rrm::cpu::instruction_set(name)); });
+          [](const std::string &name) { rrm::cpu::choose_instruction_set(rrm::cpu::parse_instruction_set(name)); });
     m.def("tuning", &tuning);
     m.def("tune", &tune);
-    m.def("sampled_places", &sampled_places);
-    m.def("threads_started", [] { return rrm::cpu::Team::started.load(); });
+    m.def("sample_indices", &sample_indices);
+    m.def("threads_started", [] { return rrm::cpu::ThreadTeam::n_started.load(); });
 }

@@ -134,7 +134,7 @@ template <class T> T fetch(Address address, int device, Address stream) {
 
 py::tuple read_outcome(Address outcome, std::int64_t n, bool prune_nan, int device, Address stream) {
     const auto found = fetch<rrm::cuda::Outcome>(outcome, device, stream);
-    return rrm::answer(found.faults, found.plan, n, prune_nan);
+    return rrm::outcome_to_python(found.faults, found.plan, n, prune_nan);
 }
 
 void apply(Address losses, int format, std::int64_t n, double threshold, double recipient_threshold,
@@ -142,7 +142,7 @@ void apply(Address losses, int format, std::int64_t n, double threshold, double 
     rrm::Plan plan{};
     plan.threshold = threshold;
     plan.recipient_threshold = recipient_threshold;
-    plan.levels = rrm::levels_of(levels);
+    plan.levels = rrm::levels_from_tuple(levels);
     const py::gil_scoped_release released; // a full queue makes launches wait
     const Current current(device);
     check(rrm::with_format(format, [&](auto f) {

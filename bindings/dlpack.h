@@ -1,5 +1,5 @@
-// What is read of a DLPack capsule: where its memory is. The layout is DLPack's, https://dmlc.github.io/dlpack, of the
-// unversioned capsule, which every producer still gives to a consumer that doesn't ask for another.
+// Reads the address and the device of the memory in a DLPack capsule. The layout is that of the unversioned capsule,
+// https://dmlc.github.io/dlpack, which every producer returns to a consumer that does not request a version.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -15,12 +15,12 @@ struct DLTensor {
     std::int32_t ndim;
     std::uint8_t code, bits;
     std::uint16_t lanes;
-    std::int64_t *shape, *strides; // strides in elements; none if contiguous
+    std::int64_t *shape, *strides; // strides in elements; null if contiguous
     std::uint64_t byte_offset;
 };
 
-// Address, device, and stride in elements of a one-dimensional tensor in CUDA memory. The capsule is left as it is: it
-// keeps the memory alive as long as Python keeps the capsule.
+// Returns the address, the device, and the stride in elements of a one-dimensional tensor in CUDA memory. The capsule
+// is not consumed: it owns the memory for as long as Python keeps a reference to it.
 inline pybind11::tuple read_capsule(const pybind11::capsule &capsule) {
     constexpr std::int32_t cuda = 2, cuda_managed = 13;
     const auto *tensor = static_cast<const DLTensor *>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));

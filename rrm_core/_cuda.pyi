@@ -1,6 +1,6 @@
 from typing import Any
 
-from ._cpu import _Faults, _Found, _Levels, _Redistribute
+from ._cpu import _NonFiniteCounts, _PlanFields, _Levels, _Redistribute
 
 OUTCOME_BYTES: int  # device memory for what read_outcome reads
 
@@ -37,7 +37,7 @@ def reweight(
 ) -> None: ...  # `fresh`: refused losses make `out` all NaN, since nobody has seen what was there
 def read_outcome(
     outcome: int, n: int, prune_nan: bool, device: int, stream: int, /
-) -> tuple[_Faults, None] | tuple[None, _Found]: ...  # waits for the stream
+) -> tuple[_NonFiniteCounts, None] | tuple[None, _PlanFields]: ...  # waits for the stream
 def apply(
     losses: int,
     format: int,

@@ -49,7 +49,7 @@ def test_instructions_per_sample(tmp_path):
     program = build(tmp_path / "kernel_cases", "-O3")
     record = json.loads(RECORD.read_text())
     counts = {"reweight": record["instructions per sample"], **record["rounds of a selection"]}
-    assert set(counts) == {"reweight", "tally_all", "tally_some"}
+    assert set(counts) == {"reweight", "count_first_pass", "count_pass"}
     for call, instruction_set in product(counts, counts["reweight"]):
         recorded = counts[call][instruction_set]
         counted = instructions_per_sample(program, instruction_set, record["n"], tmp_path, call)

@@ -57,7 +57,7 @@ def sampled_places(n: int) -> Array:
     """Return the indices at which the kernel looks before it reads n losses."""
     from rrm_core import _cpu
 
-    return np.array(_cpu.sampled_places(n), np.int64)
+    return np.array(_cpu.sample_indices(n), np.int64)
 
 
 DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, int, Any], Array]] = {

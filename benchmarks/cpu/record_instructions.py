@@ -28,7 +28,7 @@ def main() -> None:
                 name: round(instructions_per_sample(program, name, N, Path(folder), call), 3)
                 for name in ("baseline", "v3")
             }
-            for call in ("reweight", "tally_all", "tally_some")
+            for call in ("reweight", "count_first_pass", "count_pass")
         }
     record = {
         "what": "one reweight, in place, mu = 0.3, contamination = 0.2, float32 exponential losses, 1 thread",

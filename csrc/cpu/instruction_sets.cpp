@@ -10,13 +10,13 @@
 namespace rrm::cpu {
 
 namespace baseline {
-extern const AllLoops all_loops;
+extern const AllKernels all_kernels;
 }
 namespace v3 {
-extern const AllLoops all_loops;
+extern const AllKernels all_kernels;
 }
 namespace v4 {
-extern const AllLoops all_loops;
+extern const AllKernels all_kernels;
 }
 
 const char *name(InstructionSet set) {
@@ -33,7 +33,7 @@ const char *name(InstructionSet set) {
 InstructionSet best_instruction_set() {
 #ifdef RRM_X86
     __builtin_cpu_init();
-    // F16C came before AVX2, and not every compiler knows its name here.
+    // F16C is implied by AVX2, and not every compiler accepts its name here.
     const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
                     __builtin_cpu_supports("popcnt");
     const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -48,25 +48,25 @@ InstructionSet best_instruction_set() {
 #endif
 }
 
-InstructionSet instruction_set(std::string_view asked) {
+InstructionSet parse_instruction_set(std::string_view text) {
     for (const auto set : {InstructionSet::baseline, InstructionSet::v3, InstructionSet::v4}) {
-        if (asked == name(set)) {
+        if (text == name(set)) {
             if (set > best_instruction_set()) {
-                throw std::invalid_argument(std::string(asked) + " is beyond this processor, which has " +
+                throw std::invalid_argument(std::string(text) + " is beyond this processor, which has " +
                                             name(best_instruction_set()) + "; unset RRM_CPU to use that");
             }
             return set;
         }
     }
-    throw std::invalid_argument("RRM_CPU must be baseline, v3 or v4, got " + std::string(asked));
+    throw std::invalid_argument("RRM_CPU must be baseline, v3 or v4, got " + std::string(text));
 }
 
 namespace {
 
 std::atomic<InstructionSet> &chosen() {
     static std::atomic<InstructionSet> set = [] {
-        const char *const asked = std::getenv("RRM_CPU");
-        return asked == nullptr || *asked == '\0' ? best_instruction_set() : instruction_set(asked);
+        const char *const variable = std::getenv("RRM_CPU");
+        return variable == nullptr || *variable == '\0' ? best_instruction_set() : parse_instruction_set(variable);
     }();
     return set;
 }
@@ -81,22 +81,22 @@ void choose_instruction_set(InstructionSet set) {
     chosen().store(set, std::memory_order_relaxed);
 }
 
-template <class F> const Loops<F> &loops() {
+template <class F> const Kernels<F> &kernels() {
     switch (chosen_instruction_set()) {
 #ifdef RRM_X86
     case InstructionSet::v4:
-        return std::get<Loops<F>>(v4::all_loops);
+        return std::get<Kernels<F>>(v4::all_kernels);
     case InstructionSet::v3:
-        return std::get<Loops<F>>(v3::all_loops);
+        return std::get<Kernels<F>>(v3::all_kernels);
 #endif
     default:
-        return std::get<Loops<F>>(baseline::all_loops);
+        return std::get<Kernels<F>>(baseline::all_kernels);
     }
 }
 
-template const Loops<Float16> &loops<Float16>();
-template const Loops<BFloat16> &loops<BFloat16>();
-template const Loops<Float32> &loops<Float32>();
-template const Loops<Float64> &loops<Float64>();
+template const Kernels<Float16> &kernels<Float16>();
+template const Kernels<BFloat16> &kernels<BFloat16>();
+template const Kernels<Float32> &kernels<Float32>();
+template const Kernels<Float64> &kernels<Float64>();
 
 } // namespace rrm::cpu

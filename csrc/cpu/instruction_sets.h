@@ -1,4 +1,4 @@
-// How a source file is compiled for an instruction set beyond the baseline, and how its loops are made known.
+// Macros to compile a source file for an instruction set beyond the baseline, and to define its kernels.
 #pragma once
 
 #if (defined(__x86_64__) || defined(__amd64__)) && defined(__GNUC__)
@@ -7,9 +7,9 @@
 
 #define RRM_INLINE inline __attribute__((always_inline))
 
-// Everything between the two is compiled for these features. Only code that is reached after asking the processor may
-// stand there, and nothing that the linker could merge with another file's copy. (Per-file compiler options would
-// compile the inline functions of headers for them too.)
+// Code between the two is compiled for these features. It must be reachable only after the processor's features have
+// been checked, and must not contain anything that the linker could merge with the copy of another file. (Compiler
+// options for the file would also apply to the inline functions of the headers it includes.)
 #define RRM_PRAGMA(text) _Pragma(#text)
 #ifdef __clang__
 #define RRM_TARGET_PUSH(features)                                                                                      \
@@ -20,7 +20,7 @@
 #define RRM_TARGET_POP RRM_PRAGMA(GCC pop_options)
 #endif
 
-#define RRM_LOOPS                                                                                                      \
-    extern const AllLoops all_loops;                                                                                   \
-    constinit const AllLoops all_loops{make_loops<Float16>(), make_loops<BFloat16>(), make_loops<Float32>(),           \
-                                       make_loops<Float64>()};
+#define RRM_DEFINE_KERNELS                                                                                             \
+    extern const AllKernels all_kernels;                                                                               \
+    constinit const AllKernels all_kernels{make_kernels<Float16>(), make_kernels<BFloat16>(), make_kernels<Float32>(), \
+                                           make_kernels<Float64>()};

@@ -1,5 +1,5 @@
-// The loops for x86-64-v3: AVX2, 8 numbers at a time. A comparison gives a lane of ones per number, of which movemask
-// makes bits. What the processor can't compress, a permutation looked up by those bits can.
+// The kernels for x86-64-v3: AVX2, 8 floats at a time. A comparison sets a lane of bits for each number, and movemask
+// reduces it to one bit. There is no compress instruction; a permutation is looked up by those bits instead.
 #include "instruction_sets.h"
 #include "kernels.h"
 
@@ -17,7 +17,7 @@ template <class V> struct Lanes;
 template <> struct Lanes<float> {
     using Vector = __m256;
     using Mask = __m256;
-    static constexpr int chains = 2; // of operations that depend on each other
+    static constexpr int chains = 2; // of dependent operations
     static constexpr int width = 8;
 
     RRM_INLINE static Vector splat(float x) {
@@ -29,7 +29,7 @@ template <> struct Lanes<float> {
     RRM_INLINE static void store(float *to, Vector x) {
         _mm256_storeu_ps(to, x);
     }
-    RRM_INLINE static void stream(float *to, Vector x) { // in halves: arrays are hardly ever aligned for the whole
+    RRM_INLINE static void stream(float *to, Vector x) { // in halves: arrays are rarely aligned to 32 bytes
         _mm_stream_ps(to, _mm256_castps256_ps128(x));
         _mm_stream_ps(to + 4, _mm256_extractf128_ps(x, 1));
     }
@@ -39,16 +39,16 @@ template <> struct Lanes<float> {
     RRM_INLINE static Vector add(Vector x, Vector y) {
         return _mm256_add_ps(x, y);
     }
-    RRM_INLINE static Vector min(Vector x, Vector least) { // the second where x is NaN
-        return _mm256_min_ps(x, least);
+    RRM_INLINE static Vector min(Vector x, Vector other) { // `other` where x is NaN
+        return _mm256_min_ps(x, other);
     }
     RRM_INLINE static float reduce_min(Vector x) {
         __m128 low = _mm_min_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
         low = _mm_min_ps(low, _mm_movehl_ps(low, low));
         return _mm_cvtss_f32(_mm_min_ss(low, _mm_movehdup_ps(low)));
     }
-    RRM_INLINE static Vector max(Vector x, Vector most) {
-        return _mm256_max_ps(x, most);
+    RRM_INLINE static Vector max(Vector x, Vector other) {
+        return _mm256_max_ps(x, other);
     }
     RRM_INLINE static float reduce_max(Vector x) {
         __m128 high = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
@@ -64,8 +64,8 @@ template <> struct Lanes<float> {
     RRM_INLINE static Mask not_at_most(Vector x, Vector y) {
         return _mm256_cmp_ps(x, y, _CMP_NLE_UQ);
     }
-    RRM_INLINE static Mask and_below(Mask also, Vector x, Vector y) {
-        return _mm256_and_ps(also, _mm256_cmp_ps(x, y, _CMP_LT_OQ));
+    RRM_INLINE static Mask and_below(Mask mask, Vector x, Vector y) {
+        return _mm256_and_ps(mask, _mm256_cmp_ps(x, y, _CMP_LT_OQ));
     }
     RRM_INLINE static Mask equal(Vector x, Vector y) {
         return _mm256_cmp_ps(x, y, _CMP_EQ_OQ);
@@ -93,7 +93,7 @@ template <> struct Lanes<float> {
 template <> struct Lanes<double> {
     using Vector = __m256d;
     using Mask = __m256d;
-    static constexpr int chains = 2; // of operations that depend on each other
+    static constexpr int chains = 2; // of dependent operations
     static constexpr int width = 4;
 
     RRM_INLINE static Vector splat(double x) {
@@ -115,15 +115,15 @@ template <> struct Lanes<double> {
     RRM_INLINE static Vector add(Vector x, Vector y) {
         return _mm256_add_pd(x, y);
     }
-    RRM_INLINE static Vector min(Vector x, Vector least) {
-        return _mm256_min_pd(x, least);
+    RRM_INLINE static Vector min(Vector x, Vector other) {
+        return _mm256_min_pd(x, other);
     }
     RRM_INLINE static double reduce_min(Vector x) {
         const __m128d low = _mm_min_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
         return _mm_cvtsd_f64(_mm_min_sd(low, _mm_unpackhi_pd(low, low)));
     }
-    RRM_INLINE static Vector max(Vector x, Vector most) {
-        return _mm256_max_pd(x, most);
+    RRM_INLINE static Vector max(Vector x, Vector other) {
+        return _mm256_max_pd(x, other);
     }
     RRM_INLINE static double reduce_max(Vector x) {
         const __m128d high = _mm_max_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
@@ -138,8 +138,8 @@ template <> struct Lanes<double> {
     RRM_INLINE static Mask not_at_most(Vector x, Vector y) {
         return _mm256_cmp_pd(x, y, _CMP_NLE_UQ);
     }
-    RRM_INLINE static Mask and_below(Mask also, Vector x, Vector y) {
-        return _mm256_and_pd(also, _mm256_cmp_pd(x, y, _CMP_LT_OQ));
+    RRM_INLINE static Mask and_below(Mask mask, Vector x, Vector y) {
+        return _mm256_and_pd(mask, _mm256_cmp_pd(x, y, _CMP_LT_OQ));
     }
     RRM_INLINE static Mask equal(Vector x, Vector y) {
         return _mm256_cmp_pd(x, y, _CMP_EQ_OQ);
@@ -179,9 +179,9 @@ template <class F> RRM_INLINE auto load(const typename F::Bits *losses) {
     }
 }
 
-// For each byte: the places of its set bits, in order.
+// For each byte: the positions of its set bits, in ascending order.
 struct SetBits {
-    std::uint8_t places[256][8];
+    std::uint8_t positions[256][8];
 };
 
 constexpr SetBits find_set_bits() {
@@ -190,7 +190,7 @@ constexpr SetBits find_set_bits() {
         int count = 0;
         for (int bit = 0; bit < 8; ++bit) {
             if ((byte >> bit & 1) != 0) {
-                table.places[byte][count++] = static_cast<std::uint8_t>(bit);
+                table.positions[byte][count++] = static_cast<std::uint8_t>(bit);
             }
         }
     }
@@ -199,22 +199,23 @@ constexpr SetBits find_set_bits() {
 
 constexpr SetBits set_bits = find_set_bits();
 
-RRM_INLINE __m256i places_of(std::uint32_t byte) {
-    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(set_bits.places[byte])));
+RRM_INLINE __m256i positions_of(std::uint32_t byte) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(set_bits.positions[byte])));
 }
 
 template <class F, class Mask, class Word>
-RRM_INLINE void compress(const typename F::Bits *group, const Mask * /*masks*/, std::uint64_t chosen, Word *to) {
+RRM_INLINE void compress(const typename F::Bits *group, const Mask * /*masks*/, std::uint64_t selected, Word *to) {
     if constexpr (sizeof(Word) == 4) {
         for (int i = 0; i < group_size; i += 8) {
-            const auto byte = static_cast<std::uint8_t>(chosen >> i);
-            const __m256i moved = _mm256_permutevar8x32_epi32(_mm256_castps_si256(load<F>(group + i)), places_of(byte));
+            const auto byte = static_cast<std::uint8_t>(selected >> i);
+            const __m256i moved =
+                _mm256_permutevar8x32_epi32(_mm256_castps_si256(load<F>(group + i)), positions_of(byte));
             _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), moved);
             to += __builtin_popcount(byte);
         }
     } else {
-        for (; chosen != 0; chosen &= chosen - 1) {
-            *to++ = group[__builtin_ctzll(chosen)];
+        for (; selected != 0; selected &= selected - 1) {
+            *to++ = group[__builtin_ctzll(selected)];
         }
     }
 }
@@ -231,7 +232,7 @@ RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
 
 } // namespace
 
-RRM_LOOPS
+RRM_DEFINE_KERNELS
 
 } // namespace rrm::cpu::v3
 

@@ -1,6 +1,6 @@
-// The loops for x86-64-v4: AVX-512, 16 numbers at a time. A comparison gives a bit per number, and the compress
-// instruction moves the chosen ones together, in a register: its form that writes to memory takes 10 times as long on
-// some processors.
+// The kernels for x86-64-v4: AVX-512, 16 floats at a time. A comparison gives one bit per number, and the compress
+// instruction packs the selected ones in a register: its form that writes to memory is 10 times slower on some
+// processors.
 #include "instruction_sets.h"
 #include "kernels.h"
 
@@ -9,7 +9,7 @@
 #include <immintrin.h>
 
 #ifndef __clang__
-// False alarms from GCC's own header: gcc.gnu.org/PR105593.
+// False positives in GCC's own header: gcc.gnu.org/PR105593.
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
@@ -24,7 +24,7 @@ template <class V> struct Lanes;
 template <> struct Lanes<float> {
     using Vector = __m512;
     using Mask = __mmask16;
-    static constexpr int chains = 2; // of operations that depend on each other
+    static constexpr int chains = 2; // of dependent operations
     static constexpr int width = 16;
 
     RRM_INLINE static Vector splat(float x) {
@@ -36,7 +36,7 @@ template <> struct Lanes<float> {
     RRM_INLINE static void store(float *to, Vector x) {
         _mm512_storeu_ps(to, x);
     }
-    RRM_INLINE static void stream(float *to, Vector x) { // in parts: arrays are hardly ever aligned for the whole
+    RRM_INLINE static void stream(float *to, Vector x) { // in parts: arrays are rarely aligned to 64 bytes
         _mm_stream_ps(to, _mm512_castps512_ps128(x));
         _mm_stream_ps(to + 4, _mm512_extractf32x4_ps(x, 1));
         _mm_stream_ps(to + 8, _mm512_extractf32x4_ps(x, 2));
@@ -48,14 +48,14 @@ template <> struct Lanes<float> {
     RRM_INLINE static Vector add(Vector x, Vector y) {
         return _mm512_add_ps(x, y);
     }
-    RRM_INLINE static Vector min(Vector x, Vector least) { // the second where x is NaN
-        return _mm512_min_ps(x, least);
+    RRM_INLINE static Vector min(Vector x, Vector other) { // `other` where x is NaN
+        return _mm512_min_ps(x, other);
     }
     RRM_INLINE static float reduce_min(Vector x) {
         return _mm512_reduce_min_ps(x);
     }
-    RRM_INLINE static Vector max(Vector x, Vector most) {
-        return _mm512_max_ps(x, most);
+    RRM_INLINE static Vector max(Vector x, Vector other) {
+        return _mm512_max_ps(x, other);
     }
     RRM_INLINE static float reduce_max(Vector x) {
         return _mm512_reduce_max_ps(x);
@@ -69,8 +69,8 @@ template <> struct Lanes<float> {
     RRM_INLINE static Mask not_at_most(Vector x, Vector y) {
         return _mm512_cmp_ps_mask(x, y, _CMP_NLE_UQ);
     }
-    RRM_INLINE static Mask and_below(Mask also, Vector x, Vector y) {
-        return _mm512_mask_cmp_ps_mask(also, x, y, _CMP_LT_OQ);
+    RRM_INLINE static Mask and_below(Mask mask, Vector x, Vector y) {
+        return _mm512_mask_cmp_ps_mask(mask, x, y, _CMP_LT_OQ);
     }
     RRM_INLINE static Mask equal(Vector x, Vector y) {
         return _mm512_cmp_ps_mask(x, y, _CMP_EQ_OQ);
@@ -95,7 +95,7 @@ template <> struct Lanes<float> {
 template <> struct Lanes<double> {
     using Vector = __m512d;
     using Mask = __mmask8;
-    static constexpr int chains = 2; // of operations that depend on each other
+    static constexpr int chains = 2; // of dependent operations
     static constexpr int width = 8;
 
     RRM_INLINE static Vector splat(double x) {
@@ -119,14 +119,14 @@ template <> struct Lanes<double> {
     RRM_INLINE static Vector add(Vector x, Vector y) {
         return _mm512_add_pd(x, y);
     }
-    RRM_INLINE static Vector min(Vector x, Vector least) {
-        return _mm512_min_pd(x, least);
+    RRM_INLINE static Vector min(Vector x, Vector other) {
+        return _mm512_min_pd(x, other);
     }
     RRM_INLINE static double reduce_min(Vector x) {
         return _mm512_reduce_min_pd(x);
     }
-    RRM_INLINE static Vector max(Vector x, Vector most) {
-        return _mm512_max_pd(x, most);
+    RRM_INLINE static Vector max(Vector x, Vector other) {
+        return _mm512_max_pd(x, other);
     }
     RRM_INLINE static double reduce_max(Vector x) {
         return _mm512_reduce_max_pd(x);
@@ -140,8 +140,8 @@ template <> struct Lanes<double> {
     RRM_INLINE static Mask not_at_most(Vector x, Vector y) {
         return _mm512_cmp_pd_mask(x, y, _CMP_NLE_UQ);
     }
-    RRM_INLINE static Mask and_below(Mask also, Vector x, Vector y) {
-        return _mm512_mask_cmp_pd_mask(also, x, y, _CMP_LT_OQ);
+    RRM_INLINE static Mask and_below(Mask mask, Vector x, Vector y) {
+        return _mm512_mask_cmp_pd_mask(mask, x, y, _CMP_LT_OQ);
     }
     RRM_INLINE static Mask equal(Vector x, Vector y) {
         return _mm512_cmp_pd_mask(x, y, _CMP_EQ_OQ);
@@ -179,7 +179,7 @@ template <class F> RRM_INLINE auto load(const typename F::Bits *losses) {
 }
 
 template <class F, class Mask, class Word>
-RRM_INLINE void compress(const typename F::Bits *group, const Mask *masks, std::uint64_t /*chosen*/, Word *to) {
+RRM_INLINE void compress(const typename F::Bits *group, const Mask *masks, std::uint64_t /*selected*/, Word *to) {
     constexpr int width = Lanes<typename F::Value>::width;
     for (int i = 0; i < group_size / width; ++i) {
         if constexpr (width == 16) {
@@ -205,7 +205,7 @@ RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
 
 } // namespace
 
-RRM_LOOPS
+RRM_DEFINE_KERNELS
 
 } // namespace rrm::cpu::v4
 

@@ -1,4 +1,4 @@
-// The loops for every processor: vectors of 16 bytes, which GCC and Clang make of whatever there is (SSE2, NEON).
+// The kernels for every processor: vectors of 16 bytes, which GCC and Clang compile to SSE2 or NEON.
 #include "instruction_sets.h"
 #include "kernels.h"
 
@@ -13,7 +13,7 @@ template <class V> struct Lanes {
     using Integer = std::conditional_t<sizeof(V) == 4, std::int32_t, std::int64_t>;
     using Part [[gnu::vector_size(16)]] = V;
     using PartMask [[gnu::vector_size(16)]] = Integer;
-    static constexpr int chains = 1; // of operations that depend on each other: the parts are some already
+    static constexpr int chains = 1; // of dependent operations; the parts are independent already
     static constexpr int parts = 4, part_width = 16 / sizeof(V), width = parts * part_width;
 
     struct Vector {
@@ -23,7 +23,7 @@ template <class V> struct Lanes {
         PartMask part[parts];
     };
 
-    template <class Result, class Function> RRM_INLINE static Result each(Function f) {
+    template <class Result, class Function> RRM_INLINE static Result for_each_part(Function f) {
         Result result;
         for (int i = 0; i < parts; ++i) {
             result.part[i] = f(i);
@@ -32,7 +32,7 @@ template <class V> struct Lanes {
     }
 
     RRM_INLINE static Vector splat(V x) {
-        return each<Vector>([=](int) { return Part{} + x; });
+        return for_each_part<Vector>([=](int) { return Part{} + x; });
     }
     RRM_INLINE static Vector load(const V *from) {
         Vector x;
@@ -52,13 +52,13 @@ template <class V> struct Lanes {
 #endif
     }
     RRM_INLINE static Vector multiply(Vector x, Vector y) {
-        return each<Vector>([&](int i) { return x.part[i] * y.part[i]; });
+        return for_each_part<Vector>([&](int i) { return x.part[i] * y.part[i]; });
     }
     RRM_INLINE static Vector add(Vector x, Vector y) {
-        return each<Vector>([&](int i) { return x.part[i] + y.part[i]; });
+        return for_each_part<Vector>([&](int i) { return x.part[i] + y.part[i]; });
     }
-    RRM_INLINE static Vector min(Vector x, Vector least) { // the second where x is NaN
-        return each<Vector>([&](int i) { return x.part[i] < least.part[i] ? x.part[i] : least.part[i]; });
+    RRM_INLINE static Vector min(Vector x, Vector other) { // `other` where x is NaN
+        return for_each_part<Vector>([&](int i) { return x.part[i] < other.part[i] ? x.part[i] : other.part[i]; });
     }
     RRM_INLINE static V reduce_min(Vector x) {
         V least = x.part[0][0];
@@ -69,8 +69,8 @@ template <class V> struct Lanes {
         }
         return least;
     }
-    RRM_INLINE static Vector max(Vector x, Vector most) {
-        return each<Vector>([&](int i) { return x.part[i] > most.part[i] ? x.part[i] : most.part[i]; });
+    RRM_INLINE static Vector max(Vector x, Vector other) {
+        return for_each_part<Vector>([&](int i) { return x.part[i] > other.part[i] ? x.part[i] : other.part[i]; });
     }
     RRM_INLINE static V reduce_max(Vector x) {
         V most = x.part[0][0];
@@ -82,22 +82,22 @@ template <class V> struct Lanes {
         return most;
     }
     RRM_INLINE static Mask above(Vector x, Vector y) {
-        return each<Mask>([&](int i) { return x.part[i] > y.part[i]; });
+        return for_each_part<Mask>([&](int i) { return x.part[i] > y.part[i]; });
     }
     RRM_INLINE static Mask at_most(Vector x, Vector y) {
-        return each<Mask>([&](int i) { return x.part[i] <= y.part[i]; });
+        return for_each_part<Mask>([&](int i) { return x.part[i] <= y.part[i]; });
     }
     RRM_INLINE static Mask not_at_most(Vector x, Vector y) {
-        return each<Mask>([&](int i) { return ~(x.part[i] <= y.part[i]); });
+        return for_each_part<Mask>([&](int i) { return ~(x.part[i] <= y.part[i]); });
     }
-    RRM_INLINE static Mask and_below(Mask also, Vector x, Vector y) {
-        return each<Mask>([&](int i) { return also.part[i] & (x.part[i] < y.part[i]); });
+    RRM_INLINE static Mask and_below(Mask mask, Vector x, Vector y) {
+        return for_each_part<Mask>([&](int i) { return mask.part[i] & (x.part[i] < y.part[i]); });
     }
     RRM_INLINE static Mask equal(Vector x, Vector y) {
-        return each<Mask>([&](int i) { return x.part[i] == y.part[i]; });
+        return for_each_part<Mask>([&](int i) { return x.part[i] == y.part[i]; });
     }
     RRM_INLINE static Mask unordered(Vector x, Vector y) {
-        return each<Mask>([&](int i) { return (x.part[i] != x.part[i]) | (y.part[i] != y.part[i]); });
+        return for_each_part<Mask>([&](int i) { return (x.part[i] != x.part[i]) | (y.part[i] != y.part[i]); });
     }
     RRM_INLINE static bool finite(Vector x) {
         const Vector zeros = multiply(x, splat(0)); // NaN unless x is finite
@@ -112,13 +112,15 @@ template <class V> struct Lanes {
     }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
 #ifdef RRM_X86
-        const auto of = [&](int i) { return reinterpret_cast<__m128i>(mask.part[i]); };
-        __m128i low = of(0), high = of(2); // to lanes of 32 bits, then of 16, then of 8
+        const auto part = [&](int i) { return reinterpret_cast<__m128i>(mask.part[i]); };
+        // Narrow the lanes to 32 bits, then to 16, then to 8.
+        __m128i low = part(0);
+        __m128i high = part(2);
         if constexpr (sizeof(V) == 4) {
-            low = _mm_packs_epi32(low, of(1));
-            high = _mm_packs_epi32(high, of(3));
+            low = _mm_packs_epi32(low, part(1));
+            high = _mm_packs_epi32(high, part(3));
         } else {
-            low = _mm_packs_epi32(even(low, of(1)), even(high, of(3)));
+            low = _mm_packs_epi32(even(low, part(1)), even(high, part(3)));
             high = low;
         }
         const int all = _mm_movemask_epi8(_mm_packs_epi16(low, high));
@@ -143,10 +145,10 @@ template <class V> struct Lanes {
 #endif
     RRM_INLINE static Mask mask(std::uint64_t bits) {
         const PartMask all = PartMask{} + static_cast<Integer>(bits);
-        return each<Mask>([&](int i) { return (all & bits_of_part(i)) == bits_of_part(i); });
+        return for_each_part<Mask>([&](int i) { return (all & bits_of_part(i)) == bits_of_part(i); });
     }
     RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
-        return each<Vector>([&](int i) { return mask.part[i] ? yes.part[i] : no.part[i]; });
+        return for_each_part<Vector>([&](int i) { return mask.part[i] ? yes.part[i] : no.part[i]; });
     }
 };
 
@@ -164,9 +166,9 @@ template <class F> RRM_INLINE auto load(const typename F::Bits *losses) {
 }
 
 template <class F, class Mask, class Word>
-RRM_INLINE void compress(const typename F::Bits *group, const Mask * /*masks*/, std::uint64_t chosen, Word *to) {
-    for (; chosen != 0; chosen &= chosen - 1) {
-        const auto value = F::value(group[__builtin_ctzll(chosen)]);
+RRM_INLINE void compress(const typename F::Bits *group, const Mask * /*masks*/, std::uint64_t selected, Word *to) {
+    for (; selected != 0; selected &= selected - 1) {
+        const auto value = F::value(group[__builtin_ctzll(selected)]);
         __builtin_memcpy(to++, &value, sizeof value);
     }
 }
@@ -189,6 +191,6 @@ RRM_INLINE std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) {
 
 } // namespace
 
-RRM_LOOPS
+RRM_DEFINE_KERNELS
 
 } // namespace rrm::cpu::baseline

@@ -8,20 +8,20 @@
 namespace rrm::cpu {
 
 // Fills `plan` from the n >= 1 losses and, unless `out` is null, writes the new weights: the target at mu = 1, else
-// (1 - mu) * old + mu * target, each operation rounded in the weights' type. Returns what stands in the way: if
-// faults.is_invalid(), nothing is filled nor written. `old` null stands for ones; it may be `out`, which otherwise
-// overlaps nothing. 1 <= rule.rank <= n, or 0. Uses up to `threads` threads, fewer where they wouldn't pay. Throws
-// std::bad_alloc, and std::runtime_error if the losses change meanwhile; nothing is written then.
+// (1 - mu) * old weight + mu * target, each operation rounded in the weights' type. Nothing is filled or written if the
+// counts that it returns make the losses invalid. Null `old_weights` stand for ones; they may be `out`, and otherwise
+// the arrays must not overlap. 1 <= rule.rank <= n, or 0. Uses up to `threads` threads, fewer where they would not pay.
+// Throws std::bad_alloc, and std::runtime_error if the losses change during the call; nothing is written then.
 template <class F>
 NonFiniteCounts reweight(const typename F::Bits *losses, std::int64_t n, const Rule &rule, double mu,
-                         const typename F::Weight *old, typename F::Weight *out, int threads, Plan &plan);
+                         const typename F::Weight *old_weights, typename F::Weight *out, int threads, Plan &plan);
 
-// Writes the weights that a plan gives to n losses.
+// Writes the weights of n losses under an existing plan.
 template <class F>
-void apply(const typename F::Bits *losses, std::int64_t n, const Plan &plan, double mu, const typename F::Weight *old,
-           typename F::Weight *out, int threads);
+void apply(const typename F::Bits *losses, std::int64_t n, const Plan &plan, double mu,
+           const typename F::Weight *old_weights, typename F::Weight *out, int threads);
 
-// How many losses lie below a minimum or, unless NaN are allowed, are NaN.
+// The number of losses that contradict a plan: those below its minimum and, unless NaN are allowed, NaN.
 template <class F>
 std::int64_t count_foreign(const typename F::Bits *losses, std::int64_t n, double loss_min, bool allow_nan,
                            int threads);

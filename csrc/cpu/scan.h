@@ -1,7 +1,8 @@
-// One pass over all losses by a team, its memory, and what it found.
+// A scan of all losses by a thread team: its scratch memory, its result, and how the samples are divided among threads.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -16,25 +17,25 @@
 
 namespace rrm::cpu {
 
-// How many of n samples a member takes at a time, in turn with the others, so that each sees all parts of a sorted
-// array. Long pieces suit the memory, short ones even out what the members find.
+// The number of samples in a piece. Members take pieces in turn, so that each member sees all parts of a sorted array.
+// Long pieces suit the memory system; short ones balance what the members find.
 inline std::int64_t piece_size(std::int64_t n) {
-    return std::clamp(n / 1024 / block_size * block_size, tuning.least_piece, 64 * block_size);
+    return std::clamp(n / 1024 / block_size * block_size, tuning.min_piece, 64 * block_size);
 }
 
-// The lesser of two indices, of which -1 is none.
-inline std::int64_t first_of(std::int64_t a, std::int64_t b) {
+// The smaller of two indices, where -1 means that there is none.
+inline std::int64_t first_index(std::int64_t a, std::int64_t b) {
     return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
-// How many threads n samples are worth, of those that they may have.
-inline int members(std::int64_t n, int threads) {
-    const std::int64_t worth = std::min(n / tuning.samples_per_thread, (n + piece_size(n) - 1) / piece_size(n));
-    return static_cast<int>(std::clamp<std::int64_t>(worth, 1, threads));
+// The number of threads that pay off for n samples, at most `threads`.
+inline int team_size(std::int64_t n, int threads) {
+    const std::int64_t size = std::min(n / tuning.samples_per_thread, (n + piece_size(n) - 1) / piece_size(n));
+    return static_cast<int>(std::clamp<std::int64_t>(size, 1, threads));
 }
 
-// Calls task(member, begin, size) for all pieces, each member's in ascending order.
-template <class Task> void for_each_piece(Team &team, std::int64_t n, const Task &task) {
+// Calls task(member, begin, size) for all pieces, in ascending order for each member.
+template <class Task> void for_each_piece(ThreadTeam &team, std::int64_t n, const Task &task) {
     const std::int64_t piece = piece_size(n);
     team.run([&](int member) {
         for (std::int64_t begin = member * piece; begin < n; begin += team.size() * piece) {
@@ -43,187 +44,209 @@ template <class Task> void for_each_piece(Team &team, std::int64_t n, const Task
     });
 }
 
-template <class F> class Survey {
+template <class F>
+PivotCounts count_pivot(ThreadTeam &team, const typename F::Bits *losses, std::int64_t n, typename F::Value pivot) {
+    std::atomic<std::int64_t> n_below = 0, n_equal = 0, n_nan = 0;
+    for_each_piece(team, n, [&](int, std::int64_t begin, std::int64_t size) {
+        const PivotCounts counts = kernels<F>().count_pivot(losses + begin, size, pivot);
+        n_below += counts.n_below;
+        n_equal += counts.n_equal;
+        n_nan += counts.n_nan;
+    });
+    return {n_below, n_equal, n_nan};
+}
+
+template <class F> class Scan {
   public:
     using Bits = typename F::Bits;
     using V = typename F::Value;
     using Word = typename Wide<V>::Bits;
 
-    Survey(const Bits *losses, std::int64_t n, Team &team)
-        : losses_(losses), n_(n), team_(team), passes_(static_cast<std::size_t>(team.size())), arena_(memory(n)) {}
+    Scan(const Bits *losses, std::int64_t n, ThreadTeam &team)
+        : losses_(losses), n_(n), team_(team), results_(static_cast<std::size_t>(team.size())),
+          scratch_(scratch_bytes(n)) {}
 
-    // Looks at all losses, for one bracket or two. Marks, if asked to and there is memory, those not below the first.
-    void look(const Bracket<V> *brackets, int count, bool mark);
+    // Scans all losses with `count` brackets, one or two. If `mark` is set and there is memory for marks, marks the
+    // samples that are not below the first bracket.
+    void run(const Bracket<V> *brackets, int count, bool mark);
 
-    // The candidates of all members together, and the least loss; these say nothing before the first look.
-    const Candidates<V> &candidates(int which) const {
-        return passes_[0].candidates[which];
+    // The result of the last run, merged over all members.
+    const Candidates<V> &candidates(int bracket) const {
+        return results_[0].candidates[bracket];
     }
-    V lowest() const {
-        return passes_[0].lowest;
+    V minimum() const {
+        return results_[0].minimum;
     }
-    std::int64_t n_lowest() const {
-        return passes_[0].n_lowest;
+    std::int64_t n_minimum() const {
+        return results_[0].n_minimum;
     }
-    // A number that depends on all that was counted, and isn't 0.
+    // A hash of all counts; never 0.
     std::uint32_t fingerprint() const {
-        std::uint64_t mixed = 0;
-        for (const Candidates<V> &c : passes_[0].candidates) {
-            for (const std::int64_t counted : {c.n_high, c.n_inside, c.stored}) {
-                mixed = (mixed ^ static_cast<std::uint64_t>(counted)) * 0x9e3779b97f4a7c15;
-                mixed ^= mixed >> 29;
+        std::uint64_t hash = 0;
+        for (const Candidates<V> &c : results_[0].candidates) {
+            for (const std::int64_t count : {c.n_high, c.n_inside, c.n_stored}) {
+                hash = (hash ^ static_cast<std::uint64_t>(count)) * 0x9e3779b97f4a7c15;
+                hash ^= hash >> 29;
             }
         }
-        return static_cast<std::uint32_t>(mixed) | 1;
+        return static_cast<std::uint32_t>(hash) | 1;
     }
-    // Of +infinity only if there is nothing less, for only then it is a fault.
-    NonFiniteCounts faults() const {
-        NonFiniteCounts faults = passes_[0].faults;
-        faults.n_inf = lowest() == std::numeric_limits<V>::infinity() ? n_lowest() : 0;
-        return faults;
+    // +infinity is counted only if it is the minimum, since only then it makes the losses invalid.
+    NonFiniteCounts non_finite() const {
+        NonFiniteCounts counts = results_[0].non_finite;
+        counts.n_inf = minimum() == std::numeric_limits<V>::infinity() ? n_minimum() : 0;
+        return counts;
     }
 
-    // Whether the last look marked. Its marks are those of the losses above the threshold if this is the only value
-    // between the pivots, or else once a walk along the candidates has completed them.
-    [[nodiscard]] bool marked() const {
+    // Whether the last run made marks. The marks are those of the losses above the threshold if the threshold is the
+    // only value between the pivots; otherwise the marks of the candidates have to be added.
+    [[nodiscard]] bool has_marks() const {
         return marks_ != nullptr;
     }
-    [[nodiscard]] bool can_walk() const {
-        return marked() && candidates(0).stored == candidates(0).n_inside;
+    // Whether the marks of the candidates can be added, because all candidates are stored.
+    [[nodiscard]] bool can_mark_candidates() const {
+        return has_marks() && candidates(0).n_stored == candidates(0).n_inside;
     }
-    // Where a member's candidates stand; walked along its pieces, in order, they complete the marks.
-    Walk<V> walk(int member, std::int64_t *tied) const {
-        const auto &occupancy = passes_[static_cast<std::size_t>(member)].occupancy;
+    // A cursor at the first candidate of a member. Moved along the member's pieces in order, it adds the marks.
+    CandidateCursor<V> cursor(int member, std::int64_t *tied_indices) const {
+        const auto &mask = results_[static_cast<std::size_t>(member)].mask;
         const auto *const values = candidates(0).values + offsets_[static_cast<std::size_t>(member)];
-        return {values, occupancy.halves, occupancy.occupied, tied};
+        return {values, mask.halves, mask.occupied, tied_indices};
     }
     std::uint64_t *marks() {
         return marks_;
     }
 
-    // The places of the losses at the minimum, if a marking look has kept them all.
-    [[nodiscard]] bool knows_lowest() const {
-        return n_lowest() <= passes_[0].lowest_capacity;
+    // Whether a marking run has recorded the indices of all losses equal to the minimum.
+    [[nodiscard]] bool has_minimum_indices() const {
+        return n_minimum() <= results_[0].minimum_capacity;
     }
-    const std::uint32_t *lowest_places() const {
-        return passes_[0].lowest_places;
+    const std::uint32_t *minimum_indices() const {
+        return results_[0].minimum_indices;
     }
 
-    // Memory to think in, which the next look overwrites: beside what the last one found, and all of it.
-    Words<Word> beside() {
-        return beside_;
+    // Scratch memory until the next run: what the result of the last run leaves free, and all of it.
+    Buffer<Word> free_scratch() {
+        return free_scratch_;
     }
-    Words<Word> all() {
-        arena_.reset();
-        return {arena_.template take<Word>(memory(n_) / word), memory(n_) / word};
+    Buffer<Word> whole_scratch() {
+        scratch_.reset();
+        return {scratch_.template allocate<Word>(scratch_bytes(n_) / word_bytes), scratch_bytes(n_) / word_bytes};
     }
 
   private:
-    static constexpr std::int64_t word = sizeof(Word);
-    static constexpr std::int64_t lowest_room = 1024; // places of samples at the minimum, of each member
-    static constexpr std::int64_t lines = 1024;       // bytes, for what each part rounds up to lines
+    static constexpr std::int64_t word_bytes = sizeof(Word);
+    static constexpr std::int64_t minimum_capacity = 1024; // indices of samples at the minimum, for each member
+    static constexpr std::int64_t padding = 1024; // bytes per member, since allocations are rounded up to cache lines
 
-    // Bytes: a twentieth of the losses', or a constant if that is more.
-    static std::int64_t memory(std::int64_t n) {
-        return std::max(tuning.always_memory, n * static_cast<std::int64_t>(sizeof(Bits)) / 20);
+    // A twentieth of the size of the losses, or a constant if that is more.
+    static std::int64_t scratch_bytes(std::int64_t n) {
+        return std::max(tuning.min_scratch_bytes, n * static_cast<std::int64_t>(sizeof(Bits)) / 20);
     }
-    // Lays out the memory of a marking look; false if there isn't enough.
-    bool lay_out_marks(double share, std::int64_t free);
-    void merge(const Pass<V> &own);
+    // Allocates the memory of a marking run; false if `available` bytes are too few.
+    bool allocate_marks(double expected_fraction, std::int64_t available);
+    void merge(const ScanResult<V> &part);
 
     const Bits *losses_;
     std::int64_t n_;
-    Team &team_;
-    std::vector<Pass<V>> passes_;       // of each member; the first ends up with all
-    std::vector<std::int64_t> offsets_; // of each member's candidates among all
-    Arena arena_;
-    Words<Word> beside_{};
+    ThreadTeam &team_;
+    std::vector<ScanResult<V>> results_; // one per member; the first becomes the merged result
+    std::vector<std::int64_t> offsets_;  // of each member's candidates in the merged candidates
+    Scratch scratch_;
+    Buffer<Word> free_scratch_{};
     std::uint64_t *marks_ = nullptr;
 };
 
-template <class F> bool Survey<F>::lay_out_marks(double share, std::int64_t free) {
-    // Members differ, and of a sorted array one may find a whole piece of candidates more than another.
-    const auto n = static_cast<double>(n_), members = static_cast<double>(team_.size());
+template <class F> bool Scan<F>::allocate_marks(double expected_fraction, std::int64_t available) {
+    // Members find different numbers of candidates; in a sorted array, one may find a whole piece more than another.
+    const auto n = static_cast<double>(n_);
+    const auto members = static_cast<double>(team_.size());
     const auto spare = static_cast<double>(members > 1 ? piece_size(n_) : 0);
-    const double in_half = 1.0 - std::exp(-share * static_cast<double>(half_size)); // that a half group has candidates
-    const auto values = static_cast<std::int64_t>((1.1 * share * n) / members + spare) + 4 * slack;
-    const auto halves = static_cast<std::int64_t>((1.1 * in_half * n / members + spare) / half_size) + 4 * slack;
-    const std::int64_t words = (n_ + group_size - 1) / group_size, blocks = (n_ + block_size - 1) / block_size;
-    const std::int64_t each = lowest_room * 4 + halves * 4;
-    if (words * 8 + blocks * 8 + team_.size() * (each + values * word) > free) {
+    // The probability that a half group has candidates.
+    const double occupied_fraction = 1.0 - std::exp(-expected_fraction * static_cast<double>(half_size));
+    const auto values = static_cast<std::int64_t>((1.1 * expected_fraction * n) / members + spare) + 4 * slack;
+    const auto halves =
+        static_cast<std::int64_t>((1.1 * occupied_fraction * n / members + spare) / half_size) + 4 * slack;
+    const std::int64_t words = (n_ + group_size - 1) / group_size;
+    const std::int64_t blocks = (n_ + block_size - 1) / block_size;
+    const std::int64_t bytes_per_member = minimum_capacity * 4 + halves * 4;
+    if (words * 8 + blocks * 8 + team_.size() * (bytes_per_member + values * word_bytes) > available) {
         return false;
     }
-    marks_ = arena_.template take<std::uint64_t>(words);
-    auto *const occupied = arena_.template take<std::uint64_t>(blocks);
-    for (Pass<V> &pass : passes_) {
-        pass.occupancy = {occupied, arena_.template take<std::uint32_t>(halves), halves, 0};
-        pass.lowest_places = arena_.template take<std::uint32_t>(lowest_room);
-        pass.lowest_capacity = lowest_room;
+    marks_ = scratch_.template allocate<std::uint64_t>(words);
+    auto *const occupied = scratch_.template allocate<std::uint64_t>(blocks);
+    for (ScanResult<V> &result : results_) {
+        result.mask = {occupied, scratch_.template allocate<std::uint32_t>(halves), halves, 0};
+        result.minimum_indices = scratch_.template allocate<std::uint32_t>(minimum_capacity);
+        result.minimum_capacity = minimum_capacity;
     }
     return true;
 }
 
-template <class F> void Survey<F>::look(const Bracket<V> *brackets, int count, bool mark) {
-    std::fill(passes_.begin(), passes_.end(), Pass<V>{});
-    arena_.reset();
-    const std::int64_t thinking = 8192 + n_ / 1024; // words
-    beside_ = {arena_.template take<Word>(thinking), thinking};
+template <class F> void Scan<F>::run(const Bracket<V> *brackets, int count, bool mark) {
+    std::fill(results_.begin(), results_.end(), ScanResult<V>{});
+    scratch_.reset();
+    const std::int64_t free_words = 8192 + n_ / 1024;
+    free_scratch_ = {scratch_.template allocate<Word>(free_words), free_words};
     marks_ = nullptr;
-    const std::int64_t free = memory(n_) - thinking * word - lines * (team_.size() + 1);
+    const std::int64_t available = scratch_bytes(n_) - free_words * word_bytes - padding * (team_.size() + 1);
     if (mark && count == 1 && n_ <= std::int64_t{std::numeric_limits<std::uint32_t>::max()}) {
-        mark = lay_out_marks(brackets[0].share, free);
+        mark = allocate_marks(brackets[0].expected_fraction, available);
     }
-    const std::int64_t room = (memory(n_) - arena_.taken() - lines) / word / team_.size() / count / slack * slack;
-    for (int which = 0; which < count; ++which) { // one member's behind the other's, to become all
-        for (Pass<V> &pass : passes_) {
-            auto &c = pass.candidates[which];
-            c.low = brackets[which].low;
-            c.high = brackets[which].high;
-            c.values = arena_.template take<Word>(room);
-            c.capacity = is_single(c) ? 0 : room - 2 * slack;
+    // The members' candidate buffers are adjacent, so that they can be merged in place.
+    const std::int64_t words =
+        (scratch_bytes(n_) - scratch_.bytes_used() - padding) / word_bytes / team_.size() / count / slack * slack;
+    for (int bracket = 0; bracket < count; ++bracket) {
+        for (ScanResult<V> &result : results_) {
+            auto &c = result.candidates[bracket];
+            c.low = brackets[bracket].low;
+            c.high = brackets[bracket].high;
+            c.values = scratch_.template allocate<Word>(words);
+            c.capacity = has_single_value(c) ? 0 : words - 2 * slack;
         }
     }
     for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
-        Pass<V> &own = passes_[static_cast<std::size_t>(member)]; // NOLINT(misc-const-correctness)
+        ScanResult<V> &result = results_[static_cast<std::size_t>(member)]; // NOLINT(misc-const-correctness)
         if (marks_ != nullptr) {
-            loops<F>().scan_marking(losses_ + begin, size, begin, own, marks_ + begin / group_size);
+            kernels<F>().scan_and_mark(losses_ + begin, size, begin, result, marks_ + begin / group_size);
         } else {
-            (count == 2 ? loops<F>().scan_two : loops<F>().scan)(losses_ + begin, size, begin, own);
+            (count == 2 ? kernels<F>().scan_two_brackets : kernels<F>().scan)(losses_ + begin, size, begin, result);
         }
     });
     offsets_.assign(1, 0);
-    for (std::size_t member = 1; member < passes_.size(); ++member) {
-        offsets_.push_back(passes_[0].candidates[0].stored);
-        merge(passes_[member]);
+    for (std::size_t member = 1; member < results_.size(); ++member) {
+        offsets_.push_back(results_[0].candidates[0].n_stored);
+        merge(results_[member]);
     }
 }
 
-template <class F> void Survey<F>::merge(const Pass<V> &own) {
-    Pass<V> &all = passes_[0];
-    for (int which = 0; which < 2; ++which) {
-        auto &to = all.candidates[which];
-        const auto &from = own.candidates[which];
-        if (from.stored > 0) {
-            std::memmove(to.values + to.stored, from.values, static_cast<std::size_t>(from.stored * word));
+template <class F> void Scan<F>::merge(const ScanResult<V> &part) {
+    ScanResult<V> &total = results_[0];
+    for (int bracket = 0; bracket < 2; ++bracket) {
+        auto &to = total.candidates[bracket];
+        const auto &from = part.candidates[bracket];
+        if (from.n_stored > 0) {
+            std::memmove(to.values + to.n_stored, from.values, static_cast<std::size_t>(from.n_stored * word_bytes));
         }
-        to.stored += from.stored;
+        to.n_stored += from.n_stored;
         to.n_inside += from.n_inside;
         to.n_high += from.n_high;
     }
-    if (own.lowest < all.lowest) {
-        all.lowest = own.lowest;
-        all.n_lowest = 0;
-        all.lowest_places = own.lowest_places;
-    } else if (own.lowest == all.lowest && own.n_lowest > 0) {
-        if (all.n_lowest + own.n_lowest <= all.lowest_capacity) {
-            std::copy(own.lowest_places, own.lowest_places + own.n_lowest, all.lowest_places + all.n_lowest);
+    if (part.minimum < total.minimum) {
+        total.minimum = part.minimum;
+        total.n_minimum = 0;
+        total.minimum_indices = part.minimum_indices;
+    } else if (part.minimum == total.minimum && part.n_minimum > 0) {
+        if (total.n_minimum + part.n_minimum <= total.minimum_capacity) {
+            std::copy(part.minimum_indices, part.minimum_indices + part.n_minimum,
+                      total.minimum_indices + total.n_minimum);
         }
     }
-    all.n_lowest += own.lowest == all.lowest ? own.n_lowest : 0;
-    all.faults.n_nan += own.faults.n_nan;
-    all.faults.n_neg_inf += own.faults.n_neg_inf;
-    all.faults.first_nan = first_of(all.faults.first_nan, own.faults.first_nan);
-    all.faults.first_neg_inf = first_of(all.faults.first_neg_inf, own.faults.first_neg_inf);
+    total.n_minimum += part.minimum == total.minimum ? part.n_minimum : 0;
+    total.non_finite.n_nan += part.non_finite.n_nan;
+    total.non_finite.n_neg_inf += part.non_finite.n_neg_inf;
+    total.non_finite.first_nan = first_index(total.non_finite.first_nan, part.non_finite.first_nan);
+    total.non_finite.first_neg_inf = first_index(total.non_finite.first_neg_inf, part.non_finite.first_neg_inf);
 }
 
 } // namespace rrm::cpu

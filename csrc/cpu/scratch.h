@@ -1,4 +1,4 @@
-// Scratch memory: one block for a whole call, kept by the thread for its next call unless it is large.
+// Scratch memory: one allocation per call, cached by the thread for its next call unless it is large.
 #pragma once
 
 #include <cstddef>
@@ -14,41 +14,40 @@
 
 namespace rrm::cpu {
 
-class Arena {
+class Scratch {
   public:
-    static constexpr std::size_t kept = std::size_t{32} << 20; // bytes, per thread
+    static constexpr std::size_t max_cached = std::size_t{32} << 20; // bytes per thread
 
-    explicit Arena(std::int64_t size) {
+    explicit Scratch(std::int64_t size) {
         const auto bytes = static_cast<std::size_t>(size);
-        Block &own = cache();
-        if (own.bytes < bytes) {
-            own = {}; // never both at once
-            own = allocate(bytes);
+        Block &cached = cache();
+        if (cached.bytes < bytes) {
+            cached = {}; // free the old block first, so that the two never coexist
+            cached = allocate_block(bytes);
         }
-        block_ = std::exchange(own, {});
+        block_ = std::exchange(cached, {});
         next_ = block_.memory.get();
     }
-    ~Arena() {
-        if (block_.bytes <= kept) {
+    ~Scratch() {
+        if (block_.bytes <= max_cached) {
             cache() = std::move(block_);
         }
     }
-    Arena(const Arena &) = delete;
-    Arena(Arena &&) = delete;
-    Arena &operator=(const Arena &) = delete;
-    Arena &operator=(Arena &&) = delete;
+    Scratch(const Scratch &) = delete;
+    Scratch(Scratch &&) = delete;
+    Scratch &operator=(const Scratch &) = delete;
+    Scratch &operator=(Scratch &&) = delete;
 
-    // Memory for so many T, on a cache line of its own. The caller has counted: there is enough.
-    template <class T> T *take(std::int64_t count) {
-        T *const taken = reinterpret_cast<T *>(next_);
+    // Memory for `count` values of type T, aligned to a cache line. Unchecked: the caller stays within the size.
+    template <class T> T *allocate(std::int64_t count) {
+        T *const memory = reinterpret_cast<T *>(next_);
         next_ += round_up(static_cast<std::size_t>(count) * sizeof(T));
-        return taken;
+        return memory;
     }
-    // Bytes taken so far.
-    [[nodiscard]] std::int64_t taken() const {
+    [[nodiscard]] std::int64_t bytes_used() const {
         return next_ - block_.memory.get();
     }
-    // Gives back all that was taken.
+    // Frees everything that was allocated.
     void reset() {
         next_ = block_.memory.get();
     }
@@ -57,15 +56,16 @@ class Arena {
     }
 
   private:
-    static constexpr std::size_t line = 64, huge_page = std::size_t{2} << 20;
+    static constexpr std::size_t line = 64;
+    static constexpr std::size_t huge_page = std::size_t{2} << 20;
 
-    struct Free {
+    struct Deleter {
         void operator()(std::byte *memory) const {
             std::free(memory); // NOLINT(cppcoreguidelines-no-malloc,cppcoreguidelines-owning-memory)
         }
     };
     struct Block {
-        std::unique_ptr<std::byte, Free> memory;
+        std::unique_ptr<std::byte, Deleter> memory;
         std::size_t bytes = 0;
     };
 
@@ -73,7 +73,7 @@ class Arena {
         thread_local Block block;
         return block;
     }
-    static Block allocate(std::size_t bytes) {
+    static Block allocate_block(std::size_t bytes) {
         const bool large = bytes >= 2 * huge_page;
         const std::size_t size = (bytes + huge_page - 1) / huge_page * huge_page;
         // NOLINTNEXTLINE(cppcoreguidelines-owning-memory)
@@ -86,7 +86,7 @@ class Arena {
             madvise(memory, size, MADV_HUGEPAGE); // a hint: fewer page faults
         }
 #endif
-        return {std::unique_ptr<std::byte, Free>(static_cast<std::byte *>(memory)), bytes};
+        return {std::unique_ptr<std::byte, Deleter>(static_cast<std::byte *>(memory)), bytes};
     }
 
     Block block_;

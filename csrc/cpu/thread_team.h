@@ -1,5 +1,5 @@
-// The threads of one call. They start with it and end with it: nothing is left over that a fork could break or another
-// library's threads could wait for. Each works on every so manieth piece of the samples, the same ones whenever asked.
+// The threads of one call. They start and end with it, so that no thread is left for a fork to break or for another
+// library's threads to wait for. Member m of M processes pieces m, m + M, m + 2M, ..., the same pieces in every pass.
 #pragma once
 
 #include <atomic>
@@ -12,89 +12,89 @@
 
 namespace rrm::cpu {
 
-class Team {
+class ThreadTeam {
   public:
-    static inline std::atomic<std::int64_t> started = 0; // threads, by all calls so far; a test counts them
+    static inline std::atomic<std::int64_t> n_started = 0; // threads started by all calls; read by a test
 
-    // The caller is the first member. If the system gives no more threads there are fewer members.
-    explicit Team(int members) {
+    // The calling thread is member 0. If the system cannot start all threads, the team is smaller.
+    explicit ThreadTeam(int size) {
         try {
-            others_.reserve(static_cast<std::size_t>(members - 1));
-            for (int member = 1; member < members; ++member) {
-                others_.emplace_back([this, member] { serve(member); });
-                ++started;
+            threads_.reserve(static_cast<std::size_t>(size - 1));
+            for (int member = 1; member < size; ++member) {
+                threads_.emplace_back([this, member] { work(member); });
+                ++n_started;
             }
         } catch (...) { // NOLINT(bugprone-empty-catch)
         }
     }
-    ~Team() {
+    ~ThreadTeam() {
         task_ = nullptr;
-        start_next();
-        for (std::thread &thread : others_) {
+        start_task();
+        for (std::thread &thread : threads_) {
             thread.join();
         }
     }
-    Team(const Team &) = delete;
-    Team(Team &&) = delete;
-    Team &operator=(const Team &) = delete;
-    Team &operator=(Team &&) = delete;
+    ThreadTeam(const ThreadTeam &) = delete;
+    ThreadTeam(ThreadTeam &&) = delete;
+    ThreadTeam &operator=(const ThreadTeam &) = delete;
+    ThreadTeam &operator=(ThreadTeam &&) = delete;
 
     [[nodiscard]] int size() const {
-        return static_cast<int>(others_.size()) + 1;
+        return static_cast<int>(threads_.size()) + 1;
     }
 
-    // Each member calls task(member); returns when all have. The task doesn't throw.
+    // Calls task(member) in each member and returns when all calls have returned. The task must not throw.
     template <class Task> void run(const Task &task) {
-        if (others_.empty()) {
+        if (threads_.empty()) {
             task(0);
             return;
         }
         const std::function<void(int)> wrapped = std::cref(task);
         task_ = &wrapped;
-        busy_.store(size() - 1, std::memory_order_relaxed);
-        start_next();
+        n_busy_.store(size() - 1, std::memory_order_relaxed);
+        start_task();
         task(0);
-        for (int left = watch(busy_, [](int now) { return now == 0; }); left != 0; left = busy_.load()) {
-            busy_.wait(left);
+        for (int n = spin_until(n_busy_, [](int busy) { return busy == 0; }); n != 0; n = n_busy_.load()) {
+            n_busy_.wait(n);
         }
     }
 
   private:
-    // Looks for a while before the caller goes to sleep, since waking up takes longer than most waits here last; and
-    // lets others go first, in case there are more threads than processors.
-    template <class T, class Condition> static T watch(const std::atomic<T> &value, Condition holds) {
-        constexpr int looks = 1000;
-        T now = value.load(std::memory_order_acquire);
-        for (int i = 0; i < looks && !holds(now); ++i) {
+    // Polls a value for a while before the caller blocks on it, since a wake-up takes longer than most waits here.
+    // Yields between polls, in case there are more threads than processors.
+    template <class T, class Condition> static T spin_until(const std::atomic<T> &value, Condition holds) {
+        constexpr int max_polls = 1000;
+        T current = value.load(std::memory_order_acquire);
+        for (int i = 0; i < max_polls && !holds(current); ++i) {
             std::this_thread::yield();
-            now = value.load(std::memory_order_acquire);
+            current = value.load(std::memory_order_acquire);
         }
-        return now;
+        return current;
     }
-    void start_next() {
-        round_.fetch_add(1, std::memory_order_release);
-        round_.notify_all();
+    void start_task() {
+        task_number_.fetch_add(1, std::memory_order_release);
+        task_number_.notify_all();
     }
-    void serve(int member) {
+    void work(int member) {
         const ExactSubnormals exact;
-        for (std::uint32_t seen = 0;;) {
-            watch(round_, [seen](std::uint32_t now) { return now != seen; });
-            round_.wait(seen, std::memory_order_acquire);
-            seen = round_.load(std::memory_order_acquire);
+        for (std::uint32_t last = 0;;) {
+            spin_until(task_number_, [last](std::uint32_t number) { return number != last; });
+            task_number_.wait(last, std::memory_order_acquire);
+            last = task_number_.load(std::memory_order_acquire);
             if (task_ == nullptr) {
                 return;
             }
             (*task_)(member);
-            if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-                busy_.notify_one();
+            if (n_busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+                n_busy_.notify_one();
             }
         }
     }
 
-    std::atomic<std::uint32_t> round_ = 0;
-    std::atomic<int> busy_ = 0;
-    const std::function<void(int)> *task_ = nullptr;
-    std::vector<std::thread> others_; // last: they use the rest
+    std::atomic<std::uint32_t> task_number_ = 0;
+    std::atomic<int> n_busy_ = 0;
+    const std::function<void(int)> *task_ = nullptr; // null: the threads end
+    std::vector<std::thread> threads_;               // last, because the threads use the members above
 };
 
 } // namespace rrm::cpu

@@ -1,4 +1,4 @@
-// From which sizes on something pays. Tests lower them, to try with few samples what happens with many.
+// Sizes from which an optimisation pays off. Tests lower them, so that few samples take the paths of many.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace rrm::cpu {
 
-// Half of the last-level cache: weights that are larger have left it before anybody reads them.
+// Half the size of the last-level cache. Larger weights are evicted before they are read again.
 inline std::int64_t half_of_cache() {
     std::int64_t cache = 0;
 #ifdef _SC_LEVEL3_CACHE_SIZE
@@ -21,13 +21,13 @@ inline std::int64_t half_of_cache() {
 }
 
 struct Tuning {
-    std::int64_t samples_per_thread = 500'000;           // for which another thread is worth starting
-    std::int64_t mark_from = std::int64_t{1} << 17;      // below, losses are still near when weights are written
-    std::int64_t draw_runs_from = std::int64_t{1} << 15; // below, single losses are near enough to be drawn
-    std::int64_t always_memory = std::int64_t{1} << 20;  // bytes that any call may use, besides a share of the losses'
-    std::int64_t stream_bytes = half_of_cache();         // of weights that are written past the caches
-    std::int64_t attempts = 3;                           // at a bracket, before the digits are counted
-    std::int64_t least_piece = 4 * block_size;           // that a thread takes at a time; a multiple of a block
+    std::int64_t samples_per_thread = 500'000;      // that make another thread worth starting
+    std::int64_t mark_from = std::int64_t{1} << 17; // samples; fewer losses are still cached when weights are written
+    std::int64_t sample_runs_from = std::int64_t{1} << 15;  // samples; of fewer losses, single ones are sampled
+    std::int64_t min_scratch_bytes = std::int64_t{1} << 20; // that any call may use, however few the losses
+    std::int64_t stream_bytes = half_of_cache();            // size from which weights are written past the caches
+    std::int64_t max_attempts = 3;                          // at finding a bracket, before falling back to radix_select
+    std::int64_t min_piece = 4 * block_size;                // samples per piece of a thread; a multiple of block_size
 };
 
 // Not to be changed during a call.

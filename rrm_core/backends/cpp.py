@@ -104,7 +104,8 @@ def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
 def count_first_pass(losses: Array, first: int, counts: Array, threads: int | None) -> FirstPassCounts:
     """Count the losses, whose indices start at `first`, by the leading 16 bits of their keys: add them to `counts`."""
     code = BY_STORAGE[losses.dtype].code
-    return FirstPassCounts(*_extension().tally_all(_plain(losses), code, first, counts, threads or default_threads()))
+    threads = threads or default_threads()
+    return FirstPassCounts(*_extension().count_first_pass(_plain(losses), code, first, counts, threads))
 
 
 def count_pass(
@@ -117,7 +118,7 @@ def count_pass(
     """Count the losses in two intervals at most, or keep their keys, and how all stand to two points: `_cpu.pyi`."""
     code = BY_STORAGE[losses.dtype].code
     threads = threads or default_threads()
-    return PassCounts(*_extension().tally_some(_plain(losses), code, intervals, memory, points, threads))
+    return PassCounts(*_extension().count_pass(_plain(losses), code, intervals, memory, points, threads))
 
 
 def checksum(losses: Array) -> int:

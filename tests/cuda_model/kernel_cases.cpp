@@ -200,13 +200,13 @@ template <class F> bool try_one(Random &random, std::string &description) {
         return out.holds(c.fresh ? nothing : untouched);
     }
     Plan expected{};
-    if (!out.holds(define<F>(losses, c.rule, c.mu, c.read ? old.data() : nullptr, expected)) ||
+    if (!out.holds(reference_weights<F>(losses, c.rule, c.mu, c.read ? old.data() : nullptr, expected)) ||
         !rrm::same(outcome.data->plan, expected)) {
         return false;
     }
     const cuda::Weights<F> targets{nullptr, device_new.data, 1.0, false};
     if (cuda::apply<F>(device_losses.data, c.n, expected, targets, c.shape, nullptr) != 0 ||
-        !device_new.holds(define<F>(losses, c.rule, 1.0, nullptr, expected))) {
+        !device_new.holds(reference_weights<F>(losses, c.rule, 1.0, nullptr, expected))) {
         return false;
     }
     std::int64_t foreign = 0;

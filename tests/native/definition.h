@@ -1,4 +1,4 @@
-// Random losses, and what the contract says of them, by sorting. For the programs that try kernels without Python.
+// Random losses, and the definition of a reweight by sorting. For the programs that test kernels without Python.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ inline double uniform(Random &random) {
 
 constexpr int families = 15;
 
-// Losses of a family; all types can hold them after rounding.
+// A loss of a family. Every format can represent it after rounding. `subnormal` is the exponent of the smallest one.
 inline double draw_loss(int family, std::int64_t i, std::int64_t n, int subnormal, Random &random) {
     const double exponential = -std::log(1.0 - uniform(random));
     switch (family) {
@@ -35,7 +35,7 @@ inline double draw_loss(int family, std::int64_t i, std::int64_t n, int subnorma
     case 3:
         return static_cast<double>(i) / static_cast<double>(n);
     case 4:
-        return -static_cast<double>(i % 60'000); // what float16 can hold
+        return -static_cast<double>(i % 60'000); // within the range of float16
     case 5:
         return std::floor(4.0 * uniform(random));
     case 6:
@@ -52,7 +52,7 @@ inline double draw_loss(int family, std::int64_t i, std::int64_t n, int subnorma
         return std::ldexp(std::floor(9.0 * exponential), subnormal) * (uniform(random) < 0.5 ? -1.0 : 1.0);
     case 12:
         return uniform(random) < 0.02 ? std::numeric_limits<double>::infinity() : exponential;
-    case 13: // keys from end to end, few of them high
+    case 13: // keys over the whole range, few of them high
         return uniform(random) < 0.01 ? std::numeric_limits<double>::max() : -std::ldexp(exponential, 8);
     default: // blocks of equal losses
         return static_cast<double>((i / 700 * 7919) % 101);
@@ -69,10 +69,10 @@ template <class F> typename F::Bits round_to(double x) {
     return F::bits(F::key_not_above(x));
 }
 
-// What the contract says, by sorting. Returns the weights.
+// Plan and weights by their definition. Fills the plan and returns the weights.
 template <class F>
-std::vector<typename F::Value> define(const std::vector<typename F::Bits> &losses, const Rule &rule, double mu,
-                                      const typename F::Value *old, Plan &plan) {
+std::vector<typename F::Value> reference_weights(const std::vector<typename F::Bits> &losses, const Rule &rule,
+                                                 double mu, const typename F::Value *old_weights, Plan &plan) {
     using V = typename F::Value;
     const auto n = static_cast<std::int64_t>(losses.size());
     std::vector<double> sorted;
@@ -83,33 +83,37 @@ std::vector<typename F::Value> define(const std::vector<typename F::Bits> &losse
     }
     std::sort(sorted.begin(), sorted.end());
     const auto n_valid = static_cast<std::int64_t>(sorted.size());
-    const auto smallest = [&](std::int64_t rank) {
+    const auto kth_smallest = [&](std::int64_t rank) {
         return sorted[static_cast<std::size_t>(std::min(rank, n_valid) - 1)];
     };
-    const auto upto = [&](double x) { return std::upper_bound(sorted.begin(), sorted.end(), x) - sorted.begin(); };
-    const auto below = [&](double x) { return std::lower_bound(sorted.begin(), sorted.end(), x) - sorted.begin(); };
+    const auto count_up_to = [&](double x) {
+        return std::upper_bound(sorted.begin(), sorted.end(), x) - sorted.begin();
+    };
+    const auto count_below = [&](double x) {
+        return std::lower_bound(sorted.begin(), sorted.end(), x) - sorted.begin();
+    };
     plan.loss_min = sorted[0] + 0.0;
-    plan.threshold = rule.rank != 0 ? smallest(rule.rank) : F::decode(F::key_not_above(sorted[0] + rule.gamma));
+    plan.threshold = rule.rank != 0 ? kth_smallest(rule.rank) : F::decode(F::key_not_above(sorted[0] + rule.gamma));
     plan.threshold += 0.0;
-    plan.n_tied = upto(plan.threshold) - below(plan.threshold);
-    plan.n_pruned = n - upto(plan.threshold);
+    plan.n_tied = count_up_to(plan.threshold) - count_below(plan.threshold);
+    plan.n_pruned = n - count_up_to(plan.threshold);
     plan.recipient_threshold = rule.recipient_rank == 0 ? -std::numeric_limits<double>::infinity()
                                : rule.recipient_rank > n
                                    ? plan.threshold
-                                   : std::min(smallest(rule.recipient_rank), plan.threshold) + 0.0;
-    plan.n_recipients = upto(plan.recipient_threshold);
+                                   : std::min(kth_smallest(rule.recipient_rank), plan.threshold) + 0.0;
+    plan.n_recipients = count_up_to(plan.recipient_threshold);
     plan.removed = std::max(plan.n_pruned, rule.quota);
     plan.levels = levels(n, plan.n_pruned, plan.n_tied, plan.n_recipients, plan.removed, rule.redistribute);
     std::vector<V> weights;
     for (std::size_t i = 0; i < losses.size(); ++i) {
         const double c = F::value(losses[i]);
-        const bool receives = c <= plan.recipient_threshold;
-        const double target = c < plan.threshold    ? (receives ? plan.levels.kept_recipient : plan.levels.kept)
-                              : c == plan.threshold ? (receives ? plan.levels.tied_recipient : plan.levels.tied)
+        const bool is_recipient = c <= plan.recipient_threshold;
+        const double target = c < plan.threshold    ? (is_recipient ? plan.levels.kept_recipient : plan.levels.kept)
+                              : c == plan.threshold ? (is_recipient ? plan.levels.tied_recipient : plan.levels.tied)
                                                     : 0.0;
-        const V part = static_cast<V>(mu) * static_cast<V>(target);
-        const V before = static_cast<V>(1.0 - mu) * (old == nullptr ? V{1} : old[i]);
-        weights.push_back(mu == 1.0 ? part : before + part);
+        const V new_part = static_cast<V>(mu) * static_cast<V>(target);
+        const V old_part = static_cast<V>(1.0 - mu) * (old_weights == nullptr ? V{1} : old_weights[i]);
+        weights.push_back(mu == 1.0 ? new_part : old_part + new_part);
     }
     return weights;
 }

@@ -15,7 +15,7 @@ SETS = ("baseline", "v3", "v4")
 AVAILABLE = SETS[: SETS.index(rrm_core.cpu_info().best_instruction_set) + 1]
 
 # With few samples what otherwise happens with many: threads, and pieces of one block.
-SMALL = {"samples_per_thread": 1, "least_piece": 2048}
+SMALL = {"samples_per_thread": 1, "min_piece": 2048}
 
 
 @contextmanager

@@ -26,7 +26,7 @@ SIZES = (2049, 4096, 4097, 16_385)
 EVERY = 9  # of the 65 rules, one in so many for each size; which one differs from size to size
 
 # With few samples what otherwise happens with many: threads, marks, samples drawn in runs, pieces of one block.
-SMALL = {"samples_per_thread": 1, "mark_from": 2048, "draw_runs_from": 8192, "least_piece": 2048}
+SMALL = {"samples_per_thread": 1, "mark_from": 2048, "sample_runs_from": 8192, "min_piece": 2048}
 
 
 @pytest.fixture
@@ -114,11 +114,11 @@ MISLEADING = (-1e4, 1e4, np.inf, np.nan, -1e4 + np.arange(777), 1e4 + np.arange(
 @pytest.mark.parametrize("n", [5000, 70_001, 400_003])
 @pytest.mark.parametrize("attempts", [1, 3])
 def test_a_sample_that_misleads(n, dtype, attempts, name, set_up):
-    set_up(name, samples_per_thread=100_000, attempts=attempts)  # after the last one the digits are counted
-    places = _cpu.sampled_places(n)
+    set_up(name, samples_per_thread=100_000, max_attempts=attempts)  # after the last one the digits are counted
+    sample = _cpu.sample_indices(n)
     for values in MISLEADING:
         c = losses("exponential", n, dtype)
-        c[places] = np.resize(values, len(places))
+        c[sample] = np.resize(values, len(sample))
         for rule in ({"contamination": 0.03}, {"contamination": 0.6, "mu": 0.3}, {"gamma": 1.0, "redistribute": 0.4}):
             expected, expected_plan = rrm_core.reweight(c, nan="prune", backend="numpy", **rule)
             weights, plan = rrm_core.reweight(c, nan="prune", backend="cpp", threads=2, **rule)

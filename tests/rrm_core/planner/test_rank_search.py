@@ -120,11 +120,11 @@ def test_first_pass_matches_numpy(family, format, name):
 
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("format", **by_name)
-@pytest.mark.parametrize("least_piece", [2048, 8192])  # a block at a time, or several
-def test_index_of_the_first_nan_and_the_first_negative_infinity(least_piece, format, name):
+@pytest.mark.parametrize("min_piece", [2048, 8192])  # a block at a time, or several
+def test_index_of_the_first_nan_and_the_first_negative_infinity(min_piece, format, name):
     sign, n = 1 << format.width - 1, 30_000
     bad = {"first_nan": numbers(format, [2 * sign - 1]), "first_neg_inf": numbers(format, [special_bits(format)[-1]])}
-    with tuned(name, least_piece=least_piece):
+    with tuned(name, min_piece=min_piece):
         for field, place, threads in product(bad, (0, 31, 2047, 2048, 5003, 8191, 20_001, n - 1), THREADS):
             c = np.full(n, numbers(format, [format.key(1.0) ^ sign])[0])
             c[[place, n - 1]] = bad[field]

@@ -1,0 +1,100 @@
+// The selection kernels: counts relative to a pivot, order statistics of a few values, and the variance of a sample.
+// Included by kernels-inl.h.
+
+template <class F> PivotCounts count_pivot(const typename F::Bits *losses, std::int64_t n, typename F::Value pivot) {
+    using L = Lanes<typename F::Value>;
+    const auto t = L::splat(pivot);
+    PivotCounts counts;
+    for_each_group<F>(losses, n, [&](const typename F::Bits *group, std::uint64_t valid, std::int64_t) {
+        counts.n_below += count_bits(valid & bits_where<F>(group, [=](auto x) { return L::above(t, x); }));
+        counts.n_equal += count_bits(valid & bits_where<F>(group, [=](auto x) { return L::equal(x, t); }));
+        counts.n_nan += count_bits(valid & bits_where<F>(group, [](auto x) { return L::unordered(x, x); }));
+    });
+    return counts;
+}
+
+// Bisects the keys by counting until few values are left, and sorts those. With a tolerance it returns any value whose
+// rank is off by less, and meaningless counts.
+template <class V>
+// NOLINTNEXTLINE(readability-function-cognitive-complexity)
+OrderStatistic<V> select_small(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
+                               std::int64_t tolerance) {
+    using F = Wide<V>;
+    using Key = typename F::Bits;
+    using L = Lanes<V>;
+    constexpr int few = 16; // values that are sorted by insertion
+    const std::int64_t padded = (n + group_size - 1) / group_size * group_size;
+    auto minima = L::splat(std::numeric_limits<V>::infinity());
+    auto maxima = L::splat(-std::numeric_limits<V>::infinity());
+    for (std::int64_t i = 0; i < padded; i += L::width) {
+        const auto x = load<F>(values + i);
+        minima = L::min(x, minima);
+        maxima = L::max(x, maxima);
+    }
+    // The value is above `low` and not above `high`. The key before that of 0 is the key of -0, which equals 0.
+    Key low = F::key(std::bit_cast<Key>(L::reduce_min(minima)));
+    low -= low == F::sign ? 2 : 1;
+    Key high = F::key(std::bit_cast<Key>(L::reduce_max(maxima)));
+    std::int64_t n_up_to_low = 0;
+    std::int64_t n_up_to_high = n;
+    while (high - low > 1 && n_up_to_high - n_up_to_low > few) {
+        const Key middle = low + (high - low) / 2;
+        const auto pivot = L::splat(F::value(F::bits(middle)));
+        std::int64_t n_up_to = 0;
+        for (std::int64_t i = 0; i < padded; i += group_size) {
+            n_up_to += count_bits(bits_where<F>(values + i, [=](auto x) { return L::at_most(x, pivot); }));
+        }
+        (n_up_to < rank ? low : high) = middle;
+        (n_up_to < rank ? n_up_to_low : n_up_to_high) = n_up_to;
+        if (n_up_to > 0 && rank - tolerance <= n_up_to && n_up_to < rank + tolerance) { // the largest of these will do
+            auto largest = L::splat(-std::numeric_limits<V>::infinity());
+            for (std::int64_t i = 0; i < padded; i += L::width) {
+                const auto x = load<F>(values + i);
+                largest = L::select(L::at_most(x, pivot), L::max(x, largest), largest);
+            }
+            return {L::reduce_max(largest), n_up_to - 1, 1};
+        }
+    }
+    if (high - low == 1) {
+        return {F::value(F::bits(high)), n_up_to_low, n_up_to_high - n_up_to_low};
+    }
+    Key sorted[few + group_size]{};
+    int size = 0;
+    const auto above = L::splat(F::value(F::bits(low)));
+    const auto up_to = L::splat(F::value(F::bits(high)));
+    for (std::int64_t i = 0; i < padded && size < few; i += group_size) {
+        auto selected = bits_where<F>(values + i, [=](auto x) { return L::at_most(x, up_to); }) &
+                        ~bits_where<F>(values + i, [=](auto x) { return L::at_most(x, above); });
+        for (; selected != 0; selected &= selected - 1) {
+            const Key key = F::key(values[i + first_bit(selected)]);
+            int j = size++;
+            for (; j > 0 && sorted[j - 1] > key; --j) {
+                sorted[j] = sorted[j - 1];
+            }
+            sorted[j] = key;
+        }
+    }
+    const Key key = sorted[rank - n_up_to_low - 1];
+    OrderStatistic<V> statistic{F::value(F::bits(key)), n_up_to_low, 0};
+    for (int j = 0; j < size; ++j) {
+        statistic.n_below += sorted[j] < key;
+        statistic.n_equal += sorted[j] == key;
+    }
+    return statistic;
+}
+
+template <class V> double variance_of_runs(const typename Wide<V>::Bits *values, std::int64_t n, V pivot) {
+    using L = Lanes<V>;
+    const auto t = L::splat(pivot);
+    std::int64_t squares = 0;
+    int previous = -1;
+    for_each_group<Wide<V>>(values, n, [&](const typename Wide<V>::Bits *group, std::uint64_t valid, std::int64_t) {
+        const auto up_to = bits_where<Wide<V>>(group, [=](auto x) { return L::at_most(x, t); });
+        for (int i = 0; i < group_size && (valid >> i & 1) != 0; i += run_size) {
+            const int count = count_bits(up_to >> i & 0xffff);
+            squares += previous < 0 ? 0 : (count - previous) * (count - previous);
+            previous = count;
+        }
+    });
+    return static_cast<double>(squares) / 2.0;
+}

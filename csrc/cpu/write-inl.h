@@ -1,0 +1,142 @@
+// The write kernels: the new weights from losses and thresholds, or from marks. Included by kernels-inl.h.
+
+// Adds the marks of the candidates above the threshold, and records the indices of those equal to it.
+template <class V>
+void mark_candidates(std::int64_t n, std::int64_t first, V threshold, CandidateCursor<V> &result,
+                     std::uint64_t *marks) {
+    using L = Lanes<V>;
+    const auto t = L::splat(threshold);
+    CandidateCursor<V> cursor = result; // a local copy stays in registers
+    for (std::int64_t begin = 0; begin < n; begin += block_size) {
+        for (auto occupied = cursor.occupied[(first + begin) / block_size]; occupied != 0; occupied &= occupied - 1) {
+            const std::int64_t half = (first + begin) / half_size + first_bit(occupied);
+            const std::uint64_t selected = *cursor.halves++;
+            const int count = count_bits(selected);
+            std::uint64_t above = 0, equal = 0;
+            for (int i = 0; i < count; i += L::width) {
+                const auto x = load<Wide<V>>(cursor.values + i);
+                above |= L::bits(L::above(x, t)) << i;
+                equal |= L::bits(L::equal(x, t)) << i;
+            }
+            cursor.values += count;
+            marks[half / 2] |= deposit(above, selected) << (half % 2 * half_size);
+            equal = cursor.tied_indices != nullptr ? deposit(equal, selected) : 0;
+            for (; equal != 0; equal &= equal - 1) {
+                cursor.tied_indices[cursor.n_tied++] = half * half_size + first_bit(equal);
+            }
+        }
+    }
+    result = cursor;
+}
+
+template <class V> RRM_INLINE bool can_stream(const WeightUpdate<V> &update, const V *out) {
+    return update.stream && reinterpret_cast<std::uintptr_t>(out) % 16 == 0;
+}
+
+template <bool Stream, class V> RRM_INLINE void store(V *to, typename Lanes<V>::Vector x) {
+    if constexpr (Stream) {
+        Lanes<V>::stream(to, x);
+    } else {
+        Lanes<V>::store(to, x);
+    }
+}
+
+// new weight = old_factor * old weight + term, where the term depends on the loss relative to the thresholds.
+template <class F, bool ReadOld, bool Stream>
+RRM_INLINE void write_all(const typename F::Bits *losses, std::int64_t n, const WeightUpdate<typename F::Value> &update,
+                          const typename F::Value *old_weights, typename F::Value *out) {
+    using Value = typename F::Value;
+    using L = Lanes<Value>;
+    const auto t = L::splat(update.threshold);
+    const auto r = L::splat(update.recipient_threshold);
+    const auto old_factor = L::splat(update.old_factor);
+    const auto pruned = L::splat(update.pruned);
+    const auto kept = L::splat(update.kept);
+    const auto kept_recipient = L::splat(update.kept_recipient);
+    // r <= t, so either all losses equal to t are recipients or none are.
+    const auto tied = L::splat(update.recipient_threshold == update.threshold ? update.tied_recipient : update.tied);
+    const auto write_one = [=](const typename F::Bits *c, const Value *old_weight, Value *new_weight) {
+        const auto x = load<F>(c);
+        const auto below = L::select(L::above(x, r), kept, kept_recipient);
+        const auto term = L::select(L::above(t, x), below, L::select(L::equal(x, t), tied, pruned)); // NaN is pruned
+        store<Stream>(new_weight, ReadOld ? L::add(L::multiply(old_factor, L::load(old_weight)), term) : term);
+    };
+    std::int64_t i = 0;
+    for (; i + L::width <= n; i += L::width) {
+        prefetch(losses + i, L::width);
+        if constexpr (!Stream) {
+            prefetch(ReadOld ? old_weights + i : out + i, L::width);
+        }
+        write_one(losses + i, ReadOld ? old_weights + i : nullptr, out + i);
+    }
+    if (i < n) {
+        const PaddedTail<F> tail(losses + i, n - i);
+        alignas(16) Value weights[L::width] = {};
+        for (std::int64_t j = 0; ReadOld && j < n - i; ++j) {
+            weights[j] = old_weights[i + j];
+        }
+        write_one(tail.losses, weights, weights);
+        for (std::int64_t j = 0; j < n - i; ++j) {
+            out[i + j] = weights[j];
+        }
+    }
+}
+
+template <class F>
+void write(const typename F::Bits *losses, std::int64_t n, const WeightUpdate<typename F::Value> &update,
+           const typename F::Value *old_weights, typename F::Value *out) {
+    if (old_weights != nullptr) {
+        write_all<F, true, false>(losses, n, update, old_weights, out);
+    } else if (can_stream(update, out)) {
+        write_all<F, false, true>(losses, n, update, old_weights, out);
+        stream_fence();
+    } else {
+        write_all<F, false, false>(losses, n, update, old_weights, out);
+    }
+}
+
+template <class V, bool ReadOld, bool Stream>
+RRM_INLINE void write_all_marked(const std::uint64_t *marks, std::int64_t n, const WeightUpdate<V> &update,
+                                 const V *old_weights, V *out) {
+    using L = Lanes<V>;
+    const auto old_factor = L::splat(update.old_factor);
+    const auto pruned = L::splat(update.pruned);
+    const auto kept = L::splat(update.kept);
+    const auto write_group = [=](std::uint64_t bits, const V *old_group, V *new_group) {
+        for (int i = 0; i < group_size; i += L::width) {
+            const auto term = L::select(L::mask(bits >> i), pruned, kept);
+            store<Stream>(new_group + i,
+                          ReadOld ? L::add(L::multiply(old_factor, L::load(old_group + i)), term) : term);
+        }
+    };
+    std::int64_t i = 0;
+    for (; i + group_size <= n; i += group_size) {
+        if constexpr (!Stream) {
+            prefetch(ReadOld ? old_weights + i : out + i, group_size);
+        }
+        write_group(marks[i / group_size], ReadOld ? old_weights + i : nullptr, out + i);
+    }
+    if (i < n) {
+        alignas(16) V weights[group_size] = {};
+        for (std::int64_t j = 0; ReadOld && j < n - i; ++j) {
+            weights[j] = old_weights[i + j];
+        }
+        write_group(marks[i / group_size], weights, weights);
+        for (std::int64_t j = 0; j < n - i; ++j) {
+            out[i + j] = weights[j];
+        }
+    }
+}
+
+template <class V>
+void write_marked(const std::uint64_t *marks, std::int64_t n, const WeightUpdate<V> &update, const V *old_weights,
+                  V *out) {
+    if (old_weights != nullptr) {
+        write_all_marked<V, true, false>(marks, n, update, old_weights, out);
+    } else if (can_stream(update, out)) {
+        write_all_marked<V, false, true>(marks, n, update, old_weights, out);
+        stream_fence();
+    } else {
+        write_all_marked<V, false, false>(marks, n, update, old_weights, out);
+    }
+}
