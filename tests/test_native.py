@@ -1,6 +1,6 @@
-"""The kernel outside Python: under sanitizers, against a definition by sorting; and how many instructions it takes.
+"""The CPU kernels in a C++ program: random cases under sanitizers, and the number of instructions per sample.
 
-Both compile csrc/cpu with tests/native/kernel_cases.cpp.
+Both tests compile csrc/cpu with tests/native/kernel_cases.cpp.
 """
 
 from __future__ import annotations
@@ -36,22 +36,23 @@ def test_random_cases_under_sanitizers(sanitizers, cases, tmp_path):
 
 
 def instructions_per_sample(program, instruction_set, n, folder, call="reweight"):
-    """Return the instructions that one call executes, as callgrind counts them; noise can't move that."""
+    """Return the number of instructions of one call, counted by callgrind, which is free of noise."""
     out = folder / f"{call} {instruction_set}.out"
     callgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-    counted = [f"--toggle-collect=*rrm::cpu::{call}<*", program, "count", str(n), instruction_set]
-    subprocess.run([*callgrind, *counted], check=True, capture_output=True)
+    command = [f"--toggle-collect=*rrm::cpu::{call}<*", program, "count", str(n), instruction_set]
+    subprocess.run([*callgrind, *command], check=True, capture_output=True)
     return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)[1]) / n
 
 
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind isn't installed: nothing guards the speed here")
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed: the speed is not tested here")
 def test_instructions_per_sample(tmp_path):
     program = build(tmp_path / "kernel_cases", "-O3")
     record = json.loads(RECORD.read_text())
     counts = {"reweight": record["instructions per sample"], **record["rounds of a selection"]}
     assert set(counts) == {"reweight", "count_first_pass", "count_pass"}
     for call, instruction_set in product(counts, counts["reweight"]):
-        recorded = counts[call][instruction_set]
-        counted = instructions_per_sample(program, instruction_set, record["n"], tmp_path, call)
-        # Another compiler may choose a few instructions more. A pass more, or a loop not vectorised, is 20 % and up.
-        assert counted < 1.1 * recorded, f"{call} {instruction_set}: {counted:.2f} a sample, not {recorded:.2f}"
+        expected = counts[call][instruction_set]
+        actual = instructions_per_sample(program, instruction_set, record["n"], tmp_path, call)
+        # Another compiler may need a few more instructions. Another pass, or a scalar loop, costs 20 % or more.
+        message = f"{call} {instruction_set}: {actual:.2f} instructions per sample, recorded are {expected:.2f}"
+        assert actual < 1.1 * expected, message

@@ -1,5 +1,5 @@
-// A processor may be set to treat subnormal numbers as zero (torch.set_flush_denormal does). Comparisons of floats
-// would then contradict the exact order of their keys.
+// A thread may be set to treat subnormal numbers as zero (torch.set_flush_denormal does so). Comparisons of floats would
+// then contradict the exact order of their keys.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace rrm::cpu {
 
-// While one lives, this thread computes with subnormal numbers as they are.
+// During its lifetime this thread does not flush subnormal numbers to zero.
 class ExactSubnormals {
   public:
     ExactSubnormals() : saved_(get()) {
@@ -27,7 +27,7 @@ class ExactSubnormals {
   private:
 #if defined(__SSE2__) || defined(_M_X64)
     using Register = unsigned int;
-    static constexpr Register flush = 0x8040; // flush results to zero, take operands as zero
+    static constexpr Register flush = 0x8040; // flush-to-zero and denormals-are-zero
     static Register get() {
         return _mm_getcsr();
     }

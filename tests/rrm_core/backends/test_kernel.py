@@ -1,4 +1,4 @@
-"""The compiled kernel: every instruction set and number of threads gives the reference's bits, and what it promises."""
+"""The compiled CPU kernel: reference bits for every instruction set and thread count; its memory and its threads."""
 
 from __future__ import annotations
 
@@ -23,33 +23,34 @@ SETS = ("baseline", "v3", "v4")
 AVAILABLE = SETS[: SETS.index(rrm_core.cpu_info().best_instruction_set) + 1]
 THREADS = (1, 2, 3, 7)
 SIZES = (2049, 4096, 4097, 16_385)
-EVERY = 9  # of the 65 rules, one in so many for each size; which one differs from size to size
+RULE_STRIDE = 9  # each size tests every ninth of the 65 rules, starting at another one
 
-# With few samples what otherwise happens with many: threads, marks, samples drawn in runs, pieces of one block.
+# Thresholds so low that few samples use threads, marks, samples in runs, and pieces of one block.
 SMALL = {"samples_per_thread": 1, "mark_from": 2048, "sample_runs_from": 8192, "min_piece": 2048}
 
 
 @pytest.fixture
-def set_up():
-    """Choose an instruction set and sizes from which things are done; afterwards the usual ones are back."""
-    usual, usual_set = _cpu.tuning(), rrm_core.cpu_info().instruction_set
+def configure():
+    """Return a function that sets the instruction set and the tuning; the defaults are restored after the test."""
+    default_tuning = _cpu.tuning()
+    default_set = rrm_core.cpu_info().instruction_set
 
-    def choose(name=None, **sizes):
-        _cpu.tune(usual | sizes)
-        _cpu.choose_instruction_set(name or usual_set)
+    def set_tuning(name=None, **sizes):
+        _cpu.tune(default_tuning | sizes)
+        _cpu.choose_instruction_set(name or default_set)
 
-    yield choose
-    choose()
+    yield set_tuning
+    set_tuning()
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shift", [0, 1])  # streamed stores need memory at a multiple of 16 bytes
-def test_weights_written_past_the_caches(shift, dtype, name, set_up):
+@pytest.mark.parametrize("shift", [0, 1])  # streaming stores need memory aligned to 16 bytes
+def test_streaming_stores_give_reference_bits(shift, dtype, name, configure):
     n = 10_007
     c = losses("exponential", n, dtype)
     for sizes in ({"mark_from": 2048}, {"mark_from": n + 1}):
-        set_up(name, **SMALL | sizes | {"stream_bytes": 0})
+        configure(name, **SMALL | sizes | {"stream_bytes": 0})
         for mu in (1.0, 0.3):
             expected, plan = rrm_core.reweight(c, contamination=0.3, mu=mu, ties="share", backend="numpy")
             out = np.full(n + 4, np.nan, expected.dtype)[shift : shift + n]
@@ -59,22 +60,22 @@ def test_weights_written_past_the_caches(shift, dtype, name, set_up):
                 assert_same_bits(rrm_core.apply(plan, c, backend="cpp", threads=2), expected)
 
 
-def test_there_are_ten_thousand_cases():
-    assert len(SETS) * len(THREADS) * len(FAMILIES) * len(DTYPES) * len(SIZES) * (65 // EVERY) >= 10_000
+def test_number_of_cases_is_at_least_ten_thousand():
+    assert len(SETS) * len(THREADS) * len(FAMILIES) * len(DTYPES) * len(SIZES) * (65 // RULE_STRIDE) >= 10_000
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_instruction_set_and_number_of_threads(family, dtype, set_up):
+def test_every_instruction_set_and_thread_count_gives_reference_bits(family, dtype, configure):
     for n in SIZES:
-        c, w, answers = losses(family, n, dtype), old_weights(n, dtype), reference(family, n, dtype)
+        c, w, results = losses(family, n, dtype), old_weights(n, dtype), reference(family, n, dtype)
         for i, ((rule, mu, with_old), (expected, expected_plan)) in enumerate(
-            zip(questions(family), answers, strict=True)
+            zip(questions(family), results, strict=True)
         ):
-            if i % EVERY != n % EVERY:
+            if i % RULE_STRIDE != n % RULE_STRIDE:
                 continue
             for name, threads in product(AVAILABLE, THREADS):
-                set_up(name, **SMALL)
+                configure(name, **SMALL)
                 label = f"{n=} {rule=} {mu=} {with_old=} {name=} {threads=}"
                 in_place = w.copy() if with_old else None
                 weights, plan = rrm_core.reweight(
@@ -87,9 +88,9 @@ def test_every_instruction_set_and_number_of_threads(family, dtype, set_up):
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", ["exponential", "ascending", "minimum repeated", "capped", "NaN", "subnormal"])
-def test_sizes_at_which_threads_and_marks_pay(family, dtype, name, set_up):
+def test_reference_bits_at_default_tuning(family, dtype, name, configure):
     n = 1_100_003
-    set_up(name)
+    configure(name)
     c, w = losses(family, n, dtype), old_weights(n, dtype)
     for rule in (
         {"contamination": 0.2, "mu": 0.3},
@@ -106,17 +107,17 @@ def test_sizes_at_which_threads_and_marks_pay(family, dtype, name, set_up):
         assert_same_bits(rrm_core.apply(plan, c, w, mu=rule.get("mu", 1.0), threads=2), expected, str(rule))
 
 
-MISLEADING = (-1e4, 1e4, np.inf, np.nan, -1e4 + np.arange(777), 1e4 + np.arange(777), (-1e4, 1e4))
+UNREPRESENTATIVE = (-1e4, 1e4, np.inf, np.nan, -1e4 + np.arange(777), 1e4 + np.arange(777), (-1e4, 1e4))
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [5000, 70_001, 400_003])
 @pytest.mark.parametrize("attempts", [1, 3])
-def test_a_sample_that_misleads(n, dtype, attempts, name, set_up):
-    set_up(name, samples_per_thread=100_000, max_attempts=attempts)  # after the last one the digits are counted
+def test_unrepresentative_sample_gives_reference_bits(n, dtype, attempts, name, configure):
+    configure(name, samples_per_thread=100_000, max_attempts=attempts)  # the fallback is a radix selection
     sample = _cpu.sample_indices(n)
-    for values in MISLEADING:
+    for values in UNREPRESENTATIVE:
         c = losses("exponential", n, dtype)
         c[sample] = np.resize(values, len(sample))
         for rule in ({"contamination": 0.03}, {"contamination": 0.6, "mu": 0.3}, {"gamma": 1.0, "redistribute": 0.4}):
@@ -129,9 +130,9 @@ def test_a_sample_that_misleads(n, dtype, attempts, name, set_up):
 def test_counts_beyond_32_bits():
     n = 2**32 + 70
     try:
-        c = np.zeros(n, np.float16)  # which the system holds as one page of zeros as long as nobody writes
+        c = np.zeros(n, np.float16)  # untouched memory, mapped to one page of zeros
     except MemoryError:
-        pytest.skip("this machine doesn't lend 8 GiB of untouched memory")
+        pytest.skip("this machine cannot reserve 8 GiB of untouched memory")
     c[-70:] = np.arange(1, 71)
     plan = rrm_core.plan(c, contamination=69.5 / n, backend="cpp")
     assert (plan.n_pruned, plan.n_tied, plan.threshold, plan.n_recipients) == (69, 1, 1.0, 2**32)
@@ -155,44 +156,44 @@ if family == "sorted":
 w = np.ones(c.size, np.float64 if dtype == "float64" else np.float32)
 rule = {"contamination": 0.2, "mu": 0.3, "backend": "cpp", "threads": threads}
 rrm_core.reweight(c[:9999], w[:9999], **rule)
-open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+open("/proc/self/clear_refs", "w").write("5")  # resets the peak
 before = status("VmRSS")
 rrm_core.reweight(c, w, out=w, **rule)
 print((status("VmHWM") - before) / c.nbytes)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's peak memory from /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory of the process from /proc")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("family", ["random", "sorted", "capped"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_memory_is_a_twentieth_of_the_losses(dtype, family, threads):
+def test_scratch_memory_is_at_most_a_twentieth_of_the_losses(dtype, family, threads):
     run = subprocess.run(
         [sys.executable, "-c", PEAK, dtype, family, str(threads)], capture_output=True, text=True, check=True
     )
-    assert float(run.stdout) < 0.052  # and a stack for the thread
+    assert float(run.stdout) < 0.052  # including the stack of a thread
 
 
-def started(call):
+def count_started_threads(call):
     before = _cpu.threads_started()
     call()
     return _cpu.threads_started() - before
 
 
-def test_threads_start_where_they_pay_and_as_many_as_allowed():
+def test_number_of_started_threads():
     c = losses("exponential", 1_500_000, "float32")
-    most = min(3, rrm_core.cpu_info().threads)  # one for each half million
-    assert started(lambda: rrm_core.plan(c, contamination=0.2)) == most - 1
-    assert started(lambda: rrm_core.plan(c, contamination=0.2, threads=1)) == 0
-    assert started(lambda: rrm_core.plan(c, contamination=0.2, threads=2)) == 1
-    assert started(lambda: rrm_core.reweight(c, contamination=0.2, threads=100)) == 2
-    assert started(lambda: rrm_core.reweight(c[:999_999], contamination=0.2, threads=100)) == 0
+    team_size = min(3, rrm_core.cpu_info().threads)  # one per half million samples
+    assert count_started_threads(lambda: rrm_core.plan(c, contamination=0.2)) == team_size - 1
+    assert count_started_threads(lambda: rrm_core.plan(c, contamination=0.2, threads=1)) == 0
+    assert count_started_threads(lambda: rrm_core.plan(c, contamination=0.2, threads=2)) == 1
+    assert count_started_threads(lambda: rrm_core.reweight(c, contamination=0.2, threads=100)) == 2
+    assert count_started_threads(lambda: rrm_core.reweight(c[:999_999], contamination=0.2, threads=100)) == 0
 
 
 @pytest.mark.parametrize(
     ("setting", "threads"), [("1", 1), ("3", 3), ("2,1", 2), ("", None), ("no", None), ("0", None)]
 )
-def test_omp_num_threads_bounds_them(setting, threads, monkeypatch):
+def test_omp_num_threads_sets_the_default_thread_count(setting, threads, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", setting)
     cpp.default_threads.cache_clear()
     try:
@@ -202,18 +203,18 @@ def test_omp_num_threads_bounds_them(setting, threads, monkeypatch):
 
 
 @pytest.mark.parametrize("threads", [0, -1, True, 1.5, "2"])
-def test_threads_that_are_no_number_of_threads(threads):
+def test_rejects_invalid_threads(threads):
     with pytest.raises(ValueError, match=r"^threads must be a whole number, at least 1, or None, got"):
         rrm_core.reweight([1.0, 2.0], contamination=0.2, threads=threads)
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy", "array_api"])
-def test_threads_may_be_given_to_any_backend(backend):
+def test_every_backend_accepts_threads(backend):
     c = losses("exponential", 100, "float32")
     expected, plan = rrm_core.reweight(c, contamination=0.2)
-    weights, same = rrm_core.reweight(c, contamination=0.2, backend=backend, threads=np.int64(1))
+    weights, plan_of_backend = rrm_core.reweight(c, contamination=0.2, backend=backend, threads=np.int64(1))
     assert_array_equal(weights, expected)
-    assert same == plan == rrm_core.plan(c, contamination=0.2, backend=backend, threads=1)
+    assert plan_of_backend == plan == rrm_core.plan(c, contamination=0.2, backend=backend, threads=1)
     assert_array_equal(rrm_core.apply(plan, c, backend=backend, threads=1), expected)
 
 
@@ -230,25 +231,25 @@ assert right and os.waitpid(child, 0)[1] == 0
 """
 
 
-def test_in_a_forked_child():
-    # In a process of its own: others in this one (JAX) warn of forks for reasons of theirs.
+def test_forked_child_can_use_threads():
+    # In a separate process, because libraries loaded in this one (JAX) warn about forks.
     subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
 
 
-def test_from_several_python_threads_at_once(set_up):
-    set_up(**SMALL)
+def test_concurrent_calls_from_python_threads(configure):
+    configure(**SMALL)
     inputs = [(losses(family, 20_011, "float32"), family) for family in ("exponential", "negative", "capped")]
     expected = [rrm_core.reweight(c, contamination=0.3, backend="numpy") for c, _ in inputs]
     wrong = []
 
-    def work(c, answer, plan):
+    def work(c, expected_weights, expected_plan):
         for _ in range(50):
-            weights, own = rrm_core.reweight(c, contamination=0.3, threads=3)
-            if own != plan or not np.array_equal(weights, answer):
-                wrong.append(own)
+            weights, plan = rrm_core.reweight(c, contamination=0.3, threads=3)
+            if plan != expected_plan or not np.array_equal(weights, expected_weights):
+                wrong.append(plan)
 
     workers = [
-        threading.Thread(target=work, args=(c, *answer)) for (c, _), answer in zip(inputs, expected, strict=True)
+        threading.Thread(target=work, args=(c, *result)) for (c, _), result in zip(inputs, expected, strict=True)
     ]
     for worker in workers:
         worker.start()
@@ -257,15 +258,18 @@ def test_from_several_python_threads_at_once(set_up):
     assert not wrong
 
 
-def test_other_python_threads_go_on_meanwhile():
-    losses, keeps_the_lock = np.ones(30_000_000, np.float16), ctypes.PyDLL(None).usleep
-    assert any(goes_on_during(lambda: rrm_core.plan(losses, contamination=0.2, threads=1)) for _ in range(30))
-    assert not all(goes_on_during(lambda: keeps_the_lock(20_000)) for _ in range(5))  # or nothing would be noticed
+def test_calls_release_the_gil():
+    losses = np.ones(30_000_000, np.float16)
+    usleep_with_gil = ctypes.PyDLL(None).usleep
+    assert any(runs_during(lambda: rrm_core.plan(losses, contamination=0.2, threads=1)) for _ in range(30))
+    assert not all(runs_during(lambda: usleep_with_gil(20_000)) for _ in range(5))  # the check can fail
 
 
-def goes_on_during(call):
-    """Return whether this thread got a turn in the middle of another's call; on a busy machine it may get none."""
-    span, turns, done = [], [], threading.Event()
+def runs_during(call):
+    """Return whether this thread ran in the middle of another thread's call; on a busy machine it may not run."""
+    span = []
+    turns = []
+    done = threading.Event()
 
     def work():
         span.append(time.perf_counter())
@@ -277,7 +281,7 @@ def goes_on_during(call):
     worker.start()
     while not done.is_set():
         turns.append(time.perf_counter())
-        time.sleep(0)  # a turn for the other
+        time.sleep(0)  # yields to the other thread
     worker.join()
     begin, end = span
     quarter = (end - begin) / 4
@@ -285,7 +289,7 @@ def goes_on_during(call):
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
-def test_rrm_cpu_chooses_the_instruction_set(name):
+def test_rrm_cpu_sets_the_instruction_set(name):
     check = "import rrm_core; print(rrm_core.cpu_info().instruction_set)"
     run = subprocess.run(
         [sys.executable, "-c", check], env=os.environ | {"RRM_CPU": name}, capture_output=True, text=True, check=True
@@ -293,7 +297,7 @@ def test_rrm_cpu_chooses_the_instruction_set(name):
     assert run.stdout.strip() == name
 
 
-def test_rrm_cpu_that_is_wrong_is_an_error_with_threads_too():
+def test_invalid_rrm_cpu_raises_with_threads():
     call = """if True:
         import numpy as np, os, rrm_core
         c = np.random.default_rng(0).exponential(size=2_000_000)
@@ -309,7 +313,7 @@ def test_rrm_cpu_that_is_wrong_is_an_error_with_threads_too():
     assert (run.returncode, run.stderr) == (0, "")
 
 
-def test_rrm_cpu_that_is_no_instruction_set():
+def test_invalid_rrm_cpu_names_the_valid_values():
     call = "import rrm_core; rrm_core.reweight([1.0, 2.0], contamination=0.2)"
     run = subprocess.run(
         [sys.executable, "-c", call], env=os.environ | {"RRM_CPU": "v5"}, capture_output=True, text=True, check=False
