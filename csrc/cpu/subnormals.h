@@ -1,5 +1,5 @@
-// A thread may be set to treat subnormal numbers as zero (torch.set_flush_denormal does so). Comparisons of floats would
-// then contradict the exact order of their keys.
+// A thread may be set to treat subnormal numbers as zero (torch.set_flush_denormal does so). Comparisons of floats
+// would then contradict the exact order of their keys.
 #pragma once
 
 #include <cstdint>
