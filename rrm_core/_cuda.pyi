@@ -1,6 +1,6 @@
 from typing import Any
 
-from ._cpu import _NonFiniteCounts, _PlanFields, _Levels, _Redistribute
+from ._cpu import _Levels, _NonFiniteCounts, _PlanFields, _Redistribute
 
 OUTCOME_BYTES: int  # device memory for what read_outcome reads
 
