@@ -1,4 +1,4 @@
-"""The compiled kernel set up for tests: an instruction set, and the sizes from which things are done."""
+"""The compiled kernel configured for tests: its instruction set and tuning."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ if TYPE_CHECKING:
 SETS = ("baseline", "v3", "v4")
 AVAILABLE = SETS[: SETS.index(rrm_core.cpu_info().best_instruction_set) + 1]
 
-# With few samples what otherwise happens with many: threads, and pieces of one block.
+# Thresholds so low that few samples use threads, and pieces of one block.
 SMALL = {"samples_per_thread": 1, "min_piece": 2048}
 
 
 @contextmanager
 def tuned(name: str | None = None, **sizes: int) -> Iterator[None]:
-    """Choose an instruction set and sizes; afterwards the usual ones are back."""
-    usual, usual_set = _cpu.tuning(), rrm_core.cpu_info().instruction_set
-    _cpu.tune(usual | SMALL | sizes)
-    _cpu.choose_instruction_set(name or usual_set)
+    """Set the instruction set and the tuning; the defaults are restored at the end."""
+    default_tuning = _cpu.tuning()
+    default_set = rrm_core.cpu_info().instruction_set
+    _cpu.tune(default_tuning | SMALL | sizes)
+    _cpu.choose_instruction_set(name or default_set)
     try:
         yield
     finally:
-        _cpu.tune(usual)
-        _cpu.choose_instruction_set(usual_set)
+        _cpu.tune(default_tuning)
+        _cpu.choose_instruction_set(default_set)

@@ -18,9 +18,8 @@ import rrm_core
 from rrm_core import _cpu
 from rrm_core.backends import cpp
 from support.families import DTYPES, FAMILIES, assert_same_bits, losses, old_weights, questions, reference
+from support.tuned import AVAILABLE, SETS
 
-SETS = ("baseline", "v3", "v4")
-AVAILABLE = SETS[: SETS.index(rrm_core.cpu_info().best_instruction_set) + 1]
 THREADS = (1, 2, 3, 7)
 SIZES = (2049, 4096, 4097, 16_385)
 RULE_STRIDE = 9  # each size tests every ninth of the 65 rules, starting at another one
