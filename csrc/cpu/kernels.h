@@ -143,8 +143,8 @@ enum class InstructionSet : std::uint8_t { baseline, v3, v4 };
 
 const char *name(InstructionSet set);
 
-// Throws std::invalid_argument if the name is unknown or this processor lacks the instruction set.
-InstructionSet parse_instruction_set(std::string_view name);
+// Throws std::invalid_argument if the text names no instruction set or this processor lacks the instruction set.
+InstructionSet parse_instruction_set(std::string_view text);
 InstructionSet best_instruction_set(); // of this processor
 // The best, or the one named by the environment variable RRM_CPU; the first call may throw std::invalid_argument.
 InstructionSet chosen_instruction_set();

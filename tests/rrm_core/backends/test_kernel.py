@@ -67,7 +67,9 @@ def test_number_of_cases_is_at_least_ten_thousand():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_instruction_set_and_thread_count_gives_reference_bits(family, dtype, configure):
     for n in SIZES:
-        c, w, results = losses(family, n, dtype), old_weights(n, dtype), reference(family, n, dtype)
+        c = losses(family, n, dtype)
+        w = old_weights(n, dtype)
+        results = reference(family, n, dtype)
         for i, ((rule, mu, with_old), (expected, expected_plan)) in enumerate(
             zip(questions(family), results, strict=True)
         ):
@@ -90,7 +92,8 @@ def test_every_instruction_set_and_thread_count_gives_reference_bits(family, dty
 def test_reference_bits_at_default_tuning(family, dtype, name, configure):
     n = 1_100_003
     configure(name)
-    c, w = losses(family, n, dtype), old_weights(n, dtype)
+    c = losses(family, n, dtype)
+    w = old_weights(n, dtype)
     for rule in (
         {"contamination": 0.2, "mu": 0.3},
         {"contamination": 0.5, "ties": "share"},
