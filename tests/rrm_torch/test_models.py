@@ -6,11 +6,11 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from rrm_torch.models import paper_perceptron, small_resnet
+from rrm_torch.models import paper_perceptron, perceptron, small_resnet
 
 
 def weighted(model):
-    """The layers that one counts: those on the way from image to logits, without shortcuts' projections."""
+    """Layers that count towards the depth, without the projections of shortcuts."""
     return [
         module
         for name, module in model.named_modules()
@@ -18,10 +18,16 @@ def weighted(model):
     ]
 
 
-# The perceptron
+# Perceptrons
 
 
-def test_perceptron_is_that_of_the_paper():
+def test_perceptron_layers():
+    model = perceptron(6, (5, 4), 3)
+    assert [tuple(p.shape) for p in model.parameters()] == [(5, 6), (5,), (4, 5), (4,), (3, 4), (3,)]
+    assert model(torch.zeros(2, 1, 2, 3)).shape == (2, 3)
+
+
+def test_paper_perceptron_layers():
     model = paper_perceptron()
     assert [tuple(layer.weight.shape) for layer in weighted(model)] == [(320, 784), (320, 320), (200, 320), (10, 200)]
     assert all(layer.bias is None for layer in weighted(model))
@@ -29,7 +35,7 @@ def test_perceptron_is_that_of_the_paper():
     assert not isinstance(model[-1], nn.ReLU)
 
 
-def test_perceptron_computes_what_one_writes_by_hand():
+def test_paper_perceptron_against_plain_matrix_products():
     model = paper_perceptron(3)
     x = torch.randn(5, 1, 28, 28)
     expected = x.flatten(1)
@@ -43,7 +49,7 @@ def test_perceptron_computes_what_one_writes_by_hand():
     assert_allclose(model(2 * x).detach(), 2 * logits.detach(), atol=1e-5)  # without biases
 
 
-# The residual net
+# The residual network
 
 
 @pytest.mark.parametrize(("blocks", "depth"), [(1, 8), (2, 14)])
@@ -68,14 +74,14 @@ def test_resolution(stem_stride, sizes):
     assert found == sizes
 
 
-def test_a_block_adds_its_input():
+def test_residual_block_adds_its_input():
     block = small_resnet(10, 4).get_submodule("block1_1").eval()
     x = torch.rand(2, 4, 8, 8)
     nn.init.zeros_(block.second.weight)  # nothing but the shortcut is left
     assert_array_equal(block(x).detach(), x)
 
 
-def test_the_shortcut_follows_channels_and_resolution():
+def test_shortcut_matches_channels_and_resolution():
     model = small_resnet(10, 4)
     assert isinstance(model.get_submodule("block1_1").shortcut, nn.Identity)
     for name, n_out in (("block2_1", 8), ("block3_1", 16)):
@@ -84,11 +90,11 @@ def test_the_shortcut_follows_channels_and_resolution():
 
 
 @pytest.mark.parametrize("size", [1, 7, 32, 40])
-def test_other_sizes_of_images(size):
+def test_other_image_sizes(size):
     assert small_resnet(3, 2)(torch.randn(2, 3, size, size)).shape == (2, 3)
 
 
-def test_channels_last_stays():
+def test_keeps_channels_last():
     model = small_resnet(10, 4).to(memory_format=torch.channels_last)
     for name in ("stem", "block1_1", "block2_1", "block3_1"):
         model.get_submodule(name).register_forward_hook(
@@ -114,16 +120,16 @@ def test_logits_are_float32_under_autocast():
     assert_allclose(logits, model(x).detach(), atol=0.05)
 
 
-def test_every_parameter_learns():
+def test_every_parameter_gets_a_gradient():
     torch.manual_seed(0)
     model = small_resnet(10, 4)
     model(torch.randn(8, 3, 32, 32)).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
 
-def test_it_learns_labels_by_heart():
+def test_small_resnet_memorises_random_labels():
     torch.manual_seed(0)
-    x, y = torch.randn(24, 3, 16, 16), torch.randint(4, (24,))  # noise: nothing but memory helps
+    x, y = torch.randn(24, 3, 16, 16), torch.randint(4, (24,))  # random labels can only be memorised
     model = small_resnet(4, 8).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for _ in range(40):
@@ -146,6 +152,6 @@ def test_it_learns_labels_by_heart():
         (lambda: small_resnet(10, stem_stride=4), "stem_stride must be 1 or 2, got 4"),
     ],
 )
-def test_bad_models(build, message):
+def test_rejects_bad_arguments(build, message):
     with pytest.raises(ValueError, match=message):
         build()

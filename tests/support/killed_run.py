@@ -1,4 +1,4 @@
-"""A short training run with a checkpoint after every epoch, which kills itself at random moments: for a test."""
+"""Script of a test: short training runs with checkpoints, killed at random moments and resumed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from rrm_torch.data.images import load_digits
 EPOCHS = 12
 
 
-class Restless(nn.Module):
-    """A model that draws from every global generator there is."""
+class RandomModel(nn.Module):
+    """A model that draws from the global generators of torch, NumPy and Python."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,14 +38,14 @@ class Restless(nn.Module):
 
 
 def run(path: str) -> str:
-    """Train from the checkpoint on; return a hash of everything that was learnt."""
+    """Train from the checkpoint on; return a hash of the final state."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
     data = load_digits()
     labels = torch.from_numpy(noise.symmetric(data.y_train.numpy(), 0.3, 10, rng=0).labels)
-    model, order = Restless(), torch.Generator().manual_seed(1)
+    model, order = RandomModel(), torch.Generator().manual_seed(1)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
     rrm = RRM(len(labels), contamination=0.3, mu=0.7, warmup=3, ids=labels)
@@ -72,19 +72,20 @@ def run(path: str) -> str:
 
 
 def kill_at_random(folder: Path, kills: int) -> None:
-    """Kill so many runs at random moments, let each be resumed, and print the hash of every run that came to its end.
+    """Kill `kills` runs at random moments, resume each from its checkpoint, and print the hash of each finished run.
 
-    Forked children begin at once, without importing torch anew.
+    Children are forked, so that they start without importing torch.
     """
-    killed, chance = 0, random.Random(5)
-    begin = time.monotonic()
+    killed = 0
+    moments = random.Random(5)
+    start = time.monotonic()
     finish(fork(folder / "whole.pt"))
-    took = time.monotonic() - begin
+    duration = time.monotonic() - start
     path = folder / "killed.pt"
     while killed < kills or path.exists():
         child = fork(path)
         if killed < kills:
-            time.sleep(chance.random() * took)
+            time.sleep(moments.random() * duration)
             os.kill(child, signal.SIGKILL)
         if finish(child):
             path.unlink()
@@ -106,7 +107,7 @@ def fork(path: Path) -> int:
 
 
 def finish(child: int) -> bool:
-    """Return whether a child came to its end, rather than having been killed."""
+    """Wait for a child; return whether it finished, rather than was killed."""
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
         raise SystemExit("a run failed")

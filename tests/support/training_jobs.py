@@ -147,8 +147,8 @@ def failing_save(folder: str) -> list[str]:
         run.checkpoint.save(2)
     except OSError as error:
         said.append(str(error))
-    kept = run.checkpoint.parts["rrm"]
-    run.checkpoint.parts["rrm"] = Failing()
+    kept = run.checkpoint.objects["rrm"]
+    run.checkpoint.objects["rrm"] = Failing()
     try:
         run.checkpoint.save(2)
     except RuntimeError as error:
@@ -157,14 +157,14 @@ def failing_save(folder: str) -> list[str]:
         run.checkpoint.load()
     except ValueError as error:
         said.append(str(error).replace(folder, ""))
-    run.checkpoint.parts["rrm"] = kept
+    run.checkpoint.objects["rrm"] = kept
     if dist.get_rank() == 0:
-        run.checkpoint.parts["another"] = History()
+        run.checkpoint.objects["another"] = History()
     try:
         run.checkpoint.save(2)
     except ValueError as error:
         said.append(str(error))
-    run.checkpoint.parts.pop("another", None)
+    run.checkpoint.objects.pop("another", None)
     said.append(str(run.checkpoint.load()))
     return said
 
@@ -174,7 +174,9 @@ def untold(folder: str, wrap: str) -> str:
     run = Training(str(Path(folder) / "run.pt"), "sharded", wrap)
     run.fit(1)
     if dist.get_rank() == 1:
-        part = run.rrm if wrap == "ddp" else next(p for p in run.checkpoint.parts.values() if isinstance(p, FullState))
+        part = (
+            run.rrm if wrap == "ddp" else next(p for p in run.checkpoint.objects.values() if isinstance(p, FullState))
+        )
         part.state_dict = Failing().state_dict
     try:
         run.checkpoint.save(2)
@@ -218,14 +220,14 @@ def of_other_settings(folder: str) -> list[str]:
     """Load with other settings on one rank, and then what one rank can't read; return what all are told."""
     run, said = Training(str(Path(folder) / "run.pt"), "sharded", "ddp"), []
     run.checkpoint.save(1)
-    kept = run.checkpoint.parts["rrm"]
+    kept = run.checkpoint.objects["rrm"]
     if dist.get_rank() == 1:
-        run.checkpoint.parts["rrm"] = RRM(N, contamination=0.3, warmup=2, mu=0.7, layout="sharded", ids=data()[1])
+        run.checkpoint.objects["rrm"] = RRM(N, contamination=0.3, warmup=2, mu=0.7, layout="sharded", ids=data()[1])
     try:
         run.checkpoint.load()
     except ValueError as error:
         said.append(str(error))
-    run.checkpoint.parts["rrm"] = kept
+    run.checkpoint.objects["rrm"] = kept
     if dist.get_rank() == 1:
         run.checkpoint.path = Path(folder)
     try:

@@ -129,10 +129,10 @@ def fit(
             if score_loader is not None:
                 # The losses recorded in training are not used, and need not be complete.
                 rrm.reset_losses()
-            if score_loader is not None and rrm.due:
-                losses = _score_epoch(model, score_loader, rrm, loss, score_attack, autocast)
-                scored = time.perf_counter()
-                seconds.scoring += scored - trained
+                if rrm.due:
+                    losses = _score_epoch(model, score_loader, rrm, loss, score_attack, autocast)
+                    scored = time.perf_counter()
+                    seconds.scoring += scored - trained
             rrm.step(losses)
             seconds.reweighting += time.perf_counter() - scored
         if scheduler is not None:
@@ -188,7 +188,7 @@ def _check_checkpoint(checkpoint: Checkpoint, *, loss: object, loader: Loader, *
     generator = _loader_generator(loader)
     if generator is not None:
         required["order"] = generator
-    saved = {id(value) for value in checkpoint.held()}
+    saved = {id(value) for value in checkpoint.contents()}
     missing = [name for name, value in required.items() if id(value) not in saved]
     if missing:
         hint = " (the loader's generator)" if "order" in missing else ""

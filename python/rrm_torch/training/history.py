@@ -1,4 +1,4 @@
-"""What happened in training, epoch by epoch."""
+"""The history of a training run, one entry per epoch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy.typing as npt
 from ..weighting.rrm import RRM
 
 WEIGHT_EDGES = (0.0, 0.05, 0.5, 0.95, 1.05, 1.5, 2.0, 10.0, float("inf"))
-"""Where the intervals of a weight histogram begin and end: near zero, ..., nominal, ..., and what is out of proportion.
+"""Bin edges of weight histograms. The first bin holds weights near 0, the fourth the nominal weight 1.
 
-An interval holds its lower edge, but not its upper one.
+A bin includes its lower edge and excludes its upper edge.
 """
 
 
 @dataclass(frozen=True)
 class Group:
-    """The weights of a group of samples.
+    """Statistics of the weights of a group of samples.
 
     Attributes
     ----------
@@ -28,8 +28,8 @@ class Group:
     pruned : float
         Share of the samples that the last reweight pruned.
     histogram : tuple of int
-        Samples by weight, in the intervals between `WEIGHT_EDGES`. With clean and wrong labels apart, this is how the
-        paper shows what RRM did (its Table 6).
+        Number of samples in each bin of `WEIGHT_EDGES`. The paper's Table 6 shows such histograms of clean and wrong
+        labels.
     """
 
     mean_weight: float
@@ -46,13 +46,13 @@ class Epoch:
     epoch : int
         Counted from 1.
     loss : float
-        Mean unweighted training loss, against the labels as given.
+        Mean unweighted training loss, with the training labels.
     accuracy : float
         On the test set, in [0, 1].
     threshold : float or None
-        Of the last reweight; None before the first, or without RRM.
+        Threshold of the last reweight; None before the first one, or without RRM.
     groups : dict of str to Group
-        ``"clean"`` and ``"wrong"`` where the truth is known, ``"all"`` where not; empty without RRM.
+        ``"clean"`` and ``"wrong"`` if the wrong labels are known, otherwise ``"all"``; empty without RRM.
     """
 
     epoch: int
@@ -63,12 +63,16 @@ class Epoch:
 
 
 class History:
-    """Collects epochs.
+    """One entry per epoch of a training run; can be saved in a `Checkpoint`.
 
     Parameters
     ----------
     wrong : bool array of shape (n,), optional
-        Which labels are wrong, where the truth is known.
+        Which training labels are wrong, if known.
+
+    Attributes
+    ----------
+    epochs : list of Epoch
     """
 
     def __init__(self, wrong: npt.NDArray[np.bool_] | None = None) -> None:
@@ -76,32 +80,56 @@ class History:
         self.epochs: list[Epoch] = []
 
     def record(self, epoch: int, loss: float, accuracy: float, rrm: RRM | None = None) -> None:
-        """Add an epoch; with `rrm`, after its step. A ValueError where each rank has a slice of its weights."""
-        if rrm is not None and rrm.layout == "sharded":
-            raise ValueError("rrm has layout='sharded', and on each rank a slice of its weights; record without rrm")
-        threshold = None if rrm is None or rrm.plan is None else rrm.plan.threshold
-        groups = {} if rrm is None else {name: _group(rrm, members) for name, members in self.members(rrm.n).items()}
+        """Append an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 1.
+        loss : float
+            Mean unweighted training loss.
+        accuracy : float
+            On the test set, in [0, 1].
+        rrm : RRM, optional
+            After its step at the end of the epoch.
+
+        Raises
+        ------
+        ValueError
+            `rrm` has a sharded layout, where each rank holds only a slice of the weights.
+        """
+        threshold = None
+        groups = {}
+        if rrm is not None:
+            if rrm.layout == "sharded":
+                raise ValueError("rrm has layout='sharded': each rank holds a slice of its weights; record without rrm")
+            if rrm.plan is not None:
+                threshold = rrm.plan.threshold
+            groups = {name: _group(rrm, mask) for name, mask in self.members(rrm.n).items()}
         self.epochs.append(Epoch(epoch, loss, accuracy, threshold, groups))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the epochs so far, as numbers and strings."""
+        """Return the epochs as dictionaries of numbers and strings."""
         return {"epochs": [asdict(epoch) for epoch in self.epochs]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the epochs of a `state_dict`."""
+        """Restore the epochs returned by `state_dict`."""
         self.epochs = [
             Epoch(**{**entry, "groups": {name: Group(**group) for name, group in entry["groups"].items()}})
             for entry in state["epochs"]
         ]
 
     def members(self, n: int) -> dict[str, npt.NDArray[np.bool_]]:
-        """Return the groups that are told apart, as masks over the n samples."""
+        """Return the groups of samples by name, as masks of shape (n,); empty groups are left out."""
         if self._wrong is None:
             return {"all": np.ones(n, dtype=bool)}
-        return {name: mask for name, mask in (("clean", ~self._wrong), ("wrong", self._wrong)) if mask.any()}
+        masks = {"clean": ~self._wrong, "wrong": self._wrong}
+        return {name: mask for name, mask in masks.items() if mask.any()}
 
 
-def _group(rrm: RRM, members: npt.NDArray[np.bool_]) -> Group:
-    pruned, weights = rrm.trajectory.last.cpu().numpy()[members], rrm.weights.cpu().numpy()[members]
+def _group(rrm: RRM, mask: npt.NDArray[np.bool_]) -> Group:
+    """Return the statistics of a group's current weights."""
+    pruned = rrm.trajectory.last.cpu().numpy()[mask]
+    weights = rrm.weights.cpu().numpy()[mask]
     counts, _ = np.histogram(weights, WEIGHT_EDGES)
     return Group(float(weights.mean(dtype=np.float64)), float(pruned.mean()), tuple(counts.tolist()))

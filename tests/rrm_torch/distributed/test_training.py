@@ -97,8 +97,8 @@ def test_a_checkpoint_that_cannot_be_written_is_the_same_error_on_all_ranks(tmp_
     assert first[0].startswith("rank 0: [Errno 21] Is a directory")
     assert first[1:] == [
         "rank 1: no room for a copy",
-        "rank 1: rrm of checkpoint '/run.pt' doesn't fit: no such entry",
-        "rank 1 has other parts than rank 0; give checkpoints the same on all ranks",
+        "rank 1: rrm of checkpoint '/run.pt' doesn't match: no such entry",
+        "rank 1 has other objects than rank 0; pass objects of the same names to Checkpoint on all ranks",
         "1",
     ]
 

@@ -17,7 +17,7 @@ from rrm_torch import ELR, RRM, Checkpoint, Indexed, batches, fit
 LOSSES = torch.tensor([0.1, 0.3, 0.2, 4.0, 0.4])
 
 
-def parts(n=5, **settings):
+def objects(n=5, **settings):
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -25,7 +25,7 @@ def parts(n=5, **settings):
     return {"model": model, "optimizer": optimizer, "rrm": rrm}
 
 
-def test_killed_at_twenty_random_moments_a_run_ends_with_the_same_bits(tmp_path):
+def test_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
     script = Path(__file__).parents[2] / "support" / "killed_run.py"
     run = subprocess.run(
         [sys.executable, script, tmp_path, "20"], capture_output=True, text=True, timeout=600, check=False
@@ -33,13 +33,13 @@ def test_killed_at_twenty_random_moments_a_run_ends_with_the_same_bits(tmp_path)
     assert run.returncode == 0, run.stderr
     *hashes, last = run.stdout.split("\n")[:-1]
     assert last == "killed 20"
-    assert len(hashes) >= 2  # the run that nobody killed, and at least one that was killed and resumed
+    assert len(hashes) >= 2  # the uninterrupted run, and at least one that was killed and resumed
     assert len(set(hashes)) == 1
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_what_is_drawn_next_is_the_same(tmp_path):
-    checkpoint = Checkpoint(tmp_path / "run.pt", **parts())
+def test_restores_the_global_random_states(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "run.pt", **objects())
     assert checkpoint.load() == 0
     checkpoint.save(3)
 
@@ -51,13 +51,13 @@ def test_what_is_drawn_next_is_the_same(tmp_path):
     assert draws() == first
 
 
-def test_loads_with_weights_only(tmp_path):
-    Checkpoint(tmp_path / "run.pt", **parts(), order=torch.Generator()).save(7)
+def test_file_loads_with_weights_only(tmp_path):
+    Checkpoint(tmp_path / "run.pt", **objects(), order=torch.Generator()).save(7)
     assert torch.load(tmp_path / "run.pt", weights_only=True)["epoch"] == 7
 
 
-def test_an_old_file_survives_a_failing_write(tmp_path, monkeypatch):
-    checkpoint = Checkpoint(tmp_path / "run.pt", **parts())
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path / "run.pt", **objects())
     checkpoint.save(1)
     old = (tmp_path / "run.pt").read_bytes()
 
@@ -74,9 +74,9 @@ def test_an_old_file_survives_a_failing_write(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", "torn"])
-def test_a_file_that_is_none_is_refused(tmp_path, content):
+def test_load_rejects_invalid_file(tmp_path, content):
     path = tmp_path / "run.pt"
-    checkpoint = Checkpoint(path, **parts())
+    checkpoint = Checkpoint(path, **objects())
     if content == "torn":
         checkpoint.save(1)
         content = path.read_bytes()[:-100]
@@ -86,9 +86,9 @@ def test_a_file_that_is_none_is_refused(tmp_path, content):
     assert path.read_bytes() == content
 
 
-def test_other_parts_are_refused(tmp_path):
-    Checkpoint(tmp_path / "run.pt", **parts()).save(1)
-    other = parts()
+def test_load_rejects_file_with_other_objects(tmp_path):
+    Checkpoint(tmp_path / "run.pt", **objects()).save(1)
+    other = objects()
     del other["rrm"]
     with pytest.raises(ValueError, match="holds model, optimizer, rrm, not model, optimizer; remove it"):
         Checkpoint(tmp_path / "run.pt", **other).load()
@@ -103,23 +103,23 @@ def test_other_parts_are_refused(tmp_path):
         ({"mu": 1.0}, {"mu": 0.5}, "mu is 1.0 there and 0.5 here"),
     ],
 )
-def test_another_data_set_is_refused_and_the_model_left_as_it_was(tmp_path, saved, loaded, message):
-    Checkpoint(tmp_path / "run.pt", **parts(**saved)).save(1)
-    here = parts(**loaded)
+def test_load_rejects_another_data_set_and_keeps_the_model(tmp_path, saved, loaded, message):
+    Checkpoint(tmp_path / "run.pt", **objects(**saved)).save(1)
+    here = objects(**loaded)
     before = here["model"].weight.data.fill_(7.0).clone()
-    with pytest.raises(ValueError, match=rf"rrm of checkpoint '.*run\.pt' doesn't fit: .*{message}"):
+    with pytest.raises(ValueError, match=rf"rrm of checkpoint '.*run\.pt' doesn't match: .*{message}"):
         Checkpoint(tmp_path / "run.pt", **here).load()
     assert torch.equal(here["model"].weight, before)
 
 
-def test_another_model_is_refused(tmp_path):
+def test_load_rejects_another_model(tmp_path):
     Checkpoint(tmp_path / "run.pt", model=nn.Linear(3, 2)).save(1)
-    with pytest.raises(ValueError, match=r"model of checkpoint .* doesn't fit: .*size mismatch") as caught:
+    with pytest.raises(ValueError, match=r"model of checkpoint .* doesn't match: .*size mismatch") as caught:
         Checkpoint(tmp_path / "run.pt", model=nn.Linear(3, 4)).load()
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
-def test_what_has_no_state_is_refused(tmp_path):
+def test_rejects_bad_arguments(tmp_path):
     with pytest.raises(TypeError, match=r"loader must be a torch\.Generator or have state_dict"):
         Checkpoint(tmp_path / "run.pt", loader=[1, 2])
     with pytest.raises(FileNotFoundError, match=r"folder '.*nowhere' of the checkpoint doesn't exist"):
@@ -128,8 +128,8 @@ def test_what_has_no_state_is_refused(tmp_path):
         Checkpoint(tmp_path, model=nn.Linear(3, 2))
 
 
-class Touchy:
-    """A part whose state another version has."""
+class Versioned:
+    """An object that rejects the state of another version."""
 
     def state_dict(self):
         return {"b": 1}
@@ -138,26 +138,26 @@ class Touchy:
         raise TypeError(f"unexpected entry {next(iter(state))!r}")
 
 
-def test_a_part_of_another_version_is_refused(tmp_path):
-    Checkpoint(tmp_path / "run.pt", touchy=Touchy()).save(1)
-    with pytest.raises(ValueError, match=r"touchy of checkpoint .* doesn't fit: unexpected entry 'b'"):
-        Checkpoint(tmp_path / "run.pt", touchy=Touchy()).load()
+def test_load_rejects_state_of_another_version(tmp_path):
+    Checkpoint(tmp_path / "run.pt", versioned=Versioned()).save(1)
+    with pytest.raises(ValueError, match=r"versioned of checkpoint .* doesn't match: unexpected entry 'b'"):
+        Checkpoint(tmp_path / "run.pt", versioned=Versioned()).load()
 
 
 @pytest.mark.parametrize("damage", [{"parts": [1, 2]}, {"random": {"cuda": []}}])
-def test_a_damaged_checkpoint_is_refused_before_anything_is_loaded(tmp_path, damage):
+def test_load_rejects_damaged_file_before_restoring_anything(tmp_path, damage):
     path = tmp_path / "run.pt"
-    checkpoint = Checkpoint(path, **parts())
+    checkpoint = Checkpoint(path, **objects())
     checkpoint.save(1)
     torch.save(torch.load(path, weights_only=True) | damage, path)
-    weight = checkpoint.parts["model"].weight.data.fill_(7.0).clone()
+    weight = checkpoint.objects["model"].weight.data.fill_(7.0).clone()
     with pytest.raises(ValueError, match=r"run\.pt' isn't a checkpoint .*; remove it to start afresh"):
         checkpoint.load()
-    assert torch.equal(checkpoint.parts["model"].weight, weight)
+    assert torch.equal(checkpoint.objects["model"].weight, weight)
 
 
-def test_fit_refuses_a_checkpoint_that_lacks_a_part(tmp_path):
-    here = parts()
+def test_fit_rejects_checkpoint_without_rrm(tmp_path):
+    here = objects()
     checkpoint = Checkpoint(tmp_path / "run.pt", model=here["model"], optimizer=here["optimizer"])
     loader = batches(torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64), 5, shuffle=False)
     with pytest.raises(ValueError, match=r"checkpoint must hold rrm: Checkpoint\(path, rrm=\.\.\.\)"):
@@ -165,8 +165,8 @@ def test_fit_refuses_a_checkpoint_that_lacks_a_part(tmp_path):
     assert not (tmp_path / "run.pt").exists()
 
 
-def test_fit_does_nothing_where_all_epochs_are_done(tmp_path):
-    here, epochs = parts(), []
+def test_fit_does_nothing_if_all_epochs_are_done(tmp_path):
+    here, epochs = objects(), []
     checkpoint = Checkpoint(tmp_path / "run.pt", **here)
     loader = batches(torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64), 5, shuffle=False)
     for _ in range(2):
@@ -186,8 +186,8 @@ def test_fit_does_nothing_where_all_epochs_are_done(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["batches", "DataLoader", "sampler", "batch sampler"])
-def test_fit_refuses_a_checkpoint_without_the_loaders_order_or_the_loss(tmp_path, kind):
-    here, order = parts(), torch.Generator()
+def test_fit_rejects_checkpoint_without_loader_generator_or_loss(tmp_path, kind):
+    here, order = objects(), torch.Generator()
     x, y = torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64)
     data, sampler = Indexed(TensorDataset(x, y)), SubsetRandomSampler(range(5), generator=order)
     if kind == "batches":
@@ -211,9 +211,11 @@ def test_fit_refuses_a_checkpoint_without_the_loaders_order_or_the_loss(tmp_path
     train(elr=elr, order=order)
 
 
-def test_what_could_not_be_loaded_is_not_saved(tmp_path):
-    here = parts()
+def test_save_rejects_state_that_could_not_be_loaded(tmp_path):
+    here = objects()
     scheduler = torch.optim.lr_scheduler.LambdaLR(here["optimizer"], lambda epoch: np.cos(epoch / 10))
-    with pytest.raises(TypeError, match=r"the state of (optimizer|scheduler) must be of tensors, numbers, strings"):
+    with pytest.raises(
+        TypeError, match=r"the state of (optimizer|scheduler) must consist of tensors, numbers, strings"
+    ):
         Checkpoint(tmp_path / "run.pt", **here, scheduler=scheduler).save(1)
     assert not list(tmp_path.iterdir())

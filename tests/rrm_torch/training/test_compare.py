@@ -9,7 +9,6 @@ import torch
 
 from rrm_torch.adversarial.attacks import BY_NAME
 from rrm_torch.data.images import load_digits
-from rrm_torch.models import perceptron
 from rrm_torch.training.compare import Settings, compare
 
 QUICK = {"epochs": 12, "warmup": 5, "hidden": (64,)}
@@ -25,16 +24,16 @@ def trial(digits):
     return compare(digits, Settings(noise=0.3, contamination=0.3, **QUICK), seed=0)
 
 
-def test_rrm_finds_the_wrong_labels_and_plain_training_learns_them(trial):
+def test_rrm_flags_wrong_labels(trial):
     assert trial.wrong.sum() == 404  # 30 % of 1,347
     assert len(trial.rrm.flagged()) == 404
     assert trial.recall > 0.93
-    assert trial.precision == trial.recall  # as many are flagged as are wrong
+    assert trial.precision == trial.recall  # the numbers of flagged and wrong labels are equal
     assert trial.weighted.accuracy > 0.93
     assert trial.weighted.memorised < 0.08
 
 
-def test_what_is_measured_can_be_measured_again(trial, digits):
+def test_measurements_can_be_reproduced_from_the_trial(trial, digits):
     found = set(trial.rrm.flagged().tolist()) & set(np.flatnonzero(trial.wrong).tolist())
     assert trial.recall == len(found) / 404
     assert (trial.labels != digits.y_train.numpy()).sum() == 404
@@ -43,22 +42,22 @@ def test_what_is_measured_can_be_measured_again(trial, digits):
     assert trial.probabilities.sum(1) == pytest.approx(1, abs=1e-5)
 
 
-def test_both_start_from_the_same_model_and_batches(trial):
+def test_both_runs_have_the_same_initial_model_and_batches(trial):
     plain, weighted = trial.plain.history.epochs, trial.weighted.history.epochs
     assert [e.epoch for e in plain] == list(range(1, 13))
     assert [e.loss for e in plain[:5]] == [e.loss for e in weighted[:5]]  # until the first reweight
     assert plain[5].loss != weighted[5].loss
 
 
-def test_a_seed_repeats_the_trial(trial, digits):
+def test_same_seed_gives_the_same_trial(trial, digits):
     settings = Settings(noise=0.3, contamination=0.3, **QUICK)
-    torch.manual_seed(99)  # whatever happened before
+    torch.manual_seed(99)  # compare must not depend on the global generator
     again, other = compare(digits, settings, seed=0), compare(digits, settings, seed=1)
     np.testing.assert_array_equal(again.probabilities, trial.probabilities)
     assert (other.labels != trial.labels).any()
 
 
-def test_without_noise_the_truth_is_unknown(digits):
+def test_without_noise_wrong_labels_are_unknown(digits):
     seen = []
     trial = compare(digits, Settings(contamination=0.02, epochs=3, warmup=1, hidden=()), 0, seen.append)
     assert trial.wrong is None
@@ -68,7 +67,7 @@ def test_without_noise_the_truth_is_unknown(digits):
     assert seen == ["plain"] * 3 + ["RRM"] * 3
 
 
-def test_nothing_flagged(digits):
+def test_precision_without_flagged_labels(digits):
     trial = compare(digits, Settings(noise=0.1, gamma=1e9, epochs=2, warmup=1, hidden=()), 0)
     assert trial.precision is None
     assert trial.recall == 0
@@ -89,15 +88,9 @@ def test_nothing_flagged(digits):
         ({"scoring": "later"}, ValueError, "scoring must be 'recorded' or 'pass', got 'later'"),
     ],
 )
-def test_bad_settings(changes, error, message):
+def test_settings_rejects_bad_values(changes, error, message):
     with pytest.raises(error, match=message):
         Settings(**{"contamination": 0.3, **changes})
-
-
-def test_perceptron_layers():
-    model = perceptron(6, (5, 4), 3)
-    assert [tuple(p.shape) for p in model.parameters()] == [(5, 6), (5,), (4, 5), (4,), (3, 4), (3,)]
-    assert model(torch.zeros(2, 1, 2, 3)).shape == (2, 3)
 
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd"])
@@ -110,17 +103,17 @@ def test_adversarial_training_with_and_without_rrm(digits, attack):
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_the_attack_counts_in_the_range_of_the_pixels(digits, name):
+def test_make_attack_uses_the_pixel_range(digits, name):
     data = replace(digits, black=2.0, white=5.0)
     expected = BY_NAME[name](0.05, unit=3.0, clip=(2.0, 5.0))
     assert Settings(contamination=0.3, attack=name, eps=0.05).make_attack(data) == expected
 
 
-def test_without_an_attack_none_is_tested(trial):
+def test_no_robust_accuracy_without_attack(trial):
     assert trial.plain.robust_accuracy is None
 
 
-def test_another_loss(digits):
+def test_gce_loss(digits):
     trial = compare(digits, Settings(noise=0.3, contamination=0.3, loss="gce", **QUICK), seed=0)
     assert trial.rrm.losses.max() <= 1 / 0.7
     assert trial.recall > 0.8

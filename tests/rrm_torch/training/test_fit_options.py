@@ -1,4 +1,4 @@
-"""What else fit can do: adversarial training, regularised losses, mixed precision, schedules, steps, batches."""
+"""Options of `fit`: adversarial training, regularised losses, mixed precision, schedules, steps, batches."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def same(model, other):
         assert_close(a, b, rtol=0, atol=0)
 
 
-def test_adversarial_training_replaces_each_batch(blobs):
+def test_adversarial_training_perturbs_each_batch(blobs):
     attack = FGSM(0.5)
     expected = by_hand(*blobs, lambda model, _, x, y: losses.cross_entropy(model(attack(model, x, y)), y).mean())
     same(train(*blobs, attack=attack), expected)
 
 
-def test_a_rrm_records_the_losses_of_attacked_inputs(blobs):
+def test_a_rrm_records_losses_of_attacked_inputs(blobs):
     attack, rrm, last = FGSM(0.5), RRM(N, contamination=0.25, warmup=1), torch.zeros(N)
 
     class Watching(FGSM):
@@ -79,7 +79,7 @@ def test_a_rrm_records_the_losses_of_attacked_inputs(blobs):
 
 
 @pytest.mark.parametrize("inputs", ["perturbed", "clean"])
-def test_a_pass_may_score_perturbed_or_clean_inputs(blobs, inputs):
+def test_scoring_pass_of_perturbed_or_clean_inputs(blobs, inputs):
     attack, in_order = FGSM(0.5), batches(*blobs, 16, shuffle=False)
     rrm = RRM(N, contamination=0.25, warmup=5)
     model = train(*blobs, attack=attack, rrm=rrm, score_loader=in_order, score_inputs=inputs)
@@ -88,7 +88,7 @@ def test_a_pass_may_score_perturbed_or_clean_inputs(blobs, inputs):
     assert_close(rrm.losses, perturbed if inputs == "perturbed" else clean)
 
 
-def test_the_attacks_gradient_may_be_weighted(blobs):
+def test_weighted_attack_gets_the_sample_weights(blobs):
     x, y = blobs
     rrm = RRM(N, contamination=0.5, warmup=1, redistribute="drop")
     rrm.step(torch.arange(float(N)))  # the second half has weight 0
@@ -112,8 +112,8 @@ def test_the_attacks_gradient_may_be_weighted(blobs):
             assert seen["moved"].all()
 
 
-def test_adversarial_training_makes_robust():
-    """One entry tells the class of nine samples in ten; twenty small ones together that of all, but can be drowned."""
+def test_adversarial_training_improves_robustness():
+    """One large feature is right for 90 % of the samples; twenty small ones are right for all, but not robust."""
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(200) % 2
     sign = 2.0 * y[:, None] - 1
@@ -130,7 +130,7 @@ def test_adversarial_training_makes_robust():
     assert found["robust"] == (0.9, 0.9)
 
 
-def test_the_model_is_attacked_in_the_precision_that_it_is_trained_in(blobs):
+def test_attack_uses_the_precision_of_training(blobs):
     kinds = []
 
     class Watched(nn.Linear):
@@ -146,7 +146,7 @@ def test_the_model_is_attacked_in_the_precision_that_it_is_trained_in(blobs):
     assert kinds == [torch.bfloat16] * 4
 
 
-def test_a_pass_attacks_by_the_loss_that_it_scores(blobs):
+def test_scoring_pass_attacks_with_its_loss(blobs):
     given = []
 
     class Watching(FGSM):
@@ -159,7 +159,7 @@ def test_a_pass_attacks_by_the_loss_that_it_scores(blobs):
 
 
 @pytest.mark.parametrize("kind", ["ELR", "TRADES"])
-def test_only_the_label_part_is_weighted_and_recorded(blobs, kind):
+def test_only_the_label_loss_is_weighted_and_recorded(blobs, kind):
     x, y = blobs
 
     def loss():
@@ -171,8 +171,8 @@ def test_only_the_label_part_is_weighted_and_recorded(blobs, kind):
     mine, own = loss(), loss()
 
     def step(model, index, a, b):
-        label, free = own.parts(model, a, b, index)
-        return (expected_rrm.weights[index] * label + free).mean()
+        own_losses, regularizer = own.parts(model, a, b, index)
+        return (expected_rrm.weights[index] * own_losses + regularizer).mean()
 
     torch.manual_seed(7)
     model = net()
@@ -193,7 +193,7 @@ def test_only_the_label_part_is_weighted_and_recorded(blobs, kind):
     assert_close(rrm.losses, torch.cat(recorded))
 
 
-def test_without_rrm_a_regularised_loss_is_the_mean_of_both_parts(blobs):
+def test_without_rrm_regularized_loss_is_the_mean_of_the_sum(blobs):
     own = ELR(N, K, weight=0.5)
     expected = by_hand(*blobs, lambda model, index, x, y: sum(own.parts(model, x, y, index)).mean())
     same(train(*blobs, loss=ELR(N, K, weight=0.5)), expected)
@@ -219,7 +219,7 @@ def test_mixed_precision_in_training_and_scoring(blobs):
     assert model.weight.dtype == torch.float32
 
 
-def test_a_scheduler_steps_after_each_epoch(blobs):
+def test_scheduler_steps_after_each_epoch(blobs):
     x, y = blobs
     model, rates = net(), []
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -232,14 +232,14 @@ def test_a_scheduler_steps_after_each_epoch(blobs):
     assert rates == [0.05, 0.025, 0.0125]
 
 
-def test_steps_instead_of_epochs(blobs):
+def test_rrm_by_step(blobs):
     rrm = RRM(N, contamination=0.25, warmup=6, every=4, unit="step")
     train(*blobs, rrm=rrm, epochs=3)  # 6 steps each
     assert rrm.epoch == 18
     assert [entry.epoch for entry in rrm.trajectory.rounds] == [6, 10, 14, 18]
 
 
-def test_batches_trimmed_each_by_itself(blobs):
+def test_rrm_by_batch(blobs):
     rrm = RRM(N, contamination=0.25, scope="batch", warmup=2)
     train(*blobs, rrm=rrm, epochs=4)
     assert [entry.n_pruned for entry in rrm.trajectory.rounds] == [12, 12]
@@ -255,12 +255,12 @@ def test_batches_trimmed_each_by_itself(blobs):
         ({"epochs": -3}, "epochs must be at least 0, got -3"),
     ],
 )
-def test_contradictions_are_refused(blobs, options, message):
+def test_rejects_contradicting_options(blobs, options, message):
     with pytest.raises(ValueError, match=message):
         train(*blobs, rrm=RRM(N, contamination=0.25), **options)
 
 
-def test_a_scheduler_that_wants_a_metric_is_refused(blobs):
+def test_rejects_scheduler_with_metric(blobs):
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
@@ -276,7 +276,7 @@ def test_a_scheduler_that_wants_a_metric_is_refused(blobs):
         ({"rrm": 0.3}, r"rrm must be an RRM, got 0\.3"),
     ],
 )
-def test_what_is_of_another_kind_is_refused(blobs, options, message):
+def test_rejects_wrong_types(blobs, options, message):
     with pytest.raises(TypeError, match=message):
         train(*blobs, **options)
 
@@ -289,7 +289,7 @@ class Coarse(nn.Linear):
 
 
 @pytest.mark.parametrize("how", ["caller's autocast", "model of bfloat16", "autocast"])
-def test_training_and_scoring_compute_losses_in_the_same_precision(blobs, how):
+def test_training_and_scoring_losses_have_the_same_precision(blobs, how):
     x, y = blobs
     seen = []
 
@@ -308,7 +308,7 @@ def test_training_and_scoring_compute_losses_in_the_same_precision(blobs, how):
     assert set(seen) == {torch.float32}
 
 
-def test_outputs_may_be_a_dict(blobs):
+def test_dict_outputs(blobs):
     class Named(nn.Module):
         def __init__(self):
             super().__init__()
@@ -330,8 +330,8 @@ def pooled(outputs, y):
     return losses.token_cross_entropy(outputs, y, ignore_index=-1)
 
 
-def test_tokens_one_index_a_sample(blobs):
-    """Sequences of four tokens, of which each says what the first coordinate's sign is; one sequence is mislabelled."""
+def test_token_loss_with_one_index_per_sequence(blobs):
+    """Four tokens per sequence, labelled by the sign of their first coordinate; one sequence is mislabelled."""
     x, _ = blobs
     tokens = x.repeat_interleave(4, 0).view(N, 4, 2)
     y = (tokens[..., 0] > 0).long()
@@ -344,7 +344,7 @@ def test_tokens_one_index_a_sample(blobs):
     assert rrm.flagged().tolist() == [5]
 
 
-def test_several_labels_one_index_a_sample(blobs):
+def test_multi_label_loss_with_one_index_per_sample(blobs):
     x, _ = blobs
     y = torch.stack([x[:, 0] > 0, x[:, 1] > 0, x.sum(1) > 0], dim=1).float()
     y[9] = 1 - y[9]
@@ -356,15 +356,15 @@ def test_several_labels_one_index_a_sample(blobs):
 
 
 @pytest.mark.parametrize("settings", [{"unit": "step", "warmup": 6}, {"scope": "batch"}])
-def test_a_pass_without_use_is_refused(blobs, settings):
+def test_rejects_score_loader_without_effect(blobs, settings):
     with pytest.raises(ValueError, match="score_loader can't be used with unit="):
         train(*blobs, rrm=RRM(N, contamination=0.25, **settings), score_loader=batches(*blobs, 16, shuffle=False))
 
 
-def test_a_pass_needs_no_complete_epochs_of_training(blobs):
+def test_score_loader_allows_incomplete_training_epochs(blobs):
     x, y = blobs
     model, rrm = net(), RRM(N, contamination=0.25, warmup=3)
-    loader = [(torch.arange(8), x[:8], y[:8])]  # the rest is dropped; a warning would be an error
+    loader = [(torch.arange(8), x[:8], y[:8])]  # other samples are never trained on; a warning would be an error
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     fit(model, loader, optimizer, 4, rrm=rrm, score_loader=batches(x, y, 16, shuffle=False))
     assert rrm.plan is not None
@@ -382,8 +382,3 @@ def test_every_epoch_trains_in_training_mode(blobs):
 
     fit(model, loader, optimizer, 3, on_epoch=after)
     assert modes == [True] * 3
-
-
-def test_score_refuses_a_reduced_loss(blobs):
-    with pytest.raises(ValueError, match="loss must return one value per sample"):
-        score(net(), batches(*blobs, 16, shuffle=False), nn.functional.cross_entropy)

@@ -10,14 +10,14 @@ from rrm_torch.training.history import WEIGHT_EDGES
 LOSSES = torch.tensor([0.1, 5.0, 0.2, 9.0, 0.3])
 
 
-def test_without_rrm():
+def test_record_without_rrm():
     history = History()
     history.record(1, 2.0, 0.5)
     (epoch,) = history.epochs
     assert (epoch.epoch, epoch.loss, epoch.accuracy, epoch.threshold, epoch.groups) == (1, 2.0, 0.5, None, {})
 
 
-def test_clean_and_wrong_are_told_apart():
+def test_record_separates_clean_and_wrong_labels():
     wrong = np.array([False, True, True, False, False])
     rrm, history = RRM(5, contamination=0.4, warmup=2), History(wrong)
     for epoch in (1, 2):
@@ -34,7 +34,7 @@ def test_clean_and_wrong_are_told_apart():
 
 
 @pytest.mark.parametrize("wrong", [None, np.zeros(5, bool)], ids=["unknown", "none wrong"])
-def test_one_group_where_nothing_tells_them_apart(wrong):
+def test_record_with_a_single_group(wrong):
     rrm, history = RRM(5, contamination=0.4, warmup=1), History(wrong)
     rrm.step(LOSSES)
     history.record(1, 1.0, 0.5, rrm)
@@ -43,7 +43,7 @@ def test_one_group_where_nothing_tells_them_apart(wrong):
     assert group.mean_weight == pytest.approx(1.0)
 
 
-def test_weights_are_counted_by_size():
+def test_weight_histogram():
     wrong = np.array([False, True, True, False, False])
     rrm, history = RRM(5, contamination=0.4, redistribute="argmin", warmup=1), History(wrong)
     rrm.step(LOSSES)  # the weights are 3, 0, 1, 0, 1
@@ -57,7 +57,7 @@ def test_weights_are_counted_by_size():
     assert len(groups["clean"].histogram) == len(WEIGHT_EDGES) - 1
 
 
-def test_a_history_comes_back_from_a_file(tmp_path):
+def test_state_round_trip(tmp_path):
     rrm, history = RRM(5, contamination=0.4, warmup=1), History(np.array([True, False, False, False, False]))
     history.record(1, 2.0, 0.25)
     rrm.step(LOSSES)
@@ -68,10 +68,10 @@ def test_a_history_comes_back_from_a_file(tmp_path):
     assert again.epochs == history.epochs
 
 
-def test_slices_of_ranks_are_refused():
+def test_record_rejects_sharded_layout():
     rrm = RRM(8, contamination=0.2)
     rrm.layout = "sharded"
     history = History()
-    with pytest.raises(ValueError, match=r"rrm has layout='sharded', .*; record without rrm"):
+    with pytest.raises(ValueError, match=r"rrm has layout='sharded': .*; record without rrm"):
         history.record(1, 0.5, 0.9, rrm)
     assert not history.epochs
