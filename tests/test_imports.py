@@ -114,7 +114,7 @@ def test_the_core_needs_numpy_and_array_api_compat_only(file):
         allowed.add("numba")
     if file.stem == "dask_arrays":
         allowed.add("dask")
-    if file == CORE / "stream" / "arrow.py":
+    if file == CORE / "stream" / "_pyarrow.py":
         allowed.add("pyarrow")
     if file == CORE / "_cli.py":
         allowed.add("rich")

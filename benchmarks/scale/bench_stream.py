@@ -27,8 +27,7 @@ from pyarrow import parquet
 import rrm_core
 from benchmarks.common import machine
 from rrm_core._atomic_write import atomic_write
-from rrm_core.stream import arrow
-from rrm_core.stream import pipeline as passes
+from rrm_core.stream import arrow_source, pipeline
 
 RULE = {"contamination": 0.2}
 READS = 2  # of float32 losses, to plan; one more to reweight
@@ -42,7 +41,7 @@ from rrm_core._atomic_write import atomic_write
 def status(name):
     return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 if sys.argv[1].endswith(".parquet"):
-    from rrm_core.stream import arrow
+    from rrm_core.stream import arrow_sink, arrow_source
 open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
 before = status("VmRSS")
 rrm_core.stream.reweight(sys.argv[1], sys.argv[2], contamination=0.2)
@@ -100,7 +99,7 @@ class Contest:
     def __init__(self, kind: str, path: Path) -> None:
         self.path, self.out = path, path.with_name("weights.npy")
         self.read = self._read_npy if kind == "npy" else self._read_parquet
-        self.memory = np.ones(passes.PIECE, np.uint8)
+        self.memory = np.ones(pipeline.TILE_BYTES, np.uint8)
 
     def _read_npy(self) -> Iterator[Any]:
         with self.path.open("rb", buffering=0) as file:
@@ -109,8 +108,10 @@ class Contest:
 
     def _read_parquet(self) -> Iterator[Any]:
         with pa.OSFile(str(self.path)) as opened:
-            file = parquet.ParquetFile(opened, buffer_size=arrow.UNREAD, pre_buffer=False)
-            for batch in file.iter_batches(batch_size=arrow.BATCH // 4, columns=[COLUMN], use_threads=False):
+            file = parquet.ParquetFile(opened, buffer_size=arrow_source.READ_BYTES, pre_buffer=False)
+            for batch in file.iter_batches(
+                batch_size=arrow_source.BATCH_BYTES // 4, columns=[COLUMN], use_threads=False
+            ):
                 yield batch.column(0).buffers()[1]
 
     def read_often(self, times: int, *, cold: bool = False) -> None:

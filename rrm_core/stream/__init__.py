@@ -1,6 +1,6 @@
-"""Losses that don't fit into memory: planned and reweighted in passes over a file, or over chunks.
+"""Plan and reweight losses that do not fit in memory, in passes over a file or over chunks.
 
-The weights and the plan are those of `rrm_core.reweight`, to the bit.
+The weights and the plan are those of `rrm_core.reweight`, bit for bit.
 """
 
 from __future__ import annotations
@@ -8,23 +8,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from operator import index
 from typing import Any, TypeAlias
 
-from ..backends import registry as dispatch
-from ..definition.arguments import check_mu, check_threads
-from ..definition.formats import BY_NAME, Format
+from ..definition.arguments import check_mu
+from ..definition.formats import BY_NAME
 from ..definition.plan import Plan
-from ..definition.rule import NaN, Redistribute, Ties
-from ..planner.planner import Planner
-from . import pipeline as passes
-from .factory import open_sink, open_source
-from .pipeline import Means, Progress
-from .source import Source, another_length
+from ..definition.rule import NaN, Redistribute, Rule, Ties
+from .budget import Progress, make_budget
+from .factory import open_source, sink_factory
+from .pipeline import check_weights_match, count_losses, write_weights
 
 __all__ = ["plan", "reweight"]
 
 Stream: TypeAlias = "str | os.PathLike[str] | Iterable[Any] | Any"
+SOURCE_MEMORY_SHARE = 4  # one part in four of the memory is for what a source decodes
 
 
 def plan(
@@ -40,7 +37,7 @@ def plan(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """Return the plan of losses that are read part by part: that of `rrm_core.plan`, to the bit.
+    """Return the plan of losses that are read in chunks: that of `rrm_core.plan`, bit for bit.
 
     float16 losses are read once, float32 twice, float64 two to four times.
 
@@ -48,22 +45,22 @@ def plan(
     ----------
     losses : path, array, or chunks
         A ``.npy`` file of float16, float32 or float64; a Parquet (``.parquet``) or Arrow (``.arrow``, ``.feather``)
-        file, where a null is NaN, as it is to pandas; an array or a `np.memmap`; or arrays that come one after the
-        other, again whenever they are asked for: a list of arrays, or an object whose ``__iter__`` begins anew. A
-        chunk may be in the memory of the last one. Files are read, not mapped.
+        file, in which a null counts as NaN, as in pandas; an array or a `np.memmap`; or arrays in order, from an
+        iterable that can be iterated repeatedly: a list of arrays, or an object whose ``__iter__`` starts over. A chunk
+        may reuse the memory of the previous one. Files are read, not memory-mapped.
     contamination, gamma, redistribute, ties, nan
         The rule, as for `rrm_core.reweight`.
     column : str, optional
-        The column of the losses in a Parquet or Arrow file; by default the only one of floating-point numbers.
+        Column of the losses in a Parquet or Arrow file; by default the only floating-point column.
     memory : int, default 64 MiB
-        Bytes that the passes may use, at least 16 MiB, whatever the number of samples. Beside them there are what the
-        caller holds, and pyarrow's own code and what it needs to describe a file. Each thread takes 8 to 16 MiB.
+        Bytes that the passes may use, at least 16 MiB, for any number of samples. The caller's own data, pyarrow's code
+        and its description of a file come on top. Each thread takes 8 to 16 MiB.
     threads : int, at least 1, optional
-        Threads that read and count; by default as for `rrm_core.reweight`.
+        Number of threads that read and count; by default as for `rrm_core.reweight`.
     progress : callable, optional
-        ``progress(done, total, what)`` is called often during a pass: with the samples done with, how many there are
-        (None where that isn't known yet), and the name of the pass, ``"round 1"``, ``"round 2"``, ... or ``"writing"``.
-        What it raises ends the call.
+        ``progress(done, total, what)`` is called often during a pass, with the number of samples processed, their total
+        (None if not yet known), and the name of the pass: ``"round 1"``, ``"round 2"``, ... or ``"writing"``. An
+        exception that it raises ends the call.
 
     Returns
     -------
@@ -73,9 +70,9 @@ def plan(
     Raises
     ------
     TypeError, ValueError
-        As `rrm_core.reweight`; or a file isn't what its name says, is truncated, or lacks the column.
+        As `rrm_core.reweight`; or a file is not of the kind its suffix says, is truncated, or lacks the column.
     OSError
-        A file can't be opened or read.
+        A file cannot be opened or read.
     RuntimeError
         The losses changed between two passes or during one.
     ImportError
@@ -88,11 +85,13 @@ def plan(
     >>> rrm_core.stream.plan(chunks, contamination=0.2).threshold
     0.4
     """
-    planner = Planner(contamination=contamination, gamma=gamma, redistribute=redistribute, ties=ties, nan=nan)
-    means = _means(memory, threads, progress)
-    with ExitStack() as opened:
-        source = _open(opened, "losses", losses, column, means)
-        return passes.count(source, planner, means)[0]
+    rule = Rule(contamination, gamma, redistribute, ties, nan)
+    budget = make_budget(memory, threads, progress)
+    with ExitStack() as stack:
+        source = open_source("losses", losses, column, budget.memory // SOURCE_MEMORY_SHARE)
+        stack.callback(source.close)
+        plan, _ = count_losses(source, rule, budget)
+    return plan
 
 
 def reweight(
@@ -111,9 +110,9 @@ def reweight(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """Write the sample weights of losses that are read part by part: those of `rrm_core.reweight`, to the bit.
+    """Write the sample weights of losses that are read in chunks: those of `rrm_core.reweight`, bit for bit.
 
-    The losses are read as often as for `plan`, and once more.
+    The losses are read once more than by `plan`.
 
     Parameters
     ----------
@@ -121,14 +120,14 @@ def reweight(
         See `plan`.
     out : path or callable
         A ``.npy``, ``.parquet``, ``.arrow`` or ``.feather`` file, the last three with one column ``sample_weight``. It
-        appears as a whole or not at all: ``NAME.tmp`` beside it is written first. It may be the file of `weights`,
-        which it then replaces, but not that of the losses. Or a function, which is called with one array of new weights
-        after the other, in order and by the thread of the caller; they are its to keep, and as long as the chunks if
-        the losses come in chunks.
+        appears only once it is complete: ``NAME.tmp`` beside it is written first. It may be the file of `weights`,
+        which it then replaces, but not that of the losses. Or a function, which is called in the calling thread with
+        one array of new weights after the other, in order; it may keep the arrays. If the losses come in chunks, the
+        arrays have the sizes of the chunks.
     weights : path, array, or chunks, optional
-        The current weights, float32 (float64 for float64 losses), row by row those of the losses, be it in other
-        chunks; ones if None. Read, once, only if ``mu < 1``. Of a Parquet or Arrow file, the column
-        ``sample_weight`` or the only one of floating-point numbers.
+        The current weights, float32 (float64 for float64 losses), in the order of the losses, but possibly in other
+        chunks; ones if None. Read once, and only if ``mu < 1``. In a Parquet or Arrow file, the column
+        ``sample_weight`` or the only floating-point column.
     mu : float in (0, 1], default 1
         Step from the current weights to their targets: ``(1 - mu) * weights + mu * target``.
 
@@ -140,8 +139,9 @@ def reweight(
     Raises
     ------
     TypeError, ValueError, OSError, RuntimeError, ImportError
-        As `plan`; also if the weights don't fit the losses, or `out` can't be written: a full disk, no such folder. A
-        file is then as it was before; only a function may have been called for some of the weights.
+        As `plan`; also if the weights do not match the losses, or `out` cannot be written, for example because the disk
+        is full or the folder does not exist. A file is then unchanged; a function may have been called for some of the
+        weights.
 
     Examples
     --------
@@ -151,52 +151,23 @@ def reweight(
     >>> weights
     [array([2., 1., 1.]), array([0., 1.])]
     """
-    planner = Planner(contamination=contamination, gamma=gamma, redistribute=redistribute, ties=ties, nan=nan)
-    means = _means(memory, threads, progress)
+    rule = Rule(contamination, gamma, redistribute, ties, nan)
+    budget = make_budget(memory, threads, progress)
+    source_memory = budget.memory // SOURCE_MEMORY_SHARE
     step = check_mu(mu)
-    with ExitStack() as opened:
-        open_out = open_sink(out, {"losses": losses, "weights": weights}, few=step == 1)
-        source = _open(opened, "losses", losses, column, means)
-        old = None if weights is None else _open(opened, "weights", weights, None, means)
-        _require_fit(old, source.n, source.format)
-        found, checksum = passes.count(source, planner, means)
-        format = BY_NAME[found.dtype]
-        _require_fit(old, found.n, format)
-        with open_out(found.n, format.weights) as sink:
-            passes.write(found, checksum, source, old if step < 1 else None, step, sink, means)
-        return found
-
-
-def _open(opened: ExitStack, name: str, given: Any, column: str | None, means: Means) -> Source:
-    source = open_source(name, given, column, means.memory // 4)
-    opened.callback(source.close)
-    return source
-
-
-def _require_fit(weights: Source | None, n: int | None, format: Format | None) -> None:
-    """Raise a TypeError or ValueError if weights don't fit losses, as far as is known of both."""
-    if weights is None:
-        return
-    if weights.format is not None and format is not None:
-        passes.require_type(weights.name, weights.format, format)
-    if weights.n is not None and n is not None and weights.n != n:
-        raise another_length(weights.n, n)
-
-
-def _means(memory: int, threads: int | None, progress: Progress | None) -> Means:
-    try:
-        bytes = index(memory)
-    except TypeError:
-        bytes = 0
-    if bytes < passes.LEAST:
-        raise ValueError(f"memory must be a whole number of bytes, at least {passes.LEAST:_} (16 MiB), got {memory!r}")
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be callable with (done, total, what), got {type(progress).__name__}")
-    return Means(bytes, check_threads(threads) or _default_threads(), progress)
-
-
-def _default_threads() -> int:
-    try:
-        return dispatch.cpu_info().threads
-    except ImportError:  # no compiled backend; the other one holds Python's lock while it counts
-        return 1
+    with ExitStack() as stack:
+        open_sink = sink_factory(out, {"losses": losses, "weights": weights}, few_values=step == 1)
+        loss_source = open_source("losses", losses, column, source_memory)
+        stack.callback(loss_source.close)
+        weight_source = None
+        if weights is not None:
+            weight_source = open_source("weights", weights, None, source_memory)
+            stack.callback(weight_source.close)
+        check_weights_match(weight_source, loss_source.n, loss_source.format)
+        plan, checksum = count_losses(loss_source, rule, budget)
+        format = BY_NAME[plan.dtype]
+        check_weights_match(weight_source, plan.n, format)
+        with open_sink(plan.n, format.weights) as sink:
+            weights_to_read = weight_source if step < 1 else None
+            write_weights(plan, checksum, loss_source, weights_to_read, step, sink, budget)
+    return plan

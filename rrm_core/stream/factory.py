@@ -1,4 +1,4 @@
-"""From what a caller gives to a source or a sink."""
+"""Sources and sinks for the arguments of a streaming call."""
 
 from __future__ import annotations
 
@@ -12,96 +12,133 @@ import numpy as np
 from array_api_compat import is_array_api_obj
 
 from .memory import Chunks, InMemory
-from .npy import NpyFile, npy_out
-from .sinks import HandingOver, Sink
+from .npy import NpyFile, open_npy_sink
+from .sinks import CallbackSink, Sink
 from .source import Source
 
-ARROW = (".arrow", ".feather")
-KINDS = "a .npy, .parquet, .arrow or .feather file"
-Opener: TypeAlias = "Callable[[int, np.dtype[Any]], AbstractContextManager[Sink]]"
+ARROW_SUFFIXES = (".arrow", ".feather")
+FILE_KINDS = "a .npy, .parquet, .arrow or .feather file"
+SinkFactory: TypeAlias = "Callable[[int, np.dtype[Any]], AbstractContextManager[Sink]]"
 
 
-def open_source(name: str, given: Any, column: str | None, memory: int) -> Source:
-    """Return the source that the argument called `name` stands for."""
-    if isinstance(given, (str, os.PathLike)):
-        path = Path(given)
-        if path.suffix == ".npy":
-            _refuse_column(column, f"{path} is a .npy file")
-            return NpyFile(name, path)
-        if path.suffix != ".parquet" and path.suffix not in ARROW:
-            raise ValueError(f"{name} must be {KINDS}, by the end of its name, got {path}")
-        from . import arrow  # which imports pyarrow
+def open_source(name: str, argument: Any, column: str | None, memory: int) -> Source:
+    """Open a source.
 
-        kind = arrow.ParquetColumn if path.suffix == ".parquet" else arrow.ArrowColumn
-        return kind(name, path, column, memory)
-    _refuse_column(column, f"{name} are given as {type(given).__name__}")
-    return InMemory(name, given) if is_array_api_obj(given) else Chunks(name, given)
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for messages.
+    argument : path, array, or iterable of arrays
+    column : str, optional
+        Column of a Parquet or Arrow file.
+    memory : int
+        Bytes of a file that may be decoded at a time.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError, ImportError
+        See `rrm_core.stream.plan`.
+    """
+    if not isinstance(argument, (str, os.PathLike)):
+        _refuse_column(column, f"{name} are given as {type(argument).__name__}")
+        if is_array_api_obj(argument):
+            return InMemory(name, argument)
+        return Chunks(name, argument)
+    path = Path(argument)
+    if path.suffix == ".npy":
+        _refuse_column(column, f"{path} is a .npy file")
+        return NpyFile(name, path)
+    if path.suffix == ".parquet":
+        # Imported only here, because it imports pyarrow.
+        from .arrow_source import ParquetColumn
+
+        return ParquetColumn(name, path, column, memory)
+    if path.suffix in ARROW_SUFFIXES:
+        from .arrow_source import ArrowColumn
+
+        return ArrowColumn(name, path, column, memory)
+    raise ValueError(f"{name} must be {FILE_KINDS}, according to its suffix, got {path}")
 
 
-def open_sink(out: Any, sources: dict[str, Any], *, few: bool) -> Opener:
-    """Return what opens the sink that `out` stands for, once it is known how many weights there are, and their type.
+def sink_factory(out: Any, sources: dict[str, Any], *, few_values: bool) -> SinkFactory:
+    """Return a function ``(n, dtype)`` that opens the sink, which can be called once the losses are planned.
 
-    `sources` are the arguments that are read; `few` says that the weights have but a few values.
+    Parameters
+    ----------
+    out : path or callable
+    sources : dict
+        The arguments that are read, by name.
+    few_values : bool
+        True if the weights have only a few distinct values.
 
     Raises
     ------
     OSError, TypeError, ValueError
-        It can't be written, or would take the place of the losses.
+        `out` cannot be written, or would replace the losses.
     """
-    if isinstance(out, (str, os.PathLike)):
-        path = Path(out)
-        if path.suffix not in (".npy", ".parquet", *ARROW):
-            raise ValueError(f"out must be {KINDS}, by the end of its name, got {path}")
-        _require_place(path, sources)
-        if path.suffix == ".npy":
-            return lambda n, dtype: npy_out(path, n, dtype)
-        from . import arrow  # which imports pyarrow
+    if not isinstance(out, (str, os.PathLike)):
+        if not callable(out):
+            raise TypeError(
+                f"out must be the path of {FILE_KINDS}, or a function that takes the weights array by array, got "
+                f"{type(out).__name__}"
+            )
+        return lambda _, __: nullcontext(CallbackSink(out))
+    path = Path(out)
+    if path.suffix not in (".npy", ".parquet", *ARROW_SUFFIXES):
+        raise ValueError(f"out must be {FILE_KINDS}, according to its suffix, got {path}")
+    _check_folder(path)
+    _check_overwrites(path, sources)
+    if path.suffix == ".npy":
+        return lambda n, dtype: open_npy_sink(path, n, dtype)
+    # Imported only here, because it imports pyarrow.
+    from .arrow_sink import open_table_sink
 
-        return lambda _, dtype: arrow.table_out(path, dtype, few=few)
-    if not callable(out):
-        raise TypeError(
-            f"out must be the path of {KINDS}, or a function that takes the weights array by array, got "
-            f"{type(out).__name__}"
-        )
-    return lambda _, __: nullcontext(HandingOver(out))
+    return lambda _, dtype: open_table_sink(path, dtype, few_values=few_values)
 
 
-def _refuse_column(column: str | None, why: str) -> None:
+def _refuse_column(column: str | None, reason: str) -> None:
     if column is not None:
-        raise ValueError(f"column={column!r} names a column of a Parquet or Arrow file, but {why}; leave it out")
+        raise ValueError(f"column={column!r} names a column of a Parquet or Arrow file, but {reason}; leave it out")
 
 
-def _require_place(path: Path, sources: dict[str, Any]) -> None:
+def _check_folder(path: Path) -> None:
+    """Raise an OSError if no file can be created at a path."""
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"out: there is no folder {path.parent} for {path.name}; make it first")
+        raise FileNotFoundError(f"out: there is no folder {path.parent} for {path.name}; create it first")
     if path.is_dir():
         raise IsADirectoryError(f"out: {path} is a folder; name a file in it")
     if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"out: no file can be made in {path.parent}; choose another folder, or change its mode")
-    unfinished = path.with_name(path.name + ".tmp")
-    for name, given in sources.items():
-        there = _file_of(given)
-        if there is None:
+        raise PermissionError(
+            f"out: no file can be created in {path.parent}; choose another folder, or change its permissions"
+        )
+
+
+def _check_overwrites(path: Path, sources: dict[str, Any]) -> None:
+    """Raise a ValueError if `path` is the file of the losses, or its temporary file is one of the sources."""
+    temporary = path.with_name(path.name + ".tmp")
+    for name, argument in sources.items():
+        source = _file_of(argument)
+        if source is None:
             continue
-        if name == "losses" and _same(path, there):
+        if name == "losses" and _same_file(path, source):
             raise ValueError(f"out is the file of the losses, {path}, which are never overwritten; name another")
-        if _same(unfinished, there):
-            raise ValueError(f"out is written as {unfinished} first, which is the file of the {name}; name another")
+        if _same_file(temporary, source):
+            raise ValueError(f"out is written as {temporary} first, which is the file of the {name}; name another")
 
 
-def _file_of(given: Any) -> Path | None:
-    """Return the file that an argument is read from, if that is known."""
-    if isinstance(given, (str, os.PathLike)):
-        return Path(given)
-    while isinstance(given, np.ndarray):
-        if isinstance(given, np.memmap) and given.filename is not None:
-            return Path(given.filename)
-        given = given.base
+def _file_of(argument: Any) -> Path | None:
+    """Return the file that an argument is read from, if known: that of a path or of a memory-mapped array."""
+    if isinstance(argument, (str, os.PathLike)):
+        return Path(argument)
+    while isinstance(argument, np.ndarray):
+        if isinstance(argument, np.memmap) and argument.filename is not None:
+            return Path(argument.filename)
+        argument = argument.base
     return None
 
 
-def _same(path: Path, other: Path) -> bool:
+def _same_file(path: Path, other: Path) -> bool:
     try:
         return path.samefile(other)
-    except OSError:  # one of them isn't there
+    except OSError:  # one of them does not exist
         return False

@@ -1,70 +1,121 @@
-"""A file to read, which is noticed if it changes meanwhile."""
+"""Files read and written at given offsets, by several threads at once; a modification while reading is an error."""
 
 from __future__ import annotations
 
 import os
 import stat
+import threading
 from pathlib import Path
+from typing import Any
 
 from ..definition.formats import Array
-from .positioned import read_at
+
+# Guards the file position, where the system has no reads and writes at an offset.
+_POSITION_LOCK = threading.Lock()
 
 
-class WatchedFile:
-    """A file that is open for reading.
+class StableFile:
+    """A file opened for reading; a concurrent modification is detected and raised.
 
     Parameters
     ----------
     name : str
-        The argument that it was given as.
+        Name of the argument, for messages.
     path : Path
 
     Raises
     ------
     OSError
-        It can't be opened.
+        The file cannot be opened.
     ValueError
-        It is a pipe or another thing that can't be read again.
+        It is a folder, a pipe or another file that cannot be read again.
     """
 
     def __init__(self, name: str, path: Path) -> None:
-        self.name, self.path = f"{name} ({path})", path
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its other end
-            kind = "a folder" if path.is_dir() else "no regular file, and can't be read more than once"
-            raise ValueError(f"{self.name}: this is {kind}; give a .npy, .parquet, .arrow or .feather file")
+        self.name = f"{name} ({path})"
+        self.path = path
+        # Checked first: opening a pipe would block until something writes to it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            problem = "is a folder" if path.is_dir() else "is not a regular file and cannot be read more than once"
+            raise ValueError(f"{self.name} {problem}; give a .npy, .parquet, .arrow or .feather file")
         self.file = path.open("rb", buffering=0)
-        self._known = _identity(os.fstat(self.file.fileno()))
+        self._identity = _identity(os.fstat(self.file.fileno()))
 
     @property
     def size(self) -> int:
-        """Bytes in it."""
-        return self._known[0]
+        """Size in bytes."""
+        return self._identity[0]
 
     def read(self, memory: Array, offset: int) -> None:
-        """Fill an array of bytes with those from `offset` on; raise a RuntimeError if there are too few."""
-        found = read_at(self.file, memory, offset)
-        if found < len(memory):
+        """Fill a uint8 array with the bytes from `offset` on.
+
+        Raises
+        ------
+        RuntimeError
+            The file has become too short.
+        """
+        n_read = pread_full(self.file, memory, offset)
+        if n_read < len(memory):
             raise RuntimeError(
-                f"{self.name} became shorter while it was read: it ended at byte {offset + found:_}; leave it as it is "
+                f"{self.name} became shorter while it was read: it ended at byte {offset + n_read:_}; do not modify it "
                 "meanwhile"
             )
 
     def check(self) -> None:
-        """Raise a RuntimeError unless the file of this name is the one that was opened, as it was."""
+        """Raise a RuntimeError if the file at this path was modified, replaced or removed since it was opened."""
         try:
-            now = _identity(self.path.stat())
+            identity = _identity(self.path.stat())
         except FileNotFoundError:
-            raise RuntimeError(f"{self.name} was removed while it was read; leave it as it is meanwhile") from None
-        if now != self._known:
+            raise RuntimeError(f"{self.name} was removed while it was read; do not modify it meanwhile") from None
+        if identity != self._identity:
             raise RuntimeError(
-                f"{self.name} changed while it was read: its size, time of modification or inode is another; leave it "
-                "as it is meanwhile"
+                f"{self.name} changed while it was read: its size, modification time or inode differs; do not modify "
+                "it meanwhile"
             )
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file."""
         self.file.close()
 
 
-def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
-    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
+
+
+def pread_full(file: Any, memory: Any, offset: int) -> int:
+    """Read from byte `offset` on until `memory`, a uint8 array, is full or the file ends; return the bytes read."""
+    n_read = 0
+    while n_read < len(memory):
+        count = _pread(file, memory[n_read:], offset + n_read)
+        if not count:
+            break
+        n_read += count
+    return n_read
+
+
+def pwrite_full(file: Any, memory: Any, offset: int) -> None:
+    """Write all of `memory`, a uint8 array, at byte `offset`."""
+    n_written = 0
+    while n_written < len(memory):
+        n_written += _pwrite(file, memory[n_written:], offset + n_written)
+
+
+if hasattr(os, "preadv"):
+
+    def _pread(file: Any, memory: Any, offset: int) -> int:
+        return os.preadv(file.fileno(), [memory], offset)
+
+    def _pwrite(file: Any, memory: Any, offset: int) -> int:
+        return os.pwrite(file.fileno(), memory, offset)
+
+else:  # Windows
+
+    def _pread(file: Any, memory: Any, offset: int) -> int:
+        with _POSITION_LOCK:
+            file.seek(offset)
+            return int(file.readinto(memory) or 0)
+
+    def _pwrite(file: Any, memory: Any, offset: int) -> int:
+        with _POSITION_LOCK:
+            file.seek(offset)
+            return int(file.write(memory) or 0)

@@ -1,4 +1,4 @@
-"""Sources in memory: an array, or chunks that somebody else fetches."""
+"""Sources in memory: an array, and an iterable of chunks."""
 
 from __future__ import annotations
 
@@ -7,57 +7,64 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import convert as arrays
+from ..arrays import convert
 from ..definition.formats import Format
-from .source import Part
+from .source import Chunk
 
 
 class InMemory:
-    """An array that is there as a whole, or mapped. See `parts.Source`.
+    """An array, possibly memory-mapped. See `Source`.
 
     Raises
     ------
     TypeError, ValueError
-        As `rrm_core.reweight` about its argument `name`.
+        `array` is not valid as the argument `name` of `rrm_core.reweight`.
     """
 
-    ahead = lazy = True
+    stable = True
+    random_access = True
 
     def __init__(self, name: str, array: Any) -> None:
         self.name = name
         if array.ndim != 1 or isinstance(array, np.ma.MaskedArray):
-            arrays.read(name, array, native=False)  # which says what is wrong
-        _, self.format = arrays.read_on_host(name, array[:0])
+            # Raises the error of `rrm_core.reweight`.
+            convert.read(name, array, native=False)
+        _, self.format = convert.read_on_host(name, array[:0])
         self.n = int(array.shape[0])
-        self._array = array.view(np.ndarray) if isinstance(array, np.memmap) else array  # slices of which cost less
+        # Slices of a plain array are cheaper than those of a memmap.
+        self._array = array.view(np.ndarray) if isinstance(array, np.memmap) else array
 
-    def parts(self, most: int) -> Iterator[Part]:
+    def chunks(self, max_samples: int) -> Iterator[Chunk]:
         """Yield slices."""
-        for start in range(0, self.n, most):
-            yield Part(start, min(start + most, self.n), lambda first, last, _: self._array[first:last])
+        for start in range(0, self.n, max_samples):
+            stop = min(start + max_samples, self.n)
+            yield Chunk(start, stop, lambda first, last, _: self._array[first:last])
 
     def check(self) -> None:
-        """Do nothing: what was read tells whether it changed."""
+        """Do nothing: only the checksum of the losses can show a change."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
 class Chunks:
-    """Arrays one after the other, from something that begins anew whenever it is asked. See `parts.Source`.
+    """Arrays from an iterable that can be iterated repeatedly. See `Source`.
 
     Raises
     ------
     TypeError
-        It isn't such a thing.
+        `chunks` is not such an iterable.
     """
 
     n: int | None = None
     format: Format | None = None
-    ahead = lazy = False  # the next chunk may come in the memory of the last
+    # The next chunk may reuse the memory of the last one.
+    stable = False
+    random_access = False
 
     def __init__(self, name: str, chunks: Any) -> None:
-        self.name, self._chunks = name, chunks
+        self.name = name
+        self._chunks = chunks
         if hasattr(chunks, "to_numpy"):
             raise TypeError(f"{name} must be an array, got {type(chunks).__name__}; pass {name}.to_numpy()")
         if not isinstance(chunks, Iterable):
@@ -68,38 +75,40 @@ class Chunks:
         if iter(chunks) is chunks:
             raise TypeError(
                 f"{name} is a {type(chunks).__name__}, which can be read only once, but is needed several times; pass "
-                "a list of arrays, or an object whose __iter__ begins anew each time"
+                "a list of arrays, or an object whose __iter__ starts over each time"
             )
 
-    def parts(self, most: int) -> Iterator[Part]:  # noqa: ARG002
-        """Yield the chunks as they come."""
+    def chunks(self, max_samples: int) -> Iterator[Chunk]:  # noqa: ARG002
+        """Yield the chunks with the sizes they have."""
         start = 0
         for i, chunk in enumerate(self._chunks):
-            array = arrays.read_on_host(self.name, chunk)[0] if isinstance(chunk, (list, tuple)) else chunk
+            array = convert.read_on_host(self.name, chunk)[0] if isinstance(chunk, (list, tuple)) else chunk
             if not hasattr(array, "shape") or len(array.shape) != 1:
                 raise TypeError(
                     f"{self.name}, as chunks, must be one-dimensional arrays; the chunk at index {i} is "
-                    f"{type(chunk).__name__}" + _difference(array)
+                    f"{type(chunk).__name__}" + _hint(array)
                 )
             stop = start + int(array.shape[0])
-            yield Part(start, stop, _slices(array, start))
+            yield Chunk(start, stop, _reader(array, start))
             start = stop
 
     def check(self) -> None:
-        """Do nothing: what was read tells whether it changed."""
+        """Do nothing: only the checksum of the losses can show a change."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
-def _difference(array: Any) -> str:
-    """Say what keeps something from being such an array, or what to do about it."""
+def _hint(array: Any) -> str:
+    """Return the end of the message about an invalid chunk: its shape, or the remedy."""
     if hasattr(array, "shape"):
         return f" of shape {tuple(array.shape)}"
     if hasattr(array, "to_numpy"):
         return "; pass its to_numpy()"
-    return "; make an array of plain numbers" if isinstance(array, (int, float)) else ""
+    if isinstance(array, (int, float)):
+        return "; make an array of plain numbers"
+    return ""
 
 
-def _slices(array: Any, start: int) -> Any:
+def _reader(array: Any, start: int) -> Any:
     return lambda first, last, _: array[first - start : last - start]

@@ -1,7 +1,6 @@
-"""NumPy's own files, ``.npy``: read and written at any place, without a mapping.
+"""NumPy's ``.npy`` files, read and written at any offset without memory mapping.
 
-A mapping of a file that another process truncates ends this process; a read that comes back short is an error like any
-other.
+If another process truncates a mapped file, access to it kills this process; a short read is an ordinary error.
 """
 
 from __future__ import annotations
@@ -17,29 +16,29 @@ import numpy as np
 
 from .._atomic_write import atomic_write
 from ..definition.formats import BY_NAME, Array
-from .files import WatchedFile
-from .positioned import write_at
-from .sinks import blaming
-from .source import Part
+from .files import StableFile, pwrite_full
+from .sinks import annotate_os_error
+from .source import Chunk
 
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class NpyFile:
-    """A vector of numbers in a ``.npy`` file.
+    """A vector of numbers in a ``.npy`` file. See `Source`.
 
     Raises
     ------
     OSError
-        The file can't be opened.
+        The file cannot be opened.
     TypeError, ValueError
-        It isn't a ``.npy`` file, or not one of losses or weights, or it is shorter than its header announces.
+        It is not a ``.npy`` file, does not hold a vector of losses or weights, or is truncated.
     """
 
-    ahead = lazy = True
+    stable = True
+    random_access = True
 
     def __init__(self, name: str, path: Path) -> None:
-        self._file = WatchedFile(name, path)
+        self._file = StableFile(name, path)
         self.name = self._file.name
         try:
             self._read_header()
@@ -51,40 +50,44 @@ class NpyFile:
         with self._file.path.open("rb") as file:
             try:
                 version = np.lib.format.read_magic(file)
-                shape, _, dtype = _HEADERS[version](file)
+                shape, _, dtype = _HEADER_READERS[version](file)
             except (ValueError, KeyError) as error:
-                what = f"version {error} of the format" if isinstance(error, KeyError) else error
-                raise ValueError(f"{self.name} isn't a .npy file that holds losses or weights: {what}") from None
-            self._begin = file.tell()
-        known = None if dtype.hasobject or dtype.kind != "f" else BY_NAME.get(dtype.name)
-        if known is None:
+                problem = f"version {error} of the format" if isinstance(error, KeyError) else str(error)
+                raise ValueError(f"{self.name} is not a .npy file that holds losses or weights: {problem}") from None
+            self._data_offset = file.tell()
+        format = None if dtype.hasobject or dtype.kind != "f" else BY_NAME.get(dtype.name)
+        if format is None:
+            maybe_bfloat16 = dtype.kind == "V" and dtype.itemsize == 2
+            hint = " (NumPy does not store which type bfloat16 is)" if maybe_bfloat16 else ""
             raise TypeError(
-                f"{self.name} must hold float16, float32 or float64, got {dtype}; convert them to float32"
-                + (" (NumPy doesn't store which type bfloat16 is)" if dtype.kind == "V" and dtype.itemsize == 2 else "")
+                f"{self.name} must hold float16, float32 or float64, got {dtype}; convert them to float32{hint}"
             )
         if len(shape) != 1:
             raise ValueError(f"{self.name} must be one-dimensional, got shape {shape}")
-        self.n, self.format, self._stored = int(shape[0]), known, dtype
-        needed = self._begin + self.n * dtype.itemsize
-        if self._file.size < needed:
+        self.n = int(shape[0])
+        self.format = format
+        # In the byte order of the file.
+        self._dtype = dtype
+        expected_size = self._data_offset + self.n * dtype.itemsize
+        if self._file.size < expected_size:
             raise ValueError(
-                f"{self.name} is truncated: with {self.n:_} entries of {dtype} it would have {needed:_} bytes, but it "
-                f"has {self._file.size:_}"
+                f"{self.name} is truncated: with {self.n:_} entries of {dtype} it would have {expected_size:_} bytes, "
+                f"but it has {self._file.size:_}"
             )
 
-    def parts(self, most: int) -> Iterator[Part]:
+    def chunks(self, max_samples: int) -> Iterator[Chunk]:
         """Yield ranges of the file."""
-        for start in range(0, self.n, most):
-            yield Part(start, min(start + most, self.n), self._read)
+        for start in range(0, self.n, max_samples):
+            yield Chunk(start, min(start + max_samples, self.n), self._read)
 
     def _read(self, first: int, last: int, memory: Array) -> Array:
-        size = self._stored.itemsize
-        some = memory[: (last - first) * size]
-        self._file.read(some, self._begin + first * size)
-        return some.view(self._stored)
+        itemsize = self._dtype.itemsize
+        data = memory[: (last - first) * itemsize]
+        self._file.read(data, self._data_offset + first * itemsize)
+        return data.view(self._dtype)
 
     def check(self) -> None:
-        """See `WatchedFile.check`."""
+        """Raise a RuntimeError if the file changed. See `StableFile.check`."""
         self._file.check()
 
     def close(self) -> None:
@@ -93,36 +96,53 @@ class NpyFile:
 
 
 class NpySink:
-    """Weights on their way to a ``.npy`` file, in any order. See `sinks.Sink`."""
+    """Weights written to a ``.npy`` file in any order. See `Sink`.
 
-    ordered = fresh = False
+    Parameters
+    ----------
+    path : Path
+        The file that the temporary one will replace, for messages.
+    file : binary file
+        The temporary file.
+    n : int
+        Number of weights.
+    dtype : numpy.dtype
+        Their type.
+    """
+
+    needs_order = False
+    keeps_buffers = False
 
     def __init__(self, path: Path, file: IO[bytes], n: int, dtype: np.dtype[Any]) -> None:
         header = BytesIO()
         np.lib.format.write_array_header_1_0(
             header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n,)}
         )
-        self._path, self._file, self._begin, self._size = path, file, header.tell(), dtype.itemsize
-        with blaming(path):
+        self._path = path
+        self._file = file
+        self._data_offset = header.tell()
+        self._itemsize = dtype.itemsize
+        with annotate_os_error(path):
             file.write(header.getvalue())
             file.flush()
 
     def write(self, start: int, weights: Array) -> None:
-        """Write the weights of the samples from `start` on."""
-        with blaming(self._path):
-            write_at(self._file, weights.view(np.uint8), self._begin + start * self._size)
+        """Write the weights of the samples from index `start` on."""
+        with annotate_os_error(self._path):
+            pwrite_full(self._file, weights.view(np.uint8), self._data_offset + start * self._itemsize)
 
-    def end_part(self) -> None:
-        """Do nothing: parts leave no trace in the file."""
+    def end_chunk(self) -> None:
+        """Do nothing: chunks are not visible in the file."""
 
-    def finish(self) -> None:
-        """Wait for the disk."""
-        with blaming(self._path):
+    def commit(self) -> None:
+        """Flush to disk."""
+        with annotate_os_error(self._path):
             os.fsync(self._file.fileno())
 
 
 @contextmanager
-def npy_out(path: Path, n: int, dtype: np.dtype[Any]) -> Iterator[NpySink]:
-    """Open a ``.npy`` file of `n` weights that takes the place of `path` once it is finished."""
-    with atomic_write(path, durable=False) as file:  # `finish` waits for the disk, and says of which file that failed
+def open_npy_sink(path: Path, n: int, dtype: np.dtype[Any]) -> Iterator[NpySink]:
+    """Open a temporary ``.npy`` file of `n` weights that replaces `path` at the end."""
+    # Not durable: `commit` flushes to disk, and names the file if that fails.
+    with atomic_write(path, durable=False) as file:
         yield NpySink(path, file, n, dtype)

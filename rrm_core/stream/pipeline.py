@@ -1,93 +1,76 @@
-"""The passes over a source: rounds of counting until there is a plan, and one that writes the weights."""
+"""Passes over a source: counting rounds until the plan is complete, and one pass that writes the weights.
+
+A pass splits the source into jobs, which threads process in tiles that fit in the processor's cache.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import convert as arrays
-from ..backends import registry as dispatch
+from ..arrays.convert import read_on_host
+from ..backends import registry
 from ..definition.formats import BY_NAME, Array, Format
 from ..definition.plan import Plan
+from ..definition.rule import Rule
 from ..planner.planner import Planner
+from .budget import Budget
 from .sinks import Sink
-from .source import Job, Source, jobs
-from .thread_pool import carry_out
+from .source import Job, Source, iter_jobs, raise_length_mismatch
+from .thread_pool import map_ordered
 
-PIECE = 2 << 20  # bytes of losses that are read and then counted, while they are in the processor's cache
-RANGE = 32 << 20  # bytes of losses in a job whose size takes no memory: few enough to hear of an interrupt soon
-BLOCK = 4 << 20  # in one whose size does, or that should leave some of a chunk for other threads
-DESK = 8 << 20  # bytes that a thread needs for a piece, and its counts or its weights
-WIDE_DESK = 16 << 20  # or for a block of weights, and what a decoder or an encoder holds of it
-LEAST = 16 << 20  # bytes to work with at all
-
-Progress: TypeAlias = Callable[[int, "int | None", str], Any]
+TILE_BYTES = 2 << 20  # losses that are read and then processed while they are in the cache
+LAZY_JOB_BYTES = 32 << 20  # losses of a job that takes no memory: short enough to react to an interrupt soon
+JOB_BYTES = 4 << 20  # losses of a job that takes memory, or that should leave some of a chunk for other threads
+WORKSPACE_BYTES = 8 << 20  # memory of a thread for a tile, and its counts or weights
+LARGE_WORKSPACE_BYTES = 16 << 20  # the same with the weights of a job, and the buffers of a decoder or an encoder
 
 
-@dataclass(frozen=True)
-class Means:
-    """What a pass may use, and whom it tells how far it is."""
+def count_losses(losses: Source, rule: Rule, budget: Budget) -> tuple[Plan, int]:
+    """Count all losses in as many rounds as the plan takes.
 
-    memory: int
-    threads: int
-    progress: Progress | None
+    Returns
+    -------
+    plan : Plan
+    checksum : int
+        `Planner.checksum` of the losses.
 
-    def desks(self, source: Source, most: int, each: int) -> int:
-        """Return at how many desks, of so many bytes each, to work on jobs of `most` samples."""
-        n_jobs = self.threads if source.n is None else -(-source.n // most)
-        threads = min(self.threads, n_jobs, self.memory // each - 1)
-        return threads + 1 if threads > 1 else 1
+    Raises
+    ------
+    RuntimeError
+        The losses changed between two rounds.
+    """
+    itemsize = 8 if losses.format is None else losses.format.storage.itemsize
+    job_bytes = LAZY_JOB_BYTES if losses.random_access else JOB_BYTES
+    max_samples = job_bytes // itemsize
+    tile = TILE_BYTES // itemsize
+    workspace_bytes = WORKSPACE_BYTES if losses.random_access else LARGE_WORKSPACE_BYTES
+    n_workspaces = budget.n_workspaces(losses, max_samples, workspace_bytes)
+    threads = budget.threads if n_workspaces == 1 else 1
+    planner = Planner.from_rule(rule)
 
-    def say(self, done: int, total: int | None, what: str) -> None:
-        """Tell how many samples are done with."""
-        if self.progress is not None:
-            self.progress(done, total, what)
-
-
-def _pieces(job: Job, size: int) -> list[tuple[int, int]]:
-    """Return the pieces of a job: one, if it has no samples, so that the type of none is seen too."""
-    return [(first, min(first + size, job.stop)) for first in range(job.start, max(job.stop, job.start + 1), size)]
-
-
-def _itemsize(source: Source) -> int:
-    return 8 if source.format is None else source.format.storage.itemsize
-
-
-class _Counter(NamedTuple):
-    planner: Planner
-    memory: Array
-
-
-def count(losses: Source, planner: Planner, means: Means) -> tuple[Plan, int]:
-    """Count all losses in as many rounds as it takes; return the plan and the losses' checksum."""
-    itemsize = _itemsize(losses)
-    most, piece = (RANGE if losses.lazy else BLOCK) // itemsize, PIECE // itemsize
-    n_desks = means.desks(losses, most, DESK if losses.lazy else WIDE_DESK)
-
-    def work(job: Job, desk: _Counter) -> None:
-        for first, last in _pieces(job, piece):
-            desk.planner.update(job.losses.read(first, last, desk.memory), offset=first)
+    def process(job: Job, workspace: _CountWorkspace) -> None:
+        for first, last in _tiles(job, tile):
+            workspace.planner.update(job.losses.read(first, last, workspace.memory), offset=first)
 
     while not planner.done:
         what = f"round {planner.round}"
 
-        def done(job: Job, _: None, what: str = what) -> None:
-            means.say(job.stop, losses.n, what)
+        def report(job: Job, _: None, what: str = what) -> None:
+            budget.report(job.stop, losses.n, what)
 
         losses.check()
-        question = planner.partial()
-        desks = [
-            _Counter(Planner.from_partial(question, threads=means.threads if n_desks == 1 else 1), _memory(PIECE))
-            for _ in range(n_desks)
+        start = planner.partial()
+        workspaces = [
+            _CountWorkspace(Planner.from_partial(start, threads=threads), _allocate(TILE_BYTES))
+            for _ in range(n_workspaces)
         ]
-        means.say(0, losses.n, what)
-        carry_out(jobs(losses, None, most), work, done, desks)
+        budget.report(0, losses.n, what)
+        map_ordered(iter_jobs(losses, None, max_samples), process, report, workspaces)
         losses.check()
-        for desk in desks:
-            planner.merge(desk.planner)
+        for workspace in workspaces:
+            planner.merge(workspace.planner)
         try:
             planner.advance()
         except ValueError as error:
@@ -97,96 +80,197 @@ def count(losses: Source, planner: Planner, means: Means) -> tuple[Plan, int]:
     return planner.plan, planner.checksum
 
 
-class _Writer(NamedTuple):
-    losses: Array
-    weights: Array
+class _CountWorkspace(NamedTuple):
+    planner: Planner
+    memory: Array
 
 
-def write(
-    plan: Plan, checksum: int, losses: Source, weights: Source | None, mu: float, sink: Sink, means: Means
+def write_weights(
+    plan: Plan, checksum: int, losses: Source, weights: Source | None, mu: float, sink: Sink, budget: Budget
 ) -> None:
-    """Apply the plan to all losses, and hand the weights to the sink, which is told when they are complete.
+    """Apply the plan to all losses, write the weights to the sink, and commit it.
+
+    Parameters
+    ----------
+    plan : Plan
+    checksum : int
+        `Planner.checksum` of the losses that were planned.
+    losses : Source
+    weights : Source, optional
+        The current weights; ones if None.
+    mu : float
+    sink : Sink
+    budget : Budget
 
     Raises
     ------
     RuntimeError
-        The losses aren't those that were planned.
+        The losses are not those that were planned.
+    TypeError, ValueError
+        The type or the number of the weights differs from that of the losses.
     """
-    format = BY_NAME[plan.dtype]
-    itemsize, wide = format.storage.itemsize, format.weights.itemsize
-    lazy = losses.lazy and (weights is None or weights.lazy) and not sink.ordered
-    most, piece = (RANGE if lazy else BLOCK) // itemsize, PIECE // itemsize
-    n_desks = means.desks(losses, most, DESK if lazy else WIDE_DESK)
-    threads = means.threads if n_desks == 1 else 1
-    backend = dispatch.choose_counting(None)
-    held = most if sink.ordered else piece
-    desks = [_Writer(_memory(PIECE), _memory(wide * (0 if sink.fresh else held))) for _ in range(n_desks)]
-
-    def work(job: Job, desk: _Writer) -> tuple[Array, int]:
-        new = np.empty(job.stop - job.start, format.weights) if sink.fresh else desk.weights.view(format.weights)
-        sums = 0
-        for first, last in _pieces(job, piece):
-            begin = first - job.start if sink.ordered else 0
-            out = new[begin : begin + last - first]
-            c = _planned(format, losses.name, job.losses.read(first, last, desk.losses))
-            old = None
-            if weights is not None and job.weights is not None:
-                # What comes from a file is read into the memory of the new weights, which replace it.
-                old = _previous(format, weights.name, job.weights.read(first, last, out.view(np.uint8)))
-            if len(c):
-                sums += backend.checksum(c)
-                backend.apply(plan, c, old, mu, out, threads)
-            if not sink.ordered:
-                sink.write(first, out)
-        return new[: job.stop - job.start] if sink.ordered else new[:0], sums
-
-    rows = seen = 0
-
-    def done(job: Job, result: tuple[Array, int]) -> None:
-        nonlocal rows, seen
-        new, sums = result
-        rows, seen = job.stop, seen + sums
-        if sink.ordered:
-            sink.write(job.start, new)
-        if job.completes:
-            sink.end_part()
-        means.say(job.stop, plan.n, "writing")
-
+    lazy = losses.random_access and (weights is None or weights.random_access) and not sink.needs_order
+    job_bytes = LAZY_JOB_BYTES if lazy else JOB_BYTES
+    max_samples = job_bytes // BY_NAME[plan.dtype].storage.itemsize
+    workspace_bytes = WORKSPACE_BYTES if lazy else LARGE_WORKSPACE_BYTES
+    n_workspaces = budget.n_workspaces(losses, max_samples, workspace_bytes)
+    threads = budget.threads if n_workspaces == 1 else 1
+    writer = _WeightWriter(plan, losses, weights, mu, sink, threads)
+    workspaces = [writer.make_workspace(max_samples) for _ in range(n_workspaces)]
     sources = [source for source in (losses, weights) if source is not None]
+
+    def write(job: Job, result: tuple[Array, int]) -> None:
+        writer.write(job, *result)
+        budget.report(job.stop, plan.n, "writing")
+
     for source in sources:
         source.check()
-    means.say(0, plan.n, "writing")
-    carry_out(jobs(losses, weights, most, plan.n), work, done, desks)
+    budget.report(0, plan.n, "writing")
+    map_ordered(iter_jobs(losses, weights, max_samples, plan.n), writer.process, write, workspaces)
     for source in sources:
         source.check()
-    if (rows, seen % 2**32) != (plan.n, checksum):
-        raise RuntimeError(f"{losses.name} changed between planning and writing; leave them as they are meanwhile")
-    sink.finish()
+    if writer.n != plan.n or writer.checksum != checksum:
+        raise RuntimeError(f"{losses.name} changed between planning and writing; do not modify them meanwhile")
+    sink.commit()
 
 
-def _planned(format: Format, name: str, losses: Any) -> Array:
-    """Return losses as a backend takes them."""
-    view: Array
-    view, found = arrays.read_on_host(name, losses)
-    if found != format:
-        raise RuntimeError(f"{name} changed between planning and writing, from {format.name} to {found.name}")
-    return view
+class _WriteWorkspace(NamedTuple):
+    losses: Array
+    weights: Array
 
 
-def _previous(format: Format, name: str, weights: Any) -> Array:
-    """Return previous weights as a backend takes them."""
-    view: Array
-    view, found = arrays.read_on_host(name, weights)
-    require_type(name, found, format)
-    return view
+class _WeightWriter:
+    """Computes the weights of jobs, and writes them to a sink.
+
+    Attributes
+    ----------
+    n : int
+        Number of samples written.
+    """
+
+    def __init__(self, plan: Plan, losses: Source, weights: Source | None, mu: float, sink: Sink, threads: int) -> None:
+        self._plan = plan
+        self._format = BY_NAME[plan.dtype]
+        self._losses = losses
+        self._weights = weights
+        self._mu = mu
+        self._sink = sink
+        self._threads = threads
+        self._backend = registry.choose_counting(None)
+        self._tile = TILE_BYTES // self._format.storage.itemsize
+        self._sum = 0
+        self.n = 0
+
+    @property
+    def checksum(self) -> int:
+        """Checksum of the losses of all jobs."""
+        return self._sum % 2**32
+
+    def make_workspace(self, max_samples: int) -> _WriteWorkspace:
+        """Return a workspace for jobs of `max_samples` samples."""
+        if self._sink.keeps_buffers:
+            n_weights = 0
+        elif self._sink.needs_order:
+            n_weights = max_samples
+        else:
+            n_weights = self._tile
+        return _WriteWorkspace(_allocate(TILE_BYTES), _allocate(n_weights * self._format.weights.itemsize))
+
+    def process(self, job: Job, workspace: _WriteWorkspace) -> tuple[Array, int]:
+        """Compute the weights of a job, and write them unless the sink needs order.
+
+        Returns
+        -------
+        weights : array
+            The weights still to be written.
+        checksum : int
+            Checksum of the losses.
+        """
+        sink = self._sink
+        if sink.keeps_buffers:
+            buffer = np.empty(job.stop - job.start, self._format.weights)
+        else:
+            buffer = workspace.weights.view(self._format.weights)
+        checksum = 0
+        for first, last in _tiles(job, self._tile):
+            offset = first - job.start if sink.needs_order else 0
+            out = buffer[offset : offset + last - first]
+            checksum += self._apply(job, first, last, workspace.losses, out)
+            if not sink.needs_order:
+                sink.write(first, out)
+        n_unwritten = job.stop - job.start if sink.needs_order else 0
+        return buffer[:n_unwritten], checksum
+
+    def _apply(self, job: Job, first: int, last: int, memory: Array, out: Array) -> int:
+        """Compute the weights of a tile into `out`; return the checksum of its losses."""
+        losses = self._read_losses(job.losses.read(first, last, memory))
+        weights = None
+        if self._weights is not None and job.weights is not None:
+            # Weights from a file are read into the memory of the new weights, which replace them.
+            weights = self._read_weights(self._weights.name, job.weights.read(first, last, out.view(np.uint8)))
+        if not len(losses):
+            return 0
+        checksum = self._backend.checksum(losses)
+        self._backend.apply(self._plan, losses, weights, self._mu, out, self._threads)
+        return checksum
+
+    def _read_losses(self, losses: Any) -> Array:
+        view: Array
+        view, format = read_on_host(self._losses.name, losses)
+        if format != self._format:
+            raise RuntimeError(
+                f"{self._losses.name} changed between planning and writing, from {self._format.name} to {format.name}"
+            )
+        return view
+
+    def _read_weights(self, name: str, weights: Any) -> Array:
+        view: Array
+        view, format = read_on_host(name, weights)
+        _require_weight_type(name, format, self._format)
+        return view
+
+    def write(self, job: Job, weights: Array, checksum: int) -> None:
+        """Write what `process` has left to write."""
+        self.n = job.stop
+        self._sum += checksum
+        if self._sink.needs_order:
+            self._sink.write(job.start, weights)
+        if job.ends_chunk:
+            self._sink.end_chunk()
 
 
-def require_type(name: str, found: Format, losses: Format) -> None:
-    """Raise a TypeError unless weights of the type that was found belong to losses of theirs."""
-    wanted = losses.weights.name
-    if found.storage != losses.weights:
-        raise TypeError(f"{name} must be {wanted} for {losses.name} losses, got {found.name}; convert it to {wanted}")
+def check_weights_match(weights: Source | None, n: int | None, losses: Format | None) -> None:
+    """Raise a TypeError or ValueError if weights do not match the losses, as far as both are known yet.
+
+    Parameters
+    ----------
+    weights : Source, optional
+    n : int, optional
+        Number of losses.
+    losses : Format, optional
+        Type of the losses.
+    """
+    if weights is None:
+        return
+    if weights.format is not None and losses is not None:
+        _require_weight_type(weights.name, weights.format, losses)
+    if weights.n is not None and n is not None and weights.n != n:
+        raise_length_mismatch(weights.n, n)
 
 
-def _memory(size: int) -> Array:
-    return np.empty(size, np.uint8)
+def _require_weight_type(name: str, weights: Format, losses: Format) -> None:
+    """Raise a TypeError unless weights of this type belong to losses of that type."""
+    expected = losses.weights.name
+    if weights.storage != losses.weights:
+        raise TypeError(
+            f"{name} must be {expected} for {losses.name} losses, got {weights.name}; convert it to {expected}"
+        )
+
+
+def _tiles(job: Job, size: int) -> list[tuple[int, int]]:
+    """Return the tiles of a job as (first, last); an empty job has an empty one, so that its type is checked too."""
+    return [(first, min(first + size, job.stop)) for first in range(job.start, max(job.stop, job.start + 1), size)]
+
+
+def _allocate(n_bytes: int) -> Array:
+    return np.empty(n_bytes, np.uint8)

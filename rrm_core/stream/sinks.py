@@ -1,4 +1,4 @@
-"""Where new weights go."""
+"""Sinks for new weights."""
 
 from __future__ import annotations
 
@@ -13,55 +13,66 @@ from ..definition.formats import Array
 
 
 class Sink(Protocol):
-    """What takes the new weights."""
+    """Receives the new weights."""
 
     @property
-    def ordered(self) -> bool:
-        """Whether the weights must come in order, and from the thread of the caller."""
+    def needs_order(self) -> bool:
+        """True if the weights must be written in order, from the calling thread."""
 
     @property
-    def fresh(self) -> bool:
-        """Whether it keeps the arrays that it is given, so that each must have memory of its own."""
+    def keeps_buffers(self) -> bool:
+        """True if the sink keeps the arrays it receives, so that each needs memory of its own."""
 
     def write(self, start: int, weights: Array) -> None:
-        """Take the weights of the samples from `start` on."""
+        """Write the weights of the samples from index `start` on."""
 
-    def end_part(self) -> None:
-        """Be told that a part of the losses is complete."""
+    def end_chunk(self) -> None:
+        """Finish a source chunk, whose last weight has been written."""
 
-    def finish(self) -> None:
-        """Be told that all weights are there, and the source has not changed."""
+    def commit(self) -> None:
+        """Finish the output: all weights have been written, and the sources were found unchanged."""
 
 
-class HandingOver:
-    """Weights that are handed to a function, as many at a time as there are losses in a part. See `Sink`."""
+class CallbackSink:
+    """Calls a function with the weights of one source chunk after the other. See `Sink`.
 
-    ordered = fresh = True
+    Parameters
+    ----------
+    function : callable
+        ``function(weights)``; it may keep the array.
+    """
+
+    needs_order = True
+    keeps_buffers = True
 
     def __init__(self, function: Callable[[Array], Any]) -> None:
-        self._function, self._waiting = function, list[Array]()
+        self._function = function
+        self._buffers: list[Array] = []
 
     def write(self, start: int, weights: Array) -> None:  # noqa: ARG002
-        """Keep the weights until their part is complete."""
-        self._waiting.append(weights)
+        """Keep the weights until their chunk is complete."""
+        self._buffers.append(weights)
 
-    def end_part(self) -> None:
-        """Hand them over."""
-        part = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
-        self._waiting.clear()
-        self._function(part)
+    def end_chunk(self) -> None:
+        """Call the function with the weights of the chunk."""
+        if len(self._buffers) == 1:
+            weights = self._buffers[0]
+        else:
+            weights = np.concatenate(self._buffers)
+        self._buffers.clear()
+        self._function(weights)
 
-    def finish(self) -> None:
-        """Do nothing: everything was handed over."""
+    def commit(self) -> None:
+        """Do nothing: all weights have been passed on."""
 
 
 @contextmanager
-def blaming(path: Path) -> Iterator[None]:
-    """Say of an error of the system that it concerns the file that was to take the place of `path`."""
+def annotate_os_error(path: Path) -> Iterator[None]:
+    """Add to an OSError that the file at `path`, which a temporary file was to replace, is unchanged."""
     try:
         yield
     except OSError as error:
-        kept = f"{path} could not be written, and is as it was"
+        outcome = f"{path} could not be written and is unchanged"
         if error.errno is None:
-            raise OSError(f"{error}; {kept}") from error
-        raise OSError(error.errno, f"{error.strerror}; {kept}") from error
+            raise OSError(f"{error}; {outcome}") from error
+        raise OSError(error.errno, f"{error.strerror}; {outcome}") from error

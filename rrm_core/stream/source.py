@@ -1,23 +1,23 @@
-"""What is read part by part: the parts of a source, and those of two sources that belong to the same samples."""
+"""Sources of losses and weights, read in chunks; jobs, which cover the chunks of both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from ..definition.formats import Array, Format
 
 
-class Part(NamedTuple):
-    """Some consecutive samples of a source.
+class Chunk(NamedTuple):
+    """Consecutive samples of a source.
 
     Attributes
     ----------
     start, stop : int
-        Their indices among all of its samples: from `start` up to `stop`.
+        Indices of its samples among all samples of the source: ``range(start, stop)``.
     read : callable
-        ``read(first, last, memory)`` returns those from `first` up to `last`, within the part: an array as a caller
-        may pass it, in `memory` (of bytes, with room for them) or elsewhere.
+        ``read(first, last, memory)`` returns the samples ``range(first, last)``, which lie in the chunk, as an array of
+        any framework. `memory`, a uint8 array that is large enough, may hold the result.
     """
 
     start: int
@@ -26,98 +26,119 @@ class Part(NamedTuple):
 
 
 class Source(Protocol):
-    """Losses or weights that can be read again and again."""
+    """Losses or weights that can be read repeatedly."""
 
     @property
     def name(self) -> str:
-        """The argument that it was given as, and the file if it is one: how messages call it."""
+        """Name of the argument, with the path if it is a file, for messages."""
 
     @property
     def n(self) -> int | None:
-        """Number of samples, where that is known beforehand."""
+        """Number of samples; None if unknown before all are read."""
 
     @property
     def format(self) -> Format | None:
-        """Their type, likewise."""
+        """Type of the samples; None if unknown before they are read."""
 
     @property
-    def ahead(self) -> bool:
-        """Whether a part stays as it is when the next one is asked for."""
+    def stable(self) -> bool:
+        """True if a chunk remains valid after the next one is requested."""
 
     @property
-    def lazy(self) -> bool:
-        """Whether a part takes no memory until it is read."""
+    def random_access(self) -> bool:
+        """True if a chunk takes no memory before it is read."""
 
-    def parts(self, most: int) -> Iterator[Part]:
-        """Yield all parts in order, of `most` samples if the source may choose."""
+    def chunks(self, max_samples: int) -> Iterator[Chunk]:
+        """Yield all chunks in order, of at most `max_samples` samples if the source can choose their size."""
 
     def check(self) -> None:
-        """Raise a RuntimeError if the source was seen to change since it was opened."""
+        """Raise a RuntimeError if the source is known to have changed since it was opened."""
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Close the files of the source."""
 
 
 class Job(NamedTuple):
-    """Some samples to work on at a time.
+    """Samples to process at a time.
 
     Attributes
     ----------
     start, stop : int
-        Their indices.
-    losses, weights : Part
-        Parts that hold them, perhaps among others. `weights` may be None.
-    completes : bool
-        Whether they are the last ones of the losses' part.
-    last_look : bool
-        Whether they must be done with before the next job is asked for.
+        Indices of the samples: ``range(start, stop)``.
+    losses : Chunk
+        Chunk that contains their losses.
+    weights : Chunk or None
+        Chunk that contains their current weights, if these are read.
+    ends_chunk : bool
+        True if they are the last samples of the chunk of losses.
+    exclusive : bool
+        True if the job must be completed before the next one is requested: a chunk becomes invalid then.
     """
 
     start: int
     stop: int
-    losses: Part
-    weights: Part | None
-    completes: bool
-    last_look: bool
+    losses: Chunk
+    weights: Chunk | None
+    ends_chunk: bool
+    exclusive: bool
 
 
-def jobs(losses: Source, weights: Source | None, most: int, n: int = 0) -> Iterator[Job]:
-    """Yield jobs of `most` samples at the most, in order, whatever the borders of the parts of either source.
+def iter_jobs(losses: Source, weights: Source | None, max_samples: int, n: int = 0) -> Iterator[Job]:
+    """Yield jobs of at most `max_samples` samples in order; each lies in one chunk of either source.
 
-    A part without samples is a job without samples. `n` is how many losses there are, to be said if weights lack.
+    An empty chunk of losses yields an empty job.
+
+    Parameters
+    ----------
+    losses : Source
+    weights : Source, optional
+    max_samples : int
+    n : int
+        Number of losses, for the message if there are fewer weights.
 
     Raises
     ------
     ValueError
-        There are more weights than losses, or fewer.
+        The numbers of losses and weights differ.
     """
-    others = iter(()) if weights is None else weights.parts(most)
-    other: Part | None = None
+    weight_chunks = iter(()) if weights is None else weights.chunks(max_samples)
+    weight_chunk: Chunk | None = None
     stop = 0
-    for part in losses.parts(most):
-        first, stop = part.start, part.stop
+    for chunk in losses.chunks(max_samples):
+        first, stop = chunk.start, chunk.stop
         while True:
-            last = min(first + most, stop)
+            last = min(first + max_samples, stop)
             if weights is not None and first < stop:
-                while other is None or other.stop <= first:
-                    n_weights = 0 if other is None else other.stop
-                    other = next(others, None)
-                    if other is None:
-                        raise another_length(n_weights, n)
-                last = min(last, other.stop)
-            leaves = last == stop and not losses.ahead
-            if weights is not None and other is not None and last == other.stop and not weights.ahead:
-                leaves = True
-            yield Job(first, last, part, other, last == stop, leaves)
+                weight_chunk = _chunk_with(first, weight_chunk, weight_chunks, n)
+                last = min(last, weight_chunk.stop)
+            ends_chunk = last == stop
+            exclusive = ends_chunk and not losses.stable
+            if weights is not None and weight_chunk is not None and last == weight_chunk.stop and not weights.stable:
+                exclusive = True
+            yield Job(first, last, chunk, weight_chunk, ends_chunk, exclusive)
             first = last
             if first == stop:
                 break
-    for other in others:  # noqa: B007
-        pass
-    if weights is not None and (n_weights := 0 if other is None else other.stop) != stop:
-        raise another_length(n_weights, stop)
+    if weights is None:
+        return
+    # Chunks beyond the losses, of which empty ones are allowed.
+    for chunk in weight_chunks:
+        weight_chunk = chunk
+    n_weights = 0 if weight_chunk is None else weight_chunk.stop
+    if n_weights != stop:
+        raise_length_mismatch(n_weights, stop)
 
 
-def another_length(n_weights: int, n: int) -> ValueError:
-    """Return the error that there are not as many weights as losses."""
-    return ValueError(f"weights must have one entry per loss, got {n_weights:_} for {n:_} losses")
+def _chunk_with(sample: int, chunk: Chunk | None, following: Iterator[Chunk], n: int) -> Chunk:
+    """Return the chunk of weights that contains a sample: the current one or one of the following."""
+    while chunk is None or chunk.stop <= sample:
+        n_weights = 0 if chunk is None else chunk.stop
+        chunk = next(following, None)
+        if chunk is None:
+            raise_length_mismatch(n_weights, n)
+    return chunk
+
+
+def raise_length_mismatch(n_weights: int, n_losses: int) -> NoReturn:
+    """Raise the ValueError for numbers of weights and losses that differ."""
+    raise ValueError(f"weights must have one entry per loss, got {n_weights:_} for {n_losses:_} losses")

@@ -1,4 +1,4 @@
-"""Threads that work on one job after the other."""
+"""An ordered parallel map."""
 
 from __future__ import annotations
 
@@ -9,54 +9,56 @@ from typing import TypeVar
 
 from .source import Job
 
-Desk = TypeVar("Desk")
+Workspace = TypeVar("Workspace")
 Result = TypeVar("Result")
 
 
-def carry_out(
+def map_ordered(
     jobs: Iterable[Job],
-    work: Callable[[Job, Desk], Result],
-    done: Callable[[Job, Result], None],
-    desks: Sequence[Desk],
+    process: Callable[[Job, Workspace], Result],
+    on_result: Callable[[Job, Result], None],
+    workspaces: Sequence[Workspace],
 ) -> None:
-    """Do all jobs.
+    """Process jobs in parallel, and handle their results in order.
 
-    Jobs are asked for, and handed to `done`, in their order and by the thread of the caller, so that nobody else's code
-    meets a thread that it doesn't know. The first error in that order is raised, after all threads have ended.
+    The calling thread requests the jobs and handles the results, so that sources, sinks and callbacks of the user never
+    run in another thread. The first error in the order of the jobs is raised, after all threads have ended.
 
     Parameters
     ----------
     jobs : iterable of Job
-    work : callable
-        ``work(job, desk)`` does a job, and has the desk to itself until `done` returns.
-    done : callable
-        ``done(job, result)`` takes what `work` has returned.
-    desks : sequence
-        One for each thread, and one more, at which the next job waits. A single one is that of the caller's thread.
+    process : callable
+        ``process(job, workspace)`` runs in a worker thread. The workspace is reserved until `on_result` returns.
+    on_result : callable
+        ``on_result(job, result)`` handles the return value of `process`.
+    workspaces : sequence
+        One workspace per worker plus one for the job being read ahead; with a single workspace everything runs in the
+        calling thread.
     """
-    if len(desks) == 1:
+    if len(workspaces) == 1:
         for job in jobs:
-            done(job, work(job, desks[0]))
+            on_result(job, process(job, workspaces[0]))
         return
-    free = list(desks)
-    pending: deque[tuple[Job, Desk, Future[Result]]] = deque()
+    available = list(workspaces)
+    pending: deque[tuple[Job, Workspace, Future[Result]]] = deque()
 
-    def finish_first() -> None:
-        job, desk, future = pending.popleft()
-        done(job, future.result())
-        free.append(desk)
+    def complete_first() -> None:
+        job, workspace, future = pending.popleft()
+        on_result(job, future.result())
+        available.append(workspace)
 
-    pool = ThreadPoolExecutor(len(desks) - 1, thread_name_prefix="rrm_core.stream")
+    pool = ThreadPoolExecutor(len(workspaces) - 1, thread_name_prefix="rrm_core.stream")
     try:
         for job in jobs:
-            if job.last_look and not pending:  # nobody could work on another meanwhile
-                done(job, work(job, free[0]))
+            # No other job could run meanwhile, so that a worker thread gains nothing.
+            if job.exclusive and not pending:
+                on_result(job, process(job, available[0]))
                 continue
-            desk = free.pop()
-            pending.append((job, desk, pool.submit(work, job, desk)))
-            while pending and (job.last_look or not free):
-                finish_first()
+            workspace = available.pop()
+            pending.append((job, workspace, pool.submit(process, job, workspace)))
+            while pending and (job.exclusive or not available):
+                complete_first()
         while pending:
-            finish_first()
+            complete_first()
     finally:
         pool.shutdown(cancel_futures=True)

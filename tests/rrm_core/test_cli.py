@@ -138,7 +138,7 @@ INVALID = {
     "reweight losses.npy -o w.npy --gamma 1 --threads 0": "must be an integer of at least 1, got '0'",
     "reweight losses.npy -o w.npy --gamma 1 --redistribute all": "redistribute must be 'argmin', 'kept', 'drop' or a",
     "reweight losses.npy -o losses.npy --gamma 1": "out is the file of the losses, losses.npy, which are never",
-    "reweight losses.npy -o no/w.npy --gamma 1": "out: there is no folder no for w.npy; make it first",
+    "reweight losses.npy -o no/w.npy --gamma 1": "out: there is no folder no for w.npy; create it first",
     "reweight losses.npy -o w.csv --gamma 1": "out must be a .npy, .parquet, .arrow or .feather file",
     "reweight none.npy -o w.npy --gamma 1": "No such file or directory: 'none.npy'",
     "plan losses.npy --gamma 1 --column x": "column='x' names a column of a Parquet or Arrow file, but losses.npy is",

@@ -1,4 +1,4 @@
-"""Whatever losses come from and weights go to, they are those of `rrm_core.reweight`, to the bit."""
+"""For every source and sink the weights are those of `rrm_core.reweight`, bit for bit."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 
 import rrm_core
 from rrm_core.definition.formats import FLOAT32
-from rrm_core.stream import arrow
+from rrm_core.stream import arrow_layout, arrow_source
 from support.families import DTYPES, FAMILIES, LARGE, assert_same_bits, losses, old_weights, questions, reference
 from support.frameworks import make
 
 N = 4097
-WRITTEN = ("npy", "parquet", "arrow", "feather")
+SUFFIXES = ("npy", "parquet", "arrow", "feather")
 
 
-class Anew:
-    """Chunks in the same memory, one after the other, as somebody might read them from a socket."""
+class ReusedMemory:
+    """Chunks that reuse the same memory, as when they are read from a socket."""
 
     def __init__(self, array, sizes):
         self.array, self.sizes = array, sizes
@@ -34,12 +34,12 @@ class Anew:
             some = self.array[first : first + size]
             memory[: len(some)] = some
             yield memory[: len(some)]
-            memory[:] = 0.125  # whoever looks at it later than now is wrong
+            memory[:] = 0.125  # a later read gives wrong losses
             first += size
 
 
-def put(kind, array, path):
-    """Return `array` as something that a stream reads; files have that path, and an end of their own."""
+def make_source(kind, array, path):
+    """Return `array` as a source of a given kind; files get `path` with the suffix of the kind."""
     path = path.with_name(f"{path.name}.{kind.partition(' ')[0]}")
     table = None
     if kind.partition(" ")[0] in ("parquet", "arrow", "feather"):
@@ -76,17 +76,17 @@ def put(kind, array, path):
             return [*np.array_split(array, 5), array[:0]]
         case "short chunks":
             return [array[i : i + 37] for i in range(0, len(array), 37)]
-        case "anew":
-            return Anew(array, [1, 400, 1003])
+        case "reused memory":
+            return ReusedMemory(array, [1, 400, 1003])
     return path
 
 
 TABLES = ("parquet", "parquet one group", "arrow", "arrow batches", "feather", "feather one batch")
 FILES = ("npy", "npy swapped", "memmap", *TABLES)
-MEMORY = ("array", "every other", "tensor", "list", "short chunks", "anew")
+MEMORY = ("array", "every other", "tensor", "list", "short chunks", "reused memory")
 
 
-def written(path):
+def read_weights(path):
     if path.suffix == ".npy":
         return np.load(path)
     table = pa.parquet.read_table(path) if path.suffix == ".parquet" else pa.feather.read_table(path, memory_map=False)
@@ -96,23 +96,23 @@ def written(path):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_source_and_sink(family, dtype, tmp_path, small_pieces):
+def test_every_source_and_sink(family, dtype, tmp_path, small_tiles):
     c, w = losses(family, N, dtype), old_weights(N, dtype)
     kinds = [
         kind
         for kind in FILES + MEMORY
-        if dtype != "bfloat16" or kind in ("array", "every other", "tensor", "list", "anew")
+        if dtype != "bfloat16" or kind in ("array", "every other", "tensor", "list", "reused memory")
     ]
-    # Sources, sinks and rules take turns of different lengths.
+    # Sources, sinks and rules alternate with different periods.
     turn = 7 * list(FAMILIES).index(family) + 3 * list(DTYPES).index(dtype)
     asked = list(zip(questions(family), reference(family, N, dtype), strict=True))
     for i in range(turn, turn + 9):
         (rule, mu, with_old), (expected, plan) = asked[(4 * i) % len(asked)]
         kind, old_kind = kinds[i % len(kinds)], (FILES + MEMORY)[(4 * i + 2) % 15]
-        end = (*WRITTEN, "call")[(i + i // 15) % 5]
+        end = (*SUFFIXES, "call")[(i + i // 15) % 5]
         label = f"{kind}, {old_kind}, {end}, {rule}, {mu}"
-        source = put(kind, c, tmp_path / f"losses{i}")
-        old = put(old_kind, w, tmp_path / f"old{i}") if with_old else None
+        source = make_source(kind, c, tmp_path / f"losses{i}")
+        old = make_source(old_kind, w, tmp_path / f"old{i}") if with_old else None
         more = {"weights": old, "mu": mu, "threads": 1 + i % 3}
         if end == "call":
             chunks = []
@@ -121,36 +121,36 @@ def test_every_source_and_sink(family, dtype, tmp_path, small_pieces):
         else:
             out = tmp_path / f"new{i}.{end}"
             assert rrm_core.stream.reweight(source, out, **more, **rule) == plan, label
-            actual = written(out)
+            actual = read_weights(out)
         assert_same_bits(actual, expected, label)
         assert rrm_core.stream.plan(source, threads=2, **rule) == plan, label
 
 
 @pytest.mark.parametrize("with_old", [False, True], ids=["without old weights", "with old weights"])
 @pytest.mark.parametrize(("kind", "old_kind"), [*product(FILES + MEMORY, ["list", "npy"]), ("npy", "parquet")])
-def test_pieces_of_the_ordinary_size(kind, old_kind, with_old, tmp_path):
+def test_tiles_of_the_default_size(kind, old_kind, with_old, tmp_path):
     c, w = losses("exponential", LARGE, "float32"), old_weights(LARGE, "float32")
     more = {"mu": 0.3} if with_old else {}
     expected, plan = rrm_core.reweight(c, w if with_old else None, contamination=0.29, **more)
     out = tmp_path / "new.npy"
     if with_old:
-        more["weights"] = put(old_kind, w, tmp_path / "old")
-    assert rrm_core.stream.reweight(put(kind, c, tmp_path / "losses"), out, contamination=0.29, **more) == plan
+        more["weights"] = make_source(old_kind, w, tmp_path / "old")
+    assert rrm_core.stream.reweight(make_source(kind, c, tmp_path / "losses"), out, contamination=0.29, **more) == plan
     assert_same_bits(np.load(out), expected)
 
 
 @pytest.mark.parametrize("n", [1, 2, 511, 512, 513, 1535, 1536, 1537, 3 * 1536])
 @pytest.mark.parametrize("kind", FILES + MEMORY)
-def test_sizes_around_the_borders_of_pieces(kind, n, tmp_path, small_pieces):
+def test_sizes_around_tile_boundaries(kind, n, tmp_path, small_tiles):
     c, w = losses("exponential", n, "float32"), old_weights(n, "float32")
     expected, plan = rrm_core.reweight(c, w, contamination=0.29, mu=0.3)
     out = tmp_path / "new.npy"
-    source = put(kind, c, tmp_path / "losses")
+    source = make_source(kind, c, tmp_path / "losses")
     assert rrm_core.stream.reweight(source, out, weights=w, mu=0.3, contamination=0.29, threads=2) == plan
     assert_same_bits(np.load(out), expected)
 
 
-def test_a_function_gets_arrays_as_long_as_the_chunks(small_pieces):
+def test_function_receives_arrays_of_the_chunk_sizes(small_tiles):
     c, w = losses("exponential", N, "float32"), old_weights(N, "float32")
     sizes = [3000, 1, 0, 96, 1000]
     chunks = np.split(c, np.cumsum(sizes)[:-1])
@@ -162,8 +162,8 @@ def test_a_function_gets_arrays_as_long_as_the_chunks(small_pieces):
         assert_same_bits(np.concatenate(got), expected)
 
 
-@pytest.mark.parametrize("end", WRITTEN)
-def test_a_file_does_not_depend_on_memory_or_threads(end, tmp_path):
+@pytest.mark.parametrize("end", SUFFIXES)
+def test_file_does_not_depend_on_memory_or_threads(end, tmp_path):
     c = losses("exponential", LARGE, "float32")
     contents = set()
     for i, (memory, threads) in enumerate([(16 << 20, 1), (64 << 20, 2), (1 << 30, 5)]):
@@ -173,19 +173,19 @@ def test_a_file_does_not_depend_on_memory_or_threads(end, tmp_path):
     assert len(contents) == 1
 
 
-@pytest.mark.parametrize("end", WRITTEN)
-def test_the_old_weights_may_be_replaced(end, tmp_path, small_pieces):
+@pytest.mark.parametrize("end", SUFFIXES)
+def test_old_weights_can_be_replaced(end, tmp_path, small_tiles):
     c = losses("exponential", N, "float32")
-    source, out, expected = put("npy", c, tmp_path / "losses"), tmp_path / f"w.{end}", None
+    source, out, expected = make_source("npy", c, tmp_path / "losses"), tmp_path / f"w.{end}", None
     for mu in (1.0, 0.3, 0.3):
         expected, _ = rrm_core.reweight(c, expected, mu=mu, contamination=0.2)
         old = {} if mu == 1 else {"weights": out}
         rrm_core.stream.reweight(source, out, mu=mu, contamination=0.2, **old)
-        assert_same_bits(written(out), expected)
+        assert_same_bits(read_weights(out), expected)
     assert sorted(tmp_path.iterdir()) == sorted([source, out])
 
 
-def test_without_old_weights_they_are_ones(tmp_path):
+def test_old_weights_default_to_ones(tmp_path):
     c = losses("exponential", N, "float32")
     rrm_core.stream.reweight(c, tmp_path / "w.npy", mu=0.3, contamination=0.2)
     assert_same_bits(np.load(tmp_path / "w.npy"), rrm_core.reweight(c, mu=0.3, contamination=0.2)[0])
@@ -194,7 +194,7 @@ def test_without_old_weights_they_are_ones(tmp_path):
 def test_old_weights_are_not_read_at_mu_1(tmp_path):
     class Unread:
         def __iter__(self):
-            pytest.fail("they were read")
+            pytest.fail("the weights were read")
             yield
 
     c = losses("exponential", N, "float32")
@@ -203,14 +203,16 @@ def test_old_weights_are_not_read_at_mu_1(tmp_path):
 
 
 @pytest.mark.parametrize("first", [0, 1, 8, 13])
-def test_a_column_that_begins_somewhere_in_its_memory(first):
+def test_column_with_an_offset(first):
     c = losses("NaN", 100, "float32")
     for column in (pa.array(c), pa.array(c, from_pandas=True)):
-        assert_same_bits(arrow._numbers(column[first:], FLOAT32), column.to_numpy(zero_copy_only=False)[first:])
+        assert_same_bits(
+            arrow_source.column_values(column[first:], FLOAT32), column.to_numpy(zero_copy_only=False)[first:]
+        )
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "feather"])
-def test_nulls_are_nan(kind, tmp_path, small_pieces):
+def test_nulls_count_as_nan(kind, tmp_path, small_tiles):
     c, w = losses("NaN", N, "float32"), old_weights(N, "float32")
     w[::7] = np.nan
     expected, plan = rrm_core.reweight(c, w, mu=0.3, contamination=0.3, nan="prune")
@@ -238,34 +240,34 @@ def test_nulls_are_nan(kind, tmp_path, small_pieces):
 
 
 @pytest.mark.parametrize(("dtype", "rounds"), [("float16", 1), ("bfloat16", 1), ("float32", 2), ("float64", 2)])
-def test_progress_tells_of_every_pass(dtype, rounds, small_pieces):
-    seen = []
+def test_progress_reports_every_pass(dtype, rounds, small_tiles):
+    reports = []
     c = losses("same leading bits", N, dtype)
-    rrm_core.stream.reweight(c, lambda _: None, contamination=0.2, progress=lambda *told: seen.append(told))
+    rrm_core.stream.reweight(c, lambda _: None, contamination=0.2, progress=lambda *report: reports.append(report))
     names = [*(f"round {i + 1}" for i in range(rounds)), "writing"]
-    assert list(dict.fromkeys(what for _, _, what in seen)) == names
+    assert list(dict.fromkeys(what for _, _, what in reports)) == names
     for name in names:
-        course = [done for done, _, what in seen if what == name]
+        course = [done for done, _, what in reports if what == name]
         assert course == sorted(course)
         assert (course[0], course[-1]) == (0, N)
-    assert {total for _, total, _ in seen} == {N}
+    assert {total for _, total, _ in reports} == {N}
 
 
-def test_progress_does_not_know_how_much_there_will_be():
-    seen = []
+def test_progress_without_a_known_total():
+    reports = []
     chunks = [losses("exponential", 100, "float32")] * 3
-    rrm_core.stream.reweight(chunks, lambda _: None, gamma=1.0, progress=lambda *told: seen.append(told))
-    assert (300, None, "round 1") in seen
-    assert seen[-1] == (300, 300, "writing")
+    rrm_core.stream.reweight(chunks, lambda _: None, gamma=1.0, progress=lambda *report: reports.append(report))
+    assert (300, None, "round 1") in reports
+    assert reports[-1] == (300, 300, "writing")
 
 
-def test_how_an_arrow_file_is_read(tmp_path):
+def test_summary_of_an_arrow_file(tmp_path):
     c = losses("exponential", N, "float32")
     found = {}
     for kind in ("arrow", "arrow batches", "feather", "feather one batch"):
-        path = put(kind, c, tmp_path / kind)
+        path = make_source(kind, c, tmp_path / kind)
         with pa.memory_map(str(path)) as mapped:
-            found[kind] = arrow._survey(mapped)
+            found[kind] = arrow_layout.summarize_file(mapped)
     assert found == {
         "arrow": (N, N, False),
         "arrow batches": (N, 333, False),
@@ -274,9 +276,9 @@ def test_how_an_arrow_file_is_read(tmp_path):
     }
 
 
-@pytest.mark.parametrize(("kind", "ahead"), [("arrow", True), ("feather", True), ("feather one batch", False)])
-def test_large_compressed_batches_are_taken_one_at_a_time(kind, ahead, tmp_path, small_pieces):
-    path = put(kind, losses("exponential", N, "float32"), tmp_path / "losses")
-    column = arrow.ArrowColumn("losses", path, "value", 1 << 20)
-    assert (column.ahead, column.lazy) == (ahead, kind == "arrow")
+@pytest.mark.parametrize(("kind", "stable"), [("arrow", True), ("feather", True), ("feather one batch", False)])
+def test_large_compressed_batches_are_decoded_one_at_a_time(kind, stable, tmp_path, small_tiles):
+    path = make_source(kind, losses("exponential", N, "float32"), tmp_path / "losses")
+    column = arrow_source.ArrowColumn("losses", path, "value", 1 << 20)
+    assert (column.stable, column.random_access) == (stable, kind == "arrow")
     column.close()

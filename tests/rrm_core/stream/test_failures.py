@@ -1,4 +1,4 @@
-"""What goes wrong half-way: the former weights are there as a whole, and what was begun is gone."""
+"""Failures during a call: the previous weights stay, and the temporary file is removed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ import pytest
 
 import rrm_core
 from rrm_core._atomic_write import atomic_write
-from rrm_core.stream import arrow, npy
+from rrm_core.stream import arrow_sink, npy
 from support.families import assert_same_bits
 
 N = 30_000
 C = np.random.default_rng(0).exponential(size=N).astype(np.float32)
 W = np.random.default_rng(1).exponential(size=N).astype(np.float32)
 OK = {"contamination": 0.2}
-ENDS = ("npy", "parquet", "arrow")
+SUFFIXES = ("npy", "parquet", "arrow")
 
 
 @pytest.fixture
@@ -37,21 +37,21 @@ def source(tmp_path):
     return folder / "losses.npy"
 
 
-@pytest.fixture(params=ENDS)
-def former(request, tmp_path):
-    """Return a file of weights that shall stay as it is."""
+@pytest.fixture(params=SUFFIXES)
+def previous(request, tmp_path):
+    """Return a file of weights; at the end of the test it must be unchanged."""
     folder = tmp_path / "target"
     folder.mkdir()
-    path = folder / f"former.{request.param}"
-    path.write_bytes(b"former")
+    path = folder / f"previous.{request.param}"
+    path.write_bytes(b"previous")
     yield path
-    assert path.read_bytes() == b"former"
+    assert path.read_bytes() == b"previous"
     assert list(folder.iterdir()) == [path]
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("rrm_core.stream")]
 
 
-def changing(source, what, change):
-    """Return a function for `progress` that changes the source once a pass has begun."""
+def change_at(source, what, change):
+    """Return a `progress` callback that changes the source once, at the start of a pass."""
     todo = [change]
 
     def progress(done, total, name):
@@ -61,63 +61,66 @@ def changing(source, what, change):
     return progress
 
 
-# The disk.
+# A full disk
 
 
-class Full:
-    """Something that is done a few times, and then fails as on a full disk."""
+class FailsWhenFull:
+    """A function that works a few times, and then fails as on a full disk."""
 
-    def __init__(self, done, times):
-        self.done, self.times = done, times
+    def __init__(self, function, times):
+        self.function = function
+        self.times = times
 
     def __call__(self, *arguments):
         self.times -= 1
         if self.times < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return self.done(*arguments)
+        return self.function(*arguments)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("times", [0, 1, 5])
-def test_a_write_that_fails(times, threads, source, former, monkeypatch, small_pieces):
+def test_failing_write_keeps_the_previous_file(times, threads, source, previous, monkeypatch, small_tiles):
     def atomic_write_until_full(path, **options):
         @contextmanager
         def opened():
             with atomic_write(path, **options) as file:
-                yield SimpleNamespace(write=Full(file.write, times), tell=file.tell, flush=file.flush, closed=False)
+                yield SimpleNamespace(
+                    write=FailsWhenFull(file.write, times), tell=file.tell, flush=file.flush, closed=False
+                )
 
         return opened()
 
-    if former.suffix == ".npy":
-        monkeypatch.setattr(npy, "write_at", Full(npy.write_at, times))
+    if previous.suffix == ".npy":
+        monkeypatch.setattr(npy, "pwrite_full", FailsWhenFull(npy.pwrite_full, times))
     else:
-        monkeypatch.setattr(arrow, "atomic_write", atomic_write_until_full)
+        monkeypatch.setattr(arrow_sink, "atomic_write", atomic_write_until_full)
     with pytest.raises(
-        OSError, match=f"No space left on device; {former} could not be written, and is as it was"
-    ) as no:
-        rrm_core.stream.reweight(source, former, threads=threads, **OK)
-    assert no.value.errno == errno.ENOSPC
+        OSError, match=f"No space left on device; {previous} could not be written and is unchanged"
+    ) as raised:
+        rrm_core.stream.reweight(source, previous, threads=threads, **OK)
+    assert raised.value.errno == errno.ENOSPC
 
 
-@pytest.mark.parametrize("module", ["the file", "the name"])
-def test_the_end_of_writing_fails(module, source, former, monkeypatch):
-    full = Full(None, 0)
-    if module == "the file":
+@pytest.mark.parametrize("step", ["fsync", "rename"])
+def test_failing_commit_keeps_the_previous_file(step, source, previous, monkeypatch):
+    full = FailsWhenFull(None, 0)
+    if step == "fsync":
         monkeypatch.setattr(os, "fsync", full)
     else:
-        monkeypatch.setattr(type(former), "replace", lambda *_: full())
+        monkeypatch.setattr(type(previous), "replace", lambda *_: full())
     with pytest.raises(OSError, match="No space left on device"):
-        rrm_core.stream.reweight(source, former, **OK)
+        rrm_core.stream.reweight(source, previous, **OK)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_disk_that_is_full(source, former):
-    former.with_name(former.name + ".tmp").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"No space left on device; .* could not be written, and is as it was"):
-        rrm_core.stream.reweight(source, former, **OK)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_full_disk_keeps_the_previous_file(source, previous):
+    previous.with_name(previous.name + ".tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device; .* could not be written and is unchanged"):
+        rrm_core.stream.reweight(source, previous, **OK)
 
 
-LIMITED = """
+SIZE_LIMITED_PROGRAM = """
 import resource, sys, rrm_core
 _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), most))
@@ -128,21 +131,21 @@ except OSError as error:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no limits of a process")
-def test_a_file_that_may_not_grow(source, former):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process limits")
+def test_file_size_limit_keeps_the_previous_file(source, previous):
     weights = source.with_name("weights.npy")
     np.save(weights, W)
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LIMITED, str(source), str(former), str(N), str(weights)],
+        [sys.executable, "-W", "error", "-c", SIZE_LIMITED_PROGRAM, str(source), str(previous), str(N), str(weights)],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert run.stdout.strip() == f"[Errno 27] File too large; {former} could not be written, and is as it was"
+    assert run.stdout.strip() == f"[Errno 27] File too large; {previous} could not be written and is unchanged"
     assert run.stderr == ""
 
 
-# Losses that change.
+# Losses that change
 
 
 def touch(path):
@@ -150,7 +153,7 @@ def touch(path):
 
 
 def rewrite(path):
-    """Change a number, and nothing that a look at the folder would tell."""
+    """Change one number, but neither the size nor the modification time."""
     before = path.stat()
     with path.open("r+b") as file:
         file.seek(20_000)
@@ -169,39 +172,39 @@ def shorten(path):
 
 
 CHANGES = {
-    "touched": (touch, "its size, time of modification or inode is another"),
+    "touched": (touch, "its size, modification time or inode differs"),
     "rewritten": (rewrite, "changed"),
-    "another": (swap, "its size, time of modification or inode is another"),
-    "shorter": (shorten, "became shorter while it was read: it ended at byte 50_000"),
-    "gone": (os.unlink, "was removed while it was read"),
+    "replaced": (swap, "its size, modification time or inode differs"),
+    "truncated": (shorten, "became shorter while it was read: it ended at byte 50_000"),
+    "removed": (os.unlink, "was removed while it was read"),
 }
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("what", ["round 1", "round 2", "writing"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_file_that_changes(change, what, threads, source, former, small_pieces):
+def test_changed_file_is_detected_by_reweight(change, what, threads, source, previous, small_tiles):
     changed, message = CHANGES[change]
-    progress = changing(source, what, changed)
+    progress = change_at(source, what, changed)
     more = {"threads": threads, "progress": progress} | OK
     if change == "rewritten" and what == "round 1":
-        rrm_core.stream.plan(source, **more)  # before it was read: nobody can know
+        rrm_core.stream.plan(source, **more)  # changed before it was read: cannot be detected
         rrm_core.stream.plan(source, **OK)
         return
     with pytest.raises(RuntimeError, match=message) as caught:
-        rrm_core.stream.reweight(source, former, **more)
+        rrm_core.stream.reweight(source, previous, **more)
     assert str(caught.value).startswith(f"losses ({source})")
 
 
 @pytest.mark.parametrize("what", ["round 1", "round 2"])
-def test_a_file_that_changes_while_it_is_planned(what, source):
+def test_changed_file_is_detected_by_plan(what, source):
     with pytest.raises(RuntimeError, match=r"changed while it was read"):
-        rrm_core.stream.plan(source, progress=changing(source, what, touch), **OK)
+        rrm_core.stream.plan(source, progress=change_at(source, what, touch), **OK)
 
 
 @pytest.mark.parametrize("what", ["round 2", "writing"])
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
-def test_a_table_that_changes(kind, what, former, tmp_path):
+def test_changed_table_is_detected(kind, what, previous, tmp_path):
     path = tmp_path / f"losses.{kind}"
     table = pa.table({"loss": C})
     if kind == "parquet":
@@ -210,38 +213,41 @@ def test_a_table_that_changes(kind, what, former, tmp_path):
         with pa.ipc.new_file(path, table.schema) as file:
             file.write_table(table)
     with pytest.raises(RuntimeError, match="changed while it was read"):
-        rrm_core.stream.reweight(path, former, progress=changing(path, what, touch), **OK)
+        rrm_core.stream.reweight(path, previous, progress=change_at(path, what, touch), **OK)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("change", [touch, shorten], ids=lambda change: change.__name__)
-def test_weights_that_change(change, threads, source, former, small_pieces):
+def test_changed_weights_are_detected(change, threads, source, previous, small_tiles):
     weights = source.with_name("weights.npy")
     np.save(weights, W)
     with pytest.raises(RuntimeError, match=r"^weights .*(changed|became shorter) while it was read"):
         rrm_core.stream.reweight(
             source,
-            former,
+            previous,
             weights=weights,
             mu=0.3,
             threads=threads,
-            progress=changing(weights, "writing", change),
+            progress=change_at(weights, "writing", change),
             **OK,
         )
 
 
-class Moody:
-    """Chunks that are others from some pass on."""
+class ChangingChunks:
+    """Chunks that are replaced by others after some passes."""
 
     def __init__(self, first, then, passes):
-        self.first, self.then, self.left = first, then, passes + 1  # somebody looks whether it begins anew
+        self.first = first
+        self.then = then
+        # One more for the check that it can be iterated repeatedly.
+        self.left = passes + 1
 
     def __iter__(self):
         self.left -= 1
         return iter(self.first if self.left >= 0 else self.then)
 
 
-MOODS = {
+CHANGED_CHUNKS = {
     "one number": [np.concatenate([C[:-1], C[:1]])],
     "fewer": [C[:-1]],
     "more": [C, C[:1]],
@@ -253,39 +259,39 @@ MOODS = {
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("passes", [1, 2])
-@pytest.mark.parametrize("mood", MOODS)
-def test_chunks_that_change(mood, passes, threads, former):
+@pytest.mark.parametrize("case", CHANGED_CHUNKS)
+def test_changed_chunks_are_detected(case, passes, threads, previous):
     with pytest.raises(RuntimeError, match=r"^losses changed"):
-        rrm_core.stream.reweight(Moody([C], MOODS[mood], passes), former, threads=threads, **OK)
+        rrm_core.stream.reweight(ChangingChunks([C], CHANGED_CHUNKS[case], passes), previous, threads=threads, **OK)
 
 
-def test_chunks_that_change_their_type(former):
+def test_chunks_of_changed_type_are_detected(previous):
     with pytest.raises(RuntimeError, match=r"^losses changed between planning and writing, from float32 to float64"):
-        rrm_core.stream.reweight(Moody([C], [C.astype(float)], 2), former, **OK)
+        rrm_core.stream.reweight(ChangingChunks([C], [C.astype(float)], 2), previous, **OK)
     with pytest.raises(TypeError, match="losses must be float32, as those before, got float64"):
-        rrm_core.stream.reweight(Moody([C], [C.astype(float)], 1), former, **OK)
+        rrm_core.stream.reweight(ChangingChunks([C], [C.astype(float)], 1), previous, **OK)
 
 
-def test_an_array_that_changes(former):
+def test_changed_array_is_detected(previous):
     c = C.copy()
 
     def change(c):
         c[7] += 1
 
     with pytest.raises(RuntimeError, match=r"^losses changed between planning and writing"):
-        rrm_core.stream.reweight(c, former, progress=changing(c, "writing", change), **OK)
+        rrm_core.stream.reweight(c, previous, progress=change_at(c, "writing", change), **OK)
 
 
-# The caller.
+# Errors and signals in the caller's code
 
 
-def test_an_error_of_the_caller_comes_through(source, former, small_pieces):
-    class MineError(Exception):
+def test_errors_of_progress_and_chunks_propagate(source, previous, small_tiles):
+    class UserError(Exception):
         pass
 
     def progress(done, total, what):
         if (what, done > N // 2) == ("writing", True):
-            raise MineError
+            raise UserError
 
     class Chunks:
         passes = 0
@@ -294,23 +300,23 @@ def test_an_error_of_the_caller_comes_through(source, former, small_pieces):
             self.passes += 1
             yield C
             if self.passes == 3:
-                raise MineError
+                raise UserError
 
-    with pytest.raises(MineError):
-        rrm_core.stream.reweight(source, former, threads=3, progress=progress, **OK)
-    with pytest.raises(MineError):
-        rrm_core.stream.reweight(Chunks(), former, threads=3, **OK)
+    with pytest.raises(UserError):
+        rrm_core.stream.reweight(source, previous, threads=3, progress=progress, **OK)
+    with pytest.raises(UserError):
+        rrm_core.stream.reweight(Chunks(), previous, threads=3, **OK)
 
 
-def test_an_error_of_the_function_comes_through(source):
+def test_errors_of_the_output_function_propagate(source):
     with pytest.raises(ZeroDivisionError):
         rrm_core.stream.reweight(source, lambda _: 1 / 0, **OK)
 
 
-KILLED = """
+KILLED_PROGRAM = """
 import os, signal, sys, time, rrm_core
-from rrm_core.stream import passes
-passes.PIECE, passes.RANGE, passes.BLOCK = 2048, 4096, 2048
+from rrm_core.stream import pipeline
+pipeline.TILE_BYTES, pipeline.LAZY_JOB_BYTES, pipeline.JOB_BYTES = 2048, 4096, 2048
 def progress(done, total, what):
     if what == "writing" and done > total // 2:
         os.kill(os.getpid(), getattr(signal, sys.argv[3]))
@@ -318,26 +324,29 @@ rrm_core.stream.reweight(sys.argv[1], sys.argv[2], contamination=0.2, threads=2,
 """
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal")
-@pytest.mark.parametrize("end", ENDS)
-def test_killed_while_writing(end, source, tmp_path):
-    out = tmp_path / f"w.{end}"
-    out.write_bytes(b"former")
-    run = subprocess.run([sys.executable, "-c", KILLED, str(source), str(out), "SIGKILL"], check=False)
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_killed_while_writing_keeps_the_previous_file(suffix, source, tmp_path):
+    out = tmp_path / f"w.{suffix}"
+    out.write_bytes(b"previous")
+    run = subprocess.run([sys.executable, "-c", KILLED_PROGRAM, str(source), str(out), "SIGKILL"], check=False)
     assert run.returncode == -signal.SIGKILL
-    assert out.read_bytes() == b"former"
-    left = tmp_path / f"w.{end}.tmp"
-    assert left.exists()
-    rrm_core.stream.reweight(source, out, **OK)  # which begins anew
-    assert not left.exists()
-    if end == "npy":
+    assert out.read_bytes() == b"previous"
+    temporary = tmp_path / f"w.{suffix}.tmp"
+    assert temporary.exists()
+    rrm_core.stream.reweight(source, out, **OK)  # starts over
+    assert not temporary.exists()
+    if suffix == "npy":
         assert_same_bits(np.load(out), rrm_core.reweight(C, **OK)[0])
 
 
-def test_interrupted_while_writing(source, former):
-    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)" + KILLED
+def test_interrupted_while_writing_keeps_the_previous_file(source, previous):
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)" + KILLED_PROGRAM
     run = subprocess.run(
-        [sys.executable, "-c", program, str(source), str(former), "SIGINT"], check=False, capture_output=True, text=True
+        [sys.executable, "-c", program, str(source), str(previous), "SIGINT"],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert run.stderr.splitlines()[-1] == "KeyboardInterrupt"
     assert "Exception ignored" not in run.stderr

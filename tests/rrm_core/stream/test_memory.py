@@ -1,4 +1,4 @@
-"""What the passes take, however many samples there are."""
+"""Peak memory of the passes, for a large number of samples."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pyarrow.parquet
 import pytest
 
 MIB = 1 << 20
-BESIDE = 24 * MIB  # the code that is loaded, what threads and pyarrow's pool keep
+OVERHEAD = 24 * MIB  # code loaded meanwhile, memory kept by threads and by pyarrow's pool
 
 PEAK = """
 import sys
 import numpy as np, rrm_core
-from rrm_core.stream import arrow
+from rrm_core.stream import arrow_sink, arrow_source
 def status(name):
     return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 losses, weights, out, memory, threads = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
-open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+open("/proc/self/clear_refs", "w").write("5")  # resets the peak
 before = status("VmRSS")
 given = {"weights": weights, "mu": 0.3, "contamination": 0.2, "memory": memory, "threads": threads}
 plan = rrm_core.stream.reweight(losses, out, **given)
@@ -30,7 +30,7 @@ print(status("VmHWM") - before, plan.n)
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """Return a function that returns the file of 50 million losses or weights, 200 MB, of a kind."""
+    """Return a function from a file format to a file of 50 million numbers, 200 MB."""
     folder = tmp_path_factory.mktemp("large")
     numbers = np.random.default_rng(0).random(50_000_000, np.float32)
 
@@ -59,7 +59,7 @@ def large(tmp_path_factory):
 @pytest.mark.parametrize(
     ("losses", "weights", "out"), [("npy", "npy", "npy"), ("parquet", "arrow", "npy"), ("arrow", "parquet", "parquet")]
 )
-def test_it_keeps_to_its_memory(losses, weights, out, memory, threads, large, tmp_path):
+def test_peak_memory_is_within_the_budget(losses, weights, out, memory, threads, large, tmp_path):
     target = tmp_path / f"w.{out}"
     arguments = [large(losses), large(weights), target, memory * MIB, threads]
     run = subprocess.run([sys.executable, "-c", PEAK, *map(str, arguments)], capture_output=True, text=True, check=True)
@@ -67,4 +67,4 @@ def test_it_keeps_to_its_memory(losses, weights, out, memory, threads, large, tm
     assert n == 50_000_000
     target.unlink()
     print(peak / MIB)
-    assert peak < memory * MIB + BESIDE
+    assert peak < memory * MIB + OVERHEAD

@@ -1,4 +1,4 @@
-"""Who works on what, and when."""
+"""Ordered parallel map: threads, order of requests and results, errors."""
 
 from __future__ import annotations
 
@@ -6,66 +6,68 @@ import threading
 
 import pytest
 
-from rrm_core.stream.source import Job, Part
-from rrm_core.stream.thread_pool import carry_out
+from rrm_core.stream.source import Chunk, Job
+from rrm_core.stream.thread_pool import map_ordered
 
-PART = Part(0, 0, lambda *_: None)
-
-
-def jobs(n, last_look=False):
-    return (Job(i, i + 1, PART, None, False, last_look) for i in range(n))
+CHUNK = Chunk(0, 0, lambda *_: None)
 
 
-def test_several_threads_work_at_a_time():
-    meeting = threading.Barrier(3)  # broken, if they don't come together
-    carry_out(jobs(9), lambda job, desk: meeting.wait(60), lambda *_: None, "abcd")
+def jobs(n, exclusive=False):
+    return (Job(i, i + 1, CHUNK, None, False, exclusive) for i in range(n))
 
 
-@pytest.mark.parametrize("desks", ["a", "abc"], ids=["one desk", "three desks"])
-def test_the_caller_asks_and_takes_in_order(desks):
-    me, seen, used = threading.get_ident(), [], set()
+def test_jobs_run_in_parallel():
+    barrier = threading.Barrier(3)  # broken unless three threads reach it
+    map_ordered(jobs(9), lambda job, workspace: barrier.wait(60), lambda *_: None, "abcd")
 
-    def asked():
+
+@pytest.mark.parametrize("workspaces", ["a", "abc"], ids=["one workspace", "three workspaces"])
+def test_caller_requests_jobs_and_handles_results_in_order(workspaces):
+    caller = threading.get_ident()
+    results = []
+    used = set()
+
+    def request():
         for job in jobs(50):
-            assert threading.get_ident() == me
+            assert threading.get_ident() == caller
             yield job
 
-    def work(job, desk):
-        assert desk not in used
-        used.add(desk)
-        return job.start, desk
+    def process(job, workspace):
+        assert workspace not in used
+        used.add(workspace)
+        return job.start, workspace
 
-    def done(job, result):
-        assert threading.get_ident() == me
-        start, desk = result
-        used.remove(desk)
-        seen.append(start)
+    def on_result(job, result):
+        assert threading.get_ident() == caller
+        start, workspace = result
+        used.remove(workspace)
+        results.append(start)
 
-    carry_out(asked(), work, done, desks)
-    assert seen == list(range(50))
+    map_ordered(request(), process, on_result, workspaces)
+    assert results == list(range(50))
 
 
-def test_nothing_is_asked_for_before_the_last_look_at_a_job():
-    course = []
+def test_exclusive_job_completes_before_the_next_request():
+    events = []
 
-    def asked():
-        for job in jobs(20, last_look=True):
-            course.append(("asked", job.start))
+    def request():
+        for job in jobs(20, exclusive=True):
+            events.append(("request", job.start))
             yield job
 
-    carry_out(
-        asked(),
-        lambda job, _: course.append(("work", job.start)),
-        lambda job, _: course.append(("done", job.start)),
+    map_ordered(
+        request(),
+        lambda job, _: events.append(("process", job.start)),
+        lambda job, _: events.append(("result", job.start)),
         "abc",
     )
-    assert course == [(what, i) for i in range(20) for what in ("asked", "work", "done")]
+    assert events == [(what, i) for i in range(20) for what in ("request", "process", "result")]
 
 
-def test_the_first_error_in_order_is_raised_once_all_have_ended():
+def test_first_error_in_order_is_raised_after_all_threads_end():
     both, ended = threading.Barrier(2), []
 
-    def work(job, _):
+    def process(job, _):
         if job.start < 2:
             both.wait(60)
         if job.start == 1:
@@ -75,6 +77,6 @@ def test_the_first_error_in_order_is_raised_once_all_have_ended():
             raise ValueError("the first")
 
     with pytest.raises(ValueError, match="the first"):
-        carry_out(jobs(9), work, lambda *_: None, "abc")
+        map_ordered(jobs(9), process, lambda *_: None, "abc")
     assert ended == [0]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("rrm_core.stream")]

@@ -1,4 +1,4 @@
-"""What can't be read or written is refused in one sentence, and what was there before stays."""
+"""Invalid sources, sinks and arguments raise an error in one line, and the previous weights stay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 import rrm_core
-from rrm_core.stream import factory as opening
+from rrm_core.stream import factory
 from support.families import assert_same_bits
 
 N = 5000
@@ -23,16 +23,16 @@ OK = {"contamination": 0.2}
 
 
 @pytest.fixture
-def former(tmp_path):
-    """Return a file of weights that shall stay as it is."""
-    path = tmp_path / "former.npy"
-    path.write_bytes(b"former")
+def previous(tmp_path):
+    """Return a file of weights; at the end of the test it must be unchanged."""
+    path = tmp_path / "previous.npy"
+    path.write_bytes(b"previous")
     yield path
-    assert path.read_bytes() == b"former"
+    assert path.read_bytes() == b"previous"
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def refused(error, message, losses, out, **more):
+def assert_rejected(error, message, losses, out, **more):
     with pytest.raises(error) as caught:
         rrm_core.stream.reweight(losses, out, **(OK | more))
     assert caught.type is error, repr(caught.value)
@@ -45,17 +45,17 @@ def save(path, array=C):
     return path
 
 
-def table(path, **columns):
-    made = pa.table({name.replace("_", " "): values for name, values in columns.items()})
+def write_table(path, **columns):
+    table = pa.table({name.replace("_", " "): values for name, values in columns.items()})
     if path.suffix == ".parquet":
-        pa.parquet.write_table(made, path, row_group_size=1000)
+        pa.parquet.write_table(table, path, row_group_size=1000)
     else:
-        with pa.ipc.new_file(path, made.schema) as file:
-            file.write_table(made, max_chunksize=1000)
+        with pa.ipc.new_file(path, table.schema) as file:
+            file.write_table(table, max_chunksize=1000)
     return path
 
 
-# The arguments.
+# Arguments
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ def table(path, **columns):
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
-def test_arguments(more, error, message, former):
-    refused(error, message, C, former, **more)
+def test_invalid_arguments(more, error, message, previous):
+    assert_rejected(error, message, C, previous, **more)
 
 
-NO_SOURCE = {
+INVALID_LOSSES = {
     "a generator": ((c for c in [C]), TypeError, "losses is a generator, which can be read only once"),
     "an iterator": (iter([C]), TypeError, "losses is a list_iterator, which can be read only once"),
     "None": (
@@ -126,10 +126,10 @@ NO_SOURCE = {
 }
 
 
-@pytest.mark.parametrize("case", NO_SOURCE)
-def test_losses(case, former):
-    losses, error, message = NO_SOURCE[case]
-    refused(error, message, losses, former)
+@pytest.mark.parametrize("case", INVALID_LOSSES)
+def test_invalid_losses(case, previous):
+    losses, error, message = INVALID_LOSSES[case]
+    assert_rejected(error, message, losses, previous)
 
 
 @pytest.mark.parametrize(
@@ -138,39 +138,43 @@ def test_losses(case, former):
         (
             "w.csv",
             ValueError,
-            "out must be a .npy, .parquet, .arrow or .feather file, by the end of its name, got w.csv",
+            "out must be a .npy, .parquet, .arrow or .feather file, according to its suffix, got w.csv",
         ),
         (np.empty(N, np.float32), TypeError, "or a function that takes the weights array by array, got ndarray"),
         (None, TypeError, "or a function that takes the weights array by array, got NoneType"),
-        ("no such folder/w.npy", FileNotFoundError, "out: there is no folder no such folder for w.npy; make it first"),
+        (
+            "no such folder/w.npy",
+            FileNotFoundError,
+            "out: there is no folder no such folder for w.npy; create it first",
+        ),
         (".npy/", ValueError, "out must be"),
     ],
     ids=["csv", "an array", "None", "no folder", "no name"],
 )
-def test_out(out, error, message, monkeypatch, tmp_path):
+def test_invalid_out(out, error, message, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".npy").mkdir()
-    refused(error, message, C, out)
+    assert_rejected(error, message, C, out)
 
 
-def test_out_that_is_a_folder(tmp_path):
+def test_out_is_a_folder(tmp_path):
     (tmp_path / "w.npy").mkdir()
-    refused(IsADirectoryError, "w.npy is a folder; name a file in it", C, tmp_path / "w.npy")
+    assert_rejected(IsADirectoryError, "w.npy is a folder; name a file in it", C, tmp_path / "w.npy")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_out_in_a_folder_that_is_read_only(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_out_in_a_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
-    refused(PermissionError, "out: no file can be made in", C, tmp_path / "w.npy")
+    assert_rejected(PermissionError, "out: no file can be created in", C, tmp_path / "w.npy")
 
 
-def test_out_in_a_folder_that_is_said_to_be_read_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(opening.os, "access", lambda *_: False)
-    refused(PermissionError, "out: no file can be made in", C, tmp_path / "w.npy")
+def test_out_in_a_folder_reported_as_read_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(factory.os, "access", lambda *_: False)
+    assert_rejected(PermissionError, "out: no file can be created in", C, tmp_path / "w.npy")
 
 
 @pytest.mark.parametrize("how", ["the same", "another name", "a link", "a mapping", "a view of a mapping"])
-def test_out_that_is_the_file_of_the_losses(how, tmp_path, monkeypatch):
+def test_out_is_the_file_of_the_losses(how, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = out = losses = save(tmp_path / "losses.npy")
     if how == "another name":
@@ -182,18 +186,18 @@ def test_out_that_is_the_file_of_the_losses(how, tmp_path, monkeypatch):
         losses = np.load(path, mmap_mode="r")
         if how == "a view of a mapping":
             losses = np.asarray(losses)[10:]
-    refused(ValueError, "out is the file of the losses", losses, out)
+    assert_rejected(ValueError, "out is the file of the losses", losses, out)
     assert_same_bits(np.load(path), C)
 
 
 @pytest.mark.parametrize("which", ["losses", "weights"])
-def test_out_whose_unfinished_file_is_read(which, tmp_path):
+def test_temporary_file_is_a_source(which, tmp_path):
     link = tmp_path / "read.npy"
     save(link)
     link.rename(tmp_path / "w.npy.tmp")
     link.symlink_to(tmp_path / "w.npy.tmp")
     sources = {"losses": C, "weights": W} | {which: link}
-    refused(
+    assert_rejected(
         ValueError,
         f"which is the file of the {which}; name another",
         sources["losses"],
@@ -204,41 +208,43 @@ def test_out_whose_unfinished_file_is_read(which, tmp_path):
     assert_same_bits(np.load(link), C)
 
 
-# Files.
+# Files
 
 
-def test_no_such_file(former, tmp_path):
-    for end in ("npy", "parquet", "arrow"):
-        refused(FileNotFoundError, f"losses.{end}", tmp_path / f"losses.{end}", former)
+def test_missing_file(previous, tmp_path):
+    for suffix in ("npy", "parquet", "arrow"):
+        assert_rejected(FileNotFoundError, f"losses.{suffix}", tmp_path / f"losses.{suffix}", previous)
 
 
-def test_files_of_other_kinds(former, tmp_path):
-    refused(
+def test_files_of_other_formats(previous, tmp_path):
+    assert_rejected(
         ValueError,
-        "losses must be a .npy, .parquet, .arrow or .feather file, by the end of its name, got",
+        "losses must be a .npy, .parquet, .arrow or .feather file, according to its suffix, got",
         "a.npz",
-        former,
+        previous,
     )
-    for end, kind in (("parquet", "Parquet"), ("arrow", "Arrow"), ("feather", "Arrow")):
-        path = tmp_path / f"losses.{end}"
+    for suffix, kind in (("parquet", "Parquet"), ("arrow", "Arrow"), ("feather", "Arrow")):
+        path = tmp_path / f"losses.{suffix}"
         path.write_bytes(b"something else, and long enough for a footer")
-        refused(ValueError, f"losses ({path}) isn't a whole {kind} file", path, former)
+        assert_rejected(ValueError, f"losses ({path}) is not a complete {kind} file", path, previous)
     path = tmp_path / "losses.npy"
     path.write_bytes(b"something else")
-    refused(ValueError, f"losses ({path}) isn't a .npy file that holds losses or weights", path, former)
+    assert_rejected(ValueError, f"losses ({path}) is not a .npy file that holds losses or weights", path, previous)
     path.write_bytes(b"")
-    refused(ValueError, f"losses ({path}) isn't a .npy file that holds losses or weights", path, former)
+    assert_rejected(ValueError, f"losses ({path}) is not a .npy file that holds losses or weights", path, previous)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
-def test_a_pipe_or_a_folder_is_no_file(former, tmp_path):
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_pipe_or_folder_as_source(previous, tmp_path):
     os.mkfifo(tmp_path / "losses.npy")
-    refused(ValueError, "no regular file, and can't be read more than once", tmp_path / "losses.npy", former)
+    assert_rejected(
+        ValueError, "is not a regular file and cannot be read more than once", tmp_path / "losses.npy", previous
+    )
     (tmp_path / "folder.npy").mkdir()
-    refused(ValueError, "this is a folder", tmp_path / "folder.npy", former)
+    assert_rejected(ValueError, "is a folder", tmp_path / "folder.npy", previous)
 
 
-NO_VECTOR = {
+INVALID_ARRAYS = {
     "a matrix": (C.reshape(2, -1), ValueError, "must be one-dimensional, got shape (2, 2500)"),
     "columns first": (np.asfortranarray(C.reshape(2, -1)), ValueError, "must be one-dimensional, got shape (2, 2500)"),
     "a number": (C[0], ValueError, "must be one-dimensional, got shape ()"),
@@ -246,129 +252,134 @@ NO_VECTOR = {
     "objects": (np.array([1.5, None]), TypeError, "must hold float16, float32 or float64, got object"),
     "longdouble": (np.ones(3, np.longdouble), TypeError, "must hold float16, float32 or float64, got"),
     "a structure": (np.zeros(3, [("loss", "f4")]), TypeError, "got [('loss', '<f4')]"),
-    "two bytes": (np.zeros(3, "V2"), TypeError, "NumPy doesn't store which type bfloat16 is"),
+    "two bytes": (np.zeros(3, "V2"), TypeError, "NumPy does not store which type bfloat16 is"),
 }
 
 
-@pytest.mark.parametrize("case", NO_VECTOR)
-def test_npy_files_without_a_vector_of_losses(case, former, tmp_path):
-    array, error, message = NO_VECTOR[case]
-    refused(error, message, save(tmp_path / "losses.npy", array), former)
+@pytest.mark.parametrize("case", INVALID_ARRAYS)
+def test_npy_file_without_a_vector_of_losses(case, previous, tmp_path):
+    array, error, message = INVALID_ARRAYS[case]
+    assert_rejected(error, message, save(tmp_path / "losses.npy", array), previous)
 
 
-def test_a_truncated_npy_file(former, tmp_path):
+def test_truncated_npy_file(previous, tmp_path):
     path = save(tmp_path / "losses.npy")
     os.truncate(path, path.stat().st_size - 1)
     message = "is truncated: with 5_000 entries of float32 it would have 20_128 bytes, but it has 20_127"
-    refused(ValueError, message, path, former)
+    assert_rejected(ValueError, message, path, previous)
     os.truncate(path, 100)
-    refused(ValueError, "isn't a .npy file", path, former)
+    assert_rejected(ValueError, "is not a .npy file", path, previous)
 
 
-def test_columns(former, tmp_path):
-    for end in ("parquet", "arrow"):
-        path = table(tmp_path / f"losses.{end}", index=range(N), loss=C, other=W)
+def test_invalid_columns(previous, tmp_path):
+    for suffix in ("parquet", "arrow"):
+        path = write_table(tmp_path / f"losses.{suffix}", index=range(N), loss=C, other=W)
         listed = "there are 'index' (int64), 'loss' (float), 'other' (float)"
-        refused(
+        assert_rejected(
             ValueError,
             f"losses ({path}) has 2 columns of floating-point numbers; name one with column; {listed}",
             path,
-            former,
+            previous,
         )
-        refused(ValueError, f"losses ({path}) has no column 'los'; {listed}", path, former, column="los")
-        refused(
-            TypeError, "column 'index' must be float16, float32 or float64, got int64", path, former, column="index"
+        assert_rejected(ValueError, f"losses ({path}) has no column 'los'; {listed}", path, previous, column="los")
+        assert_rejected(
+            TypeError, "column 'index' must be float16, float32 or float64, got int64", path, previous, column="index"
         )
-        path = table(tmp_path / f"none.{end}", index=range(N))
-        refused(
+        path = write_table(tmp_path / f"none.{suffix}", index=range(N))
+        assert_rejected(
             ValueError,
             "has 0 columns of floating-point numbers; one is needed; there are 'index' (int64)",
             path,
-            former,
+            previous,
         )
-        path = tmp_path / f"twice.{end}"
-        made = pa.table([C, W], names=["loss", "loss"])
-        pa.parquet.write_table(made, path) if end == "parquet" else pa.feather.write_feather(made, path)
-        refused(ValueError, "has 2 columns 'loss'", path, former, column="loss")
-    refused(ValueError, "is a .npy file; leave it out", save(tmp_path / "losses.npy"), former, column="loss")
+        path = tmp_path / f"twice.{suffix}"
+        table = pa.table([C, W], names=["loss", "loss"])
+        pa.parquet.write_table(table, path) if suffix == "parquet" else pa.feather.write_feather(table, path)
+        assert_rejected(ValueError, "has 2 columns 'loss'", path, previous, column="loss")
+    assert_rejected(ValueError, "is a .npy file; leave it out", save(tmp_path / "losses.npy"), previous, column="loss")
 
 
-def test_the_column_of_weights_is_found_by_its_name(tmp_path):
-    for end in ("parquet", "arrow"):
-        path = table(tmp_path / f"both.{end}", loss=C, sample_weight=W)
-        made = pa.table({"loss": C, "sample_weight": W})
-        pa.parquet.write_table(made, path) if end == "parquet" else pa.feather.write_feather(made, path)
+def test_weight_column_is_found_by_its_name(tmp_path):
+    for suffix in ("parquet", "arrow"):
+        path = write_table(tmp_path / f"both.{suffix}", loss=C, sample_weight=W)
+        table = pa.table({"loss": C, "sample_weight": W})
+        pa.parquet.write_table(table, path) if suffix == "parquet" else pa.feather.write_feather(table, path)
         rrm_core.stream.reweight(path, tmp_path / "w.npy", weights=path, mu=0.3, column="loss", **OK)
         assert_same_bits(np.load(tmp_path / "w.npy"), rrm_core.reweight(C, W, mu=0.3, **OK)[0])
 
 
-def test_nan_is_counted_and_found(former, tmp_path, small_pieces):
+def test_nan_is_counted_and_located(previous, tmp_path, small_tiles):
     c = C.copy()
     c[[4321, 4999]] = np.nan
-    for losses in (save(tmp_path / "losses.npy", c), table(tmp_path / "losses.parquet", loss=c), list(np.split(c, 8))):
-        refused(
+    for losses in (
+        save(tmp_path / "losses.npy", c),
+        write_table(tmp_path / "losses.parquet", loss=c),
+        list(np.split(c, 8)),
+    ):
+        assert_rejected(
             ValueError,
             "losses contain 2 NaN among 5_000, the first at index 4321; pass nan='prune'",
             losses,
-            former,
+            previous,
             threads=3,
         )
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_corrupt_row_group(threads, former, tmp_path, small_pieces):
+def test_corrupt_row_group(threads, previous, tmp_path, small_tiles):
     path = tmp_path / "losses.parquet"
     pa.parquet.write_table(
         pa.table({"loss": C}), path, row_group_size=1000, write_page_checksum=True, use_dictionary=False
     )
-    begin = pa.parquet.ParquetFile(path).metadata.row_group(3).column(0).data_page_offset
+    offset = pa.parquet.ParquetFile(path).metadata.row_group(3).column(0).data_page_offset
     content = bytearray(path.read_bytes())
-    content[begin + 500] ^= 1
+    content[offset + 500] ^= 1
     path.write_bytes(content)
-    refused(
+    assert_rejected(
         ValueError,
         f"losses ({path}): row group 3 of 5 (the first is 0) can't be read in column 'loss'",
         path,
-        former,
+        previous,
         threads=threads,
     )
 
 
-def test_a_corrupt_record_batch(former, tmp_path):
+def test_corrupt_record_batch(previous, tmp_path):
     path = tmp_path / "losses.feather"
     pa.feather.write_feather(pa.table({"loss": C}), path, chunksize=1000, compression="zstd")
     with pa.memory_map(str(path)) as mapped:
         mapped.seek(8)
         messages = [message for message in pa.ipc.MessageReader.open_stream(mapped) if message.type == "record batch"]
-        place = path.read_bytes().find(messages[2].body.to_pybytes())
+        offset = path.read_bytes().find(messages[2].body.to_pybytes())
     content = bytearray(path.read_bytes())
-    content[place + 8 : place + 300] = bytes(292)
+    content[offset + 8 : offset + 300] = bytes(292)
     path.write_bytes(content)
-    refused(ValueError, f"losses ({path}): record batch 2 of 5 (the first is 0) can't be read", path, former)
+    assert_rejected(ValueError, f"losses ({path}): record batch 2 of 5 (the first is 0) can't be read", path, previous)
 
 
-def test_a_compressed_batch_that_is_too_large(former, tmp_path):
+def test_compressed_batch_larger_than_memory(previous, tmp_path):
     c = np.zeros(2_000_000, np.float32)
     path = tmp_path / "losses.feather"
     pa.feather.write_feather(pa.table({"loss": c}), path, chunksize=len(c), compression="lz4")
     message = "record batch 0, which is compressed and can't be read in parts, takes 8_000_000 bytes of the 4_194_304"
-    refused(ValueError, message, path, former, memory=16 << 20)
+    assert_rejected(ValueError, message, path, previous, memory=16 << 20)
     assert rrm_core.stream.plan(path, **OK).n == len(c)
 
 
-def test_without_pyarrow(former, tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "rrm_core.stream.arrow")
-    monkeypatch.delattr(rrm_core.stream, "arrow")
+def test_missing_pyarrow(previous, tmp_path, monkeypatch):
+    for name in ("_pyarrow", "arrow_source", "arrow_sink"):
+        monkeypatch.delitem(sys.modules, f"rrm_core.stream.{name}", raising=False)
+        monkeypatch.delattr(rrm_core.stream, name, raising=False)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    message = "Parquet and Arrow files need pyarrow: pip install 'rrm-core[arrow]'"
-    refused(ImportError, message, "losses.parquet", former)
-    refused(ImportError, message, C, tmp_path / "w.arrow")
+    message = "Parquet and Arrow files need pyarrow: pip install pyarrow"
+    assert_rejected(ImportError, message, "losses.parquet", previous)
+    assert_rejected(ImportError, message, C, tmp_path / "w.arrow")
     rrm_core.stream.reweight(save(tmp_path / "losses.npy"), tmp_path / "w.npy", **OK)
 
 
-# Weights that don't fit.
+# Weights that do not match
 
-WEIGHTS = {
+MISMATCHED_WEIGHTS = {
     "more": (
         np.ones(N + 1, np.float32),
         ValueError,
@@ -386,29 +397,29 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("kind", ["array", "npy", "parquet", "chunks"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["losses in a file", "losses in chunks"])
-@pytest.mark.parametrize("case", WEIGHTS)
-def test_weights(case, chunked, kind, former, tmp_path, small_pieces):
-    weights, error, message = WEIGHTS[case]
+@pytest.mark.parametrize("case", MISMATCHED_WEIGHTS)
+def test_mismatched_weights(case, chunked, kind, previous, tmp_path, small_tiles):
+    weights, error, message = MISMATCHED_WEIGHTS[case]
     if kind == "npy":
         weights = save(tmp_path / "weights.npy", weights)
     if kind == "parquet":
-        weights = table(tmp_path / "weights.parquet", weight=weights)
+        weights = write_table(tmp_path / "weights.parquet", weight=weights)
     if kind == "chunks":
         weights = list(np.array_split(weights, 3))
     losses = list(np.array_split(C, 7)) if chunked else save(tmp_path / "losses.npy")
-    told = []
-    more = {"weights": weights, "mu": 0.3, "threads": 2, "progress": lambda *what: told.append(what)}
-    refused(error, message, losses, former, **more)
-    assert bool(told) == (chunked or kind == "chunks")  # what is known at once is said at once
+    reports = []
+    more = {"weights": weights, "mu": 0.3, "threads": 2, "progress": lambda *what: reports.append(what)}
+    assert_rejected(error, message, losses, previous, **more)
+    assert bool(reports) == (chunked or kind == "chunks")  # a mismatch known at the start is raised before any pass
 
 
-def test_weights_that_can_not_be_read_again(former):
-    refused(TypeError, "weights is a generator", C, former, weights=(w for w in [W]), mu=0.3)
+def test_weights_that_can_be_read_only_once(previous):
+    assert_rejected(TypeError, "weights is a generator", C, previous, weights=(w for w in [W]), mu=0.3)
 
 
-def test_one_line(former, tmp_path):
+def test_error_of_pyarrow_in_one_line(previous, tmp_path):
     path = tmp_path / "losses.parquet"
     path.write_bytes(b"PAR1" + bytes(100) + b"PAR1")
     with pytest.raises(ValueError) as caught:
         rrm_core.stream.plan(path, **OK)
-    assert re.fullmatch(r"losses \(.*\) isn't a whole Parquet file: .*", str(caught.value))
+    assert re.fullmatch(r"losses \(.*\) is not a complete Parquet file: .*", str(caught.value))
