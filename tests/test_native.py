@@ -48,7 +48,7 @@ def instructions_per_sample(program, instruction_set, n, folder, call="reweight"
 def test_instructions_per_sample(tmp_path):
     program = build(tmp_path / "kernel_cases", "-O3")
     record = json.loads(RECORD.read_text())
-    counts = {"reweight": record["instructions per sample"], **record["rounds of a selection"]}
+    counts = {"reweight": record["instructions per sample"], **record["passes of a selection"]}
     assert set(counts) == {"reweight", "count_first_pass", "count_pass"}
     for call, instruction_set in product(counts, counts["reweight"]):
         expected = counts[call][instruction_set]

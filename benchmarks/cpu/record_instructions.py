@@ -34,7 +34,7 @@ def main() -> None:
         "what": "one reweight, in place, mu = 0.3, contamination = 0.2, float32 exponential losses, 1 thread",
         "n": N,
         "instructions per sample": counts.pop("reweight"),
-        "rounds of a selection": counts,  # of the same losses: in all bins; in one, and how they stand to a number
+        "passes of a selection": counts,  # of the same losses: all bins; then one bin, and a pivot
         **about,
     }
     RECORD.write_text(json.dumps(record, indent=1) + "\n")

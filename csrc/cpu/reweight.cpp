@@ -1,19 +1,17 @@
 // A reweight on the CPU, in five steps:
 //
-//   1. Sample   (select.h)         estimate a bracket around the threshold, and one around the recipients' threshold if
-//                                  that is another order statistic, from a stratified sample of the losses.
-//   2. Scan     (scan.h)           one pass over all losses: count them below, inside and above each bracket, store
-//   those
-//                                  inside as candidates, find the minimum and the values that are not finite, and mark
-//                                  the losses above the bracket.
-//   3. Select   (plan_search.h)    find the order statistics among the candidates. If a bracket missed, sample and scan
-//                                  again; after tuning.max_attempts scans, use a radix selection.
-//   4. Levels   (../plan.h)        the plan: counts of pruned and tied samples and of recipients, and the five target
-//                                  weights that follow from them.
-//   5. Write    (weight_writer.h)  a second pass: new weights from the losses or, if all but a few samples are simply
+//   1. Sample   (select.h)         Estimate a bracket around the threshold from a stratified sample of the losses, and
+//                                  another one if the recipients' threshold is another order statistic.
+//   2. Scan     (scan.h)           One pass over all losses: count them below, inside and above each bracket, store the
+//                                  ones inside as candidates, find the minimum and the values that are not finite, and
+//                                  mark the losses above the bracket.
+//   3. Select   (plan_search.h)    Find the order statistics among the candidates. If a bracket missed, sample and scan
+//                                  again; after tuning.max_attempts scans, fall back to a radix selection.
+//   4. Levels   (../plan.h)        Count pruned and tied samples and recipients, and compute the five target weights.
+//   5. Write    (weight_writer.h)  A second pass: new weights from the losses or, if all but a few samples are simply
 //                                  pruned or kept, from the marks, which are smaller.
 //
-// Steps 2 and 5 are the only ones that read or write all samples.
+// Steps 2 and 5 are the only ones that access all samples.
 #include "reweight.h"
 
 #include "kernels.h"

@@ -1,5 +1,4 @@
-// The write step: new weights from the plan and the losses or, with less memory traffic, from the marks of the last
-// scan.
+// The write step: new weights from the plan and the losses or, with less memory traffic, from the marks of a scan.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,4 @@
-// The CPU kernels against their definitions, on random cases. Built with sanitizers, which cannot be loaded into
-// Python.
+// The CPU kernels against their definitions, on random cases. Built with sanitizers, which Python cannot load.
 //
 //     kernel_cases CASES SEED   prints the number of cases; exit code 1 and the first wrong case, if there is one
 //     kernel_cases count N ISA  one call of each kind with N exponential losses on one thread, for counting
