@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees the old file or the complete new one, never a part."""
+"""Atomic file replacement: write a temporary file, then rename it. A reader sees the old file or the new one."""
 
 from __future__ import annotations
 
@@ -11,33 +11,40 @@ from typing import IO
 
 @contextmanager
 def atomic_write(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
-    """Open a temporary file that replaces `path` once it is complete; on failure, `path` is unchanged.
+    """Open a temporary file that replaces `path` at the end; on an error `path` is unchanged.
 
     Parameters
     ----------
     path : Path
-        The target; its folder must exist. ``NAME.tmp`` beside it is written first; it remains if the process is killed.
+        The file to replace; its folder must exist. The temporary file is ``NAME.tmp`` beside it; it remains only if the
+        process is killed.
     durable : bool, default True
         Flush to disk before the rename: otherwise a power failure can leave the new name with old blocks.
 
     Yields
     ------
     file
-        To write bytes to.
+        Binary file opened for writing.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written or renamed.
     """
-    unfinished = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + ".tmp")
     try:
-        file = unfinished.open("wb")
+        file = temporary.open("wb")
         try:
             yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
         except BaseException:
-            with suppress(OSError):  # of a second attempt to write what the first one couldn't
+            # Closing tries to write the buffer again, which may fail again.
+            with suppress(OSError):
                 file.close()
             raise
         file.close()
-        unfinished.replace(path)
+        temporary.replace(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

@@ -103,11 +103,15 @@ class RoundCounts:
         self, losses: Array, format: Format, offset: int, backend: Counting, threads: int | None
     ) -> int:
         counts = backend.count_first_pass(losses, offset, self._histograms[0], threads)
-        all_nan = counts.min_key == (1 << format.width) - 1
-        min_key = MISSING if all_nan else to_signed(counts.min_key)
-        first_nan = MISSING if counts.first_nan < 0 else counts.first_nan
-        first_neg_inf = MISSING if counts.first_neg_inf < 0 else counts.first_neg_inf
-        self.minima = np.minimum(self.minima, np.array([min_key, first_nan, first_neg_inf], np.int64))
+        minima = np.full(3, MISSING, np.int64)
+        nan_key = (1 << format.width) - 1
+        if counts.min_key != nan_key:
+            minima[0] = to_signed(counts.min_key)
+        if counts.first_nan >= 0:
+            minima[1] = counts.first_nan
+        if counts.first_neg_inf >= 0:
+            minima[2] = counts.first_neg_inf
+        self.minima = np.minimum(self.minima, minima)
         return counts.checksum
 
     def _add_later_round(self, losses: Array, backend: Counting, threads: int | None) -> int:

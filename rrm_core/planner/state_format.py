@@ -64,16 +64,23 @@ def decode_state(numbers: Sequence[int]) -> SelectionState:
     ValueError
         The numbers are of another version, or not a state.
     """
-    if numbers[:1] != [VERSION]:
-        raise ValueError(f"version {numbers[0] if numbers else 'none'}, not {VERSION}")
+    if not numbers:
+        raise ValueError(f"version none, not {VERSION}")
+    if numbers[0] != VERSION:
+        raise ValueError(f"version {numbers[0]}, not {VERSION}")
     if len(numbers) != LENGTH:
         raise ValueError(f"a state of {len(numbers)} numbers, not {LENGTH}")
     is_gamma, value, recipients, fraction, shares_ties, prunes_nan, round, code, *known = numbers[1:13]
     if not 0 <= recipients < len(_RECIPIENTS):
         raise ValueError("an unknown way to redistribute")
+    contamination = gamma = None
+    if is_gamma:
+        gamma = _bits_to_double(value)
+    else:
+        contamination = _bits_to_double(value)
     rule = Rule(
-        contamination=None if is_gamma else _bits_to_double(value),
-        gamma=_bits_to_double(value) if is_gamma else None,
+        contamination=contamination,
+        gamma=gamma,
         redistribute=_RECIPIENTS[recipients] or _bits_to_double(fraction),
         ties="share" if shares_ties else "keep",
         nan="prune" if prunes_nan else "raise",

@@ -50,17 +50,24 @@ def find_column_runs(mapped: Any, index: int) -> list[ColumnRun] | None:
         column = reader.get_batch(i).column(index)
         if not len(column):
             continue
-        validity_offset, offset = (
-            None if buffer is None else buffer.address - file.address for buffer in column.buffers()
-        )
-        offsets = [offset, validity_offset] if column.null_count else [offset]
-        if column.offset or any(offset is None or not 0 <= offset < file.size for offset in offsets):
+        validity, data = column.buffers()
+        offset = _offset_in(file, data)
+        validity_offset = _offset_in(file, validity) if column.null_count else None
+        if column.offset or offset is None or (column.null_count and validity_offset is None):
             return None
-        runs.append(
-            ColumnRun(start, start + len(column), int(offset or 0), validity_offset if column.null_count else None)
-        )
+        runs.append(ColumnRun(start, start + len(column), offset, validity_offset))
         start += len(column)
     return runs
+
+
+def _offset_in(file: Any, buffer: Any) -> int | None:
+    """Return the byte offset of a buffer in the file, or None if it lies elsewhere or does not exist."""
+    if buffer is None:
+        return None
+    offset: int = buffer.address - file.address
+    if not 0 <= offset < file.size:
+        return None
+    return offset
 
 
 class FileSummary(NamedTuple):

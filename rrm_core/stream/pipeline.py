@@ -27,6 +27,40 @@ WORKSPACE_BYTES = 8 << 20  # memory of a thread for a tile, and its counts or we
 LARGE_WORKSPACE_BYTES = 16 << 20  # the same with the weights of a job, and the buffers of a decoder or an encoder
 
 
+class _Sizes(NamedTuple):
+    """How a pass is split.
+
+    Attributes
+    ----------
+    max_samples, tile : int
+        Number of samples of a job and of a tile.
+    n_workspaces : int
+        See `thread_pool.map_ordered`.
+    threads : int
+        Number of threads of a kernel.
+    """
+
+    max_samples: int
+    tile: int
+    n_workspaces: int
+    threads: int
+
+
+def _choose_sizes(losses: Source, itemsize: int, budget: Budget, *, lazy: bool) -> _Sizes:
+    """Return the sizes for losses of `itemsize` bytes; `lazy` means that a job takes no memory until it is read."""
+    if lazy:
+        job_bytes = LAZY_JOB_BYTES
+        workspace_bytes = WORKSPACE_BYTES
+    else:
+        job_bytes = JOB_BYTES
+        workspace_bytes = LARGE_WORKSPACE_BYTES
+    max_samples = job_bytes // itemsize
+    n_workspaces = budget.n_workspaces(losses, max_samples, workspace_bytes)
+    # Either several jobs run at a time, or one job in several threads.
+    threads = budget.threads if n_workspaces == 1 else 1
+    return _Sizes(max_samples, TILE_BYTES // itemsize, n_workspaces, threads)
+
+
 def count_losses(losses: Source, rule: Rule, budget: Budget) -> tuple[Plan, int]:
     """Count all losses in as many rounds as the plan takes.
 
@@ -41,17 +75,13 @@ def count_losses(losses: Source, rule: Rule, budget: Budget) -> tuple[Plan, int]
     RuntimeError
         The losses changed between two rounds.
     """
+    # Losses of unknown type may be float64.
     itemsize = 8 if losses.format is None else losses.format.storage.itemsize
-    job_bytes = LAZY_JOB_BYTES if losses.random_access else JOB_BYTES
-    max_samples = job_bytes // itemsize
-    tile = TILE_BYTES // itemsize
-    workspace_bytes = WORKSPACE_BYTES if losses.random_access else LARGE_WORKSPACE_BYTES
-    n_workspaces = budget.n_workspaces(losses, max_samples, workspace_bytes)
-    threads = budget.threads if n_workspaces == 1 else 1
+    sizes = _choose_sizes(losses, itemsize, budget, lazy=losses.random_access)
     planner = Planner.from_rule(rule)
 
     def process(job: Job, workspace: _CountWorkspace) -> None:
-        for first, last in _tiles(job, tile):
+        for first, last in _tiles(job, sizes.tile):
             workspace.planner.update(job.losses.read(first, last, workspace.memory), offset=first)
 
     while not planner.done:
@@ -63,11 +93,11 @@ def count_losses(losses: Source, rule: Rule, budget: Budget) -> tuple[Plan, int]
         losses.check()
         start = planner.partial()
         workspaces = [
-            _CountWorkspace(Planner.from_partial(start, threads=threads), _allocate(TILE_BYTES))
-            for _ in range(n_workspaces)
+            _CountWorkspace(Planner.from_partial(start, threads=sizes.threads), _allocate(TILE_BYTES))
+            for _ in range(sizes.n_workspaces)
         ]
         budget.report(0, losses.n, what)
-        map_ordered(iter_jobs(losses, None, max_samples), process, report, workspaces)
+        map_ordered(iter_jobs(losses, None, sizes.max_samples), process, report, workspaces)
         losses.check()
         for workspace in workspaces:
             planner.merge(workspace.planner)
@@ -110,13 +140,10 @@ def write_weights(
         The type or the number of the weights differs from that of the losses.
     """
     lazy = losses.random_access and (weights is None or weights.random_access) and not sink.needs_order
-    job_bytes = LAZY_JOB_BYTES if lazy else JOB_BYTES
-    max_samples = job_bytes // BY_NAME[plan.dtype].storage.itemsize
-    workspace_bytes = WORKSPACE_BYTES if lazy else LARGE_WORKSPACE_BYTES
-    n_workspaces = budget.n_workspaces(losses, max_samples, workspace_bytes)
-    threads = budget.threads if n_workspaces == 1 else 1
-    writer = _WeightWriter(plan, losses, weights, mu, sink, threads)
-    workspaces = [writer.make_workspace(max_samples) for _ in range(n_workspaces)]
+    itemsize = BY_NAME[plan.dtype].storage.itemsize
+    sizes = _choose_sizes(losses, itemsize, budget, lazy=lazy)
+    writer = _WeightWriter(plan, losses, weights, mu, sink, sizes)
+    workspaces = [writer.make_workspace() for _ in range(sizes.n_workspaces)]
     sources = [source for source in (losses, weights) if source is not None]
 
     def write(job: Job, result: tuple[Array, int]) -> None:
@@ -126,7 +153,7 @@ def write_weights(
     for source in sources:
         source.check()
     budget.report(0, plan.n, "writing")
-    map_ordered(iter_jobs(losses, weights, max_samples, plan.n), writer.process, write, workspaces)
+    map_ordered(iter_jobs(losses, weights, sizes.max_samples, plan.n), writer.process, write, workspaces)
     for source in sources:
         source.check()
     if writer.n != plan.n or writer.checksum != checksum:
@@ -148,16 +175,17 @@ class _WeightWriter:
         Number of samples written.
     """
 
-    def __init__(self, plan: Plan, losses: Source, weights: Source | None, mu: float, sink: Sink, threads: int) -> None:
+    def __init__(
+        self, plan: Plan, losses: Source, weights: Source | None, mu: float, sink: Sink, sizes: _Sizes
+    ) -> None:
         self._plan = plan
         self._format = BY_NAME[plan.dtype]
         self._losses = losses
         self._weights = weights
         self._mu = mu
         self._sink = sink
-        self._threads = threads
+        self._sizes = sizes
         self._backend = registry.choose_counting(None)
-        self._tile = TILE_BYTES // self._format.storage.itemsize
         self._sum = 0
         self.n = 0
 
@@ -166,14 +194,14 @@ class _WeightWriter:
         """Checksum of the losses of all jobs."""
         return self._sum % 2**32
 
-    def make_workspace(self, max_samples: int) -> _WriteWorkspace:
-        """Return a workspace for jobs of `max_samples` samples."""
+    def make_workspace(self) -> _WriteWorkspace:
+        """Allocate a workspace."""
         if self._sink.keeps_buffers:
             n_weights = 0
         elif self._sink.needs_order:
-            n_weights = max_samples
+            n_weights = self._sizes.max_samples
         else:
-            n_weights = self._tile
+            n_weights = self._sizes.tile
         return _WriteWorkspace(_allocate(TILE_BYTES), _allocate(n_weights * self._format.weights.itemsize))
 
     def process(self, job: Job, workspace: _WriteWorkspace) -> tuple[Array, int]:
@@ -192,14 +220,16 @@ class _WeightWriter:
         else:
             buffer = workspace.weights.view(self._format.weights)
         checksum = 0
-        for first, last in _tiles(job, self._tile):
-            offset = first - job.start if sink.needs_order else 0
-            out = buffer[offset : offset + last - first]
+        if sink.needs_order:
+            for first, last in _tiles(job, self._sizes.tile):
+                out = buffer[first - job.start : last - job.start]
+                checksum += self._apply(job, first, last, workspace.losses, out)
+            return buffer[: job.stop - job.start], checksum
+        for first, last in _tiles(job, self._sizes.tile):
+            out = buffer[: last - first]
             checksum += self._apply(job, first, last, workspace.losses, out)
-            if not sink.needs_order:
-                sink.write(first, out)
-        n_unwritten = job.stop - job.start if sink.needs_order else 0
-        return buffer[:n_unwritten], checksum
+            sink.write(first, out)
+        return buffer[:0], checksum
 
     def _apply(self, job: Job, first: int, last: int, memory: Array, out: Array) -> int:
         """Compute the weights of a tile into `out`; return the checksum of its losses."""
@@ -211,7 +241,7 @@ class _WeightWriter:
         if not len(losses):
             return 0
         checksum = self._backend.checksum(losses)
-        self._backend.apply(self._plan, losses, weights, self._mu, out, self._threads)
+        self._backend.apply(self._plan, losses, weights, self._mu, out, self._sizes.threads)
         return checksum
 
     def _read_losses(self, losses: Any) -> Array:

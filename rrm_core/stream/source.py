@@ -101,42 +101,83 @@ def iter_jobs(losses: Source, weights: Source | None, max_samples: int, n: int =
     ValueError
         The numbers of losses and weights differ.
     """
-    weight_chunks = iter(()) if weights is None else weights.chunks(max_samples)
-    weight_chunk: Chunk | None = None
+    if weights is None:
+        yield from _jobs_of_losses(losses, max_samples)
+        return
+    cursor = _WeightCursor(weights, max_samples, n)
     stop = 0
     for chunk in losses.chunks(max_samples):
         first, stop = chunk.start, chunk.stop
         while True:
             last = min(first + max_samples, stop)
-            if weights is not None and first < stop:
-                weight_chunk = _chunk_with(first, weight_chunk, weight_chunks, n)
-                last = min(last, weight_chunk.stop)
+            if first < stop:
+                last = min(last, cursor.move_to(first).stop)
             ends_chunk = last == stop
-            exclusive = ends_chunk and not losses.stable
-            if weights is not None and weight_chunk is not None and last == weight_chunk.stop and not weights.stable:
-                exclusive = True
-            yield Job(first, last, chunk, weight_chunk, ends_chunk, exclusive)
-            first = last
-            if first == stop:
+            exclusive = (ends_chunk and not losses.stable) or cursor.invalid_after(last)
+            yield Job(first, last, chunk, cursor.chunk, ends_chunk, exclusive)
+            if ends_chunk:
                 break
-    if weights is None:
-        return
-    # Chunks beyond the losses, of which empty ones are allowed.
-    for chunk in weight_chunks:
-        weight_chunk = chunk
-    n_weights = 0 if weight_chunk is None else weight_chunk.stop
+            first = last
+    n_weights = cursor.count_all()
     if n_weights != stop:
         raise_length_mismatch(n_weights, stop)
 
 
-def _chunk_with(sample: int, chunk: Chunk | None, following: Iterator[Chunk], n: int) -> Chunk:
-    """Return the chunk of weights that contains a sample: the current one or one of the following."""
-    while chunk is None or chunk.stop <= sample:
-        n_weights = 0 if chunk is None else chunk.stop
-        chunk = next(following, None)
-        if chunk is None:
-            raise_length_mismatch(n_weights, n)
-    return chunk
+def _jobs_of_losses(losses: Source, max_samples: int) -> Iterator[Job]:
+    for chunk in losses.chunks(max_samples):
+        # An empty chunk has one start, too.
+        for first in range(chunk.start, max(chunk.stop, chunk.start + 1), max_samples):
+            last = min(first + max_samples, chunk.stop)
+            ends_chunk = last == chunk.stop
+            yield Job(first, last, chunk, None, ends_chunk, exclusive=ends_chunk and not losses.stable)
+
+
+class _WeightCursor:
+    """Position in the chunks of weights.
+
+    Parameters
+    ----------
+    weights : Source
+    max_samples : int
+    n : int
+        Number of losses, for the message if there are fewer weights.
+
+    Attributes
+    ----------
+    chunk : Chunk or None
+        The current chunk; None at the start.
+    """
+
+    def __init__(self, weights: Source, max_samples: int, n: int) -> None:
+        self._chunks = weights.chunks(max_samples)
+        self._stable = weights.stable
+        self._n_losses = n
+        self.chunk: Chunk | None = None
+
+    @property
+    def _stop(self) -> int:
+        if self.chunk is None:
+            return 0
+        return self.chunk.stop
+
+    def move_to(self, sample: int) -> Chunk:
+        """Move on to the chunk that contains a sample."""
+        while self.chunk is None or self.chunk.stop <= sample:
+            n_weights = self._stop
+            self.chunk = next(self._chunks, None)
+            if self.chunk is None:
+                raise_length_mismatch(n_weights, self._n_losses)
+        return self.chunk
+
+    def invalid_after(self, stop: int) -> bool:
+        """Return True if the current chunk ends at `stop` and becomes invalid when the next one is requested."""
+        return self.chunk is not None and self.chunk.stop == stop and not self._stable
+
+    def count_all(self) -> int:
+        """Read the remaining chunks, and return the number of weights."""
+        for chunk in self._chunks:
+            self.chunk = chunk
+        return self._stop
 
 
 def raise_length_mismatch(n_weights: int, n_losses: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Dask arrays: the bits of the whole array, nothing computed before its time, and little that travels."""
+"""Dask arrays: results equal those of the whole array, are lazy, and need little communication."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ CHUNKS = {
     "empty": (0, 500, 0, 0, 525, 0),
     "of one": (1,) * 33,
 }
-EVERY = 5  # of the questions, which are 65
+STEP = 5  # through the 65 combinations of rule, mu and old weights
 
 
 @pytest.fixture(autouse=True)
 def scheduler():
-    """Compute in this thread, so that what happens can be counted; tests may choose another one."""
+    """Compute in this thread, so that tests can count calls; a test may choose another scheduler."""
     with dask.config.set(scheduler="synchronous"):
         yield
 
@@ -44,11 +44,11 @@ def blocks(x, chunks):
     return da.from_array(x, chunks=(chunks,))
 
 
-class Losses:
-    """Losses whose readings are counted."""
+class CountedReads:
+    """A Dask array that counts how often each block is read."""
 
     def __init__(self, x, size):
-        self.whole, self.readings = x, Counter()
+        self.whole, self.reads = x, Counter()
         self.array = blocks(x, tuple(len(part) for part in np.split(x, range(size, len(x), size)))).map_blocks(
             self._read, dtype=x.dtype, meta=np.empty(0, x.dtype)
         )
@@ -57,22 +57,22 @@ class Losses:
         return id(self)
 
     def _read(self, block, block_info=None):
-        self.readings[block_info[0]["chunk-location"][0]] += 1
+        self.reads[block_info[0]["chunk-location"][0]] += 1
         return block
 
 
-# The answer
+# Results
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_bits_are_those_of_the_whole_array(family, dtype):
+def test_reweight_matches_the_whole_array(family, dtype):
     chunkings = cycle(CHUNKS.items())
-    asked = 0
+    n_tested = 0
     for i, (rule, mu, with_old) in enumerate(questions(family)):
-        if i % EVERY != len(family) % EVERY:
+        if i % STEP != len(family) % STEP:
             continue
-        asked += 1
+        n_tested += 1
         name, chunks = next(chunkings)
         n, label = sum(chunks), f"{rule}, mu={mu}, {name}"
         c, w = losses(family, n, dtype), old_weights(n, dtype)
@@ -85,10 +85,10 @@ def test_the_bits_are_those_of_the_whole_array(family, dtype):
         assert_same_bits(lazy.compute(), expected, label)
         assert lazy.chunks == (chunks,)
         assert lazy.dtype == expected.dtype
-    assert asked >= len(CHUNKS)
+    assert n_tested >= len(CHUNKS)
 
 
-def test_plan_and_apply_are_the_two_halves():
+def test_plan_and_apply_match_reweight():
     c, w = losses("exponential", 1025, "float64"), old_weights(1025, "float64")
     lazy = blocks(c, CHUNKS["several"])
     plan = rrm_core.plan(lazy, redistribute="kept", **OK)
@@ -103,7 +103,7 @@ def test_plan_and_apply_are_the_two_halves():
 
 @pytest.mark.parametrize("backend", [None, "cpp", "numpy"])
 @pytest.mark.parametrize("threads", [None, 2])
-def test_backend_threads_and_schedulers_change_nothing(backend, threads):
+def test_backend_threads_and_scheduler_do_not_matter(backend, threads):
     c = losses("capped", 1025, "float32")
     expected, expected_plan = rrm_core.reweight(c, ties="share", **OK)
     with dask.config.set(scheduler="threads"):
@@ -115,7 +115,7 @@ def test_backend_threads_and_schedulers_change_nothing(backend, threads):
 
 
 @pytest.mark.parametrize(("given", "in_tasks"), [(None, 1), (3, 3)], ids=["one by default", "three"])
-def test_threads_are_those_of_a_task(given, in_tasks, monkeypatch):
+def test_threads_apply_to_each_task(given, in_tasks, monkeypatch):
     seen = set()
 
     def apply(plan, block, weights, *, threads, **_):
@@ -130,7 +130,7 @@ def test_threads_are_those_of_a_task(given, in_tasks, monkeypatch):
     assert seen == {*planners} == {in_tasks}
 
 
-def test_big_endian_blocks_are_read_as_what_they_are():
+def test_big_endian_blocks():
     c = losses("exponential", 1025, "float32")
     lazy, plan = rrm_core.reweight(blocks(c.astype(">f4"), CHUNKS["several"]), **OK)
     expected, expected_plan = rrm_core.reweight(c, **OK)
@@ -139,7 +139,7 @@ def test_big_endian_blocks_are_read_as_what_they_are():
 
 
 @pytest.mark.parametrize("m", [0, 100])
-def test_blocks_of_another_framework_stay_there(m):
+def test_blocks_of_another_framework_keep_their_type(m):
     c = losses("exponential", 1025, "float32")
     plan = rrm_core.plan(c, **OK)
     state = rrm_core.Planner(**OK).partial()["state"]
@@ -153,7 +153,7 @@ def test_blocks_of_another_framework_stay_there(m):
 
 
 @pytest.mark.parametrize("size", [100, 1025])
-def test_the_objective_is_summed_block_by_block(size):
+def test_objective_is_summed_block_by_block(size):
     c = np.round(losses("exponential", 1025, "float32") * 64) / 64  # whose sums are exact
     assert rrm_core.objective(da.from_array(c, chunks=size), 0.5) == rrm_core.objective(c, 0.5)
 
@@ -162,11 +162,11 @@ def test_the_objective_is_summed_block_by_block(size):
 
 
 def shortened(c, chunks):
-    """Return losses of which every block lacks its first, in blocks of unknown size."""
+    """Return the losses without the first of each block, in blocks of unknown size."""
     return blocks(c, chunks).map_blocks(lambda block: block[1:], dtype=c.dtype, chunks=((math.nan,) * len(chunks),))
 
 
-def test_chunks_of_unknown_size_are_counted():
+def test_chunks_of_unknown_size():
     lazy = shortened(losses("exponential", 1025, "float32"), CHUNKS["uneven"])
     whole = lazy.compute()
     assert len(whole) == 1020
@@ -177,7 +177,7 @@ def test_chunks_of_unknown_size_are_counted():
     assert_same_bits(weights.compute(), expected)
 
 
-def test_where_a_nan_is_in_chunks_of_unknown_size():
+def test_nan_is_located_in_chunks_of_unknown_size():
     c = losses("exponential", 1025, "float32")
     c[[600, 900]] = np.nan
     lazy = shortened(c, CHUNKS["several"])
@@ -188,7 +188,7 @@ def test_where_a_nan_is_in_chunks_of_unknown_size():
     assert str(caught.value) == str(expected.value)
 
 
-def test_weights_need_known_sizes():
+def test_weights_require_known_chunk_sizes():
     c = losses("exponential", 1025, "float32")
     known, unknown = blocks(c, CHUNKS["several"]), shortened(c, CHUNKS["several"])
     with pytest.raises(ValueError, match=r"losses have chunks of unknown size.*losses\.compute_chunk_sizes\(\)"):
@@ -200,12 +200,12 @@ def test_weights_need_known_sizes():
     assert_same_bits(weights.compute(), rrm_core.reweight(unknown.compute(), c[4:], mu=0.3, **OK)[0])
 
 
-# What is refused, when it is called
+# Invalid arguments
 
 
 C = np.array([0.5, 3.0, 0.25, 2.0, 1.0], np.float32)
 D = da.from_array(C, chunks=2)
-REFUSED = {
+INVALID = {
     "NaN": ((da.from_array([0.5, 1.0, math.nan, math.nan], chunks=1),), OK, ValueError, "2 NaN among 4, the first at"),
     "-inf": ((da.from_array([0.5, 1.0, -math.inf], chunks=1),), OK, ValueError, "1 values of -inf among 3, the first"),
     "all infinite": ((da.full(4, math.inf, chunks=3),), OK, ValueError, "losses contain no finite value: 4 of 4"),
@@ -231,9 +231,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_at_the_call(name):
-    args, kwargs, error, message = REFUSED[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_arguments_are_rejected_at_the_call(name):
+    args, kwargs, error, message = INVALID[name]
     with pytest.raises(error) as caught:
         rrm_core.reweight(*args, **kwargs)
     assert caught.type is error
@@ -242,7 +242,7 @@ def test_what_is_refused_at_the_call(name):
 
 
 @pytest.mark.parametrize("position", [0, 255, 256, 700, 1024])
-def test_errors_say_what_those_of_the_whole_array_say(position):
+def test_errors_match_those_of_the_whole_array(position):
     c = losses("exponential", 1025, "float32")
     for bad in (np.nan, -np.inf):
         c[[position, 1024]] = bad
@@ -254,24 +254,24 @@ def test_errors_say_what_those_of_the_whole_array_say(position):
         assert f"the first at index {position};" in str(caught.value)
 
 
-def test_blocks_that_are_not_what_the_array_says():
-    lying = D.map_blocks(lambda block: block.astype(np.float64), dtype=np.float32)
+def test_blocks_of_another_type_than_declared():
+    mislabeled = D.map_blocks(lambda block: block.astype(np.float64), dtype=np.float32)
     with pytest.raises(TypeError, match="losses are float32 by their dtype, but their blocks are float64"):
-        rrm_core.reweight(lying, **OK)
+        rrm_core.reweight(mislabeled, **OK)
 
 
-def test_apply_refuses_what_was_not_planned():
+def test_apply_rejects_losses_that_were_not_planned():
     plan = rrm_core.plan(D, **OK)
     with pytest.raises(TypeError, match="losses must be float32, as the planned ones were, got float64"):
         rrm_core.apply(plan, D.astype(np.float64))
     with pytest.raises(ValueError, match="losses have 10 samples, but the plan was made for 5"):
         rrm_core.apply(plan, da.concatenate([D, D]))
-    weights = rrm_core.apply(plan, D - 1)  # of which only the tasks know
+    weights = rrm_core.apply(plan, D - 1)  # only the tasks can detect it
     with pytest.raises(ValueError, match="losses contain 1 values that the planned ones can't have contained"):
         weights.compute()
 
 
-def test_losses_that_change_between_rounds_are_noticed():
+def test_losses_that_change_between_rounds_are_detected():
     rng = np.random.default_rng(0)
     changing = blocks(np.empty(1025, np.float32), CHUNKS["several"]).map_blocks(
         lambda block: rng.random(block.size, np.float32), dtype=np.float32, meta=np.empty(0, np.float32)
@@ -280,62 +280,63 @@ def test_losses_that_change_between_rounds_are_noticed():
         rrm_core.plan(changing, **OK)
 
 
-# What is computed, and what travels
+# Reads and communication
 
 
 @pytest.mark.parametrize(("dtype", "rounds"), [("float16", 1), ("bfloat16", 1), ("float32", 2), ("float64", 2)])
-def test_a_plan_reads_every_block_once_a_round_and_the_result_once_when_asked(dtype, rounds):
-    counted = Losses(losses("exponential", 1025, dtype), 100)
+def test_plan_reads_each_block_once_per_round_and_compute_once(dtype, rounds):
+    counted = CountedReads(losses("exponential", 1025, dtype), 100)
     lazy, _ = rrm_core.reweight(counted.array, **OK)
-    assert counted.readings == dict.fromkeys(range(11), rounds)
+    assert counted.reads == dict.fromkeys(range(11), rounds)
     lazy.blocks[3].compute()
-    assert counted.readings == dict.fromkeys(range(11), rounds) | {3: rounds + 1}
-    counted.readings.clear()
+    assert counted.reads == dict.fromkeys(range(11), rounds) | {3: rounds + 1}
+    counted.reads.clear()
     assert_same_bits(lazy.compute(), rrm_core.reweight(counted.whole, **OK)[0])
-    assert counted.readings == dict.fromkeys(range(11), 1)
+    assert counted.reads == dict.fromkeys(range(11), 1)
 
 
-def test_apply_reads_nothing_at_the_call():
-    counted = Losses(losses("exponential", 1025, "float32"), 100)
+def test_apply_is_lazy():
+    counted = CountedReads(losses("exponential", 1025, "float32"), 100)
     rrm_core.apply(rrm_core.plan(counted.whole, **OK), counted.array)
-    assert not counted.readings
+    assert not counted.reads
 
 
-def test_refusals_other_than_of_values_read_nothing():
-    counted = Losses(losses("exponential", 1025, "float32"), 100)
+def test_argument_errors_read_no_block():
+    counted = CountedReads(losses("exponential", 1025, "float32"), 100)
     with pytest.raises(ValueError, match="weights must have one entry per loss"):
         rrm_core.reweight(counted.array, da.ones(7, dtype=np.float32), **OK)
     with pytest.raises(ValueError, match="gamma must be at least 0"):
         rrm_core.reweight(counted.array, gamma=-1.0)
-    assert not counted.readings
+    assert not counted.reads
 
 
-def test_weights_are_not_read_where_mu_is_1():
-    c, w = losses("exponential", 1025, "float32"), Losses(old_weights(1025, "float32"), 100)
+def test_weights_are_not_read_for_mu_1():
+    c, w = losses("exponential", 1025, "float32"), CountedReads(old_weights(1025, "float32"), 100)
     rrm_core.reweight(da.from_array(c), w.array, **OK)[0].compute()
-    assert not w.readings
+    assert not w.reads
     rrm_core.reweight(da.from_array(c), w.array, mu=0.5, **OK)[0].compute()
-    assert w.readings == dict.fromkeys(range(11), 1)
+    assert w.reads == dict.fromkeys(range(11), 1)
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 64, 65, 100])
 def test_partial_results_are_merged_in_a_tree(n, monkeypatch):
-    tasks, questions, fans, received = Counter(), [], [], []
+    tasks = Counter()
+    state_sizes, fan_ins, result_sizes = [], [], []
     count, merge = dask_arrays.count_block, dask_arrays.merge_partials
 
-    def count_block(question, *args):
+    def count_block(state, *args):
         tasks["count"] += 1
-        questions.append(len(pickle.dumps(question)))
-        return count(question, *args)
+        state_sizes.append(len(pickle.dumps(state)))
+        return count(state, *args)
 
     def merge_partials(partials):
         tasks["merge"] += 1
-        fans.append(len(partials))
+        fan_ins.append(len(partials))
         return merge(partials)
 
     def schedule(graph, keys, **kwargs):
         results = dask.get(graph, keys, **kwargs)
-        received.append(len(pickle.dumps(results)))
+        result_sizes.append(len(pickle.dumps(results)))
         return results
 
     monkeypatch.setattr(dask_arrays, "count_block", count_block)
@@ -351,35 +352,35 @@ def test_partial_results_are_merged_in_a_tree(n, monkeypatch):
         level = full + (rest > 0)
     assert tasks == Counter({"count": rounds * n, "merge": rounds * merges})
     assert merges <= n / (dask_arrays.FAN_IN - 1) + 3
-    assert max(fans, default=2) <= dask_arrays.FAN_IN <= 16  # of half a megabyte each
-    # One partial result a round comes back: the first with 65,536 counts, the last with some keys.
-    assert len(received) == rounds
-    assert received[0] < 65_536 * 8 + 2_000
-    assert received[1] < 5_000
-    # And what goes out in every task is some numbers.
-    assert max(questions) < 1_000
+    assert max(fan_ins, default=2) <= dask_arrays.FAN_IN <= 16  # partial results of half a megabyte
+    # One partial result per round is returned: the first has 65,536 counts, the last a few keys.
+    assert len(result_sizes) == rounds
+    assert result_sizes[0] < 65_536 * 8 + 2_000
+    assert result_sizes[1] < 5_000
+    # Each task receives a few numbers.
+    assert max(state_sizes) < 1_000
 
 
-def test_the_tasks_of_the_result_hold_little():
+def test_tasks_of_the_result_are_small():
     source = da.concatenate([da.full(10_000, i, dtype=np.float32, chunks=-1) for i in range(10)])
     weights, _ = rrm_core.reweight(source, gamma=3.0)
     before, after = (len(cloudpickle.dumps(dict(x.__dask_graph__()))) for x in (source, weights))
     assert after - before < 10 * 1_000
 
 
-def test_a_killed_worker_changes_nothing(tmp_path):
+def test_killed_workers_do_not_change_the_result(tmp_path):
     program = Path(__file__).parents[1] / "support" / "dask_cluster.py"
     run = subprocess.run(
         [sys.executable, program, tmp_path], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout == "the same bits\n"
+    assert run.stdout == "equal\n"
 
 
-# What Dask costs those who don't use it
+# No cost without Dask
 
 
-def test_dask_is_not_imported_for_others():
+def test_dask_is_not_imported_for_other_arrays():
     program = """
 import sys, numpy as np, rrm_core
 rrm_core.reweight([1.0, 2.0], gamma=0.5)
@@ -391,10 +392,10 @@ print([name for name in ("dask", "distributed", "rrm_core.dask_arrays") if name 
     assert run.stdout == "[]\n"
 
 
-def test_ordinary_arrays_are_not_asked_whether_they_are_dask_arrays(monkeypatch):
-    asked = []
-    monkeypatch.setattr("rrm_core.api.is_dask_array", lambda x: asked.append(x) or False)
+def test_fast_path_skips_the_dask_check(monkeypatch):
+    checked = []
+    monkeypatch.setattr("rrm_core.api.is_dask_array", lambda x: checked.append(x) or False)
     rrm_core.reweight(C, **OK)
-    assert not asked
+    assert not checked
     rrm_core.reweight([1.0, 2.0], **OK)
-    assert len(asked) == 3
+    assert len(checked) == 3

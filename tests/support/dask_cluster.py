@@ -1,6 +1,6 @@
-"""A reweight on two worker processes, of which one is killed in each round, and again while the weights are computed.
+"""A reweight on two worker processes; one is killed in each round, and again while the weights are computed.
 
-A program of its own: `python dask_cluster.py FOLDER`, an empty folder that remembers what the killed ones did.
+Run as a program: ``python dask_cluster.py FOLDER``, with an empty folder in which the workers record their reads.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from distributed import Client, LocalCluster
 import rrm_core
 
 BLOCKS, SIZE = 20, 5000
-KILLS = {(5, 0), (9, 1), (13, 2)}  # block, and how often it had been read: float32 is counted twice, then weighed
+KILLS = {
+    (5, 0),
+    (9, 1),
+    (13, 2),
+}  # (block, previous reads): float32 losses are read by two rounds, then for the weights
 RULE = {"contamination": 0.2, "redistribute": 0.1, "mu": 0.3}
 
 
 def load(block: int, folder: str) -> np.ndarray:
-    """Return a block of losses, or kill the process in the middle of it."""
+    """Return a block of losses, or kill this process."""
     for reading in itertools.count():
         try:
             Path(folder, f"{block}-{reading}").touch(exist_ok=False)
@@ -37,20 +41,21 @@ def load(block: int, folder: str) -> np.ndarray:
 
 
 def main(folder: str) -> None:
-    """Reweight on the cluster and in one place, and compare."""
+    """Reweight on the cluster and in this process, and compare."""
     parts = [da.from_delayed(delayed(load)(i, folder), (SIZE,), np.float32) for i in range(BLOCKS)]
-    losses, weights = da.concatenate(parts), da.ones(BLOCKS * SIZE, dtype=np.float32, chunks=1234)
+    losses = da.concatenate(parts)
+    weights = da.ones(BLOCKS * SIZE, dtype=np.float32, chunks=1234)
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         Client(cluster),
     ):
         lazy, plan = rrm_core.reweight(losses, weights, **RULE)
         computed = lazy.compute()
-    assert all(Path(folder, f"{block}-{reading + 1}").exists() for block, reading in KILLS), "nobody was killed"
+    assert all(Path(folder, f"{block}-{reading + 1}").exists() for block, reading in KILLS), "no worker was killed"
     whole, expected_plan = rrm_core.reweight(losses.compute(scheduler="synchronous"), weights.compute(), **RULE)
     assert plan == expected_plan
     assert computed.tobytes() == whole.tobytes()
-    print("the same bits")
+    print("equal")
 
 
 if __name__ == "__main__":
