@@ -1,6 +1,6 @@
-"""Training on data with wrong labels, in PyTorch: a thin trainer around `rrm_core`.
+"""Training on data with wrong labels, in PyTorch, with sample weights from `rrm_core`.
 
-`RRM` holds the weights and losses of all samples and goes into any training loop; `fit` is such a loop.
+`RRM` holds the weights and losses of all samples and can be used in any training loop; `fit` is a complete one.
 """
 
 try:
@@ -44,3 +44,7 @@ __all__ = [
     "predict",
     "score",
 ]
+
+# Public classes are known, and pickled, by their public names.
+for _class in (ELR, RRM, Checkpoint, History, ImageData, Indexed, PruningHistory, Ramp, Reweight):
+    _class.__module__ = __name__

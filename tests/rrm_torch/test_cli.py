@@ -13,7 +13,7 @@ import torch
 from rrm_torch import cli as command_line
 from rrm_torch.data import images
 from rrm_torch.data.noise import KINDS
-from rrm_torch.report import report
+from rrm_torch.report import folder as report_folder
 from rrm_torch.training import compare as comparison
 from rrm_torch.training import pipeline
 
@@ -22,7 +22,7 @@ QUICK = ["--epochs", "8", "--warmup", "4", "--hidden", "32", "--threads", "1"]
 
 @pytest.fixture
 def npz(tmp_path):
-    """scikit-learn's digits, saved as a user would save images."""
+    """scikit-learn's digits in a .npz file."""
     digits, path = images.load_digits(), tmp_path / "mine.npz"
     every = np.arange(len(digits.x_train))
     test = digits.x_test.numpy()[:, 0]
@@ -54,7 +54,7 @@ def test_demo_end_to_end(tmp_path):
     assert len(pd.read_csv(folder / "flagged.csv")) == 1347
 
 
-def test_train_on_a_file(npz, tmp_path, capsys):
+def test_train_on_npz_file(npz, tmp_path, capsys):
     folder = tmp_path / "out"
     arguments = ["train", "--data", str(npz), "--noise", "0.3", "--seeds", "2", "--report", str(folder), *QUICK]
     assert command_line.main(arguments) == 0
@@ -63,14 +63,14 @@ def test_train_on_a_file(npz, tmp_path, capsys):
     assert "32/32 epochs" in out
     assert "seed 1: test accuracy" in out
     assert "over 2 seeds" in out
-    assert pd.read_csv(folder / "flagged.csv")["is_label_issue"].sum() == 404  # contamination follows noise
+    assert pd.read_csv(folder / "flagged.csv")["is_label_issue"].sum() == 404  # the contamination defaults to the noise
 
 
-def test_every_option_reaches_its_place(npz, tmp_path):
+def test_every_option_reaches_the_settings(npz, tmp_path):
     options = "--contamination 0.1 --mu 0.5 --every 2 --redistribute 0.2 --ties share --scoring pass"
     options += " --noise 0.2 --noise-kind pair --batch-size 64 --lr 0.01 --loss gce --attack pgd --eps 0.2"
-    parsed = command_line._parser().parse_args(["train", "--data", str(npz), *options.split(), *QUICK])
-    settings = command_line._settings(parsed, n_classes=10)
+    parsed = command_line._make_parser().parse_args(["train", "--data", str(npz), *options.split(), *QUICK])
+    settings = command_line._make_settings(parsed, n_classes=10)
     assert (settings.contamination, settings.gamma, settings.mu, settings.every) == (0.1, None, 0.5, 2)
     assert (settings.redistribute, settings.ties, settings.scoring) == (0.2, "share", "pass")
     assert (settings.noise, settings.noise_kind, settings.batch_size, settings.lr) == (0.2, "pair", 64, 0.01)
@@ -94,7 +94,7 @@ def test_every_option_reaches_its_place(npz, tmp_path):
         ("--data digits --contamination 0.0001", "n=1347 samples are too few for contamination=0.0001"),
     ],
 )
-def test_bad_input_gives_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):
+def test_bad_input_prints_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):
     folder = tmp_path / "out"
     assert command_line.main(["train", *arguments.split(), "--report", str(folder)]) == 2
     captured = capsys.readouterr()
@@ -120,7 +120,7 @@ def test_bad_input_gives_one_line_and_writes_nothing(arguments, message, tmp_pat
         ["demo", "--sedes", "1"],
     ],
 )
-def test_an_unknown_name_exits_with_2(arguments, capsys):
+def test_parser_errors_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as exit:
         command_line.main(arguments)
     assert exit.value.code == 2
@@ -137,30 +137,30 @@ def test_an_unknown_name_exits_with_2(arguments, capsys):
     ],
 )
 def test_options_reach_training(options, attribute, value, tmp_path, monkeypatch, capsys):
-    seen = {}
+    values = {}
     fit, adam = pipeline.fit, torch.optim.Adam
-    kinds = {name: lambda *a, n=name, f=f, **k: seen.update(noise_kind=n) or f(*a, **k) for name, f in KINDS.items()}
+    kinds = {name: lambda *a, n=name, f=f, **k: values.update(noise_kind=n) or f(*a, **k) for name, f in KINDS.items()}
 
     def spy(model, loader, optimizer, epochs, **others):
-        seen["batch_size"] = len(next(iter(loader))[0])
-        seen["scoring"] = "recorded" if others["score_loader"] is None else "pass"
+        values["batch_size"] = len(next(iter(loader))[0])
+        values["scoring"] = "recorded" if others["score_loader"] is None else "pass"
         return fit(model, loader, optimizer, epochs, **others)
 
     monkeypatch.setattr(pipeline, "fit", spy)
     monkeypatch.setattr(comparison.noise, "KINDS", kinds)
-    monkeypatch.setattr(torch.optim, "Adam", lambda p, lr, **more: seen.update(lr=lr) or adam(p, lr, **more))
+    monkeypatch.setattr(torch.optim, "Adam", lambda p, lr, **more: values.update(lr=lr) or adam(p, lr, **more))
     arguments = f"train --noise 0.3 --seeds 1 --epochs 2 --warmup 1 --hidden 8 --threads 1 {options}"
     assert command_line.main([*arguments.split(), "--report", str(tmp_path)]) == 0
-    assert seen[attribute] == value
+    assert values[attribute] == value
 
 
 @pytest.mark.parametrize(("kind", "contamination"), [("symmetric", 0.3), ("redraw", 0.27), ("pair", 0.3)])
-def test_contamination_is_by_default_what_the_noise_makes_wrong(kind, contamination):
-    parsed = command_line._parser().parse_args(["train", "--noise", "0.3", "--noise-kind", kind])
-    assert command_line._settings(parsed, n_classes=10).contamination == pytest.approx(contamination)
+def test_contamination_defaults_to_the_share_of_wrong_labels(kind, contamination):
+    parsed = command_line._make_parser().parse_args(["train", "--noise", "0.3", "--noise-kind", kind])
+    assert command_line._make_settings(parsed, n_classes=10).contamination == pytest.approx(contamination)
 
 
-def test_a_late_failure_keeps_the_finished_seeds(tmp_path, capsys, monkeypatch):
+def test_failed_seed_keeps_the_report_of_finished_seeds(tmp_path, capsys, monkeypatch):
     compare, calls = command_line.compare, []
 
     def diverge(*arguments):
@@ -177,7 +177,7 @@ def test_a_late_failure_keeps_the_finished_seeds(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "flagged.csv").exists()
 
 
-def test_output_that_is_cut_off_or_cannot_show_signs_keeps_the_report(npz, tmp_path):
+def test_closed_pipe_and_ascii_output_keep_the_report(npz, tmp_path):
     command = [sys.executable, "-m", "rrm_torch", "train", "--data", str(npz), "--noise", "0.3", "--seeds", "1", *QUICK]
     for name, environment, shell in (("cut", {}, "| head -1"), ("ascii", {"PYTHONIOENCODING": "ascii"}, "> out.txt")):
         line = " ".join([*map(shlex.quote, command), "--report", name, shell])
@@ -193,7 +193,7 @@ def test_output_that_is_cut_off_or_cannot_show_signs_keeps_the_report(npz, tmp_p
         assert (tmp_path / name / "flagged.csv").exists()
 
 
-def test_a_report_folder_that_cannot_be_made(tmp_path, capsys):
+def test_report_folder_that_cannot_be_created(tmp_path, capsys):
     (tmp_path / "file").write_text("kept")
     assert command_line.main(["demo", "--report", str(tmp_path / "file" / "report")]) == 2
     assert "error: " in capsys.readouterr().err
@@ -201,7 +201,7 @@ def test_a_report_folder_that_cannot_be_made(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_interrupted_after_a_seed_keeps_it(npz, tmp_path, capsys, monkeypatch):
+def test_interrupt_keeps_the_report_of_finished_seeds(npz, tmp_path, capsys, monkeypatch):
     compare, calls = command_line.compare, []
 
     def interrupt(*arguments):
@@ -218,23 +218,23 @@ def test_interrupted_after_a_seed_keeps_it(npz, tmp_path, capsys, monkeypatch):
     assert (folder / "flagged.csv").exists()
 
 
-def test_a_report_that_cannot_be_finished(npz, tmp_path, capsys, monkeypatch):
+def test_failed_report_still_prints_the_table(npz, tmp_path, capsys, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(report, "write", full)
+    monkeypatch.setattr(report_folder, "write", full)
     arguments = ["train", "--data", str(npz), "--noise", "0.3", "--seeds", "1", *QUICK, "--report", str(tmp_path / "r")]
     assert command_line.main(arguments) == 1
     captured = capsys.readouterr()
-    assert "recall" in captured.out  # the table is shown nevertheless
+    assert "recall" in captured.out  # the table is still printed
     assert captured.err == "python -m rrm_torch train: error: No space left on device\n"
 
 
-def test_without_matplotlib_the_command_says_what_to_install(npz, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(report, "find_spec", lambda _: None)
+def test_without_matplotlib_prints_what_to_install(npz, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(report_folder, "find_spec", lambda _: None)
     arguments = ["train", "--data", str(npz), "--noise", "0.3", "--seeds", "1", *QUICK, "--report", str(tmp_path / "r")]
     assert command_line.main(arguments) == 0
-    assert "pip install 'rrm-core[plot]'" in capsys.readouterr().out
+    assert "pip install matplotlib" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["", "demo", "train"])

@@ -67,11 +67,11 @@ def test_width(width):
 @pytest.mark.parametrize(("stem_stride", "sizes"), [(1, [32, 16, 8]), (2, [16, 8, 4])])
 def test_resolution(stem_stride, sizes):
     model = small_resnet(10, 4, stem_stride=stem_stride)
-    found = []
+    actual = []
     for name in ("block1_1", "block2_1", "block3_1"):
-        model.get_submodule(name).register_forward_hook(lambda _, __, y: found.append(y.shape[2]))
+        model.get_submodule(name).register_forward_hook(lambda _, __, y: actual.append(y.shape[2]))
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
-    assert found == sizes
+    assert actual == sizes
 
 
 def test_residual_block_adds_its_input():

@@ -322,13 +322,20 @@ def _class_names(
                 f"{source}: y_train must hold labels from 0 on, got {largest:,} for {len(y_train):,} images"
             )
         names = tuple(str(label) for label in range(largest + 1))
-    for key, labels in (("y_train", y_train), ("y_test", y_test)):
-        if labels.min() < 0 or labels.max() >= len(names):
-            invalid = labels.min() if labels.min() < 0 else labels.max()
-            raise ValueError(f"{source}: {key} must lie in [0, {len(names)}), one label for each class, got {invalid}")
+    _check_label_range(f"{source}: y_train", y_train, len(names))
+    _check_label_range(f"{source}: y_test", y_test, len(names))
     if len(names) < 2:
         raise ValueError(f"{source}: y_train must hold at least 2 classes, got {len(names)}")
     return names
+
+
+def _check_label_range(name: str, labels: npt.NDArray[Any], n_classes: int) -> None:
+    """Raise unless all labels are in [0, n_classes)."""
+    low = labels.min()
+    high = labels.max()
+    if low < 0 or high >= n_classes:
+        invalid = low if low < 0 else high
+        raise ValueError(f"{name} must lie in [0, {n_classes}), one label for each class, got {invalid}")
 
 
 def _pixel_range(source: str, dtype: np.dtype[Any], train: Tensor) -> tuple[float, float]:

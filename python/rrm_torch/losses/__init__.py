@@ -32,3 +32,7 @@ __all__ = [
     "split_loss",
     "token_cross_entropy",
 ]
+
+# Public classes are known, and pickled, by their public names.
+for _class in (LossParts, Regularized):
+    _class.__module__ = __name__

@@ -1,1 +1,1 @@
-"""The report of a comparison: tables and figures."""
+"""The report of a comparison: results table, report folder and figures."""

@@ -1,1 +1,1 @@
-"""Training loops and passes over a data set, comparison, and checkpoints."""
+"""Training: the training loop, scoring and test passes, checkpoints, and the comparison of RRM with plain training."""

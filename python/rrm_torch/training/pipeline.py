@@ -1,6 +1,6 @@
 """One training run of a classifier, from a seed to a trained model; `compare` and the experiments use it.
 
-Three parts: the `Task` (data and model), the `Recipe` (how parameters are optimised) and the `TrainingRun`, which makes
+It consists of the `Task` (data and model), the `Recipe` (optimisation settings) and the `TrainingRun`, which makes
 everything with a state from them and a seed.
 """
 

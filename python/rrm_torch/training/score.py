@@ -88,7 +88,7 @@ def score_batches(
     model, loader, attack, autocast
         See `score`.
     function : callable
-        Maps outputs and labels to a tensor of shape (batch, ...); what the attack ascends.
+        Maps outputs and labels to a tensor of shape (batch, ...); the objective of the attack.
 
     Yields
     ------

@@ -102,18 +102,18 @@ def test_restores_modes_if_the_model_raises(attack):
 
 @every_attack
 def test_model_mode(attack):
-    model, seen = network(), []
+    model, observed = network(), []
     model[1].train()
-    model.register_forward_pre_hook(lambda module, _: seen.append(module.training))
+    model.register_forward_pre_hook(lambda module, _: observed.append(module.training))
     x, y = images()
     before = model[1].running_mean.clone()
     attack(model, x, y)
-    assert not any(seen)
+    assert not any(observed)
     assert_close(model[1].running_mean, before, rtol=0, atol=0)
-    seen.clear()
+    observed.clear()
     replace(attack, model_mode="train")(model, x, y)
-    assert all(seen)
-    assert len(seen) == getattr(attack, "steps", 1)
+    assert all(observed)
+    assert len(observed) == getattr(attack, "steps", 1)
     assert (model[1].running_mean != before).all()
 
 
@@ -125,9 +125,9 @@ def test_works_with_gradients_disabled(attack, context):
     weights = torch.linspace(0, 2, len(x))
     expected = seeded(attack, model, x, y, weights=weights)
     with context():
-        found = seeded(attack, model, x.clone(), y.clone(), weights=weights.clone())
+        actual = seeded(attack, model, x.clone(), y.clone(), weights=weights.clone())
         assert not torch.is_grad_enabled()
-    assert_close(found, expected, rtol=0, atol=0)
+    assert_close(actual, expected, rtol=0, atol=0)
 
 
 @every_attack
@@ -145,11 +145,11 @@ def test_works_in_mixed_precision(attack):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_keeps_the_dtype(attack, dtype):
     x, y = images()
-    seen = []
-    points = attack(network().to(dtype), x.to(dtype), y, lambda z, y: seen.append(z.dtype) or cross_entropy(z, y))
+    observed = []
+    points = attack(network().to(dtype), x.to(dtype), y, lambda z, y: observed.append(z.dtype) or cross_entropy(z, y))
     assert points.dtype == dtype
     assert points.isfinite().all()
-    assert set(seen) == {torch.float64 if dtype == torch.float64 else torch.float32}
+    assert set(observed) == {torch.float64 if dtype == torch.float64 else torch.float32}
 
 
 @every_attack
@@ -197,8 +197,8 @@ def test_result_is_independent_of_gradient_magnitude(attack, scale):
     model = network()
     x, y = images()
     expected = seeded(attack, model, x, y)
-    found = seeded(attack, model, x, y, lambda outputs, y: scale * cross_entropy(outputs, y))
-    assert_close(found, expected, rtol=0, atol=1e-5)
+    actual = seeded(attack, model, x, y, lambda outputs, y: scale * cross_entropy(outputs, y))
+    assert_close(actual, expected, rtol=0, atol=1e-5)
 
 
 @every_attack
@@ -253,8 +253,8 @@ def test_fgsm_matches_its_formula(unit):
     moving = x.clone().requires_grad_()
     F.cross_entropy(model(moving), y).backward()
     expected = (x + 0.2 * torch.tensor(unit).reshape(-1, 1, 1) * moving.grad.sign()).clamp(0.1, 0.9)
-    found = FGSM(0.2, clip=(0.1, 0.9), unit=unit)(model, x, y)
-    assert_close(found, expected)
+    actual = FGSM(0.2, clip=(0.1, 0.9), unit=unit)(model, x, y)
+    assert_close(actual, expected)
 
 
 def test_unit_equals_standardising_inside_the_model():
@@ -264,8 +264,8 @@ def test_unit_equals_standardising_inside_the_model():
     x, y = images()
     for attack in EVERY_ATTACK.values():
         expected = seeded(attack, inside, x, y)
-        found = seeded(replace(attack, unit=tuple((1 / std).tolist())), network_, x / std.reshape(-1, 1, 1), y)
-        assert_close(found * std.reshape(-1, 1, 1), expected, rtol=0, atol=1e-5)
+        actual = seeded(replace(attack, unit=tuple((1 / std).tolist())), network_, x / std.reshape(-1, 1, 1), y)
+        assert_close(actual * std.reshape(-1, 1, 1), expected, rtol=0, atol=1e-5)
         assert replace(attack, unit=1 / std) == replace(attack, unit=[4, 2.0])  # tensors and lists too
 
 
@@ -312,8 +312,8 @@ def test_ball_sample_distribution(norm):
 def test_ascend_maximises_any_objective():
     x = torch.zeros(2, 3)
     target = torch.tensor([[0.3, -0.2, 0.1], [5.0, 0.0, 0.0]])
-    found = ascend(lambda p: -(p - target).square().sum(1), x, x, Ball(1.0, "l2", 1.0, None), steps=200, size=0.01)
-    assert_close(found, torch.tensor([[0.3, -0.2, 0.1], [1.0, 0.0, 0.0]]), rtol=0, atol=0.02)
+    actual = ascend(lambda p: -(p - target).square().sum(1), x, x, Ball(1.0, "l2", 1.0, None), steps=200, size=0.01)
+    assert_close(actual, torch.tensor([[0.3, -0.2, 0.1], [1.0, 0.0, 0.0]]), rtol=0, atol=0.02)
 
 
 # Errors

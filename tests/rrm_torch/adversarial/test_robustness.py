@@ -47,9 +47,9 @@ def test_more_steps_increase_the_loss(blobs):
 def test_accuracy_falls_with_eps(blobs, attack):
     x, y, model = blobs
     sizes = [0, 0.25, 0.5, 1, 2, 4]
-    found = robustness(model, batches(x, y, 64, shuffle=False), attack, sizes)
-    assert list(found) == sizes
-    accuracies = list(found.values())
+    actual = robustness(model, batches(x, y, 64, shuffle=False), attack, sizes)
+    assert list(actual) == sizes
+    accuracies = list(actual.values())
     assert accuracies[0] == evaluate(model, batches(x, y, 64, shuffle=False)) > 0.9
     assert accuracies == sorted(accuracies, reverse=True)
     assert accuracies[-1] < 0.2
@@ -70,11 +70,11 @@ def test_robustness_by_hand(blobs, attack):
     def negative_loss(outputs, y):
         return -cross_entropy(outputs, y)
 
-    found = robustness(model, [(x, y)], attack, [0.7], seed=3, loss=negative_loss)
+    actual = robustness(model, [(x, y)], attack, [0.7], seed=3, loss=negative_loss)
     generator = torch.Generator().manual_seed(3)
     points = replace(attack, eps=0.7)(model, x, y, negative_loss, generator=generator)
-    assert found == {0.7: (model(points).argmax(1) == y).sum().item() / 300}
-    assert found[0.7] >= evaluate(model, [(x, y)])
+    assert actual == {0.7: (model(points).argmax(1) == y).sum().item() / 300}
+    assert actual[0.7] >= evaluate(model, [(x, y)])
 
 
 def test_robustness_leaves_model_and_global_generator_unchanged():
@@ -82,8 +82,8 @@ def test_robustness_leaves_model_and_global_generator_unchanged():
     modes, before = [module.training for module in model.modules()], copy.deepcopy(model.state_dict())
     x, y = images()
     state = torch.get_rng_state()
-    found = robustness(model, iter([(x, y)]), PGD(0.1, model_mode="train"), [0, 0.1])
-    assert list(found) == [0, 0.1]
+    actual = robustness(model, iter([(x, y)]), PGD(0.1, model_mode="train"), [0, 0.1])
+    assert list(actual) == [0, 0.1]
     assert_close(torch.get_rng_state(), state)
     assert [module.training for module in model.modules()] == modes
     assert_close(model.state_dict(), before, rtol=0, atol=0)

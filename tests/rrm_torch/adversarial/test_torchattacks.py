@@ -93,14 +93,14 @@ def test_equals_torchattacks(theirs, case, seed):
     model = network(seed)
     x, y = images(seed)
     torch.manual_seed(seed)
-    found = attack(model, x, y)
-    assert (found - x).abs().amax() > 0.01
+    actual = attack(model, x, y)
+    assert (actual - x).abs().amax() > 0.01
     if case.startswith("l2"):
         # torchattacks adds 1e-10 to the norm of the mean loss's gradient, which shortens steps in large batches;
         # rrm_torch divides by the largest entry first. The rounding differences of a few steps add up.
-        assert_close(found, theirs[case, seed], rtol=0, atol=5e-7)
+        assert_close(actual, theirs[case, seed], rtol=0, atol=5e-7)
     else:
-        assert_close(found, theirs[case, seed], rtol=0, atol=0)
+        assert_close(actual, theirs[case, seed], rtol=0, atol=0)
 
 
 def test_torchattacks_is_not_importable_here():

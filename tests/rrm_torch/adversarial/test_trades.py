@@ -44,10 +44,10 @@ def test_trades_gradient_includes_both_passes():
     torch.manual_seed(0)
     x.requires_grad_()  # only through the clean pass: x' is constant
     _, regularizer = loss.parts(model, x, y, torch.tensor([0]))
-    found = torch.autograd.grad(regularizer.sum(), (model.weight, x))
+    actual = torch.autograd.grad(regularizer.sum(), (model.weight, x))
     divergence = F.kl_div(model(points).log_softmax(1), model(x).log_softmax(1), reduction="sum", log_target=True)
-    assert_close(found, torch.autograd.grad(6 * divergence, (model.weight, x)))
-    assert (found[0] != 0).any()
+    assert_close(actual, torch.autograd.grad(6 * divergence, (model.weight, x)))
+    assert (actual[0] != 0).any()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -56,7 +56,7 @@ def test_trades_ascent_matches_a_plain_loop(norm):
     model, unit = network().eval().double(), torch.tensor([0.5, 2.0]).double().reshape(-1, 1, 1)
     x = images()[0].double()
     torch.manual_seed(0)
-    found = TRADES(PGD(0.5, steps=3, step_size=0.1, norm=norm, unit=(0.5, 2.0))).perturb(model, x)
+    actual = TRADES(PGD(0.5, steps=3, step_size=0.1, norm=norm, unit=(0.5, 2.0))).perturb(model, x)
     torch.manual_seed(0)
     z, clean = x / unit + 0.001 * torch.randn_like(x), model(x).softmax(1).detach()  # in units of x
     for _ in range(3):  # too few steps to leave the ball
@@ -64,7 +64,7 @@ def test_trades_ascent_matches_a_plain_loop(norm):
         F.kl_div(model(z * unit).log_softmax(1), clean, reduction="sum").backward()
         length = z.grad.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
         z = z + 0.1 * (z.grad.sign() if norm == "linf" else z.grad / length)
-    assert_close(found, z.detach() * unit, rtol=0, atol=1e-8)
+    assert_close(actual, z.detach() * unit, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -88,13 +88,13 @@ def test_trades_maximises_the_divergence_in_the_ball(norm):
 
 
 def test_trades_restores_modes():
-    model, seen = network(), []
-    model.register_forward_pre_hook(lambda module, inputs: seen.append((module.training, inputs[0])))
+    model, observed = network(), []
+    model.register_forward_pre_hook(lambda module, inputs: observed.append((module.training, inputs[0])))
     modes = [module.training for module in model.modules()]
     x, y = images()
     TRADES(PGD(0.2, steps=3)).parts(model, x, y, torch.arange(6))
-    assert [training for training, _ in seen] == [False] * 4 + [True] * 2
-    assert torch.equal(seen[4][1], x)
+    assert [training for training, _ in observed] == [False] * 4 + [True] * 2
+    assert torch.equal(observed[4][1], x)
     assert [module.training for module in model.modules()] == modes
     assert all(p.grad is None for p in model.parameters())
     with pytest.raises(RuntimeError):

@@ -291,10 +291,10 @@ def test_idx_in_the_working_directory_has_the_name_of_the_folder(tmp_path, monke
 def test_idx_types(tmp_path, code, dtype):
     array = np.array([[1, 2, 3], [100, 5, 6]], dtype)
     (tmp_path / "array").write_bytes(idx(array, code))
-    found = read_idx(tmp_path / "array", 2)
-    assert found.dtype == array.dtype
-    assert found.dtype.isnative
-    assert_array_equal(found, array)
+    actual = read_idx(tmp_path / "array", 2)
+    assert actual.dtype == array.dtype
+    assert actual.dtype.isnative
+    assert_array_equal(actual, array)
 
 
 @pytest.mark.parametrize(

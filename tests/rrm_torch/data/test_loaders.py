@@ -45,13 +45,13 @@ def test_indexed_iteration_ends():
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_data_loader_yields_the_index(shuffle):
-    seen = []
+    observed = []
     for index, x, y in DataLoader(Indexed(TensorDataset(X, Y)), batch_size=4, shuffle=shuffle):
         assert index.dtype == torch.int64
         assert_array_equal(x, X[index])
         assert_array_equal(y, Y[index])
-        seen += index.tolist()
-    assert sorted(seen) == list(range(10))
+        observed += index.tolist()
+    assert sorted(observed) == list(range(10))
 
 
 class Stream(IterableDataset):

@@ -48,10 +48,10 @@ def test_elr_gradient_treats_the_average_as_constant():
     elr.parts(nn.Identity(), batch(seed=3)[0], hard, torch.arange(6))
     _, regularizer = elr.parts(nn.Identity(), outputs.requires_grad_(), hard, torch.arange(6))
     constant = elr.targets.double()
-    (found,) = torch.autograd.grad(regularizer.sum(), outputs)
+    (actual,) = torch.autograd.grad(regularizer.sum(), outputs)
     assert torch.autograd.gradcheck(lambda z: (1 - (constant * z.softmax(1)).sum(1)).log(), outputs)
     (expected,) = torch.autograd.grad(3 * (1 - (constant * outputs.softmax(1)).sum(1)).log().sum(), outputs)
-    assert_close(found, expected)
+    assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("size", [1e4, 1e30])
@@ -71,8 +71,8 @@ def test_elr_label_loss_keeps_targets_and_half_precision_is_computed_in_single()
     elr = ELR(6, K)
     assert_close(label_loss(elr)(outputs, hard), cross_entropy(outputs, hard))
     assert (elr.targets == 0).all()
-    found = elr.parts(nn.Identity(), outputs.bfloat16(), hard, torch.arange(6, dtype=torch.int32))
-    assert {part.dtype for part in found} == {torch.float32} == {elr.targets.dtype}
+    actual = elr.parts(nn.Identity(), outputs.bfloat16(), hard, torch.arange(6, dtype=torch.int32))
+    assert {part.dtype for part in actual} == {torch.float32} == {elr.targets.dtype}
 
 
 def test_elr_state_round_trip(tmp_path):
@@ -82,8 +82,8 @@ def test_elr_state_round_trip(tmp_path):
     torch.save(elr.state_dict(), tmp_path / "elr.pt")
     other.load_state_dict(torch.load(tmp_path / "elr.pt", weights_only=True))
     assert_close(other.targets, elr.targets, rtol=0, atol=0)
-    found = [e.parts(nn.Identity(), outputs, hard, torch.arange(6)) for e in (elr, other)]
-    assert_close(*found, rtol=0, atol=0)
+    actual = [e.parts(nn.Identity(), outputs, hard, torch.arange(6)) for e in (elr, other)]
+    assert_close(*actual, rtol=0, atol=0)
     state = elr.state_dict()
     before = elr.targets.clone()
     state["targets"].zero_()

@@ -46,11 +46,11 @@ def probabilities(*rows):
 def test_returns_one_loss_per_sample_independent_of_the_batch(loss, kind):
     outputs, hard, soft = batch()
     y = hard if kind == "classes" else soft
-    found = loss(outputs, y)
-    assert found.shape == (6,)
-    assert found.dtype == torch.float32
-    assert (found > 0).all()
-    assert_close(torch.cat([loss(outputs[i : i + 1], y[i : i + 1]) for i in range(6)]), found)
+    actual = loss(outputs, y)
+    assert actual.shape == (6,)
+    assert actual.dtype == torch.float32
+    assert (actual > 0).all()
+    assert_close(torch.cat([loss(outputs[i : i + 1], y[i : i + 1]) for i in range(6)]), actual)
     assert loss(outputs[:0], y[:0]).shape == (0,)
 
 
@@ -58,9 +58,9 @@ def test_returns_one_loss_per_sample_independent_of_the_batch(loss, kind):
 def test_classes_equal_one_hot_soft_labels(loss):
     outputs, hard, _ = batch(dtype=torch.float64)
     outputs.requires_grad_()
-    found, expected = loss(outputs, hard), loss(outputs, F.one_hot(hard, K).double())
-    assert_close(found, expected)
-    gradients = [torch.autograd.grad(values.sum(), outputs)[0] for values in (found, expected)]
+    actual, expected = loss(outputs, hard), loss(outputs, F.one_hot(hard, K).double())
+    assert_close(actual, expected)
+    gradients = [torch.autograd.grad(values.sum(), outputs)[0] for values in (actual, expected)]
     assert_close(*gradients)
 
 
@@ -77,10 +77,10 @@ def test_half_precision_is_computed_in_single(loss, dtype):
     outputs, hard, soft = batch()
     half = outputs.to(dtype).requires_grad_()
     for y in (hard, soft, soft.to(dtype), soft.double()):
-        found = loss(half, y)
-        assert found.dtype == torch.float32
-        assert_close(found, loss(half.float(), y.float() if y.is_floating_point() else y), rtol=0, atol=0)
-    found.sum().backward()
+        actual = loss(half, y)
+        assert actual.dtype == torch.float32
+        assert_close(actual, loss(half.float(), y.float() if y.is_floating_point() else y), rtol=0, atol=0)
+    actual.sum().backward()
     assert half.grad.dtype == dtype
 
 
@@ -98,13 +98,13 @@ def test_gradient_matches_finite_differences(loss, kind):
 def test_extreme_logits_give_finite_losses_and_gradients(loss, size, kind):
     outputs = torch.tensor([[size, -size, 0, 0], [-size, size, 0, 0], [size] * 4, [-size] * 4]).requires_grad_()
     hard = torch.zeros(4, dtype=torch.int64)
-    found = loss(outputs, hard if kind == "classes" else F.one_hot(hard, K).float())
-    assert found.isfinite().all()
-    assert (found >= 0).all()
-    (gradient,) = torch.autograd.grad(found.sum(), outputs)
+    actual = loss(outputs, hard if kind == "classes" else F.one_hot(hard, K).float())
+    assert actual.isfinite().all()
+    assert (actual >= 0).all()
+    (gradient,) = torch.autograd.grad(actual.sum(), outputs)
     assert gradient.isfinite().all()
     if loss is not BY_NAME["label_smoothing"]:  # whose minimum is not at probability 1
-        assert found[0] <= found[2] <= found[1]
+        assert actual[0] <= actual[2] <= actual[1]
 
 
 @every_loss
@@ -145,9 +145,9 @@ def test_cross_entropy_equals_torch():
 
 
 def test_label_smoothing_by_hand():
-    found = cross_entropy(probabilities([0.5, 0.25, 0.25]), torch.tensor([1]), label_smoothing=0.3)
+    actual = cross_entropy(probabilities([0.5, 0.25, 0.25]), torch.tensor([1]), label_smoothing=0.3)
     expected = -(0.1 * math.log(0.5) + 0.8 * math.log(0.25) + 0.1 * math.log(0.25))
-    assert found.item() == pytest.approx(expected)
+    assert actual.item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1, math.nan])
@@ -175,8 +175,8 @@ def test_mean_squared_error_by_hand():
 def test_generalized_cross_entropy_by_hand(q):
     outputs = probabilities([0.7, 0.2, 0.1], [0.5, 0.25, 0.25])
     by_class = [[(1 - p**q) / q for p in row] for row in ([0.7, 0.2, 0.1], [0.5, 0.25, 0.25])]
-    found = generalized_cross_entropy(outputs, torch.tensor([0, 1]), q=q)
-    assert_close(found, torch.tensor([by_class[0][0], by_class[1][1]]).double())
+    actual = generalized_cross_entropy(outputs, torch.tensor([0, 1]), q=q)
+    assert_close(actual, torch.tensor([by_class[0][0], by_class[1][1]]).double())
     soft = torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7]]).double()
     expected = [sum(w * c for w, c in zip(*rows, strict=True)) for rows in zip(soft.tolist(), by_class, strict=True)]
     assert_close(generalized_cross_entropy(outputs, soft, q=q), torch.tensor(expected).double())
@@ -193,12 +193,12 @@ def test_truncation_caps_the_loss_and_zeroes_its_gradient():
     p = torch.tensor([0.9, 0.51, 0.49, 1e-6]).double()
     outputs = torch.stack([p, 1 - p], 1).log().requires_grad_()
     hard = torch.zeros(4, dtype=torch.int64)
-    found = generalized_cross_entropy(outputs, hard, q=0.7, truncation=0.5)
+    actual = generalized_cross_entropy(outputs, hard, q=0.7, truncation=0.5)
     cap = (1 - 0.5**0.7) / 0.7
     whole = generalized_cross_entropy(outputs, hard, q=0.7)
-    assert_close(found, whole.clamp(max=cap))
-    assert_close(found[2:], torch.full((2,), cap).double())
-    (gradient,) = torch.autograd.grad(found.sum(), outputs)
+    assert_close(actual, whole.clamp(max=cap))
+    assert_close(actual[2:], torch.full((2,), cap).double())
+    (gradient,) = torch.autograd.grad(actual.sum(), outputs)
     (untruncated,) = torch.autograd.grad(whole.sum(), outputs)
     assert_close(gradient[:2], untruncated[:2])
     assert (gradient[2:] == 0).all()
@@ -251,13 +251,13 @@ def test_token_cross_entropy_ignores_tokens(how, ignore_index):
     outputs = torch.randn(3, 5, K, generator=torch.Generator().manual_seed(1)).requires_grad_()
     y = torch.tensor([[1, 2, 3, 1, 2], [3, 2, -1, 1, -1], [-1] * 5])
     counts = y >= 0
-    found = token_cross_entropy(outputs, y.masked_fill(~counts, ignore_index), ignore_index=ignore_index, pool=how)
+    actual = token_cross_entropy(outputs, y.masked_fill(~counts, ignore_index), ignore_index=ignore_index, pool=how)
     for row in range(2):
         kept = counts[row]
         by_token = F.cross_entropy(outputs[row][kept], y[row][kept], reduction="none")
-        assert_close(found[row], by_token.amax() if how == "max" else getattr(by_token, how)())
-    assert found[2] == 0
-    (gradient,) = torch.autograd.grad(found.sum(), outputs)
+        assert_close(actual[row], by_token.amax() if how == "max" else getattr(by_token, how)())
+    assert actual[2] == 0
+    (gradient,) = torch.autograd.grad(actual.sum(), outputs)
     assert (gradient[~counts] == 0).all()
     if how != "max":
         assert (gradient[counts] != 0).all()
@@ -265,8 +265,8 @@ def test_token_cross_entropy_ignores_tokens(how, ignore_index):
 
 def test_token_cross_entropy_of_soft_labels():
     outputs, _, soft = batch()
-    found = token_cross_entropy(outputs.reshape(2, 3, K), soft.reshape(2, 3, K))
-    assert_close(found, cross_entropy(outputs, soft).reshape(2, 3).mean(1))
+    actual = token_cross_entropy(outputs.reshape(2, 3, K), soft.reshape(2, 3, K))
+    assert_close(actual, cross_entropy(outputs, soft).reshape(2, 3).mean(1))
 
 
 @pytest.mark.parametrize(
@@ -300,9 +300,9 @@ def test_pool_against_plain_python(data, n, inner):
 @pytest.mark.parametrize("how", ["mean", "sum", "max"])
 def test_pool_excludes_masked_nan_from_value_and_gradient(how):
     values = torch.tensor([[1.0, math.nan, 3.0], [math.inf, math.nan, math.nan]]).requires_grad_()
-    found = pool(values, torch.tensor([[True, False, True], [False] * 3]), how)
-    assert_close(found, torch.tensor([{"mean": 2.0, "sum": 4.0, "max": 3.0}[how], 0.0]))
-    (gradient,) = torch.autograd.grad(found.sum(), values)
+    actual = pool(values, torch.tensor([[True, False, True], [False] * 3]), how)
+    assert_close(actual, torch.tensor([{"mean": 2.0, "sum": 4.0, "max": 3.0}[how], 0.0]))
+    (gradient,) = torch.autograd.grad(actual.sum(), values)
     expected = {"mean": [0.5, 0, 0.5], "sum": [1, 0, 1], "max": [0, 0, 1]}[how]
     assert_close(gradient, torch.tensor([expected, [0, 0, 0]], dtype=torch.float32))
 

@@ -8,7 +8,7 @@ import torch
 
 from rrm_torch import RRM
 from rrm_torch.data.images import load_digits
-from rrm_torch.report import figures as pictures
+from rrm_torch.report import figures
 from rrm_torch.training.compare import Settings, compare
 
 
@@ -29,19 +29,19 @@ def lines(axes):
 
 @pytest.mark.parametrize(("panel", "attribute", "scale"), [(0, "accuracy", 100), (1, "loss", 1)])
 def test_curves_show_the_mean_of_each_method(trials, panel, attribute, scale):
-    drawn = lines(pictures.curves(trials).axes[panel])
+    drawn = lines(figures.curves(trials).axes[panel])
     for label, outcomes in (("plain", [t.plain for t in trials]), ("RRM", [t.weighted for t in trials])):
         mean = np.mean([[scale * getattr(e, attribute) for e in o.history.epochs] for o in outcomes], axis=0)
         np.testing.assert_allclose(drawn[label], mean)
     np.testing.assert_array_equal(drawn["first reweight"], [0, 1])
 
 
-def test_weights_show_clean_and_wrong_apart(trials):
-    course, final = pictures.weights(trials[0]).axes
+def test_weights_separate_clean_and_wrong_labels(trials):
+    by_epoch, final = figures.weights(trials[0]).axes
     history = trials[0].weighted.history.epochs
     for name in ("clean", "wrong"):
         expected = [e.groups[name].mean_weight for e in history]
-        np.testing.assert_array_equal(lines(course)[f"{name} labels"], expected)
+        np.testing.assert_array_equal(lines(by_epoch)[f"{name} labels"], expected)
         assert expected[0] == 1
         assert expected[-1] != 1
     counted = {label: sum(bar.get_height() for bar in bars) for bars, label in zip(*labelled(final), strict=True)}
@@ -52,19 +52,19 @@ def labelled(axes):
     return axes.containers, [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_weights_without_the_truth_show_the_threshold(digits):
+def test_weights_show_the_threshold_if_wrong_labels_are_unknown(digits):
     trial = compare(digits, Settings(contamination=0.1, epochs=4, warmup=2, hidden=()), 0)
-    course, final = pictures.weights(trial).axes
-    thresholds = course.get_lines()[0].get_ydata()
+    by_epoch, final = figures.weights(trial).axes
+    thresholds = by_epoch.get_lines()[0].get_ydata()
     np.testing.assert_array_equal(np.isnan(thresholds), [True, False, False, False])
     assert thresholds[-1] == trial.rrm.plan.threshold
     assert labelled(final)[1] == ["all labels"]
 
 
-def test_suspicious_shows_picture_given_and_predicted_label(digits, trials):
+def test_suspicious_shows_image_label_and_predicted_label(digits, trials):
     trial = trials[0]
     flagged, predicted = trial.rrm.flagged().tolist(), trial.probabilities.argmax(1)
-    shown = pictures.suspicious(digits, trial).axes
+    shown = figures.suspicious(digits, trial).axes
     assert len(shown) == 24
     colours = set()
     for axes, i in zip(shown, flagged, strict=False):
@@ -74,53 +74,53 @@ def test_suspicious_shows_picture_given_and_predicted_label(digits, trials):
         colours.add(axes.title.get_color())
 
 
-def test_right_labels_among_the_suspicious_are_red(digits, trials):
-    innocent = replace(trials[0], wrong=np.zeros_like(trials[0].wrong))
-    assert {axes.title.get_color() for axes in pictures.suspicious(digits, innocent).axes} == {"tab:red"}
+def test_suspicious_marks_correct_labels_red(digits, trials):
+    all_clean = replace(trials[0], wrong=np.zeros_like(trials[0].wrong))
+    assert {axes.title.get_color() for axes in figures.suspicious(digits, all_clean).axes} == {"tab:red"}
 
 
-def test_names_of_any_kind_are_drawn_as_they_are(digits, trials, tmp_path):
-    strange = replace(digits, classes=("$x_{$", "A name that goes on and on", *digits.classes[2:]))
-    everything = replace(trials[0], labels=np.arange(1347) % 2)
-    figure = pictures.suspicious(strange, everything)
+def test_suspicious_draws_class_names_literally_and_truncated(digits, trials, tmp_path):
+    renamed = replace(digits, classes=("$x_{$", "A name that is much too long", *digits.classes[2:]))
+    relabelled = replace(trials[0], labels=np.arange(1347) % 2)
+    figure = figures.suspicious(renamed, relabelled)
     figure.savefig(tmp_path / "suspicious.png")
-    assert {axes.get_title().partition("\n")[0] for axes in figure.axes} <= {"$x_{$", "A name that goe…"}
+    assert {axes.get_title().partition("\n")[0] for axes in figure.axes} <= {"$x_{$", "A name that is …"}
 
 
-def test_fewer_flagged_than_places(digits):
+def test_suspicious_with_fewer_flagged_samples_than_panels(digits):
     trial = compare(digits, Settings(contamination=0.004, epochs=2, warmup=1, hidden=()), 0)
-    assert len(pictures.suspicious(digits, trial).axes) == 5  # floor(0.004 * 1347)
+    assert len(figures.suspicious(digits, trial).axes) == 5  # floor(0.004 * 1347)
 
 
 def panels(rrm, wrong=None, **options):
-    """Return the panels by title, up to what the title counts."""
-    figure = pictures.trajectory(rrm, wrong, **options)
+    """Return the panels by title, without the count after the colon."""
+    figure = figures.trajectory(rrm, wrong, **options)
     return {axes.get_title().partition(":")[0]: axes for axes in figure.axes}  # the second axis has no title
 
 
-# Six samples, five rounds, two pruned in each: 0 always, 1 now and then, 2 at first, 3 late, 4 and 5 never.
-COURSES = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 0, 0], [0, 1, 0, 0, 0], [0, 0, 0, 1, 1], [0] * 5, [0] * 5], dtype=bool)
+# Six samples, five reweights that prune two each: 0 always, 1 repeatedly, 2 and 3 at times, 4 and 5 never.
+PRUNED = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 0, 0], [0, 1, 0, 0, 0], [0, 0, 0, 1, 1], [0] * 5, [0] * 5], dtype=bool)
 WRONG = np.array([1, 1, 0, 1, 0, 0], dtype=bool)
 
 
 @pytest.fixture
-def wavering():
+def changing():
     rrm = RRM(6, contamination=0.34, warmup=2, every=3)
     for epoch in range(1, 15):
         losses = torch.arange(6) / 10
         if rrm.due:
-            losses[torch.from_numpy(COURSES[:, (epoch - 2) // 3])] = float(epoch)
+            losses[torch.from_numpy(PRUNED[:, (epoch - 2) // 3])] = float(epoch)
         rrm.step(losses)
     return rrm
 
 
-def test_trajectory_shows_every_number_of_every_round(wavering):
-    drawn, rounds = panels(wavering, WRONG), wavering.trajectory.rounds
+def test_trajectory_shows_the_statistics_of_every_reweight(changing):
+    drawn, rounds = panels(changing, WRONG), changing.trajectory.rounds
     epochs = [2, 5, 8, 11, 14]
     assert [entry.epoch for entry in rounds] == epochs
     share = lines(drawn["pruned"])
-    np.testing.assert_allclose(share["wrong labels"], 100 * COURSES[WRONG].mean(axis=0))
-    np.testing.assert_allclose(share["clean labels"], 100 * COURSES[~WRONG].mean(axis=0))
+    np.testing.assert_allclose(share["wrong labels"], 100 * PRUNED[WRONG].mean(axis=0))
+    np.testing.assert_allclose(share["clean labels"], 100 * PRUNED[~WRONG].mean(axis=0))
     levels = lines(drawn["losses above the threshold were pruned"])
     np.testing.assert_array_equal(levels["threshold"], [entry.threshold for entry in rounds])
     np.testing.assert_array_equal(levels["gamma"], [entry.gamma for entry in rounds])
@@ -143,11 +143,11 @@ def test_trajectory_shows_every_number_of_every_round(wavering):
     assert shown == ["entered", "left", "returned", "overlap (right)"]
 
 
-def test_trajectory_shows_the_courses_of_wrong_and_of_clean_labels(wavering):
-    drawn = panels(wavering, WRONG)
-    wrong, clean = drawn["wrong labels that waver"], drawn["clean labels that waver"]
-    np.testing.assert_array_equal(wrong.images[0].get_array(), COURSES[[1, 3]])  # three changes, and one
-    np.testing.assert_array_equal(clean.images[0].get_array(), COURSES[[2]])
+def test_trajectory_shows_samples_with_wrong_and_clean_labels(changing):
+    drawn = panels(changing, WRONG)
+    wrong, clean = drawn["wrong labels that change"], drawn["clean labels that change"]
+    np.testing.assert_array_equal(wrong.images[0].get_array(), PRUNED[[1, 3]])  # three changes, and one
+    np.testing.assert_array_equal(clean.images[0].get_array(), PRUNED[[2]])
     assert wrong.get_title().endswith(": 2 of 2")
     assert wrong.get_position().y0 > clean.get_position().y1
     for axes in (wrong, clean):
@@ -157,35 +157,35 @@ def test_trajectory_shows_the_courses_of_wrong_and_of_clean_labels(wavering):
         assert luminance[0] > 0.9 > 0.6 > luminance[1]
 
 
-def test_trajectory_shows_no_more_than_asked_for_the_most_changing_first(wavering):
-    axes = panels(wavering, most=2)["labels that waver"]
-    np.testing.assert_array_equal(axes.images[0].get_array(), COURSES[[1, 2]])
+def test_trajectory_limits_the_number_of_samples(changing):
+    axes = panels(changing, max_samples=2)["labels that change"]
+    np.testing.assert_array_equal(axes.images[0].get_array(), PRUNED[[1, 2]])
     assert axes.get_title().endswith(": 2 of 3")
-    one_each = panels(wavering, torch.from_numpy(WRONG), most=2)
-    np.testing.assert_array_equal(one_each["wrong labels that waver"].images[0].get_array(), COURSES[[1]])
+    one_each = panels(changing, torch.from_numpy(WRONG), max_samples=2)
+    np.testing.assert_array_equal(one_each["wrong labels that change"].images[0].get_array(), PRUNED[[1]])
 
 
-def test_trajectory_without_the_truth_counts_all(wavering):
-    np.testing.assert_allclose(lines(panels(wavering)["pruned"])["all labels"], 100 * 2 / 6)
-    same = panels(wavering, np.zeros(6, dtype=bool))  # known, and none is wrong
+def test_trajectory_shows_all_samples_if_wrong_labels_are_unknown(changing):
+    np.testing.assert_allclose(lines(panels(changing)["pruned"])["all labels"], 100 * 2 / 6)
+    same = panels(changing, np.zeros(6, dtype=bool))  # known, and no label is wrong
     assert lines(same["pruned"]).keys() == {"clean labels"}
 
 
-def test_trajectory_of_one_round_draws_dots_and_no_courses(tmp_path):
+def test_trajectory_of_one_reweight(tmp_path):
     rrm = RRM(4, gamma=0.5, warmup=1)
-    with pytest.raises(ValueError, match="before the first reweight"):
-        pictures.trajectory(rrm)
+    with pytest.raises(ValueError, match="before its first reweight"):
+        figures.trajectory(rrm)
     rrm.step(torch.tensor([0.0, 0.1, 0.2, 3.0]))
     drawn = panels(rrm)
     assert {line.get_marker() for line in drawn["pruned"].get_lines()} == {"."}
-    assert drawn["labels that waver"].get_title().endswith(": none")
-    assert not drawn["labels that waver"].images
-    pictures.trajectory(rrm).savefig(tmp_path / "trajectory.png")
+    assert drawn["labels that change"].get_title().endswith(": none")
+    assert not drawn["labels that change"].images
+    figures.trajectory(rrm).savefig(tmp_path / "trajectory.png")
     with pytest.raises(ValueError, match=r"shape \(4,\)"):
-        pictures.trajectory(rrm, np.zeros(3, dtype=bool))
+        figures.trajectory(rrm, np.zeros(3, dtype=bool))
 
 
-def test_trajectory_without_a_common_threshold_leaves_that_panel_out():
+def test_trajectory_of_batches_has_no_threshold_panel():
     rrm = RRM(4, contamination=0.25, warmup=1, scope="batch")
     for epoch in range(3):
         rrm.weighted_mean(torch.tensor([0.0, 0.1, 0.2, 3.0]).roll(epoch), torch.arange(4))
@@ -195,7 +195,7 @@ def test_trajectory_without_a_common_threshold_leaves_that_panel_out():
     np.testing.assert_allclose(lines(drawn["pruned"])["all labels"], [25, 25])
 
 
-def test_a_tiny_effective_sample_size_is_drawn_on_a_logarithmic_scale():
+def test_small_effective_sample_size_uses_a_log_scale():
     rrm = RRM(100, contamination=0.9, warmup=1, redistribute="argmin")
     rrm.step(torch.arange(100) / 10)
     axes = panels(rrm)["effective sample size"]

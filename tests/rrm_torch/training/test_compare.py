@@ -34,8 +34,8 @@ def test_rrm_flags_wrong_labels(trial):
 
 
 def test_measurements_can_be_reproduced_from_the_trial(trial, digits):
-    found = set(trial.rrm.flagged().tolist()) & set(np.flatnonzero(trial.wrong).tolist())
-    assert trial.recall == len(found) / 404
+    actual = set(trial.rrm.flagged().tolist()) & set(np.flatnonzero(trial.wrong).tolist())
+    assert trial.recall == len(actual) / 404
     assert (trial.labels != digits.y_train.numpy()).sum() == 404
     predicted = trial.probabilities.argmax(1)
     assert trial.weighted.memorised == np.mean(predicted[trial.wrong] == trial.labels[trial.wrong])
@@ -58,13 +58,13 @@ def test_same_seed_gives_the_same_trial(trial, digits):
 
 
 def test_without_noise_wrong_labels_are_unknown(digits):
-    seen = []
-    trial = compare(digits, Settings(contamination=0.02, epochs=3, warmup=1, hidden=()), 0, seen.append)
+    observed = []
+    trial = compare(digits, Settings(contamination=0.02, epochs=3, warmup=1, hidden=()), 0, observed.append)
     assert trial.wrong is None
     assert trial.precision is trial.recall is trial.plain.memorised is trial.weighted.memorised is None
     np.testing.assert_array_equal(trial.labels, digits.y_train)
     assert len(trial.rrm.flagged()) == 26  # floor(0.02 * 1347)
-    assert seen == ["plain"] * 3 + ["RRM"] * 3
+    assert observed == ["plain"] * 3 + ["RRM"] * 3
 
 
 def test_precision_without_flagged_labels(digits):

@@ -111,11 +111,11 @@ def test_seconds_by_activity(blobs, monkeypatch):
 
 
 def test_on_epoch_gets_the_mean_unweighted_loss(blobs):
-    seen = []
+    observed = []
     rrm = RRM(N, contamination=0.1, warmup=1)
-    train(*blobs, rrm=rrm, on_epoch=lambda epoch, loss: seen.append((epoch, loss)))
-    assert [epoch for epoch, _ in seen] == [1, 2, 3, 4, 5]
-    assert seen[-1][1] == pytest.approx(rrm.losses.mean().item(), rel=1e-5)
+    train(*blobs, rrm=rrm, on_epoch=lambda epoch, loss: observed.append((epoch, loss)))
+    assert [epoch for epoch, _ in observed] == [1, 2, 3, 4, 5]
+    assert observed[-1][1] == pytest.approx(rrm.losses.mean().item(), rel=1e-5)
 
 
 def test_custom_loss(blobs):

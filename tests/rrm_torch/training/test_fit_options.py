@@ -67,13 +67,13 @@ def test_a_rrm_records_losses_of_attacked_inputs(blobs):
     class Watching(FGSM):
         def __call__(self, model, x, y, *rest, **options):
             perturbed = super().__call__(model, x, y, *rest, **options)
-            seen.append(losses.cross_entropy(model(perturbed), y).detach())
+            observed.append(losses.cross_entropy(model(perturbed), y).detach())
             return perturbed
 
-    seen = []
+    observed = []
     train(*blobs, attack=Watching(0.5), rrm=rrm, epochs=1)
     order = torch.cat([i for i, _, _ in batches(*blobs, 8, shuffle=True, generator=torch.Generator().manual_seed(0))])
-    last[order] = torch.cat(seen)
+    last[order] = torch.cat(observed)
     assert_close(rrm.losses, last)
     assert attack == FGSM(0.5)
 
@@ -92,12 +92,12 @@ def test_weighted_attack_gets_the_sample_weights(blobs):
     x, y = blobs
     rrm = RRM(N, contamination=0.5, warmup=1, redistribute="drop")
     rrm.step(torch.arange(float(N)))  # the second half has weight 0
-    seen = {}
+    observed = {}
 
     class Watching(FGSM):
         def __call__(self, model, x, y, loss, weights=None):
             perturbed = super().__call__(model, x, y, loss, weights)
-            seen["moved"], seen["weights"] = (perturbed != x).any(1), weights
+            observed["moved"], observed["weights"] = (perturbed != x).any(1), weights
             return perturbed
 
     for weighted in (True, False):
@@ -106,10 +106,10 @@ def test_weighted_attack_gets_the_sample_weights(blobs):
         attack = Watching(0.5, weighted=weighted)
         fit(model, loader, torch.optim.SGD(model.parameters(), lr=0.1), 1, rrm=rrm, attack=attack)
         if weighted:
-            assert_close(seen["moved"], torch.arange(N) < N // 2)
+            assert_close(observed["moved"], torch.arange(N) < N // 2)
         else:
-            assert seen["weights"] is None
-            assert seen["moved"].all()
+            assert observed["weights"] is None
+            assert observed["moved"].all()
 
 
 def test_adversarial_training_improves_robustness():
@@ -119,15 +119,15 @@ def test_adversarial_training_improves_robustness():
     sign = 2.0 * y[:, None] - 1
     strong = torch.where(torch.arange(200)[:, None] % 20 < 18, sign, -sign)
     x = torch.cat([strong, 0.2 * sign + 0.1 * torch.randn(200, 20, generator=generator)], 1)
-    attack, found = PGD(0.4, steps=3), {}
+    attack, actual = PGD(0.4, steps=3), {}
     for name, options in (("plain", {}), ("robust", {"attack": attack})):
         torch.manual_seed(0)
         model = nn.Linear(21, 2)
         fit(model, batches(x, y, 20, shuffle=False), torch.optim.SGD(model.parameters(), lr=0.1), 30, **options)
-        found[name] = evaluate(model, [(x, y)]), evaluate(model, [(attack(model, x, y), y)])
-    assert found["plain"][0] == 1.0
-    assert found["plain"][1] < 0.3
-    assert found["robust"] == (0.9, 0.9)
+        actual[name] = evaluate(model, [(x, y)]), evaluate(model, [(attack(model, x, y), y)])
+    assert actual["plain"][0] == 1.0
+    assert actual["plain"][1] < 0.3
+    assert actual["robust"] == (0.9, 0.9)
 
 
 def test_attack_uses_the_precision_of_training(blobs):
@@ -200,12 +200,12 @@ def test_without_rrm_regularized_loss_is_the_mean_of_the_sum(blobs):
 
 
 def test_mixed_precision_in_training_and_scoring(blobs):
-    seen = []
+    observed = []
 
     class Watching(nn.Linear):
         def forward(self, x):
             out = super().forward(x)
-            seen.append((out.dtype, self.training))
+            observed.append((out.dtype, self.training))
             return out
 
     x, y = blobs
@@ -214,7 +214,7 @@ def test_mixed_precision_in_training_and_scoring(blobs):
     loader = batches(x, y, 16, shuffle=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     fit(model, loader, optimizer, 1, rrm=rrm, score_loader=loader, autocast=torch.bfloat16)
-    assert set(seen) == {(torch.bfloat16, True), (torch.bfloat16, False)}
+    assert set(observed) == {(torch.bfloat16, True), (torch.bfloat16, False)}
     assert rrm.losses.dtype == torch.float32
     assert model.weight.dtype == torch.float32
 
@@ -291,10 +291,10 @@ class Coarse(nn.Linear):
 @pytest.mark.parametrize("how", ["caller's autocast", "model of bfloat16", "autocast"])
 def test_training_and_scoring_losses_have_the_same_precision(blobs, how):
     x, y = blobs
-    seen = []
+    observed = []
 
     def loss(outputs, y):
-        seen.append(outputs.dtype)
+        observed.append(outputs.dtype)
         return losses.cross_entropy(outputs, y)
 
     torch.manual_seed(0)
@@ -304,8 +304,8 @@ def test_training_and_scoring_losses_have_the_same_precision(blobs, how):
     with torch.autocast("cpu", torch.bfloat16, enabled=how == "caller's autocast"):
         fit(model, loader, torch.optim.SGD(model.parameters(), lr=0.1), 1, loss=loss, attack=FGSM(0.1), **options)
         score(model, loader, loss, **options)
-    assert len(seen) == 9  # a batch is attacked, trained on and scored
-    assert set(seen) == {torch.float32}
+    assert len(observed) == 9  # a batch is attacked, trained on and scored
+    assert set(observed) == {torch.float32}
 
 
 def test_dict_outputs(blobs):

@@ -1,0 +1,156 @@
+"""The report folder of a comparison: results.json, flagged.csv and figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rrm_core._atomic_write import atomic_write
+
+from ..data.images import ImageData
+from ..training.compare import Outcome, Settings, Trial
+
+FLAGGED_COLUMNS = ("index", "given_label", "predicted_label", "label_quality", "is_label_issue", "sample_weight")
+"""Columns of flagged.csv: the sample's index, and cleanlab's column names."""
+
+FIGURES = ("curves.png", "weights.png", "trajectory.png", "suspicious.png")
+
+
+def prepare(folder: Path) -> None:
+    """Create the folder, and check that it is writable before any training; OSError otherwise."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"report folder {str(folder)!r} can't be written: {error.strerror}; choose another") from error
+
+
+def write(folder: Path, source: str, data: ImageData, settings: Settings, trials: Sequence[Trial]) -> list[str]:
+    """Write the report of the finished trials.
+
+    flagged.csv and all figures except curves.png show the first trial.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing, writable folder, see `prepare`. Files of an earlier report are replaced atomically.
+    source : str
+        The data source on the command line.
+    data : ImageData
+    settings : Settings
+    trials : sequence of Trial, not empty
+
+    Returns
+    -------
+    list of str
+        Names of the files written. Without Matplotlib no figures are written, and those of an earlier report are
+        removed.
+    """
+    results = _replace_non_finite(make_results(source, settings, trials))
+    with atomic_write(folder / "results.json") as file:
+        file.write((json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
+    with atomic_write(folder / "flagged.csv") as file:
+        file.write(_flagged_csv(trials[0]).encode())
+    if find_spec("matplotlib") is None:
+        for name in FIGURES:
+            (folder / name).unlink(missing_ok=True)
+        return ["results.json", "flagged.csv"]
+
+    from . import figures
+
+    trial = trials[0]
+    drawn = (
+        figures.curves(trials),
+        figures.weights(trial),
+        figures.trajectory(trial.rrm, trial.wrong),
+        figures.suspicious(data, trial),
+    )
+    for name, figure in zip(FIGURES, drawn, strict=True):
+        with atomic_write(folder / name) as file:
+            figure.savefig(file, format="png", dpi=120)
+    return ["results.json", "flagged.csv", *FIGURES]
+
+
+def make_results(source: str, settings: Settings, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return settings, environment and measurements as JSON content."""
+    return {
+        "data": Path(source).name,
+        "settings": asdict(settings),
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("rrm-core", "torch", "numpy")},
+        },
+        "trials": [_trial_content(trial) for trial in trials],
+    }
+
+
+def _trial_content(trial: Trial) -> dict[str, Any]:
+    n_wrong = None
+    realised_noise = None
+    if trial.wrong is not None:
+        n_wrong = int(trial.wrong.sum())
+        realised_noise = float(trial.wrong.mean())
+    return {
+        "seed": trial.seed,
+        "samples": len(trial.labels),
+        "wrong": n_wrong,
+        "realised_noise": realised_noise,
+        "plain": _outcome_content(trial.plain),
+        "rrm": _outcome_content(trial.weighted),
+        "flagged": len(trial.rrm.flagged()),
+        "precision": trial.precision,
+        "recall": trial.recall,
+    }
+
+
+def _outcome_content(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "accuracy": outcome.accuracy,
+        "robust_accuracy": outcome.robust_accuracy,
+        "memorised": outcome.memorised,
+        "seconds": asdict(outcome.seconds),
+        "epochs": [asdict(epoch) for epoch in outcome.history.epochs],
+    }
+
+
+def _replace_non_finite(content: Any) -> Any:
+    """Replace NaN and infinities, which JSON lacks, by None."""
+    if isinstance(content, dict):
+        return {name: _replace_non_finite(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_replace_non_finite(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content
+
+
+def _flagged_csv(trial: Trial) -> str:
+    """Return the table of all training samples, the most suspicious first."""
+    flagged = trial.rrm.flagged().tolist()
+    issues = set(flagged)
+    others = [index for index in trial.rrm.ranking().tolist() if index not in issues]
+    weights = trial.rrm.weights.numpy()
+    predicted = trial.probabilities.argmax(1)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FLAGGED_COLUMNS)
+    for index in [*flagged, *others]:
+        label = int(trial.labels[index])
+        quality = float(trial.probabilities[index, label])  # the predicted probability of the label
+        writer.writerow(
+            [index, label, int(predicted[index]), f"{quality:.6g}", index in issues, f"{weights[index]:.6g}"]
+        )
+    return text.getvalue()

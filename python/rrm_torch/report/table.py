@@ -1,0 +1,67 @@
+"""The results table of a comparison, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.table import Table
+
+from ..training.compare import Outcome, Trial
+
+
+def mean_and_std(values: Sequence[float | None], scale: float = 100.0, digits: int = 1) -> str:
+    """Format mean ± sample standard deviation of the values that are not None, ``"–"`` if there is none.
+
+    Parameters
+    ----------
+    values : sequence of float or None
+    scale : float, default 100
+        Factor of the values; 100 gives per cent.
+    digits : int, default 1
+        Decimal places.
+    """
+    scaled = [scale * value for value in values if value is not None]
+    if not scaled:
+        return "–"
+    mean = f"{np.mean(scaled):.{digits}f}"
+    if len(scaled) == 1:
+        return mean
+    return f"{mean} ± {np.std(scaled, ddof=1):.{digits}f}"
+
+
+def make_table(trials: Sequence[Trial], title: str) -> Table:
+    """Return a table of plain training against RRM, with mean ± standard deviation over the seeds."""
+    caption = f"mean ± standard deviation over {len(trials)} seeds"
+    if len(trials) == 1:
+        caption = "one seed"
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    table.add_column("")
+    for method in ("plain training", "RRM"):
+        table.add_column(method, justify="right")
+    plain = [trial.plain for trial in trials]
+    weighted = [trial.weighted for trial in trials]
+    _add_outcome_row(table, "test accuracy, %", plain, weighted, "accuracy")
+    if plain[0].robust_accuracy is not None:
+        _add_outcome_row(table, "the same under attack, %", plain, weighted, "robust_accuracy")
+    _add_outcome_row(table, "wrong labels memorised, %", plain, weighted, "memorised")
+    noise_rate = mean_and_std([None if trial.wrong is None else trial.wrong.mean() for trial in trials])
+    table.add_row("labels made wrong, %", noise_rate, noise_rate)
+    table.add_row("flagged labels", "", mean_and_std([len(trial.rrm.flagged()) for trial in trials], 1.0, 0))
+    table.add_row("  of them wrong (precision), %", "", mean_and_std([trial.precision for trial in trials]))
+    table.add_row("  of the wrong, found (recall), %", "", mean_and_std([trial.recall for trial in trials]))
+    for activity in ("training", "scoring", "reweighting"):
+        table.add_row(f"{activity}, s", _seconds(plain, activity), _seconds(weighted, activity))
+    return table
+
+
+def _add_outcome_row(
+    table: Table, name: str, plain: Sequence[Outcome], weighted: Sequence[Outcome], attribute: str
+) -> None:
+    """Add a row with an attribute of the outcomes, in per cent."""
+    cells = [mean_and_std([getattr(outcome, attribute) for outcome in outcomes]) for outcomes in (plain, weighted)]
+    table.add_row(name, *cells)
+
+
+def _seconds(outcomes: Sequence[Outcome], activity: str) -> str:
+    return mean_and_std([getattr(outcome.seconds, activity) for outcome in outcomes], 1.0, 2)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from rrm_torch.data.images import load_digits
+from rrm_torch.report.table import make_table, mean_and_std
+from rrm_torch.training.compare import Settings, compare
+from rrm_torch.training.fit import Seconds
+
+
+@pytest.fixture(scope="module")
+def trials():
+    settings = Settings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))
+    return [compare(load_digits(), settings, seed) for seed in range(2)]
+
+
+def render(trials):
+    console = Console(width=100, markup=False)
+    with console.capture() as capture:
+        console.print(make_table(trials, "title"))
+    return capture.get()
+
+
+def test_every_cell_of_the_table(trials):
+    """Every measurement has a different value, so that swapped cells are detected."""
+    seconds = [Seconds(10.0, 11.0, 12.0), Seconds(20.0, 21.0, 22.0)]
+    plain = replace(trials[0].plain, accuracy=0.11, memorised=0.12, seconds=seconds[0])
+    weighted = replace(trials[0].weighted, accuracy=0.21, memorised=0.22, seconds=seconds[1])
+    trial = replace(trials[0], plain=plain, weighted=weighted, precision=0.31, recall=0.32)
+    rows = [line.strip("│ ").split("│") for line in render([trial]).splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["test accuracy, %", "11.0", "21.0"],
+        ["wrong labels memorised, %", "12.0", "22.0"],
+        ["labels made wrong, %", "30.0", "30.0"],
+        ["flagged labels", "", "404"],
+        ["of them wrong (precision), %", "", "31.0"],
+        ["of the wrong, found (recall), %", "", "32.0"],
+        ["training, s", "10.00", "20.00"],
+        ["scoring, s", "11.00", "21.00"],
+        ["reweighting, s", "12.00", "22.00"],
+    ]
+
+
+def test_table_shows_mean_and_standard_deviation(trials):
+    text = render(trials)
+    accuracies = [100 * t.weighted.accuracy for t in trials]
+    assert f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}" in text
+    assert "mean ± standard deviation over 2 seeds" in text
+    assert "one seed" in render(trials[:1])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([0.5, 0.7], "60.0 ± 14.1"), ([0.5], "50.0"), ([None, 0.5], "50.0"), ([None], "–"), ([], "–")],
+)
+def test_mean_and_std(values, expected):
+    assert mean_and_std(values) == expected  # the sample standard deviation, sqrt(2) * 10
