@@ -1,18 +1,14 @@
-"""The public functions: they check and document; a backend computes."""
+"""The public functions: they document and check their arguments; a backend computes."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from array_api_compat import array_namespace, device, is_dask_array
 
-from .arrays import convert as arrays
-from .arrays.convert import Home
-from .backends import registry as dispatch
-from .backends.registry import Backend
+from ._engine import Request, prepare, prepare_fast
 from .definition.arguments import as_float, check_mu, check_threads
-from .definition.formats import Format, widen
+from .definition.formats import widen
 from .definition.plan import Plan
 from .definition.rule import NaN, Redistribute, Rule, Ties, make_rule
 
@@ -121,8 +117,8 @@ def reweight(
     >>> plan.threshold, plan.n_pruned
     (0.4, 1)
     """
-    call = _check(losses, weights, mu, out, backend, threads)
-    return call.reweight(make_rule(contamination, gamma, redistribute, ties, nan))
+    request = _prepare(losses, weights, mu, out, backend, threads)
+    return request.reweight(make_rule(contamination, gamma, redistribute, ties, nan))
 
 
 def plan(
@@ -156,8 +152,8 @@ def plan(
     >>> rrm_core.plan([0.1, 0.3, 0.2, 4.0, 0.4], gamma=1.0).n_pruned
     1
     """
-    call = _check(losses, None, 1.0, None, backend, threads)
-    return call.backend.plan(call.losses, make_rule(contamination, gamma, redistribute, ties, nan), call.threads)
+    request = _prepare(losses, None, 1.0, None, backend, threads)
+    return request.plan(make_rule(contamination, gamma, redistribute, ties, nan))
 
 
 def apply(
@@ -206,19 +202,7 @@ def apply(
     """
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a Plan, as rrm_core.plan returns it, got {type(plan).__name__}")
-    call = _check(losses, weights, mu, out, backend, threads)
-    n = call.losses.shape[0]
-    if call.format.name != plan.dtype:
-        raise TypeError(f"losses must be {plan.dtype}, as the planned ones were, got {call.format.name}")
-    if n > plan.n:
-        raise ValueError(f"losses have {n:_} samples, but the plan was made for {plan.n:_}")
-    foreign = call.backend.count_foreign(plan, call.losses, call.threads)
-    if foreign:
-        raise ValueError(
-            f"losses contain {foreign:_} values that the planned ones can't have contained: below their minimum "
-            f"{plan.loss_min:.6g}" + ("" if plan.n_nan else ", or NaN") + "; make a plan for these losses"
-        )
-    return call.apply(plan)
+    return _prepare(losses, weights, mu, out, backend, threads).apply(plan)
 
 
 def objective(losses: Any, gamma: float) -> float:
@@ -249,82 +233,34 @@ def objective(losses: Any, gamma: float) -> float:
     >>> round(rrm_core.objective([0.1, 0.3, 0.2, 4.0, 0.4], gamma=1.0), 3)
     0.42
     """
-    call = _check(losses, None, 1.0, None, None, None)
-    plan = call.backend.plan(call.losses, Rule(gamma=as_float("gamma", gamma)), None)
-    values = widen(call.losses) if call.home.on_host else call.losses
-    xp, on = array_namespace(values), device(values)
-    double = xp.__array_namespace_info__().dtypes(device=on).get("float64", xp.float32)
-    # What each sample costs above the minimum, which alone may be too large to be summed.
-    above = xp.astype(values, double) - plan.loss_min
-    above = xp.where(values <= plan.threshold, above, xp.zeros_like(above))
+    request = _prepare(losses, None, 1.0, None, None, None)
+    plan = request.plan(Rule(gamma=as_float("gamma", gamma)))
+    values = request.losses
+    if request.placement.on_host:
+        values = widen(values)
+    xp = array_namespace(values)
+    dtypes = xp.__array_namespace_info__().dtypes(device=device(values))
+    double = dtypes.get("float64", xp.float32)
+    # The excess over the smallest loss is summed: the losses' own sum could overflow.
+    excess = xp.astype(values, double) - plan.loss_min
+    excess = xp.where(values <= plan.threshold, excess, xp.zeros_like(excess))
     capped = plan.n_pruned * plan.gamma if plan.n_pruned else 0.0
-    return plan.loss_min + (float(xp.sum(above)) + capped) / plan.n
+    return plan.loss_min + (float(xp.sum(excess)) + capped) / plan.n
 
 
-class _Call(NamedTuple):
-    """The checked arguments of one call, as the backend takes them, and what the caller gets back."""
-
-    losses: Any
-    old: Any | None  # the weights, if they are to be read
-    mu: float
-    out: Any | None
-    given_out: Any | None
-    home: Home
-    format: Format
-    backend: Backend
-    threads: int | None
-
-    def reweight(self, rule: Rule) -> tuple[Any, Plan]:
-        losses, old, mu, out, given, home, _, backend, threads = self  # once, not look-up by look-up
-        if not hasattr(backend, "reweight"):
-            plan = backend.plan(losses, rule, threads)
-            return self.apply(plan), plan
-        weights, plan = backend.reweight(losses, rule, old, mu, out, threads)
-        if given is None:
-            return arrays.hand_back(weights, home), plan
-        arrays.mark_written(given, home)
-        return given, plan
-
-    def apply(self, plan: Plan) -> Any:
-        into = self.out
-        if into is None and self.home.on_host:  # elsewhere the backend makes its own
-            into = np.empty(len(self.losses), self.format.weights)
-        computed = self.backend.apply(plan, self.losses, self.old, self.mu, into, self.threads)
-        if self.given_out is None:
-            return arrays.hand_back(computed, self.home)
-        arrays.mark_written(self.given_out, self.home)
-        return self.given_out
-
-
-def _check(
+def _prepare(
     losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None, threads: int | None
-) -> _Call:
-    step = check_mu(mu)
+) -> Request:
+    mu = check_mu(mu)
     if threads is not None:
         threads = check_threads(threads)
-    if backend is None and (ordinary := arrays.ordinary(losses, weights, out)) is not None:
-        c, w, home, format = ordinary
-        o = None if out is None else w
-    elif any(map(is_dask_array, (losses, weights, out))):
-        from . import dask_arrays  # which imports Dask
+    if backend is None:
+        request = prepare_fast(losses, weights, mu, out, threads)
+        if request is not None:
+            return request
+    if any(map(is_dask_array, (losses, weights, out))):
+        # Only here, since it imports Dask.
+        from . import dask_arrays
 
-        c, w, home, format, blocks = dask_arrays.read(losses, weights, out, backend)
-        return _Call(c, w if step < 1 else None, step, None, None, home, format, blocks, threads)
-    else:
-        c, w, o, home, format = _read_all(losses, weights, out, native=backend == "array_api")
-    chosen = dispatch.choose(backend, on_host=home.on_host, on_cuda=home.on_cuda)
-    return _Call(c, w if step < 1 else None, step, o, out, home, format, chosen, threads)
-
-
-def _read_all(
-    losses: Any, weights: Any | None, out: Any | None, *, native: bool
-) -> tuple[Any, Any | None, Any | None, Home, Format]:
-    c = arrays.read("losses", losses, native=native, list_type=np.float64)
-    w = None if weights is None else arrays.read("weights", weights, native=native, list_type=c.format.weights)
-    o = None if out is None else arrays.read("out", out, native=native)
-    for operand in (w, o):
-        if operand is not None:
-            arrays.require_match(operand, c)
-    if o is not None:
-        arrays.require_writable(o, c, w)
-    return c.array, None if w is None else w.array, None if o is None else o.array, c.home, c.format
+        return dask_arrays.prepare(losses, weights, mu, out, backend, threads)
+    return prepare(losses, weights, mu, out, backend, threads)

@@ -14,10 +14,12 @@ from array_api_compat import array_namespace, is_array_api_obj
 from dask.base import compute
 from dask.delayed import delayed
 
-from .api import apply
-from .arrays import convert as arrays
-from .arrays.convert import Home, Operand
-from .backends import registry as dispatch
+from ._engine import Request
+from ._engine import prepare as prepare_block
+from .arrays.checks import check_match
+from .arrays.convert import to_argument
+from .arrays.placement import Argument, Placement
+from .backends.registry import choose, choose_counting
 from .definition.formats import BY_NAME, Array, Format
 from .definition.plan import Plan
 from .definition.rule import Rule
@@ -25,13 +27,13 @@ from .planner.planner import Planner
 
 FAN_IN = 8  # partial results that one task merges: as many as may have to wait for it in memory, of 512 KiB each
 
-_HOME = Home("dask", "cpu", on_host=False)
+_PLACEMENT = Placement("dask", "cpu", on_host=False)
 
 
-def read(
-    losses: Any, weights: Any | None, out: Any | None, backend: str | None
-) -> tuple[Any, Any | None, Home, Format, Blocks]:
-    """Return `losses` and `weights`, in the same chunks, their home and format, and what computes with them.
+def prepare(
+    losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None, threads: int | None
+) -> Request:
+    """Return the request for Dask arrays; `mu` and `threads` have been checked.
 
     At least one of the arguments is a Dask array. Nothing is computed.
     """
@@ -59,16 +61,17 @@ def read(
                     f"{name} have chunks of unknown size, which can't be matched with those of "
                     f"{'weights' if name == 'losses' else 'losses'}; call {name}.compute_chunk_sizes() first"
                 )
-        arrays.require_match(w._replace(n=weights.shape[0]), c._replace(n=losses.shape[0]))
+        check_match(w._replace(n=weights.shape[0]), c._replace(n=losses.shape[0]))
         weights = weights.rechunk(losses.chunks)
     if backend is not None:
-        dispatch.choose_counting(backend)
-        dispatch.choose(backend, on_host=c.home.on_host, on_cuda=c.home.on_cuda)
-    return losses, weights, _HOME, c.format, Blocks(c.format, backend)
+        choose_counting(backend)
+        choose(backend, on_host=c.placement.on_host, on_cuda=c.placement.on_cuda)
+    blocks = Blocks(c.format, backend)
+    return Request(losses, weights if mu < 1 else None, mu, None, None, _PLACEMENT, c.format, blocks, threads)
 
 
 class Blocks:
-    """A backend for Dask arrays: tasks that have another backend compute, block by block. See `dispatch.Backend`.
+    """A backend for Dask arrays: tasks that have another backend compute, block by block. See `registry.Backend`.
 
     Parameters
     ----------
@@ -164,7 +167,7 @@ def weigh_block(
     """Return the new weights of a block."""
     if block.shape[0] == 0:
         return _in_type_of_weights(block, BY_NAME[plan.dtype])
-    return apply(plan, block, weights, mu=mu, backend=backend, threads=threads)
+    return prepare_block(block, weights, mu, None, backend, threads).apply(plan)
 
 
 def _in_type_of_weights(block: Any, format: Format) -> Any:
@@ -172,8 +175,8 @@ def _in_type_of_weights(block: Any, format: Format) -> Any:
     return xp.astype(block, getattr(xp, format.weights.name))
 
 
-def _read_blocks(name: str, x: Any) -> Operand:
-    """Return one sample of the type and the framework of the blocks of a Dask array, as an operand."""
+def _read_blocks(name: str, x: Any) -> Argument:
+    """Return one sample of the type and the framework of the blocks of a Dask array, as an argument."""
     if x.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {x.shape}")
     if x.shape[0] == 0:
@@ -185,4 +188,4 @@ def _read_blocks(name: str, x: Any) -> Operand:
         )
     if is_array_api_obj(block):
         block = array_namespace(block).ones(1, dtype=block.dtype)
-    return arrays.read(name, block, native=False)
+    return to_argument(name, block, native=False)

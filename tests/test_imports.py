@@ -1,22 +1,29 @@
-"""Who may know whom, and what an import costs."""
+"""Import rules: which module may import which, and what an import of a package loads."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import pydoc
 import re
 import subprocess
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import rrm_core
-from rrm_core.backends.registry import NAMES
+import rrm_torch
+from rrm_core.backends.registry import LOADERS
 
 ROOT = Path(__file__).parents[1]
-CORE, TORCH, CSRC = ROOT / "rrm_core", ROOT / "python" / "rrm_torch", ROOT / "csrc"
+CORE = ROOT / "rrm_core"
+TORCH = ROOT / "python" / "rrm_torch"
+EXPERIMENTS = ROOT / "experiments"
+BENCHMARKS = ROOT / "benchmarks"
+CSRC = ROOT / "csrc"
 HEAVY = (
     "torch",
     "numba",
@@ -33,8 +40,7 @@ HEAVY = (
     "rich",
 )
 
-
-# Private modules of rrm_core that all packages of this distribution share.
+# Private modules of rrm_core that all packages of this distribution share. They import nothing of rrm_core.
 SHARED = ("_atomic_write", "_cli")
 
 
@@ -44,16 +50,34 @@ def modules(folder):
     return found
 
 
+def module_name(file):
+    """Return the dotted name under which a source file is imported."""
+    base = TORCH.parent if file.is_relative_to(TORCH) else ROOT
+    parts = file.relative_to(base).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def statements(tree):
+    """Yield the nodes of a syntax tree, except those of `if TYPE_CHECKING:` blocks."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        yield from statements(node)
+
+
 def imports(file):
-    """Return the absolute names that a file imports, wherever in it, submodules named by `from x import y` included."""
-    package = file.relative_to(TORCH.parent if file.is_relative_to(TORCH) else ROOT).parent.parts
+    """Return the absolute names that a file imports, also inside functions, with submodules of `from x import y`."""
+    package = module_name(file).split(".")
+    if file.name != "__init__.py":
+        package = package[:-1]
     names = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in statements(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join((*above, *([node.module] if node.module else [])))
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
             names |= {f"{module}.{alias.name}" for alias in node.names}
     return names
 
@@ -62,8 +86,20 @@ def within(name, package):
     return name == package or name.startswith(f"{package}.")
 
 
+def room(file, package):
+    """Return the folder or module directly below a package in which a file lies."""
+    return file.relative_to(package).parts[0].removesuffix(".py")
+
+
+def label(file):
+    return f"{file.parent.stem}-{file.stem}"
+
+
+# What an import loads
+
+
 @pytest.mark.parametrize("program", ["import rrm_core", "import rrm_core; rrm_core.reweight([1.0, 2.0], gamma=0.5)"])
-def test_importing_loads_nothing_heavy(program):
+def test_importing_the_core_loads_nothing_heavy(program):
     check = f"import sys; print([name for name in {HEAVY} if name in sys.modules])"
     run = subprocess.run(
         [sys.executable, "-c", f"{program}; {check}"], capture_output=True, text=True, check=True, cwd=ROOT.anchor
@@ -71,31 +107,48 @@ def test_importing_loads_nothing_heavy(program):
     assert run.stdout.strip() == "[]"
 
 
-def test_importing_does_not_load_the_compiled_module():
+def test_importing_the_core_does_not_load_the_compiled_module():
     check = "import sys, rrm_core; assert 'rrm_core._cpu' not in sys.modules; assert 'rrm_core.api' in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True, cwd=ROOT.anchor)
 
 
-def test_relative_imports_are_understood():
+# Which module may import which
+
+
+def test_relative_and_lazy_imports_are_resolved():
     assert "rrm_core.definition.plan.Plan" in imports(CORE / "api.py")
+    assert "rrm_core.dask_arrays" in imports(CORE / "api.py")
     assert "rrm_core.definition.formats.widen" in imports(CORE / "backends" / "numpy.py")
+    assert "rrm_core.backends.numpy" in imports(CORE / "backends" / "registry.py")
     assert "rrm_core._cpu" in imports(CORE / "backends" / "cpp.py")
     assert "rrm_core.backends.numba_kernels" in imports(CORE / "backends" / "numba.py")
     assert "rrm_core._cuda" in imports(CORE / "backends" / "cuda_interop.py")
 
 
+def test_type_checking_blocks_are_not_imports(tmp_path, monkeypatch):
+    source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\ndef f():\n    import numba\n"
+    (tmp_path / "module.py").write_text(source, encoding="utf-8")
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    assert imports(tmp_path / "module.py") == {"typing.TYPE_CHECKING", "numba"}
+
+
+BACKEND_PARTS = {
+    "registry": set(LOADERS),
+    "numba": {"numba_kernels"},
+    "cuda": {"cuda_interop"},
+}
+
+
 @pytest.mark.parametrize("file", modules(CORE / "backends"), ids=lambda file: file.stem)
-def test_backends_do_not_know_each_other(file):
+def test_backends_do_not_import_each_other(file):
     others = {other.stem for other in modules(CORE / "backends")} - {file.stem, "__init__"}
-    allowed = {"numba": {"numba_kernels"}, "cuda": {"cuda_interop"}}.get(file.stem, set())
-    known = {other for other in others for name in imports(file) if within(name, f"rrm_core.backends.{other}")}
-    assert known <= allowed
+    imported = {other for other in others for name in imports(file) if within(name, f"rrm_core.backends.{other}")}
+    assert imported <= BACKEND_PARTS.get(file.stem, set())
 
 
-@pytest.mark.parametrize("file", modules(CORE / "backends"), ids=lambda file: file.stem)
-def test_backends_do_not_look_up(file):
-    above = ("rrm_core.api", "rrm_core.planner", "rrm_core.arrays")
-    assert not [name for name in imports(file) for module in above if within(name, module)]
+def test_the_registry_names_every_backend():
+    parts = {"registry", "numba_kernels", "cuda_interop", "__init__"}
+    assert set(LOADERS) == {file.stem for file in modules(CORE / "backends")} - parts
 
 
 @pytest.mark.parametrize(
@@ -107,24 +160,49 @@ def test_only_the_registry_imports_backends(file):
     assert "import_module" not in file.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("file", modules(CORE), ids=lambda file: f"{file.parent.stem}-{file.stem}")
+@pytest.mark.parametrize("file", modules(CORE), ids=label)
 def test_the_core_needs_numpy_and_array_api_compat_only(file):
     allowed = {"rrm_core", "numpy", "array_api_compat", *sys.stdlib_module_names}
-    if file.stem == "numba_kernels":
-        allowed.add("numba")
-    if file.stem == "dask_arrays":
-        allowed.add("dask")
-    if file == CORE / "stream" / "_pyarrow.py":
-        allowed.add("pyarrow")
-    if file == CORE / "_cli.py":
-        allowed.add("rich")
-    assert {name.partition(".")[0] for name in imports(file)} <= allowed
+    optional = {
+        CORE / "backends" / "numba_kernels.py": "numba",
+        CORE / "dask_arrays.py": "dask",
+        CORE / "stream" / "_pyarrow.py": "pyarrow",
+        CORE / "_cli.py": "rich",
+    }
+    assert {name.partition(".")[0] for name in imports(file)} <= allowed | {optional.get(file, "numpy")}
 
 
-# From the ground up: each may import what comes before it, and nothing that comes after.
-CORE_FLOORS = ("definition", "backends", "arrays", "planner", "api", "dask_arrays", "stream", "cli")
+# From the ground up. A room imports rooms of lower floors only, not its neighbours.
+CORE_FLOORS = (
+    ("definition",),
+    ("backends", "arrays"),
+    ("_engine", "planner"),
+    ("api", "stream", "dask_arrays"),
+    ("cli",),
+)
+NEIGHBOURS = {"api": {"dask_arrays"}}  # lazily, when it is given a Dask array
+
+
+@pytest.mark.parametrize("file", modules(CORE), ids=label)
+def test_the_core_imports_lower_floors_only(file):
+    own_room = room(file, CORE)
+    if own_room in ("__init__", "__main__"):
+        return
+    lower = set(SHARED)
+    if own_room in SHARED:
+        lower = set()
+    else:
+        floor = next(i for i, rooms in enumerate(CORE_FLOORS) if own_room in rooms)
+        lower |= {other for rooms in CORE_FLOORS[:floor] for other in rooms}
+        lower |= NEIGHBOURS.get(own_room, set())
+    allowed = {own_room, "_cpu", "_cuda"} | lower
+    imported = {name.split(".")[1] for name in imports(file) if name.startswith("rrm_core.")}
+    assert imported <= allowed
+
+
+# From the ground up. A room imports rooms of its own and of lower floors.
 TORCH_FLOORS = (
-    ("_models", "distributed", "data", "models", "losses"),
+    ("_checks", "_models", "distributed", "data", "models", "losses"),
     ("weighting",),
     ("adversarial",),
     ("training",),
@@ -134,28 +212,15 @@ TORCH_FLOORS = (
 )
 
 
-def room(file, package):
-    return file.relative_to(package).parts[0].removesuffix(".py")
-
-
-@pytest.mark.parametrize("file", modules(CORE), ids=lambda file: f"{file.parent.stem}-{file.stem}")
-def test_the_core_imports_downwards_only(file):
-    if room(file, CORE) not in CORE_FLOORS:
-        return  # _atomic_write and what stands on top of everything
-    higher = CORE_FLOORS[CORE_FLOORS.index(room(file, CORE)) + 1 :]
-    lazily = {"api": {"dask_arrays"}}.get(room(file, CORE), set())
-    assert not [name for name in imports(file) for other in set(higher) - lazily if within(name, f"rrm_core.{other}")]
-
-
-@pytest.mark.parametrize("file", modules(TORCH), ids=lambda file: f"{file.parent.stem}-{file.stem}")
-def test_the_trainer_imports_downwards_only(file):
+@pytest.mark.parametrize("file", modules(TORCH), ids=label)
+def test_rrm_torch_imports_lower_floors_only(file):
     floor = next((i for i, rooms in enumerate(TORCH_FLOORS) if room(file, TORCH) in rooms), len(TORCH_FLOORS))
     higher = [other for rooms in TORCH_FLOORS[floor + 1 :] for other in rooms]
     assert not [name for name in imports(file) for other in higher if within(name, f"rrm_torch.{other}")]
 
 
-@pytest.mark.parametrize("file", modules(TORCH), ids=lambda file: file.stem)
-def test_the_trainer_uses_public_names_only(file):
+@pytest.mark.parametrize("file", modules(TORCH), ids=label)
+def test_rrm_torch_uses_public_names_of_the_core_only(file):
     public = {f"rrm_core.{name}" for name in (*rrm_core.__all__, *SHARED)}
     assert not [
         name
@@ -170,7 +235,59 @@ def test_the_trainer_uses_public_names_only(file):
     assert attributes <= set(rrm_core.__all__)
 
 
-def test_the_kernels_know_neither_python_nor_a_framework():
+@pytest.mark.parametrize("file", [*modules(CORE), *modules(TORCH)], ids=label)
+def test_packages_do_not_import_experiments_benchmarks_or_tests(file):
+    assert not {name.partition(".")[0] for name in imports(file)} & {"experiments", "benchmarks", "tests", "support"}
+
+
+@pytest.mark.parametrize("file", modules(EXPERIMENTS), ids=label)
+def test_experiments_import_neither_benchmarks_nor_tests(file):
+    assert not {name.partition(".")[0] for name in imports(file)} & {"benchmarks", "tests", "support"}
+
+
+COMPILED = {"rrm_core._cpu", "rrm_core._cuda"}
+
+
+def import_graph(files):
+    """Return, for each module, the modules among these files that it imports; lazy imports included."""
+    names = {module_name(file): file for file in files}
+    graph = {}
+    for name, file in names.items():
+        imported = {other if other in names else other.rpartition(".")[0] for other in imports(file) - COMPILED}
+        graph[name] = sorted((imported & set(names)) - {name})
+    return graph
+
+
+def find_circle(graph):
+    """Return the modules of a circle of imports, or None."""
+    finished = set()
+
+    def visit(module, path):
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in finished:
+            return None
+        for other in graph[module]:
+            circle = visit(other, [*path, module])
+            if circle:
+                return circle
+        finished.add(module)
+        return None
+
+    return next((circle for module in graph if (circle := visit(module, []))), None)
+
+
+def test_find_circle():
+    assert find_circle({"a": ["b", "c"], "b": ["c"], "c": []}) is None
+    assert find_circle({"a": ["b"], "b": ["c"], "c": ["b"]}) == ["b", "c", "b"]
+
+
+@pytest.mark.parametrize("folder", [CORE, TORCH, EXPERIMENTS, BENCHMARKS], ids=lambda folder: folder.name)
+def test_no_circle_of_imports(folder):
+    assert find_circle(import_graph(modules(folder))) is None
+
+
+def test_the_kernels_include_neither_python_nor_a_framework():
     files = [file for file in CSRC.rglob("*") if file.is_file()]
     assert files
     for file in files:
@@ -182,11 +299,30 @@ def test_the_kernels_know_neither_python_nor_a_framework():
         assert not re.search(r"\b(py::|PyObject|at::|torch::)", text), file
 
 
-def test_no_file_has_a_name_that_says_nothing():
+# Names
+
+
+def test_file_names_say_what_is_in_them():
     files = [file for folder in (CORE, TORCH, CSRC, ROOT / "bindings", ROOT / "tests") for file in folder.rglob("*")]
     assert files
-    nameless = {"utils", "util", "helpers", "helper", "common", "misc"}
-    assert not [file for file in files if file.stem.strip("_") in nameless]
+    vague = {"utils", "util", "helpers", "helper", "common", "misc"}
+    assert not [file for file in files if file.stem.strip("_") in vague]
+
+
+@pytest.mark.parametrize("package", [rrm_core, rrm_torch], ids=lambda package: package.__name__)
+def test_no_public_name_shadows_a_module(package):
+    for name in package.__all__:
+        spec = find_spec(f"{package.__name__}.{name}")
+        assert spec is None or inspect.ismodule(getattr(package, name)), name
+
+
+@pytest.mark.parametrize("package", [rrm_core], ids=lambda package: package.__name__)
+def test_public_classes_are_found_under_their_public_name(package):
+    for name in package.__all__:
+        member = getattr(package, name)
+        if inspect.isclass(member):
+            assert member.__module__ == package.__name__, name
+            assert pydoc.locate(f"{package.__name__}.{name}") is member
 
 
 def test_public_names_have_docstrings():
@@ -210,15 +346,16 @@ def test_every_parameter_is_documented(name):
         )
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_backend_has_what_dispatch_asks_for(name):
+@pytest.mark.parametrize("name", LOADERS)
+def test_a_backend_has_the_functions_of_the_protocol(name):
     backend = import_module(f"rrm_core.backends.{name}")
+    assert backend is LOADERS[name]()
     assert backend.__doc__
     for function in ("is_available", "plan", "apply", "count_foreign"):
         assert inspect.getdoc(getattr(backend, function)), function
 
 
-def test_a_source_folder_that_is_not_installed_says_what_to_do():
+def test_a_source_folder_that_is_not_installed_raises_import_error():
     program = """
 import importlib.metadata
 def version(name):

@@ -1,1 +1,1 @@
-"""Arrays of any framework: converted on the way in and back, and checked."""
+"""Arrays of any framework: checked, converted for a backend, and converted back."""

@@ -1,5 +1,4 @@
-"""One module per way to compute a reweight.
+"""One module for each way to compute a reweight; `registry.Backend` lists their functions.
 
-Each has what `rrm_core.dispatch.Backend` lists, and `reweight(losses, rule, weights, mu, out)` where it fuses the two.
-The numpy module is the reference: whatever it answers, the others answer bit for bit.
+`numpy` is the reference: all others return the same bits. A backend trusts its arguments, which have been checked.
 """

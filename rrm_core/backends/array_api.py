@@ -1,6 +1,6 @@
-"""Any framework and device with no kernel of ours: array-API operations where the array lives.
+"""The array-API backend: for devices and frameworks without a kernel here, operations where the array lies.
 
-Only the numbers of the plan come to the host. The price is a sort.
+Only the numbers of the plan are copied to the host. The losses are sorted.
 """
 
 from __future__ import annotations
@@ -23,48 +23,53 @@ def is_available() -> bool:
 
 def plan(losses: Any, rule: Rule, threads: int | None = None) -> Plan:  # noqa: ARG001
     """Return the plan for `losses`, a 1-D array of any array-API framework."""
-    xp, n = array_namespace(losses), losses.shape[0]
+    xp = array_namespace(losses)
+    n = losses.shape[0]
     format = BY_NAME[dtype_name(losses)]
 
     def count(mask: Any) -> int:
         return int(xp.count_nonzero(mask))
 
-    def first(mask: Any) -> int:
+    def first_index(mask: Any) -> int:
         return int(xp.argmax(xp.astype(mask, xp.uint8)))
 
-    nan, low, high = xp.isnan(losses), losses == -math.inf, losses == math.inf
-    n_nan, n_low = count(nan), count(low)
+    is_nan = xp.isnan(losses)
+    is_neg_inf = losses == -math.inf
+    n_nan = count(is_nan)
+    n_neg_inf = count(is_neg_inf)
     non_finite = NonFiniteCounts(
         n_nan=n_nan,
-        first_nan=first(nan) if n_nan else 0,
-        n_neg_inf=n_low,
-        first_neg_inf=first(low) if n_low else 0,
-        n_pos_inf=count(high),
+        first_nan=first_index(is_nan) if n_nan else 0,
+        n_neg_inf=n_neg_inf,
+        first_neg_inf=first_index(is_neg_inf) if n_neg_inf else 0,
+        n_pos_inf=count(losses == math.inf),
     )
     check_losses(rule, n, non_finite)
-    # As +inf the NaN stand behind every loss, and no rank below reaches them.
-    ranked = xp.sort(xp.where(nan, xp.full_like(losses, math.inf), losses))
+    # NaN are replaced by +inf and so sorted last: array-API sort leaves the order of NaN open.
+    ranked = xp.sort(xp.where(is_nan, xp.full_like(losses, math.inf), losses))
 
     def smallest(rank: int) -> float:
+        # Adding 0.0 normalises -0.0 to 0.0.
         return float(ranked[min(rank, n - n_nan) - 1]) + 0.0
 
-    found = find_thresholds(rule, format, n, smallest(1), smallest)
-    n_tied = count(losses == found.threshold)
-    n_pruned = n - count(losses < found.threshold) - n_tied
-    n_recipients = count(losses <= found.recipient_threshold)
-    return make_plan(rule, format, n, n_nan, found, Counts(n_pruned, n_tied, n_recipients))
+    thresholds = find_thresholds(rule, format, n, smallest(1), smallest)
+    n_tied = count(losses == thresholds.threshold)
+    n_pruned = n - count(losses < thresholds.threshold) - n_tied
+    n_recipients = count(losses <= thresholds.recipient_threshold)
+    return make_plan(rule, format, n, n_nan, thresholds, Counts(n_pruned, n_tied, n_recipients))
 
 
 def apply(
     plan: Plan,
     losses: Any,
-    weights: Any | None,
+    old_weights: Any | None,
     mu: float,
     out: Any | None,
     threads: int | None = None,  # noqa: ARG001
 ) -> Any:
-    """Return the new weights, in `out` if given; `weights` None stands for ones."""
-    xp, on = array_namespace(losses), device(losses)
+    """Return the new weights, in `out` if given; `old_weights` None stands for ones."""
+    xp = array_namespace(losses)
+    on = device(losses)
     weights_type = BY_NAME[plan.dtype].weights
     dtype = getattr(xp, weights_type.name)
 
@@ -76,15 +81,16 @@ def apply(
     pruned, tied, kept, tied_recipient, kept_recipient = (
         constant(b * level) for level in np.array(plan.levels).astype(weights_type)
     )
-    below, at = losses < plan.threshold, losses == plan.threshold
+    below = losses < plan.threshold
+    equal = losses == plan.threshold
     new = xp.where(
         losses <= plan.recipient_threshold,
         xp.where(below, kept_recipient, tied_recipient),
-        xp.where(below, kept, xp.where(at, tied, pruned)),
+        xp.where(below, kept, xp.where(equal, tied, pruned)),
     )
     if mu != 1:
         a = constant(weights_type.type(1 - mu))
-        new = (a if weights is None else a * weights) + new
+        new = (a if old_weights is None else a * old_weights) + new
     if out is None:
         return new
     out[...] = new
@@ -92,10 +98,12 @@ def apply(
 
 
 def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  # noqa: ARG001
-    """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
+    """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
     xp = array_namespace(losses)
-    legal = losses >= plan.loss_min
-    return int(xp.count_nonzero(~(legal | xp.isnan(losses) if plan.n_nan else legal)))
+    possible = losses >= plan.loss_min
+    if plan.n_nan:
+        possible = possible | xp.isnan(losses)
+    return int(xp.count_nonzero(~possible))
 
 
 def dtype_name(array: Any) -> str:

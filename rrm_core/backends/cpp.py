@@ -1,4 +1,4 @@
-"""The compiled CPU kernel, `rrm_core._cpu`."""
+"""The compiled CPU backend: the extension module `rrm_core._cpu`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..definition.arguments import MAX_THREADS
 from ..definition.counting import FirstPassCounts, PassCounts
 from ..definition.formats import BY_STORAGE, PLAIN, Array
 from ..definition.plan import Plan, plan_from_kernel
@@ -18,7 +19,7 @@ from ..definition.rule import Rule
 
 
 def is_available() -> bool:
-    """Return whether the extension was built. One that is there but doesn't load raises its own error, on use."""
+    """Return whether the extension was built. An extension that fails to load raises its own error when used."""
     return find_spec("rrm_core._cpu") is not None
 
 
@@ -26,8 +27,8 @@ def is_available() -> bool:
 def _extension() -> ModuleType:
     if not is_available():
         raise ImportError(
-            "backend 'cpp' needs the compiled module rrm_core._cpu, which is not there; install a wheel, or build it "
-            "with: pip install . (from a checkout, run Python outside it, or install it with: pip install -e .)"
+            "backend 'cpp' needs the compiled module rrm_core._cpu, which is not there; build it from a checkout with: "
+            "pip install -e ."
         )
     from .. import _cpu
 
@@ -35,48 +36,49 @@ def _extension() -> ModuleType:
 
 
 def instruction_sets() -> tuple[str, str]:
-    """Return the names of the instruction set in use and of the best that the processor has."""
+    """Return the names of the instruction set in use and of the best one that the processor has."""
     used, best = _extension().instruction_sets()
     return str(used), str(best)
 
 
 def samples_per_thread() -> int:
-    """Return how many samples it takes for another thread to be worth starting."""
+    """Return the number of samples from which another thread is started."""
     return int(_extension().tuning()["samples_per_thread"])
 
 
 @cache
 def default_threads() -> int:
     """Return OMP_NUM_THREADS or, without it, the number of processors that this process may use."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if asked.isdecimal() and int(asked) > 0:
-        return min(int(asked), 1 << 16)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    requested = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if requested.isdecimal() and int(requested) > 0:
+        return min(int(requested), MAX_THREADS)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def plan(losses: Array, rule: Rule, threads: int | None) -> Plan:
     """Return the plan for `losses`, a 1-D NumPy array."""
-    return _reweight(losses, rule, 1.0, None, None, threads)
+    return _reweight(losses, rule, None, 1.0, None, threads)
 
 
 def reweight(
-    losses: Array, rule: Rule, weights: Array | None, mu: float, out: Array | None, threads: int | None
+    losses: Array, rule: Rule, old_weights: Array | None, mu: float, out: Array | None, threads: int | None
 ) -> tuple[Array, Plan]:
-    """Plan, and return the new weights with the plan, in one call; in `out` if given."""
+    """Return the new weights, in `out` if given, and the plan."""
     if out is None:
         new = np.empty(len(losses), BY_STORAGE[losses.dtype].weights)
-        return new, _reweight(losses, rule, mu, weights, new, threads)
+        return new, _reweight(losses, rule, old_weights, mu, new, threads)
     if out.flags.num & PLAIN == PLAIN:
-        return out, _reweight(losses, rule, mu, weights, out, threads)
+        return out, _reweight(losses, rule, old_weights, mu, out, threads)
     new = np.empty(out.shape, out.dtype)
-    plan = _reweight(losses, rule, mu, weights, new, threads)
+    plan = _reweight(losses, rule, old_weights, mu, new, threads)
     out[...] = new
     return out, plan
 
 
-def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array, threads: int | None) -> Array:
-    """Write the new weights to `out` and return it; `weights` None stands for ones."""
+def apply(plan: Plan, losses: Array, old_weights: Array | None, mu: float, out: Array, threads: int | None) -> Array:
+    """Write the new weights to `out` and return it; `old_weights` None stands for ones."""
     new = out if out.flags.num & PLAIN == PLAIN else np.empty(out.shape, out.dtype)
     _extension().apply(
         _plain(losses),
@@ -85,7 +87,7 @@ def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Arra
         plan.recipient_threshold,
         plan.levels,
         mu,
-        None if weights is None else _plain(weights),
+        None if old_weights is None else _plain(old_weights),
         new,
         threads or default_threads(),
     )
@@ -95,14 +97,14 @@ def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Arra
 
 
 def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
-    """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
+    """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
     code = BY_STORAGE[losses.dtype].code
     threads = threads or default_threads()
     return int(_extension().count_foreign(_plain(losses), code, plan.loss_min, plan.n_nan > 0, threads))
 
 
 def count_first_pass(losses: Array, first: int, counts: Array, threads: int | None) -> FirstPassCounts:
-    """Count the losses, whose indices start at `first`, by the leading 16 bits of their keys: add them to `counts`."""
+    """Add the losses to `counts`, by the leading 16 bits of their keys; `first` is the index of the first loss."""
     code = BY_STORAGE[losses.dtype].code
     threads = threads or default_threads()
     return FirstPassCounts(*_extension().count_first_pass(_plain(losses), code, first, counts, threads))
@@ -110,15 +112,18 @@ def count_first_pass(losses: Array, first: int, counts: Array, threads: int | No
 
 def count_pass(
     losses: Array,
-    intervals: Sequence[tuple[int, int, int]],
-    memory: Sequence[Array],
-    points: Sequence[int],
+    ranges: Sequence[tuple[int, int, int]],
+    buffers: Sequence[Array],
+    pivots: Sequence[int],
     threads: int | None,
 ) -> PassCounts:
-    """Count the losses in two intervals at most, or keep their keys, and how all stand to two points: `_cpu.pyi`."""
+    """Count the losses in at most two ranges, or collect their keys; and those below and at each of two pivots.
+
+    An array of `buffers` holds the counts of the range's bins if its type is signed, else it receives the keys.
+    """
     code = BY_STORAGE[losses.dtype].code
     threads = threads or default_threads()
-    return PassCounts(*_extension().count_pass(_plain(losses), code, intervals, memory, points, threads))
+    return PassCounts(*_extension().count_pass(_plain(losses), code, ranges, buffers, pivots, threads))
 
 
 def checksum(losses: Array) -> int:
@@ -127,27 +132,28 @@ def checksum(losses: Array) -> int:
 
 
 def _reweight(
-    losses: Array, rule: Rule, mu: float, weights: Array | None, out: Array | None, threads: int | None
+    losses: Array, rule: Rule, old_weights: Array | None, mu: float, out: Array | None, threads: int | None
 ) -> Plan:
-    format, n = BY_STORAGE[losses.dtype], len(losses)
-    faults, found = _extension().reweight(
+    format = BY_STORAGE[losses.dtype]
+    n = len(losses)
+    non_finite, outcome = _extension().reweight(
         _plain(losses),
         format.code,
-        _question(rule, n),
+        _kernel_rule(rule, n),
         mu,
-        None if weights is None else _plain(weights),
+        None if old_weights is None else _plain(old_weights),
         out,
         threads or default_threads(),
     )
-    return plan_from_kernel(rule, format, n, faults, found)
+    return plan_from_kernel(rule, format, n, non_finite, outcome)
 
 
 @lru_cache(maxsize=64)
-def _question(rule: Rule, n: int) -> Any:
-    """Return the rule as the extension knows it."""
+def _kernel_rule(rule: Rule, n: int) -> Any:
+    """Return the rule for `n` samples as an object of the extension."""
     return _extension().Rule(*rule.ranks(n))
 
 
 def _plain(array: Array) -> Array:
-    """Return contiguous, aligned memory: the array's own where it is that."""
+    """Return contiguous, aligned memory: the array itself if it is that, else a copy."""
     return array if array.flags.num & PLAIN == PLAIN else np.require(array, requirements=["C", "A"])

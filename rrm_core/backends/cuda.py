@@ -1,6 +1,7 @@
-"""The compiled CUDA kernels, `rrm_core._cuda`: on the caller's stream, in memory from the caller's own allocator.
+"""The compiled CUDA backend, `rrm_core._cuda`: on the caller's stream, with memory from the caller's own allocator.
 
-Nothing waits for the device until a field of the plan is read. Only `count_foreign` does: its answer is a number.
+No function waits for the device, except `count_foreign`, which returns a number. The plan waits when one of its
+computed fields is read.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from ..definition.formats import BY_NAME, Format
 from ..definition.pending_plan import pending_plan
 from ..definition.plan import Plan, plan_from_kernel
 from ..definition.rule import Rule
-from .cuda_interop import Memory, Stream, device_of, empty, is_contiguous, locate, stream_of
+from .cuda_interop import Memory, Stream, device_context, empty, is_contiguous, locate, stream_of
 
 
 def is_available() -> bool:
-    """Return whether the extension was built and finds a device. One that doesn't load raises its own error."""
+    """Return whether the extension was built and finds a device. If it fails to load, its own error is raised."""
     return find_spec("rrm_core._cuda") is not None and _devices()[0] > 0
 
 
 @cache
 def _devices() -> tuple[int, str]:
+    """Return the number of usable devices, and the reason if there is none."""
     from .. import _cuda
 
     return _cuda.device_count()
@@ -47,49 +49,63 @@ def _extension() -> ModuleType:
 
 
 class _Losses(NamedTuple):
-    """The losses of one call, and where it runs."""
+    """The losses of one call, in device memory, and the stream that the call uses.
+
+    Attributes
+    ----------
+    memory : Memory
+    n : int
+        Number of samples.
+    format : Format
+    device : int
+    stream : Stream
+    must_synchronize : bool
+        Whether the call waits for the stream, because the framework cannot be told to wait for it.
+    """
 
     memory: Memory
     n: int
     format: Format
     device: int
     stream: Stream
-    waits: bool  # the framework can't be told to wait for the stream, so the call does
+    must_synchronize: bool
 
 
 def plan(losses: Any, rule: Rule, threads: int | None = None) -> Plan:  # noqa: ARG001
-    """Return the plan for `losses`, a 1-D CUDA array, before the device has made it."""
-    with device_of(losses)():
-        return _enqueue(losses, rule, 1.0, None, None, fresh=False)
+    """Return a pending plan for `losses`, a 1-D CUDA array."""
+    with device_context(losses)():
+        return _enqueue(losses, rule, None, 1.0, None, out_is_new=False)
 
 
 def reweight(
     losses: Any,
     rule: Rule,
-    weights: Any | None,
+    old_weights: Any | None,
     mu: float,
     out: Any | None,
     threads: int | None = None,  # noqa: ARG001
 ) -> tuple[Any, Plan]:
-    """Plan, and return the new weights, in `out` if given, with the plan, before the device has made either."""
-    with device_of(losses)():
-        new = _output(losses, out)
-        plan = _enqueue(losses, rule, mu, weights, new, fresh=out is None)
-        return _delivered(new, out), plan
+    """Return the new weights, in `out` if given, and a pending plan; the device may not have computed either yet."""
+    with device_context(losses)():
+        new = _allocate_result(losses, out)
+        plan = _enqueue(losses, rule, old_weights, mu, new, out_is_new=out is None)
+        return _copy_to_out(new, out), plan
 
 
 def apply(
     plan: Plan,
     losses: Any,
-    weights: Any | None,
+    old_weights: Any | None,
     mu: float,
     out: Any | None,
     threads: int | None = None,  # noqa: ARG001
 ) -> Any:
-    """Return the new weights, in `out` if given; `weights` None stands for ones."""
-    with device_of(losses)():
-        c, new = _open(losses), _output(losses, out)
-        target, old = _operand("out", new, c), None if weights is None else _operand("weights", weights, c)
+    """Return the new weights, in `out` if given; `old_weights` None stands for ones."""
+    with device_context(losses)():
+        c = _locate_losses(losses)
+        new = _allocate_result(losses, out)
+        target = _locate_argument("out", new, c)
+        old = None if old_weights is None else _locate_argument("weights", old_weights, c)
         _extension().apply(
             c.memory.address,
             c.format.code,
@@ -103,15 +119,16 @@ def apply(
             c.device,
             c.stream.handle,
         )
-        _close(c, old, target)
-        return _delivered(new, out)
+        _release(c, old, target)
+        return _copy_to_out(new, out)
 
 
 def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  # noqa: ARG001
-    """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
+    """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
+    # A pending plan is read here, before the stream of the losses is used.
     allow_nan = plan.n_nan > 0
-    with device_of(losses)():
-        c = _open(losses)
+    with device_context(losses)():
+        c = _locate_losses(losses)
         counter = _scratch(losses, 8, c)
         return int(
             _extension().count_foreign(
@@ -127,103 +144,110 @@ def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  
         )
 
 
-def _enqueue(losses: Any, rule: Rule, mu: float, weights: Any | None, out: Any | None, *, fresh: bool) -> Plan:
-    cuda, c = _extension(), _open(losses)
-    old = None if weights is None else _operand("weights", weights, c)
-    target = None if out is None else _operand("out", out, c)
-    question = _question(rule, c.n)
-    # The outcome stays until the plan is read, the workspace until the stream is done with it: that is when the
-    # framework's allocator gives the memory to somebody else.
+def _enqueue(losses: Any, rule: Rule, old_weights: Any | None, mu: float, out: Any | None, *, out_is_new: bool) -> Plan:
+    cuda = _extension()
+    c = _locate_losses(losses)
+    old = None if old_weights is None else _locate_argument("weights", old_weights, c)
+    target = None if out is None else _locate_argument("out", out, c)
+    kernel_rule = _kernel_rule(rule, c.n)
+    # The outcome is kept until the plan is read. The workspace is released now: the framework's allocator reuses it
+    # once the stream has finished with it.
     outcome = _scratch(losses, cuda.OUTCOME_BYTES, c)
-    workspace = _scratch(losses, cuda.workspace_bytes(c.format.code, c.n, question, c.device), c)
+    workspace = _scratch(losses, cuda.workspace_bytes(c.format.code, c.n, kernel_rule, c.device), c)
     cuda.reweight(
         c.memory.address,
         c.format.code,
         c.n,
-        question,
+        kernel_rule,
         mu,
         old.address if old else 0,
         target.address if target else 0,
-        fresh,
+        out_is_new,
         outcome.address,
         workspace.address,
         c.device,
         c.stream.handle,
     )
-    _close(c, old, target, outcome, workspace)
+    _release(c, old, target, outcome, workspace)
 
-    n, format, device, stream, current = c.n, c.format, c.device, c.stream, device_of(losses)
+    # `read` keeps the outcome and the stream, but not the losses.
+    _, n, format, device, stream, _ = c
+    current_device = device_context(losses)
 
-    def read() -> Plan:  # holds the outcome and the stream, not the losses
-        with current():
-            told = cuda.read_outcome(outcome.address, n, rule.nan == "prune", device, stream.handle)
-        return plan_from_kernel(rule, format, n, *told)
+    def read() -> Plan:
+        with current_device():
+            result = cuda.read_outcome(outcome.address, n, rule.nan == "prune", device, stream.handle)
+        return plan_from_kernel(rule, format, n, *result)
 
     return pending_plan(n, format, rule, read)
 
 
-def _open(losses: Any) -> _Losses:
-    _extension()  # or what is missing, before anything else
+def _locate_losses(losses: Any) -> _Losses:
+    # Before anything else: raises if the extension or a device is missing.
+    _extension()
     stream = stream_of(losses)
     memory = locate("losses", losses, stream)
-    device = _device_of("losses", memory)
-    _order(stream.handle, memory.stream, device)
+    device = _device_number("losses", memory)
+    _wait_for(memory.stream, stream.handle, device)
     format = BY_NAME[str(losses.dtype).rpartition(".")[2]]
     return _Losses(memory, losses.shape[0], format, device, stream, is_jax_array(losses))
 
 
-def _operand(name: str, array: Any, losses: _Losses) -> Memory:
+def _locate_argument(name: str, array: Any, losses: _Losses) -> Memory:
     memory = locate(name, array, losses.stream)
-    device = _device_of(name, memory)
+    device = _device_number(name, memory)
     if device != losses.device:
         raise ValueError(
             f"{name} lies on CUDA device {device}, but losses lie on {losses.device}; move it to that device"
         )
-    _order(losses.stream.handle, memory.stream, device)
+    _wait_for(memory.stream, losses.stream.handle, device)
     return memory
 
 
 def _scratch(losses: Any, size: int, call: _Losses) -> Memory:
-    """Return `size` bytes of device memory, from the allocator that `losses` have."""
+    """Return `size` bytes of device memory from the allocator of the framework of `losses`."""
     memory = locate("scratch memory", empty(losses, size, "uint8"), call.stream)
-    _order(call.stream.handle, memory.stream, call.device)
+    _wait_for(memory.stream, call.stream.handle, call.device)
     return memory
 
 
-def _device_of(name: str, memory: Memory) -> int:
+def _device_number(name: str, memory: Memory) -> int:
     if memory.device is not None:
         return memory.device
     device = int(_extension().memory_device(memory.address))
     if device < 0:
-        raise ValueError(f"{name} is said to lie on a CUDA device, but address {memory.address:#x} is none of one")
+        raise ValueError(f"{name} is said to lie on a CUDA device, but address {memory.address:#x} is not on one")
     return device
 
 
-def _close(losses: _Losses, *others: Memory | None) -> None:
-    """Let whatever comes next on the streams of the arrays wait for this call."""
+def _release(losses: _Losses, *others: Memory | None) -> None:
+    """Make later work on the arrays' own streams wait for this call."""
     for memory in (losses.memory, *others):
         if memory is not None and memory.stream is not None:
-            _order(memory.stream, losses.stream.handle, losses.device)
-    if losses.waits:
+            _wait_for(losses.stream.handle, memory.stream, losses.device)
+    if losses.must_synchronize:
         _extension().synchronize(losses.device, losses.stream.handle)
 
 
-def _order(stream: int, producer: int | None, device: int) -> None:
+def _wait_for(producer: int | None, stream: int, device: int) -> None:
+    """Make `stream` wait for the work that has been submitted to the stream `producer`."""
     if producer is not None and producer != stream:
         _extension().order_after(stream, producer, device)
 
 
-def _output(losses: Any, out: Any | None) -> Any:
+def _allocate_result(losses: Any, out: Any | None) -> Any:
+    """Return contiguous memory for the new weights: `out` itself, or a new array, a copy of `out` if that is given."""
     if out is not None and is_contiguous(out):
         return out
-    name = str(losses.dtype).rpartition(".")[2]
-    new = empty(losses, losses.shape[0], BY_NAME[name].weights.name)
-    if out is not None:  # of which nothing changes if the losses are refused
+    dtype = str(losses.dtype).rpartition(".")[2]
+    new = empty(losses, losses.shape[0], BY_NAME[dtype].weights.name)
+    if out is not None:
+        # If the losses are refused, the kernel leaves the memory as it is, and so `out` keeps its values.
         new[...] = out
     return new
 
 
-def _delivered(new: Any, out: Any | None) -> Any:
+def _copy_to_out(new: Any, out: Any | None) -> Any:
     if out is None or new is out:
         return new
     out[...] = new
@@ -231,6 +255,6 @@ def _delivered(new: Any, out: Any | None) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _question(rule: Rule, n: int) -> Any:
-    """Return the rule as the extension knows it."""
+def _kernel_rule(rule: Rule, n: int) -> Any:
+    """Return the rule for `n` samples as an object of the extension."""
     return _extension().Rule(*rule.ranks(n))

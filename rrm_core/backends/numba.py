@@ -1,8 +1,8 @@
-"""Parallel loops compiled by Numba: the CPU fallback where nothing else is compiled.
+"""The Numba backend: parallel loops for hosts without the compiled extension.
 
-A sample of the losses tells a narrow bracket that most likely holds the threshold. One pass over all of them counts
-what lies outside and gathers what lies inside. The counts tell whether the sample was right, so that it may cost time,
-but never the answer. float16 and bfloat16 are widened to float32 first, which is exact.
+A sample of the losses gives a narrow bracket that most likely contains the threshold. One pass over all losses counts
+those outside and collects those inside. The counts show whether the bracket contained the threshold; if it did not,
+the call takes longer, but the result is the same. float16 and bfloat16 are first widened to float32, which is exact.
 """
 
 from __future__ import annotations
@@ -23,24 +23,34 @@ from ..definition.formats import BY_STORAGE, Array, Format, widen
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
 
-FEW = 65_536  # fewer losses than these aren't worth a sample: all are gathered
-MARGIN = 4.0  # half the bracket's width, in standard deviations of what a sample says about a rank
+MIN_SAMPLED = 65_536  # with fewer losses no sample is taken: all of them are collected
+MARGIN = 4.0  # half the bracket's width, in standard deviations of the sample's estimate of a rank
 CHANGED = "losses changed while they were read; don't write to them from another thread"
 
-_one_launch = threading.Lock()
+_launch_lock = threading.Lock()
 
 
-def _forget_lock() -> None:
-    global _one_launch
-    _one_launch = threading.Lock()
+def _reset_launch_lock() -> None:
+    global _launch_lock
+    _launch_lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):  # another thread's lock would stay locked in the child
-    os.register_at_fork(after_in_child=_forget_lock)
+if hasattr(os, "register_at_fork"):
+    # In a child process, a lock that another thread of the parent held would stay locked.
+    os.register_at_fork(after_in_child=_reset_launch_lock)
 
 
 class Bracket(NamedTuple):
-    """Two pivots, `low` and `high`; a share of the losses that likely lies between; and one of the losses, or inf."""
+    """Two pivots around a wanted order statistic.
+
+    Attributes
+    ----------
+    low, high : float
+    share : float
+        Estimated share of the losses between the pivots.
+    lowest : float
+        One of the losses, a first guess of the minimum; inf without one.
+    """
 
     low: float
     high: float
@@ -48,39 +58,57 @@ class Bracket(NamedTuple):
     lowest: float = math.inf
 
 
-class Statistic(NamedTuple):
-    """A number, and how many losses lie below it and on it."""
+class OrderStatistic(NamedTuple):
+    """A loss, and the number of losses below it and equal to it."""
 
     value: float
-    below: int
-    at: int
+    n_below: int
+    n_equal: int
 
 
-class Survey(NamedTuple):
-    """What one pass over the losses found."""
+class ScanResult(NamedTuple):
+    """Result of one pass over the losses.
 
-    faults: NonFiniteCounts
-    minimum: Statistic
-    low: Statistic
-    between: Array | None  # the losses strictly between the pivots; None if they were more than expected
+    Attributes
+    ----------
+    non_finite : NonFiniteCounts
+    minimum : OrderStatistic
+    low : OrderStatistic
+        The lower pivot.
+    between : array or None
+        The losses strictly between the pivots; None if there were more than expected.
+    high : float
+        The upper pivot.
+    n_high : int
+        Number of losses equal to it.
+    """
+
+    non_finite: NonFiniteCounts
+    minimum: OrderStatistic
+    low: OrderStatistic
+    between: Array | None
     high: float
     n_high: int
 
-    def smallest(self, rank: int) -> Statistic | None:
+    def smallest(self, rank: int) -> OrderStatistic | None:
         """Return the `rank`-th smallest loss, or None if it lies neither on the pivots nor between them."""
-        upto_low = self.low.below + self.low.at
-        if self.low.below < rank <= upto_low:
+        n_up_to_low = self.low.n_below + self.low.n_equal
+        if self.low.n_below < rank <= n_up_to_low:
             return self.low
-        k = rank - upto_low - 1
+        k = rank - n_up_to_low - 1
         if self.between is None or k < 0:
             return None
-        upto_between = upto_low + self.between.size
+        n_below_high = n_up_to_low + self.between.size
         if k >= self.between.size:
-            return Statistic(self.high, upto_between, self.n_high) if rank <= upto_between + self.n_high else None
+            if rank <= n_below_high + self.n_high:
+                return OrderStatistic(self.high, n_below_high, self.n_high)
+            return None
         ordered = np.partition(self.between, k)
-        below = int(np.count_nonzero(ordered[:k] < ordered[k]))
-        at = k - below + int(np.count_nonzero(ordered[k:] == ordered[k]))
-        return Statistic(float(ordered[k]) + 0.0, upto_low + below, at)  # never -0.0
+        value = ordered[k]
+        n_below = int(np.count_nonzero(ordered[:k] < value))
+        n_equal = k - n_below + int(np.count_nonzero(ordered[k:] == value))
+        # Adding 0.0 normalises -0.0 to 0.0, here and below.
+        return OrderStatistic(float(value) + 0.0, n_up_to_low + n_below, n_equal)
 
 
 def is_available() -> bool:
@@ -89,28 +117,28 @@ def is_available() -> bool:
 
 
 @cache
-def _loops() -> ModuleType:
+def _kernels() -> ModuleType:
     if not is_available():
-        raise ImportError("backend 'numba' needs Numba: pip install 'rrm-core[numba]'")
-    from . import numba_kernels as numba_loops
+        raise ImportError("backend 'numba' needs Numba: pip install numba")
+    from . import numba_kernels
 
-    return numba_loops
+    return numba_kernels
 
 
 @contextmanager
 def _launch(threads: int | None) -> Iterator[None]:
-    """Allow parallel loops: at most so many threads, and one Python thread, for not all threading layers bear two."""
-    loops = _loops()
-    with _one_launch:
-        usual = loops.get_num_threads()
-        if threads is None or threads >= usual:
+    """Limit the threads of parallel loops; one Python thread at a time, since not all threading layers allow two."""
+    kernels = _kernels()
+    with _launch_lock:
+        default = kernels.get_num_threads()
+        if threads is None or threads >= default:
             yield
             return
-        loops.set_num_threads(threads)
+        kernels.set_num_threads(threads)
         try:
             yield
         finally:
-            loops.set_num_threads(usual)
+            kernels.set_num_threads(default)
 
 
 def plan(losses: Array, rule: Rule, threads: int | None) -> Plan:
@@ -120,120 +148,142 @@ def plan(losses: Array, rule: Rule, threads: int | None) -> Plan:
 
 
 def reweight(
-    losses: Array, rule: Rule, weights: Array | None, mu: float, out: Array | None, threads: int | None
+    losses: Array, rule: Rule, old_weights: Array | None, mu: float, out: Array | None, threads: int | None
 ) -> tuple[Array, Plan]:
-    """Plan, and return the new weights with the plan, in one call; in `out` if given."""
-    values, format = _values(losses), BY_STORAGE[losses.dtype]
+    """Return the new weights, in `out` if given, and the plan."""
+    values = _values(losses)
+    format = BY_STORAGE[losses.dtype]
     new = np.empty(len(losses), format.weights) if out is None else out
     with _launch(threads):
         plan = _plan(values, rule, format)
-        _apply(plan, values, weights, mu, new)
+        _apply(plan, values, old_weights, mu, new)
     return new, plan
 
 
-def apply(plan: Plan, losses: Array, weights: Array | None, mu: float, out: Array, threads: int | None) -> Array:
-    """Write the new weights to `out` and return it; `weights` None stands for ones."""
+def apply(plan: Plan, losses: Array, old_weights: Array | None, mu: float, out: Array, threads: int | None) -> Array:
+    """Write the new weights to `out` and return it; `old_weights` None stands for ones."""
     with _launch(threads):
-        _apply(plan, _values(losses), weights, mu, out)
+        _apply(plan, _values(losses), old_weights, mu, out)
     return out
 
 
 def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
-    """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
+    """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
     with _launch(threads):
-        seen = _survey(_values(losses), Bracket(plan.loss_min, plan.loss_min))
-    return seen.low.below + (0 if plan.n_nan else seen.faults.n_nan)
+        result = _scan(_values(losses), Bracket(plan.loss_min, plan.loss_min))
+    if plan.n_nan:
+        return result.low.n_below
+    return result.low.n_below + result.non_finite.n_nan
 
 
 def _plan(values: Array, rule: Rule, format: Format) -> Plan:
     n = values.size
-    # The rank that the first pass looks for. Another pass is for a second rank, or for what gamma makes the threshold.
-    sought = n - rule.quota(n) if rule.gamma is None else min(max(rule.recipient_rank(n), 1), n)
-    seen = _survey(values, _bracket(values, sought))
-    faults = seen.faults
-    check_losses(rule, n, faults)
-    n_valid = n - faults.n_nan
-    ends = Statistic(-math.inf, 0, 0), Statistic(math.inf, n_valid - faults.n_pos_inf, faults.n_pos_inf)
-    known = {x.value: x for x in (*ends, seen.minimum)}
+    # The rank in whose bracket the first pass collects losses. Under the gamma rule the threshold has no rank.
+    first_rank = n - rule.quota(n)
+    if rule.gamma is not None:
+        first_rank = min(max(rule.recipient_rank(n), 1), n)
+    first = _scan(values, _bracket(values, first_rank))
+    check_losses(rule, n, first.non_finite)
+    n_nan = first.non_finite.n_nan
+    n_pos_inf = first.non_finite.n_pos_inf
+    n_valid = n - n_nan
+    statistics = {
+        -math.inf: OrderStatistic(-math.inf, 0, 0),
+        math.inf: OrderStatistic(math.inf, n_valid - n_pos_inf, n_pos_inf),
+        first.minimum.value: first.minimum,
+    }
 
     def smallest(rank: int) -> float:
-        survey = seen if rank == sought else _survey(values, _bracket(values, rank))
-        found = survey.smallest(min(rank, n_valid)) or _smallest(values, min(rank, n_valid))
-        known[found.value] = found
-        return found.value
+        result = first if rank == first_rank else _scan(values, _bracket(values, rank))
+        rank = min(rank, n_valid)
+        statistic = result.smallest(rank) or _smallest(values, rank)
+        statistics[statistic.value] = statistic
+        return statistic.value
 
-    found = find_thresholds(rule, format, n, seen.minimum.value, smallest)
-    t, r = (known.get(x) or _count(values, x) for x in (found.threshold, found.recipient_threshold))
-    n_kept, n_recipients = t.below + t.at, r.below + r.at
+    thresholds = find_thresholds(rule, format, n, first.minimum.value, smallest)
+    threshold, recipients = (
+        statistics.get(x) or _count(values, x) for x in (thresholds.threshold, thresholds.recipient_threshold)
+    )
+    n_kept = threshold.n_below + threshold.n_equal
+    n_recipients = recipients.n_below + recipients.n_equal
     if n_kept == 0 or (n_recipients == 0 and rule.redistribute != "drop"):
         raise RuntimeError(CHANGED)
-    return make_plan(rule, format, n, faults.n_nan, found, Counts(n - n_kept, t.at, n_recipients))
+    return make_plan(rule, format, n, n_nan, thresholds, Counts(n - n_kept, threshold.n_equal, n_recipients))
 
 
 def _bracket(values: Array, rank: int) -> Bracket:
-    """Return pivots around what is likely the `rank`-th smallest value, or the largest number if NaN leave too few."""
+    """Return pivots that most likely enclose the `rank`-th smallest value, or the largest number if it may be NaN."""
     n = values.size
-    if n < FEW:
+    if n < MIN_SAMPLED:
         return Bracket(-math.inf, math.inf, 1.0)
-    size = int(n ** (2 / 3))  # so that sample and candidates grow alike
-    sample = np.sort(_loops().draw(values, size))  # NaN last
-    valid = size - int(np.count_nonzero(np.isnan(sample)))
-    if not valid:
+    # With this size the sample and the expected number of candidates grow alike.
+    size = int(n ** (2 / 3))
+    # np.sort puts NaN last.
+    sample = np.sort(_kernels().draw_sample(values, size))
+    n_valid = size - int(np.count_nonzero(np.isnan(sample)))
+    if not n_valid:
         return Bracket(math.inf, math.inf)
-    centre = min(rank * size / n, valid)
+    centre = min(rank * size / n, n_valid)
     margin = MARGIN * math.sqrt(centre * (1 - centre / size)) + 2
-    first, last = math.floor(centre - margin), math.ceil(centre + margin)
+    first = math.floor(centre - margin)
+    last = math.ceil(centre + margin)
     low = float(sample[first]) if first >= 0 else -math.inf
-    high = float(sample[last]) if last < valid else math.inf
+    high = float(sample[last]) if last < n_valid else math.inf
     return Bracket(low, high, 2 * margin / size, float(sample[0]))
 
 
-def _survey(values: Array, bracket: Bracket) -> Survey:
-    loops = _loops()
-    T, chunks = values.dtype.type, loops.get_num_threads()  # noqa: N806
+def _scan(values: Array, bracket: Bracket) -> ScanResult:
+    """Return what one pass over all values counts and collects."""
+    kernels = _kernels()
+    T = values.dtype.type  # noqa: N806
+    n_chunks = kernels.get_num_threads()
     low, high, share, lowest = bracket
-    # Twice what is likely, since chunks differ. Memory is touched only as far as candidates reach.
-    room = int(2 * share * values.size / chunks) + 2 * loops.BLOCK if low < high else 0
-    candidates = np.empty((chunks, room), values.dtype)
-    counts, lows = loops.scan(values, chunks, T(low), T(high), T(lowest), candidates)
-    lowest = lows.min()
-    n_lowest = int(counts[lows == lowest, -1].sum())
-    first_nan, first_low = counts[:, :2].min(axis=0).tolist()
-    n_nan, n_low, n_inf, below, upto, n_high, full = counts[:, 2:9].sum(axis=0).tolist()
-    return Survey(
-        NonFiniteCounts(n_nan, first_nan, n_low, first_low, n_inf),
-        Statistic(float(lowest) + 0.0, 0, n_lowest),  # never -0.0, here and below
-        Statistic(low + 0.0, below, upto - below),
-        None if full else np.concatenate([row[:m] for row, m in zip(candidates, counts[:, 9], strict=True)]),
+    # Room for twice the expected number, since chunks differ. Only the part that candidates fill is touched.
+    room = int(2 * share * values.size / n_chunks) + 2 * kernels.BLOCK if low < high else 0
+    candidates = np.empty((n_chunks, room), values.dtype)
+    counts, minima = kernels.scan(values, n_chunks, T(low), T(high), T(lowest), candidates)
+    minimum = minima.min()
+    n_minimum = int(counts[minima == minimum, -1].sum())
+    first_nan, first_neg_inf = counts[:, :2].min(axis=0).tolist()
+    n_nan, n_neg_inf, n_pos_inf, n_below, n_up_to, n_high, n_full = counts[:, 2:9].sum(axis=0).tolist()
+    between = None
+    if not n_full:
+        between = np.concatenate([row[:size] for row, size in zip(candidates, counts[:, 9], strict=True)])
+    return ScanResult(
+        NonFiniteCounts(n_nan, first_nan, n_neg_inf, first_neg_inf, n_pos_inf),
+        OrderStatistic(float(minimum) + 0.0, 0, n_minimum),
+        OrderStatistic(low + 0.0, n_below, n_up_to - n_below),
+        between,
         high + 0.0,
         n_high,
     )
 
 
-def _count(values: Array, value: float) -> Statistic:
-    return _survey(values, Bracket(value, value)).low
+def _count(values: Array, value: float) -> OrderStatistic:
+    return _scan(values, Bracket(value, value)).low
 
 
-def _smallest(values: Array, rank: int) -> Statistic:
-    """Return the `rank`-th smallest value where the sample misled."""
-    found = _count(values, _loops().smallest(values, rank))
-    if not found.below < rank <= found.below + found.at:
+def _smallest(values: Array, rank: int) -> OrderStatistic:
+    """Return the `rank`-th smallest value by radix selection: its bracket did not contain it."""
+    statistic = _count(values, _kernels().smallest(values, rank))
+    if not statistic.n_below < rank <= statistic.n_below + statistic.n_equal:
         raise RuntimeError(CHANGED)
-    return found
+    return statistic
 
 
-def _apply(plan: Plan, values: Array, weights: Array | None, mu: float, out: Array) -> None:
-    loops, chunks = _loops(), _loops().get_num_threads()
+def _apply(plan: Plan, values: Array, old_weights: Array | None, mu: float, out: Array) -> None:
+    kernels = _kernels()
+    n_chunks = kernels.get_num_threads()
     T = out.dtype.type  # noqa: N806
     steps = T(mu) * np.array(plan.levels).astype(T)
     thresholds = tuple(np.array([plan.threshold, plan.recipient_threshold], values.dtype))
     new = out if out.flags.carray else np.empty(out.shape, out.dtype)
     if mu == 1:
-        loops.replace(values, new, chunks, thresholds, tuple(steps))
-    elif weights is None:
-        loops.replace(values, new, chunks, thresholds, tuple(T(1 - mu) + steps))
+        kernels.replace(values, new, n_chunks, thresholds, tuple(steps))
+    elif old_weights is None:
+        kernels.replace(values, new, n_chunks, thresholds, tuple(T(1 - mu) + steps))
     else:
-        loops.smooth(values, _plain(weights), new, chunks, thresholds, tuple(steps), T(1 - mu))
+        kernels.smooth(values, _plain(old_weights), new, n_chunks, thresholds, tuple(steps), T(1 - mu))
     if new is not out:
         out[...] = new
 
@@ -244,7 +294,7 @@ def _values(losses: Array) -> Array:
 
 
 def _plain(array: Array, dtype: Any = None) -> Array:
-    """Return contiguous, aligned memory, marked as read-only: for any other kind Numba would compile anew."""
+    """Return contiguous, aligned, read-only memory: Numba compiles anew for arrays of another kind."""
     plain = np.require(array, dtype, ["C", "A"]).view()
     plain.flags.writeable = False
     return plain

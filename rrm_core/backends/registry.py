@@ -1,62 +1,106 @@
-"""Where the losses live decides which backends may serve them; the first one available does.
+"""The backends: which of them can serve an array, and which one is chosen.
 
-Nobody else imports a backend. A named backend is never replaced by another: it serves, or it says why it can't.
+Only this module imports a backend, and only when it is needed. A backend that is requested by name is never replaced
+by another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from importlib import import_module
 from typing import Any, NamedTuple, Protocol, cast
 
 from ..definition.counting import FirstPassCounts, PassCounts
 from ..definition.plan import Plan
 from ..definition.rule import Rule
 
-HOST = ("cpp", "numba", "numpy")  # NumPy arrays, and what can be viewed as one
-CUDA = ("cuda", "array_api")  # arrays in the memory of an NVIDIA GPU
-DEVICE = ("array_api",)  # everything else
-NAMES = (*HOST, *CUDA)
-COUNTING = ("cpp", "numpy")  # those of the host that count for a selection in rounds
-
 
 class Backend(Protocol):
-    """What a backend module offers."""
+    """The functions of a backend module.
+
+    A module may also have ``reweight(losses, rule, old_weights, mu, out, threads)``, which plans and applies in one
+    call and returns the new weights and the plan.
+    """
 
     def is_available(self) -> bool:
         """Return whether the backend can run here."""
 
     def plan(self, losses: Any, rule: Rule, threads: int | None) -> Plan:
-        """Return the plan; raise ValueError on losses that can't be reweighted. `threads` bounds those of a kernel."""
+        """Return the plan; raise ValueError on losses that cannot be reweighted. `threads` limits those of a kernel."""
 
-    def apply(
-        self, plan: Plan, losses: Any, weights: Any | None, mu: float, out: Any | None, threads: int | None
-    ) -> Any:
-        """Return the new weights, written to `out` if given."""
+    def apply(self, plan: Plan, losses: Any, old_weights: Any | None, mu: float, out: Any, threads: int | None) -> Any:
+        """Return the new weights, written to `out`; `old_weights` None stands for ones.
+
+        `out` None asks the backend to allocate them; that is for arrays which are not on the host.
+        """
 
     def count_foreign(self, plan: Plan, losses: Any, threads: int | None) -> int:
-        """Return how many losses lie below the plan's minimum, or are NaN though it has none."""
+        """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
 
 
-class Counting(Backend, Protocol):
-    """What a backend that counts for a `Planner` offers besides. See `rrm_core.selection`."""
+class CountingBackend(Backend, Protocol):
+    """The functions of a backend that counts losses for a `Planner`. See `rrm_core.definition.counting`."""
 
     def count_first_pass(self, losses: Any, first: int, counts: Any, threads: int | None) -> FirstPassCounts:
-        """Add the losses to the counts of all bins; the index of the first of them is `first`."""
+        """Add the losses to the counts of all bins; `first` is the index of the first loss."""
 
     def count_pass(
         self,
         losses: Any,
-        intervals: Sequence[tuple[int, int, int]],
-        memory: Sequence[Any],
-        points: Sequence[int],
+        ranges: Sequence[tuple[int, int, int]],
+        buffers: Sequence[Any],
+        pivots: Sequence[int],
         threads: int | None,
     ) -> PassCounts:
-        """Count what lies in intervals of keys, or keep the keys, and how the losses stand to points."""
+        """Count the losses in ranges of keys, or collect their keys; and count the losses below and at each pivot."""
 
     def checksum(self, losses: Any) -> int:
         """Return the sum of the losses' words, modulo 2**32."""
+
+
+def _load_cpp() -> CountingBackend:
+    from . import cpp
+
+    return cpp
+
+
+def _load_numba() -> Backend:
+    from . import numba
+
+    return numba
+
+
+def _load_numpy() -> CountingBackend:
+    from . import numpy
+
+    return numpy
+
+
+def _load_cuda() -> Backend:
+    from . import cuda
+
+    return cuda
+
+
+def _load_array_api() -> Backend:
+    from . import array_api
+
+    return array_api
+
+
+LOADERS: dict[str, Callable[[], Backend]] = {
+    "cpp": _load_cpp,
+    "numba": _load_numba,
+    "numpy": _load_numpy,
+    "cuda": _load_cuda,
+    "array_api": _load_array_api,
+}
+
+# The backends for an array by its place, the preferred one first.
+HOST = ("cpp", "numba", "numpy")  # NumPy arrays and what can be viewed as one
+CUDA = ("cuda", "array_api")  # arrays in the memory of an NVIDIA GPU
+ELSEWHERE = ("array_api",)
+COUNTING = ("cpp", "numpy")  # those that count losses on the host for a `Planner`
 
 
 def available_backends() -> tuple[str, ...]:
@@ -68,23 +112,23 @@ def available_backends() -> tuple[str, ...]:
         Some of ``"cpp"`` (compiled), ``"numba"``, ``"numpy"`` (the reference), ``"cuda"`` (compiled, for NVIDIA GPUs)
         and ``"array_api"`` (any other device or framework).
     """
-    return tuple(name for name in NAMES if _load(name).is_available())
+    return tuple(name for name, load in LOADERS.items() if load().is_available())
 
 
 class CpuInfo(NamedTuple):
-    """How the compiled backend runs here.
+    """Configuration of the compiled CPU backend.
 
     Attributes
     ----------
     instruction_set : str
         The one in use: ``"baseline"``, ``"v3"`` (x86-64-v3, AVX2) or ``"v4"`` (x86-64-v4, AVX-512). The environment
-        variable ``RRM_CPU`` chooses one, read when the first array is reweighted.
+        variable ``RRM_CPU`` selects one; it is read when the first array is reweighted.
     best_instruction_set : str
-        The best that this processor has a kernel for.
+        The best one for which there are kernels and which this processor has.
     threads : int
-        How many threads large arrays get: ``OMP_NUM_THREADS`` or the processors that this process may use.
+        Number of threads for large arrays: ``OMP_NUM_THREADS``, or the number of processors that this process may use.
     samples_per_thread : int
-        How many samples it takes for another thread to be worth starting.
+        Number of samples from which another thread is started.
     """
 
     instruction_set: str
@@ -94,7 +138,7 @@ class CpuInfo(NamedTuple):
 
 
 def cpu_info() -> CpuInfo:
-    """Return how the compiled backend runs here: instruction set and threads.
+    """Return instruction set and number of threads of the compiled CPU backend.
 
     Returns
     -------
@@ -103,9 +147,9 @@ def cpu_info() -> CpuInfo:
     Raises
     ------
     ImportError
-        The compiled backend is not there.
+        The compiled backend is not installed.
     ValueError
-        ``RRM_CPU`` names no instruction set, or one that this processor lacks.
+        ``RRM_CPU`` is not the name of an instruction set, or this processor lacks it.
 
     Examples
     --------
@@ -113,41 +157,42 @@ def cpu_info() -> CpuInfo:
     >>> rrm_core.cpu_info().best_instruction_set in ("baseline", "v3", "v4")
     True
     """
-    cpp = cast("Any", _load("cpp"))
+    from . import cpp
+
     used, best = cpp.instruction_sets()
     return CpuInfo(used, best, cpp.default_threads(), cpp.samples_per_thread())
 
 
 def choose(name: str | None, *, on_host: bool, on_cuda: bool) -> Backend:
     """Return the backend called `name`, or the first available one for arrays on the host, a GPU, or elsewhere."""
-    candidates = HOST if on_host else CUDA if on_cuda else DEVICE
+    candidates: tuple[str, ...] = ELSEWHERE
+    if on_host:
+        candidates = HOST
+    elif on_cuda:
+        candidates = CUDA
     if name is None:
-        return _load(_first_available(candidates))
-    if name not in NAMES:
-        raise ValueError(f"backend must be one of {', '.join(map(repr, NAMES))} or None, got {name!r}")
+        return first_available(candidates)
+    if name not in LOADERS:
+        raise ValueError(f"backend must be one of {', '.join(map(repr, LOADERS))} or None, got {name!r}")
     if name not in candidates and name != "array_api":
-        needs = (
-            "in the memory of an NVIDIA GPU as torch, CuPy or JAX hold them there"
-            if name == "cuda"
-            else "in host memory as NumPy, torch or JAX hold them on the CPU"
-        )
+        needs = "in host memory as NumPy, torch or JAX hold them on the CPU"
+        if name == "cuda":
+            needs = "in the memory of an NVIDIA GPU as torch, CuPy or JAX hold them there"
         served = " or ".join(map(repr, candidates))
         raise ValueError(f"backend={name!r} needs losses {needs}; these are served by {served}")
-    return _load(name)
+    return LOADERS[name]()
 
 
-def choose_counting(name: str | None) -> Counting:
+def choose_counting(name: str | None) -> CountingBackend:
     """Return the backend called `name`, or the first available one, to count losses on the host for a `Planner`."""
-    if name is not None and name not in COUNTING:
+    if name is None:
+        return cast("CountingBackend", first_available(COUNTING))
+    if name not in COUNTING:
         raise ValueError(f"backend must be one of {', '.join(map(repr, COUNTING))} or None, got {name!r}")
-    return cast("Counting", _load(name or _first_available(COUNTING)))
+    return cast("CountingBackend", LOADERS[name]())
 
 
 @cache
-def _first_available(candidates: tuple[str, ...]) -> str:
-    return next(name for name in candidates if _load(name).is_available())
-
-
-@cache
-def _load(name: str) -> Backend:
-    return cast("Backend", import_module(f".{name}", __package__))
+def first_available(candidates: tuple[str, ...]) -> Backend:
+    """Return the first of these backends that can run here."""
+    return next(backend for name in candidates if (backend := LOADERS[name]()).is_available())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.convert import read_on_host
+from ..arrays.convert import to_host
 from ..backends import registry
 from ..definition.arguments import check_threads
 from ..definition.formats import Array
@@ -162,7 +162,7 @@ class Planner:
         """
         self._require_not_done()
         first = self.n if offset is None else _check_offset(offset)
-        view, format = read_on_host("losses", losses)
+        view, format = to_host("losses", losses)
         self._counts.require_format(format)
         self._counts.add(view, format, first, self._backend, self._threads)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import convert
+from ..arrays.convert import to_argument, to_host
 from ..definition.formats import Format
 from .source import Chunk
 
@@ -28,8 +28,8 @@ class InMemory:
         self.name = name
         if array.ndim != 1 or isinstance(array, np.ma.MaskedArray):
             # Raises the error of `rrm_core.reweight`.
-            convert.read(name, array, native=False)
-        _, self.format = convert.read_on_host(name, array[:0])
+            to_argument(name, array, native=False)
+        _, self.format = to_host(name, array[:0])
         self.n = int(array.shape[0])
         # Slices of a plain array are cheaper than those of a memmap.
         self._array = array.view(np.ndarray) if isinstance(array, np.memmap) else array
@@ -82,7 +82,7 @@ class Chunks:
         """Yield the chunks with the sizes they have."""
         start = 0
         for i, chunk in enumerate(self._chunks):
-            array = convert.read_on_host(self.name, chunk)[0] if isinstance(chunk, (list, tuple)) else chunk
+            array = to_host(self.name, chunk)[0] if isinstance(chunk, (list, tuple)) else chunk
             if not hasattr(array, "shape") or len(array.shape) != 1:
                 raise TypeError(
                     f"{self.name}, as chunks, must be one-dimensional arrays; the chunk at index {i} is "

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays.convert import read_on_host
+from ..arrays.convert import to_host
 from ..backends import registry
 from ..definition.formats import BY_NAME, Array, Format
 from ..definition.plan import Plan
@@ -246,7 +246,7 @@ class _WeightWriter:
 
     def _read_losses(self, losses: Any) -> Array:
         view: Array
-        view, format = read_on_host(self._losses.name, losses)
+        view, format = to_host(self._losses.name, losses)
         if format != self._format:
             raise RuntimeError(
                 f"{self._losses.name} changed between planning and writing, from {self._format.name} to {format.name}"
@@ -255,7 +255,7 @@ class _WeightWriter:
 
     def _read_weights(self, name: str, weights: Any) -> Array:
         view: Array
-        view, format = read_on_host(name, weights)
+        view, format = to_host(name, weights)
         _require_weight_type(name, format, self._format)
         return view
 

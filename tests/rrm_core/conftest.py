@@ -10,7 +10,7 @@ import pytest
 import rrm_core
 from cuda_model.fake_gpu import Gpu
 from cuda_model.stand_in import StandIn, build
-from rrm_core.backends import registry as dispatch
+from rrm_core.backends import registry
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def gpu(stand_in, monkeypatch, request):
     backend = import_module("rrm_core.backends.cuda")
     monkeypatch.setitem(sys.modules, "rrm_core._cuda", stand_in.module)
     monkeypatch.setattr(rrm_core, "_cuda", stand_in.module, raising=False)
-    caches = backend._devices, backend._extension, backend._question, dispatch._first_available
+    caches = backend._devices, backend._extension, backend._kernel_rule, registry.first_available
     stand_in.reset(**getattr(request, "param", {}))
     for cache in caches:
         cache.cache_clear()

@@ -16,7 +16,7 @@ from numpy.testing import assert_array_equal
 from torch._subclasses import FakeTensorMode
 
 import rrm_core
-from rrm_core.backends import registry as dispatch
+from rrm_core.backends import registry
 from support.families import BACKENDS, DTYPES, assert_same_bits
 from support.frameworks import FRAMEWORKS, make, to_numpy
 
@@ -472,8 +472,11 @@ def test_host_backends_refuse_arrays_elsewhere(name):
 
 
 LOADERS = {
-    "cpp": ("_extension", "backend 'cpp' needs the compiled module rrm_core._cpu, which is not there; install a wheel"),
-    "numba": ("_loops", "backend 'numba' needs Numba: pip install 'rrm-core[numba]'"),
+    "cpp": (
+        "_extension",
+        "backend 'cpp' needs the compiled module rrm_core._cpu, which is not there; build it from a checkout",
+    ),
+    "numba": ("_kernels", "backend 'numba' needs Numba: pip install numba"),
 }
 
 
@@ -482,7 +485,7 @@ def unloaded(request):
     """Make a backend look for its compiled part again, now and after the test."""
     module = import_module(f"rrm_core.backends.{request.param}")
     load = getattr(module, LOADERS[request.param][0])
-    caches = (load, dispatch._first_available)
+    caches = (load, registry.first_available)
     for cache in caches:
         cache.cache_clear()
     yield request.param, module

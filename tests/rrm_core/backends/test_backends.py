@@ -338,7 +338,7 @@ def interpreted_loops(monkeypatch):
 def test_numba_loops_as_python(family, dtype, sampled, monkeypatch):
     interpreted_loops(monkeypatch)
     if sampled:  # as large arrays are, but with a bracket so narrow that it often misses
-        monkeypatch.setattr("rrm_core.backends.numba.FEW", 1)
+        monkeypatch.setattr("rrm_core.backends.numba.MIN_SAMPLED", 1)
         monkeypatch.setattr("rrm_core.backends.numba.MARGIN", 0.0)
     with np.errstate(over="ignore"):  # in integers that are meant to
         for n in (1, 2, 33):
@@ -375,7 +375,7 @@ SAMPLES = {
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("family", ["exponential", "NaN", "capped", "all bit patterns"])
 def test_numba_whatever_the_sample(sample, dtype, family, monkeypatch):
-    monkeypatch.setattr("rrm_core.backends.numba_kernels.draw", SAMPLES[sample])
+    monkeypatch.setattr("rrm_core.backends.numba_kernels.draw_sample", SAMPLES[sample])
     c = losses(family, LARGE, dtype)
     for rule in ({"contamination": 0.03}, {"contamination": 0.5, "redistribute": 0.1}, {"gamma": 1.0}):
         expected, expected_plan = rrm_core.reweight(c, nan="prune", backend="numpy", **rule)
@@ -395,7 +395,7 @@ def test_numba_compiles_once_for_all_kinds_of_memory():
     from rrm_core.backends import numba_kernels as loops
 
     def compiled():
-        return [len(getattr(loops, name).signatures) for name in ("scan", "draw", "replace", "smooth")]
+        return [len(getattr(loops, name).signatures) for name in ("scan", "draw_sample", "replace", "smooth")]
 
     def call(kind):
         c, w = kind(LARGE, np.float32), kind(LARGE, np.float32)

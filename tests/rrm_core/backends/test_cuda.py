@@ -12,7 +12,8 @@ import torch
 import rrm_core
 from cuda_model.fake_gpu import Device, PlainArray
 from cuda_model.stand_in import needs_nvcc
-from rrm_core.arrays import convert as arrays
+from rrm_core.arrays import convert
+from rrm_core.arrays.placement import Placement
 from support.families import DTYPES, FAMILIES, LARGE, SMALL, assert_same_bits, losses, old_weights, questions, reference
 from support.frameworks import FRAMEWORKS
 
@@ -382,7 +383,7 @@ class JaxArray(PlainArray):
 @pytest.fixture
 def jax_like(gpu, monkeypatch):
     gpu.array_type = JaxArray
-    for module in ("arrays.convert", "backends.cuda", "backends.cuda_interop"):
+    for module in ("arrays.convert", "arrays.checks", "arrays.placement", "backends.cuda", "backends.cuda_interop"):
         monkeypatch.setattr(f"rrm_core.{module}.is_jax_array", lambda x: isinstance(x, JaxArray))
     monkeypatch.setattr("jax.core.Tracer", type("Tracer", (), {}), raising=False)
     return gpu
@@ -416,8 +417,10 @@ def torch_on_cuda(gpu, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream)
     monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
-    home, home_of = arrays.Home("torch", torch.device("cpu"), on_host=False, on_cuda=True), arrays._home
-    monkeypatch.setattr(arrays, "_home", lambda x, native: home if isinstance(x, torch.Tensor) else home_of(x, native))
+    home, home_of = Placement("torch", torch.device("cpu"), on_host=False, on_cuda=True), convert.placement_of
+    monkeypatch.setattr(
+        convert, "placement_of", lambda x, native: home if isinstance(x, torch.Tensor) else home_of(x, native)
+    )
     gpu.stand_in.call_claim(0)
     return gpu
 

@@ -10,9 +10,8 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from rrm_core.backends import cpp
+from rrm_core.backends import cpp, registry
 from rrm_core.backends import numpy as reference
-from rrm_core.backends import registry as dispatch
 from rrm_core.definition.counting import BIN_BITS, BINS
 from rrm_core.definition.formats import BY_NAME, BY_STORAGE, FLOAT32, FLOAT64, widen
 from rrm_core.planner.rank_search import PivotCount, RankRange
@@ -233,8 +232,8 @@ def test_losses_are_not_modified():
 
 
 def test_choose_counting_backend():
-    assert dispatch.choose_counting(None) is dispatch.choose_counting("cpp")
-    assert dispatch.choose_counting("numpy").count_first_pass is reference.count_first_pass
+    assert registry.choose_counting(None) is registry.choose_counting("cpp")
+    assert registry.choose_counting("numpy").count_first_pass is reference.count_first_pass
     for name in ("numba", "array_api", "cuda", "rust"):
         with pytest.raises(ValueError, match=rf"^backend must be one of 'cpp', 'numpy' or None, got '{name}'$"):
-            dispatch.choose_counting(name)
+            registry.choose_counting(name)

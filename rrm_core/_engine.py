@@ -1,0 +1,146 @@
+"""One call: its arguments checked and converted, a backend chosen, the result converted back.
+
+`rrm_core.api` uses it for arrays of all frameworks, `rrm_core.dask_arrays` for the blocks of a Dask array.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .arrays.checks import check_match, check_out
+from .arrays.convert import fast_path, mark_written, to_argument, wrap_like
+from .arrays.placement import Placement
+from .backends.registry import HOST, Backend, choose, first_available
+from .definition.formats import Format
+from .definition.plan import Plan
+from .definition.rule import Rule
+
+
+class Request(NamedTuple):
+    """The arguments of one call as its backend gets them, and what is needed to return its result.
+
+    Attributes
+    ----------
+    losses : array
+    old_weights : array or None
+        The previous weights; None if they are ones or are not read, since `mu` is 1.
+    mu : float
+    memory : array or None
+        Memory for the result, as the backend gets it.
+    out : array or None
+        The same memory, as the caller passed it.
+    placement : Placement
+        Of the losses.
+    format : Format
+        Of the losses.
+    backend : Backend
+    threads : int or None
+    """
+
+    losses: Any
+    old_weights: Any | None
+    mu: float
+    memory: Any | None
+    out: Any | None
+    placement: Placement
+    format: Format
+    backend: Backend
+    threads: int | None
+
+    def plan(self, rule: Rule) -> Plan:
+        """Return the plan for the losses."""
+        return self.backend.plan(self.losses, rule, self.threads)
+
+    def reweight(self, rule: Rule) -> tuple[Any, Plan]:
+        """Return the new weights and the plan."""
+        # Unpacking is faster than looking up every attribute.
+        losses, old_weights, mu, memory, out, placement, _, backend, threads = self
+        if not hasattr(backend, "reweight"):
+            plan = backend.plan(losses, rule, threads)
+            return self._weights(plan), plan
+        weights, plan = backend.reweight(losses, rule, old_weights, mu, memory, threads)
+        if out is None:
+            return wrap_like(weights, placement), plan
+        mark_written(out, placement)
+        return out, plan
+
+    def apply(self, plan: Plan) -> Any:
+        """Return the new weights according to a plan that was made before.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The losses cannot be those for which the plan was made, or a part of them.
+        """
+        n = self.losses.shape[0]
+        if self.format.name != plan.dtype:
+            raise TypeError(f"losses must be {plan.dtype}, as the planned ones were, got {self.format.name}")
+        if n > plan.n:
+            raise ValueError(f"losses have {n:_} samples, but the plan was made for {plan.n:_}")
+        n_foreign = self.backend.count_foreign(plan, self.losses, self.threads)
+        if n_foreign:
+            or_nan = "" if plan.n_nan else ", or NaN"
+            raise ValueError(
+                f"losses contain {n_foreign:_} values that the planned ones can't have contained: below their minimum "
+                f"{plan.loss_min:.6g}{or_nan}; make a plan for these losses"
+            )
+        return self._weights(plan)
+
+    def _weights(self, plan: Plan) -> Any:
+        memory = self.memory
+        # For arrays elsewhere the backend allocates the result.
+        if memory is None and self.placement.on_host:
+            memory = np.empty(len(self.losses), self.format.weights)
+        weights = self.backend.apply(plan, self.losses, self.old_weights, self.mu, memory, self.threads)
+        if self.out is None:
+            return wrap_like(weights, self.placement)
+        mark_written(self.out, self.placement)
+        return self.out
+
+
+def prepare_fast(losses: Any, weights: Any | None, mu: float, out: Any | None, threads: int | None) -> Request | None:
+    """Return the request for the usual arguments of a call without `backend`; None for others, see `fast_path`.
+
+    `mu` and `threads` have been checked.
+    """
+    views = fast_path(losses, weights, out)
+    if views is None:
+        return None
+    view, old, placement, format = views
+    memory = None if out is None else old
+    return Request(view, old if mu < 1 else None, mu, memory, out, placement, format, first_available(HOST), threads)
+
+
+def prepare(
+    losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None, threads: int | None
+) -> Request:
+    """Return the request for arrays of any framework, except Dask arrays.
+
+    `mu` and `threads` have been checked; everything else is checked here.
+
+    Raises
+    ------
+    TypeError, ValueError, ImportError, RuntimeError
+        As `rrm_core.reweight`.
+    """
+    native = backend == "array_api"
+    c = to_argument("losses", losses, native=native, list_type=np.float64)
+    old: Any = None
+    memory: Any = None
+    w = None
+    if weights is not None:
+        w = to_argument("weights", weights, native=native, list_type=c.format.weights)
+        old = w.array
+    o = None
+    if out is not None:
+        o = to_argument("out", out, native=native)
+        memory = o.array
+    for argument in (w, o):
+        if argument is not None:
+            check_match(argument, c)
+    if o is not None:
+        check_out(o, c, w)
+    chosen = choose(backend, on_host=c.placement.on_host, on_cuda=c.placement.on_cuda)
+    return Request(c.array, old if mu < 1 else None, mu, memory, out, c.placement, c.format, chosen, threads)
