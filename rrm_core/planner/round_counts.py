@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..backends.registry import Counting
+from ..backends.registry import CountingBackend
 from ..definition.counting import BINS
 from ..definition.formats import BY_CODE, Array, Format
 from .rank_search import PivotCount, Target
@@ -73,7 +73,7 @@ class RoundCounts:
         # A view, so that kernels count in `sums`.
         return self.sums[HISTOGRAMS:].reshape(-1, BINS)
 
-    def add(self, losses: Array, format: Format, offset: int, backend: Counting, threads: int | None) -> None:
+    def add(self, losses: Array, format: Format, offset: int, backend: CountingBackend, threads: int | None) -> None:
         """Count losses; if the backend raises an error, nothing is counted.
 
         Parameters
@@ -84,7 +84,7 @@ class RoundCounts:
             Type of the losses.
         offset : int
             Index of the first of them among all losses.
-        backend : Counting
+        backend : CountingBackend
         threads : int, optional
         """
         if not len(losses):
@@ -100,7 +100,7 @@ class RoundCounts:
         self.sums[CHECKSUM] += checksum
 
     def _add_first_round(
-        self, losses: Array, format: Format, offset: int, backend: Counting, threads: int | None
+        self, losses: Array, format: Format, offset: int, backend: CountingBackend, threads: int | None
     ) -> int:
         counts = backend.count_first_pass(losses, offset, self._histograms[0], threads)
         minima = np.full(3, MISSING, np.int64)
@@ -114,7 +114,7 @@ class RoundCounts:
         self.minima = np.minimum(self.minima, minima)
         return counts.checksum
 
-    def _add_later_round(self, losses: Array, backend: Counting, threads: int | None) -> int:
+    def _add_later_round(self, losses: Array, backend: CountingBackend, threads: int | None) -> int:
         memory: list[Array]
         if self._collects_keys:
             memory = [np.empty(min(len(losses), n_inside), np.uint64) for n_inside in self._ranges.values()]
