@@ -27,45 +27,45 @@ def reweight(
     backend: str | None = None,
     threads: int | None = None,
 ) -> tuple[Any, Plan]:
-    """Return the sample weights that Rockafellian Relaxation gives to `losses`, and the plan behind them.
+    """Return the sample weights of Rockafellian Relaxation for `losses`, and the plan from which they follow.
 
     The distribution p over the n samples that minimises ``sum(p * losses) + gamma * d_TV(p, uniform)`` prunes every
-    sample whose loss exceeds ``min(losses) + gamma`` and hands its mass to trusted ones. The weights are ``n * p``:
-    0 is pruned, 1 is unchanged, and their mean is 1.
+    sample whose loss exceeds ``min(losses) + gamma`` and moves its mass to samples with small losses. The weights are
+    ``n * p``: 0 for a pruned sample, 1 for an unchanged one; their mean is 1.
 
     Parameters
     ----------
     losses : array of shape (n,), float16, bfloat16, float32 or float64
-        One loss per sample, from NumPy, torch, CuPy, JAX or another array-API framework, a list of numbers, or a Dask
-        array. +inf is a legal loss. Read where it lies, without a copy, if it is contiguous.
+        One loss per sample, as an array of NumPy, torch, CuPy, JAX or another array-API framework, a list of numbers,
+        or a Dask array. +inf is allowed. A contiguous array is read in place, without a copy.
     weights : array of shape (n,), float32 (float64 for float64 losses), optional
-        The current weights, from the same framework and device; ones if None. Read only if ``mu < 1``, and taken as
-        they are: a NaN among them stays one.
+        The previous weights, of the same framework and device; ones if None. They are read only if ``mu < 1``, and not
+        checked: NaN among them remain NaN.
     contamination : float in [0, 1)
-        The share of samples to prune, usually the estimated share of wrong labels: the threshold is the
-        ``n - floor(contamination * n)``-th smallest loss. Give this or `gamma`.
+        Share of the samples to prune, usually the estimated share of wrong labels: the threshold is the
+        ``n - floor(contamination * n)``-th smallest loss. Give either this or `gamma`.
     gamma : float, at least 0
-        The price of total variation, in units of the loss: the threshold is ``min(losses) + gamma``.
+        Price of total variation, in units of the loss: the threshold is ``min(losses) + gamma``.
     mu : float in (0, 1], default 1
-        Step from the current weights to their targets: ``(1 - mu) * weights + mu * target``.
+        Step size from the previous weights to their targets: ``(1 - mu) * weights + mu * target``.
     redistribute : {"argmin", "kept", "drop"} or float in (0, 1], default "argmin"
-        Who receives the pruned mass. ``"argmin"``: the samples with the smallest loss, in equal parts, which is the
-        optimum. A fraction f: the ``ceil(f * n)`` smallest losses, in equal parts. ``"kept"``: all kept samples, in
-        proportion (not the optimum, but no single sample gets a large weight). ``"drop"``: nobody, as in a trimmed
-        loss; the mean falls below 1.
+        The recipients of the pruned mass. ``"argmin"``: the samples with the smallest loss, in equal parts, which is
+        the optimum. A fraction f: the samples with the ``ceil(f * n)`` smallest losses, in equal parts. ``"kept"``: all
+        kept samples, in proportion to their weights (not the optimum, but no sample gets a large weight). ``"drop"``:
+        no sample, as in a trimmed loss; the mean weight falls below 1.
     ties : {"keep", "share"}, default "keep"
-        Samples exactly on the threshold are kept, so that at most ``floor(contamination * n)`` samples are pruned; or
-        each gives up the same part of its weight, so that exactly that much mass is removed, which bounded losses
-        need. ``"share"`` needs `contamination`.
+        Samples whose loss equals the threshold. ``"keep"``: they are kept, so that at most
+        ``floor(contamination * n)`` samples are pruned. ``"share"``: each loses the same share of its weight, so that
+        exactly that mass is removed, which bounded losses need; only with `contamination`.
     nan : {"raise", "prune"}, default "raise"
-        Refuse NaN, or prune them as the highest losses, however many there are.
+        Raise an error for NaN, or prune them as the highest losses, however many there are.
     out : array of shape (n,), optional
-        Memory for the result: writable, of the weights' framework, device and type. May be `weights` itself.
+        Memory for the result: writable, of the weights' framework, device and type. It may be `weights` itself.
     backend : {"cpp", "numba", "numpy", "cuda", "array_api"}, optional
-        Insist on one backend. All give the same bits.
+        The backend to use, without fallback; by default the first available one. All return the same bits.
     threads : int, at least 1, optional
-        Use at most so many threads; by default ``OMP_NUM_THREADS``, or as many as there are processors for this
-        process. Small arrays get one. The compiled backends heed it; the answer never depends on it.
+        The largest number of threads; by default ``OMP_NUM_THREADS``, or the number of processors that this process
+        may use. Small arrays get one thread. Only compiled backends use it; the result does not depend on it.
 
     Returns
     -------
@@ -79,25 +79,25 @@ def reweight(
     TypeError
         An argument has the wrong type, framework or dtype.
     ValueError
-        An argument has the wrong shape or value, or the losses contain NaN or -inf, or nothing finite.
+        An argument has the wrong shape or value, or the losses contain NaN or -inf, or no finite value.
     ImportError
-        `backend` is not installed; the message says what to install.
+        `backend` is not installed; the message names what to install.
     RuntimeError
         ``backend="cuda"`` finds no device, or CUDA reports an error.
 
     Notes
     -----
-    Whatever is raised, nothing has been written.
+    If an error is raised, nothing has been written.
 
-    On an NVIDIA GPU, with the ``"cuda"`` backend, the call returns before the device has done anything. What is wrong
-    with the losses is then raised by the first look at the plan; `weights` and `out` are as they were, and a new array
-    is all NaN.
+    On an NVIDIA GPU, with the ``"cuda"`` backend, the call returns before the device has finished. Invalid losses are
+    then reported when a computed field of the plan is first read; `weights` and `out` are unchanged, and a new array of
+    weights is all NaN.
 
-    The plan of a Dask array is made during the call, by the scheduler in use: every block is counted where it lies, in
-    one round (float16, bfloat16), two (float32) or two to four (float64). The weights are a Dask array in the same
-    chunks, of which nothing is computed yet; to compute them reads the losses once more. So ``losses.persist()`` pays
-    where they are costly. `weights` are a Dask array, too, and get the chunks of `losses`; there is no `out`; `backend`
-    ("cpp" or "numpy") and `threads` (by default 1) are those of a task.
+    The plan of a Dask array is made during the call, by the active scheduler: the losses are counted block by block on
+    the workers, in one round (float16, bfloat16), two (float32) or two to four (float64). The weights are a lazy Dask
+    array with the same chunks; computing them reads the losses once more, so that ``losses.persist()`` pays off where
+    losses are costly. `weights` must be a Dask array, too, and is rechunked like `losses`; `out` is not supported;
+    `backend` ("cpp" or "numpy") and `threads` (by default 1) apply to each task.
 
     See Also
     --------
@@ -132,12 +132,12 @@ def plan(
     backend: str | None = None,
     threads: int | None = None,
 ) -> Plan:
-    """Return the threshold and the weights on its sides: the one step of `reweight` that looks at all losses.
+    """Return the plan of `reweight`: threshold, counts and target weights, the only step that depends on all losses.
 
     Parameters
     ----------
     losses : array of shape (n,)
-        As for `reweight`, a Dask array included; so are the other parameters and the errors.
+        As for `reweight`, Dask arrays included. The errors are those of `reweight` as well.
     contamination, gamma, redistribute, ties, nan, backend, threads
         See `reweight`.
 
@@ -166,31 +166,30 @@ def apply(
     backend: str | None = None,
     threads: int | None = None,
 ) -> Any:
-    """Return the weights that `plan` gives to `losses`, sample by sample.
+    """Return the weights of `losses` according to `plan`, sample by sample.
 
     Parameters
     ----------
     plan : Plan
         From `plan` or `reweight`.
     losses : array of shape (m,)
-        The losses that were planned, or a part of them, in the same type.
+        The losses for which the plan was made, or a part of them, of the same type.
     weights : array of shape (m,), optional
-        Their current weights; ones if None. Read only if ``mu < 1``.
+        Their previous weights; ones if None. Read only if ``mu < 1``.
     mu, out, backend, threads
         See `reweight`.
 
     Returns
     -------
     array of shape (m,)
-        The new weights, in the framework and on the device of `losses`; `out` if it was given. Of Dask arrays, nothing
-        is computed during the call.
+        The new weights, in the framework and on the device of `losses`; `out` if it was given. A Dask array is lazy.
 
     Raises
     ------
     TypeError, ValueError, ImportError
-        As `reweight`; also if `losses` are of another type than the planned ones, or more, or contain values that
-        these can't have contained (below their minimum, or NaN where there were none). Nothing has been written. Such
-        values in a Dask array are noticed when their block is computed.
+        As `reweight`; also if `losses` differ in type from the planned ones, are more than these, or contain values
+        that these cannot have contained (below their minimum, or NaN where there were none). Nothing has been written.
+        In a Dask array such values are detected when their block is computed.
 
     Examples
     --------
@@ -206,7 +205,7 @@ def apply(
 
 
 def objective(losses: Any, gamma: float) -> float:
-    """Return the least expected loss plus price: the minimum of ``sum(p * losses) + gamma * d_TV(p, uniform)`` over p.
+    """Return the minimum over p of ``sum(p * losses) + gamma * d_TV(p, uniform)``, the relaxed expected loss.
 
     It equals ``mean(minimum(losses, min(losses) + gamma))``.
 
@@ -215,12 +214,12 @@ def objective(losses: Any, gamma: float) -> float:
     losses : array of shape (n,)
         As for `reweight`.
     gamma : float, at least 0
-        The price of total variation, in units of the loss.
+        Price of total variation, in units of the loss.
 
     Returns
     -------
     float
-        The optimal value, summed in float64 where the device has it; of a Dask array, during the call.
+        The optimal value, summed in float64 if the device supports it. For a Dask array it is computed during the call.
 
     Raises
     ------
@@ -241,7 +240,7 @@ def objective(losses: Any, gamma: float) -> float:
     xp = array_namespace(values)
     dtypes = xp.__array_namespace_info__().dtypes(device=device(values))
     double = dtypes.get("float64", xp.float32)
-    # The excess over the smallest loss is summed: the losses' own sum could overflow.
+    # Only the excess over the smallest loss is summed: a large minimum could overflow when summed n times.
     excess = xp.astype(values, double) - plan.loss_min
     excess = xp.where(values <= plan.threshold, excess, xp.zeros_like(excess))
     capped = plan.n_pruned * plan.gamma if plan.n_pruned else 0.0
