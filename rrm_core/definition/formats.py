@@ -1,7 +1,7 @@
-"""The four floating-point formats of losses, and the exact operations on them that decide a plan.
+"""The four floating-point formats of losses, and the exact operations on them that a plan needs.
 
-NumPy has no bfloat16, so inside the library a NumPy array of bfloat16 losses is the array of its bits, uint16. Integer
-losses are refused at the door, so uint16 can mean nothing else.
+NumPy has no bfloat16: inside the library bfloat16 losses are NumPy arrays of their bits, of type uint16. Integer losses
+are refused, so that uint16 has no other meaning.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ class Format:
     Attributes
     ----------
     name : str
-        The name that every framework gives it: ``"float32"``, ``"bfloat16"``, ...
+        Its name in every framework: ``"float32"``, ``"bfloat16"``, ...
     storage : np.dtype
         The NumPy type of an array in this format (uint16 for bfloat16).
     weights : np.dtype
-        The type of the sample weights that belong to losses in this format.
+        The type of the sample weights for losses in this format.
     precision : int
         Significant bits, the implicit one included.
     min_exponent : int
-        Exponent `e` (as `math.frexp` counts) of the smallest normal number.
+        Exponent `e` of the smallest normal number, as `math.frexp` returns it.
     largest : float
         The largest finite number.
     code : int
-        The number by which the compiled kernels know the format.
+        The format's number in the compiled kernels.
     """
 
     name: str
@@ -48,23 +48,24 @@ class Format:
     code: int
 
     def round_down(self, x: float) -> float:
-        """Return the largest number of this format that is not above `x` (``-inf`` if there is none)."""
+        """Return the largest number of this format that is not above `x`; ``-inf`` if there is none."""
         if math.isinf(x) or self.precision == 53:
             return x
         if x < -self.largest:
             return -math.inf
-        # Scaling by a power of two and flooring are exact in double, since no format here is wider than 24 bits.
+        # Exact in double precision: scaling by a power of two, and flooring, since no format here exceeds 24 bits.
         quantum = math.ldexp(1.0, max(math.frexp(x)[1], self.min_exponent) - self.precision)
         return min(math.floor(x / quantum) * quantum, self.largest)
 
     @property
     def width(self) -> int:
-        """Bits of a number."""
+        """Number of bits."""
         return 8 * self.storage.itemsize
 
     def key(self, x: float) -> int:
-        """Return the order-preserving key of a number of this format, as `csrc/ordered_key.h` has it: -0 is 0."""
-        # Made of integers, as is the way back: a conversion loses subnormal numbers where these are flushed to zero.
+        """Return the order-preserving key of a number of this format, as in `csrc/ordered_key.h`; -0 has that of 0."""
+        # Computed in integers, like `decode`: a conversion of types loses subnormal numbers if the processor flushes
+        # them to zero.
         sign = 1 << self.width - 1
         if self.precision == 53:
             bits = int(struct.unpack("<Q", struct.pack("<d", x))[0])
@@ -80,7 +81,7 @@ class Format:
         return (1 << self.width) - 1 - bits if bits > sign else bits | sign
 
     def decode(self, key: int) -> float:
-        """Return the number with a key, exactly. Not for NaN."""
+        """Return the number that has this key, exactly. The key of NaN is not allowed."""
         sign = 1 << self.width - 1
         bits = key ^ sign if key >= sign else (1 << self.width) - 1 - key
         if self.precision == 53:
@@ -114,11 +115,12 @@ BY_CODE = {format.code: format for format in BY_NAME.values()}
 BY_STORAGE = {format.storage: format for format in BY_NAME.values()}
 
 
-PLAIN = 0x101  # in ndarray.flags.num: contiguous and aligned
+# Bits of `ndarray.flags.num`: C-contiguous and aligned. Reading them once is faster than reading two flags.
+PLAIN = 0x101
 
 
 def widen(losses: Array) -> Array:
-    """Return a NumPy array of losses with bfloat16 bits widened, exactly, to float32; other types as they are."""
+    """Return losses with bfloat16 bits widened to float32, which is exact; losses of other types are returned as is."""
     if losses.dtype == BFLOAT16.storage:
         return (losses.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return losses

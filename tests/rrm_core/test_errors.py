@@ -79,7 +79,7 @@ RULES = [
 
 
 @pytest.mark.parametrize(("rule", "error", "message"), RULES, ids=[str(rule) for rule, *_ in RULES])
-def test_bad_rules(rule, error, message):
+def test_rejects_invalid_rule(rule, error, message):
     out = W.copy()
     refused(error, message, rrm_core.reweight, C, W, out=out, **rule)
     assert_same_bits(out, W)
@@ -99,7 +99,7 @@ MUS = [
 
 
 @pytest.mark.parametrize(("mu", "error", "message"), MUS, ids=[str(mu) for mu, *_ in MUS])
-def test_bad_mu(mu, error, message):
+def test_rejects_invalid_mu(mu, error, message):
     out = W.copy()
     refused(error, message, rrm_core.reweight, C, W, mu=mu, out=out, **OK)
     refused(error, message, rrm_core.apply, rrm_core.plan(C, **OK), C, W, mu=mu, out=out)
@@ -139,7 +139,7 @@ LOSSES = [
 @pytest.mark.parametrize(
     ("c", "error", "message"), LOSSES, ids=[f"{type(c).__name__}-{message}" for c, _, message in LOSSES]
 )
-def test_bad_losses(c, error, message):
+def test_rejects_invalid_losses(c, error, message):
     out = W.copy()
     refused(error, message, rrm_core.reweight, c, W, out=out, **OK)
     refused(error, message, rrm_core.plan, c, **OK)
@@ -149,7 +149,7 @@ def test_bad_losses(c, error, message):
 
 
 @pytest.mark.parametrize("gamma", [-1.0, math.nan])
-def test_bad_gamma_of_an_objective(gamma):
+def test_objective_rejects_invalid_gamma(gamma):
     refused(ValueError, f"gamma must be at least 0, got {gamma}", rrm_core.objective, C, gamma)
 
 
@@ -192,7 +192,7 @@ OTHERS = [
 @pytest.mark.parametrize(
     ("other", "which", "error", "message"), OTHERS, ids=[f"{which}-{message}" for _, which, _, message in OTHERS]
 )
-def test_bad_weights_and_out(other, which, error, message):
+def test_rejects_invalid_weights_and_out(other, which, error, message):
     plan = rrm_core.plan(C, **OK)
     for name in ("weights", "out") if which == "both" else (which,):
         for mu in (0.3, 1.0):  # weights are checked even where they aren't read
@@ -203,13 +203,13 @@ def test_bad_weights_and_out(other, which, error, message):
                 refused(error, message, rrm_core.apply, plan, C, **more)
 
 
-def test_float64_losses_have_float64_weights():
+def test_float64_losses_require_float64_weights():
     message = "weights must be float64 for float64 losses, got float32"
     refused(TypeError, message, rrm_core.reweight, C.astype(float), W, **OK)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_short_losses_have_float32_weights(dtype):
+def test_other_losses_require_float32_weights(dtype):
     c = C.astype(DTYPES[dtype])
     refused(TypeError, f"must be float32 for {dtype} losses", rrm_core.reweight, c, c, **OK)
 
@@ -239,7 +239,7 @@ PRUNED_NAN = [
     ("values", "message", "nan"),
     [(*case, "raise") for case in BAD_VALUES] + [(*case, "prune") for case in PRUNED_NAN],
 )
-def test_bad_values_leave_everything_as_it_was(backend, dtype, rule, values, message, nan):
+def test_invalid_values_raise_and_nothing_is_written(backend, dtype, rule, values, message, nan):
     c = np.array(values).astype(DTYPES[dtype])
     w = np.arange(1, c.size + 1).astype(np.float64 if dtype == "float64" else np.float32)
     out, old, before = w * 7, w.copy(), c.copy()
@@ -254,7 +254,7 @@ def test_bad_values_leave_everything_as_it_was(backend, dtype, rule, values, mes
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("n", [10, 5000, 100_003])
 @pytest.mark.parametrize("bad", [math.nan, -math.inf])
-def test_one_bad_value_is_found_wherever_it_is(backend, n, bad):
+def test_error_names_the_index_of_an_invalid_value(backend, n, bad):
     w, old = np.ones(n, np.float32), np.ones(n, np.float32)
     for index in (0, 1, n // 2, n - 2, n - 1):
         c = np.arange(n, dtype=np.float32)
@@ -276,14 +276,14 @@ def test_one_bad_value_is_found_wherever_it_is(backend, n, bad):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_bad_values_in_every_framework(framework):
+def test_rejects_invalid_values_in_every_framework(framework):
     c, w = make(framework, np.array([1, math.nan, 2, 3], np.float32)), make(framework, W[:4])
     more = {} if framework == "jax" else {"out": w}
     refused(ValueError, "losses contain 1 NaN among 4, the first at index 1", rrm_core.reweight, c, w, **more, **OK)
     assert_same_bits(to_numpy(w), W[:4])
 
 
-def test_nan_names_the_remedy():
+def test_nan_error_names_the_remedy():
     refused(
         ValueError, "pass nan='prune' to treat them as the highest losses", rrm_core.reweight, [math.nan, 1.0], **OK
     )
@@ -294,7 +294,7 @@ def test_nan_names_the_remedy():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
-def test_out_that_overlaps(backend, framework):
+def test_rejects_overlapping_out(backend, framework):
     memory = make(framework, np.arange(12, dtype=np.float32))
     before = to_numpy(memory).copy()
     plan = rrm_core.plan(memory[:5], backend=backend, **OK)
@@ -314,7 +314,7 @@ def test_out_that_overlaps(backend, framework):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_out_that_runs_backwards_over_the_weights(backend):
+def test_rejects_out_that_reverses_the_weights(backend):
     w = W.copy()
     refused(
         ValueError, "out overlaps weights in part", rrm_core.reweight, C, w, mu=0.3, out=w[::-1], backend=backend, **OK
@@ -323,25 +323,25 @@ def test_out_that_runs_backwards_over_the_weights(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_losses_may_share_memory_with_the_weights(backend):
+def test_losses_may_share_memory_with_weights(backend):
     c = np.abs(C)
     both, _ = rrm_core.reweight(c, c, mu=0.3, backend=backend, **OK)
     apart, _ = rrm_core.reweight(c, c.copy(), mu=0.3, backend=backend, **OK)
     assert_same_bits(both, apart)
 
 
-def test_an_expanded_tensor_is_no_out():
+def test_rejects_expanded_tensor_as_out():
     c, out = torch.from_numpy(C.copy()), torch.ones(1).expand(5)
     refused(ValueError, "out overlaps itself in memory", rrm_core.reweight, c, out=out, **OK)
 
 
-def test_a_tensor_that_requires_a_gradient_is_no_out():
+def test_rejects_out_that_requires_grad():
     c, out = torch.from_numpy(C.copy()), torch.ones(5, requires_grad=True)
     refused(ValueError, "out requires a gradient", rrm_core.reweight, c, out=out, **OK)
     assert_array_equal(out.detach(), np.ones(5))
 
 
-def test_losses_in_foreign_byte_order_are_not_overwritten():
+def test_rejects_out_that_overlaps_losses_in_foreign_byte_order():
     foreign = C.astype(">f4")
     refused(ValueError, "out overlaps losses", rrm_core.reweight, foreign, out=foreign.view("<f4"), **OK)
     assert_array_equal(foreign, C)
@@ -356,12 +356,12 @@ def test_losses_in_foreign_byte_order_are_not_overwritten():
     ],
     ids=["sparse", "meta", "list of tensors"],
 )
-def test_tensors_without_plain_memory(losses, message):
+def test_rejects_tensors_without_dense_memory(losses, message):
     refused(TypeError, message, rrm_core.reweight, losses, **OK)
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
-def test_tensors_of_fake_mode(device):
+def test_rejects_fake_tensors(device):
     with FakeTensorMode():
         losses = torch.empty(5, device=device)
         for backend in (None, "cuda", "array_api"):
@@ -369,7 +369,7 @@ def test_tensors_of_fake_mode(device):
             refused(TypeError, message, rrm_core.reweight, losses, backend=backend, **OK)
 
 
-def test_memory_of_a_gpu_without_a_framework():
+def test_rejects_bare_cuda_array_interface():
     class Foreign:
         __cuda_array_interface__: ClassVar = {"shape": (5,), "typestr": "<f4", "data": (4096, False), "version": 3}
 
@@ -379,7 +379,7 @@ def test_memory_of_a_gpu_without_a_framework():
 
 
 @pytest.mark.skipif("jax" not in FRAMEWORKS, reason="no JAX for this Python")
-def test_inside_jit():
+def test_rejects_traced_arrays():
     import jax
     import jax.numpy as jnp
 
@@ -387,15 +387,15 @@ def test_inside_jit():
     refused(TypeError, "losses is being traced by JAX", traced, jnp.ones(3))
 
 
-def test_a_number_beyond_all_doubles():
+def test_rejects_number_too_large_for_a_double():
     refused(ValueError, "gamma must be a number that a double can hold", rrm_core.reweight, C, gamma=10**400)
 
 
-def test_a_rule_in_the_place_of_the_weights():
+def test_rejects_rule_passed_as_weights():
     refused(TypeError, "weights must be an array", rrm_core.reweight, C, 0.2)
 
 
-def test_objective_names_its_own_argument():
+def test_objective_error_names_gamma():
     refused(TypeError, "gamma must be a number, got None", rrm_core.objective, C, None)
 
 
@@ -403,7 +403,7 @@ def test_objective_names_its_own_argument():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_losses_that_a_plan_was_not_made_for(backend):
+def test_apply_rejects_losses_not_covered_by_the_plan(backend):
     plan = rrm_core.plan(C, backend=backend, **OK)
     out = W.copy()
     cases = [
@@ -422,7 +422,7 @@ def test_losses_that_a_plan_was_not_made_for(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_plan_that_pruned_nan_takes_nan_but_nothing_below_its_minimum(backend, dtype):
+def test_apply_accepts_nan_only_if_the_plan_pruned_nan(backend, dtype):
     c = np.array([1.0, math.nan, 2.0, math.inf, -math.nan]).astype(DTYPES[dtype])
     plan = rrm_core.plan(c, contamination=0.4, nan="prune", backend=backend)
     assert rrm_core.apply(plan, c[1:], backend=backend).tolist() == [0, 1, 1, 0]
@@ -432,7 +432,7 @@ def test_a_plan_that_pruned_nan_takes_nan_but_nothing_below_its_minimum(backend,
 
 
 @pytest.mark.parametrize("plan", [None, 0.5, {"threshold": 1.0}, (1, 2)])
-def test_not_a_plan(plan):
+def test_apply_rejects_other_types_as_plan(plan):
     message = f"plan must be a Plan, as rrm_core.plan returns it, got {type(plan).__name__}"
     refused(TypeError, message, rrm_core.apply, plan, C)
 
@@ -441,7 +441,7 @@ def test_not_a_plan(plan):
 
 
 @pytest.mark.parametrize("name", ["CUDA", "CPP", "", 1])
-def test_unknown_backend(name):
+def test_rejects_unknown_backend(name):
     out = W.copy()
     for call, args in ((rrm_core.reweight, {"out": out} | OK), (rrm_core.plan, OK)):
         refused(
@@ -456,7 +456,7 @@ def test_unknown_backend(name):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_the_gpu_backend_refuses_arrays_elsewhere(framework):
+def test_cuda_backend_rejects_host_arrays(framework):
     c = make(framework, C)
     message = "backend='cuda' needs losses in the memory of an NVIDIA GPU as torch, CuPy or JAX hold them there"
     refused(ValueError, message, rrm_core.reweight, c, backend="cuda", **OK)
@@ -465,7 +465,7 @@ def test_the_gpu_backend_refuses_arrays_elsewhere(framework):
 
 
 @pytest.mark.parametrize("name", ["cpp", "numba", "numpy"])
-def test_host_backends_refuse_arrays_elsewhere(name):
+def test_host_backends_reject_device_arrays(name):
     c = make("strict", C)
     refused(ValueError, f"backend={name!r} needs losses in host memory", rrm_core.reweight, c, backend=name, **OK)
     refused(ValueError, "these are served by 'array_api'", rrm_core.plan, c, backend=name, **OK)
@@ -493,7 +493,7 @@ def unloaded(request):
         cache.cache_clear()
 
 
-def test_an_absent_backend_says_what_to_install(unloaded, monkeypatch):
+def test_missing_backend_error_names_what_to_install(unloaded, monkeypatch):
     name, module = unloaded
     monkeypatch.setattr(module, "find_spec", lambda _: None)
     assert name not in rrm_core.available_backends()
@@ -507,7 +507,7 @@ def test_an_absent_backend_says_what_to_install(unloaded, monkeypatch):
     assert_same_bits(out, W)
 
 
-def test_without_a_backend_the_next_one_serves(unloaded, monkeypatch):
+def test_next_backend_replaces_a_missing_one(unloaded, monkeypatch):
     _, module = unloaded
     monkeypatch.setattr(module, "find_spec", lambda _: None)
     expected, plan = rrm_core.reweight(C, W, mu=0.3, backend="numpy", **OK)
@@ -516,14 +516,14 @@ def test_without_a_backend_the_next_one_serves(unloaded, monkeypatch):
     assert_same_bits(weights, expected)
 
 
-def test_numpy_serves_where_nothing_is_compiled(unloaded, monkeypatch):
+def test_numpy_is_used_without_compiled_backends(unloaded, monkeypatch):
     for name in LOADERS:
         monkeypatch.setattr(f"rrm_core.backends.{name}.find_spec", lambda _: None)
     assert rrm_core.available_backends() == ("numpy", "array_api")
     assert_same_bits(rrm_core.reweight(C, **OK)[0], np.array([1, 0, 2, 1, 1], np.float32))
 
 
-def test_a_broken_backend_is_not_taken_for_an_absent_one(unloaded, monkeypatch, tmp_path):
+def test_broken_backend_raises_its_own_error(unloaded, monkeypatch, tmp_path):
     name, _ = unloaded
     assert rrm_core.available_backends() == BACKENDS  # and all of them are imported
     package, part = {"cpp": (rrm_core, "_cpu"), "numba": (sys.modules["rrm_core.backends"], "numba_kernels")}[name]

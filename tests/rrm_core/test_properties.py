@@ -57,7 +57,7 @@ def test_mean_weight_stays_one_under_smoothing(backend, c, rule, mu, seed):
 
 @backends
 @given(c=vectors(np.float32), rule=RULES, seed=st.integers(0, 2**32 - 1))
-def test_order_does_not_matter(backend, c, rule, seed):
+def test_weights_are_equivariant_under_permutation(backend, c, rule, seed):
     order = np.random.default_rng(seed).permutation(c.size)
     weights, plan = rrm_core.reweight(c, backend=backend, **rule)
     permuted, permuted_plan = rrm_core.reweight(c[order], backend=backend, **rule)
@@ -74,7 +74,7 @@ def test_more_contamination_prunes_more(backend, c, percents):
 
 @backends
 @given(c=vectors(np.float32), gammas=st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)))
-def test_a_higher_price_prunes_less(backend, c, gammas):
+def test_larger_gamma_prunes_less(backend, c, gammas):
     more, less = (rrm_core.reweight(c, gamma=x, backend=backend)[0] == 0 for x in sorted(gammas))
     assert (more | ~less).all()
 
@@ -92,7 +92,7 @@ def test_at_most_the_quota_is_pruned(backend, c, percent):
 
 @backends
 @given(c=vectors(np.float32), percent=PERCENT)
-def test_sharing_ties_removes_exactly_the_quota(backend, c, percent):
+def test_shared_ties_remove_exactly_the_quota(backend, c, percent):
     plan = rrm_core.plan(c, contamination=percent / 100, ties="share", redistribute="drop", backend=backend)
     assert plan.removed == percent * c.size // 100
     target, _ = rrm_core.reweight(
@@ -103,7 +103,7 @@ def test_sharing_ties_removes_exactly_the_quota(backend, c, percent):
 
 @backends
 @given(c=vectors(np.float32, st.integers(-1000, 1000)), rule=RULES, shift=st.integers(-(2**20), 2**20))
-def test_a_constant_on_all_losses_changes_nothing(backend, c, rule, shift):
+def test_adding_a_constant_to_losses_changes_no_weight(backend, c, rule, shift):
     if "gamma" in rule and math.isfinite(rule["gamma"]):
         rule["gamma"] = float(round(rule["gamma"]))  # integers this small add without rounding
     weights, plan = rrm_core.reweight(c, backend=backend, **rule)
@@ -115,7 +115,7 @@ def test_a_constant_on_all_losses_changes_nothing(backend, c, rule, shift):
 
 @backends
 @given(c=vectors(np.float32), rule=CONTAMINATION, exponent=st.integers(-20, 20))
-def test_another_unit_of_loss_changes_nothing(backend, c, rule, exponent):
+def test_scaling_losses_changes_no_weight(backend, c, rule, exponent):
     c = np.where(np.abs(c) < 1e-20, np.float32(0), c)  # no underflow
     weights, plan = rrm_core.reweight(c, backend=backend, **rule)
     scaled, scaled_plan = rrm_core.reweight(np.ldexp(c, exponent), backend=backend, **rule)
@@ -126,7 +126,7 @@ def test_another_unit_of_loss_changes_nothing(backend, c, rule, exponent):
 
 @backends
 @given(c=vectors(np.float32), rule=RULES)
-def test_a_wider_type_changes_no_decision(backend, c, rule):
+def test_wider_type_changes_no_decision(backend, c, rule):
     narrow, plan = rrm_core.reweight(c, backend=backend, **rule)
     wide, wide_plan = rrm_core.reweight(c.astype(np.float64), backend=backend, **rule)
     assert_same_bits(wide.astype(np.float32), narrow)
@@ -147,7 +147,7 @@ def test_repeated_steps_approach_the_target(backend, c, rule, mu):
 
 @backends
 @given(c=vectors(np.float32), rule=RULES)
-def test_no_old_weights_are_ones(backend, c, rule):
+def test_missing_weights_are_ones(backend, c, rule):
     ones, _ = rrm_core.reweight(c, np.ones(c.size, np.float32), mu=0.3, backend=backend, **rule)
     none, _ = rrm_core.reweight(c, mu=0.3, backend=backend, **rule)
     assert_same_bits(none, ones)
@@ -156,7 +156,7 @@ def test_no_old_weights_are_ones(backend, c, rule):
 @backends
 @settings(max_examples=50)
 @given(c=vectors(np.float32), rule=RULES)
-def test_asking_again_changes_nothing(backend, c, rule):
+def test_repeated_call_returns_the_same(backend, c, rule):
     before = c.copy()
     weights, plan = rrm_core.reweight(c, backend=backend, **rule)
     again, plan_again = rrm_core.reweight(c, weights, backend=backend, **rule)
@@ -168,7 +168,7 @@ def test_asking_again_changes_nothing(backend, c, rule):
 
 @backends
 @given(c=vectors(np.float32), rule=RULES)
-def test_a_higher_loss_never_weighs_more(backend, c, rule):
+def test_weights_do_not_increase_with_the_loss(backend, c, rule):
     weights, _ = rrm_core.reweight(c, backend=backend, **rule)
     ordered = weights[np.argsort(c, kind="stable")]
     assert (np.diff(ordered) <= 0).all()

@@ -1,7 +1,7 @@
-"""Inputs that tell right backends from nearly right ones: families of losses, types, sizes and rules.
+"""Test inputs: families of losses, types, sizes and rules.
 
-Random losses alone rarely tie, never overflow and spread over all buckets of a radix selection. Each family below
-breaks one such habit.
+Random losses rarely tie, never overflow and spread over all buckets of a radix selection. Each family below has one
+property that random losses lack.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rrm_core import Plan, reweight
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Declared, not discovered: a backend that is missing fails the tests, it doesn't skip them.
+# Declared, not discovered: tests fail, and are not skipped, if a backend is missing.
 COMPILED = ("cpp", "numba")
 BACKENDS = ("cpp", "numba", "numpy", "array_api")
 
@@ -31,22 +31,23 @@ DTYPES = {
 }
 
 SMALL = (1, 2, 31, 32, 33, 255, 256, 257, 1023, 1024, 1025)
-BLOCKS = (2047, 2048, 2049, 4095, 4096, 4097)  # where kernels change from one block or strategy to the next
+# Around the sizes at which kernels use another block or another strategy.
+BLOCKS = (2047, 2048, 2049, 4095, 4096, 4097)
 LARGE = 100_003
 
 
 def losses(family: str, n: int, dtype: str) -> np.ndarray:
-    """Return `n` losses of a family in a type, the same on every call. bfloat16 is that of ml_dtypes."""
+    """Return `n` losses of a family and type, the same in every call. bfloat16 is the type of ml_dtypes."""
     rng = np.random.default_rng([n, zlib.crc32(family.encode())])
-    made = FAMILIES[family](n, rng, DTYPES[dtype])
+    values = FAMILIES[family](n, rng, DTYPES[dtype])
     with np.errstate(over="ignore"):
-        made = made.astype(DTYPES[dtype])
-    assert made.shape == (n,)
-    return made
+        values = values.astype(DTYPES[dtype])
+    assert values.shape == (n,)
+    return values
 
 
 def old_weights(n: int, dtype: str) -> np.ndarray:
-    """Return weights to smooth from, in the type that belongs to losses of type `dtype`."""
+    """Return previous weights for losses of type `dtype`."""
     rng = np.random.default_rng(n)
     return rng.exponential(size=n).astype(np.float64 if dtype == "float64" else np.float32)
 
@@ -80,7 +81,8 @@ def _minimum_repeated(n: int, rng: np.random.Generator, dtype: np.dtype) -> np.n
 
 
 def _capped(n: int, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
-    return np.minimum(rng.exponential(size=n), 0.6)  # more than half of them tie at the top
+    # More than half of the losses are equal to the cap on average.
+    return np.minimum(rng.exponential(size=n), 0.6)
 
 
 def _one_huge(n: int, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
@@ -91,13 +93,14 @@ def _one_huge(n: int, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
 
 def _infinities(n: int, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
     values = np.where(rng.random(n) < 0.3, np.inf, rng.exponential(size=n))
-    values[rng.integers(n)] = 1.5  # at least one is finite
+    # At least one loss is finite.
+    values[rng.integers(n)] = 1.5
     return values
 
 
 def _not_numbers(n: int, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
-    nan = np.where(rng.random(n) < 0.5, np.nan, -np.nan)  # of either sign
-    values = np.where(rng.random(n) < 0.2, nan, rng.exponential(size=n))
+    nan_of_either_sign = np.where(rng.random(n) < 0.5, np.nan, -np.nan)
+    values = np.where(rng.random(n) < 0.2, nan_of_either_sign, rng.exponential(size=n))
     values[rng.random(n) < 0.1] = np.inf
     values[rng.integers(n)] = 0.5
     return values
@@ -128,7 +131,8 @@ def _all_bit_patterns(n: int, rng: np.random.Generator, dtype: np.dtype) -> np.n
     unsigned, _ = _unsigned(dtype)
     bits = rng.integers(0, np.iinfo(unsigned).max, size=n, dtype=unsigned, endpoint=True)
     infinity, half = (np.array(x, dtype).view(unsigned) for x in (np.inf, 0.5))
-    return np.where(bits & infinity == infinity, half, bits).view(dtype)  # all finite ones
+    # NaN and infinities are replaced.
+    return np.where(bits & infinity == infinity, half, bits).view(dtype)
 
 
 FAMILIES: dict[str, Callable[[int, np.random.Generator, np.dtype], np.ndarray]] = {
@@ -159,21 +163,22 @@ THRESHOLDS: tuple[dict[str, Any], ...] = (
     {"gamma": float("inf")},
 )
 REDISTRIBUTE = ("argmin", 0.1, 1.0, "kept", "drop")
-SMOOTHING = ((1.0, False), (0.3, False), (0.3, True), (1.0, True))  # mu, and whether there are old weights
+# mu, and whether there are previous weights.
+SMOOTHING = ((1.0, False), (0.3, False), (0.3, True), (1.0, True))
 
 
 def questions(family: str) -> Iterator[tuple[dict[str, Any], float, bool]]:
-    """Yield every rule (as keywords of `reweight`) with a step mu and whether to give old weights, in turn."""
+    """Yield every rule (as keywords of `reweight`), with a step size mu and whether to pass previous weights."""
     policy = {"nan": "prune"} if family == "NaN" else {}
     for i, (threshold, redistribute) in enumerate(product(THRESHOLDS, REDISTRIBUTE)):
-        # The rules take turns with the ways to smooth; 65 and 4 have no common divisor, but families differ too.
+        # The smoothing cases alternate, shifted by one for each threshold, so that each meets every redistribution.
         mu, with_old = SMOOTHING[(i + i // len(REDISTRIBUTE)) % len(SMOOTHING)]
         yield threshold | {"redistribute": redistribute} | policy, mu, with_old
 
 
 @lru_cache(maxsize=64)
 def reference(family: str, n: int, dtype: str) -> list[tuple[np.ndarray, Plan]]:
-    """Return what the numpy backend answers to each of the `questions`."""
+    """Return weights and plan of the numpy backend for each of the `questions`."""
     c, w = losses(family, n, dtype), old_weights(n, dtype)
     return [
         reweight(c, w if with_old else None, mu=mu, backend="numpy", **rule) for rule, mu, with_old in questions(family)
@@ -181,7 +186,7 @@ def reference(family: str, n: int, dtype: str) -> list[tuple[np.ndarray, Plan]]:
 
 
 def assert_same_bits(actual: Any, expected: np.ndarray, label: str = "") -> None:
-    """Assert that two arrays have the same type, shape and bits: -0.0 isn't 0.0 here, and a NaN equals itself."""
+    """Assert that two arrays have the same type, shape and bits: -0.0 differs from 0.0, and a NaN equals itself."""
     actual = np.asarray(actual)
     assert actual.dtype == expected.dtype, label
     unsigned = f"u{expected.dtype.itemsize}"

@@ -1,4 +1,4 @@
-"""The array frameworks that tests hand to rrm_core, behind two functions."""
+"""Array frameworks of the tests: conversion from and to NumPy."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import torch
 
 # Declared, not discovered. JAX has no release for Python 3.10.
 FRAMEWORKS = ("numpy", "torch", "strict", *(("jax",) if sys.version_info >= (3, 11) else ()))
-DEVICE = array_api_strict.Device("device1")  # memory that NumPy isn't allowed to see
+# Memory that NumPy cannot access.
+DEVICE = array_api_strict.Device("device1")
 
 
 def holds(framework: str, dtype: str) -> bool:
-    """Return whether a framework has a type; JAX has float64 only if told to."""
+    """Return whether a framework has a type; JAX has float64 only after `enable_x64`."""
     return (
         framework in ("numpy", "torch")
         or dtype == "float32"
@@ -41,7 +42,7 @@ def make(framework: str, array: np.ndarray) -> Any:
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    """Return any framework's array as a NumPy one."""
+    """Return an array of any framework as a NumPy array."""
     if isinstance(array, torch.Tensor):
         return array.detach().numpy()
     if isinstance(array, array_api_strict._array_object.Array):

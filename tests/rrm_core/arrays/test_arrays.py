@@ -30,7 +30,7 @@ def expected(dtype, n=N):
     [(framework, dtype) for framework in FRAMEWORKS for dtype in DTYPES if holds(framework, dtype)],
 )
 @pytest.mark.parametrize("backend", [None, "array_api"])
-def test_same_framework_type_and_device_come_back(framework, dtype, backend):
+def test_result_has_the_framework_type_and_device_of_the_losses(framework, dtype, backend):
     c, w = make(framework, losses("few distinct", N, dtype)), make(framework, old_weights(N, dtype))
     answer, plan = expected(dtype)
     weights, actual_plan = rrm_core.reweight(c, w, mu=0.3, backend=backend, **RULE)
@@ -58,7 +58,7 @@ def test_float64_in_jax(backend):
         assert_same_bits(to_numpy(weights), expected("float64")[0])
 
 
-def test_lists_and_tuples_are_float64():
+def test_lists_and_tuples_become_float64():
     c, w = losses("few distinct", N, "float64"), old_weights(N, "float64")
     for sequence in (list, tuple):
         weights, plan = rrm_core.reweight(sequence(c.tolist()), sequence(w.tolist()), mu=0.3, **RULE)
@@ -68,7 +68,7 @@ def test_lists_and_tuples_are_float64():
     assert rrm_core.reweight([np.float32(3), 1, 2.5], gamma=1)[0].tolist() == [0, 3, 0]
 
 
-def test_weights_as_a_list_take_the_type_of_the_losses():
+def test_list_of_weights_gets_the_type_of_the_losses():
     c = np.array([0.0, 1.0, 2.0], np.float32)
     weights, _ = rrm_core.reweight(c, [1.0, 1, 1], mu=0.5, contamination=0.4)
     assert weights.dtype == np.float32
@@ -142,7 +142,7 @@ def test_torch_out(backend, dtype, step):
     assert_same_bits(w.numpy(), expected(dtype)[0])
 
 
-def test_parameters_of_a_torch_module():
+def test_torch_parameter_gives_a_plain_tensor():
     c = torch.nn.Parameter(make("torch", losses("few distinct", N, "float32")))
     weights, _ = rrm_core.reweight(c, contamination=0.3)
     assert type(weights) is torch.Tensor
@@ -159,7 +159,7 @@ def test_objective_of_bfloat16():
     assert rrm_core.objective(make("torch", c), 0.3) == rrm_core.objective(c.astype(np.float32), 0.3)
 
 
-def test_a_framework_of_the_array_api_goes_to_its_backend(monkeypatch):
+def test_array_api_backend_gets_the_callers_array(monkeypatch):
     asked = []
     module = import_module("rrm_core.backends.array_api")
     monkeypatch.setattr(
@@ -216,14 +216,14 @@ IN_PLACE = [
 
 
 @pytest.mark.parametrize(("backend", "framework", "dtype"), IN_PLACE)
-def test_losses_are_read_where_they_lie(backend, framework, dtype, seen):
+def test_losses_are_read_in_place(backend, framework, dtype, seen):
     c = make(framework, losses("exponential", N, dtype))
     rrm_core.reweight(c, backend=backend, **RULE)
     assert seen == {backend: address(c)}
 
 
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
-def test_weights_and_out_are_used_where_they_lie(framework, monkeypatch):
+def test_weights_and_out_are_used_in_place(framework, monkeypatch):
     from rrm_core import _cpu
 
     seen = []
@@ -241,7 +241,7 @@ def test_weights_and_out_are_used_where_they_lie(framework, monkeypatch):
 
 
 @in_jax
-def test_jax_weights_are_used_where_they_lie(monkeypatch):
+def test_jax_weights_are_read_in_place(monkeypatch):
     from rrm_core import _cpu
 
     seen = []
@@ -258,7 +258,7 @@ def test_jax_weights_are_used_where_they_lie(monkeypatch):
 
 @pytest.mark.parametrize(("backend", "share"), [("cpp", 0.01), ("numba", 0.5)])
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
-def test_no_large_memory_is_taken_with_out(backend, share, framework):
+def test_no_large_allocation_with_out(backend, share, framework):
     n = 2_000_000
     c = make(framework, np.random.default_rng(0).exponential(size=n).astype(np.float32))
     w = make(framework, np.ones(n, np.float32))
@@ -282,7 +282,7 @@ TWO_FRAMEWORKS = [(a, b) for a in FRAMEWORKS for b in FRAMEWORKS if a != b]
 @pytest.mark.parametrize(("of_losses", "of_others"), TWO_FRAMEWORKS)
 @pytest.mark.parametrize("name", ["weights", "out"])
 @pytest.mark.parametrize("backend", [None, "array_api"])
-def test_frameworks_do_not_mix(of_losses, of_others, name, backend):
+def test_rejects_mixed_frameworks(of_losses, of_others, name, backend):
     c, other = make(of_losses, losses("exponential", 5, "float32")), make(of_others, np.ones(5, np.float32))
     with pytest.raises(
         TypeError, match=rf"^{name} is a {'array_api_strict' if of_others == 'strict' else of_others} array on"
@@ -290,7 +290,7 @@ def test_frameworks_do_not_mix(of_losses, of_others, name, backend):
         rrm_core.reweight(c, contamination=0.2, backend=backend, **{name: other})
 
 
-def test_devices_do_not_mix():
+def test_rejects_mixed_devices():
     c = make("strict", losses("exponential", 5, "float32"))
     w = array_api_strict.ones(5, dtype=array_api_strict.float32)
     assert w.device != DEVICE
@@ -300,7 +300,7 @@ def test_devices_do_not_mix():
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("shape", [(), (3, 2), (1, 1)])
-def test_only_vectors(framework, shape):
+def test_rejects_arrays_that_are_not_one_dimensional(framework, shape):
     matrix, vector = make(framework, np.ones(shape, np.float32)), make(framework, np.ones(6, np.float32))
     for name, args in (("losses", {"losses": matrix}), ("weights", {"losses": vector, "weights": matrix})):
         with pytest.raises(ValueError) as error:
@@ -310,13 +310,13 @@ def test_only_vectors(framework, shape):
 
 @in_jax
 @pytest.mark.parametrize("backend", [None, "array_api"])
-def test_jax_arrays_cannot_be_out(backend):
+def test_rejects_jax_array_as_out(backend):
     c = make("jax", losses("exponential", 5, "float32"))
     with pytest.raises(ValueError, match="out can't be a JAX array, which is immutable"):
         rrm_core.reweight(c, contamination=0.2, out=make("jax", np.ones(5, np.float32)), backend=backend)
 
 
-def test_bfloat16_of_numpy_has_a_number_type_not_an_integer_one():
+def test_rejects_uint16_as_bfloat16():
     c = losses("few distinct", N, "bfloat16")
     assert c.dtype == ml_dtypes.bfloat16
     with pytest.raises(TypeError, match="got uint16"):

@@ -54,7 +54,7 @@ def test_every_declared_backend_is_available():
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_small_sizes_under_every_rule(family, dtype, backend):
+def test_small_sizes_with_every_rule(family, dtype, backend):
     for n in SMALL:
         assert_equals_reference(family, n, dtype, backend)
 
@@ -62,7 +62,7 @@ def test_small_sizes_under_every_rule(family, dtype, backend):
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_sizes_at_the_edges_of_blocks(family, dtype, backend):
+def test_sizes_at_block_boundaries(family, dtype, backend):
     for n in BLOCKS:
         assert_equals_reference(family, n, dtype, backend, every=7)
 
@@ -70,7 +70,7 @@ def test_sizes_at_the_edges_of_blocks(family, dtype, backend):
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_large_size(family, dtype, backend):
+def test_large_size(family, dtype, backend):
     c, w = losses(family, LARGE, dtype), old_weights(LARGE, dtype)
     for rule, mu, with_old in list(questions(family))[3::8]:
         expected, expected_plan = rrm_core.reweight(c, w if with_old else None, mu=mu, backend="numpy", **rule)
@@ -81,7 +81,7 @@ def test_a_large_size(family, dtype, backend):
 
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_every_rank_of_a_small_sample(backend, dtype):
+def test_every_rank_of_few_losses(backend, dtype):
     n = 37
     for family in ("exponential", "few distinct", "all bit patterns", "negative"):
         c = losses(family, n, dtype)
@@ -96,7 +96,7 @@ def test_every_rank_of_a_small_sample(backend, dtype):
 @pytest.mark.parametrize("backend", OTHERS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", ["exponential", "negative", "all bit patterns", "subnormal"])
-def test_a_gamma_that_lands_on_a_loss_or_beside_it(backend, dtype, family):
+def test_gamma_on_and_next_to_a_loss(backend, dtype, family):
     c = losses(family, 257, dtype)
     low = float(c.min())
     for value in c[:40]:
@@ -111,7 +111,7 @@ def test_a_gamma_that_lands_on_a_loss_or_beside_it(backend, dtype, family):
 
 
 @pytest.mark.parametrize("backend", ["cpp", "numba", "numpy"])
-def test_signalling_nan_of_any_payload_are_nan(backend):
+def test_signalling_nan_of_any_payload(backend):
     patterns = [0x7F800001, 0xFF800001, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000, 0x3F800000, 0x80000000, 0x7F800000]
     c = np.array(patterns, np.uint32).view(np.float32)
     weights, plan = rrm_core.reweight(c, contamination=0.25, nan="prune", backend=backend)
@@ -122,7 +122,7 @@ def test_signalling_nan_of_any_payload_are_nan(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", ["few distinct", "NaN", "infinities"])
-def test_plan_then_apply_equals_reweight_whole_and_in_parts(backend, dtype, family):
+def test_plan_and_apply_equal_reweight_also_in_parts(backend, dtype, family):
     n = 1000
     c, w = losses(family, n, dtype), old_weights(n, dtype)
     for rule, mu, with_old in list(questions(family))[::3]:
@@ -193,7 +193,7 @@ def test_in_place(backend, dtype, layout):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_out_between_the_weights(backend):
+def test_out_interleaved_with_the_weights(backend):
     both = np.stack([old_weights(50, "float32"), fresh(50, np.float32)], axis=1)
     c = losses("few distinct", 50, "float32")
     expected, _ = rrm_core.reweight(c, both[:, 0].copy(), mu=0.3, contamination=0.3, backend="numpy")
@@ -220,7 +220,7 @@ def test_losses_and_weights_of_any_layout(backend, dtype, layout):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_losses_and_weights_of_the_other_byte_order(backend, dtype):
+def test_losses_and_weights_in_foreign_byte_order(backend, dtype):
     c, w = losses("negative", 100, dtype), old_weights(100, dtype)
     expected, expected_plan = rrm_core.reweight(c, w, mu=0.3, contamination=0.3, backend="numpy")
     swapped = [x.astype(x.dtype.newbyteorder()) for x in (c, w)]
@@ -288,7 +288,7 @@ def test_array_api_leaves_arrays_on_their_device():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_threads_that_call_at_once(backend):
+def test_concurrent_calls(backend):
     def work(seed):
         c, w = losses(families[seed % 4], 5000 + seed, "float32"), old_weights(5000 + seed, "float32")
         return [rrm_core.reweight(c, w, mu=0.3, backend=backend, **rule) for rule in rules]
@@ -304,7 +304,7 @@ def test_threads_that_call_at_once(backend):
             assert_same_bits(weights, expected_weights)
 
 
-def test_levels_in_cpp_are_those_in_python():
+def test_levels_in_cpp_equal_those_in_python():
     from rrm_core import _cpu
 
     draw = random.Random(0)
@@ -335,7 +335,7 @@ def interpreted_loops(monkeypatch):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("sampled", [False, True])
-def test_numba_loops_as_python(family, dtype, sampled, monkeypatch):
+def test_numba_kernels_without_compilation(family, dtype, sampled, monkeypatch):
     interpreted_loops(monkeypatch)
     if sampled:  # as large arrays are, but with a bracket so narrow that it often misses
         monkeypatch.setattr("rrm_core.backends.numba.MIN_SAMPLED", 1)
@@ -346,7 +346,7 @@ def test_numba_loops_as_python(family, dtype, sampled, monkeypatch):
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 3, 8, 64])
-def test_numba_chunks_do_not_matter(chunks, monkeypatch):
+def test_numba_result_does_not_depend_on_chunks(chunks, monkeypatch):
     loops = interpreted_loops(monkeypatch)
     monkeypatch.setattr(loops, "get_num_threads", lambda: chunks)
     monkeypatch.setattr(loops, "BLOCK", 8)
@@ -374,7 +374,7 @@ SAMPLES = {
 @pytest.mark.parametrize("sample", SAMPLES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("family", ["exponential", "NaN", "capped", "all bit patterns"])
-def test_numba_whatever_the_sample(sample, dtype, family, monkeypatch):
+def test_numba_result_does_not_depend_on_the_sample(sample, dtype, family, monkeypatch):
     monkeypatch.setattr("rrm_core.backends.numba_kernels.draw_sample", SAMPLES[sample])
     c = losses(family, LARGE, dtype)
     for rule in ({"contamination": 0.03}, {"contamination": 0.5, "redistribute": 0.1}, {"gamma": 1.0}):
@@ -391,7 +391,7 @@ def test_numba_in_place_across_blocks():
     assert_same_bits(w, expected)
 
 
-def test_numba_compiles_once_for_all_kinds_of_memory():
+def test_numba_compiles_once_for_all_memory_layouts():
     from rrm_core.backends import numba_kernels as loops
 
     def compiled():
@@ -417,7 +417,7 @@ def test_compiled_backends_come_first():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_subnormals_count_where_torch_flushes_them(dtype):
+def test_subnormals_with_flush_denormal(dtype):
     bits = np.arange(1, 9, dtype=f"u{np.dtype(dtype).itemsize}")
     losses = bits.view(dtype)
     expected, plan = rrm_core.reweight(losses, contamination=0.25, backend="numpy")
@@ -446,7 +446,7 @@ def test_heavy_ties_around_the_sampled_bracket(value, contamination):
 
 
 @pytest.mark.parametrize("backend", COMPILED)
-def test_losses_that_change_meanwhile_end_in_an_error(backend):
+def test_losses_that_change_during_the_call_raise(backend):
     """A pass that finds other losses than the one before must not look for them for ever."""
     losses, stop = np.random.default_rng(0).exponential(size=2_000_000), threading.Event()
     kept = losses.copy()

@@ -67,7 +67,7 @@ def problems():
     return made
 
 
-def test_gamma_reaches_the_optimum_of_the_linear_programme():
+def test_gamma_attains_the_optimum_of_the_linear_programme():
     cases = problems()
     assert len(cases) > 400
     for c, gamma in cases:
@@ -79,7 +79,7 @@ def test_gamma_reaches_the_optimum_of_the_linear_programme():
 
 
 @pytest.mark.parametrize("redistribute", [0.2, 1.0, "kept"])
-def test_other_ways_to_redistribute_are_never_better_than_the_optimum(redistribute):
+def test_other_redistributions_are_not_better_than_the_optimum(redistribute):
     worse = 0
     for c, gamma in problems()[::3]:
         weights, plan = rrm_core.reweight(c, gamma=gamma, redistribute=redistribute, backend="numpy")
@@ -93,7 +93,7 @@ def test_other_ways_to_redistribute_are_never_better_than_the_optimum(redistribu
 
 @pytest.mark.parametrize("ties", ["keep", "share"])
 @pytest.mark.parametrize("contamination", [0.0, 0.1, 0.29, 0.5, 0.9])
-def test_contamination_reaches_the_optimum_for_its_gamma(ties, contamination):
+def test_contamination_attains_the_optimum_of_its_gamma(ties, contamination):
     for c, _ in problems()[::7]:
         weights, plan = rrm_core.reweight(c, contamination=contamination, ties=ties, backend="numpy")
         assert close(value(c, weights, plan.gamma), solve(c, plan.gamma)), c
@@ -101,7 +101,7 @@ def test_contamination_reaches_the_optimum_for_its_gamma(ties, contamination):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", ["exponential", "negative", "subnormal", "all bit patterns", "infinities"])
-def test_gamma_prunes_what_lies_above_the_sum_in_double(dtype, family):
+def test_gamma_threshold_is_the_sum_in_double_precision(dtype, family):
     c = losses(family, 500, dtype)
     exact = c.astype(np.float64)
     low = exact.min()
@@ -117,7 +117,7 @@ def test_gamma_prunes_what_lies_above_the_sum_in_double(dtype, family):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", ["exponential", "few distinct", "all bit patterns", "zeros of both signs"])
-def test_contamination_takes_an_order_statistic(dtype, family):
+def test_contamination_threshold_is_an_order_statistic(dtype, family):
     n = 200
     c = losses(family, n, dtype)
     ranked = sorted(c.astype(np.float64))
@@ -149,7 +149,7 @@ def test_gamma_0_puts_all_mass_on_the_minimum():
     assert rrm_core.reweight([3.0, 1.0, 1.0, 2.0], gamma=0.0)[0].tolist() == [0, 2, 2, 0]
 
 
-def test_gamma_beyond_the_range_changes_nothing():
+def test_gamma_above_the_range_of_losses_gives_uniform_weights():
     weights, plan = rrm_core.reweight([3.0, 1.0, -1.0, 2.0], gamma=4.0)
     assert weights.tolist() == [1, 1, 1, 1]
     assert plan.n_pruned == 0
@@ -171,7 +171,7 @@ def test_two_samples():
     assert rrm_core.reweight([5.0, 5.0], contamination=0.5)[0].tolist() == [1, 1]
 
 
-def test_ties_are_kept_or_share():
+def test_ties_keep_and_share():
     c = [0.0, 1.0, 1.0, 1.0, 1.0]
     assert rrm_core.reweight(c, contamination=0.4)[0].tolist() == [1, 1, 1, 1, 1]
     weights, plan = rrm_core.reweight(c, contamination=0.4, ties="share")
@@ -179,7 +179,7 @@ def test_ties_are_kept_or_share():
     assert (plan.n_pruned, plan.n_tied, plan.removed) == (0, 4, 2)
 
 
-def test_ways_to_redistribute():
+def test_each_redistribution():
     c = [0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 8.0, 9.0]
     answers = {
         "argmin": [2, 2, 1, 1, 1, 1, 0, 0],
@@ -195,7 +195,7 @@ def test_ways_to_redistribute():
         np.testing.assert_allclose(weights, expected, rtol=1e-15, err_msg=str(redistribute))
 
 
-def test_a_fraction_scales_nothing_but_adds_and_kept_multiplies():
+def test_fraction_adds_and_kept_multiplies():
     c = [0.0, 1.0, 1.0, 2.0]
     added, _ = rrm_core.reweight(c, contamination=0.5, ties="share", redistribute=1.0)
     scaled, _ = rrm_core.reweight(c, contamination=0.5, ties="share", redistribute="kept")
@@ -203,14 +203,14 @@ def test_a_fraction_scales_nothing_but_adds_and_kept_multiplies():
     np.testing.assert_allclose(scaled, [2, 1, 1, 0], rtol=1e-15)
 
 
-def test_smoothing_goes_part_of_the_way():
+def test_smoothing_is_a_partial_step():
     weights, _ = rrm_core.reweight([0.0, 1.0, 2.0, 3.0], [1.0, 3.0, 0.0, 2.0], contamination=0.25, mu=0.25)
     assert weights.tolist() == [1.25, 2.5, 0.25, 1.5]
     weights, _ = rrm_core.reweight([0.0, 1.0, 2.0, 3.0], contamination=0.25, mu=0.25)
     assert weights.tolist() == [1.25, 1, 1, 0.75]
 
 
-def test_infinity_is_pruned_whenever_the_threshold_is_finite():
+def test_infinity_is_pruned_if_the_threshold_is_finite():
     c = [math.inf, 0.0, 1e300, math.inf]
     assert rrm_core.reweight(c, gamma=1e308)[0].tolist() == [0, 3, 1, 0]
     assert rrm_core.reweight(c, contamination=0.5)[0].tolist() == [0, 3, 1, 0]
@@ -239,7 +239,7 @@ def test_nan_are_pruned_even_beyond_the_quota(rule):
         assert rrm_core.reweight(c, nan="prune", redistribute=redistribute, **rule)[0].tolist() == expected
 
 
-def test_nan_beyond_the_quota_leave_nothing_for_ties_to_share():
+def test_ties_share_nothing_if_nan_exceed_the_quota():
     weights, plan = rrm_core.reweight([math.nan, 0.0, math.nan, 1.0], contamination=0.25, ties="share", nan="prune")
     assert weights.tolist() == [0, 3, 0, 1]
     assert plan.removed == 2
@@ -260,7 +260,7 @@ def test_objective_is_the_mean_of_capped_losses(c, gamma, expected):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_objective_adds_up_in_double(dtype):
+def test_objective_is_summed_in_double_precision(dtype):
     c = losses("exponential", 10_001, dtype)
     exact = [float(x) for x in c]
     cap = min(exact) + 0.7
@@ -271,7 +271,7 @@ def test_objective_adds_up_in_double(dtype):
 
 
 @pytest.mark.parametrize("n", [1, 3, 7, 10, 49, 100, 1000, 50_000, 1_281_167])
-def test_quota_is_that_of_the_decimal_that_was_written(n):
+def test_quota_of_a_decimal_fraction(n):
     for percent in range(100):
         contamination = percent / 100
         assert Rule(contamination=contamination).quota(n) == percent * n // 100
@@ -286,14 +286,14 @@ def test_quota_of_thirds_and_sevenths():
                 assert rule.quota(denominator * times) == numerator * times
 
 
-def test_0_29_of_100():
+def test_quota_of_0_29_of_100():
     assert 0.29 * 100 < 29  # the trap
     assert Rule(contamination=0.29).quota(100) == 29
     assert rrm_core.plan(np.arange(100.0), contamination=0.29).n_pruned == 29
     assert rrm_core.plan(np.arange(100.0), contamination=0.57).n_pruned == 57
 
 
-def test_quota_does_not_round_up_what_is_truly_below_an_integer():
+def test_quota_rounds_down_below_an_integer():
     assert Rule(contamination=0.2899999).quota(100) == 28
     assert Rule(contamination=1 - 1e-9).quota(1_000_000) == 999_999
     assert Rule(contamination=1e-17).quota(100) == 0
@@ -306,14 +306,14 @@ def test_at_least_one_sample_is_kept():
         assert rrm_core.plan(np.arange(float(n)), contamination=almost).n_pruned == n - 1
 
 
-def test_a_tiny_fraction_has_one_recipient_and_a_whole_one_has_all():
+def test_recipients_of_a_tiny_fraction_and_of_one():
     assert Rule(gamma=0.0, redistribute=5e-324).recipient_rank(1000) == 1
     assert Rule(gamma=0.0, redistribute=1.0).recipient_rank(1000) == 1000
     assert Rule(gamma=0.0, redistribute=1).recipient_rank(3) == 3
 
 
 @pytest.mark.parametrize("name", DTYPES)
-def test_round_down_gives_the_largest_number_not_above(name):
+def test_round_down_returns_the_largest_number_not_above(name):
     dtype = DTYPES[name]
     numbers = np.unique(losses("all bit patterns", 300, name).astype(np.float64))
     rng = np.random.default_rng(0)
@@ -366,12 +366,12 @@ def test_levels_preserve_mass(redistribute):
         assert math.isclose(mass, expected, rel_tol=1e-13)
 
 
-def test_the_objective_of_losses_too_large_to_be_summed():
+def test_objective_of_losses_too_large_to_be_summed():
     assert rrm_core.objective([1e308] * 3, 1.0) == 1e308
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_a_share_in_low_precision_means_its_decimal(dtype):
+def test_low_precision_fraction_means_its_decimal(dtype):
     assert Rule(contamination=dtype(0.7)).quota(10) == 7
     assert Rule(contamination=dtype(0.29)).quota(100) == 29
     assert Rule(gamma=1.0, redistribute=dtype(0.07)).recipient_rank(100) == 7

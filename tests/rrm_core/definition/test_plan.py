@@ -17,14 +17,14 @@ from support.families import DTYPES, FAMILIES, losses, questions
 FIVE = [0.1, 0.3, 0.2, 4.0, 0.4]
 
 
-def test_repr_tells_what_happened():
+def test_repr_shows_attributes():
     assert repr(rrm_core.plan(FIVE, contamination=0.2)) == (
         "Plan(n=5, threshold=0.4, gamma=0.3, n_pruned=1 (20.0 %), n_tied=1, n_recipients=1, largest_weight=2, "
         "effective_sample_size=3.57)"
     )
 
 
-def test_repr_of_many_samples_groups_digits_and_counts_nan():
+def test_repr_groups_digits_and_shows_n_nan():
     c = np.arange(1_200_000.0)
     c[7:11] = np.nan
     assert repr(rrm_core.plan(c, gamma=999_999.5, redistribute=0.5, nan="prune")) == (
@@ -33,7 +33,7 @@ def test_repr_of_many_samples_groups_digits_and_counts_nan():
     )
 
 
-def test_fields_cannot_change():
+def test_plan_is_frozen():
     plan = rrm_core.plan(FIVE, contamination=0.2)
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan.threshold = 0.0
@@ -43,7 +43,7 @@ def test_fields_cannot_change():
         plan.levels.kept = 0.0
 
 
-def test_equal_by_value():
+def test_plans_are_equal_by_value():
     plan, twin = (rrm_core.plan(FIVE, contamination=0.2) for _ in range(2))
     assert plan == twin
     assert hash(plan) == hash(twin)
@@ -55,7 +55,7 @@ def test_equal_by_value():
 
 
 @pytest.mark.parametrize("rule", [{"contamination": 0.2}, {"gamma": 1.0, "redistribute": 0.4}])
-def test_pickled_and_back(rule):
+def test_pickle_round_trip(rule):
     plan = rrm_core.plan(FIVE, **rule)
     copy = pickle.loads(pickle.dumps(plan))
     assert copy == plan
@@ -72,14 +72,14 @@ def test_fields_are_plain_python_numbers():
         assert {type(level) for level in plan.levels} == {float}, backend
 
 
-def test_the_question_is_kept():
+def test_plan_keeps_the_rule():
     plan = rrm_core.plan(FIVE, contamination=np.float32(0.25), redistribute=np.float64(0.5), ties="share", nan="prune")
     assert (plan.rule.contamination, plan.rule.gamma) == (0.25, None)
     assert (plan.rule.redistribute, plan.rule.ties, plan.rule.nan) == (0.5, "share", "prune")
     assert type(plan.rule.contamination) is type(plan.rule.redistribute) is float
 
 
-def test_zero_has_no_sign():
+def test_zero_is_not_negative():
     for c in ([-0.0, 1.0], [0.0, -0.0, 1.0], [-0.0, 0.0, 1.0]):
         for backend in rrm_core.available_backends():
             plan = rrm_core.plan(c, gamma=0.0, backend=backend)
@@ -89,7 +89,7 @@ def test_zero_has_no_sign():
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("n", [1, 2, 33, 256])
-def test_derived_figures_are_those_of_the_weights(family, n):
+def test_derived_attributes_match_the_weights(family, n):
     for dtype in DTYPES:
         c = losses(family, n, dtype).astype(np.float64)
         for rule, _, _ in questions(family):
@@ -106,7 +106,7 @@ def test_derived_figures_are_those_of_the_weights(family, n):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_counts_are_those_of_the_losses(family):
+def test_counts_match_the_losses(family):
     for dtype in DTYPES:
         c = losses(family, 257, dtype)
         values = c.astype(np.float64)
