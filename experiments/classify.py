@@ -21,6 +21,8 @@ from rrm_torch.training.fit import Seconds
 from rrm_torch.training.history import History
 from rrm_torch.training.pipeline import Recipe, Task, TrainingRun
 from rrm_torch.training.score import predict
+from rrm_torch.weighting.base import BaseRRM
+from rrm_torch.weighting.batch_rrm import BatchRRM
 from rrm_torch.weighting.rrm import RRM
 
 PRESETS = {"trimmed": trimmed}
@@ -132,7 +134,7 @@ def train(
     return found
 
 
-def outcome(task: Task, model: nn.Module, history: History, rrm: RRM | None, seconds: Seconds) -> dict[str, Any]:
+def outcome(task: Task, model: nn.Module, history: History, rrm: BaseRRM | None, seconds: Seconds) -> dict[str, Any]:
     """Return what the tables say about a trained model.
 
     Returns
@@ -167,7 +169,9 @@ def outcome(task: Task, model: nn.Module, history: History, rrm: RRM | None, sec
     found["epochs"] |= {
         f"{name}_pruned": [round(group[name].pruned, 4) for group in groups] for name in ("clean", "wrong")
     }
-    used = groups[-1 if rrm.scope == "batch" else max(-2, -len(groups))]  # a last reweight comes after the last epoch
+    used = groups[
+        -1 if isinstance(rrm, BatchRRM) else max(-2, -len(groups))
+    ]  # a last reweight comes after the last epoch
     return found | {
         "recall": float(pruned[task.wrong].mean()),
         "precision": float(task.wrong[pruned].mean()) if pruned.any() else None,

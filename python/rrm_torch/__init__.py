@@ -17,6 +17,7 @@ from .training.evaluate import evaluate
 from .training.fit import fit
 from .training.history import History
 from .training.score import predict, score
+from .weighting.batch_rrm import BatchRRM
 from .weighting.pruning_history import PruningHistory, Reweight
 from .weighting.rrm import RRM
 from .weighting.schedule import Ramp
@@ -24,6 +25,7 @@ from .weighting.schedule import Ramp
 __all__ = [
     "ELR",
     "RRM",
+    "BatchRRM",
     "Checkpoint",
     "History",
     "ImageData",

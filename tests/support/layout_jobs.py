@@ -333,7 +333,7 @@ def stepwise(n: int, expected: dict[str, Any]) -> list[list[str]]:
 
 def refusals() -> list[str]:
     """Return what is said of layouts that can't be."""
-    settings = {"layout": "split"}, {"layout": "sharded", "scope": "batch"}, {"group": dist.group.WORLD}
+    settings = {"layout": "split"}, {"group": dist.group.WORLD}
     return [said_of(chosen) for chosen in settings]
 
 

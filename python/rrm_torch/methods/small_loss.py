@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..weighting.batch_rrm import BatchRRM
 from ..weighting.rrm import RRM
 from ..weighting.schedule import Ramp
 
@@ -67,7 +68,7 @@ def self_paced(n: int, contamination: float, *, first: float = 0.5, over: int = 
     return RRM(n, contamination=pace, **{"redistribute": "drop", **options})
 
 
-def co_teaching(n: int, contamination: float, *, over: int = 10, **options: Any) -> RRM:
+def co_teaching(n: int, contamination: float, *, over: int = 10, **options: Any) -> BatchRRM:
     """Return the small-loss selection of Co-teaching: of each batch, leave out the samples with the highest losses.
 
     Co-teaching trains two networks, each on what the other selects; make one of these for each, and give `ranking`::
@@ -98,5 +99,5 @@ def co_teaching(n: int, contamination: float, *, over: int = 10, **options: Any)
     ----------
     B. Han et al., "Co-teaching: robust training of deep neural networks with extremely noisy labels", NeurIPS 2018.
     """
-    defaults = {"scope": "batch", "warmup": 1, "redistribute": "kept"}
-    return RRM(n, contamination=Ramp(contamination, over), **{**defaults, **options})
+    defaults = {"warmup": 1, "redistribute": "kept"}
+    return BatchRRM(n, contamination=Ramp(contamination, over), **{**defaults, **options})

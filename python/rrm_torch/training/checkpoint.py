@@ -14,7 +14,7 @@ from rrm_core._atomic_write import atomic_write
 from ..distributed import FullState, ProcessGroup
 from ..distributed.process_group import first_mismatch, stable_hash
 from ..losses.elr import ELR
-from ..weighting.rrm import RRM
+from ..weighting.base import BaseRRM
 from . import random_state
 
 
@@ -176,7 +176,7 @@ class Checkpoint:
                 states[name] = value.get_state() if isinstance(value, torch.Generator) else value.state_dict()
             except Exception as error:
                 # RRM and FullState communicate: the other ranks have failed, too, or would wait in another collective.
-                if isinstance(value, (RRM, FullState)):
+                if isinstance(value, (BaseRRM, FullState)):
                     raise
                 first_error = first_error or error
         self._sync_or_raise(first_error)
@@ -236,7 +236,7 @@ class Checkpoint:
     def _restore(self, states: dict[str, Any]) -> None:
         """Restore the states of all objects; raise on all ranks if that fails on one."""
         # RRM first: it detects another data set before the model is overwritten.
-        for name in sorted(states, key=lambda name: not isinstance(self.objects[name], RRM)):
+        for name in sorted(states, key=lambda name: not isinstance(self.objects[name], BaseRRM)):
             value = self.objects[name]
             error: ValueError | None = None
             try:

@@ -21,7 +21,8 @@ from ..adversarial.attacks import Attack
 from ..data.loaders import Loader
 from ..losses.per_sample import Loss, cross_entropy
 from ..losses.regularized import Regularized, label_loss, split_loss
-from ..weighting.rrm import RRM
+from ..weighting.base import BaseRRM
+from ..weighting.batch_rrm import BatchRRM
 from .checkpoint import Checkpoint
 from .score import score, score_batches
 
@@ -41,7 +42,7 @@ def fit(
     optimizer: torch.optim.Optimizer,
     epochs: int,
     *,
-    rrm: RRM | None = None,
+    rrm: BaseRRM | None = None,
     loss: Loss | Regularized = cross_entropy,
     attack: Attack | None = None,
     score_loader: Loader | None = None,
@@ -63,7 +64,7 @@ def fit(
         Optimises the model's parameters.
     epochs : int
         Total number of epochs, including those done before a checkpoint.
-    rrm : RRM, optional
+    rrm : RRM or BatchRRM, optional
         Sample weights. None is ordinary training.
     loss : callable or Regularized, default cross-entropy
         ``loss(model(x), y)``, one loss per sample; or a loss with a regulariser, see `rrm_torch.losses`.
@@ -145,7 +146,7 @@ def fit(
 
 
 def _check_arguments(
-    rrm: RRM | None,
+    rrm: BaseRRM | None,
     attack: Attack | None,
     score_loader: Loader | None,
     score_inputs: str,
@@ -167,16 +168,16 @@ def _check_arguments(
         )
     if not isinstance(attack, (Attack, NoneType)):
         raise TypeError(f"attack must be one of rrm_torch.adversarial, such as FGSM(0.1), got {attack!r}")
-    if not isinstance(rrm, (RRM, NoneType)):
-        raise TypeError(f"rrm must be an RRM, got {rrm!r}")
+    if not isinstance(rrm, (BaseRRM, NoneType)):
+        raise TypeError(f"rrm must be an RRM or a BatchRRM, got {rrm!r}")
     if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         raise ValueError("scheduler must step without a metric; step a ReduceLROnPlateau in on_epoch")
     if operator.index(epochs) < 0:
         raise ValueError(f"epochs must be at least 0, got {epochs}")
-    if rrm is not None and score_loader is not None and (rrm.unit == "step" or rrm.scope == "batch"):
+    if rrm is not None and score_loader is not None and (rrm.unit == "step" or isinstance(rrm, BatchRRM)):
         raise ValueError(
-            f"score_loader can't be used with unit={rrm.unit!r} and scope={rrm.scope!r}; leave it out, and RRM "
-            "reweights by the losses recorded in training"
+            f"score_loader can't be used with {type(rrm).__name__} and unit={rrm.unit!r}; leave it out, and the losses "
+            "recorded in training are used"
         )
 
 
@@ -209,7 +210,7 @@ def _train_epoch(
     model: nn.Module,
     loader: Loader,
     optimizer: torch.optim.Optimizer,
-    rrm: RRM | None,
+    rrm: BaseRRM | None,
     loss: Loss | Regularized,
     attack: Attack | None,
     autocast: torch.dtype | None,
@@ -250,7 +251,7 @@ def _train_epoch(
 def _score_epoch(
     model: nn.Module,
     loader: Loader,
-    rrm: RRM,
+    rrm: BaseRRM,
     loss: Loss | Regularized,
     attack: Attack | None,
     autocast: torch.dtype | None,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..weighting.rrm import RRM
+from ..weighting.base import BaseRRM
 
 WEIGHT_EDGES = (0.0, 0.05, 0.5, 0.95, 1.05, 1.5, 2.0, 10.0, float("inf"))
 """Bin edges of weight histograms. The first bin holds weights near 0, the fourth the nominal weight 1.
@@ -79,7 +79,7 @@ class History:
         self._wrong = wrong
         self.epochs: list[Epoch] = []
 
-    def record(self, epoch: int, loss: float, accuracy: float, rrm: RRM | None = None) -> None:
+    def record(self, epoch: int, loss: float, accuracy: float, rrm: BaseRRM | None = None) -> None:
         """Append an epoch.
 
         Parameters
@@ -127,7 +127,7 @@ class History:
         return {name: mask for name, mask in masks.items() if mask.any()}
 
 
-def _group(rrm: RRM, mask: npt.NDArray[np.bool_]) -> Group:
+def _group(rrm: BaseRRM, mask: npt.NDArray[np.bool_]) -> Group:
     """Return the statistics of a group's current weights."""
     pruned = rrm.trajectory.last.cpu().numpy()[mask]
     weights = rrm.weights.cpu().numpy()[mask]

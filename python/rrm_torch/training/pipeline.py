@@ -19,7 +19,7 @@ from ..adversarial.attacks import Attack
 from ..data.loaders import batches
 from ..losses.per_sample import Loss
 from ..losses.regularized import Regularized
-from ..weighting.rrm import RRM
+from ..weighting.base import BaseRRM
 from .checkpoint import Checkpoint
 from .evaluate import evaluate
 from .fit import Seconds, fit
@@ -154,7 +154,7 @@ class TrainingRun:
         One entry per epoch.
     """
 
-    def __init__(self, task: Task, recipe: Recipe, seed: int, rrm: RRM | None = None) -> None:
+    def __init__(self, task: Task, recipe: Recipe, seed: int, rrm: BaseRRM | None = None) -> None:
         torch.manual_seed(seed)
         self.task = task
         self.recipe = recipe

@@ -1,4 +1,4 @@
-"""What keeps recorded losses from being weighed, said the same on all ranks."""
+"""Checks at the end of an epoch or a step that every rank raises alike: indices in range, each sample recorded once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..distributed.process_group import first_mismatch
-from .layout import Alone
-from .loss_buffer import LossBuffer
+from .layout import Layout
+from .loss_buffer import LossBuffer, StepLossBuffer
 
 REMEDIES = {
     "settings": "make RRM with the same arguments on all ranks",
@@ -16,88 +16,125 @@ REMEDIES = {
 }
 
 
-def raise_on_all(recorder: LossBuffer, layout: Alone, error: Exception | None = None, **same: int) -> None:
-    """Raise, on all ranks, what is wrong on one: an error, or indices that lay outside since the last time.
+def check_losses(losses: object, n_local: int | None = None) -> None:
+    """Raise unless losses passed to `step` are None or a tensor, of shape (n_local,) if that is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They have the wrong type or shape.
+    """
+    if losses is None:
+        return
+    if not isinstance(losses, Tensor):
+        raise TypeError(f"losses must be a tensor, got {type(losses).__name__}; rrm_torch.score returns one")
+    if n_local is not None and losses.shape != (n_local,):
+        raise ValueError(f"losses must have shape ({n_local},), one per sample, got {tuple(losses.shape)}")
+
+
+def raise_if_any_rank_failed(buffer: LossBuffer, layout: Layout, error: Exception | None = None, **equal: int) -> bool:
+    """Raise on all ranks an error of one of them, a difference between them, or an index out of range.
 
     Parameters
     ----------
-    recorder : LossBuffer
-    layout : Alone
+    buffer : LossBuffer
+        Whose deferred indices out of range are reported.
+    layout : Layout
     error : Exception, optional
-        What is wrong on this rank.
-    **same : int
-        At most three numbers that must be the same on all ranks.
+        The error of this rank.
+    **equal : int
+        Numbers that must be the same on all ranks, at most four, by a name in `REMEDIES`.
+
+    Returns
+    -------
+    bool
+        Whether any rank's buffer has losses.
+
+    Raises
+    ------
+    Exception
+        The error of the first rank that passes one.
+    ValueError
+        Ranks differ in one of the numbers.
+    IndexError
+        An index was out of range.
     """
-    try:
-        rows = layout.sync_or_raise(error, *recorder.outside(), layout.begin, layout.end, *same.values())
-        for i, name in enumerate(same, 4):
-            if other := first_mismatch([row[i] for row in rows]):
-                raise ValueError(f"rank {other} differs from rank 0 in {name}; {REMEDIES[name]}")
-        for rank, row in enumerate(rows):
-            _require_inside(rank, row, layout)
-    except Exception:
-        if recorder.counting:
-            recorder.restart()  # whatever comes now, the next epoch begins afresh
-        raise
+    rows = layout.sync_or_raise(error, *buffer.take_out_of_range(), buffer.has_losses, *equal.values())
+    for column, name in enumerate(equal, 3):
+        rank = first_mismatch([row[column] for row in rows])
+        if rank is not None:
+            raise ValueError(f"rank {rank} differs from rank 0 in {name}; {REMEDIES[name]}")
+    for rank, (n_out_of_range, example, *_) in enumerate(rows):
+        if n_out_of_range:
+            _raise_out_of_range(layout, rank, n_out_of_range, example)
+    return any(row[2] for row in rows)
 
 
-def of_recorded(recorder: LossBuffer, layout: Alone, step: int | None) -> str | None:
-    """Return what keeps the recorded losses from being those of an epoch; or, where steps are counted, of all samples.
+def check_coverage(buffer: LossBuffer, layout: Layout, step: int) -> None:
+    """Raise a ValueError unless the recorded losses are those that a reweight needs.
+
+    Those are the losses of one epoch, in which each sample was recorded once (with several ranks, whose samplers repeat
+    samples to give all ranks the same number, at least once); or, where steps are counted, a loss of each sample.
+    Collective where the layout has ranks.
 
     Parameters
     ----------
-    recorder : LossBuffer
-        With what all ranks recorded of the samples held here.
-    layout : Alone
-    step : int or None
-        The step that ends, where steps are counted.
+    buffer : LossBuffer
+        After `Layout.merge_recorded`.
+    layout : Layout
+    step : int
+        The epoch or step that ends.
     """
-    n = layout.n
-    missing = _say(recorder.times_seen == 0, "missing", layout)
-    if step is not None:  # where the latest loss counts, however often a sample was seen
-        return missing and (
-            f"of the {n} samples, {missing} in the {step} steps so far: give a warmup of at least one epoch's steps, "
-            "and a loader that visits each sample"
-        )
-    if layout.size > 1:  # whose samplers repeat samples, to give each rank as many; they count once
-        return missing and (
-            f"of the {n} samples, since the last step, {missing} on all ranks together: a loader with drop_last=True, "
-            "or a sampler with it, does that. Let the ranks visit all samples between them"
-        )
-    found = [fault for fault in (missing, _say(recorder.times_seen > 1, "seen more than once", layout)) if fault]
-    if not found:
-        return None
+    n_missing, first_missing = _count_samples(buffer.marks == 0, layout)
+    missing = f"of the {layout.n} samples, {{}}{n_missing} missing (the first: index {first_missing})"
+    if isinstance(buffer, StepLossBuffer):
+        if n_missing:
+            raise ValueError(
+                f"{missing.format('')} in the {step} steps so far: give a warmup of at least one epoch's steps, and a "
+                "loader that visits each sample"
+            )
+        return
+    if layout.size > 1:
+        if n_missing:
+            raise ValueError(
+                f"{missing.format('since the last step, ')} on all ranks together: a loader with drop_last=True, or a "
+                "sampler with it, does that. Let the ranks visit all samples between them"
+            )
+        return
+    n_repeated, first_repeated = _count_samples(buffer.marks > 1, layout)
+    if not n_missing and not n_repeated:
+        return
+    faults = []
+    if n_missing:
+        faults.append(f"{n_missing} missing (the first: index {first_missing})")
+    if n_repeated:
+        faults.append(f"{n_repeated} seen more than once (the first: index {first_repeated})")
     remedy = "Visit each sample once, or pass step(score(model, loader))"
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         remedy = "With several ranks, RRM(..., layout='replicated') brings together what they have seen"
-    return (
-        f"of the {n} samples, since the last step, {' and '.join(found)}: a loader with drop_last=True, a sampler with "
-        f"replacement, an epoch broken off or weighted_mean called twice for a batch does that. {remedy}"
+    raise ValueError(
+        f"of the {layout.n} samples, since the last step, {' and '.join(faults)}: a loader with drop_last=True, a "
+        "sampler with replacement, an epoch broken off or weighted_mean called twice for a batch does that. "
+        f"{remedy}"
     )
 
 
-def count(mask: Tensor, layout: Alone) -> int:
-    """Return how many samples a mask holds, on all ranks together."""
-    return int(layout.sum(mask.count_nonzero().reshape(1)))
+def _count_samples(mask: Tensor, layout: Layout) -> tuple[int, int]:
+    """Return how many samples of all a mask selects, and the index of the first (-1 if there is none)."""
+    n_local = int(mask.count_nonzero())
+    first = layout.begin + int(mask.nonzero()[0]) if n_local else -1
+    rows = [row for row in layout.gather_per_shard(n_local, first) if row[0]]
+    if not rows:
+        return 0, -1
+    return sum(row[0] for row in rows), rows[0][1]
 
 
-def _require_inside(rank: int, row: list[int], layout: Alone) -> None:
-    """Raise an IndexError if a rank's indices lay outside what it holds."""
-    n_outside, example, first, last, *_ = row
-    if not n_outside:
-        return
-    on = f"rank {rank}: " if layout.size > 1 else ""
-    shown = f", such as {example}" if example != first else ""
+def _raise_out_of_range(layout: Layout, rank: int, count: int, example: int) -> None:
+    begin, end = layout.local_range(rank)
+    subject = f"rank {rank}: " if layout.size > 1 else ""
+    # Where only a GPU holds the indices, the example is the first valid index.
+    such_as = f", such as {example}" if example != begin else ""
     remedy = "make RRM with the number of training samples"
-    if (first, last) != (0, layout.n):
+    if (begin, end) != (0, layout.n):
         remedy = f"that is this rank's slice of {layout.n}, which rrm_torch.distributed.ShardSampler keeps to"
-    raise IndexError(f"{on}index must lie in [{first}, {last}), got {n_outside} outside{shown}; {remedy}")
-
-
-def _say(mask: Tensor, what: str, layout: Alone) -> str | None:
-    """Say how many samples a mask holds, and which is the first; None if there is none."""
-    n_here, first = int(mask.count_nonzero()), layout.begin
-    if n_here:
-        first += int(mask.nonzero()[0])
-    rows = [row for row in layout.shares(n_here, first) if row[0]]
-    return f"{sum(row[0] for row in rows)} {what} (the first: index {rows[0][1]})" if rows else None
+    raise IndexError(f"{subject}index must lie in [{begin}, {end}), got {count} outside{such_as}; {remedy}")

@@ -1,8 +1,10 @@
-"""Where the samples' weights and losses are kept: in one process, on every rank, or each rank's slice of them there."""
+"""Layouts: which process stores the weights and losses of which samples, and how processes combine them."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from abc import ABC, abstractmethod
+from dataclasses import asdict
+from typing import Literal, TypeAlias, get_args
 
 import torch
 import torch.distributed as dist
@@ -15,179 +17,227 @@ from ..distributed.process_group import PIECE, ProcessGroup
 from ..distributed.shards import BYTE, slice_of
 from .loss_buffer import LossBuffer
 
-Name = Literal["replicated", "sharded"]
+LayoutName: TypeAlias = Literal["replicated", "sharded"]
 
 
-class Alone:
-    """One process, which holds all samples and needs nobody.
+class Layout(ABC):
+    """Where the samples are stored. Methods that need other ranks are collective: all ranks call them together.
+
+    The defaults are those of a process that stores all samples.
+
+    Parameters
+    ----------
+    n : int
+        Number of samples.
+    size : int, default 1
+        Number of ranks.
+    rank : int, default 0
+        This process.
 
     Attributes
     ----------
-    n : int
-        Samples in all.
     begin, end : int
-        Those held here: the indices from `begin` up to `end`.
-    size : int
-        Ranks.
+        The local samples, stored in this process: the indices in [begin, end).
     """
 
-    size = 1
-
-    def __init__(self, n: int) -> None:
-        self.n, self.begin, self.end = n, 0, n
+    def __init__(self, n: int, size: int = 1, rank: int = 0) -> None:
+        self.n = n
+        self.size = size
+        self.begin, self.end = self.local_range(rank)
 
     @property
-    def held(self) -> int:
-        """How many samples are held here."""
+    def n_local(self) -> int:
+        """Number of local samples."""
         return self.end - self.begin
 
+    def local_range(self, rank: int) -> tuple[int, int]:  # noqa: ARG002
+        """Return the first sample that a rank stores, and the one after its last."""
+        return 0, self.n
+
+    @abstractmethod
     def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:
-        """Return the numbers that every rank gives; raise the same on all of them if there is an error on one."""
+        """Return the numbers of every rank; if a rank passes an error, raise it on all ranks instead."""
+
+    @abstractmethod
+    def reweight(self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule) -> tuple[Tensor, rrm_core.Plan]:
+        """Return the new weights of the local samples, and the plan of all samples."""
+
+    @abstractmethod
+    def merge_recorded(self, buffer: LossBuffer) -> None:
+        """Store in `buffer` the losses of local samples that other ranks have recorded."""
+
+    def reconcile(self, losses: Tensor) -> Tensor:
+        """Return the losses of the local samples made equal on all ranks that store them."""
+        return losses
+
+    def gather_per_shard(self, *numbers: int) -> list[list[int]]:
+        """Return the numbers of every disjoint part of the samples."""
+        return [[*numbers]]
+
+    def all_reduce_sum(self, numbers: Tensor) -> Tensor:
+        """Return the elementwise sums of int64 numbers over the disjoint parts of the samples."""
+        return numbers
+
+    def all_reduce_max(self, numbers: Tensor) -> Tensor:
+        """Return the elementwise maxima of float32 numbers over the disjoint parts of the samples."""
+        return numbers
+
+    def all_gather(self, local: Tensor, *, packed: bool = False) -> Tensor:  # noqa: ARG002
+        """Return the values of all samples along the last axis; `packed` are eight samples in a byte."""
+        return local
+
+    def local_slice(self, full: Tensor, *, packed: bool = False) -> Tensor:  # noqa: ARG002
+        """Return the values of the local samples, from those of all: the inverse of `all_gather`."""
+        return full
+
+
+class SingleProcess(Layout):
+    """Single process: all samples are local and no communication is needed."""
+
+    def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:  # noqa: D102
         if error is not None:
             raise error
         return [[*numbers]]
 
-    def shares(self, *numbers: int) -> list[list[int]]:
-        """Return the numbers of every share of the samples."""
-        return [[*numbers]]
-
-    def collect(self, recorder: LossBuffer) -> None:
-        """Give `recorder` what other ranks have recorded of the samples held here."""
-
-    def agreed(self, losses: Tensor) -> Tensor:
-        """Return the losses that all ranks go by, of those that each was given for the samples held here."""
-        return losses
-
-    def reweight(
-        self, losses: Tensor, weights: Tensor, mu: float, rule: dict[str, Any]
+    def reweight(  # noqa: D102
+        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
     ) -> tuple[Tensor, rrm_core.Plan]:
-        """Return new weights of the samples held here, and the plan of all."""
-        weights, plan = rrm_core.reweight(losses, weights, mu=mu, **rule)
-        return weights, plan
+        new_weights, plan = rrm_core.reweight(losses, weights, mu=mu, **asdict(rule))
+        return new_weights, plan
 
-    def sum(self, numbers: Tensor) -> Tensor:
-        """Return the sums of int64 numbers over everybody's samples."""
-        return numbers
-
-    def maximum(self, numbers: Tensor) -> Tensor:
-        """Return the greatest of float32 numbers over everybody's samples, one by one."""
-        return numbers
-
-    def whole(self, held: Tensor, *, bits: bool = False) -> Tensor:  # noqa: ARG002
-        """Return what belongs to all samples, along the last dimension, from what is held here; `bits` are packed."""
-        return held
-
-    def share(self, whole: Tensor, *, bits: bool = False) -> Tensor:  # noqa: ARG002
-        """Return what belongs to the samples held here, from that of all."""
-        return whole
+    def merge_recorded(self, buffer: LossBuffer) -> None:
+        """Do nothing: there are no other ranks."""
 
 
-class Replicated(Alone):
-    """Every rank holds all samples, and has seen some. What each recorded is brought to all when an epoch ends."""
+class Replicated(Layout):
+    """Every rank stores all samples and trains on some; recorded losses are merged at the end of an epoch."""
 
     def __init__(self, n: int, ranks: ProcessGroup) -> None:
-        super().__init__(n)
-        self.ranks, self.size = ranks, ranks.size
-        self._faults = [n, n]  # first index of NaN, and of -inf, that came from this rank
+        super().__init__(n, ranks.size, ranks.rank)
+        self.ranks = ranks
+        # The first indices of NaN and of -inf that came from this rank; n if there is none.
+        self._first_invalid = [n, n]
 
     def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:  # noqa: D102
         return self.ranks.sync_or_raise(error, *numbers)
 
-    def collect(self, recorder: LossBuffer) -> None:
+    def merge_recorded(self, buffer: LossBuffer) -> None:
         """Give every rank each sample's latest loss; of several recorded at one time, the highest, NaN above all."""
-        self._faults = [self.n, self.n]
+        self._first_invalid = [self.n, self.n]
         for begin in range(0, self.n, PIECE):
             part = slice(begin, begin + PIECE)
-            seen = recorder.times_seen[part]
-            when = seen.clamp(max=1) if recorder.counting else seen
-            recorder.losses[part], recorder.times_seen[part] = self._latest(begin, recorder.losses[part], when)
+            losses, recency = self._latest(begin, buffer.losses[part], buffer.recency(part))
+            buffer.losses[part] = losses
+            buffer.marks[part] = recency
 
-    def agreed(self, losses: Tensor) -> Tensor:
-        """Return each sample's highest, should ranks have been given losses that differ in a bit."""
-        self._faults = [self.n, self.n]
-        once = torch.ones(min(PIECE, self.n), dtype=torch.int64, device=losses.device)
-        pieces = enumerate(torch.split(losses.detach().float(), PIECE))
-        return torch.cat([self._latest(i * PIECE, piece, once[: len(piece)])[0] for i, piece in pieces])
+    def reconcile(self, losses: Tensor) -> Tensor:
+        """Return each sample's highest loss, in case ranks were given losses that differ in a bit."""
+        self._first_invalid = [self.n, self.n]
+        ones = torch.ones(min(PIECE, self.n), dtype=torch.int64, device=losses.device)
+        merged = []
+        for i, piece in enumerate(torch.split(losses.detach().float(), PIECE)):
+            highest, _ = self._latest(i * PIECE, piece, ones[: len(piece)])
+            merged.append(highest)
+        return torch.cat(merged)
 
     def reweight(  # noqa: D102
-        self, losses: Tensor, weights: Tensor, mu: float, rule: dict[str, Any]
+        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
     ) -> tuple[Tensor, rrm_core.Plan]:
         try:
-            found, plan = super().reweight(losses, weights, mu, rule)
-            _ = plan.threshold  # on a GPU, it is this look that raises
-            return found, plan
-        except ValueError as error:  # on all ranks
-            of_nan, of_low = zip(*self.sync_or_raise(None, *self._faults), strict=True)
-            firsts = of_nan if rule["nan"] == "raise" and min(of_nan) < self.n else of_low
-            if min(firsts) == self.n:
+            new_weights, plan = rrm_core.reweight(losses, weights, mu=mu, **asdict(rule))
+            # On a GPU, invalid losses raise when the plan is read.
+            _ = plan.threshold
+        except ValueError as error:  # on all ranks, which have the same losses
+            rows = self.sync_or_raise(None, *self._first_invalid)
+            first_nan = [row[0] for row in rows]
+            first_neginf = [row[1] for row in rows]
+            nan_is_refused = rule.nan == "raise" and min(first_nan) < self.n
+            firsts = first_nan if nan_is_refused else first_neginf
+            index = min(firsts)
+            if index == self.n:
                 raise
-            raise ValueError(f"{error} (rank {firsts.index(min(firsts))} recorded index {min(firsts)})") from None
+            raise ValueError(f"{error} (rank {firsts.index(index)} recorded index {index})") from None
+        return new_weights, plan
 
-    def _latest(self, begin: int, losses: Tensor, when: Tensor) -> tuple[Tensor, Tensor]:
-        # In the upper half of a word when a loss was recorded, in the lower one its bits, in the order of the numbers.
+    def _latest(self, begin: int, losses: Tensor, recency: Tensor) -> tuple[Tensor, Tensor]:
+        """Return, of all ranks, each sample's latest loss and its recency; the samples start at index `begin`."""
+        # One maximum decides both: the recency is in the upper half of a word, and in the lower half are the loss's
+        # bits, mapped so that their order is that of the numbers.
         bits = torch.where(losses.isnan(), torch.nan, losses).view(torch.int32).long()
         ordered = torch.where(bits < 0, ~bits, bits + (1 << 31))
-        own = when.long() << 32 | ordered
+        own = recency << 32 | ordered
         latest = self.ranks.all_reduce_max(own)
         ordered = latest & 0xFFFF_FFFF
         bits = torch.where(ordered < 1 << 31, ~ordered, ordered - (1 << 31))
-        found, at = bits.int().view(torch.float32), latest >> 32
-        for kind, faulty in enumerate((found.isnan(), found.isneginf())):
-            ours = faulty & (own == latest)
-            if self._faults[kind] == self.n and bool(ours.any()):
-                self._faults[kind] = begin + int(ours.int().argmax())
-        return found, at
+        merged = bits.int().view(torch.float32)
+        for kind, invalid in enumerate((merged.isnan(), merged.isneginf())):
+            from_here = invalid & (own == latest)
+            if self._first_invalid[kind] == self.n and bool(from_here.any()):
+                self._first_invalid[kind] = begin + int(from_here.int().argmax())
+        return merged, latest >> 32
 
 
-class Sharded(Alone):
-    """Each rank holds a slice of the samples, and trains on no others."""
+class Sharded(Layout):
+    """Each rank stores a slice of the samples, and trains on no others."""
 
     def __init__(self, n: int, ranks: ProcessGroup) -> None:
-        super().__init__(n)
-        self.ranks, self.size = ranks, ranks.size
-        self.begin, self.end = slice_of(n, ranks.rank, ranks.size)
+        super().__init__(n, ranks.size, ranks.rank)
+        self.ranks = ranks
+
+    def local_range(self, rank: int) -> tuple[int, int]:  # noqa: D102
+        return slice_of(self.n, rank, self.size)
 
     def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:  # noqa: D102
         return self.ranks.sync_or_raise(error, *numbers)
 
     def reweight(  # noqa: D102
-        self, losses: Tensor, weights: Tensor, mu: float, rule: dict[str, Any]
+        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
     ) -> tuple[Tensor, rrm_core.Plan]:
-        return reweight(losses, weights, mu=mu, group=self.ranks, **rule)
+        return reweight(losses, weights, mu=mu, group=self.ranks, **asdict(rule))
 
-    def shares(self, *numbers: int) -> list[list[int]]:  # noqa: D102
+    def merge_recorded(self, buffer: LossBuffer) -> None:
+        """Do nothing: no other rank records losses of the local samples."""
+
+    def gather_per_shard(self, *numbers: int) -> list[list[int]]:  # noqa: D102
         return self.ranks.sync_or_raise(None, *numbers)
 
-    def sum(self, numbers: Tensor) -> Tensor:  # noqa: D102
+    def all_reduce_sum(self, numbers: Tensor) -> Tensor:  # noqa: D102
         return self.ranks.all_reduce_sum(numbers)
 
-    def maximum(self, numbers: Tensor) -> Tensor:  # noqa: D102
+    def all_reduce_max(self, numbers: Tensor) -> Tensor:  # noqa: D102
         return self.ranks.all_reduce_max(numbers)
 
-    def whole(self, held: Tensor, *, bits: bool = False) -> Tensor:  # noqa: D102
-        ends = [slice_of(self.n, rank, self.size) for rank in range(self.size)]
-        lengths = [-(-(end - begin) // BYTE) if bits else end - begin for begin, end in ends]
-        first = held.movedim(-1, 0).contiguous()  # sample by sample
-        return torch.cat(self.ranks.all_gather_ragged(first, lengths)).movedim(0, -1).contiguous()
+    def all_gather(self, local: Tensor, *, packed: bool = False) -> Tensor:  # noqa: D102
+        ranges = [self.local_range(rank) for rank in range(self.size)]
+        lengths = [end - begin for begin, end in ranges]
+        if packed:
+            lengths = [-(-length // BYTE) for length in lengths]
+        samples_first = local.movedim(-1, 0).contiguous()
+        return torch.cat(self.ranks.all_gather_ragged(samples_first, lengths)).movedim(0, -1).contiguous()
 
-    def share(self, whole: Tensor, *, bits: bool = False) -> Tensor:  # noqa: D102
-        return whole[..., self.begin // BYTE : -(-self.end // BYTE)] if bits else whole[..., self.begin : self.end]
+    def local_slice(self, full: Tensor, *, packed: bool = False) -> Tensor:  # noqa: D102
+        if packed:
+            return full[..., self.begin // BYTE : -(-self.end // BYTE)]
+        return full[..., self.begin : self.end]
 
 
-def layout(name: Name | None, n: int, group: dist.ProcessGroup | None) -> Alone:
-    """Return the layout with a name; None is that of one process.
+def make_layout(name: LayoutName | None, n: int, group: dist.ProcessGroup | None) -> Layout:
+    """Return the layout of a name for n samples; None is a single process.
 
     Raises
     ------
     ValueError
-        There is no such layout, or a group is given without one.
+        The name is unknown, or a group is given without a layout.
     RuntimeError
-        There are no ranks.
+        torch.distributed is not initialised.
     """
-    if name not in (None, *get_args(Name)):
-        raise ValueError(f"layout must be 'replicated', 'sharded' or None, got {name!r}")
     if name is None:
         if group is not None:
             raise ValueError("group needs a layout: 'replicated' or 'sharded'")
-        return Alone(n)
-    return (Replicated if name == "replicated" else Sharded)(n, ProcessGroup(group))
+        return SingleProcess(n)
+    if name not in get_args(LayoutName):
+        raise ValueError(f"layout must be 'replicated', 'sharded' or None, got {name!r}")
+    ranks = ProcessGroup(group)
+    if name == "replicated":
+        return Replicated(n, ranks)
+    return Sharded(n, ranks)

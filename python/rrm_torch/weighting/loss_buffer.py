@@ -1,6 +1,13 @@
-"""The losses that training leaves behind: each sample's latest, and how often it was seen."""
+"""LossBuffer: the latest loss of each sample, recorded batch by batch.
+
+Two policies say how long a loss counts: for one epoch (`EpochLossBuffer`), or until the next one is recorded, however
+many steps later (`StepLossBuffer`).
+"""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -8,103 +15,181 @@ from torch import Tensor
 from .._models import to_device
 
 
-class LossBuffer:
-    """Collects losses batch by batch, without ever waiting for a GPU.
+class LossBuffer(ABC):
+    """The latest loss of each sample, and a mark that says when or how often it was recorded.
+
+    Recording never waits for a GPU.
 
     Parameters
     ----------
     begin, end : int
-        The samples held here: the indices from `begin` up to `end`.
-    counting : bool, default True
-        Whether `times_seen` counts; else it says when a sample was seen last.
-    waiting : bool, default False
-        Whether an index outside is only told by `outside`, and raises nothing: on a rank that others wait for.
+        The local samples: the indices in [begin, end).
+    defer_errors : bool, default False
+        Whether an index out of range on the host is reported by `take_out_of_range` instead of raised, because other
+        ranks would wait for this one. An index on a GPU is always reported there.
+
+    Attributes
+    ----------
+    MARK_DTYPE : torch.dtype
+        Of `marks`.
+    OUTLIVES_EPOCH : bool
+        Whether losses still count in the next epoch, and so belong in a saved state.
+    has_losses : bool
+        Whether anything was recorded since the last `reset`.
     """
 
-    def __init__(self, begin: int, end: int, *, counting: bool = True, waiting: bool = False) -> None:
-        self.begin, self.end, self.counting, self.waiting = begin, end, counting, waiting
-        # One place more than there are samples, for what comes with an index outside.
+    MARK_DTYPE: ClassVar[torch.dtype]
+    OUTLIVES_EPOCH: ClassVar[bool]
+
+    def __init__(self, begin: int, end: int, *, defer_errors: bool = False) -> None:
+        self.begin = begin
+        self.end = end
+        self.defer_errors = defer_errors
+        self.has_losses = False
+        # The additional last element receives the losses whose index is out of range.
         self._losses = torch.zeros(end - begin + 1)
-        self._times_seen = torch.zeros(end - begin + 1, dtype=torch.uint8 if counting else torch.int32)
-        self._outside = torch.zeros((), dtype=torch.int64)
-        self._example = begin  # of an index outside, where one is known
+        self._marks = torch.zeros(end - begin + 1, dtype=self.MARK_DTYPE)
+        self._n_out_of_range = torch.zeros((), dtype=torch.int64)
+        self._example = begin
 
     @property
     def losses(self) -> Tensor:
-        """Each sample's latest loss: float32, shape (end - begin,). The memory itself."""
+        """Latest loss of each local sample: float32, shape (end - begin,). A view, not a copy."""
         return self._losses[:-1]
 
     @property
-    def times_seen(self) -> Tensor:
-        """How often each was recorded since the last `restart`, or when: uint8 or int32, shape (end - begin,).
+    def marks(self) -> Tensor:
+        """When or how often each local sample was recorded, 0 for never: shape (end - begin,). A view, not a copy."""
+        return self._marks[:-1]
 
-        2 is twice or more, 0 is never. The memory itself.
-        """
-        return self._times_seen[:-1]
+    def record(self, losses: Tensor, index: Tensor, step: int) -> Tensor:
+        """Store the losses of a batch.
 
-    def record(self, losses: Tensor, index: Tensor, step: int = 1) -> Tensor:
-        """Keep the losses of a batch; return where its samples stand here, as int64 on their device.
+        Parameters
+        ----------
+        losses : Tensor of float32, shape (batch,)
+        index : Tensor of int64 or int32, shape (batch,)
+            The samples' indices, on the host or the device of the losses.
+        step : int
+            The epoch or step under way, counted from 1.
+
+        Returns
+        -------
+        Tensor of int64, shape (batch,)
+            The samples' positions in `losses`, on the device of the losses; for an index out of range the nearest one.
 
         Raises
         ------
         IndexError
-            An index on the host lies outside [begin, end), unless this is `waiting`. Of another one outside, `outside`
-            tells; its loss isn't kept, and the nearest place is returned.
+            An index on the host is out of range, unless errors are deferred. Nothing has been stored.
         """
-        place, kept_at = self._placed(index)
-        place = to_device(place, losses.device).long()
-        kept_at = place if kept_at is None else to_device(kept_at, losses.device).long()
-        self._losses[kept_at] = losses
-        if self.counting:
-            self._times_seen.index_add_(0, kept_at, torch.ones_like(kept_at, dtype=torch.uint8))
-            # A byte would come back to 0 at 256.
-            self._times_seen[kept_at] = self._times_seen[kept_at].clamp(max=2)
-        else:
-            self._times_seen.index_fill_(0, kept_at, step)
-        return place
+        positions, targets = self._positions(index)
+        positions = to_device(positions, losses.device).long()
+        targets = positions if targets is None else to_device(targets, losses.device).long()
+        self._losses[targets] = losses
+        self._mark(targets, step)
+        if len(index):
+            self.has_losses = True
+        return positions
+
+    @abstractmethod
+    def _mark(self, targets: Tensor, step: int) -> None:
+        """Mark the samples at some positions as recorded."""
+
+    @abstractmethod
+    def end_step(self) -> None:
+        """Forget what does not count in the next epoch or step."""
+
+    @abstractmethod
+    def recency(self, part: slice) -> Tensor:
+        """Return int64 numbers by which ranks decide whose loss of a sample is the latest: 0 for none, else larger."""
+
+    def reset(self) -> None:
+        """Forget which samples were recorded."""
+        self._marks.zero_()
+        self.has_losses = False
 
     def copy(self) -> LossBuffer:
-        """Return another with the same losses."""
-        other = LossBuffer(self.begin, self.end, counting=self.counting, waiting=self.waiting)
+        """Return a buffer with the same losses and marks."""
+        other = type(self)(self.begin, self.end, defer_errors=self.defer_errors)
         other.to(self._losses.device)
-        other.take(self.losses, self.times_seen)
+        other.load(self.losses, self.marks)
         return other
 
-    def take(self, losses: Tensor, times_seen: Tensor) -> None:
-        """Take over what another has recorded of all samples held here."""
-        self.losses[:], self.times_seen[:] = losses, times_seen
+    def load(self, losses: Tensor, marks: Tensor) -> None:
+        """Replace the losses and marks of all local samples."""
+        self.losses[:] = losses
+        self.marks[:] = marks
+        self.has_losses = True
 
-    def restart(self) -> None:
-        """Begin a new epoch."""
-        self._times_seen.zero_()
+    def take_out_of_range(self) -> tuple[int, int]:
+        """Return the number of deferred indices out of range and one of them, and reset the number.
 
-    def outside(self) -> tuple[int, int]:
-        """Return how many indices lay outside and an example (or `begin`, if a GPU knows it), and forget them."""
-        count, example = int(self._outside), self._example
-        self._outside.zero_()
+        The example is `begin` if only a GPU holds the indices.
+        """
+        count = int(self._n_out_of_range)
+        example = self._example
+        self._n_out_of_range.zero_()
         self._example = self.begin
         return count, example
 
     def to(self, device: torch.device) -> None:
-        """Move to where the losses are; free once there."""
+        """Move to `device`; a no-op if the buffer is there already."""
         if self._losses.device != device:
-            self._losses, self._times_seen = self._losses.to(device), self._times_seen.to(device)
-            self._outside = self._outside.to(device)
+            self._losses = self._losses.to(device)
+            self._marks = self._marks.to(device)
+            self._n_out_of_range = self._n_out_of_range.to(device)
 
-    def _placed(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return where samples stand here, or the nearest place; and where their losses are kept, if elsewhere."""
-        place, held = index - self.begin, self.end - self.begin
-        outside = (place < 0) | (place >= held)
+    def _positions(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the positions of samples, clamped to the range; and the elements to store in, if they differ."""
+        n_local = self.end - self.begin
+        positions = index - self.begin
+        out_of_range = (positions < 0) | (positions >= n_local)
         if index.device.type == "cpu":
-            if not outside.any():
-                return place, None
-            first = int(index[outside][0])
-            if not self.waiting:
+            if not out_of_range.any():
+                return positions, None
+            first = int(index[out_of_range][0])
+            if not self.defer_errors:
                 raise IndexError(
-                    f"index must lie in [0, {self.end}), got {int(outside.sum())} of {len(index)} outside, the first "
-                    f"{first}; make RRM with the number of training samples"
+                    f"index must lie in [0, {self.end}), got {int(out_of_range.sum())} of {len(index)} outside, the "
+                    f"first {first}; make RRM with the number of training samples"
                 )
             if self._example == self.begin:
                 self._example = first
-        self._outside += outside.sum()
-        return place.clamp(0, max(held - 1, 0)), torch.where(outside, held, place)
+        self._n_out_of_range += out_of_range.sum()
+        return positions.clamp(0, max(n_local - 1, 0)), torch.where(out_of_range, n_local, positions)
+
+
+class EpochLossBuffer(LossBuffer):
+    """Losses of one epoch. A mark counts how often a sample was recorded in it; 2 stands for twice or more."""
+
+    MARK_DTYPE = torch.uint8
+    OUTLIVES_EPOCH = False
+
+    def _mark(self, targets: Tensor, step: int) -> None:  # noqa: ARG002
+        self._marks.index_add_(0, targets, torch.ones_like(targets, dtype=torch.uint8))
+        # Without the limit, a count of 256 would wrap around to 0.
+        self._marks[targets] = self._marks[targets].clamp(max=2)
+
+    def end_step(self) -> None:
+        """Reset: a loss counts for one epoch."""
+        self.reset()
+
+    def recency(self, part: slice) -> Tensor:  # noqa: D102
+        return self.marks[part].clamp(max=1).long()
+
+
+class StepLossBuffer(LossBuffer):
+    """Losses of any number of steps. A mark is the step at which a sample was recorded last."""
+
+    MARK_DTYPE = torch.int32
+    OUTLIVES_EPOCH = True
+
+    def _mark(self, targets: Tensor, step: int) -> None:
+        self._marks.index_fill_(0, targets, step)
+
+    def end_step(self) -> None:
+        """Keep everything: a loss counts until the sample's next one."""
+
+    def recency(self, part: slice) -> Tensor:  # noqa: D102
+        return self.marks[part].long()

@@ -1,4 +1,4 @@
-"""The course of the reweights: what each round decided, and which samples it pruned."""
+"""PruningHistory: which samples each reweight pruned, and a few numbers of each reweight."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from torch import Tensor
 
 import rrm_core
 
-from ..distributed.exact_sum import BLOCK, ExactSum
-from .layout import Alone
-
-KEYS = 1 << 16  # of the leading bits of a loss
+from ..distributed.exact_sum import BLOCK
+from . import state as states
+from .layout import Layout, SingleProcess
+from .loss_ranks import N_KEYS, leading_bits, loss_ranks
+from .reweight_sums import ReweightSums
 
 
 @dataclass(frozen=True)
@@ -29,26 +30,26 @@ class Reweight:
     loss_min : float
         The smallest loss.
     threshold, gamma : float or None
-        Losses above the threshold were pruned, and gamma is its distance from the smallest loss, or as given. None
-        where each batch has a threshold of its own.
+        Losses above the threshold were pruned; gamma is its distance from the smallest loss, or as given. None with
+        `BatchRRM`, where each batch has its own.
     n_pruned : int
-        Samples pruned; by their number also the next three.
+        Number of samples pruned.
     n_entered : int
-        Of these, not pruned in the round before.
+        Of these, not pruned by the reweight before.
     n_left : int
-        Pruned in the round before, and no longer.
+        Pruned by the reweight before, and not by this one.
     n_returned : int
-        Of those that entered, pruned in some round before the last.
+        Of those that entered, pruned by an earlier reweight.
     overlap : float or None
-        Samples pruned in this round and the one before, over those pruned in either (Jaccard index); None in the first
-        round, or where neither pruned any.
+        Samples pruned by this reweight and the one before, over those pruned by either (Jaccard index); None for the
+        first reweight, or if neither pruned any.
     largest_weight : float
         After smoothing.
     effective_sample_size : float
         Kish's, (sum w)**2 / sum w**2, of the weights after smoothing.
     objective : float or None
         ``mean(minimum(losses, threshold))``: the least expected loss plus price over all distributions, for the model
-        as it is. None where there is no threshold, or it is infinite.
+        as it is. None without a threshold, or if it is infinite.
     """
 
     epoch: int
@@ -66,60 +67,68 @@ class Reweight:
 
 
 class PruningHistory:
-    """Which samples were pruned when: one bit a sample and round, and a few numbers a round.
+    """Which samples were pruned when: one bit for each sample and reweight, and a few numbers for each reweight.
 
     Parameters
     ----------
     n : int
         Number of samples.
-    layout : Alone, optional
-        Of the RRM it belongs to. Where each rank holds a slice of the samples, what is by sample is that of the slice.
+    layout : Layout, optional
+        The layout of the RRM that it belongs to; by default a single process. If each rank stores a slice of the
+        samples, what is by sample is that of the slice.
+
+    Attributes
+    ----------
+    rounds : list of Reweight
+        The reweights, oldest first.
     """
 
-    def __init__(self, n: int, layout: Alone | None = None) -> None:
+    def __init__(self, n: int, layout: Layout | None = None) -> None:
         self.n = n
         self.rounds: list[Reweight] = []
-        self._layout = Alone(n) if layout is None else layout
-        held = self._layout.held
-        self._bits: list[Tensor] = []  # by round: uint8 on the host, the first sample in the highest bit
-        self._last = torch.zeros(held, dtype=torch.bool)
-        self._times = torch.zeros(held, dtype=torch.int32)
-        self._rank_sum = torch.zeros(held)
+        self._layout = SingleProcess(n) if layout is None else layout
+        n_local = self._layout.n_local
+        # By reweight: uint8 on the host, the first of eight samples in the highest bit.
+        self._bits: list[Tensor] = []
+        self._last = torch.zeros(n_local, dtype=torch.bool)
+        self._times = torch.zeros(n_local, dtype=torch.int32)
+        self._rank_sum = torch.zeros(n_local)
 
     @property
     def last(self) -> Tensor:
-        """The samples that the last round pruned: bool, shape (n,)."""
+        """The samples that the last reweight pruned: bool, shape (n,)."""
         return self._last
 
     @property
     def share_pruned(self) -> Tensor:
-        """Share of the rounds that pruned a sample: float32, shape (n,), in [0, 1]; NaN before the first round."""
+        """Share of the reweights that pruned a sample: float32, shape (n,), in [0, 1]; NaN before the first one."""
         return self._times / len(self.rounds)
 
     @property
     def mean_rank(self) -> Tensor:
-        """A sample's loss rank, in the mean over the rounds: float32, shape (n,), from 0, lowest, to 1, highest.
+        """Mean over the reweights of a sample's loss rank: float32, shape (n,), from 0, lowest loss, to 1, highest.
 
         Losses that agree in the leading 16 of their 32 bits (to 0.8 %) share their mean rank.
         """
         return self._rank_sum / len(self.rounds)
 
     def pruned(self) -> Tensor:
-        """Return the whole course: bool, shape (rounds, n), on the host; eight times as large as what is kept.
+        """Return which samples each reweight pruned: bool, shape (reweights, n), on the host.
 
-        Where ranks hold slices, all of them must call this.
+        Eight times as large as what is stored. If ranks store slices, all of them must call this.
         """
-        return _unpacked(self._all_bits(), self.n)
+        return _unpack(self._all_bits(), self.n)
 
     def ranking(self) -> Tensor:
-        """Return all samples, the most suspicious first: by the share of rounds that pruned them, then the mean rank.
+        """Return all samples, the most suspicious first: by the share of reweights that pruned them, then mean rank.
 
         Returns
         -------
         Tensor of int64, shape (n,)
-            Indices; equals stay in their order. Where ranks hold slices, all of them must call this.
+            Indices; equal samples in the order of their index. If ranks store slices, all of them must call this.
         """
-        rank_sum, times = self._layout.whole(self._rank_sum), self._layout.whole(self._times)
+        rank_sum = self._layout.all_gather(self._rank_sum)
+        times = self._layout.all_gather(self._times)
         by_rank = torch.argsort(rank_sum, descending=True, stable=True)
         return by_rank[torch.argsort(times[by_rank], descending=True, stable=True)]
 
@@ -131,96 +140,90 @@ class PruningHistory:
         pruned: Tensor,
         plan: rrm_core.Plan | None = None,
     ) -> Reweight:
-        """Add a round.
+        """Add a reweight.
 
         Parameters
         ----------
         epoch : int
             The epoch that it follows.
         losses, weights : Tensor of float32, shape (n,)
-            The losses that were weighed, and the weights after smoothing; of the samples held here.
+            The losses that decided, and the weights after smoothing; of the local samples.
         pruned : Tensor of bool, shape (n,)
             Samples above the threshold.
         plan : Plan, optional
-            Where there is one for all samples.
+            The plan of all samples, if there is one.
 
         Returns
         -------
         Reweight
         """
         self.to(losses.device)
-        seen, layout, device = bool(self.rounds), self._layout, losses.device
+        is_first = not self.rounds
         without_nan = losses
         if plan is None or plan.n_nan:
             without_nan = losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
-        cap = plan.threshold if plan is not None and math.isfinite(plan.threshold) else None
-        largest = float(layout.maximum(weights.amax(0, keepdim=True) if len(weights) else weights.new_zeros(1)))
-        mass, squares = (ExactSum(top, self.n, device) for top in (largest, largest * largest))
-        cost = ExactSum(0.0 if plan is None or cap is None else max(abs(plan.loss_min), abs(cap)), self.n, device)
-        keys = torch.empty(len(losses), dtype=torch.int32, device=device)
-        counts = torch.zeros(4, dtype=torch.int64, device=device)  # as there are masks
-        for begin in range(0, len(losses), BLOCK):
-            part = slice(begin, begin + BLOCK)
-            now, before, w = pruned[part], self._last[part], weights[part]
-            keys[part] = _leading_bits(without_nan[part])
-            masks = (now & before, now, before, now & ~before & (self._times[part] > 0))
-            counts += torch.stack([mask.count_nonzero() for mask in masks])
-            mass.add(w)
-            squares.add(w * w)
-            if cap is not None:
-                cost.add(without_nan[part].clamp(max=cap))
-        totals = torch.stack([mass.total, squares.total, cost.total])
-        counts = layout.sum(torch.cat([torch.bincount(keys, minlength=KEYS), counts, totals]))
-        both, n_pruned, n_before, n_returned, *summed = counts[KEYS:].tolist()
-        either = n_pruned + n_before - both
-        in_all, in_squares, in_cost = (s.value(total) for s, total in zip((mass, squares, cost), summed, strict=True))
+        threshold = plan.threshold if plan is not None and math.isfinite(plan.threshold) else None
+        largest_weight = self._largest(weights)
+        sums = ReweightSums(self.n, largest_weight, plan, threshold, losses.device)
+        keys, n_masked = self._scan(without_nan, weights, pruned, sums)
+        totals = self._layout.all_reduce_sum(
+            torch.cat([torch.bincount(keys, minlength=N_KEYS), n_masked, sums.totals()])
+        )
+        n_both, n_pruned, n_before, n_returned, *reduced = totals[N_KEYS:].tolist()
+        effective_sample_size, objective = sums.results(reduced)
+        n_either = n_pruned + n_before - n_both
         entry = Reweight(
             epoch=epoch,
             loss_min=float(without_nan.min()) if plan is None else plan.loss_min,
             threshold=None if plan is None else plan.threshold,
             gamma=None if plan is None else plan.gamma,
             n_pruned=n_pruned,
-            n_entered=n_pruned - both,
-            n_left=n_before - both,
+            n_entered=n_pruned - n_both,
+            n_left=n_before - n_both,
             n_returned=n_returned,
-            overlap=both / either if seen and either else None,
-            largest_weight=largest,
-            effective_sample_size=in_all * in_all / in_squares if in_squares else 0.0,
-            objective=None if cap is None else in_cost / self.n,
+            overlap=None if is_first or not n_either else n_both / n_either,
+            largest_weight=largest_weight,
+            effective_sample_size=effective_sample_size,
+            objective=objective,
         )
         self.rounds.append(entry)
-        self._bits.append(_packed(pruned))
+        self._bits.append(_pack(pruned))
         self._last = pruned.clone()
         self._times += pruned
-        ranks = _ranks(keys, counts[:KEYS], self.n)
-        # Without a plan, NaN is a sample that no batch held: neither suspicious nor trusted.
+        ranks = loss_ranks(keys, totals[:N_KEYS], self.n)
+        # Without a plan, NaN is a sample of no batch: neither suspicious nor trusted.
         self._rank_sum += ranks if plan is not None else torch.where(losses.isnan(), 0.5, ranks)
         return entry
 
     def to(self, device: torch.device) -> None:
-        """Move what is counted by sample; the bits stay on the host."""
+        """Move what is counted by sample to `device`; the bits stay on the host."""
         if self._last.device != device:
-            self._last, self._times = self._last.to(device), self._times.to(device)
+            self._last = self._last.to(device)
+            self._times = self._times.to(device)
             self._rank_sum = self._rank_sum.to(device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the course so far: tensors, numbers and strings, fit for ``torch.save``."""
-        rank_sum = self._layout.whole(self._rank_sum).clone()
-        return {"rounds": [asdict(entry) for entry in self.rounds], "bits": self._all_bits(), "rank_sum": rank_sum}
+        """Return the history so far: tensors, numbers and strings, fit for ``torch.save``."""
+        values = {
+            "rounds": [asdict(entry) for entry in self.rounds],
+            "bits": self._stacked_bits(),
+            "rank_sum": self._rank_sum,
+        }
+        return states.export(values, states.entries("history"), self._layout)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state from `state_dict`, of as many samples.
+        """Restore a state returned by `state_dict`, for the same number of samples.
 
         Raises
         ------
         ValueError
-            An entry is missing, or an array doesn't fit; the state is as before the call.
+            An entry is missing, or a tensor has the wrong shape; the history is as before the call.
         """
-        if missing := {"rounds", "bits", "rank_sum"} - state.keys():
-            raise ValueError(f"state's trajectory lacks {', '.join(sorted(missing))}; pass what state_dict() returned")
+        table = states.entries("history")
+        states.check_entries(state, table, "state's trajectory", "state_dict()")
         try:
             rounds = [Reweight(**entry) for entry in state["rounds"]]
-        except TypeError as error:  # an entry too many, or one that is missing
+        except TypeError as error:
             raise ValueError(f"state's rounds aren't those of this version: {error}") from error
         bits, rank_sum = state["bits"], state["rank_sum"]
         if bits.shape != (len(rounds), -(-self.n // 8)) or rank_sum.shape != (self.n,):
@@ -228,40 +231,57 @@ class PruningHistory:
                 f"state's trajectory must hold {len(rounds)} rounds of {self.n} samples, got bits of shape "
                 f"{tuple(bits.shape)} and ranks of shape {tuple(rank_sum.shape)}"
             )
-        device, layout = self._last.device, self._layout
-        self.rounds, self._bits = rounds, list(layout.share(bits.cpu(), bits=True).clone())
-        self._rank_sum = layout.share(rank_sum).detach().to(device, torch.float32, copy=True)
-        times, last = torch.zeros(layout.held, dtype=torch.int32), torch.zeros(layout.held, dtype=torch.bool)
-        for row in self._bits:
-            last = _unpacked(row, layout.held)
+        device = self._last.device
+        n_local = self._layout.n_local
+        tensors = states.local(state, table, self._layout, torch.device("cpu"))
+        times = torch.zeros(n_local, dtype=torch.int32)
+        last = torch.zeros(n_local, dtype=torch.bool)
+        for row in tensors["bits"]:
+            last = _unpack(row, n_local)
             times += last
-        self._last, self._times = last.to(device), times.to(device)
+        self.rounds = rounds
+        self._bits = list(tensors["bits"])
+        self._rank_sum = tensors["rank_sum"].to(device)
+        self._last = last.to(device)
+        self._times = times.to(device)
+
+    def _largest(self, weights: Tensor) -> float:
+        """Return the largest weight of all samples."""
+        local = weights.amax(0, keepdim=True) if len(weights) else weights.new_zeros(1)
+        return float(self._layout.all_reduce_max(local))
+
+    def _scan(self, losses: Tensor, weights: Tensor, pruned: Tensor, sums: ReweightSums) -> tuple[Tensor, Tensor]:
+        """Add the local samples to `sums`; return the keys of their losses, and four counts.
+
+        The counts are those of samples pruned now and before, now, before, and now again after a reweight that did not.
+        """
+        keys = torch.empty(len(losses), dtype=torch.int32, device=losses.device)
+        counts = torch.zeros(4, dtype=torch.int64, device=losses.device)
+        for begin in range(0, len(losses), BLOCK):
+            part = slice(begin, begin + BLOCK)
+            keys[part] = leading_bits(losses[part])
+            now = pruned[part]
+            before = self._last[part]
+            masks = (now & before, now, before, now & ~before & (self._times[part] > 0))
+            counts += torch.stack([mask.count_nonzero() for mask in masks])
+            sums.add(losses[part], weights[part])
+        return keys, counts
+
+    def _stacked_bits(self) -> Tensor:
+        """Return the bits of the local samples: uint8, shape (reweights, ceil(n_local / 8))."""
+        if self._bits:
+            return torch.stack(self._bits)
+        return torch.zeros(0, -(-self._layout.n_local // 8), dtype=torch.uint8)
 
     def _all_bits(self) -> Tensor:
-        held = -(-self._layout.held // 8)
-        bits = torch.stack(self._bits) if self._bits else torch.zeros(0, held, dtype=torch.uint8)
-        return self._layout.whole(bits, bits=True)
+        return self._layout.all_gather(self._stacked_bits(), packed=True)
 
 
-def _packed(mask: Tensor) -> Tensor:
+def _pack(mask: Tensor) -> Tensor:
+    """Return a mask as bits, eight samples in a byte, on the host."""
     return torch.from_numpy(np.packbits(mask.cpu().numpy()))
 
 
-def _unpacked(bits: Tensor, n: int) -> Tensor:
+def _unpack(bits: Tensor, n: int) -> Tensor:
+    """Return bits as a mask of n samples along the last axis."""
     return torch.from_numpy(np.unpackbits(bits.numpy(), axis=-1, count=n).view(bool))
-
-
-def _leading_bits(losses: Tensor) -> Tensor:
-    """Return the leading 16 of each loss's 32 bits, as a number in the order of the losses. None is NaN."""
-    bits = (losses + 0.0).view(torch.int32)  # -0.0 becomes 0.0
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # of negative numbers, larger bits are smaller numbers
-    return (ordered >> 16) + KEYS // 2
-
-
-def _ranks(keys: Tensor, counts: Tensor, n: int) -> Tensor:
-    """Return each loss's rank over n - 1, from its leading bits and how many losses have which; equals share theirs.
-
-    Sorting would take five times as long for a million losses, and tell no more that matters.
-    """
-    middle = (counts.cumsum(0) - (counts + 1) / 2) / max(n - 1, 1)
-    return middle.float().index_select(0, keys)

@@ -51,6 +51,6 @@ def test_co_teaching_drops_more_and_more():
 
 
 def test_options_reach_the_engine():
-    assert methods.trimmed(N, 0.25, redistribute="kept", every=3).every == 3
+    assert methods.trimmed(N, 0.25, redistribute="kept", every=3).settings.every == 3
     assert methods.self_paced(N, 0.25, unit="step").unit == "step"
-    assert methods.co_teaching(N, 0.25, warmup=7).warmup == 7
+    assert methods.co_teaching(N, 0.25, warmup=7).settings.warmup == 7

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rrm_torch import RRM
+from rrm_torch import RRM, BatchRRM
 from rrm_torch.data.images import load_digits
 from rrm_torch.report import figures
 from rrm_torch.training.compare import Settings, compare
@@ -186,7 +186,7 @@ def test_trajectory_of_one_reweight(tmp_path):
 
 
 def test_trajectory_of_batches_has_no_threshold_panel():
-    rrm = RRM(4, contamination=0.25, warmup=1, scope="batch")
+    rrm = BatchRRM(4, contamination=0.25, warmup=1)
     for epoch in range(3):
         rrm.weighted_mean(torch.tensor([0.0, 0.1, 0.2, 3.0]).roll(epoch), torch.arange(4))
         rrm.step()

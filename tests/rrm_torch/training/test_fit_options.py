@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from rrm_torch import ELR, RRM, batches, evaluate, fit, score
+from rrm_torch import ELR, RRM, BatchRRM, batches, evaluate, fit, score
 from rrm_torch.adversarial.attacks import FGSM, PGD
 from rrm_torch.adversarial.trades import TRADES
 from rrm_torch.losses import per_sample as losses
@@ -240,7 +240,7 @@ def test_rrm_by_step(blobs):
 
 
 def test_rrm_by_batch(blobs):
-    rrm = RRM(N, contamination=0.25, scope="batch", warmup=2)
+    rrm = BatchRRM(N, contamination=0.25, warmup=2)
     train(*blobs, rrm=rrm, epochs=4)
     assert [entry.n_pruned for entry in rrm.trajectory.rounds] == [12, 12]
 
@@ -355,10 +355,12 @@ def test_multi_label_loss_with_one_index_per_sample(blobs):
     assert rrm.flagged().tolist() == [9]
 
 
-@pytest.mark.parametrize("settings", [{"unit": "step", "warmup": 6}, {"scope": "batch"}])
-def test_rejects_score_loader_without_effect(blobs, settings):
-    with pytest.raises(ValueError, match="score_loader can't be used with unit="):
-        train(*blobs, rrm=RRM(N, contamination=0.25, **settings), score_loader=batches(*blobs, 16, shuffle=False))
+@pytest.mark.parametrize(
+    "rrm", [RRM(N, contamination=0.25, unit="step", warmup=6), BatchRRM(N, contamination=0.25)], ids=["step", "batch"]
+)
+def test_rejects_score_loader_without_effect(blobs, rrm):
+    with pytest.raises(ValueError, match=r"score_loader can't be used with (RRM and unit='step'|BatchRRM)"):
+        train(*blobs, rrm=rrm, score_loader=batches(*blobs, 16, shuffle=False))
 
 
 def test_score_loader_allows_incomplete_training_epochs(blobs):

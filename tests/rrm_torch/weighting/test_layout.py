@@ -82,7 +82,7 @@ SAID = {
     "missing": r"ValueError: of the 203 samples, since the last step, 1 missing \(the first: index \d+\) on all .*",
     "outside": r"IndexError: rank 1: index must lie in \[\d+, \d+\), got 1 outside, such as 208; .*",
     "shape": r"ValueError: rank 1: losses must have shape \(\d+,\), one per sample, got \(3,\)",
-    "text": r"TypeError: rank 1: losses must be a tensor, got str; rrm_torch.score gives one",
+    "text": r"TypeError: rank 1: losses must be a tensor, got str; rrm_torch.score returns one",
     "alone": r"ValueError: rank 1 differs from rank 0 in losses; give them to step\(\) on all ranks, or on none",
     "settings": r"ValueError: rank 1 differs from rank 0 in settings; make RRM with the same arguments on all ranks",
     "layout": r"ValueError: rank 1 differs from rank 0 in settings; make RRM with the same arguments on all ranks",
@@ -173,7 +173,6 @@ def test_layouts_that_cannot_be_are_refused():
     (said,) = on_ranks(1, layout_jobs.refusals)
     assert said == [
         "layout must be 'replicated', 'sharded' or None, got 'split'",
-        "scope='batch' weighs each batch by itself, and has no use for layout='sharded'",
         "group needs a layout: 'replicated' or 'sharded'",
     ]
     with pytest.raises(RuntimeError, match="there are no ranks: start the script with torchrun"):
@@ -182,8 +181,8 @@ def test_layouts_that_cannot_be_are_refused():
 
 def test_weights_that_another_rank_holds_are_not_those_of_this_one():
     assert on_ranks(2, layout_jobs.elsewhere, 32) == [
-        "index must lie in [0, 16), the samples held here, got 16",
-        "index must lie in [16, 32), the samples held here, got 15",
+        "index must lie in [0, 16), the local samples, got 16",
+        "index must lie in [16, 32), the local samples, got 15",
     ]
 
 

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import rankdata
 from torch.testing import assert_close
 
-from rrm_torch import RRM, PruningHistory
+from rrm_torch import RRM, BatchRRM, PruningHistory
 
 N = 37  # not a multiple of 8
 
@@ -130,7 +130,7 @@ def test_a_million_samples_and_a_hundred_rounds_take_fifteen_megabytes():
 
 
 def test_batches_have_rounds_too():
-    rrm = RRM(4, contamination=0.5, scope="batch", warmup=1)
+    rrm = BatchRRM(4, contamination=0.5, warmup=1)
     for _ in range(3):
         for index in (torch.tensor([0, 1]), torch.tensor([2, 3])):
             rrm.weighted_mean(torch.tensor([1.0, 2.0]), index)
@@ -142,7 +142,7 @@ def test_batches_have_rounds_too():
 
 
 def test_a_sample_that_no_batch_held_is_neither_suspicious_nor_trusted():
-    rrm = RRM(5, contamination=0.5, scope="batch", warmup=1)
+    rrm = BatchRRM(5, contamination=0.5, warmup=1)
     for _ in range(3):
         rrm.weighted_mean(torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.arange(4))
         rrm.step()

@@ -14,7 +14,7 @@ import torch
 from torch.testing import assert_close
 
 import rrm_core
-from rrm_torch import RRM
+from rrm_torch import RRM, BatchRRM
 from rrm_torch.weighting import schedule
 from rrm_torch.weighting.fingerprint import fingerprint
 from rrm_torch.weighting.schedule import Ramp
@@ -152,7 +152,7 @@ def test_state_between_epochs_holds_what_was_recorded():
 
 
 def test_batches_are_trimmed_each_by_itself():
-    rrm = RRM(N, contamination=0.4, scope="batch", warmup=1)
+    rrm = BatchRRM(N, contamination=0.4, warmup=1)
     same(rrm.weighted_mean(LOSSES[:5], INDEX[:5]), LOSSES[:5].mean())  # still warming up
     rrm.step()
     kept = [0, 1, 2]  # of 0.1, 0.3, 0.2, 4.0, 0.4 all but the highest two
@@ -162,7 +162,7 @@ def test_batches_are_trimmed_each_by_itself():
 
 
 def test_batches_may_be_ranked_by_another_network():
-    rrm = RRM(N, contamination=0.4, scope="batch", warmup=1)
+    rrm = BatchRRM(N, contamination=0.4, warmup=1)
     rrm.step()
     other = torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0])
     losses = LOSSES[:5].clone().requires_grad_()
@@ -173,11 +173,11 @@ def test_batches_may_be_ranked_by_another_network():
 
 
 def test_batches_and_their_state():
-    rrm = RRM(N, contamination=0.4, scope="batch", warmup=1)
+    rrm = BatchRRM(N, contamination=0.4, warmup=1)
     for _ in range(2):
         rrm.weighted_mean(LOSSES, INDEX)
         assert rrm.step() is None
-    again = RRM(N, contamination=0.4, scope="batch", warmup=1)
+    again = BatchRRM(N, contamination=0.4, warmup=1)
     again.load_state_dict(rrm.state_dict())
     assert again.flagged().tolist() == rrm.flagged().tolist() == [3, 6, 7, 8]
     same(again.weights, rrm.weights)
@@ -185,7 +185,7 @@ def test_batches_and_their_state():
 
 
 def test_a_sample_that_no_batch_held_is_not_flagged():
-    rrm = RRM(N, contamination=0.4, scope="batch", warmup=1)
+    rrm = BatchRRM(N, contamination=0.4, warmup=1)
     rrm.weighted_mean(LOSSES, INDEX)
     rrm.step()
     rrm.weighted_mean(LOSSES, INDEX)
@@ -226,14 +226,8 @@ def test_smoothing_is_seen_before_the_limit():
         ({"contamination": 0.2, "mu": 2}, ValueError, r"mu must lie in \(0, 1\], got 2"),
         ({"contamination": lambda epoch: 1.5}, ValueError, r"contamination must lie in \[0, 1\), got 1.5"),
         ({"contamination": 0.2, "unit": "batch"}, ValueError, "unit must be one of 'epoch', 'step', got 'batch'"),
-        ({"contamination": 0.2, "scope": "epoch"}, ValueError, "scope must be one of 'all', 'batch', got 'epoch'"),
+        ({"contamination": 0.2, "losses_from": "epoch"}, ValueError, "losses_from must be .* 'training', 'pass', got"),
         ({"contamination": 0.2, "scale": "sum"}, ValueError, "scale must be one of 'mean', 'paper', got 'sum'"),
-        ({"contamination": 0.2, "scope": "batch", "mu": 0.5}, ValueError, "mu must be 1 and unit 'epoch', got 0.5 and"),
-        (
-            {"contamination": 0.2, "scope": "batch", "unit": "step"},
-            ValueError,
-            "mu must be 1 and .* got 1.0 and 'step'",
-        ),
         (
             {"contamination": type("Odd", (), {"__call__": lambda self, epoch: 0.2})()},
             TypeError,
@@ -255,11 +249,18 @@ def test_no_pruning_at_all_may_be_asked_for():
 
 def test_wrong_arguments_are_refused():
     rrm = RRM(N, contamination=0.3, warmup=1)
-    with pytest.raises(ValueError, match="ranking needs scope='batch'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'ranking'"):
         rrm.weighted_mean(LOSSES, INDEX, ranking=LOSSES)
-    for name in ("regularizer", "ranking"):
+    batch_rrm = BatchRRM(N, contamination=0.3)
+    for weighting, name in ((rrm, "regularizer"), (batch_rrm, "regularizer"), (batch_rrm, "ranking")):
         with pytest.raises(ValueError, match=rf"{name} must have the losses' shape \(10,\), got \(3,\)"):
-            rrm.weighted_mean(LOSSES, INDEX, **{name: LOSSES[:3]})
+            weighting.weighted_mean(LOSSES, INDEX, **{name: LOSSES[:3]})
+
+
+@pytest.mark.parametrize("options", [{"mu": 0.5}, {"unit": "step"}, {"layout": "sharded"}])
+def test_batch_rrm_has_no_mu_unit_or_layout(options):
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        BatchRRM(N, contamination=0.2, **options)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +359,6 @@ def test_a_function_may_come_to_an_end():
         ({"contamination": Ramp(0.05, 10)}, "n=10 samples are too few for contamination=0.05"),
         ({"gamma": Ramp(-1.0, 10, first=1.0)}, "gamma must be at least 0, got -1"),
         ({"contamination": 0.3, "mu": Ramp(2.0, 10)}, r"mu must lie in \(0, 1\], got 2"),
-        ({"contamination": 0.3, "scope": "batch", "mu": Ramp(0.5, 100, first=1.0)}, "mu must be 1 and unit 'epoch'"),
     ],
 )
 def test_the_ends_of_a_ramp_are_checked_at_once(options, message):
@@ -411,7 +411,7 @@ def test_rounds_of_another_version_are_refused(change):
 
 
 def test_large_weights_of_batches_warn_too():
-    rrm = RRM(N, contamination=0.3, scope="batch", warmup=1, redistribute="argmin", weight_limit=2)
+    rrm = BatchRRM(N, contamination=0.3, warmup=1, redistribute="argmin", weight_limit=2)
     rrm.weighted_mean(LOSSES, INDEX)
     rrm.step()
     rrm.weighted_mean(LOSSES, INDEX)
@@ -442,16 +442,16 @@ def test_a_partial_schedule_has_the_same_name_in_every_process():
 
 
 def test_losses_of_all_samples_have_no_use_with_batches():
-    rrm = RRM(N, contamination=0.3, scope="batch", warmup=1)
+    rrm = BatchRRM(N, contamination=0.3, warmup=1)
     assert not rrm.due
-    with pytest.raises(ValueError, match="losses can't be given with scope='batch'"):
+    with pytest.raises(ValueError, match=r"losses can't be passed to BatchRRM\.step"):
         rrm.step(LOSSES)
     with pytest.raises(TypeError, match="losses must be a tensor, got list"):
         RRM(N, contamination=0.3).step(LOSSES.tolist())
 
 
 def test_nan_in_a_batch_is_refused_at_the_end_of_the_epoch():
-    rrm = RRM(N, contamination=0.3, scope="batch", warmup=1)
+    rrm = BatchRRM(N, contamination=0.3, warmup=1)
     losses = LOSSES.clone()
     losses[4] = torch.nan
     rrm.weighted_mean(losses, INDEX)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import rrm_core
-from rrm_torch import ELR, RRM, batches, fit
+from rrm_torch import ELR, RRM, BatchRRM, batches, fit
 from rrm_torch.adversarial.attacks import FGSM, PGD
 from rrm_torch.adversarial.trades import TRADES
 from rrm_torch.losses import per_sample as losses
@@ -92,7 +92,7 @@ def test_batches_weighed_by_themselves_do_not_wait(monkeypatch):
         calls.append(rule["contamination"])
         return torch.empty_like(losses), None
 
-    rrm = RRM(N, contamination=0.25, scope="batch", warmup=1)
+    rrm = BatchRRM(N, contamination=0.25, warmup=1)
     rrm.epoch = 1
     monkeypatch.setattr(rrm, "step", lambda losses: None)
     monkeypatch.setattr(rrm_core, "reweight", reweight)
@@ -132,7 +132,7 @@ def test_an_index_on_the_device_is_checked_by_the_next_step():
     rrm = RRM(4, contamination=0.25, warmup=1)
     index = torch.tensor([0, 1, -1, 4]).as_subclass(Elsewhere)
     rrm.weighted_mean(torch.arange(4.0), index)  # says nothing yet, and writes nothing outside
-    rrm._buffer._outside = rrm._buffer._outside.as_subclass(torch.Tensor)
+    rrm._buffer._n_out_of_range = rrm._buffer._n_out_of_range.as_subclass(torch.Tensor)
     with pytest.raises(IndexError, match=r"index must lie in \[0, 4\), got 2 outside"):
         rrm.step()
     rrm.weighted_mean(torch.arange(4.0), torch.arange(4))

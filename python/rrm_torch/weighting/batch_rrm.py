@@ -1,0 +1,185 @@
+"""BatchRRM: per-batch trimming, each batch with a threshold of its own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+import rrm_core
+
+from .base import BaseRRM
+from .batch_checks import check_batch, check_same_shape
+from .epoch_checks import raise_if_any_rank_failed
+from .fingerprint import Ids, hash_ids
+from .layout import SingleProcess
+from .loss_buffer import EpochLossBuffer, LossBuffer
+from .pruning_history import PruningHistory
+from .schedule import Schedule
+from .settings import BatchSettings, Redistribute, Scale
+
+
+class BatchRRM(BaseRRM):
+    """Rockafellian Relaxation within each batch: per-batch trimming, of which Co-teaching is made.
+
+    After the warm-up the samples of a batch are weighted against each other as the batch comes, with the contamination
+    or gamma of the epoch; no weights are carried from one epoch to the next. `RRM` weights all samples against each
+    other.
+
+    Parameters
+    ----------
+    n : int
+        Number of training samples. A sample is known by its index in [0, n).
+    contamination : float in [0, 1), or a function of the epoch
+        The share of each batch to prune, those with the highest losses. Give this or `gamma`.
+    gamma : float, at least 0, or a function of the epoch
+        Samples more than `gamma` above the smallest loss of their batch are pruned.
+    warmup : int, default 10
+        Epochs of plain training, with weight 1 for all.
+    redistribute, ties, nan, scale, weight_limit, ids
+        As for `RRM`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has the wrong type or value.
+
+    Notes
+    -----
+    Needs no layout: each rank of a torch.distributed job weights its own batches.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rrm = BatchRRM(4, contamination=0.5, warmup=1)
+    >>> rrm.step()  # ends the warm-up
+    >>> losses = torch.tensor([0.1, 9.0, 0.2, 0.3])
+    >>> round(rrm.weighted_mean(losses, torch.arange(4)).item(), 2)
+    0.15
+    """
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        contamination: float | Schedule | None = None,
+        gamma: float | Schedule | None = None,
+        warmup: int = 10,
+        redistribute: Redistribute = "kept",
+        ties: Literal["keep", "share"] = "keep",
+        nan: Literal["raise", "prune"] = "raise",
+        scale: Scale = "mean",
+        weight_limit: float = 100.0,
+        ids: Ids | None = None,
+    ) -> None:
+        self.settings = BatchSettings(
+            n=n,
+            contamination=contamination,
+            gamma=gamma,
+            warmup=warmup,
+            redistribute=redistribute,
+            ties=ties,
+            nan=nan,
+            scale=scale,
+            weight_limit=weight_limit,
+            ids=hash_ids(ids, n),
+        )
+        # Raises for a schedule that no state could tell from another.
+        self.settings.describe()
+        super().__init__(SingleProcess(self.settings.n))
+
+    def weighted_mean(
+        self, losses: Tensor, index: Tensor, *, regularizer: Tensor | None = None, ranking: Tensor | None = None
+    ) -> Tensor:
+        """Return the mean of a batch's losses times their weights, which follow from the losses of this batch.
+
+        Parameters
+        ----------
+        losses : Tensor, shape (batch,)
+            One loss per sample, with ``reduction="none"``.
+        index : Tensor of int64, shape (batch,)
+            The samples' indices in the training set.
+        regularizer : Tensor, shape (batch,), optional
+            A term per sample that does not depend on its label; neither weighted nor recorded.
+        ranking : Tensor, shape (batch,), optional
+            Numbers that decide in place of the losses which samples are pruned: in Co-teaching, the losses of the
+            other network.
+
+        Returns
+        -------
+        Tensor, shape ()
+            As `RRM.weighted_mean`. With losses on a GPU and rrm_core's CUDA kernels, nothing here waits for the GPU.
+
+        Raises
+        ------
+        TypeError
+            `index` isn't a tensor of integers.
+        ValueError
+            `losses` isn't one-dimensional, or another argument has another length.
+        IndexError
+            An index is out of range. If it is on a GPU, the next `step` raises this.
+        """
+        check_batch(losses, index)
+        check_same_shape("regularizer", regularizer, losses)
+        check_same_shape("ranking", ranking, losses)
+        detached, positions = self._record(losses, index)
+        self._weights[positions] = self._batch_weights(detached if ranking is None else ranking.detach().float())
+        return self._mean(losses, self._weights[positions], regularizer)
+
+    def step(self, losses: Tensor | None = None) -> None:
+        """End an epoch.
+
+        Parameters
+        ----------
+        losses : None
+            As for `RRM.step`, whose callers may pass None.
+
+        Raises
+        ------
+        ValueError
+            `losses` were passed; or the losses of the epoch contain NaN, and `nan` is ``"raise"``. The epoch is not
+            counted.
+        IndexError
+            An index on a GPU was out of range. The losses that came with it were not recorded.
+
+        Warns
+        -----
+        UserWarning
+            Once: a sample's weight exceeds `weight_limit`.
+        """
+        if losses is not None:
+            raise ValueError("losses can't be passed to BatchRRM.step: each batch is weighted by its own")
+        try:
+            raise_if_any_rank_failed(self._buffer, self._layout)
+            recorded = self._buffer.marks > 0
+        finally:
+            self._buffer.end_step()
+        epoch_losses = torch.where(recorded, self._buffer.losses, torch.nan)
+        n_nan = int((epoch_losses.isnan() & recorded).count_nonzero())
+        # On a GPU no plan was read, and so none has raised this.
+        if n_nan and self.settings.nan == "raise":
+            raise ValueError(f"losses contain NaN: {n_nan} since the last step; nan='prune' prunes them")
+        self.epoch += 1
+        self._losses = epoch_losses
+        if self.epoch > self.settings.warmup:
+            self._record_epoch(recorded)
+
+    def _record_epoch(self, recorded: Tensor) -> None:
+        pruned = (self._weights == 0) & recorded
+        entry = self.trajectory.record(self.epoch, self._losses, self._weights, pruned)
+        self._warn_of_weight(entry, "it received the mass of what was pruned from its batch")
+
+    def _batch_weights(self, losses: Tensor) -> Tensor:
+        """Return the weights of a batch by its losses: float32, shape (batch,)."""
+        if self.epoch < self.settings.warmup or not len(losses):
+            return torch.ones_like(losses)
+        weights, _ = rrm_core.reweight(losses, **asdict(self.settings.rule(self.epoch)))
+        return weights  # type: ignore[no-any-return]
+
+    def _new_buffer(self) -> LossBuffer:
+        return EpochLossBuffer(0, self.settings.n)
+
+    def _plan_again(self, losses: Tensor, trajectory: PruningHistory) -> None:
+        """Return None: each batch had a plan of its own, and none is kept."""

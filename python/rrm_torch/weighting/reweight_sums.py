@@ -1,0 +1,58 @@
+"""Sums over all samples that describe a reweight, exact, so that they do not depend on how ranks share the samples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import rrm_core
+
+from ..distributed.exact_sum import ExactSum
+
+
+class ReweightSums:
+    """The sums of the weights, their squares, and the losses up to the threshold.
+
+    Parameters
+    ----------
+    n : int
+        Number of samples, on all ranks together.
+    largest_weight : float
+    plan : Plan or None
+    threshold : float or None
+        Of the plan, if it is finite.
+    device : torch.device
+        Of the samples.
+    """
+
+    def __init__(
+        self, n: int, largest_weight: float, plan: rrm_core.Plan | None, threshold: float | None, device: torch.device
+    ) -> None:
+        largest_cost = 0.0
+        if plan is not None and threshold is not None:
+            largest_cost = max(abs(plan.loss_min), abs(threshold))
+        self._n = n
+        self._threshold = threshold
+        self._mass = ExactSum(largest_weight, n, device)
+        self._squares = ExactSum(largest_weight * largest_weight, n, device)
+        self._cost = ExactSum(largest_cost, n, device)
+
+    def add(self, losses: Tensor, weights: Tensor) -> None:
+        """Add a block of samples."""
+        self._mass.add(weights)
+        self._squares.add(weights * weights)
+        if self._threshold is not None:
+            self._cost.add(losses.clamp(max=self._threshold))
+
+    def totals(self) -> Tensor:
+        """Return what ranks sum: int64, shape (3,)."""
+        return torch.stack([self._mass.total, self._squares.total, self._cost.total])
+
+    def results(self, totals: list[int]) -> tuple[float, float | None]:
+        """Return the effective sample size and the objective, from the totals of all ranks."""
+        mass = self._mass.value(totals[0])
+        squares = self._squares.value(totals[1])
+        effective_sample_size = mass * mass / squares if squares else 0.0
+        if self._threshold is None:
+            return effective_sample_size, None
+        return effective_sample_size, self._cost.value(totals[2]) / self._n

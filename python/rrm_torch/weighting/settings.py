@@ -1,0 +1,184 @@
+"""Settings of `RRM` and `BatchRRM`: validated when they are made, constant afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
+
+import rrm_core
+
+from .._checks import check_count, check_mu
+from . import schedule
+from .schedule import Schedule
+
+Unit: TypeAlias = Literal["epoch", "step"]
+Scale: TypeAlias = Literal["mean", "paper"]
+LossesFrom: TypeAlias = Literal["training", "pass"]
+Redistribute: TypeAlias = "Literal['kept', 'argmin', 'drop'] | float"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """Settings of `BatchRRM`, and those that `RRM` has as well; see there.
+
+    Numbers are stored as Python's, whatever type they were given as.
+
+    Attributes
+    ----------
+    n : int
+    contamination, gamma : float, function of the epoch, or None
+        Exactly one of them is not None.
+    warmup : int
+    redistribute : {"kept", "argmin", "drop"} or float
+    ties : {"keep", "share"}
+    nan : {"raise", "prune"}
+    scale : {"mean", "paper"}
+    weight_limit : float
+    ids : str or None
+        A hash of what identifies the samples, see `fingerprint`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A setting has the wrong type or value. Of a schedule, the values that are known in advance are checked: the
+        first one, and where a `Ramp` ends.
+    """
+
+    n: int
+    contamination: float | Schedule | None = None
+    gamma: float | Schedule | None = None
+    warmup: int = 10
+    redistribute: Redistribute = "kept"
+    ties: Literal["keep", "share"] = "keep"
+    nan: Literal["raise", "prune"] = "raise"
+    scale: Scale = "mean"
+    weight_limit: float = 100.0
+    ids: str | None = None
+
+    # What a saved state must agree in, apart from n and ids: settings with a schedule, and plain ones.
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("contamination", "gamma")
+    PLAIN: ClassVar[tuple[str, ...]] = ("redistribute", "ties", "nan", "warmup", "scale")
+
+    def __post_init__(self) -> None:
+        self._set("n", check_count("n", self.n))
+        self._set("warmup", check_count("warmup", self.warmup))
+        check_choice("scale", self.scale, Scale)
+        self._check_rule()
+        limit: object = self.weight_limit
+        if not isinstance(limit, Real):
+            raise TypeError(f"weight_limit must be a number, got {limit!r}")
+        if not self.weight_limit >= 1:
+            raise ValueError(
+                f"weight_limit must be at least 1, the initial weight of every sample, got {self.weight_limit}"
+            )
+        self._set("weight_limit", float(self.weight_limit))
+
+    def rule(self, epoch: int) -> rrm_core.Rule:
+        """Return the rule of the reweight after `epoch`."""
+        return rrm_core.Rule(
+            contamination=None if self.contamination is None else schedule.value(self.contamination, epoch),
+            gamma=None if self.gamma is None else schedule.value(self.gamma, epoch),
+            redistribute=self.redistribute,
+            ties=self.ties,
+            nan=self.nan,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return numbers and strings that tell these settings from others, for the state.
+
+        Raises
+        ------
+        TypeError
+            A schedule can't be told from another one, see `schedule.describe`.
+        """
+        described: dict[str, Any] = {"n": self.n}
+        for name in self.SCHEDULES:
+            number = getattr(self, name)
+            described[name] = None if number is None else schedule.describe(number)
+        for name in self.PLAIN:
+            described[name] = getattr(self, name)
+        described["ids"] = self.ids
+        return described
+
+    def _check_rule(self) -> None:
+        """Check the rule of the first reweight, and what is known of later ones."""
+        first = self.rule(self.warmup)
+        if not callable(self.contamination):
+            self._set("contamination", first.contamination)
+        if not callable(self.gamma):
+            self._set("gamma", first.gamma)
+        self._set("redistribute", first.redistribute)
+        if self.gamma is not None:
+            for gamma in schedule.known(self.gamma, self.warmup):
+                rrm_core.Rule(gamma=gamma)
+        if self.contamination is not None:
+            for contamination in schedule.known(self.contamination, self.warmup):
+                rrm_core.Rule(contamination=contamination)
+
+    def _set(self, name: str, value: object) -> None:
+        """Store a validated value: the dataclass is frozen for everyone else."""
+        object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(BatchSettings):
+    """Settings of `RRM`; see there.
+
+    Attributes
+    ----------
+    mu : float or function of the epoch
+    every : int
+    unit : {"epoch", "step"}
+    losses_from : {"training", "pass"}
+
+    Raises
+    ------
+    TypeError, ValueError
+        A setting has the wrong type or value, or the contamination is too small to prune one of the n samples.
+    """
+
+    mu: float | Schedule = 1.0
+    every: int = 1
+    unit: Unit = "epoch"
+    losses_from: LossesFrom = "training"
+
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("contamination", "gamma", "mu")
+    PLAIN: ClassVar[tuple[str, ...]] = ("redistribute", "ties", "nan", "warmup", "every", "unit", "scale")
+
+    def __post_init__(self) -> None:
+        self._set("every", check_count("every", self.every))
+        check_choice("unit", self.unit, Unit)
+        check_choice("losses_from", self.losses_from, LossesFrom)
+        super().__post_init__()
+        self._check_quota()
+        for mu in schedule.known(self.mu, self.warmup):
+            check_mu(mu)
+        if not callable(self.mu):
+            self._set("mu", float(self.mu))
+
+    def is_due(self, epoch: int) -> bool:
+        """Return whether a reweight follows `epoch`, or the step where steps are counted."""
+        return schedule.due(epoch, warmup=self.warmup, every=self.every)
+
+    def mu_at(self, epoch: int) -> float:
+        """Return the step from the current weights to the new ones in the reweight after `epoch`."""
+        return schedule.value(self.mu, epoch)
+
+    def _check_quota(self) -> None:
+        """Raise a ValueError if a contamination above 0 would prune less than one sample."""
+        if self.contamination is None:
+            return
+        shares = schedule.known(self.contamination, self.warmup)
+        quotas = [rrm_core.Rule(contamination=share).quota(self.n) for share in shares]
+        if any(shares) and not any(quotas):
+            raise ValueError(
+                f"n={self.n} samples are too few for contamination={max(shares):g}: it would prune less than "
+                f"one; give at least {1 / self.n:.3g}, or 0 to prune none"
+            )
+
+
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Raise a ValueError unless `value` is one of the values of a Literal type."""
+    if value not in get_args(choices):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(choices)))}, got {value!r}")
