@@ -1,6 +1,6 @@
 """Losses and weights over the ranks of a torch.distributed job.
 
-`RRM` takes part with ``layout="replicated"`` or ``"sharded"``; `plan` and `reweight` are `rrm_core`'s over ranks.
+`RRM` uses them with ``layout="replicated"`` or ``"sharded"``; `plan` and `reweight` are those of `rrm_core` over ranks.
 """
 
 from .full_state import FullState
@@ -10,3 +10,7 @@ from .sampler import ShardSampler
 from .shards import slice_of
 
 __all__ = ["FullState", "ProcessGroup", "ShardSampler", "plan", "reweight", "slice_of"]
+
+# Public classes are known by the package that exports them.
+for _class in (FullState, ProcessGroup, ShardSampler):
+    _class.__module__ = __name__

@@ -1,4 +1,4 @@
-"""Sums of floats that don't depend on the order, so that ranks get the bits of one process."""
+"""Reproducible summation: sums of floats that do not depend on the order, so that ranks get the bits of one process."""
 
 from __future__ import annotations
 
@@ -7,38 +7,41 @@ import math
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 16  # numbers that are added at a time: few enough to stay in the cache
-BITS = 36  # of each; the sum of a block then has 52, which a double holds
+# Numbers that are added at a time: few enough to stay in the cache.
+BLOCK = 1 << 16
+
+# Bits kept of each number. The sum of a block then has 52, which a double holds.
+BITS = 36
 
 
 class ExactSum:
-    """A sum of numbers, each rounded once to a multiple of the same power of two; these add up without rounding.
+    """A sum of numbers, each rounded once to a multiple of the same power of two; the multiples add up exactly.
 
     Parameters
     ----------
-    top : float
+    largest : float
         The largest magnitude among the numbers. They are rounded to 2**-36 of it, or a bit less if there are more than
         2**26.
     n : int
         How many numbers there are, on all ranks together.
     device : torch.device
-        Where they are.
+        Device of the numbers.
 
     Attributes
     ----------
     total : Tensor of int64, shape ()
-        The sum so far, in units of the power of two: what ranks add up.
+        The sum so far, in units of the power of two; ranks sum it.
     """
 
-    def __init__(self, top: float, n: int, device: torch.device) -> None:
-        self._exponent = min(BITS, 62 - n.bit_length()) - math.frexp(top)[1]
+    def __init__(self, largest: float, n: int, device: torch.device) -> None:
+        self._exponent = min(BITS, 62 - n.bit_length()) - math.frexp(largest)[1]
         self.total = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, block: Tensor) -> None:
-        """Add a block of numbers, float32 of shape (m,), m at most `BLOCK`."""
+        """Add numbers: float32, shape (m,), with m at most `BLOCK`."""
         scaled = block.double().mul_(2.0**self._exponent).round_()
         self.total += scaled.sum().long()
 
     def value(self, total: int) -> float:
-        """Return a total as the number that it is."""
+        """Return a total as a float."""
         return math.ldexp(float(total), -self._exponent)

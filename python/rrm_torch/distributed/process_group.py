@@ -1,4 +1,4 @@
-"""The ranks of a job, and the few ways in which they talk: all of fixed, small size, on the group's device."""
+"""A process group and the collectives used here, each with a small, fixed message size."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-PIECE = 1 << 17  # numbers that travel at a time: 1 MiB
-NUMBERS, WORDS = 8, 64  # of a roll call's row: numbers, and in all; the rest holds what is wrong, as text
-MARK = 0x72726D_00  # the first of them if nothing is wrong, by which a row is known
-KINDS = (ValueError, TypeError, IndexError, OSError)  # errors that travel as what they are; others as RuntimeError
+# Numbers per message: 1 MiB of int64.
+PIECE = 1 << 17
+
+# A row of `sync_or_raise` has WORDS words: a status, up to seven numbers, and an error message.
+N_NUMBERS = 8
+WORDS = 64
+
+# The status of a rank without an error. It starts with the bytes "rrm", so that a message of another collective is not
+# taken for a row.
+STATUS_OK = 0x72726D_00
+
+# Errors that are raised with their own type on the other ranks; others become a RuntimeError.
+ERROR_TYPES = (ValueError, TypeError, IndexError, OSError)
 
 
 def stable_hash(content: object) -> int:
-    """Return a hash of what something says of itself, for a roll call: by it ranks notice that theirs differ."""
+    """Return a hash of an object's repr, the same in every process, by which ranks compare what they were given."""
     return int.from_bytes(hashlib.blake2b(repr(content).encode(), digest_size=7).digest(), "little")
 
 
@@ -29,27 +38,27 @@ def first_mismatch(numbers: Sequence[int]) -> int | None:
 
 
 class ProcessGroup:
-    """The processes of a torch.distributed group.
+    """The processes of a torch.distributed group. Its methods are collective: all ranks call them in the same order.
 
     Parameters
     ----------
-    group : ProcessGroup, optional
+    group : torch.distributed.ProcessGroup, optional
         By default all ranks.
 
     Attributes
     ----------
     rank, size : int
-        This process's, within the group, and how many there are.
+        This process's rank in the group, and the number of ranks.
     device : torch.device
-        Where the group's backend wants tensors: a GPU for NCCL, the host for gloo.
+        Where the group's backend needs tensors: the GPU for NCCL, the host for gloo.
     traffic : Counter of str
-        Of each kind of collective, how often it was called (``"sum calls"``) and how many bytes this rank gave
+        For each kind of collective, the number of calls (``"sum calls"``) and the bytes that this rank sent
         (``"sum bytes"``).
 
     Raises
     ------
     RuntimeError
-        torch.distributed isn't initialised, or this process isn't in the group.
+        torch.distributed is not initialised, or this process is not in the group.
     """
 
     def __init__(self, group: dist.ProcessGroup | None = None) -> None:
@@ -58,100 +67,126 @@ class ProcessGroup:
                 "there are no ranks: start the script with torchrun, and call torch.distributed.init_process_group() "
                 "before this"
             )
-        self.group, self.rank, self.size = group, dist.get_rank(group), dist.get_world_size(group)
+        self.group = group
+        self.rank = dist.get_rank(group)
+        self.size = dist.get_world_size(group)
         if self.rank < 0:
             raise RuntimeError("this process isn't in the group; give the group that it belongs to")
-        on_gpu = dist.get_backend(group) == "nccl"
-        self.device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+        self.device = torch.device("cpu")
+        if dist.get_backend(group) == "nccl":
+            self.device = torch.device("cuda", torch.cuda.current_device())
         self.traffic: Counter[str] = Counter()
 
     def all_reduce_sum(self, numbers: Tensor) -> Tensor:
-        """Return the sums over all ranks of numbers, as many on every rank; on the device of `numbers`."""
-        return self._reduced("sum", dist.ReduceOp.SUM, numbers)
+        """Return the elementwise sums of the ranks' numbers, of one shape on all, on the device of `numbers`."""
+        return self._all_reduce("sum", dist.ReduceOp.SUM, numbers)
 
     def all_reduce_min(self, numbers: Tensor) -> Tensor:
-        """Return the least of all ranks' numbers, one by one."""
-        return self._reduced("minimum", dist.ReduceOp.MIN, numbers)
+        """Return the elementwise minima of the ranks' numbers, of one shape on all, on the device of `numbers`."""
+        return self._all_reduce("minimum", dist.ReduceOp.MIN, numbers)
 
     def all_reduce_max(self, numbers: Tensor) -> Tensor:
-        """Return the greatest of all ranks' numbers, one by one."""
-        return self._reduced("maximum", dist.ReduceOp.MAX, numbers)
+        """Return the elementwise maxima of the ranks' numbers, of one shape on all, on the device of `numbers`."""
+        return self._all_reduce("maximum", dist.ReduceOp.MAX, numbers)
 
     def all_gather(self, row: Tensor) -> Tensor:
-        """Return all ranks' rows of int64, of the same length, in their order: shape (size, length), on the host."""
+        """Return the ranks' rows of int64, which have one length: shape (size, length), on the host."""
         return torch.stack(self.all_gather_ragged(row.cpu(), [len(row)] * self.size))
 
-    def all_gather_ragged(self, own: Tensor, lengths: Sequence[int]) -> list[Tensor]:
-        """Return all ranks' tensors, in their order, which differ at most in length; and all know all lengths."""
-        size = own.new_empty(1, *own.shape[1:]).nbytes
-        given = torch.zeros(max(lengths) * size, dtype=torch.uint8, device=self.device)
-        given[: own.nbytes] = own.contiguous().view(-1).view(torch.uint8).to(self.device)
-        found: list[list[Tensor]] = [[] for _ in lengths]
-        for piece in torch.split(given, 8 * PIECE):
+    def all_gather_ragged(self, tensor: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+        """Return the tensors of all ranks, which may differ in length.
+
+        Parameters
+        ----------
+        tensor : Tensor, shape (lengths[rank], ...)
+            Of this rank.
+        lengths : sequence of int
+            The lengths on all ranks, the same on every rank.
+
+        Returns
+        -------
+        list of Tensor
+            In the order of the ranks, on the device of `tensor`.
+        """
+        item_bytes = tensor.new_empty(1, *tensor.shape[1:]).nbytes
+        # Collectives need one length: each rank pads its bytes to the longest.
+        padded = torch.zeros(max(lengths) * item_bytes, dtype=torch.uint8, device=self.device)
+        padded[: tensor.nbytes] = tensor.contiguous().view(-1).view(torch.uint8).to(self.device)
+        received: list[list[Tensor]] = [[] for _ in lengths]
+        for piece in torch.split(padded, 8 * PIECE):
             pieces = [torch.empty_like(piece) for _ in lengths]
             self._call("gather", piece, partial(dist.all_gather, pieces, piece, self.group))
-            for of_rank, part in zip(found, pieces, strict=True):
-                of_rank.append(part)
-        return [
-            torch.cat(of_rank)[: length * size].to(own.device).view(own.dtype).view(length, *own.shape[1:])
-            for of_rank, length in zip(found, lengths, strict=True)
-        ]
+            for parts, part in zip(received, pieces, strict=True):
+                parts.append(part)
+        tensors = []
+        for parts, length in zip(received, lengths, strict=True):
+            content = torch.cat(parts)[: length * item_bytes].to(tensor.device)
+            tensors.append(content.view(tensor.dtype).view(length, *tensor.shape[1:]))
+        return tensors
 
     def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:
-        """Return the numbers that every rank gives; or raise the same on all, if there is an error on any of them.
+        """Return the numbers of every rank; if a rank passes an error, raise it on all ranks instead.
 
         Parameters
         ----------
         error : Exception, optional
-            What is wrong on this rank.
+            The error of this rank.
         *numbers : int
             At most seven.
 
         Raises
         ------
         Exception
-            That of the first rank that has one, of its type, its message preceded by ``rank r:``.
+            The error of the first rank that passes one, of its type, its message preceded by ``rank r:``.
+        RuntimeError
+            Another rank called something else.
         """
-        row = torch.zeros(WORDS, dtype=torch.int64)
-        row[0] = MARK
-        row[1 : 1 + len(numbers)] = torch.tensor(numbers, dtype=torch.int64)
-        if error is not None:
-            row[0] += 1 + [isinstance(error, kind) for kind in (*KINDS, object)].index(True)
-            text = (str(error) or type(error).__name__).encode(errors="replace")[: 8 * (WORDS - NUMBERS)]
-            padded = text.ljust(8 * (WORDS - NUMBERS), b"\0")
-            row[NUMBERS:] = torch.frombuffer(bytearray(padded), dtype=torch.int64)
         try:
-            rows = self.all_gather(row)
+            rows = self.all_gather(_row(error, numbers))
         except RuntimeError as lost:
-            if error is not None:  # the others went on to something else, and can't be told
+            # The others have ended or called another collective, and can't be told.
+            if error is not None:
                 raise error from lost
             raise
-        kinds = [number - MARK for number in rows[:, 0].tolist()]
-        if not set(kinds) <= set(range(len(KINDS) + 2)):
+        statuses = [status - STATUS_OK for status in rows[:, 0].tolist()]
+        if not set(statuses) <= set(range(len(ERROR_TYPES) + 2)):
             raise RuntimeError("ranks don't do the same: all must call the same methods, in the same order") from error
-        for rank, (kind, found) in enumerate(zip(kinds, rows, strict=True)):
-            if kind:
-                what = found[NUMBERS:].numpy().tobytes().rstrip(b"\0").decode(errors="ignore")
-                raise (*KINDS, RuntimeError)[kind - 1](f"rank {rank}: {what}") from (
-                    error if rank == self.rank else None
-                )
+        for rank, (status, row) in enumerate(zip(statuses, rows, strict=True)):
+            if status:
+                message = row[N_NUMBERS:].numpy().tobytes().rstrip(b"\0").decode(errors="ignore")
+                error_type = (*ERROR_TYPES, RuntimeError)[status - 1]
+                raise error_type(f"rank {rank}: {message}") from (error if rank == self.rank else None)
         return rows[:, 1 : 1 + len(numbers)].tolist()
 
-    def _reduced(self, kind: str, operation: Any, numbers: Tensor) -> Tensor:
-        own = numbers.to(self.device, copy=True).contiguous()
-        for begin in range(0, len(own), PIECE):
-            piece = own[begin : begin + PIECE]
+    def _all_reduce(self, kind: str, operation: Any, numbers: Tensor) -> Tensor:
+        reduced = numbers.to(self.device, copy=True).contiguous()
+        for begin in range(0, len(reduced), PIECE):
+            piece = reduced[begin : begin + PIECE]
             self._call(kind, piece, partial(dist.all_reduce, piece, operation, self.group))
-        return own.to(numbers.device)
+        return reduced.to(numbers.device)
 
     def _call(self, kind: str, sent: Tensor, collective: Callable[[], Any]) -> None:
+        """Call a collective, count what is sent, and explain what a lost rank means."""
         self.traffic[f"{kind} calls"] += 1
         self.traffic[f"{kind} bytes"] += sent.nbytes
         try:
             collective()
         except RuntimeError as error:
-            what = " ".join(str(error).split("\n")[0].split())
+            cause = " ".join(str(error).split("\n")[0].split())
             raise RuntimeError(
                 f"rank {self.rank} of {self.size} has lost the others: one has ended, or didn't come within the "
-                f"group's timeout; start all again, from the last checkpoint, which is whole ({what})"
+                f"group's timeout; start all again, from the last checkpoint, which is whole ({cause})"
             ) from error
+
+
+def _row(error: Exception | None, numbers: Sequence[int]) -> Tensor:
+    """Return what a rank sends in `sync_or_raise`: int64, shape (WORDS,)."""
+    row = torch.zeros(WORDS, dtype=torch.int64)
+    row[0] = STATUS_OK
+    row[1 : 1 + len(numbers)] = torch.tensor(numbers, dtype=torch.int64)
+    if error is not None:
+        row[0] += 1 + [isinstance(error, kind) for kind in (*ERROR_TYPES, object)].index(True)
+        n_bytes = 8 * (WORDS - N_NUMBERS)
+        text = (str(error) or type(error).__name__).encode(errors="replace")[:n_bytes]
+        row[N_NUMBERS:] = torch.frombuffer(bytearray(text.ljust(n_bytes, b"\0")), dtype=torch.int64)
+    return row

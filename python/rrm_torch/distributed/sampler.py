@@ -1,4 +1,4 @@
-"""Which samples a rank visits, where each owns a slice of them."""
+"""ShardSampler: the order in which a rank visits its slice of the samples."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from .shards import slice_of
 
 
 class ShardSampler(Sampler[int]):
-    """The samples of a rank's slice, in a new random order each epoch: what ``RRM(layout="sharded")`` trains on.
+    """The samples of a rank's slice, in a new random order each epoch; for training with ``RRM(layout="sharded")``.
 
-    Every rank visits as many, so that none waits for another in vain: those with fewer samples visit some again.
+    Every rank visits the same number of samples, so that none waits for another: those with fewer visit some twice.
 
     Parameters
     ----------
     n : int
-        Samples in all.
+        Number of samples.
     rank, size : int, optional
         By default those of torch.distributed.
     shuffle : bool, default True
         Whether the order is random.
     seed : int, at least 0, default 0
-        Of the order, the same on all ranks.
+        Of the order; the same on all ranks.
 
     Raises
     ------
     ValueError
-        There are so few samples that a rank would own none, there is no such rank, or the seed is negative.
+        There are too few samples to give each rank one, there is no such rank, or the seed is negative.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class ShardSampler(Sampler[int]):
         size = dist.get_world_size() if size is None else size
         if not 0 <= self.rank < size:
             raise ValueError(f"rank must lie in [0, {size}), as there are {size} ranks, got {self.rank}")
-        slices = [slice_of(n, of, size) for of in range(size)]
+        slices = [slice_of(n, other, size) for other in range(size)]
         lengths = [end - begin for begin, end in slices]
         if not min(lengths):
             raise ValueError(
@@ -57,18 +57,23 @@ class ShardSampler(Sampler[int]):
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
         self.begin, self.end = slices[self.rank]
-        self.shuffle, self.seed, self.epoch, self._length = shuffle, seed, 0, max(lengths)
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+        self._length = max(lengths)
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[int]:
-        own = self.end - self.begin
-        order = torch.arange(own)
+        n_local = self.end - self.begin
+        order = torch.arange(n_local)
         if self.shuffle:
-            # Of a seed, torch's own generator reads no more than 32 bits.
-            order = torch.from_numpy(np.random.default_rng([self.seed, self.epoch, self.rank]).permutation(own))
-        return iter((self.begin + order.repeat(-(-self._length // own))[: self._length]).tolist())
+            # torch's generator would use only 32 bits of a seed.
+            rng = np.random.default_rng([self.seed, self.epoch, self.rank])
+            order = torch.from_numpy(rng.permutation(n_local))
+        repeated = order.repeat(-(-self._length // n_local))
+        return iter((self.begin + repeated[: self._length]).tolist())
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of an epoch, as DistributedSampler does; `rrm_torch.fit` calls this."""

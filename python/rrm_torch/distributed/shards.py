@@ -1,22 +1,23 @@
-"""Which samples a rank owns."""
+"""The slice of the samples that a rank stores."""
 
 from __future__ import annotations
 
-BYTE = 8  # samples whose bits share one
+# Samples whose bits share a byte.
+BYTE = 8
 
 
 def slice_of(n: int, rank: int, size: int) -> tuple[int, int]:
     """Return the first index of a rank's slice of n samples, and the one after its last.
 
-    Slices are as even as multiples of 8 allow, so that bits packed by slice are those packed as a whole. With fewer
-    than 8 samples a rank, some are empty.
+    Slices begin at multiples of 8, so that bits packed by slice are the bytes of those packed as a whole, and are
+    otherwise as equal as possible. With fewer than 8 samples a rank, some are empty.
 
     Parameters
     ----------
     n : int
-        Samples in all.
+        Number of samples.
     rank, size : int
-        The rank, and how many there are.
+        The rank, and the number of ranks.
 
     Returns
     -------
@@ -27,5 +28,7 @@ def slice_of(n: int, rank: int, size: int) -> tuple[int, int]:
     >>> [slice_of(100, rank, 3) for rank in range(3)]
     [(0, 32), (32, 64), (64, 100)]
     """
-    blocks = -(-n // BYTE)
-    return min(BYTE * (blocks * rank // size), n), min(BYTE * (blocks * (rank + 1) // size), n)
+    n_bytes = -(-n // BYTE)
+    begin = BYTE * (n_bytes * rank // size)
+    end = BYTE * (n_bytes * (rank + 1) // size)
+    return min(begin, n), min(end, n)

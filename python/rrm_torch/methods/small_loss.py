@@ -1,4 +1,4 @@
-"""Other methods that prune by loss, as settings of the same engine: the baselines to compare RRM with."""
+"""Small-loss methods, as settings of `RRM` and `BatchRRM`: baselines to compare RRM with."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..weighting.schedule import Ramp
 
 
 def trimmed(n: int, contamination: float, **options: Any) -> RRM:
-    """Return iterative trimmed loss minimisation: train on the samples with the smallest losses, choose them anew.
+    """Return iterative trimmed loss minimisation: train on the samples with the smallest losses, reselected each epoch.
 
-    RRM that hands the mass of the pruned samples to nobody.
+    RRM that drops the mass of the pruned samples.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def trimmed(n: int, contamination: float, **options: Any) -> RRM:
     contamination : float in (0, 1)
         Share of the samples left out.
     **options
-        Of `RRM`, such as `warmup`.
+        Further arguments of `RRM`, such as `warmup`.
 
     Returns
     -------
@@ -35,20 +35,20 @@ def trimmed(n: int, contamination: float, **options: Any) -> RRM:
 
 
 def self_paced(n: int, contamination: float, *, first: float = 0.5, over: int = 20, **options: Any) -> RRM:
-    """Return self-paced learning: begin with the easy samples, admit harder ones as training goes on.
+    """Return self-paced learning: start with the easy samples, and add harder ones as training proceeds.
 
     Parameters
     ----------
     n : int
         Number of training samples.
     contamination : float in [0, 1)
-        Share of the samples that stays left out; 0 admits all in the end, as the paper does.
+        Share of the samples that is never used; 0 uses all of them in the end, as the paper does.
     first : float, default 0.5
         Share left out at the first reweight.
     over : int, default 20
-        Epochs from there to the end of the way.
+        Epochs from there until `contamination` is reached.
     **options
-        Of `RRM`, such as `warmup`.
+        Further arguments of `RRM`, such as `warmup`.
 
     Returns
     -------
@@ -56,8 +56,8 @@ def self_paced(n: int, contamination: float, *, first: float = 0.5, over: int = 
 
     Notes
     -----
-    The paper lets the threshold of the loss grow by a factor. As most later work, this lets the share of the samples
-    grow, which needs no knowledge of the losses' size.
+    The paper multiplies the threshold of the loss by a factor. Like most later work, this increases the share of the
+    samples, which does not depend on the scale of the losses.
 
     References
     ----------
@@ -69,9 +69,10 @@ def self_paced(n: int, contamination: float, *, first: float = 0.5, over: int = 
 
 
 def co_teaching(n: int, contamination: float, *, over: int = 10, **options: Any) -> BatchRRM:
-    """Return the small-loss selection of Co-teaching: of each batch, leave out the samples with the highest losses.
+    """Return the small-loss selection of Co-teaching: in each batch, leave out the samples with the highest losses.
 
-    Co-teaching trains two networks, each on what the other selects; make one of these for each, and give `ranking`::
+    Co-teaching trains two networks, each on the samples that the other selects. Make one object for each network, and
+    pass `ranking`::
 
         first.weighted_mean(first_losses, index, ranking=second_losses)
         second.weighted_mean(second_losses, index, ranking=first_losses)
@@ -83,13 +84,13 @@ def co_teaching(n: int, contamination: float, *, over: int = 10, **options: Any)
     contamination : float in (0, 1)
         Share of each batch left out in the end.
     over : int, default 10
-        Epochs in which it gets there from 0.
+        Epochs in which the share rises from 0 to `contamination`.
     **options
-        Of `RRM`.
+        Further arguments of `BatchRRM`.
 
     Returns
     -------
-    RRM
+    BatchRRM
 
     Notes
     -----

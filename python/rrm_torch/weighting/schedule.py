@@ -1,4 +1,4 @@
-"""When to reweight, and by how much: pure functions of the epoch."""
+"""Schedules: numbers that are functions of the epoch, and the epochs after which a reweight is due."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 Schedule: TypeAlias = Callable[[int], float]
-"""A number that changes with the epoch: called with the epochs that have ended, counted from 1."""
+"""A function of the number of epochs that have ended, counted from 1."""
 
 
 def due(epoch: int, *, warmup: int, every: int) -> bool:
@@ -21,7 +21,7 @@ def due(epoch: int, *, warmup: int, every: int) -> bool:
     Parameters
     ----------
     epoch : int
-        The epoch that ends, counted from 1; or the step, where steps are counted.
+        The epoch that ends, counted from 1; the step, where steps are counted.
     warmup : int, at least 1
         Epochs of plain training; the first reweight follows the last of them.
     every : int, at least 1
@@ -35,24 +35,24 @@ def due(epoch: int, *, warmup: int, every: int) -> bool:
 
 
 def value(number: float | Schedule, epoch: int) -> float:
-    """Return a number that may have a schedule, as it is after `epoch`."""
+    """Return a number, or the value of a schedule after `epoch`."""
     return number(epoch) if callable(number) else number
 
 
 @dataclass(frozen=True)
 class Ramp:
-    """A number that moves in a straight line from `first` to `final`, and stays there.
+    """A number that changes linearly from `first` to `final`, and stays there.
 
     Parameters
     ----------
     final : float
         The number from epoch ``after + over`` on.
     over : int, at least 1
-        Epochs that the way takes.
+        Length of the ramp in epochs.
     first : float, default 0
         The number up to epoch `after`.
     after : int, default 0
-        Epoch at which the way begins.
+        The epoch after which the ramp starts.
 
     Raises
     ------
@@ -77,25 +77,32 @@ class Ramp:
 
     def __call__(self, epoch: int) -> float:
         """Return the number after `epoch`."""
-        if epoch >= self.after + self.over:  # the very number, not one rounded on the way
+        # `final` itself: the formula below could round.
+        if epoch >= self.after + self.over:
             return self.final
         return self.first + (self.final - self.first) * max(epoch - self.after, 0) / self.over
 
 
 def known(number: float | Schedule, epoch: int) -> tuple[float, ...]:
-    """Return what can be checked of the values from `epoch` on: that there, and where a `Ramp` ends."""
-    return (value(number, epoch), *([number.final] if isinstance(number, Ramp) else []))
+    """Return the values from `epoch` on that are known in advance: the first, and the last of a `Ramp`."""
+    if isinstance(number, Ramp):
+        return number(epoch), number.final
+    return (value(number, epoch),)
 
 
 def describe(number: float | Schedule) -> float | str:
-    """Return what tells two schedules apart and survives in a file: the number, or the schedule in words.
+    """Return a description that differs between schedules and is the same in every process.
 
-    Of a function, these are its name and a hash of its values: two lambdas have the same name.
+    Returns
+    -------
+    float or str
+        The number; of an object its repr; of a function its name and a hash of its values, since two lambdas have the
+        same name.
 
     Raises
     ------
     TypeError
-        An object has no words for itself but its address, which is another in the next process.
+        The repr contains an address, which differs between processes.
     """
     if not callable(number):
         return float(number)
@@ -110,7 +117,7 @@ def describe(number: float | Schedule) -> float | str:
 
 
 def _name(function: Any) -> str | None:
-    """Return a function's name, since its repr holds its address; None of an object that isn't one."""
+    """Return the name of a function, whose repr contains its address; None for other objects."""
     if isinstance(function, partial):
         words = [_name(item) or repr(item) for item in (function.func, *function.args)]
         words += [f"{name}={_name(item) or repr(item)}" for name, item in function.keywords.items()]
@@ -120,12 +127,13 @@ def _name(function: Any) -> str | None:
 
 
 def _values(function: Schedule) -> str:
-    """Return a hash of a schedule's values in the first thousand epochs, and at some steps beyond."""
+    """Return a hash of a schedule's values in the first thousand epochs, and at some later steps."""
     digest = hashlib.blake2b(digest_size=8)
     for epoch in (*range(1, 1001), *(2**k for k in range(10, 24))):
         try:
             number = float(function(epoch))
-        except Exception:  # a list that has come to its end, say
+        except Exception:
+            # Such as a list that is shorter.
             number = math.nan
         digest.update(struct.pack("<d", number))
     return digest.hexdigest()

@@ -21,7 +21,7 @@ def the_same_on_all(results):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("size", SIZES)
-def test_plans_and_weights_are_those_of_one_process(size, dtype):
+def test_plan_and_weights_match_a_single_process(size, dtype):
     every = min(16 * size, 65)  # of the rules, one in so many for each family and way to spread; which one differs
     assert the_same_on_all(on_ranks(size, planning_jobs.plans, 1025, dtype, every)) >= 3 * 15 * (65 // every)
 
@@ -73,7 +73,7 @@ NAN, INF = float("nan"), float("inf")
     ],
     ids=["nan", "low", "first of its rank", "infinite", "none", "shape", "text", "types", "rule"],
 )
-def test_what_is_wrong_on_one_rank_is_raised_on_all(given, rule, error, message):
+def test_error_on_one_rank_is_raised_on_all(given, rule, error, message):
     found = the_same_on_all(on_ranks(3, planning_jobs.plan_of_parts, given, rule))
     assert type(found) is error
     with pytest.raises(error, match=message):
@@ -95,7 +95,7 @@ def test_what_is_wrong_on_one_rank_is_raised_on_all(given, rule, error, message)
     ],
     ids=["length", "type", "mu", "text"],
 )
-def test_weights_that_do_not_fit_on_one_rank_are_refused_on_all(weights, mu, error, message):
+def test_invalid_weights_or_mu_raise_on_all_ranks(weights, mu, error, message):
     found = the_same_on_all(on_ranks(3, planning_jobs.weights_of_parts, parts([1], [2], []), weights, mu))
     assert type(found) is error
     with pytest.raises(error, match=message):
@@ -103,7 +103,7 @@ def test_weights_that_do_not_fit_on_one_rank_are_refused_on_all(weights, mu, err
 
 
 @pytest.mark.parametrize("other", [{"contamination": 0.3}, {"gamma": 0.2}, {"contamination": 0.2, "redistribute": 0.1}])
-def test_another_rule_on_one_rank_is_refused_on_all(other):
+def test_rejects_different_rules(other):
     found = the_same_on_all(on_ranks(2, planning_jobs.plan_under_own_rule, [{"contamination": 0.2}, other]))
     assert str(found) == "rank 1 has another rule than rank 0; give the same on all ranks"
 
@@ -115,18 +115,18 @@ def test_another_rule_on_one_rank_is_refused_on_all(other):
         (5.0, "rank 1: mu must lie in (0, 1], got 5.0"),
     ],
 )
-def test_another_mu_on_one_rank_is_refused_on_all(mu, message):
+def test_rejects_different_mu(mu, message):
     found = the_same_on_all(on_ranks(2, planning_jobs.weights_under_own_mu, [0.5, mu]))
     assert str(found) == message
 
 
-def test_a_rank_that_does_something_else_and_one_whose_error_cannot_be_written():
+def test_detects_other_collective_and_encodes_any_message():
     first, second = on_ranks(2, planning_jobs.calls_of_others)
     assert first == ["ranks don't do the same: all must call the same methods, in the same order", *second]
     assert second == ["rank 1: no file ?"]
 
 
-def test_what_is_wrong_here_is_said_even_if_nobody_is_there():
+def test_raises_own_error_if_other_ranks_have_ended():
     assert on_ranks(2, planning_jobs.call_in_vain, timeout=2) == ["", "no such file"]
 
 
@@ -160,7 +160,7 @@ def expected_traffic(c, rule):
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
 @pytest.mark.parametrize("n", [1000, 200_000])
-def test_bytes_are_those_of_the_formula_whatever_n(size, n):
+def test_traffic_matches_the_formula(size, n):
     c = planning_jobs.losses("exponential", n, "float32")
     expected = [expected_traffic(c, rule) for rule in RULES]
     for counted, _ in expected:
@@ -170,7 +170,7 @@ def test_bytes_are_those_of_the_formula_whatever_n(size, n):
 
 
 @pytest.mark.parametrize(("dtype", "rounds"), [("float32", 2), ("float64", 4)])
-def test_more_keys_than_are_taken_as_they_are(dtype, rounds):
+def test_later_rounds_count_keys_in_bins(dtype, rounds):
     c = planning_jobs.close_together(200_000, dtype)
     gamma = float(np.median(c) - c.min())
     rules = [{"contamination": 0.2}, {"contamination": 0.3, "redistribute": 0.1}, {"gamma": gamma, "redistribute": 0.1}]
@@ -183,6 +183,6 @@ def test_more_keys_than_are_taken_as_they_are(dtype, rounds):
         assert of_rank == expected
 
 
-def test_without_ranks_it_says_how_to_start_them():
+def test_rejects_uninitialised_process_group():
     with pytest.raises(RuntimeError, match="there are no ranks: start the script with torchrun, and call"):
         distributed.plan(np.ones(3), contamination=0.2)

@@ -17,7 +17,7 @@ LAYOUTS = ("replicated", "sharded")
 @pytest.mark.parametrize("scored", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("wrap", WRAPS)
-def test_stopped_and_resumed_a_run_ends_with_the_same_bits(wrap, layout, scored, tmp_path):
+def test_resumed_run_gives_same_bits(wrap, layout, scored, tmp_path):
     outcomes = []
     for halves in (False, True):
         folder = tmp_path / str(halves)
@@ -32,7 +32,7 @@ def test_stopped_and_resumed_a_run_ends_with_the_same_bits(wrap, layout, scored,
 
 
 @pytest.mark.parametrize("wrap", WRAPS)
-def test_a_run_of_two_ranks_goes_on_with_one_or_three(wrap, tmp_path):
+def test_checkpoint_of_two_ranks_resumes_on_one_or_three(wrap, tmp_path):
     on_ranks(2, training_jobs.trained, str(tmp_path), "sharded", wrap, False, False)
     kept = (tmp_path / "run.pt").read_bytes()
     assert on_ranks(1, training_jobs.finished, str(tmp_path), "replicated", wrap) == [(4, 4)]
@@ -43,30 +43,30 @@ def test_a_run_of_two_ranks_goes_on_with_one_or_three(wrap, tmp_path):
     )
 
 
-def test_every_rank_draws_numbers_of_its_own_where_there_were_fewer(tmp_path):
+def test_additional_ranks_draw_their_own_random_numbers(tmp_path):
     on_ranks(2, training_jobs.trained, str(tmp_path), "replicated", "ddp", False, False)
     found = on_ranks(4, training_jobs.draws, str(tmp_path))
     assert [len(set(numbers[:1] + numbers[2:])) for numbers in zip(*found, strict=True)] == [3] * 3
     assert len({numbers[0] for numbers in found}) == 4
 
 
-def test_with_a_loader_for_scores_it_is_these_that_decide(tmp_path):
+def test_losses_of_score_loader_decide(tmp_path):
     assert on_ranks(2, training_jobs.scored, str(tmp_path)) == [True, True]
 
 
-def test_one_rank_may_evaluate_alone_under_ddp():
+def test_one_rank_evaluates_alone_under_ddp():
     accuracy, other = on_ranks(2, training_jobs.alone, timeout=10)
     assert 0 <= accuracy <= 1
     assert other == -1
 
 
-def test_a_model_under_fsdp_may_be_evaluated_first():
+def test_evaluates_untrained_model_under_fsdp():
     first, second = on_ranks(2, training_jobs.untrained)
     assert first == second
     assert 0 <= first <= 1
 
 
-def test_samplers_are_told_the_epoch():
+def test_fit_sets_epoch_of_sampler():
     sampler, told = ShardSampler(16, rank=0, size=1), []
     dataset = Indexed(TensorDataset(torch.ones(16, 2), torch.zeros(16, dtype=torch.int64)))
     model = torch.nn.Linear(2, 2)
@@ -78,7 +78,7 @@ def test_samplers_are_told_the_epoch():
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("how", ["dies", "hangs"])
-def test_a_rank_that_dies_or_hangs_ends_the_others_and_the_checkpoint_is_whole(how, layout, tmp_path):
+def test_lost_rank_ends_the_others_and_keeps_checkpoint(how, layout, tmp_path):
     timeout = 4.0 if how == "hangs" else 60.0
     first, second, third = on_ranks(
         3, training_jobs.cut_short, str(tmp_path), how, layout, timeout=timeout, patience=15
@@ -91,7 +91,7 @@ def test_a_rank_that_dies_or_hangs_ends_the_others_and_the_checkpoint_is_whole(h
         assert on_ranks(size, training_jobs.finished, str(tmp_path), layout, "ddp")[0][1] == 4
 
 
-def test_a_checkpoint_that_cannot_be_written_is_the_same_error_on_all_ranks(tmp_path):
+def test_failing_save_raises_same_error_on_all_ranks(tmp_path):
     first, second = on_ranks(2, training_jobs.failing_save, str(tmp_path))
     assert first == second
     assert first[0].startswith("rank 0: [Errno 21] Is a directory")
@@ -104,14 +104,14 @@ def test_a_checkpoint_that_cannot_be_written_is_the_same_error_on_all_ranks(tmp_
 
 
 @pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
-def test_a_rank_that_fails_in_the_middle_of_a_state_says_why(tmp_path, wrap):
+def test_error_within_collective_state_dict_is_raised(tmp_path, wrap):
     first, second = on_ranks(2, training_jobs.untold, str(tmp_path), wrap, timeout=5)
     assert second == "MemoryError: no room for a copy"
     lost = "rank 0 of 2 has lost the others: one has ended" if wrap == "ddp" else ""  # torch's own words
     assert first.startswith(f"RuntimeError: {lost}")
 
 
-def test_what_one_rank_cannot_load_is_the_same_error_on_all_ranks(tmp_path):
+def test_failing_load_raises_same_error_on_all_ranks(tmp_path):
     first, second = on_ranks(2, training_jobs.of_other_settings, str(tmp_path))
     assert first == second
     assert first[0].startswith("rank 1: rrm of checkpoint ")
@@ -119,7 +119,7 @@ def test_what_one_rank_cannot_load_is_the_same_error_on_all_ranks(tmp_path):
     assert first[1].startswith("rank 1: [Errno 21] Is a directory")
 
 
-def test_ranks_that_see_different_folders_are_told(tmp_path):
+def test_rejects_different_checkpoints(tmp_path):
     first, second = on_ranks(2, training_jobs.disagreeing, str(tmp_path))
     assert first == second
     assert "ranks find different checkpoints at '/run.pt', after epochs [1, -1] (-1: none); all must see the" in first

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 
 import pytest
 from torch.utils.data import DistributedSampler
 
 from rrm_torch import RRM
-from rrm_torch.distributed import ShardSampler, slice_of
+from rrm_torch.distributed import ShardSampler
 from support import layout_jobs
 from support.rank_jobs import on_ranks
 
@@ -28,14 +27,14 @@ def expected(n, settings, given):
 
 @pytest.mark.parametrize(("n", "given"), [(N, False), (N, True), (9, False), (1, False)])
 @pytest.mark.parametrize("size", SIZES)
-def test_every_layout_and_number_of_ranks_comes_to_the_same_state(size, n, given):
+def test_every_layout_and_number_of_ranks_gives_same_state(size, n, given):
     settings = SETTINGS if n > 1 else [{"gamma": 0.8, "warmup": 1}]
     wanted = [expected(n, chosen, given) for chosen in settings]
     for found in on_ranks(size, layout_jobs.courses, n, settings, wanted, given):
         assert found == [[]] * (6 * len(settings))
 
 
-def test_what_travels_in_pieces_comes_to_the_same_state():
+def test_messages_in_pieces_give_same_state():
     settings = SETTINGS[1:2]
     for given in (False, True):
         wanted = [expected(N, chosen, given) for chosen in settings]
@@ -47,14 +46,14 @@ def test_what_travels_in_pieces_comes_to_the_same_state():
 
 
 @pytest.mark.parametrize("layout", ["replicated", "sharded"])
-def test_gradients_of_the_authors_scale_count_every_sample_once(layout):
+def test_paper_scale_gradients_count_each_sample_once(layout):
     right = (layout_jobs.losses_after(0, N) / N).sum().item()
     for found in on_ranks(3, layout_jobs.gradients, layout, N):
         assert found == [pytest.approx(right, rel=1e-5)]
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
-def test_steps_instead_of_epochs(size):
+def test_reweights_by_step(size):
     wanted = layout_jobs.steps(None, N, saves=False)
     assert not layout_jobs.differing(layout_jobs.steps(None, N, saves=True), wanted)
     for found in on_ranks(size, layout_jobs.stepwise, N, wanted):
@@ -62,7 +61,7 @@ def test_steps_instead_of_epochs(size):
 
 
 @pytest.mark.parametrize("resumed", [1, 2])
-def test_saved_on_four_ranks_and_resumed_on_fewer(resumed):
+def test_state_of_four_ranks_resumes_on_fewer(resumed):
     settings = SETTINGS[1]
     saved = on_ranks(4, layout_jobs.states_after, N, settings, 3)
     wanted = layout_jobs.train(None, N, settings, range(5)).state_dict()
@@ -92,7 +91,7 @@ SAID = {
 
 @pytest.mark.parametrize("fault", [*SAID, "foreign"])
 @pytest.mark.parametrize("layout", ["replicated", "sharded"])
-def test_a_mistake_on_one_rank_is_raised_on_all_and_nothing_is_lost(layout, fault):
+def test_error_on_one_rank_is_raised_on_all(layout, fault):
     found = on_ranks(3, layout_jobs.trip, layout, N, fault)
     assert found[0] == found[1] == found[2]
     *raised, after = found[0]
@@ -111,7 +110,7 @@ def test_a_mistake_on_one_rank_is_raised_on_all_and_nothing_is_lost(layout, faul
         assert f"(the first: index {list(sampler)[3]})" in raised[0]
 
 
-def test_of_losses_for_one_sample_all_ranks_go_by_the_same():
+def test_replicated_ranks_agree_on_each_loss():
     first, second = on_ranks(2, layout_jobs.disputed, 16)
     assert str(first) == str(second)
     recorded, given = first
@@ -121,7 +120,7 @@ def test_of_losses_for_one_sample_all_ranks_go_by_the_same():
     assert [str(loss) for loss in given[4:6]] == ["nan"] * 2
 
 
-def test_a_group_of_some_ranks_comes_to_the_same_state():
+def test_subgroup_gives_same_state():
     wanted = layout_jobs.train(None, N, SETTINGS[1], range(3)).state_dict()
     outsider, *members = on_ranks(3, layout_jobs.in_a_group, N, SETTINGS[1], wanted)
     assert outsider == ["this process isn't in the group; give the group that it belongs to"]
@@ -130,7 +129,7 @@ def test_a_group_of_some_ranks_comes_to_the_same_state():
 
 @pytest.mark.parametrize("nan", ["raise", "prune"])
 @pytest.mark.parametrize("layout", ["replicated", "sharded"])
-def test_what_is_pointed_at_is_what_is_refused(layout, nan):
+def test_error_names_rank_and_index_of_invalid_loss(layout, nan):
     first, second = on_ranks(2, layout_jobs.pointed, layout, N, nan)
     said, wanted = second.split(" wanted ")
     assert first == said
@@ -144,7 +143,7 @@ def test_what_is_pointed_at_is_what_is_refused(layout, nan):
 
 
 @pytest.mark.parametrize("given", [False, True])
-def test_of_several_nan_the_first_of_the_epoch_that_is_due_is_pointed_at(given):
+def test_error_names_first_nan_of_due_epoch(given):
     first, second = on_ranks(2, layout_jobs.pointed_in_pieces, N, given)
     assert first == second
     assert first.startswith(f"losses contain 2 NaN among {N}, the first at index 150;")
@@ -152,7 +151,7 @@ def test_of_several_nan_the_first_of_the_epoch_that_is_due_is_pointed_at(given):
 
 
 @pytest.mark.parametrize(("layout", "held"), [("replicated", r"\[0, 200\)"), ("sharded", r"\[96, 200\)")])
-def test_a_loss_with_an_index_outside_is_never_recorded(layout, held):
+def test_loss_with_out_of_range_index_is_never_recorded(layout, held):
     first, second = on_ranks(2, layout_jobs.outside, layout, 200)
     assert first == second
     shown, said, n_pruned, same = first
@@ -162,14 +161,14 @@ def test_a_loss_with_an_index_outside_is_never_recorded(layout, held):
     assert same
 
 
-def test_a_loss_that_another_rank_has_superseded_is_not_pointed_at():
+def test_error_does_not_name_superseded_loss():
     first, second = on_ranks(2, layout_jobs.superseded, 16)
     assert first == second
     assert first.startswith("losses contain 1 NaN among 16, the first at index 9;")
     assert first.endswith("(rank 1 recorded index 9)")
 
 
-def test_layouts_that_cannot_be_are_refused():
+def test_rejects_invalid_layout():
     (said,) = on_ranks(1, layout_jobs.refusals)
     assert said == [
         "layout must be 'replicated', 'sharded' or None, got 'split'",
@@ -179,44 +178,8 @@ def test_layouts_that_cannot_be_are_refused():
         RRM(10, contamination=0.2, layout="replicated")
 
 
-def test_weights_that_another_rank_holds_are_not_those_of_this_one():
+def test_weights_for_rejects_samples_of_other_ranks():
     assert on_ranks(2, layout_jobs.elsewhere, 32) == [
         "index must lie in [0, 16), the local samples, got 16",
         "index must lie in [16, 32), the local samples, got 15",
     ]
-
-
-@pytest.mark.parametrize("n", [1, 7, 8, 9, 100, 1000, 1_000_003])
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
-def test_slices_are_even_and_cover_all(n, size):
-    slices = [slice_of(n, rank, size) for rank in range(size)]
-    assert (slices[0][0], slices[-1][1]) == (0, n)
-    assert all(end == begin for (_, end), (begin, _) in pairwise(slices))
-    assert all(begin % 8 == 0 for begin, _ in slices if begin < n)
-    lengths = [end - begin for begin, end in slices]
-    assert max(lengths) - min(lengths) <= 8 + 7
-
-
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_a_shard_sampler_visits_the_slice_and_as_many_on_every_rank(shuffle):
-    n, size = 1003, 4
-    samplers = [ShardSampler(n, rank=rank, size=size, shuffle=shuffle) for rank in range(size)]
-    for rank, sampler in enumerate(samplers):
-        visited = list(sampler)
-        assert len(visited) == len(sampler) == len(samplers[0])
-        assert sorted(set(visited)) == list(range(*slice_of(n, rank, size)))
-        sampler.set_epoch(1)
-        assert (list(sampler) == visited) is not shuffle
-        sampler.set_epoch(0)
-        assert list(sampler) == visited
-        other = ShardSampler(n, rank=rank, size=size, shuffle=shuffle, seed=1)
-        assert (list(other) == visited) is not shuffle
-    even = [list(ShardSampler(64, rank=rank, size=2)) for rank in range(2)]
-    assert even[1] != [place + 32 for place in even[0]]
-    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
-        ShardSampler(n, rank=0, size=4, seed=-1)
-    with pytest.raises(ValueError, match="n=9 samples are too few for 4 ranks with a slice each"):
-        ShardSampler(9, rank=0, size=4)
-    for rank in (-1, 4):
-        with pytest.raises(ValueError, match=rf"rank must lie in \[0, 4\), as there are 4 ranks, got {rank}"):
-            ShardSampler(n, rank=rank, size=size)

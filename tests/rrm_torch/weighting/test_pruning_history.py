@@ -8,7 +8,7 @@ import torch
 from scipy.stats import rankdata
 from torch.testing import assert_close
 
-from rrm_torch import RRM, BatchRRM, PruningHistory
+from rrm_torch import RRM, PruningHistory
 
 N = 37  # not a multiple of 8
 
@@ -23,7 +23,7 @@ def rounds_of(seed=0, rounds=6, n=N, **settings):
     return rrm, losses
 
 
-def test_rounds_tell_who_came_and_went():
+def test_reweight_counts_entered_left_and_returned():
     rrm, losses = rounds_of()
     ever, before = set(), set()
     for entry, row in zip(rrm.trajectory.rounds, losses, strict=True):
@@ -39,7 +39,7 @@ def test_rounds_tell_who_came_and_went():
     assert [entry.epoch for entry in rrm.trajectory.rounds] == [1, 2, 3, 4, 5, 6]
 
 
-def test_rounds_hold_the_plans_numbers():
+def test_reweight_holds_numbers_of_plan_and_weights():
     rrm, losses = rounds_of(mu=0.4, redistribute="argmin", weight_limit=float("inf"))
     entry, plan, last = rrm.trajectory.rounds[-1], rrm.plan, losses[-1]
     assert (entry.threshold, entry.gamma, entry.loss_min) == (plan.threshold, plan.gamma, plan.loss_min)
@@ -49,14 +49,14 @@ def test_rounds_hold_the_plans_numbers():
     assert entry.objective == pytest.approx(float(last.double().clamp(max=plan.threshold).mean()))
 
 
-def test_the_objective_is_what_the_core_finds():
+def test_objective_matches_rrm_core():
     import rrm_core
 
     rrm, losses = rounds_of(contamination=None, gamma=0.4)
     assert rrm.trajectory.rounds[-1].objective == pytest.approx(rrm_core.objective(losses[-1], 0.4), rel=1e-6)
 
 
-def test_the_whole_course():
+def test_pruned_masks_of_all_reweights():
     rrm, losses = rounds_of()
     thresholds = torch.tensor([entry.threshold for entry in rrm.trajectory.rounds])
     expected = losses > thresholds[:, None]
@@ -65,7 +65,7 @@ def test_the_whole_course():
     assert_close(rrm.trajectory.share_pruned, expected.float().mean(0))
 
 
-def test_ranks_are_those_of_the_losses():
+def test_mean_rank_of_one_reweight():
     losses = torch.tensor([0.5, -3.0, 2.0, 0.5, float("inf"), float("nan"), -0.0, 0.0])
     rrm = RRM(8, contamination=0.25, warmup=1, nan="prune")
     rrm.step(losses)
@@ -73,7 +73,7 @@ def test_ranks_are_those_of_the_losses():
     assert_close(rrm.trajectory.mean_rank, (torch.tensor([4.5, 1, 6, 4.5, 7.5, 7.5, 2.5, 2.5]) - 1) / 7)
 
 
-def test_mean_ranks_where_sixteen_bits_tell_losses_apart():
+def test_mean_rank_is_close_to_exact_rank():
     rrm, losses = rounds_of()
     exact = np.mean([(rankdata(row) - 1) / (N - 1) for row in losses.numpy()], axis=0)
     assert np.abs(rrm.trajectory.mean_rank.numpy() - exact).max() < 0.03
@@ -88,14 +88,14 @@ def test_ranking_by_share_then_rank():
     assert rrm.flagged().tolist() == [0, 2]
 
 
-def test_before_the_first_round():
+def test_history_before_first_reweight():
     trajectory = PruningHistory(5)
     assert trajectory.pruned().shape == (0, 5)
     assert trajectory.share_pruned.isnan().all()
     assert trajectory.ranking().tolist() == [0, 1, 2, 3, 4]
 
 
-def test_the_state_comes_back_whole():
+def test_state_round_trip():
     rrm, losses = rounds_of()
     file = io.BytesIO()
     torch.save(rrm.trajectory.state_dict(), file)
@@ -112,13 +112,13 @@ def test_the_state_comes_back_whole():
     assert_close(again.pruned(), rrm.trajectory.pruned())
 
 
-def test_a_state_of_another_length_is_refused():
+def test_rejects_state_of_other_length():
     rrm, _ = rounds_of()
     with pytest.raises(ValueError, match=r"6 rounds of 400 samples, got bits of shape \(6, 5\)"):
         PruningHistory(400).load_state_dict(rrm.trajectory.state_dict())
 
 
-def test_a_million_samples_and_a_hundred_rounds_take_fifteen_megabytes():
+def test_hundred_reweights_of_a_million_samples_take_15_mb():
     trajectory = PruningHistory(8000)
     for epoch in range(100):
         trajectory.record(epoch, torch.ones(8000), torch.ones(8000), torch.zeros(8000, dtype=torch.bool))
@@ -127,23 +127,3 @@ def test_a_million_samples_and_a_hundred_rounds_take_fifteen_megabytes():
     # of the file, all but the bits doesn't grow with rounds x samples
     assert (state["bits"].nbytes + state["rank_sum"].nbytes) * (1_000_000 / 8000) <= 17e6
     assert state["bits"].nbytes * (1_000_000 / 8000) <= 15e6
-
-
-def test_batches_have_rounds_too():
-    rrm = BatchRRM(4, contamination=0.5, warmup=1)
-    for _ in range(3):
-        for index in (torch.tensor([0, 1]), torch.tensor([2, 3])):
-            rrm.weighted_mean(torch.tensor([1.0, 2.0]), index)
-        rrm.step()
-    assert [entry.epoch for entry in rrm.trajectory.rounds] == [2, 3]
-    assert rrm.trajectory.rounds[-1].threshold is None
-    assert rrm.flagged().tolist() == [1, 3]
-    assert rrm.plan is None
-
-
-def test_a_sample_that_no_batch_held_is_neither_suspicious_nor_trusted():
-    rrm = BatchRRM(5, contamination=0.5, warmup=1)
-    for _ in range(3):
-        rrm.weighted_mean(torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.arange(4))
-        rrm.step()
-    assert rrm.trajectory.mean_rank.tolist() == [0.0, 0.25, 0.5, 0.75, 0.5]

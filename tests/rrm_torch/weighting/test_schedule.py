@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
 
+from rrm_torch import RRM
 from rrm_torch.weighting import schedule
 from rrm_torch.weighting.schedule import Ramp, due
+from support.weighting import N
 
 
 @pytest.mark.parametrize(
@@ -19,27 +22,27 @@ from rrm_torch.weighting.schedule import Ramp, due
         (10, 1, []),
     ],
 )
-def test_due_after_warmup_and_then_every_few_epochs(warmup, every, expected):
+def test_due_after_warmup_then_every_few_epochs(warmup, every, expected):
     assert [epoch for epoch in range(1, 10) if due(epoch, warmup=warmup, every=every)] == expected
 
 
-def test_a_ramp():
+def test_ramp_values():
     ramp = Ramp(0.3, over=3, first=0.1, after=2)
     expected = [0.1, 0.1, pytest.approx(1 / 6), pytest.approx(0.7 / 3), 0.3, 0.3]
     assert [ramp(epoch) for epoch in (0, 2, 3, 4, 5, 100)] == expected
 
 
-def test_a_ramp_may_fall():
+def test_ramp_may_fall():
     assert [Ramp(0.0, over=2, first=0.5)(epoch) for epoch in range(4)] == [0.5, 0.25, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("over", [0, -1, float("nan")])
-def test_a_ramp_takes_time(over):
+def test_ramp_rejects_length_below_one(over):
     with pytest.raises(ValueError, match="over must be at least 1 epoch"):
         Ramp(0.3, over=over)
 
 
-def test_values():
+def test_value_of_number_and_function():
     assert schedule.value(0.25, 7) == 0.25
     assert schedule.value(lambda epoch: epoch / 10, 7) == 0.7
 
@@ -48,7 +51,7 @@ def named(epoch):
     return 0.1
 
 
-def test_schedules_are_told_apart():
+def test_descriptions_differ_between_schedules():
     assert schedule.describe(0.25) == 0.25
     assert schedule.describe(Ramp(0.3, over=3)) == "Ramp(final=0.3, over=3, first=0.0, after=0)"
     assert ".test_schedule.named, values " in schedule.describe(named)
@@ -56,7 +59,7 @@ def test_schedules_are_told_apart():
     assert len({schedule.describe(scaled(factor)) for factor in (0.1, 0.2, 0.1)}) == 2
 
 
-def test_a_schedule_that_only_its_address_tells_from_others_is_refused():
+def test_describe_rejects_objects_without_repr():
     for words in (partial(scaled, object()), partial(max, key=object()), type("Odd", (), {"__call__": named})()):
         with pytest.raises(TypeError, match=r"this one says .* at 0x\w+>.*: give its objects a __repr__"):
             schedule.describe(words)
@@ -66,3 +69,21 @@ def test_a_schedule_that_only_its_address_tells_from_others_is_refused():
 
 def scaled(factor):
     return lambda epoch: factor * epoch
+
+
+def half(share, epoch):
+    return share / 2
+
+
+def test_function_may_fail_for_late_epochs():
+    shares = [0.1, 0.2, 0.3]
+    assert (
+        "values"
+        in RRM(N, contamination=lambda epoch: shares[epoch - 1], warmup=1).state_dict()["settings"]["contamination"]
+    )
+
+
+def test_partial_schedule_has_same_description_in_every_process():
+    described = schedule.describe(partial(half, 0.3))
+    assert re.search(r"test_schedule\.half\(0\.3\), values \w{16}$", described)
+    assert "0x" not in described

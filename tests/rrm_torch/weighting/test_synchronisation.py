@@ -60,7 +60,7 @@ def rrm(monkeypatch):
 
 
 @pytest.mark.parametrize("data_device", ["cpu", "meta"])
-def test_no_batch_waits(rrm, data_device):
+def test_batches_do_not_synchronise(rrm, data_device):
     copies = loop(rrm=rrm, data_device=data_device)
     assert copies.blocking == []
     assert (copies.seen > 0) == (data_device == "cpu")  # x, y and index came over, or were there
@@ -80,11 +80,11 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_no_batch_waits_whatever_the_options(rrm, options):
+def test_batches_with_options_do_not_synchronise(rrm, options):
     assert loop(rrm=rrm, **options).blocking == []
 
 
-def test_batches_weighed_by_themselves_do_not_wait(monkeypatch):
+def test_batch_rrm_does_not_synchronise(monkeypatch):
     """Of rrm_core's CUDA kernels, tests of their own say that they don't; here is what surrounds them."""
     calls = []
 
@@ -100,13 +100,13 @@ def test_batches_weighed_by_themselves_do_not_wait(monkeypatch):
     assert calls == [0.25] * 3
 
 
-def test_steps_that_are_not_due_do_not_wait():
+def test_steps_not_due_do_not_synchronise():
     rrm = RRM(N, contamination=0.25, warmup=1000, unit="step")
     assert loop(rrm=rrm).blocking == []
     assert rrm.epoch == 3
 
 
-def test_what_waits_is_noticed(rrm):
+def test_synchronisation_is_detected(rrm):
     def waiting(outputs, y):
         values = losses.cross_entropy(outputs, y)
         return values * float(values.sum())
@@ -115,13 +115,13 @@ def test_what_waits_is_noticed(rrm):
         loop(rrm=rrm, loss=waiting)
 
 
-def test_a_blocking_copy_is_noticed():
+def test_blocking_copy_is_detected():
     with Copies() as copies:
         torch.zeros(3).to("meta")
     assert copies.blocking == [(3,)]
 
 
-def test_an_index_on_the_device_is_checked_by_the_next_step():
+def test_index_on_device_is_checked_by_next_step():
     class Elsewhere(torch.Tensor):
         """On the host, but says that it isn't."""
 
