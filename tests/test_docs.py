@@ -1,4 +1,4 @@
-"""The examples in README.md and docs/ run, and print what the pages say they print."""
+"""The examples in README.md and docs/ run as they stand and print what the pages show; links, paths and figures exist."""
 
 from __future__ import annotations
 
@@ -12,25 +12,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 EXAMPLE = re.compile(r"```python\n(.*?)```\n(?:```text\n(.*?)```)?", re.DOTALL)
-
-# What the README's loop takes for granted.
-SETTING = """
-import torch
-import torch.nn.functional as F
-from rrm_torch import batches
-torch.manual_seed(0)
-epochs, train, model = 2, torch.zeros(40, 3), torch.nn.Linear(3, 2)
-loader = batches(train, torch.zeros(40, dtype=torch.int64), 8, shuffle=True)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-"""
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_examples_print_what_they_say(page):
+def test_examples_print_what_the_page_shows(page):
     names: dict[str, object] = {}
-    exec(SETTING, names)
     for code, output in EXAMPLE.findall((ROOT / page).read_text()):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
@@ -38,23 +26,40 @@ def test_examples_print_what_they_say(page):
         assert printed.getvalue() == output
 
 
-def test_the_pages_have_examples():
+def test_training_loop_of_the_readme_runs_on_its_own():
+    (loop,) = (code for code, _ in EXAMPLE.findall((ROOT / "README.md").read_text()) if "weighted_mean" in code)
+    names: dict[str, object] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(loop, "README.md", "exec"), names)
+    assert len(names["suspicious"]) == 300
+
+
+def test_pages_have_examples():
     assert sum(len(EXAMPLE.findall((ROOT / page).read_text())) for page in PAGES) >= 6
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page):
+def test_links_lead_to_existing_files(page):
     path = ROOT / page
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
         assert target.startswith("https://") or (path.parent / target).exists(), target
 
 
-def test_numbers_are_those_recorded():
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.pages.render", "--check"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_named_on_a_page_exist(page):
+    """A path in backticks that begins with a folder of this repository names a file or folder there."""
+    folders = "csrc|bindings|rrm_core|python|experiments|benchmarks|tests|examples|docs"
+    for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", (ROOT / page).read_text()):
+        assert (ROOT / path).exists(), path
+
+
+def test_no_page_installs_from_an_index():
+    """The project is not published: pages install it from a checkout."""
+    for page in PAGES:
+        assert not re.search(r"pip install '?rrm-core", (ROOT / page).read_text()), page
+
+
+def test_figures_equal_the_recorded_ones():
+    command = [sys.executable, "-m", "benchmarks.pages.render", "--check"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout

@@ -71,7 +71,7 @@ def main() -> None:
     if rank == 0:
         Path(sys.argv[1]).write_text(json.dumps(found, indent=1) + "\n")
     dist.barrier()  # the group ends with the processes
-    os._exit(0)  # as in examples/ddp.py
+    os._exit(0)  # as in examples/distributed/ddp.py
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ def main() -> None:
     }
     (options.folder / f"rank{rank}.json").write_text(json.dumps(result, indent=1) + "\n")
     dist.barrier()  # the group ends with the processes
-    os._exit(0)  # as in examples/ddp.py
+    os._exit(0)  # as in examples/distributed/ddp.py
 
 
 if __name__ == "__main__":

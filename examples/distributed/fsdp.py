@@ -1,6 +1,6 @@
 """RRM under FSDP: the model's parameters, and the samples' weights, are spread over the ranks.
 
-    torchrun --nproc-per-node 2 examples/fsdp.py [FOLDER]
+    torchrun --nproc-per-node 2 examples/distributed/fsdp.py [FOLDER]
 
 Each rank owns a slice of the samples and trains on it. With a folder it saves a checkpoint there after every epoch, of
 the whole model and of all weights, and goes on from it, also with another number of ranks.

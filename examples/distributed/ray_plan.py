@@ -1,4 +1,4 @@
-"""Reweight losses that lie in Ray's object store: python ray_plan.py."""
+"""Reweight losses that lie in Ray's object store: python examples/distributed/ray_plan.py."""
 
 import numpy as np
 import ray

@@ -1,4 +1,4 @@
-"""Reweight losses that lie in the partitions of a Spark RDD or DataFrame: python spark_plan.py."""
+"""Reweight losses that lie in the partitions of a Spark RDD or DataFrame: python examples/distributed/spark_plan.py."""
 
 from itertools import accumulate
 

@@ -1,6 +1,6 @@
 """RRM under DistributedDataParallel: digits with wrong labels, learnt by two ranks that may each see any sample.
 
-    torchrun --nproc-per-node 2 examples/ddp.py [FOLDER]
+    torchrun --nproc-per-node 2 examples/distributed/ddp.py [FOLDER]
 
 With a folder it saves a checkpoint there after every epoch, and goes on from it if it is started again, also with
 another number of ranks. On GPUs: ``init_process_group("nccl")``, and the model and the batches on the rank's device.
