@@ -1,4 +1,4 @@
-"""The examples in README.md and docs/ run as they stand and print what the pages show; links, paths and figures exist."""
+"""The examples in README.md and docs/ run as they stand and print what is shown; links, paths and figures exist."""
 
 from __future__ import annotations
 
