@@ -23,7 +23,8 @@ QUICK = ["--epochs", "8", "--warmup", "4", "--hidden", "32", "--threads", "1"]
 @pytest.fixture
 def npz(tmp_path):
     """scikit-learn's digits in a .npz file."""
-    digits, path = images.load_digits(), tmp_path / "mine.npz"
+    digits = images.load_digits()
+    path = tmp_path / "mine.npz"
     every = np.arange(len(digits.x_train))
     test = digits.x_test.numpy()[:, 0]
     np.savez(path, x_train=digits.pictures(every), y_train=digits.y_train, x_test=test.clip(0, 1), y_test=digits.y_test)
@@ -138,7 +139,8 @@ def test_parser_errors_exit_with_2(arguments, capsys):
 )
 def test_options_reach_training(options, attribute, value, tmp_path, monkeypatch, capsys):
     values = {}
-    fit, adam = pipeline.fit, torch.optim.Adam
+    fit = pipeline.fit
+    adam = torch.optim.Adam
     kinds = {name: lambda *a, n=name, f=f, **k: values.update(noise_kind=n) or f(*a, **k) for name, f in KINDS.items()}
 
     def spy(model, loader, optimizer, epochs, **others):
@@ -161,7 +163,8 @@ def test_contamination_defaults_to_the_share_of_wrong_labels(kind, contamination
 
 
 def test_failed_seed_keeps_the_report_of_finished_seeds(tmp_path, capsys, monkeypatch):
-    compare, calls = command_line.compare, []
+    compare = command_line.compare
+    calls = []
 
     def diverge(*arguments):
         calls.append(arguments)
@@ -202,7 +205,8 @@ def test_report_folder_that_cannot_be_created(tmp_path, capsys):
 
 
 def test_interrupt_keeps_the_report_of_finished_seeds(npz, tmp_path, capsys, monkeypatch):
-    compare, calls = command_line.compare, []
+    compare = command_line.compare
+    calls = []
 
     def interrupt(*arguments):
         calls.append(arguments)

@@ -7,7 +7,8 @@ from torch import nn
 
 from rrm_torch.adversarial.attacks import FGSM, PGD
 
-K, CHANNELS = 3, 2
+K = 3
+CHANNELS = 2
 EVERY_ATTACK = {
     "fgsm": FGSM(0.2),
     "linf": PGD(0.2, steps=4),

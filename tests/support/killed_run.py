@@ -45,11 +45,13 @@ def run(path: str) -> str:
     np.random.seed(0)  # noqa: NPY002
     data = load_digits()
     labels = torch.from_numpy(noise.symmetric(data.y_train.numpy(), 0.3, 10, rng=0).labels)
-    model, order = RandomModel(), torch.Generator().manual_seed(1)
+    model = RandomModel()
+    order = torch.Generator().manual_seed(1)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
     rrm = RRM(len(labels), contamination=0.3, mu=0.7, warmup=3, ids=labels)
-    elr, history = ELR(len(labels), 10), History()
+    elr = ELR(len(labels), 10)
+    history = History()
     loader = batches(data.x_train, labels, 64, shuffle=True, generator=order)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "rrm": rrm}
     fit(

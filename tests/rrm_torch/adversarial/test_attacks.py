@@ -102,7 +102,8 @@ def test_restores_modes_if_the_model_raises(attack):
 
 @every_attack
 def test_model_mode(attack):
-    model, observed = network(), []
+    model = network()
+    observed = []
     model[1].train()
     model.register_forward_pre_hook(lambda module, _: observed.append(module.training))
     x, y = images()
@@ -169,7 +170,8 @@ def test_random_numbers_come_from_the_generator(attack):
 @every_attack
 def test_eps_zero_returns_a_copy(attack):
     x, y = images()
-    model, state = network(), torch.get_rng_state()
+    model = network()
+    state = torch.get_rng_state()
     points = replace(attack, eps=0, clip=(0.4, 0.5))(model, x, y)
     assert torch.equal(points, x)
     assert points.data_ptr() != x.data_ptr()
@@ -216,7 +218,8 @@ def test_samples_of_weight_zero_are_not_perturbed(attack):
     model = network()
     x, y = images()
     weights = torch.tensor([0.0, 1.0, 0.5, 2.0, 0.0, 1e-3])
-    plain, weighted = attack(model, x, y), attack(model, x, y, weights=weights)
+    plain = attack(model, x, y)
+    weighted = attack(model, x, y, weights=weights)
     assert torch.equal(weighted[weights == 0], x[weights == 0])
     assert_close(weighted[weights > 0], plain[weights > 0], rtol=0, atol=1e-5)
     assert replace(attack, weighted=True).weighted
@@ -224,7 +227,8 @@ def test_samples_of_weight_zero_are_not_perturbed(attack):
 
 
 def test_weights_matter_with_batch_norm_in_training_mode():
-    attack, model = FGSM(0.2, model_mode="train"), nn.Sequential(nn.Flatten(), nn.BatchNorm1d(50), nn.Linear(50, K))
+    attack = FGSM(0.2, model_mode="train")
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(50), nn.Linear(50, K))
     x, y = images()
     weights = torch.tensor([0.0, 1.0, 9.0, 2.0, 0.0, 1.0])
     moving = x.clone().requires_grad_()
@@ -279,7 +283,9 @@ class Standardise(nn.Module):
 
 
 def test_finds_the_optimum_of_a_linear_model():
-    x, y, weight = torch.tensor([[0.5, 0.5], [0.0, 1.0]]), torch.tensor([0, 1]), [3.0, -4.0]
+    x = torch.tensor([[0.5, 0.5], [0.0, 1.0]])
+    y = torch.tensor([0, 1])
+    weight = [3.0, -4.0]
     sides = torch.tensor([[1.0], [-1.0]])  # the logit of class 0 is 0: the attack raises weight @ x
     linf = PGD(0.1, random_start=True)(linear(weight), x, y)
     assert_close(linf, x + 0.1 * sides * torch.tensor([1.0, -1.0]))

@@ -79,7 +79,8 @@ def test_robustness_by_hand(blobs, attack):
 
 def test_robustness_leaves_model_and_global_generator_unchanged():
     model = network()
-    modes, before = [module.training for module in model.modules()], copy.deepcopy(model.state_dict())
+    modes = [module.training for module in model.modules()]
+    before = copy.deepcopy(model.state_dict())
     x, y = images()
     state = torch.get_rng_state()
     actual = robustness(model, iter([(x, y)]), PGD(0.1, model_mode="train"), [0, 0.1])

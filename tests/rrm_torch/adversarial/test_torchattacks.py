@@ -17,7 +17,8 @@ from torch.testing import assert_close
 
 from rrm_torch.adversarial.attacks import FGSM, PGD
 
-BATCH, SEEDS = 8, (0, 1, 2)
+BATCH = 8
+SEEDS = (0, 1, 2)
 
 # torchattacks class and options, and the attack of rrm_torch.
 CASES = {

@@ -23,7 +23,8 @@ def test_trades_parts_match_the_formula():
     torch.manual_seed(0)
     losses, regularizer = split_loss(loss, model, x, y, torch.arange(6))
     assert_close(losses, F.cross_entropy(model(x), y, reduction="none"))
-    p, q = model(x).softmax(1), model(points).softmax(1)
+    p = model(x).softmax(1)
+    q = model(points).softmax(1)
     expected = torch.tensor([
         2.0 * sum(a * (math.log(a) - math.log(b)) for a, b in zip(*rows, strict=True))
         for rows in zip(p.tolist(), q.tolist(), strict=True)
@@ -35,7 +36,9 @@ def test_trades_parts_match_the_formula():
 
 
 def test_trades_gradient_includes_both_passes():
-    x, y, model = torch.zeros(1, 2), torch.tensor([0]), linear([3.0, -4.0])
+    x = torch.zeros(1, 2)
+    y = torch.tensor([0])
+    model = linear([3.0, -4.0])
     loss = TRADES(PGD(0.1, clip=(-5, 5)))
     with torch.no_grad():
         model.weight[0, 0] = 1.0
@@ -53,7 +56,8 @@ def test_trades_gradient_includes_both_passes():
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_trades_ascent_matches_a_plain_loop(norm):
     # In float64: near x the divergence is almost 0, and its float32 gradient is dominated by rounding.
-    model, unit = network().eval().double(), torch.tensor([0.5, 2.0]).double().reshape(-1, 1, 1)
+    model = network().eval().double()
+    unit = torch.tensor([0.5, 2.0]).double().reshape(-1, 1, 1)
     x = images()[0].double()
     torch.manual_seed(0)
     actual = TRADES(PGD(0.5, steps=3, step_size=0.1, norm=norm, unit=(0.5, 2.0))).perturb(model, x)
@@ -88,7 +92,8 @@ def test_trades_maximises_the_divergence_in_the_ball(norm):
 
 
 def test_trades_restores_modes():
-    model, observed = network(), []
+    model = network()
+    observed = []
     model.register_forward_pre_hook(lambda module, inputs: observed.append((module.training, inputs[0])))
     modes = [module.training for module in model.modules()]
     x, y = images()
@@ -113,7 +118,8 @@ def test_trades_regularizer_is_independent_of_the_label():
 
 
 def test_trades_with_eps_zero():
-    model, passes = network().eval(), []
+    model = network().eval()
+    passes = []
     model.register_forward_hook(lambda *_: passes.append(1))
     x, y = images()
     assert_close(TRADES(PGD(0.0)).parts(model, x, y, y).regularizer, torch.zeros(6))

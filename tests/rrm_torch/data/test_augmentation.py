@@ -65,7 +65,9 @@ def test_random_numbers_come_from_the_generator_or_the_global_one(transform):
     x = images(dtype=torch.float32)
     torch.manual_seed(0)
     global_state = torch.get_rng_state()
-    first, again, other = transform(x, seeded(1)), transform(x, seeded(1)), transform(x, seeded(2))
+    first = transform(x, seeded(1))
+    again = transform(x, seeded(1))
+    other = transform(x, seeded(2))
     assert torch.equal(torch.get_rng_state(), global_state)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -107,7 +109,8 @@ def test_rejects_bad_batches(transform, x, error, message):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_standardise_matches_its_definition(dtype):
-    mean, std = [0.4, 0.5, 0.6], [0.1, 0.2, 0.4]
+    mean = [0.4, 0.5, 0.6]
+    std = [0.1, 0.2, 0.4]
     x = images()
     unit = x.double() / 255
     expected = (unit - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
@@ -233,7 +236,8 @@ def test_gaussian_noise_rejects_bytes():
 
 def test_compose_applies_in_sequence():
     standardise = Standardise([0.5] * 3, [0.2] * 3)
-    x, by_hand = images(), seeded()
+    x = images()
+    by_hand = seeded()
     both = Compose(FlipCrop(1), standardise, GaussianNoise(0.1))(x, seeded())
     expected = GaussianNoise(0.1)(standardise(FlipCrop(1)(x, by_hand)), by_hand)
     assert_array_equal(both, expected)

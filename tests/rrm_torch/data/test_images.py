@@ -98,7 +98,9 @@ def test_digits():
 
 
 def test_digits_split_depends_only_on_the_seed():
-    first, again, other = load_digits(), load_digits(), load_digits(seed=1)
+    first = load_digits()
+    again = load_digits()
+    other = load_digits(seed=1)
     assert torch.equal(first.x_train, again.x_train)
     assert torch.equal(first.y_test, again.y_test)
     assert not torch.equal(first.y_test, other.y_test)

@@ -108,7 +108,8 @@ def order(loader):
 
 def test_every_pass_has_a_new_order():
     loader = batches(X, Y, 4, shuffle=True, generator=torch.Generator().manual_seed(0))
-    first, second = order(loader), order(loader)
+    first = order(loader)
+    second = order(loader)
     assert first != second
     assert sorted(first) == sorted(second) == list(range(10))
 
@@ -128,7 +129,8 @@ def test_global_seed_determines_the_order_without_generator():
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_random_numbers_come_only_from_the_generator(shuffle):
     generator = torch.Generator().manual_seed(0)
-    own_state, global_state = generator.get_state(), torch.get_rng_state()
+    own_state = generator.get_state()
+    global_state = torch.get_rng_state()
     order(batches(X, Y, 4, shuffle=shuffle, generator=generator))
     assert torch.equal(torch.get_rng_state(), global_state)
     assert torch.equal(generator.get_state(), own_state) is not shuffle

@@ -29,7 +29,8 @@ def slow_elr(logits, q, *, beta, weight):
 
 
 def test_elr_against_plain_python():
-    elr, averages = ELR(5, K, beta=0.6, weight=2.0), [[0.0] * K for _ in range(5)]
+    elr = ELR(5, K, beta=0.6, weight=2.0)
+    averages = [[0.0] * K for _ in range(5)]
     for step, indices in enumerate([[0, 1, 2], [4, 2], [2, 0, 1, 3, 4], [2]]):
         outputs, hard = batch(len(indices), seed=step)
         outputs[0] *= 20  # beyond the clamp
@@ -77,7 +78,8 @@ def test_elr_label_loss_keeps_targets_and_half_precision_is_computed_in_single()
 
 def test_elr_state_round_trip(tmp_path):
     outputs, hard = batch()
-    elr, other = ELR(6, K), ELR(6, K)
+    elr = ELR(6, K)
+    other = ELR(6, K)
     elr.parts(nn.Identity(), outputs, hard, torch.arange(6))
     torch.save(elr.state_dict(), tmp_path / "elr.pt")
     other.load_state_dict(torch.load(tmp_path / "elr.pt", weights_only=True))

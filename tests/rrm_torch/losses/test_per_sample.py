@@ -58,7 +58,8 @@ def test_returns_one_loss_per_sample_independent_of_the_batch(loss, kind):
 def test_classes_equal_one_hot_soft_labels(loss):
     outputs, hard, _ = batch(dtype=torch.float64)
     outputs.requires_grad_()
-    actual, expected = loss(outputs, hard), loss(outputs, F.one_hot(hard, K).double())
+    actual = loss(outputs, hard)
+    expected = loss(outputs, F.one_hot(hard, K).double())
     assert_close(actual, expected)
     gradients = [torch.autograd.grad(values.sum(), outputs)[0] for values in (actual, expected)]
     assert_close(*gradients)
@@ -287,7 +288,8 @@ def test_pool_against_plain_python(data, n, inner):
     # Halves, so that sums are exact.
     values = data.draw(st.lists(st.integers(-9, 9).map(lambda v: v / 2), min_size=size, max_size=size))
     mask = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
-    losses_, mask_ = torch.tensor(values).reshape(n, *inner), torch.tensor(mask).bool().reshape(n, *inner)
+    losses_ = torch.tensor(values).reshape(n, *inner)
+    mask_ = torch.tensor(mask).bool().reshape(n, *inner)
     rows = losses_.reshape(n, math.prod(inner)).tolist()
     masks = mask_.reshape(n, math.prod(inner)).tolist()
     kept = [[v for v, m in zip(row, ms, strict=True) if m] for row, ms in zip(rows, masks, strict=True)]

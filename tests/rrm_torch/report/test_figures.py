@@ -63,7 +63,8 @@ def test_weights_show_the_threshold_if_wrong_labels_are_unknown(digits):
 
 def test_suspicious_shows_image_label_and_predicted_label(digits, trials):
     trial = trials[0]
-    flagged, predicted = trial.rrm.flagged().tolist(), trial.probabilities.argmax(1)
+    flagged = trial.rrm.flagged().tolist()
+    predicted = trial.probabilities.argmax(1)
     shown = figures.suspicious(digits, trial).axes
     assert len(shown) == 24
     colours = set()
@@ -115,7 +116,8 @@ def changing():
 
 
 def test_trajectory_shows_the_statistics_of_every_reweight(changing):
-    drawn, rounds = panels(changing, WRONG), changing.trajectory.rounds
+    drawn = panels(changing, WRONG)
+    rounds = changing.trajectory.rounds
     epochs = [2, 5, 8, 11, 14]
     assert [entry.epoch for entry in rounds] == epochs
     share = lines(drawn["pruned"])
@@ -145,7 +147,8 @@ def test_trajectory_shows_the_statistics_of_every_reweight(changing):
 
 def test_trajectory_shows_samples_with_wrong_and_clean_labels(changing):
     drawn = panels(changing, WRONG)
-    wrong, clean = drawn["wrong labels that change"], drawn["clean labels that change"]
+    wrong = drawn["wrong labels that change"]
+    clean = drawn["clean labels that change"]
     np.testing.assert_array_equal(wrong.images[0].get_array(), PRUNED[[1, 3]])  # three changes, and one
     np.testing.assert_array_equal(clean.images[0].get_array(), PRUNED[[2]])
     assert wrong.get_title().endswith(": 2 of 2")

@@ -166,7 +166,8 @@ def test_fit_rejects_checkpoint_without_rrm(tmp_path):
 
 
 def test_fit_does_nothing_if_all_epochs_are_done(tmp_path):
-    here, epochs = objects(), []
+    here = objects()
+    epochs = []
     checkpoint = Checkpoint(tmp_path / "run.pt", **here)
     loader = batches(torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64), 5, shuffle=False)
     for _ in range(2):
@@ -187,9 +188,11 @@ def test_fit_does_nothing_if_all_epochs_are_done(tmp_path):
 
 @pytest.mark.parametrize("kind", ["batches", "DataLoader", "sampler", "batch sampler"])
 def test_fit_rejects_checkpoint_without_loader_generator_or_loss(tmp_path, kind):
-    here, order = objects(), torch.Generator()
+    here = objects()
+    order = torch.Generator()
     x, y = torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64)
-    data, sampler = Indexed(TensorDataset(x, y)), SubsetRandomSampler(range(5), generator=order)
+    data = Indexed(TensorDataset(x, y))
+    sampler = SubsetRandomSampler(range(5), generator=order)
     if kind == "batches":
         loader = batches(x, y, 5, shuffle=True, generator=order)
     elif kind == "DataLoader":

@@ -43,7 +43,8 @@ def test_measurements_can_be_reproduced_from_the_trial(trial, digits):
 
 
 def test_both_runs_have_the_same_initial_model_and_batches(trial):
-    plain, weighted = trial.plain.history.epochs, trial.weighted.history.epochs
+    plain = trial.plain.history.epochs
+    weighted = trial.weighted.history.epochs
     assert [e.epoch for e in plain] == list(range(1, 13))
     assert [e.loss for e in plain[:5]] == [e.loss for e in weighted[:5]]  # until the first reweight
     assert plain[5].loss != weighted[5].loss
@@ -52,7 +53,8 @@ def test_both_runs_have_the_same_initial_model_and_batches(trial):
 def test_same_seed_gives_the_same_trial(trial, digits):
     settings = Settings(noise=0.3, contamination=0.3, **QUICK)
     torch.manual_seed(99)  # compare must not depend on the global generator
-    again, other = compare(digits, settings, seed=0), compare(digits, settings, seed=1)
+    again = compare(digits, settings, seed=0)
+    other = compare(digits, settings, seed=1)
     np.testing.assert_array_equal(again.probabilities, trial.probabilities)
     assert (other.labels != trial.labels).any()
 

@@ -6,7 +6,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from rrm_torch import batches, evaluate
 
-N, K = 40, 3
+N = 40
+K = 3
 
 
 def test_evaluate_returns_accuracy():

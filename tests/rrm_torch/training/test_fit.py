@@ -7,7 +7,8 @@ from torch.testing import assert_close
 
 from rrm_torch import RRM, batches, evaluate, fit, score
 
-N, K = 40, 3
+N = 40
+K = 3
 
 
 @pytest.fixture
@@ -80,7 +81,8 @@ def test_scoring_pass_runs_only_when_a_reweight_is_due(blobs):
             self.passes += 1
             return iter(batches(*blobs, 16, shuffle=False))
 
-    loader, rrm = Counted(), RRM(N, contamination=0.1, warmup=3, every=2)
+    loader = Counted()
+    rrm = RRM(N, contamination=0.1, warmup=3, every=2)
     model, _ = train(*blobs, rrm=rrm, score_loader=loader)
     assert loader.passes == 2  # after epochs 3 and 5
     assert_close(rrm.losses, score(model, batches(*blobs, 16, shuffle=False)))

@@ -12,7 +12,8 @@ from rrm_torch.adversarial.attacks import FGSM, PGD
 from rrm_torch.adversarial.trades import TRADES
 from rrm_torch.losses import per_sample as losses
 
-N, K = 48, 3
+N = 48
+K = 3
 
 
 @pytest.fixture
@@ -62,7 +63,9 @@ def test_adversarial_training_perturbs_each_batch(blobs):
 
 
 def test_a_rrm_records_losses_of_attacked_inputs(blobs):
-    attack, rrm, last = FGSM(0.5), RRM(N, contamination=0.25, warmup=1), torch.zeros(N)
+    attack = FGSM(0.5)
+    rrm = RRM(N, contamination=0.25, warmup=1)
+    last = torch.zeros(N)
 
     class Watching(FGSM):
         def __call__(self, model, x, y, *rest, **options):
@@ -80,10 +83,12 @@ def test_a_rrm_records_losses_of_attacked_inputs(blobs):
 
 @pytest.mark.parametrize("inputs", ["perturbed", "clean"])
 def test_scoring_pass_of_perturbed_or_clean_inputs(blobs, inputs):
-    attack, in_order = FGSM(0.5), batches(*blobs, 16, shuffle=False)
+    attack = FGSM(0.5)
+    in_order = batches(*blobs, 16, shuffle=False)
     rrm = RRM(N, contamination=0.25, warmup=5)
     model = train(*blobs, attack=attack, rrm=rrm, score_loader=in_order, score_inputs=inputs)
-    clean, perturbed = score(model, in_order), score(model, in_order, attack=attack)
+    clean = score(model, in_order)
+    perturbed = score(model, in_order, attack=attack)
     assert (perturbed > clean).float().mean() > 0.9
     assert_close(rrm.losses, perturbed if inputs == "perturbed" else clean)
 
@@ -119,7 +124,8 @@ def test_adversarial_training_improves_robustness():
     sign = 2.0 * y[:, None] - 1
     strong = torch.where(torch.arange(200)[:, None] % 20 < 18, sign, -sign)
     x = torch.cat([strong, 0.2 * sign + 0.1 * torch.randn(200, 20, generator=generator)], 1)
-    attack, actual = PGD(0.4, steps=3), {}
+    attack = PGD(0.4, steps=3)
+    actual = {}
     for name, options in (("plain", {}), ("robust", {"attack": attack})):
         torch.manual_seed(0)
         model = nn.Linear(21, 2)
@@ -139,7 +145,8 @@ def test_attack_uses_the_precision_of_training(blobs):
             kinds.append(outputs.dtype)
             return outputs
 
-    model, loader = Watched(2, K), batches(*blobs, N, shuffle=False)
+    model = Watched(2, K)
+    loader = batches(*blobs, N, shuffle=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     fit(model, loader, optimizer, 1, attack=FGSM(0.1), autocast=torch.bfloat16)
     score(model, loader, attack=FGSM(0.1), autocast=torch.bfloat16)
@@ -168,7 +175,8 @@ def test_only_the_label_loss_is_weighted_and_recorded(blobs, kind):
     rrm, expected_rrm = (RRM(N, contamination=0.25, warmup=1) for _ in range(2))
     for one in (rrm, expected_rrm):
         one.step(torch.arange(float(N)))
-    mine, own = loss(), loss()
+    mine = loss()
+    own = loss()
 
     def step(model, index, a, b):
         own_losses, regularizer = own.parts(model, a, b, index)
@@ -179,7 +187,8 @@ def test_only_the_label_loss_is_weighted_and_recorded(blobs, kind):
     loader = batches(x, y, 8, shuffle=False)
     fit(model, loader, torch.optim.SGD(model.parameters(), lr=0.1), 1, rrm=rrm, loss=mine)
     torch.manual_seed(7)
-    other, optimizer = net(), None
+    other = net()
+    optimizer = None
     optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
     recorded = []
     for index, a, b in loader:
@@ -210,7 +219,8 @@ def test_mixed_precision_in_training_and_scoring(blobs):
 
     x, y = blobs
     torch.manual_seed(0)
-    model, rrm = Watching(2, K), RRM(N, contamination=0.25, warmup=1)
+    model = Watching(2, K)
+    rrm = RRM(N, contamination=0.25, warmup=1)
     loader = batches(x, y, 16, shuffle=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     fit(model, loader, optimizer, 1, rrm=rrm, score_loader=loader, autocast=torch.bfloat16)
@@ -221,7 +231,8 @@ def test_mixed_precision_in_training_and_scoring(blobs):
 
 def test_scheduler_steps_after_each_epoch(blobs):
     x, y = blobs
-    model, rates = net(), []
+    model = net()
+    rates = []
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
     loader = batches(x, y, 16, shuffle=False)
@@ -320,7 +331,8 @@ def test_dict_outputs(blobs):
     def loss(outputs, y):
         return losses.cross_entropy(outputs["logits"], y)
 
-    model, loader = Named(), batches(*blobs, 16, shuffle=False)
+    model = Named()
+    loader = batches(*blobs, 16, shuffle=False)
     options = {"loss": loss, "attack": FGSM(0.1)}
     fit(model, loader, torch.optim.SGD(model.parameters(), lr=0.1), 1, autocast=torch.bfloat16, **options)
     assert score(model, loader, loss, attack=FGSM(0.1), autocast=torch.bfloat16).shape == (N,)
@@ -338,7 +350,8 @@ def test_token_loss_with_one_index_per_sequence(blobs):
     y[:, 3] = -1  # padding
     y[5] = 1 - y[5].clamp(min=0)
     torch.manual_seed(0)
-    model, rrm = nn.Linear(2, 2), RRM(N, contamination=1 / N, warmup=2)
+    model = nn.Linear(2, 2)
+    rrm = RRM(N, contamination=1 / N, warmup=2)
     loader = batches(tokens, y, 8, shuffle=True, generator=torch.Generator().manual_seed(0))
     fit(model, loader, torch.optim.SGD(model.parameters(), lr=0.5), 6, rrm=rrm, loss=pooled)
     assert rrm.flagged().tolist() == [5]
@@ -349,7 +362,8 @@ def test_multi_label_loss_with_one_index_per_sample(blobs):
     y = torch.stack([x[:, 0] > 0, x[:, 1] > 0, x.sum(1) > 0], dim=1).float()
     y[9] = 1 - y[9]
     torch.manual_seed(0)
-    model, rrm = nn.Linear(2, 3), RRM(N, contamination=1 / N, warmup=2)
+    model = nn.Linear(2, 3)
+    rrm = RRM(N, contamination=1 / N, warmup=2)
     loader = batches(x, y, 8, shuffle=True, generator=torch.Generator().manual_seed(0))
     fit(model, loader, torch.optim.SGD(model.parameters(), lr=0.5), 6, rrm=rrm, loss=losses.binary_cross_entropy)
     assert rrm.flagged().tolist() == [9]
@@ -365,7 +379,8 @@ def test_rejects_score_loader_without_effect(blobs, rrm):
 
 def test_score_loader_allows_incomplete_training_epochs(blobs):
     x, y = blobs
-    model, rrm = net(), RRM(N, contamination=0.25, warmup=3)
+    model = net()
+    rrm = RRM(N, contamination=0.25, warmup=3)
     loader = [(torch.arange(8), x[:8], y[:8])]  # other samples are never trained on; a warning would be an error
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     fit(model, loader, optimizer, 4, rrm=rrm, score_loader=batches(x, y, 16, shuffle=False))
@@ -374,7 +389,8 @@ def test_score_loader_allows_incomplete_training_epochs(blobs):
 
 def test_every_epoch_trains_in_training_mode(blobs):
     x, y = blobs
-    model, modes = net(), []
+    model = net()
+    modes = []
     loader = batches(x, y, 16, shuffle=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 

@@ -19,7 +19,8 @@ def test_record_without_rrm():
 
 def test_record_separates_clean_and_wrong_labels():
     wrong = np.array([False, True, True, False, False])
-    rrm, history = RRM(5, contamination=0.4, warmup=2), History(wrong)
+    rrm = RRM(5, contamination=0.4, warmup=2)
+    history = History(wrong)
     for epoch in (1, 2):
         rrm.step(LOSSES)
         history.record(epoch, 1.0, 0.5, rrm)
@@ -27,7 +28,8 @@ def test_record_separates_clean_and_wrong_labels():
     assert first.threshold is None
     assert (first.groups["clean"].mean_weight, first.groups["clean"].pruned) == (1.0, 0.0)
     assert second.threshold == pytest.approx(0.3)
-    clean, wrong = second.groups["clean"], second.groups["wrong"]
+    clean = second.groups["clean"]
+    wrong = second.groups["wrong"]
     assert (clean.pruned, wrong.pruned) == (pytest.approx(1 / 3), 0.5)
     assert clean.mean_weight == pytest.approx(2 / 3 * 5 / 3)
     assert wrong.mean_weight == pytest.approx(0.5 * 5 / 3)
@@ -35,7 +37,8 @@ def test_record_separates_clean_and_wrong_labels():
 
 @pytest.mark.parametrize("wrong", [None, np.zeros(5, bool)], ids=["unknown", "none wrong"])
 def test_record_with_a_single_group(wrong):
-    rrm, history = RRM(5, contamination=0.4, warmup=1), History(wrong)
+    rrm = RRM(5, contamination=0.4, warmup=1)
+    history = History(wrong)
     rrm.step(LOSSES)
     history.record(1, 1.0, 0.5, rrm)
     (group,) = history.epochs[0].groups.values()
@@ -45,7 +48,8 @@ def test_record_with_a_single_group(wrong):
 
 def test_weight_histogram():
     wrong = np.array([False, True, True, False, False])
-    rrm, history = RRM(5, contamination=0.4, redistribute="argmin", warmup=1), History(wrong)
+    rrm = RRM(5, contamination=0.4, redistribute="argmin", warmup=1)
+    history = History(wrong)
     rrm.step(LOSSES)  # the weights are 3, 0, 1, 0, 1
     history.record(1, 1.0, 0.5, rrm)
     groups = history.epochs[0].groups
@@ -58,7 +62,8 @@ def test_weight_histogram():
 
 
 def test_state_round_trip(tmp_path):
-    rrm, history = RRM(5, contamination=0.4, warmup=1), History(np.array([True, False, False, False, False]))
+    rrm = RRM(5, contamination=0.4, warmup=1)
+    history = History(np.array([True, False, False, False, False]))
     history.record(1, 2.0, 0.25)
     rrm.step(LOSSES)
     history.record(2, 1.0, 0.5, rrm)

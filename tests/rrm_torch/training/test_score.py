@@ -8,7 +8,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from rrm_torch import Indexed, batches, cross_entropy, predict, score
 
-N, K = 40, 3
+N = 40
+K = 3
 
 
 @pytest.fixture
