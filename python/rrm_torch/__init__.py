@@ -48,5 +48,5 @@ __all__ = [
 ]
 
 # Public classes are known, and pickled, by their public names.
-for _class in (ELR, RRM, Checkpoint, History, ImageData, Indexed, PruningHistory, Ramp, Reweight):
+for _class in (ELR, RRM, BatchRRM, Checkpoint, History, ImageData, Indexed, PruningHistory, Ramp, Reweight):
     _class.__module__ = __name__
