@@ -316,7 +316,7 @@ def test_no_public_name_shadows_a_module(package):
         assert spec is None or inspect.ismodule(getattr(package, name)), name
 
 
-@pytest.mark.parametrize("package", [rrm_core], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [rrm_core, rrm_torch], ids=lambda package: package.__name__)
 def test_public_classes_are_found_under_their_public_name(package):
     for name in package.__all__:
         member = getattr(package, name)

@@ -1,4 +1,4 @@
-"""Bad input is refused with the argument's name and the offending value, before anything is written."""
+"""Invalid input raises an error with the argument's name and value, before anything is written."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ OK = {"contamination": 0.2}
 def refused(error, message, call=rrm_core.reweight, *args, **kwargs):
     with pytest.raises(error) as caught:
         call(*args, **kwargs)
-    assert caught.type is error  # not a subclass that says something else
+    # Not a subclass.
+    assert caught.type is error
     assert message in str(caught.value), str(caught.value)
 
 
-# The rule: keywords, the error, and what its message must contain.
+# Invalid rules: keywords, the error, and text that its message contains.
 
 RULES = [
     ({}, ValueError, "give exactly one of contamination and gamma, got neither"),
@@ -106,7 +107,7 @@ def test_rejects_invalid_mu(mu, error, message):
     assert_same_bits(out, W)
 
 
-# The losses: what they are, the error, and what its message must contain.
+# Invalid losses: the argument, the error, and text that its message contains.
 
 LOSSES = [
     ([], ValueError, "losses is empty"),
@@ -195,7 +196,8 @@ OTHERS = [
 def test_rejects_invalid_weights_and_out(other, which, error, message):
     plan = rrm_core.plan(C, **OK)
     for name in ("weights", "out") if which == "both" else (which,):
-        for mu in (0.3, 1.0):  # weights are checked even where they aren't read
+        # Weights are checked even if they are not read.
+        for mu in (0.3, 1.0):
             for backend in (None, "array_api"):
                 more = {name: other, "mu": mu, "backend": backend}
                 refused(error, message, rrm_core.reweight, C, **more, **OK)
@@ -214,7 +216,7 @@ def test_other_losses_require_float32_weights(dtype):
     refused(TypeError, f"must be float32 for {dtype} losses", rrm_core.reweight, c, c, **OK)
 
 
-# Losses that can't be reweighted, found by each backend.
+# Losses that cannot be reweighted, detected by each backend.
 
 BAD_VALUES = [
     ([1.0, math.nan, 2.0, math.nan], "losses contain 2 NaN among 4, the first at index 1"),
@@ -399,7 +401,7 @@ def test_objective_error_names_gamma():
     refused(TypeError, "gamma must be a number, got None", rrm_core.objective, C, None)
 
 
-# Losses that a plan wasn't made for.
+# Losses for which the plan was not made.
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -482,7 +484,7 @@ LOADERS = {
 
 @pytest.fixture(params=LOADERS)
 def unloaded(request):
-    """Make a backend look for its compiled part again, now and after the test."""
+    """Clear the caches of a backend, so that it looks for its compiled part again, before and after the test."""
     module = import_module(f"rrm_core.backends.{request.param}")
     load = getattr(module, LOADERS[request.param][0])
     caches = (load, registry.first_available)
@@ -525,10 +527,11 @@ def test_numpy_is_used_without_compiled_backends(unloaded, monkeypatch):
 
 def test_broken_backend_raises_its_own_error(unloaded, monkeypatch, tmp_path):
     name, _ = unloaded
-    assert rrm_core.available_backends() == BACKENDS  # and all of them are imported
+    # Imports all backends.
+    assert rrm_core.available_backends() == BACKENDS
     package, part = {"cpp": (rrm_core, "_cpu"), "numba": (sys.modules["rrm_core.backends"], "numba_kernels")}[name]
     import_module(f"{package.__name__}.{part}")
-    # Put a module that fails to load, as one does that lacks a shared library, in the place of the right one.
+    # Replace the module by one that fails to load, as if it lacked a shared library.
     monkeypatch.delitem(sys.modules, f"{package.__name__}.{part}")
     monkeypatch.delattr(package, part)
     (tmp_path / f"{part}.py").write_text("raise ImportError('undefined symbol: rrm')\n", encoding="utf-8")
@@ -536,5 +539,6 @@ def test_broken_backend_raises_its_own_error(unloaded, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "meta_path", [importlib.machinery.PathFinder])
     assert name in rrm_core.available_backends()
     refused(ImportError, "undefined symbol: rrm", rrm_core.reweight, C, backend=name, **OK)
-    if name == "cpp":  # the preferred one: nobody steps in for it in silence
+    # The preferred backend is not silently replaced.
+    if name == "cpp":
         refused(ImportError, "undefined symbol: rrm", rrm_core.reweight, C, **OK)

@@ -1,4 +1,4 @@
-"""What holds for all losses, checked on those that hypothesis finds."""
+"""Properties that hold for all losses, tested with hypothesis."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ backends = pytest.mark.parametrize("backend", BACKENDS)
 
 
 def vectors(dtype=np.float64, elements=ANY_LOSS):
-    """Make losses of which at least one is finite."""
+    """Draw losses of which at least one is finite."""
     return arrays(dtype, SIZES, elements=elements).filter(lambda c: np.isfinite(c).any())
 
 
@@ -85,7 +85,8 @@ def test_at_most_the_quota_is_pruned(backend, c, percent):
     weights, plan = rrm_core.reweight(c, contamination=percent / 100, backend=backend)
     quota = percent * c.size // 100
     assert np.count_nonzero(weights == 0) == plan.n_pruned <= quota
-    assert plan.n_pruned + plan.n_tied > quota  # one tied sample more would have been too many
+    # Pruning the tied samples as well would exceed the quota.
+    assert plan.n_pruned + plan.n_tied > quota
     if np.unique(c).size == c.size:
         assert plan.n_pruned == quota
 
@@ -116,7 +117,7 @@ def test_adding_a_constant_to_losses_changes_no_weight(backend, c, rule, shift):
 @backends
 @given(c=vectors(np.float32), rule=CONTAMINATION, exponent=st.integers(-20, 20))
 def test_scaling_losses_changes_no_weight(backend, c, rule, exponent):
-    c = np.where(np.abs(c) < 1e-20, np.float32(0), c)  # no underflow
+    c = np.where(np.abs(c) < 1e-20, np.float32(0), c)
     weights, plan = rrm_core.reweight(c, backend=backend, **rule)
     scaled, scaled_plan = rrm_core.reweight(np.ldexp(c, exponent), backend=backend, **rule)
     assert_same_bits(scaled, weights)

@@ -1,4 +1,4 @@
-"""Arrays of any framework: the same framework, type and device come back, and the memory is read where it lies."""
+"""Arrays of any framework: the result has the same framework, type and device; memory is read in place."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def test_result_has_the_framework_type_and_device_of_the_losses(framework, dtype
         assert result.dtype == w.dtype
         assert result.device == w.device
         assert_same_bits(to_numpy(result), answer)
-    assert_same_bits(to_numpy(w), old_weights(N, dtype))  # which was only read
+    # The previous weights are unchanged.
+    assert_same_bits(to_numpy(w), old_weights(N, dtype))
     without, _ = rrm_core.reweight(c, backend=backend, **RULE)
     assert (type(without), without.dtype) == (type(w), w.dtype)
 
@@ -171,7 +172,7 @@ def test_array_api_backend_gets_the_callers_array(monkeypatch):
     assert asked[0] is c
 
 
-# Zero copy: what reaches the backend is the caller's memory.
+# Zero copy: the backend gets the caller's memory.
 
 
 def address(array):
@@ -182,7 +183,8 @@ def address(array):
     return array.unsafe_buffer_pointer()
 
 
-INNERMOST = {  # what a backend calls last with the losses, and which argument they are
+# The innermost function that a backend calls with the losses, and their position among its arguments.
+INNERMOST = {
     "cpp": ("rrm_core._cpu", "reweight", 0),
     "numba": ("rrm_core.backends.numba_kernels", "scan", 0),
     "numpy": ("rrm_core.backends.numpy", "widen", 0),
@@ -192,7 +194,7 @@ INNERMOST = {  # what a backend calls last with the losses, and which argument t
 
 @pytest.fixture
 def seen(monkeypatch):
-    """Record the arguments that innermost functions are called with, by backend."""
+    """Record the address of the losses that each backend's innermost function gets."""
     calls = {}
     for backend, (module, name, position) in INNERMOST.items():
         inner = getattr(import_module(module), name)
@@ -210,7 +212,7 @@ IN_PLACE = [
     for backend in BACKENDS
     for framework in FRAMEWORKS
     for dtype in ("float16", "bfloat16", "float32")
-    # Strict arrays don't tell their address; Numba's loops are for float32 and float64, to which others are widened.
+    # Strict arrays have no address; Numba's kernels take float32 and float64, to which other types are widened.
     if framework != "strict" and not (backend == "numba" and dtype != "float32")
 ]
 
@@ -264,7 +266,8 @@ def test_no_large_allocation_with_out(backend, share, framework):
     w = make(framework, np.ones(n, np.float32))
     out = make(framework, np.ones(n, np.float32))
     call = {"mu": 0.3, "out": out, "backend": backend, "contamination": 0.2}
-    rrm_core.reweight(c, w, **call)  # compiles
+    # The first call compiles.
+    rrm_core.reweight(c, w, **call)
     tracemalloc.start()
     try:
         rrm_core.reweight(c, w, **call)
@@ -274,7 +277,7 @@ def test_no_large_allocation_with_out(backend, share, framework):
     assert peak < share * out.nbytes
 
 
-# What can't be mixed or isn't a vector: see also test_errors.py.
+# Mixed arguments and other shapes; see also test_errors.py.
 
 TWO_FRAMEWORKS = [(a, b) for a in FRAMEWORKS for b in FRAMEWORKS if a != b]
 

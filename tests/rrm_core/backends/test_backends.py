@@ -1,4 +1,4 @@
-"""Every backend against the reference, bit for bit: the same plan and the same weights, never within a tolerance."""
+"""Every backend against the reference, bit for bit: equal plans and weights, without a tolerance."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def test_smoothing_rounds_each_operation(backend, mu, dtype):
 IN_FRAMEWORKS = [
     (framework, dtype, family)
     for framework, dtype, family in product(FRAMEWORKS, DTYPES, FAMILIES)
-    # XLA takes subnormal numbers for zeros, in comparisons too.
+    # XLA treats subnormal numbers as zeros, also in comparisons.
     if holds(framework, dtype) and not (framework == "jax" and family in ("subnormal", "all bit patterns"))
 ]
 
@@ -260,7 +260,8 @@ IN_FRAMEWORKS = [
 @pytest.mark.parametrize(("framework", "dtype", "family"), IN_FRAMEWORKS)
 def test_array_api_in_every_framework(framework, dtype, family):
     assert_equals_reference(family, 257, dtype, "array_api", every=3, framework=framework)
-    if framework != "jax":  # which compiles for every size
+    # JAX compiles for every size.
+    if framework != "jax":
         for n in (1, 2, 33):
             assert_equals_reference(family, n, dtype, "array_api", every=5, framework=framework)
 
@@ -276,7 +277,8 @@ def test_array_api_in_float64_jax():
 def test_array_api_leaves_arrays_on_their_device():
     c, w = (make("strict", x) for x in (losses("NaN", 100, "float32"), old_weights(100, "float32")))
     with pytest.raises(RuntimeError):
-        np.asarray(c)  # so that a trip to the host can't go unnoticed
+        # A copy to the host would raise the same error.
+        np.asarray(c)
     for rule, mu, with_old in questions("NaN"):
         weights, plan = rrm_core.reweight(c, w if with_old else None, mu=mu, **rule)
         assert weights.device == DEVICE
@@ -321,8 +323,8 @@ def test_levels_in_cpp_equal_those_in_python():
         assert np.array(actual).tobytes() == np.array(expected).tobytes()
 
 
-def interpreted_loops(monkeypatch):
-    """Replace Numba's compiled loops by their Python bodies, in which coverage and a debugger can see."""
+def interpreted_kernels(monkeypatch):
+    """Replace Numba's compiled functions by their Python bodies, for coverage and debuggers."""
     from importlib import import_module
 
     loops = import_module("rrm_core.backends.numba_kernels")
@@ -336,18 +338,20 @@ def interpreted_loops(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("sampled", [False, True])
 def test_numba_kernels_without_compilation(family, dtype, sampled, monkeypatch):
-    interpreted_loops(monkeypatch)
-    if sampled:  # as large arrays are, but with a bracket so narrow that it often misses
+    interpreted_kernels(monkeypatch)
+    # As for large arrays, but with a bracket so narrow that it often misses the threshold.
+    if sampled:
         monkeypatch.setattr("rrm_core.backends.numba.MIN_SAMPLED", 1)
         monkeypatch.setattr("rrm_core.backends.numba.MARGIN", 0.0)
-    with np.errstate(over="ignore"):  # in integers that are meant to
+    # The pseudo-random generator relies on integer overflow.
+    with np.errstate(over="ignore"):
         for n in (1, 2, 33):
             assert_equals_reference(family, n, dtype, "numba", every=4)
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 3, 8, 64])
 def test_numba_result_does_not_depend_on_chunks(chunks, monkeypatch):
-    loops = interpreted_loops(monkeypatch)
+    loops = interpreted_kernels(monkeypatch)
     monkeypatch.setattr(loops, "get_num_threads", lambda: chunks)
     monkeypatch.setattr(loops, "BLOCK", 8)
     c = losses("NaN", 37, "float32")
@@ -428,7 +432,8 @@ def test_subnormals_with_flush_denormal(dtype):
         still = np.float32(1e-45) + np.float32(0) == 0
     finally:
         torch.set_flush_denormal(False)
-    assert still  # the caller's own mode is given back
+    # The caller's mode is restored.
+    assert still
     assert_array_equal(weights, expected)
     assert_array_equal(applied, expected)
     assert flushed == plan
@@ -438,7 +443,8 @@ def test_subnormals_with_flush_denormal(dtype):
 @pytest.mark.parametrize("contamination", [0.0, 0.2, 0.5, 0.9])
 def test_heavy_ties_around_the_sampled_bracket(value, contamination):
     losses = np.minimum(np.random.default_rng(0).exponential(size=80_011), value).astype(np.float32)
-    losses[0] = 3.0  # one above all ties
+    # One loss above all ties.
+    losses[0] = 3.0
     expected, plan = rrm_core.reweight(losses, contamination=contamination, backend="numpy")
     weights, own = rrm_core.reweight(losses, contamination=contamination, backend="cpp")
     assert_array_equal(weights, expected)
@@ -446,8 +452,8 @@ def test_heavy_ties_around_the_sampled_bracket(value, contamination):
 
 
 @pytest.mark.parametrize("backend", COMPILED)
-def test_losses_that_change_during_the_call_raise(backend):
-    """A pass that finds other losses than the one before must not look for them for ever."""
+def test_losses_that_change_during_the_call_do_not_hang(backend):
+    """A pass that finds other losses than the one before it must end, with an error or a result."""
     losses, stop = np.random.default_rng(0).exponential(size=2_000_000), threading.Event()
     kept = losses.copy()
 

@@ -1,4 +1,4 @@
-"""The numpy backend, which is the definition for all others, against a linear-programming solver and by hand."""
+"""The numpy backend, the reference of all others, against a linear-programming solver and by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def solve(c, gamma):
 
 
 def value(c, weights, gamma):
-    """Return the objective of a distribution, given as weights, straight from the definition."""
+    """Return the objective of a distribution, given as weights, by its definition."""
     p = np.asarray(weights) / len(c)
     assert p.min() >= 0
     assert math.isclose(p.sum(), 1, rel_tol=1e-12)
@@ -88,7 +88,8 @@ def test_other_redistributions_are_not_better_than_the_optimum(redistribute):
         if plan.recipient_threshold == plan.loss_min or plan.n_pruned == 0:
             assert close(reached, best), (c, gamma)
         worse += not close(reached, best)
-    assert worse > 10  # or the test would show nothing
+    # Otherwise the test would prove nothing.
+    assert worse > 10
 
 
 @pytest.mark.parametrize("ties", ["keep", "share"])
@@ -267,7 +268,7 @@ def test_objective_is_summed_in_double_precision(dtype):
     assert math.isclose(rrm_core.objective(c, 0.7), math.fsum(min(x, cap) for x in exact) / len(c), rel_tol=1e-13)
 
 
-# Integer ranks from fractions that binary can't hold.
+# Integer ranks of fractions without an exact binary representation.
 
 
 @pytest.mark.parametrize("n", [1, 3, 7, 10, 49, 100, 1000, 50_000, 1_281_167])
@@ -287,7 +288,8 @@ def test_quota_of_thirds_and_sevenths():
 
 
 def test_quota_of_0_29_of_100():
-    assert 0.29 * 100 < 29  # the trap
+    # In double precision.
+    assert 0.29 * 100 < 29
     assert Rule(contamination=0.29).quota(100) == 29
     assert rrm_core.plan(np.arange(100.0), contamination=0.29).n_pruned == 29
     assert rrm_core.plan(np.arange(100.0), contamination=0.57).n_pruned == 57
@@ -350,7 +352,7 @@ def test_levels_preserve_mass(redistribute):
         n_tied = int(rng.integers(1, n - n_pruned + 1))
         removed = n_pruned + int(rng.integers(0, n_tied))
         n_below = n - n_pruned - n_tied
-        # Recipients reach into those below the threshold, or take these and all tied ones.
+        # Recipients are a part of the samples below the threshold, or all of these and all tied ones.
         n_recipients = int(rng.integers(1, n_below + 1)) if n_below and rng.random() < 0.5 else n_below + n_tied
         among_tied = n_tied if n_recipients > n_below else 0
         among_kept = n_recipients - among_tied

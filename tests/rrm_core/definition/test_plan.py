@@ -1,4 +1,4 @@
-"""Plan: an immutable value whose derived figures are those of the weights it stands for."""
+"""Plan: an immutable value whose derived attributes match the weights."""
 
 from __future__ import annotations
 
