@@ -1,1 +1,1 @@
-"""Experiments on real data with wrong labels, and the models they train."""
+"""The paper's experiments: ``python -m experiments NAME`` from a checkout. Not part of the installed package."""

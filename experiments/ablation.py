@@ -1,4 +1,4 @@
-"""What each setting of RRM is worth, one changed at a time, on Fashion-MNIST: the table behind the defaults."""
+"""Ablation on Fashion-MNIST: each setting of RRM varied separately; the basis of the defaults."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from functools import partial
 from typing import Any
 
 from .mnist import AUGMENTATIONS, execute
-from .runner.jobs import Experiment, Run
+from .runner.jobs import Experiment, Job
 
-NOISE, SAMPLES, EPOCHS = 0.3, 10_000, 80
+NOISE = 0.3
+SAMPLES = 10_000
+EPOCHS = 80
 RRM: dict[str, Any] = {"contamination": NOISE, "warmup": 10}
 BASE: dict[str, Any] = {
     "noise": NOISE,
@@ -24,37 +26,42 @@ ADAM: dict[str, Any] = {"optimizer": "adam", "lr": 1e-3, "batch_size": 100, "epo
 
 
 def settings() -> dict[str, dict[str, Any]]:
-    """Return all methods, by name, with their settings."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return the settings of all methods, by name."""
+    methods: dict[str, dict[str, Any]] = {}
     for augment in AUGMENTATIONS:
         for scale in ("mean", "paper", "mean, Adam"):
             where = f"augmentation {augment}, scale {scale}"
-            rule = {"scale": scale} if scale == "paper" else {}
-            base = BASE | {"augment": augment} | ({"recipe": ADAM} if scale == "mean, Adam" else {})
-            off = RRM | rule | {"contamination": 0.0}  # plain training, at this scale
-            found[f"plain, {where}"] = base | {"rrm": off if rule else None}
+            base = BASE | {"augment": augment}
+            rule: dict[str, Any] = {}
+            plain: dict[str, Any] | None = None
+            if scale == "mean, Adam":
+                base |= {"recipe": ADAM}
+            if scale == "paper":
+                rule = {"scale": scale}
+                plain = RRM | rule | {"contamination": 0.0}  # plain training at this scale
+            methods[f"plain, {where}"] = base | {"rrm": plain}
             for redistribute in ("argmin", "kept", "drop", 0.1):
-                found[f"{redistribute}, {where}"] = base | {"rrm": RRM | rule | {"redistribute": redistribute}}
+                methods[f"{redistribute}, {where}"] = base | {"rrm": RRM | rule | {"redistribute": redistribute}}
     changes: dict[str, dict[str, Any]] = {
         **{f"contamination {c}": {"contamination": c} for c in (0.15, 0.45, 0.6)},
         **{f"warm-up {epochs}": {"warmup": epochs} for epochs in (1, 3, 20, 40)},
         **{f"mu {mu}": {"mu": mu} for mu in (0.1, 0.5)},
     }
-    found |= {name: BASE | {"rrm": RRM | change} for name, change in changes.items()}
+    methods |= {name: BASE | {"rrm": RRM | change} for name, change in changes.items()}
     for augment in AUGMENTATIONS:
-        found[f"fresh losses, augmentation {augment}"] = BASE | {"augment": augment, "scoring": "pass"}
-    return found
+        methods[f"fresh losses, augmentation {augment}"] = BASE | {"augment": augment, "scoring": "pass"}
+    return methods
 
 
-def runs(seeds: int) -> list[Run]:
+def jobs(seeds: int) -> list[Job]:
     """Return all methods with all seeds."""
-    return [Run(method, given, seed) for method, given in settings().items() for seed in range(seeds)]
+    return [Job(method, options, seed) for method, options in settings().items() for seed in range(seeds)]
 
 
 EXPERIMENT = Experiment(
     "ablation",
-    "what each setting of RRM is worth, on Fashion-MNIST",
+    "each setting of RRM varied separately, on Fashion-MNIST",
     ("fashion_mnist.npz",),
-    runs,
+    jobs,
     partial(execute, "fashion_mnist.npz"),
 )

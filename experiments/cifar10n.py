@@ -1,4 +1,4 @@
-"""CIFAR-10 with the labels that people gave it (CIFAR-10N): real noise, where a class is mistaken for its likes."""
+"""CIFAR-10 with human labels (CIFAR-10N): real label errors, mostly between similar classes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from rrm_torch.training.pipeline import Task
 
 from .classify import subset, train
 from .co_teaching import train_two
-from .data.cifar import Cifar, check_order, load_cifar10, load_cifar_n
-from .runner.jobs import Experiment, OnEpoch, Run, located
+from .data.cifar import Cifar, load_cifar10
+from .data.cifar_n import check_order, load_cifar_n
+from .runner.jobs import Experiment, Job, OnEpoch, find_data
 
-# The labels of one annotator, the majority of three, and the worst of three: their key, and the share of wrong ones in
-# the whole set (Wei et al. 2022), which is what one would estimate contamination by.
+# The majority of three annotators, one annotator, the worst of three: key of the labels, and the share of wrong labels
+# in the whole set (Wei et al. 2022), which stands for an estimate of the contamination.
 LABELS = {"aggre": ("aggre_label", 0.09), "random1": ("random_label1", 0.17), "worst": ("worse_label", 0.40)}
 DATA = ("cifar10_jpegq75.npz|cifar-10-batches-py", "cifar10n_labels.npz|CIFAR-10_human.pt")
-SAMPLES, EPOCHS, WARMUP = 10_000, 60, 10
+SAMPLES = 10_000
+EPOCHS = 60
+WARMUP = 10
 
 RECIPE: dict[str, Any] = {
     "optimizer": "sgd",
@@ -35,9 +38,9 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def runs(seeds: int) -> list[Run]:
+def jobs(seeds: int) -> list[Job]:
     """Return all methods on all kinds of labels with all seeds."""
-    found = []
+    jobs = []
     for labels, (_, rate) in LABELS.items():
         rrm = {"contamination": rate, "warmup": WARMUP, "redistribute": "kept"}
         base = {"labels": labels, "samples": SAMPLES, "loss": "cce", "recipe": RECIPE, "scoring": "recorded"}
@@ -47,16 +50,16 @@ def runs(seeds: int) -> list[Run]:
             "trimmed": base | {"rrm": rrm | {"preset": "trimmed", "redistribute": "drop"}},
             "Co-teaching": base | {"co_teaching": True, "contamination": rate, "over": WARMUP},
         }
-        if labels == "worst":  # what if the estimate were wrong?
+        if labels == "worst":  # the effect of a wrong estimate
             methods |= {f"RRM, C = {c}": base | {"rrm": rrm | {"contamination": c}} for c in (0.2, 0.6)}
             methods["RRM, redistribute 0.1"] = base | {"rrm": rrm | {"redistribute": 0.1}}
-        found += [Run(method, settings, seed) for method, settings in methods.items() for seed in range(seeds)]
-    return found
+        jobs += [Job(method, settings, seed) for method, settings in methods.items() for seed in range(seeds)]
+    return jobs
 
 
 @lru_cache(maxsize=1)
 def _images(path: Path) -> Cifar:
-    """Return the images, decoded once a process."""
+    """Return the images, decoded once per process."""
     return load_cifar10(path)
 
 
@@ -65,18 +68,19 @@ def _model() -> nn.Module:
 
 
 def task(data: Path, labels: str, samples: int, seed: int) -> Task:
-    """Return part of the training set with the labels that people gave, and the whole test set.
+    """Return a random part of the training set with human labels, and the whole test set.
 
     Parameters
     ----------
     data : Path
-        Folder with the files of `DATA`. The recorded results are those of the JPEG images: other pixels, other numbers.
+        Folder with the files of `DATA`. The recorded results were computed from the JPEG images, whose pixels differ
+        from those of the Python batches.
     labels : str
         One of `LABELS`.
     samples : int
-        How many training images to take, at random.
+        Number of training images to draw.
     seed : int
-        Of the choice.
+        Seed of the draw.
 
     Returns
     -------
@@ -85,15 +89,17 @@ def task(data: Path, labels: str, samples: int, seed: int) -> Task:
     Raises
     ------
     ValueError
-        The files hold fewer images, or images and labels don't belong together.
+        The files hold fewer images, or images and labels do not match.
     """
-    image_file, label_file = (located(data, names) or data / names for names in DATA)
-    images, given = _images(image_file), load_cifar_n(label_file)
-    check_order(given, images.y_train)
+    image_file, label_file = (find_data(data, names) or data / names for names in DATA)
+    images = _images(image_file)
+    human_labels = load_cifar_n(label_file)
+    check_order(human_labels, images.y_train)
     chosen = subset(len(images.y_train), samples, seed)
     std, mean = torch.std_mean(images.x_train[chosen] / 255, (0, 2, 3))
     standardise = Standardise(mean.tolist(), std.tolist())
-    noisy = given[LABELS[labels][0]][chosen]
+    labels_key, _ = LABELS[labels]
+    noisy = human_labels[labels_key][chosen]
     return Task(
         x_train=images.x_train[chosen],
         labels=noisy,
@@ -106,18 +112,18 @@ def task(data: Path, labels: str, samples: int, seed: int) -> Task:
     )
 
 
-def execute(run: Run, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[str, Any]:
-    """Train once."""
-    settings: dict[str, Any] = dict(run.settings)
-    here = task(data, settings["labels"], settings["samples"], run.seed)
+def execute(job: Job, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[str, Any]:
+    """Execute a job, see `Experiment`."""
+    settings: dict[str, Any] = dict(job.settings)
+    cifar_task = task(data, settings["labels"], settings["samples"], job.seed)
     method = train_two if settings.get("co_teaching") else train
-    return method(here, settings, run.seed, checkpoint, on_epoch)
+    return method(cifar_task, settings, job.seed, checkpoint, on_epoch)
 
 
 EXPERIMENT = Experiment(
     "cifar10n",
-    "CIFAR-10 with the wrong labels that people gave: real noise",
+    "CIFAR-10 with human label errors (CIFAR-10N)",
     DATA,
-    runs,
+    jobs,
     execute,
 )

@@ -1,4 +1,4 @@
-"""One run: a classifier trained on noisy labels, and everything that the tables say about it."""
+"""Training a classifier on noisy labels, and the results that the tables show."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PRESETS = {"trimmed": trimmed}
 
 
 class Reporting(Checkpoint):
-    """A checkpoint that tells of each epoch, once it is saved.
+    """A checkpoint that reports each epoch after saving it.
 
     Parameters
     ----------
@@ -45,26 +45,26 @@ class Reporting(Checkpoint):
         self._report = report
 
     def save(self, epoch: int) -> None:
-        """Save, then tell."""
+        """Save the checkpoint and report the epoch."""
         super().save(epoch)
         self._report(epoch)
 
 
 def subset(n: int, samples: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return which of n training samples to take, at random.
+    """Return the indices of a random subset of n training samples.
 
     Raises
     ------
     ValueError
-        There are fewer.
+        `samples` is greater than n.
     """
     if samples > n:
         raise ValueError(f"the experiment takes {samples:,} training samples, and the data hold {n:,}: other data?")
     return np.random.default_rng(seed).permutation(n)[:samples]
 
 
-def rrm_of(settings: dict[str, Any] | None, labels: Tensor) -> RRM | None:
-    """Return the RRM, or preset of it, that JSON settings describe."""
+def make_rrm(settings: dict[str, Any] | None, labels: Tensor) -> RRM | None:
+    """Return the RRM, or the method derived from it, that JSON settings describe; None for plain training."""
     if settings is None:
         return None
     options = dict(settings)
@@ -74,8 +74,8 @@ def rrm_of(settings: dict[str, Any] | None, labels: Tensor) -> RRM | None:
     return PRESETS[preset](len(labels), options.pop("contamination"), ids=labels, **options)
 
 
-def attack_of(settings: dict[str, Any] | None) -> Attack | None:
-    """Return the attack that JSON settings describe: its ``name``, ``eps`` (0 if testing tells), and other options."""
+def make_attack(settings: dict[str, Any] | None) -> Attack | None:
+    """Return the attack that JSON settings describe: ``name``, ``eps`` (0 if the test sets it), and other options."""
     if settings is None:
         return None
     options = dict(settings)
@@ -85,33 +85,33 @@ def attack_of(settings: dict[str, Any] | None) -> Attack | None:
 def train(
     task: Task, settings: dict[str, Any], seed: int, checkpoint: Path, on_epoch: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    """Train a model, from its checkpoint on if there is one.
+    """Train a model, from its checkpoint if there is one.
 
     Parameters
     ----------
     task : Task
     settings : dict
         ``recipe`` (of `Recipe`), ``loss`` (a name of `rrm_torch.losses`), ``rrm`` (of `RRM`, or ``preset`` and its
-        options, or None), ``scoring`` ("recorded", or "pass"); for adversarial training ``attack`` (see `attack_of`),
+        options, or None), ``scoring`` ("recorded", or "pass"); for adversarial training ``attack`` (see `make_attack`),
         ``score_inputs`` (see `rrm_torch.fit`), ``test_attacks`` (a list of attacks) and ``test_eps``.
     seed : int
-        Of the initial parameters, the order of the samples and the augmentation.
+        Seed of the initial parameters, the order of the samples and the augmentation.
     checkpoint : Path
     on_epoch : callable
-        Called with the epochs done and their total.
+        Called as ``on_epoch(done, total)`` after each epoch.
 
     Returns
     -------
     dict
-        Fit for JSON, see `outcome`.
+        JSON, see `evaluate_run`.
     """
     recipe = Recipe(**settings["recipe"])
-    run = TrainingRun(task, recipe, seed, rrm_of(settings["rrm"], task.labels))
+    run = TrainingRun(task, recipe, seed, make_rrm(settings["rrm"], task.labels))
     reporting = Reporting(checkpoint, lambda epoch: on_epoch(epoch, recipe.epochs), **run.stateful())
     try:
         seconds = run.fit(
             loss=losses.by_name(settings["loss"]),
-            attack=attack_of(settings.get("attack")),
+            attack=make_attack(settings.get("attack")),
             scoring=settings["scoring"],
             score_inputs=settings.get("score_inputs", "perturbed"),
             checkpoint=reporting,
@@ -119,38 +119,40 @@ def train(
     except ValueError:
         if all(bool(parameter.isfinite().all()) for parameter in run.model.parameters()):
             raise
-        # RRM raises on NaN losses. A run that diverges is a result, too: the remaining epochs leave the model as it is.
+        # RRM raises on NaN losses. Divergence is a result too: record the remaining epochs with the model unchanged.
         seconds = Seconds()
         for epoch in range(len(run.history.epochs) + 1, recipe.epochs + 1):
             run.record_epoch(epoch, math.nan)
             reporting.save(epoch)
     with recipe.autocast_context():
-        found = outcome(task, run.model, run.history, run.rrm, seconds)
-    for given in settings.get("test_attacks", ()):
-        attack = attack_of(given)
+        result = evaluate_run(task, run.model, run.history, run.rrm, seconds)
+    for attack_settings in settings.get("test_attacks", ()):
+        attack = make_attack(attack_settings)
         assert attack is not None
         by_eps = robustness(run.model, task.test_loader(), attack, settings["test_eps"])
-        found.setdefault("robust", {})[given["name"]] = {str(eps): share for eps, share in by_eps.items()}
-    return found
+        result.setdefault("robust", {})[attack_settings["name"]] = {str(eps): share for eps, share in by_eps.items()}
+    return result
 
 
-def outcome(task: Task, model: nn.Module, history: History, rrm: BaseRRM | None, seconds: Seconds) -> dict[str, Any]:
-    """Return what the tables say about a trained model.
+def evaluate_run(
+    task: Task, model: nn.Module, history: History, rrm: BaseRRM | None, seconds: Seconds
+) -> dict[str, Any]:
+    """Return the results of a trained model that the tables show.
 
     Returns
     -------
     dict
-        ``accuracy`` on the test set at the end, ``best_accuracy`` of any epoch (which nobody can choose without clean
-        labels), ``memorised`` (the share of the wrong training labels that the model predicts), ``fitted`` (the same of
-        the right ones), ``diverged`` (whether a loss became NaN or infinite), ``epochs`` (curves), ``seconds`` of the
-        last, uninterrupted part. With RRM, ``recall`` and ``precision`` of the labels pruned last, ``rounds``, and of
-        the weights that the last epoch trained with, by clean and wrong labels, ``histogram`` and ``mean_weight``
-        (which tells more where ties are shared).
+        ``accuracy`` on the test set after the last epoch; ``best_accuracy`` of any epoch (selecting it requires clean
+        labels); ``memorised``, the share of the wrong training labels that the model predicts; ``fitted``, the same for
+        the correct labels; ``diverged``, whether a loss became NaN or infinite; ``epochs``, curves; ``seconds`` since
+        the last resumption. With RRM also ``recall`` and ``precision`` of the labels pruned last; ``rounds``, the
+        reweights; and ``histogram`` and ``mean_weight`` of the weights in the last epoch, for clean and for wrong
+        labels (the mean is the more informative where ties are shared).
     """
     assert task.wrong is not None
     predicted = predict(model, task.score_loader()).argmax(1).numpy() == task.labels.numpy()
     accuracies = [epoch.accuracy for epoch in history.epochs]
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "accuracy": accuracies[-1],
         "best_accuracy": max(accuracies),
         "memorised": float(predicted[task.wrong].mean()),
@@ -162,31 +164,33 @@ def outcome(task: Task, model: nn.Module, history: History, rrm: BaseRRM | None,
             "loss": [float(f"{epoch.loss:.4g}") if math.isfinite(epoch.loss) else None for epoch in history.epochs],
         },
     }
-    if rrm is None:
-        return found
+    if rrm is not None:
+        _add_rrm_results(result, task.wrong, history, rrm)
+    return result
+
+
+def _add_rrm_results(result: dict[str, Any], wrong: npt.NDArray[np.bool_], history: History, rrm: BaseRRM) -> None:
     pruned = rrm.trajectory.last.numpy()
     groups = [epoch.groups for epoch in history.epochs]
-    found["epochs"] |= {
-        f"{name}_pruned": [round(group[name].pruned, 4) for group in groups] for name in ("clean", "wrong")
-    }
-    used = groups[
-        -1 if isinstance(rrm, BatchRRM) else max(-2, -len(groups))
-    ]  # a last reweight comes after the last epoch
-    return found | {
-        "recall": float(pruned[task.wrong].mean()),
-        "precision": float(task.wrong[pruned].mean()) if pruned.any() else None,
-        "histogram": {name: list(used[name].histogram) for name in ("clean", "wrong")},
-        "mean_weight": {name: round(used[name].mean_weight, 5) for name in ("clean", "wrong")},
-        "rounds": _columns([asdict(entry) for entry in rrm.trajectory.rounds]),
-    }
+    for name in ("clean", "wrong"):
+        result["epochs"][f"{name}_pruned"] = [round(group[name].pruned, 4) for group in groups]
+    used = groups[-1]
+    if not isinstance(rrm, BatchRRM) and len(groups) > 1:
+        # The last reweight comes after the last epoch, which used the weights recorded one epoch earlier.
+        used = groups[-2]
+    result["recall"] = float(pruned[wrong].mean())
+    result["precision"] = float(wrong[pruned].mean()) if pruned.any() else None
+    result["histogram"] = {name: list(used[name].histogram) for name in ("clean", "wrong")}
+    result["mean_weight"] = {name: round(used[name].mean_weight, 5) for name in ("clean", "wrong")}
+    result["rounds"] = _columns([asdict(entry) for entry in rrm.trajectory.rounds])
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Turn records into columns of numbers short enough for a file that is kept; None for those that aren't finite."""
+    """Convert rows to columns of numbers with five significant digits; None for numbers that are not finite."""
 
-    def short(value: Any) -> Any:
+    def rounded(value: Any) -> Any:
         if not isinstance(value, float):
             return value
         return float(f"{value:.5g}") if math.isfinite(value) else None
 
-    return {name: [short(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    return {name: [rounded(row[name]) for row in rows] for name in (rows[0] if rows else ())}

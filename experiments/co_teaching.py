@@ -1,4 +1,4 @@
-"""Co-teaching: two networks, each trained on the samples of a batch that the other finds easy."""
+"""Co-teaching (Han et al. 2018): two networks, each trained on the samples with a small loss under the other."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ from rrm_torch.training.fit import Seconds
 from rrm_torch.training.history import History
 from rrm_torch.training.pipeline import Recipe, Task
 
-from .classify import Reporting, outcome
+from .classify import Reporting, evaluate_run
 
 
 def train_two(
     task: Task, settings: dict[str, Any], seed: int, checkpoint: Path, on_epoch: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    """Train two networks that select for each other, from their checkpoint on if there is one.
+    """Train two networks that select samples for each other, from their checkpoint if there is one.
 
     Parameters
     ----------
     task, seed, checkpoint, on_epoch
         See `classify.train`.
     settings : dict
-        ``recipe``, ``loss``, and of `rrm_torch.methods.co_teaching` ``contamination`` and ``over``.
+        ``recipe``, ``loss``, and ``contamination`` and ``over`` of `rrm_torch.methods.co_teaching`.
 
     Returns
     -------
     dict
-        As of `classify.train`, about the first network.
+        The results of the first network, see `classify.evaluate_run`.
     """
-    recipe, loss = Recipe(**settings["recipe"]), losses.by_name(settings["loss"])
+    recipe = Recipe(**settings["recipe"])
+    loss = losses.by_name(settings["loss"])
     torch.manual_seed(seed)
-    models, order = [task.model(), task.model()], torch.Generator().manual_seed(seed)
+    models = [task.model(), task.model()]
+    order = torch.Generator().manual_seed(seed)
     optimizers = [recipe.make_optimizer(model) for model in models]
     schedulers = [recipe.make_scheduler(optimizer) for optimizer in optimizers]
     selections = [
@@ -48,8 +50,8 @@ def train_two(
     for i in range(2):
         parts |= {f"rrm_{i}": selections[i], f"model_{i}": models[i]}
         parts |= {f"optimizer_{i}": optimizers[i], f"scheduler_{i}": schedulers[i]}
-    held = Reporting(checkpoint, lambda epoch: on_epoch(epoch, recipe.epochs), **parts)
-    for epoch in range(held.load() + 1, recipe.epochs + 1):
+    reporting = Reporting(checkpoint, lambda epoch: on_epoch(epoch, recipe.epochs), **parts)
+    for epoch in range(reporting.load() + 1, recipe.epochs + 1):
         total = 0.0
         for model in models:
             model.train()
@@ -68,6 +70,6 @@ def train_two(
         with recipe.autocast_context():
             accuracy = evaluate(models[0], task.test_loader())
         history.record(epoch, total / len(task.labels), accuracy, selections[0])
-        held.save(epoch)
+        reporting.save(epoch)
     with recipe.autocast_context():
-        return outcome(task, models[0], history, selections[0], Seconds())
+        return evaluate_run(task, models[0], history, selections[0], Seconds())

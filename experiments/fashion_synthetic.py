@@ -1,4 +1,4 @@
-"""Fashion-MNIST with wrong labels of three rates and losses of four kinds, with and without RRM."""
+"""Fashion-MNIST at three rates of wrong labels, with four losses, with and without RRM."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from functools import partial
 from typing import Any
 
 from .mnist import execute
-from .runner.jobs import Experiment, Run
+from .runner.jobs import Experiment, Job
 
 RATES = (0.1, 0.2, 0.3)
 LOSSES = {"CCE": "cce", "MSE": "mse", "MAE": "mae", "GCE": "gce"}
-BOUNDED = ("MSE", "MAE", "GCE")  # whose highest losses tie
-SAMPLES, EPOCHS, WARMUP = 10_000, 80, 10
+BOUNDED = ("MSE", "MAE", "GCE")  # the highest losses tie
+SAMPLES = 10_000
+EPOCHS = 80
+WARMUP = 10
 
 
-def runs(seeds: int) -> list[Run]:
+def jobs(seeds: int) -> list[Job]:
     """Return all losses at all rates, with and without RRM, with all seeds."""
-    found = []
+    jobs = []
     for rate in RATES:
         for name, loss in LOSSES.items():
             rrm = {"contamination": rate, "warmup": WARMUP}
@@ -33,14 +35,14 @@ def runs(seeds: int) -> list[Run]:
                     "rrm": rule,
                     "scoring": "recorded",
                 }
-                found += [Run(method, settings, seed) for seed in range(seeds)]
-    return found
+                jobs += [Job(method, settings, seed) for seed in range(seeds)]
+    return jobs
 
 
 EXPERIMENT = Experiment(
     "fashion-synthetic",
     "Fashion-MNIST, 10 to 30 % wrong labels: four losses with and without RRM",
     ("fashion_mnist.npz",),
-    runs,
+    jobs,
     partial(execute, "fashion_mnist.npz"),
 )

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST with wrong labels, and the run of an experiment on them."""
+"""MNIST and Fashion-MNIST with symmetric label noise, and the execution of a job on them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from rrm_torch.models import paper_perceptron, perceptron
 from rrm_torch.training.pipeline import Task
 
 from .classify import subset, train
-from .runner.jobs import OnEpoch, Run
+from .runner.jobs import Job, OnEpoch
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "784-320-320-200-10, no biases": paper_perceptron,
     "784-256-256-10": partial(perceptron, 784, (256, 256), 10),
 }
-
 
 AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "none": None,
@@ -30,13 +29,19 @@ AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor] | None] = {
 }
 
 
-def execute(file: str, run: Run, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[str, Any]:
-    """Train once, as `Experiment.execute` does, on a file of the data folder."""
-    settings: dict[str, Any] = dict(run.settings)
+def execute(file: str, job: Job, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[str, Any]:
+    """Execute a job on a file of the data folder, see `Experiment`."""
+    settings: dict[str, Any] = dict(job.settings)
     augment = AUGMENTATIONS[settings.get("augment", "none")]
-    parts = {name: settings[name] for name in ("samples", "model")}
-    here = task(data / file, rate=settings["noise"], seed=run.seed, augment=augment, **parts)
-    return train(here, settings, run.seed, checkpoint, on_epoch)
+    noisy_task = task(
+        data / file,
+        samples=settings["samples"],
+        rate=settings["noise"],
+        seed=job.seed,
+        model=settings["model"],
+        augment=augment,
+    )
+    return train(noisy_task, settings, job.seed, checkpoint, on_epoch)
 
 
 def task(
@@ -48,22 +53,22 @@ def task(
     model: str,
     augment: Callable[[Tensor], Tensor] | None = None,
 ) -> Task:
-    """Return part of a training set, with exactly ``floor(rate * samples)`` labels flipped to another class.
+    """Return a random part of a training set, with exactly ``floor(rate * samples)`` labels flipped to another class.
 
     Parameters
     ----------
     file : Path
-        .npz, see `rrm_torch.images`.
+        .npz, see `rrm_torch.data.images`.
     samples : int
-        How many training images to take, at random.
+        Number of training images to draw.
     rate : float
         Share of wrong labels.
     seed : int
-        Of the choice and of the noise.
+        Seed of the draw and of the noise.
     model : str
         One of `MODELS`.
     augment : callable, optional
-        What training batches go through.
+        Applied to each training batch.
 
     Returns
     -------

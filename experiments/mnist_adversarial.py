@@ -1,7 +1,7 @@
-"""MNIST with wrong labels and adversarial examples at once: A-RRM against adversarial training (AT).
+"""MNIST with both wrong labels and adversarial examples: A-RRM against adversarial training (AT).
 
-As in the authors' code, eps counts standardised pixels (0.1 of them is 0.03 of the way from black to white), and
-nothing is clipped. Training attacks with the largest eps that is tested.
+As in the authors' code, eps is in units of standardised pixels (0.1 is 0.03 of the range from black to white), and
+perturbed images are not clipped. Training attacks with the largest eps that is tested.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from functools import partial
 from typing import Any
 
 from .mnist import execute
-from .runner.jobs import Experiment, Run
+from .runner.jobs import Experiment, Job
 
 RATES = (0.2, 0.3)
 EPS = [0.0, 0.1, 0.2]
-EPOCHS, SAMPLES = 60, 20_000
+EPOCHS = 60
+SAMPLES = 20_000
 FGSM: dict[str, Any] = {"name": "fgsm", "eps": 0.2}
 PGD: dict[str, Any] = {"name": "pgd", "eps": 0.2, "steps": 5}
 
 
-def runs(seeds: int) -> list[Run]:
+def jobs(seeds: int) -> list[Job]:
     """Return AT and A-RRM at both rates, with both attacks, and some variants, with all seeds."""
-    found = []
+    jobs = []
     for rate in RATES:
         rrm = {"contamination": rate, "warmup": 10, "redistribute": "kept"}
         base: dict[str, Any] = {
@@ -47,14 +48,14 @@ def runs(seeds: int) -> list[Run]:
             "AT, PGD": base | {"attack": PGD, "rrm": None},
             "A-RRM, PGD": base | {"attack": PGD, "rrm": rrm},
         }
-        found += [Run(method, settings, seed) for method, settings in methods.items() for seed in range(seeds)]
-    return found
+        jobs += [Job(method, settings, seed) for method, settings in methods.items() for seed in range(seeds)]
+    return jobs
 
 
 EXPERIMENT = Experiment(
     "mnist-adversarial",
     "MNIST, wrong labels and adversarial examples: A-RRM against adversarial training",
     ("mnist.npz",),
-    runs,
+    jobs,
     partial(execute, "mnist.npz"),
 )

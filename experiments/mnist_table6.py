@@ -1,4 +1,4 @@
-"""The paper's MNIST experiment: what becomes of the weights of right and of wrong labels, round by round."""
+"""The paper's MNIST experiment: weights of correctly and of wrongly labelled samples in the course of training."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 from .mnist import execute
-from .runner.jobs import Experiment, Run
+from .runner.jobs import Experiment, Job
 
 NOISE = 0.2
-SGD = {"optimizer": "sgd", "lr": 0.1, "batch_size": 100}  # the authors'
+SGD = {"optimizer": "sgd", "lr": 0.1, "batch_size": 100}  # as the authors
 
-# Their training set has 48,000 samples, and so many steps of batch means are 480 times those of sums over n.
+# The authors train on 48,000 samples and sum a batch's loss over all n: 1/480 of the batch mean in each step.
 PLAIN: dict[str, Any] = {
     "noise": NOISE,
     "samples": 48_000,
@@ -35,15 +35,15 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def runs(seeds: int) -> list[Run]:
+def jobs(seeds: int) -> list[Job]:
     """Return all methods with all seeds."""
-    return [Run(method, settings, seed) for method, settings in METHODS.items() for seed in range(seeds)]
+    return [Job(method, settings, seed) for method, settings in METHODS.items() for seed in range(seeds)]
 
 
 EXPERIMENT = Experiment(
     "mnist-table6",
-    "MNIST, 20 % wrong labels: what becomes of the weights, round by round",
+    "MNIST, 20 % wrong labels: sample weights in the course of training",
     ("mnist.npz",),
-    runs,
+    jobs,
     partial(execute, "mnist.npz"),
 )

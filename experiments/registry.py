@@ -1,4 +1,4 @@
-"""The experiments that there are, known without being imported."""
+"""The experiments by name; each is imported only when it is loaded."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from importlib import import_module
 
 from .runner.jobs import Experiment
 
-# name on the command line -> module that defines EXPERIMENT, and its description
+# Name on the command line -> module that defines EXPERIMENT, and its description.
 EXPERIMENTS: dict[str, tuple[str, str]] = {
-    "mnist-table6": (".mnist_table6", "MNIST, 20 % wrong labels: what becomes of the weights, round by round"),
+    "mnist-table6": (".mnist_table6", "MNIST, 20 % wrong labels: sample weights in the course of training"),
     "mnist-adversarial": (
         ".mnist_adversarial",
         "MNIST, wrong labels and adversarial examples: A-RRM against adversarial training",
     ),
-    "cifar10n": (".cifar10n", "CIFAR-10 with the wrong labels that people gave: real noise"),
+    "cifar10n": (".cifar10n", "CIFAR-10 with human label errors (CIFAR-10N)"),
     "fashion-synthetic": (
         ".fashion_synthetic",
         "Fashion-MNIST, 10 to 30 % wrong labels: four losses with and without RRM",
     ),
-    "ablation": (".ablation", "what each setting of RRM is worth, on Fashion-MNIST"),
+    "ablation": (".ablation", "each setting of RRM varied separately, on Fashion-MNIST"),
 }
 
 
 def load(name: str) -> Experiment:
-    """Return an experiment, whose module is imported now.
+    """Import an experiment.
 
     Raises
     ------
     ValueError
-        There is none of that name, or its module can't be imported here.
+        There is no experiment of that name, or a module that it needs is not installed.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")

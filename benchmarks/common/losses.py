@@ -123,7 +123,8 @@ class Answer:
 
     def weights(self, losses: Array, old: Array, mu: float) -> Array:
         """Return the weights by the definition, each operation rounded in the weights' type."""
-        numbers, dtype = values(losses), old.dtype.type
+        numbers = values(losses)
+        dtype = old.dtype.type
         target = np.where(numbers > self.threshold, 0.0, np.where(numbers == self.lowest, self.top, 1.0))
         part = dtype(mu) * target.astype(dtype)
         return part if mu == 1 else dtype(1 - mu) * old + part

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 SAMPLE = 2e-3  # seconds that a sample should take, so that neither timer nor interpreter noise matters
-MOST_CALLS, MOST_SAMPLES = 100, 60
+MOST_CALLS = 100
+MOST_SAMPLES = 60
 SLOW = 0.1  # seconds of a call whose first attempt tells enough
 
 
@@ -24,7 +25,8 @@ def interleaved(
     `share` is the time in seconds that each rival gets. A slow one takes part in every second, third, ... round only,
     but in at least `fewest`.
     """
-    calls, samples = {}, {}
+    calls = {}
+    samples = {}
     for name, rival in rivals.items():
         progress(f"{name}: first call")
         one = rival.seconds(1)

@@ -6,7 +6,6 @@ Every backend's answer is compared with the reference's first.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import rrm_core
-from benchmarks.common import machine
+from benchmarks.common.record import RESULTS, ROOT, provenance, write_record
 
 WARMUPS = 2
 BACKENDS = ("cpp", "numba", "numpy")
@@ -49,18 +48,20 @@ def summary(times: list[float]) -> dict[str, float]:
 
 def main() -> None:
     """Run, record, print."""
-    about = machine.describe("rrm-core", "numpy", "numba")
+    about = provenance("rrm-core", "numpy", "numba")
     cases = {}
     for name, (n, repetitions, options, cap) in CASES.items():
         losses = np.minimum(np.random.default_rng(0).standard_exponential(n, np.float32), np.float32(cap))
-        weights, out = np.ones_like(losses), np.empty_like(losses)
+        weights = np.ones_like(losses)
+        out = np.empty_like(losses)
 
         def call(
             backend: str, c: Any = losses, w: Any = weights, out: Any = out, options: dict[str, Any] = options
         ) -> Any:
             return rrm_core.reweight(c, w, contamination=0.2, out=out, backend=backend, **options)[1]
 
-        plan, expected = call("numpy"), out.copy()
+        plan = call("numpy")
+        expected = out.copy()
         for backend in BACKENDS:
             assert call(backend) == plan, backend
             assert out.tobytes() == expected.tobytes(), backend
@@ -79,9 +80,9 @@ def main() -> None:
         **about,
         "cases": cases,
     }
-    path = machine.ROOT / "benchmarks" / "results" / "backends.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"recorded in {path.relative_to(machine.ROOT)}")
+    path = RESULTS / "backends.json"
+    write_record(path, record)
+    print(f"recorded in {path.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ The calls take turns.
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 import timeit
@@ -15,20 +14,23 @@ import numpy as np
 import torch
 
 import rrm_core
-from benchmarks.common import machine
 from benchmarks.common.losses import Losses
+from benchmarks.common.record import RESULTS, provenance, write_record
 from benchmarks.cpu.native import Kernel, Native
 
-N, CALLS, ROUNDS = 100, 2000, 61
+N = 100
+CALLS = 2000
+ROUNDS = 61
 
 
 def main() -> None:
     """Run, record, print."""
-    about = machine.describe("rrm-core", "numpy", "torch")
+    about = provenance("rrm-core", "numpy", "torch")
     what = Losses(N)
     losses = what.draw()
     weights = np.ones_like(losses)
-    tensor, tensor_weights = torch.from_numpy(losses.copy()), torch.ones(N)
+    tensor = torch.from_numpy(losses.copy())
+    tensor_weights = torch.ones(N)
     rule = {"contamination": 0.2}
     with tempfile.TemporaryDirectory() as folder:
         kernel = Kernel(Native(Path(folder)), what, losses, weights.copy(), 0.3)
@@ -59,8 +61,8 @@ def main() -> None:
         above = median - rows["kernel"]["median"]
         print(f"{name:28} {median:6.2f} µs ({low:.2f}–{high:.2f}), {above:5.2f} µs above the kernel")
     record = {"what": f"{N} float32 losses, contamination 0.2", "rounds": ROUNDS, **about, "us": rows}
-    path = machine.ROOT / "benchmarks" / "results" / "call.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    path = RESULTS / "call.json"
+    write_record(path, record)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ the two vectorised selections; RRM_BENCH_HEADERS says the same. `--sizes 1e9` is
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,8 +28,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks.common import machine
 from benchmarks.common.losses import DISTRIBUTIONS, FORMATS, Answer, Array, Losses
+from benchmarks.common.record import RESULTS, ROOT, provenance, write_record
 from benchmarks.common.timing import interleaved, line
 from benchmarks.cpu import rival_process
 from benchmarks.cpu.native import Composition, Floor, Kernel, Native, compiler_version
@@ -39,7 +38,10 @@ from benchmarks.cpu.rivals import PYTHON_RIVALS, Public, Rival, one_thread
 PACKAGES = ("rrm-core", "numpy", "torch", "numba", "polars")
 SIZES = (10_000, 50_000, 1_000_000, 10_000_000, 100_000_000)
 HUGE = 300_000_000  # from here on only what needs no memory beside losses and weights
-FLOOR, FLOOR_TWICE, KERNEL, PUBLIC = "floor", "floor, losses read twice", "kernel", "rrm_core.reweight"
+FLOOR = "floor"
+FLOOR_TWICE = "floor, losses read twice"
+KERNEL = "kernel"
+PUBLIC = "rrm_core.reweight"
 AVX2 = ", AVX2 path"
 
 Make = Callable[[Losses, Array, Array, float], Rival]
@@ -94,7 +96,11 @@ class Run:
     """Cells one after another, each written as soon as it is there."""
 
     def __init__(self, native: Native, child: rival_process.Child | None, quick: bool, path: Path, record: Any) -> None:
-        self.native, self.child, self.quick, self.path, self.record = native, child, quick, path, record
+        self.native = native
+        self.child = child
+        self.quick = quick
+        self.path = path
+        self.record = record
         self.console = Console()
         self.drawn: tuple[Losses, Array, Answer] | None = None
 
@@ -127,7 +133,7 @@ class Run:
             self.console.print(f"    {name:32}{text}", highlight=False, markup=False, soft_wrap=True)
         place = {**asdict(what), "mu": cell.mu, "threads": cell.threads, "all_rivals": cell.all_rivals}
         self.record["cells"].append({**place, "ms": rows})
-        self.path.write_text(json.dumps(self.record, indent=1) + "\n")
+        write_record(self.path, self.record)
 
     @staticmethod
     def _share(cell: Cell) -> float:
@@ -154,11 +160,11 @@ def main() -> None:
     parser.add_argument("--headers", type=Path, default=os.environ.get("RRM_BENCH_HEADERS"), metavar="FOLDER")
     parser.add_argument("--output", type=Path, help="a file; only the default of a full run is for the record")
     arguments = parser.parse_args()
-    recorded = machine.ROOT / "benchmarks" / "results" / "reweight.json"
-    path = arguments.output or (machine.ROOT / "build" / "reweight.json" if arguments.quick else recorded)
+    recorded = RESULTS / "reweight.json"
+    path = arguments.output or (ROOT / "build" / "reweight.json" if arguments.quick else recorded)
     path.parent.mkdir(parents=True, exist_ok=True)
     installed = [name for name in PACKAGES if find_spec(name.replace("-", "_"))]
-    about = machine.describe(*installed, draft=path.resolve() != recorded)
+    about = provenance(*installed, draft=path.resolve() != recorded)
     sizes = arguments.sizes or (SIZES[:3] if arguments.quick else SIZES)
     one_thread()
     with ExitStack() as stack:

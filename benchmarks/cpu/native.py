@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common.losses import FORMATS, Answer, Array, Losses
-from benchmarks.common.machine import ROOT
+from benchmarks.common.record import ROOT
 from benchmarks.cpu.rivals import Rival
 
 HERE = Path(__file__).parent
@@ -43,7 +43,8 @@ class Native:
         kernel = map(str, sorted(KERNEL.glob("*.cpp")))
         self.path = self._compile("native", [str(HERE / "native.cpp"), *kernel])
         self.library = ctypes.CDLL(str(self.path))
-        floor, composition = self.library.bench_floor, self.library.bench_composition
+        floor = self.library.bench_floor
+        composition = self.library.bench_composition
         floor.restype = composition.restype = c_double
         floor.argtypes = [c_int, c_void_p, c_int64, c_double, c_void_p, c_int, c_int, c_int64]
         composition.argtypes = [c_void_p, c_void_p, c_int64, c_int64, c_double, c_void_p, c_void_p, c_int64]
@@ -111,7 +112,8 @@ class NativeRival(Rival):
 
     def __init__(self, native: Native, what: Losses, losses: Array, weights: Array, mu: float) -> None:
         super().__init__(what, losses, weights, mu)
-        self.native, self.answer = native, _Answer()
+        self.native = native
+        self.answer = _Answer()
 
     def __call__(self) -> Answer:
         self.nanoseconds(1)
@@ -134,10 +136,12 @@ class Floor(NativeRival):
         self, native: Native, what: Losses, losses: Array, weights: Array, mu: float, *, twice: bool, threads: int = 1
     ) -> None:
         super().__init__(native, what, losses, weights, mu)
-        self.twice, self.threads = twice, threads
+        self.twice = twice
+        self.threads = threads
 
     def nanoseconds(self, calls: int) -> float:
-        c, w = self.losses, self.weights
+        c = self.losses
+        w = self.weights
         return self.native.library.bench_floor(
             c.itemsize, c.ctypes.data, c.size, self.mu, w.ctypes.data, self.twice, self.threads, calls
         )
@@ -150,7 +154,8 @@ class Composition(NativeRival):
         self, native: Native, what: Losses, losses: Array, weights: Array, mu: float, *, selection: str, scratch: Array
     ) -> None:
         super().__init__(native, what, losses, weights, mu)
-        self.select, self.scratch = ctypes.cast(native.selections[selection], c_void_p), scratch
+        self.select = ctypes.cast(native.selections[selection], c_void_p)
+        self.scratch = scratch
 
     def nanoseconds(self, calls: int) -> float:
         c, w, s = (array.ctypes.data for array in (self.losses, self.weights, self.scratch))
@@ -174,9 +179,12 @@ class Kernel(NativeRival):
         instruction_set: str = "",
     ) -> None:
         super().__init__(native, what, losses, weights, mu)
-        self.threads, self.library = threads, native.kernel(instruction_set)
+        self.threads = threads
+        self.library = native.kernel(instruction_set)
 
     def nanoseconds(self, calls: int) -> float:
-        c, w = self.losses.ctypes.data, self.weights.ctypes.data
-        code, rank = FORMATS.index(self.what.format), self.what.rank
+        c = self.losses.ctypes.data
+        w = self.weights.ctypes.data
+        code = FORMATS.index(self.what.format)
+        rank = self.what.rank
         return self.library.bench_kernel(code, c, self.what.n, rank, self.mu, w, self.threads, calls, self.answer)

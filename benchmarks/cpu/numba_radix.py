@@ -58,7 +58,9 @@ def select(bits: Array, scratch: Array, rank: int) -> tuple[np.uint32, int, int]
 
 @njit
 def lowest_and_count(losses: Array) -> tuple[np.float32, int]:
-    lowest, count, n = losses[0], 0, losses.size
+    lowest = losses[0]
+    count = 0
+    n = losses.size
     for start in range(0, n, 2048):  # two loops that vectorise, over what the first-level cache holds
         stop = min(start + 2048, n)
         low = lowest

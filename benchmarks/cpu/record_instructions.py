@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.common import machine
+from benchmarks.common.record import ROOT, provenance, write_record
 
-sys.path.insert(0, str(machine.ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests"))
 from test_native import RECORD, build, instructions_per_sample
 
 N = 1_000_000
@@ -20,7 +20,7 @@ N = 1_000_000
 
 def main() -> None:
     """Count, record, print."""
-    about = machine.describe("rrm-core")
+    about = provenance("rrm-core")
     with tempfile.TemporaryDirectory() as folder:
         program = build(Path(folder) / "kernel_cases", "-O3")
         counts = {
@@ -37,7 +37,7 @@ def main() -> None:
         "passes of a selection": counts,  # of the same losses: all bins; then one bin, and a pivot
         **about,
     }
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(RECORD, record)
     print(json.dumps(record, indent=1))
 
 

@@ -39,7 +39,8 @@ class Child:
         )
 
     def ask(self, **question: Any) -> Any:
-        to, back = cast("IO[str]", self.process.stdin), cast("IO[str]", self.process.stdout)
+        to = cast("IO[str]", self.process.stdin)
+        back = cast("IO[str]", self.process.stdout)
         to.write(json.dumps(question) + "\n")
         to.flush()
         reply = json.loads(back.readline() or '{"error": "the child process died"}')
@@ -57,7 +58,8 @@ class Elsewhere(Rival):
 
     def __init__(self, what: Losses, losses: Array, weights: Array, mu: float, *, child: Child, name: str) -> None:
         super().__init__(what, losses, weights, mu)
-        self.child, self.name = child, name
+        self.child = child
+        self.name = name
         self.found = Answer(**child.ask(make=name, what=asdict(what), mu=mu))
 
     def prove(self, answer: Answer) -> None:
@@ -92,7 +94,8 @@ class Servant:
         return self.forget()
 
     def forget(self) -> None:
-        self.rivals, self.drawn = {}, None
+        self.rivals = {}
+        self.drawn = None
 
 
 def serve() -> None:

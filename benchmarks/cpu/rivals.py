@@ -24,8 +24,12 @@ class Rival:
     answers = True  # a floor doesn't
 
     def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
-        self.what, self.losses, self.weights, self.mu = what, losses, weights, mu
-        self.a, self.b = weights.dtype.type(1 - mu), weights.dtype.type(mu)
+        self.what = what
+        self.losses = losses
+        self.weights = weights
+        self.mu = mu
+        self.a = weights.dtype.type(1 - mu)
+        self.b = weights.dtype.type(mu)
 
     def __call__(self) -> Answer:
         raise NotImplementedError
@@ -110,7 +114,8 @@ class NumpyPartition(Rival):
 
     def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
         super().__init__(what, losses, weights, mu)
-        self.scratch, self.mask = np.empty_like(losses), np.empty(min(self.block, what.n), bool)
+        self.scratch = np.empty_like(losses)
+        self.mask = np.empty(min(self.block, what.n), bool)
         self.part = np.empty(self.mask.size, weights.dtype)
 
     def threshold(self) -> Any:
@@ -119,7 +124,9 @@ class NumpyPartition(Rival):
         return self.scratch[self.what.rank - 1]
 
     def __call__(self) -> Answer:
-        c, w, t = self.losses, self.weights, self.threshold()
+        c = self.losses
+        w = self.weights
+        t = self.threshold()
         lowest = c.min()
         starts = range(0, c.size, self.block)
         places = []
@@ -134,7 +141,9 @@ class NumpyPartition(Rival):
         at_lowest = self.a * w[lowest_at] + self.part_of_top(n_above, lowest_at.size)
         for start in starts:
             block = c[start : start + self.block]
-            mask, part, into = self.mask[: block.size], self.part[: block.size], w[start : start + self.block]
+            mask = self.mask[: block.size]
+            part = self.part[: block.size]
+            into = w[start : start + self.block]
             np.multiply(np.less_equal(block, t, out=mask), self.b, out=part)
             np.multiply(into, self.a, out=into)
             np.add(into, part, out=into)
@@ -159,18 +168,25 @@ class TorchKthvalue(Rival):
         super().__init__(what, losses, weights, mu)
         import torch
 
-        self.torch, self.c, self.w = torch, torch.from_numpy(losses), torch.from_numpy(weights)
-        self.zero, self.kept = torch.zeros((), dtype=self.w.dtype), torch.tensor(self.b)
+        self.torch = torch
+        self.c = torch.from_numpy(losses)
+        self.w = torch.from_numpy(weights)
+        self.zero = torch.zeros((), dtype=self.w.dtype)
+        self.kept = torch.tensor(self.b)
 
     def threshold(self) -> Any:
         return self.torch.kthvalue(self.c, self.what.rank).values
 
     def __call__(self) -> Answer:
-        torch, c = self.torch, self.c
+        torch = self.torch
+        c = self.c
         with torch.inference_mode():
-            t, lowest = self.threshold(), c.min()
-            above, at = c > t, c == lowest
-            n_above, n_lowest = int(torch.count_nonzero(above)), int(torch.count_nonzero(at))
+            t = self.threshold()
+            lowest = c.min()
+            above = c > t
+            at = c == lowest
+            n_above = int(torch.count_nonzero(above))
+            n_lowest = int(torch.count_nonzero(at))
             part = torch.where(at, torch.tensor(self.part_of_top(n_above, n_lowest)), self.kept)
             torch.where(above, self.zero, part, out=part)
             self.w.mul_(float(self.a)).add_(part)
@@ -182,7 +198,8 @@ def torch_quantile(rank: int, n: int, dtype: Any) -> tuple[Any, str]:
 
     It computes the rank in the type of the values, so that above 2**22 not every way to ask meets it.
     """
-    size, share = dtype(n - 1), dtype((rank - 1) / (n - 1))
+    size = dtype(n - 1)
+    share = dtype((rank - 1) / (n - 1))
     ways = {"nearest": np.rint, "lower": np.floor, "higher": np.ceil}
     shares = (share, np.nextafter(share, dtype(0)), np.nextafter(share, dtype(1)))
     questions = ((q, way) for way in ways for q in shares if int(ways[way](q * size)) == rank - 1)
@@ -208,7 +225,8 @@ class NumbaRadix(Rival):
         super().__init__(what, losses, weights, mu)
         from benchmarks.cpu import numba_radix
 
-        self.reweight, self.bits = numba_radix.reweight, losses.view(np.uint32)
+        self.reweight = numba_radix.reweight
+        self.bits = losses.view(np.uint32)
         self.scratch = np.empty(what.n + 1, np.uint32)
 
     def __call__(self) -> Answer:
@@ -224,7 +242,8 @@ class Polars(Rival):
         super().__init__(what, losses, weights, mu)
         import polars
 
-        self.pl, self.losses_column = polars, polars.Series("c", losses)
+        self.pl = polars
+        self.losses_column = polars.Series("c", losses)
         self.share = (what.rank - 1) / (what.n - 1)
         self.reload()
 
@@ -235,7 +254,9 @@ class Polars(Rival):
         return self.frame["w"].to_numpy()
 
     def __call__(self) -> Answer:
-        pl, c, w = self.pl, self.pl.col("c"), self.pl.col("w")
+        pl = self.pl
+        c = self.pl.col("c")
+        w = self.pl.col("w")
 
         def single(x: Any) -> Any:
             return pl.lit(float(x), dtype=pl.Float32)

@@ -23,7 +23,6 @@ Exit code 2 if there is nothing to run on. What `--stand-in` records says that i
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -33,7 +32,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.common import machine
+from benchmarks.common.record import RESULTS, ROOT, provenance, write_record
 from benchmarks.common.timing import interleaved
 from benchmarks.gpu.cells import Cell, cells
 from benchmarks.gpu.contenders import (
@@ -58,8 +57,9 @@ from benchmarks.pages import gpu_tables
 
 SIZES = [10**k for k in range(3, 10)]  # from where the host is faster
 CONDITIONS = 100_000_000
-QUICK, TINY = [10_000, 1_000_000], [1000, 6000]
-RECORD = (machine.ROOT / "benchmarks" / "results" / "gpu.json").resolve()
+QUICK = [10_000, 1_000_000]
+TINY = [1000, 6000]
+RECORD = (RESULTS / "gpu.json").resolve()
 MUST = (gpu_tables.FLOOR, gpu_tables.OURS, gpu_tables.RETURNED, gpu_tables.ANSWERED)
 
 Make = Callable[[Job], Contender]
@@ -88,7 +88,11 @@ class Run:
     """Cells one after another, each written as soon as it is there."""
 
     def __init__(self, device: Device, share: float, fewest: int, path: Path, record: dict[str, Any]) -> None:
-        self.device, self.share, self.fewest, self.path, self.record = device, share, fewest, path, record
+        self.device = device
+        self.share = share
+        self.fewest = fewest
+        self.path = path
+        self.record = record
         self.console = Console()
 
     def time(self, cell: Cell, position: str) -> None:
@@ -103,7 +107,7 @@ class Run:
             text = row.get("out") or f"{1e3 * row['median']:12.1f} µs, {row['samples']} samples"
             self.console.print(f"    {name:32}{text}", highlight=False, markup=False, soft_wrap=True)
         self.record["cells"].append({**place, **result})
-        self.path.write_text(json.dumps(self.record, indent=1) + "\n")
+        write_record(self.path, self.record)
 
     def _short_of_memory(self, cell: Cell) -> str | None:
         needed = bytes_needed(cell, self.device)
@@ -154,7 +158,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     full = not given.quick and not given.stand_in
     given.sizes = given.sizes or (TINY if given.stand_in else QUICK if given.quick else SIZES)
     given.conditions = given.conditions or (CONDITIONS if full else max(given.sizes))
-    build = machine.ROOT / "build" / ("gpu-stand-in.json" if given.stand_in else "gpu.json")
+    build = ROOT / "build" / ("gpu-stand-in.json" if given.stand_in else "gpu.json")
     given.record = (given.record or (RECORD if full else build)).resolve()
     if given.stand_in and given.record == RECORD:
         parser.error(f"benchmarks/results/{RECORD.name} is for a run on a GPU; --stand-in needs another --record")
@@ -165,12 +169,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, record, print. Return the exit code."""
     given = arguments(argv)
     try:
-        device = StandInDevice(machine.ROOT / "build" / "stand_in") if given.stand_in else TorchDevice()
+        device = StandInDevice(ROOT / "build" / "stand_in") if given.stand_in else TorchDevice()
     except NoDeviceError as error:
         hint = "" if given.stand_in else "; --stand-in runs the same code on a model of one, for its logic"
         print(f"bench_gpu.py: no GPU: {error}{hint}", file=sys.stderr)
         return 2
-    about = machine.describe(*device.packages, draft=given.record != RECORD)
+    about = provenance(*device.packages, draft=given.record != RECORD)
     record = {
         "what": "medians and quartiles, in milliseconds, of interleaved samples of so many calls",
         "device": device.name,

@@ -68,7 +68,8 @@ class Cell:
 def drawn_places(n: int) -> Array:
     """Return the indices at which the kernels look first: place() in csrc/cuda/draw.h."""
     i = np.arange(DRAWN, dtype=np.int64)
-    begin, end = i * n // DRAWN, (i + 1) * n // DRAWN
+    begin = i * n // DRAWN
+    end = (i + 1) * n // DRAWN
     hashed = i.astype(np.uint32) * np.uint32(0x9E3779B9)
     hashed = (hashed ^ hashed >> np.uint32(15)) * np.uint32(0x2C1B3C6D)
     hashed = (hashed ^ hashed >> np.uint32(12)) * np.uint32(0x297A2D39)

@@ -25,9 +25,12 @@ class Job:
     """A cell's losses and weights on the device, in several sets that take turns, so that no cache keeps them all."""
 
     def __init__(self, cell: Cell, device: Device, losses: Array) -> None:
-        self.cell, self.device, self.drawn = cell, device, losses
+        self.cell = cell
+        self.device = device
+        self.drawn = losses
         self.host_losses = device.on_host(losses)
-        n, rule = cell.what.n, {name: value for name, value in cell.options.items() if name != "mu"}
+        n = cell.what.n
+        rule = {name: value for name, value in cell.options.items() if name != "mu"}
         self.rank, self.gamma, self.recipient_rank, *_ = Rule(**rule).ranks(n)
         self.old = np.empty(n, cell.what.weights_type)
         vary(self.old)
@@ -35,7 +38,8 @@ class Job:
         old = device.on_host(self.old)
         right, self.plan = rrm_core.reweight(self.host_losses, old, backend=backend, **cell.options)
         self.right = np.asarray(right)
-        self.right_on_device, self.old_on_device = device.put(self.right), device.put(self.old)
+        self.right_on_device = device.put(self.right)
+        self.old_on_device = device.put(self.old)
         self.sets = [(device.put(losses), device.put(self.old)) for _ in range(n_sets(cell, device))]
 
     def reset(self) -> None:
@@ -55,14 +59,18 @@ def n_sets(cell: Cell, device: Device) -> int:
 
 def bytes_needed(cell: Cell, device: Device) -> tuple[int, int]:
     """Return about how much memory a job takes on the device, without its rivals, and on the host."""
-    loss, weight, sets = cell.bytes_of_loss, cell.bytes_of_weight, n_sets(cell, device)
+    loss = cell.bytes_of_loss
+    weight = cell.bytes_of_weight
+    sets = n_sets(cell, device)
     on_device = sets * (loss + weight + cell.floor) + 2 * weight + loss  # the last for the workspace
     return cell.what.n * on_device, cell.what.n * (3 * loss + 7 * weight)
 
 
 class Contender:
     def __init__(self, job: Job) -> None:
-        self.job, self.device, self.cell = job, job.device, job.cell
+        self.job = job
+        self.device = job.device
+        self.cell = job.cell
 
     def __call__(self, i: int) -> Any:
         raise NotImplementedError
@@ -147,7 +155,8 @@ class OnHost(Contender):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self.losses, self.weights = job.host_losses, self.device.on_host(job.old.copy())
+        self.losses = job.host_losses
+        self.weights = self.device.on_host(job.old.copy())
 
     def __call__(self, i: int) -> None:  # noqa: ARG002
         rrm_core.reweight(self.losses, self.weights, out=self.weights, **self.cell.options)
@@ -190,7 +199,8 @@ class OnDevice:
     """How long the device works."""
 
     def __init__(self, contender: Contender) -> None:
-        self.contender, self.device = contender, contender.device
+        self.contender = contender
+        self.device = contender.device
 
     def seconds(self, calls: int) -> float:
         self.contender.reset()

@@ -50,7 +50,8 @@ class TorchDevice:
             raise NoDeviceError("torch finds no CUDA device")
         if "cuda" not in rrm_core.available_backends():
             raise NoDeviceError("rrm_core was built without its CUDA kernels (CMake option RRM_CUDA)")
-        self.torch, self.where = torch, torch.device("cuda", torch.cuda.current_device())
+        self.torch = torch
+        self.where = torch.device("cuda", torch.cuda.current_device())
         self.properties = torch.cuda.get_device_properties(self.where)
         self.name = self.properties.name
         self.cache_bytes = getattr(self.properties, "L2_cache_size", 0) or 64 << 20
@@ -58,7 +59,8 @@ class TorchDevice:
         if find_spec("cupy") is not None:
             import cupy
 
-            self.cupy, self.packages = cupy, (*self.packages, packages_distributions()["cupy"][0])
+            self.cupy = cupy
+            self.packages = (*self.packages, packages_distributions()["cupy"][0])
 
     def about(self) -> dict[str, Any]:
         """Return what the device is."""
@@ -130,7 +132,8 @@ class TorchDevice:
         something isn't part of this. A call that waits for the device itself pays for that.
         """
         torch = self.torch
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start = torch.cuda.Event(enable_timing=True)
+        end = torch.cuda.Event(enable_timing=True)
         self.wait()
         began = time.perf_counter()
         call(0)

@@ -16,15 +16,16 @@ from typing import Any
 
 from rich.progress import track
 
-from benchmarks.common import machine
 from benchmarks.common.losses import Losses
+from benchmarks.common.record import ROOT, provenance, write_record
 from benchmarks.gpu.cells import Cell
 from benchmarks.gpu.devices import kernel_name
 
-sys.path.append(str(machine.ROOT / "tests"))
+sys.path.append(str(ROOT / "tests"))
 from cuda_model.builds import kernels, link, surroundings
 
-FORMATS, SIZES = ("float32", "float64"), (1_000_000, 100_000_000)
+FORMATS = ("float32", "float64")
+SIZES = (1_000_000, 100_000_000)
 RULES = {"rank": "contamination 0.2", "gamma": "gamma 1.6", "fraction": "recipients 0.1"}  # of kernel_cases
 ORDER = ("draw", "survey", "narrow", "write")
 
@@ -50,8 +51,8 @@ def count(program: Sequence[str], format: str, n: int, rule: str) -> dict[str, A
 def main() -> None:
     """Build, count, record."""
     draft = "--draft" in sys.argv[1:]
-    path = machine.ROOT / ("build" if draft else "benchmarks/results") / "gpu_costs.json"
-    about = machine.describe("rrm-core", draft=draft)
+    path = ROOT / ("build" if draft else "benchmarks/results") / "gpu_costs.json"
+    about = provenance("rrm-core", draft=draft)
     asked = [(format, n, rule) for n in SIZES for format in FORMATS for rule in RULES]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -65,7 +66,7 @@ def main() -> None:
         "cases": sorted(cases, key=lambda case: case["format"]),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(path, record)
     print(f"wrote {path}")
 
 

@@ -24,7 +24,8 @@ class TorchRival(Contender):
         self.torch = torch
         _, weights = self.turn(0)
         dtype = job.old.dtype.type
-        self.a, b = float(dtype(1 - self.cell.mu)), dtype(self.cell.mu)
+        self.a = float(dtype(1 - self.cell.mu))
+        b = dtype(self.cell.mu)
         self.zero, self.kept = (torch.tensor(x, dtype=weights.dtype, device=weights.device) for x in (0, b))
 
     def cut(self, losses: Any, rank: int) -> Any:
@@ -36,20 +37,24 @@ class TorchRival(Contender):
 
     def priced(self, lowest: Any) -> Any:
         """Return the threshold under the gamma rule, rounded down to the losses' type."""
-        torch, exact = self.torch, lowest.double() + self.job.gamma
+        torch = self.torch
+        exact = lowest.double() + self.job.gamma
         nearest = exact.to(lowest.dtype)
         below = torch.nextafter(nearest, torch.full_like(nearest, -torch.inf))
         return torch.where(nearest.double() > exact, below, nearest)
 
     def __call__(self, i: int) -> None:
-        torch, (losses, weights) = self.torch, self.turn(i)
-        rank, recipient_rank = self.job.rank, self.job.recipient_rank
+        torch = self.torch
+        (losses, weights) = self.turn(i)
+        rank = self.job.rank
+        recipient_rank = self.job.recipient_rank
         with torch.inference_mode():
             lowest = losses.min()
             found = self.cuts(losses, [r for r in (rank, recipient_rank) if r > 1])
             threshold = found[0] if rank else self.priced(lowest)
             recipients = lowest if recipient_rank == 1 else torch.minimum(found[-1], threshold)
-            above, to = losses > threshold, losses <= recipients
+            above = losses > threshold
+            to = losses <= recipients
             share = torch.count_nonzero(above).double() / torch.count_nonzero(to).double()
             top = (1 + share).to(weights.dtype) * self.kept
             part = torch.where(to, top, self.kept)
@@ -99,7 +104,8 @@ class CupyPartition(Contender):
         self.cupy = cupy
         self.views = [tuple(cupy.from_dlpack(array) for array in arrays) for arrays in job.sets]
         self.dtype = job.old.dtype.type
-        self.a, self.b = self.dtype(1 - self.cell.mu), self.dtype(self.cell.mu)
+        self.a = self.dtype(1 - self.cell.mu)
+        self.b = self.dtype(self.cell.mu)
         smooth = "w = part;" if self.cell.mu == 1 else "w = a * old + part;"
         self.write = cupy.ElementwiseKernel(
             "C c, C threshold, C recipients, W top, W old, W a, W b",
@@ -113,13 +119,15 @@ class CupyPartition(Contender):
         return self.cupy.partition(losses, rank - 1)[rank - 1]
 
     def priced(self, lowest: Any) -> Any:
-        cupy, exact = self.cupy, lowest.astype("float64") + self.job.gamma
+        cupy = self.cupy
+        exact = lowest.astype("float64") + self.job.gamma
         nearest = exact.astype(lowest.dtype)
         below = cupy.nextafter(nearest, cupy.full_like(nearest, -cupy.inf))
         return cupy.where(nearest.astype("float64") > exact, below, nearest)
 
     def __call__(self, i: int) -> None:
-        cupy, (losses, weights) = self.cupy, self.views[i % len(self.views)]
+        cupy = self.cupy
+        (losses, weights) = self.views[i % len(self.views)]
         lowest = losses.min()
         threshold = self.cut(losses, self.job.rank) if self.job.rank else self.priced(lowest)
         recipients = lowest

@@ -1,4 +1,4 @@
-"""The pictures of the experiments' records: docs/images/results_*.png. render.py draws them."""
+"""Figures of the experiments' records: docs/images/results_*.png, which render.py draws."""
 
 from __future__ import annotations
 
@@ -13,91 +13,91 @@ from matplotlib.figure import Figure
 from benchmarks.pages import figure_sources
 from benchmarks.pages.experiment_record import (
     Record,
-    chosen,
-    different,
     digest,
+    distinct,
     methods,
     require_complete,
     results,
     seeds,
+    select,
 )
 from benchmarks.pages.experiment_tables import PUBLISHED, gains, grid, label_counts
 
 COLOURS = ("tab:gray", "tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:red", "tab:pink")
-
-
 CURVES = "curves are means over the seeds, and thinly each seed"
 
 
 def draw(name: str, record: Record, path: Path) -> None:
-    """Draw a picture of a record, and say in it of which."""
+    """Draw a figure of a record, and store a hash of the record in the file."""
     require_complete(record)
     path.parent.mkdir(parents=True, exist_ok=True)
-    DRAWN[name](record).savefig(path, dpi=110, metadata={figure_sources.KEY: digest(record)})
+    FIGURES[name](record).savefig(path, dpi=110, metadata={figure_sources.KEY: digest(record)})
 
 
 def table6(record: Record) -> Figure:
-    """Return what each round pruned, and the weights at the end, of wrong and of clean labels."""
+    """Plot the number of labels pruned by each reweight and the last weights, of wrong and of clean labels."""
     figure = Figure(figsize=(11, 7.4), layout="constrained")
     panels = figure.subplots(2, 2)
     weighted = [method for method in methods(record) if results(record, method, "rounds")[0] is not None]
     n_wrong, n_clean = label_counts(record)
     for column, (group, n) in enumerate((("wrong", n_wrong), ("clean", n_clean))):
-        course, final = panels[0, column], panels[1, column]
+        by_round = panels[0, column]
+        final = panels[1, column]
         for k, method in enumerate(weighted):
-            colour, style = COLOURS[k + 1], {"color": COLOURS[k + 1], "label": method}
-            lines = [_by_round(run["result"], f"{group}_pruned") * n for run in chosen(record, method)]
-            _lines(course, range(1, len(lines[0]) + 1), lines, **style)
-            counts = np.array([run["result"]["histogram"][group] for run in chosen(record, method)])
+            colour = COLOURS[k + 1]
+            style = {"color": COLOURS[k + 1], "label": method}
+            lines = [_by_round(run["result"], f"{group}_pruned") * n for run in select(record, method)]
+            _lines(by_round, range(1, len(lines[0]) + 1), lines, **style)
+            counts = np.array([run["result"]["histogram"][group] for run in select(record, method)])
             places = np.arange(counts.shape[1]) + (k - (len(weighted) - 1) / 2) * 0.8 / len(weighted)
             final.bar(places, counts.mean(axis=0), 0.8 / len(weighted), yerr=_deviation(counts), color=colour)
-        course.set(title=f"{group} labels pruned, of {n:,}", xlabel="reweight", ylabel="labels")
+        by_round.set(title=f"{group} labels pruned, of {n:,}", xlabel="reweight", ylabel="labels")
         if group == "wrong":
-            course.axhline(n, color="black", linestyle=":", linewidth=0.8)
+            by_round.axhline(n, color="black", linestyle=":", linewidth=0.8)
         final.set(title=f"{group} labels by weight, at the end", xlabel="weight", ylabel="labels", yscale="log")
         final.set_ylim(0.5, None)
         final.set_xticks(range(counts.shape[1]), _intervals(), rotation=30, ha="right", fontsize=8)
-    return _finished(figure, panels.ravel(), record, below=True)
+    return _finish(figure, panels.ravel(), record, shared_legend=True)
 
 
 def adversarial(record: Record) -> Figure:
-    """Return accuracy of AT and A-RRM by the size of the attack, a row of panels for each noise rate."""
-    rates = different(record, "noise")
+    """Plot the accuracy of AT and A-RRM against the size of the attack, a row of panels for each noise rate."""
+    rates = distinct(record, "noise")
     figure = Figure(figsize=(10, 3.4 * len(rates) + 0.8), layout="constrained")
     panels = figure.subplots(len(rates), 2, sharey=True, squeeze=False)
     main = [method for method in methods(record) if method.startswith(("AT, ", "A-RRM, ")) and method.count(",") == 1]
     for row, rate in enumerate(rates):
         for axes, attack in zip(panels[row], ("fgsm", "pgd"), strict=True):
             for method in main:
-                runs = [run["result"]["robust"][attack] for run in chosen(record, method, noise=rate)]
+                runs = [run["result"]["robust"][attack] for run in select(record, method, noise=rate)]
                 eps = [float(size) for size in runs[0]]
                 shares = np.array([[100 * share for share in by_eps.values()] for by_eps in runs])
-                # Adversarial training is dashed, and what has its colour is A-RRM against the same attack.
+                # AT is dashed; A-RRM trained against the same attack is solid, in the same colour.
                 style = {"linestyle": "-" if "RRM" in method else "--", "label": method}
                 style["color"] = COLOURS[2 if "PGD" in method else 1]
                 axes.errorbar(eps, shares.mean(axis=0), _deviation(shares), marker="o", ms=4, capsize=3, **style)
                 axes.set_xticks(eps)
             axes.set(title=f"{100 * rate:g} % wrong labels, tested with {attack.upper()}")
             axes.set(xlabel="size of the attack, standardised pixels", ylabel="test accuracy, %")
-    return _finished(figure, panels.ravel(), record, below=True)
+    return _finish(figure, panels.ravel(), record, shared_legend=True)
 
 
 def cifar10n(record: Record) -> Figure:
-    """Return test accuracy by epoch, a panel for each set of labels."""
-    kinds = different(record, "labels")
+    """Plot test accuracy by epoch, a panel for each set of labels."""
+    kinds = distinct(record, "labels")
     figure = Figure(figsize=(4.2 * len(kinds), 4.2), layout="constrained")
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     for axes, kind in zip(panels, kinds, strict=True):
         for k, method in enumerate(methods(record, labels=kind)):
-            _accuracies(axes, chosen(record, method, labels=kind), color=COLOURS[k], label=method)
+            _accuracies(axes, select(record, method, labels=kind), color=COLOURS[k], label=method)
         axes.set(title=f"labels: {kind}", xlabel="epoch", ylabel="test accuracy, %")
     _zoom(panels, record["runs"], skipped=15)
-    return _finished(figure, panels, record, below=True, what=CURVES)
+    return _finish(figure, panels, record, shared_legend=True, subtitle=CURVES)
 
 
 def fashion(record: Record) -> Figure:
-    """Return test accuracy by epoch at the highest noise rate for each loss, and RRM's gain at all rates."""
-    rates = different(record, "noise")
+    """Plot test accuracy by epoch at the highest noise rate for each loss, and RRM's gain at all rates."""
+    rates = distinct(record, "noise")
     joined = [method for method in methods(record) if " + " in method]
     losses = list(dict.fromkeys(method.partition(" + ")[0] for method in joined))
     figure = Figure(figsize=(13, 6.6), layout="constrained")
@@ -106,11 +106,12 @@ def fashion(record: Record) -> Figure:
     places = [[*names[:half], "gain"], [*names[half:], "gain"]]
     panels: dict[str, Any] = figure.subplot_mosaic(places, width_ratios=[*[1] * half, 1.1], empty_sentinel="")
     for loss in losses:
-        axes, rate = panels[loss], max(rates)
+        axes = panels[loss]
+        rate = max(rates)
         for k, method in enumerate([loss, *(method for method in joined if method.partition(" + ")[0] == loss)]):
             # Where nothing is pruned, or nothing ties, the curves agree: each must be seen through the next.
             style = {"linewidth": 3 if k == 0 else 1.5, "linestyle": "--" if k == 2 else "-"}
-            _accuracies(axes, chosen(record, method, noise=rate), color=COLOURS[k], label=method, **style)
+            _accuracies(axes, select(record, method, noise=rate), color=COLOURS[k], label=method, **style)
         axes.set(title=f"{loss}, {100 * rate:g} % wrong labels", xlabel="epoch", ylabel="test accuracy, %")
         axes.legend(fontsize=8)
     _zoom([panels[loss] for loss in losses], [run for run in record["runs"] if run["settings"]["noise"] == max(rates)])
@@ -118,7 +119,8 @@ def fashion(record: Record) -> Figure:
     for k, method in enumerate(reversed(joined)):  # from the bottom up
         differences = 100 * np.array([gains(record, method.partition(" + ")[0], method, rate) for rate in rates]).T
         for i in range(len(rates)):
-            place, error = k - (i - (len(rates) - 1) / 2) * 0.8 / len(rates), _deviation(differences[:, i])
+            place = k - (i - (len(rates) - 1) / 2) * 0.8 / len(rates)
+            error = _deviation(differences[:, i])
             label = f"{100 * rates[i]:g} % wrong labels" if k == 0 else None
             style = {"color": COLOURS[i + 1], "alpha": 0.8, "label": label, "capsize": 2}
             axes.barh(place, differences[:, i].mean(), 0.8 / len(rates), xerr=error, **style)
@@ -130,30 +132,30 @@ def fashion(record: Record) -> Figure:
     axes.set_yticks(range(len(joined)), [method.replace(", ", ",\n") for method in reversed(joined)], fontsize=9)
     axes.set(title="gain of RRM, ± standard deviation", xlabel="points of test accuracy")
     axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.09))
-    return _finished(figure, panels.values(), record, what=CURVES)
+    return _finish(figure, panels.values(), record, subtitle=CURVES)
 
 
 def ablation(record: Record) -> Figure:
-    """Return the grid: who receives the mass, by augmentation and scale."""
-    rules, places = grid(record)
+    """Plot test accuracy by rule to redistribute, augmentation and scale."""
+    rules, titles = grid(record)
     figure = Figure(figsize=(9.5, 4.5), layout="constrained")
     axes = figure.subplots()
     for k, rule in enumerate(rules):
-        shares = 100 * np.array([results(record, f"{rule}, {where}", "accuracy") for where in places]).T
-        at = np.arange(len(places)) + (k - (len(rules) - 1) / 2) * 0.8 / len(rules)
+        shares = 100 * np.array([results(record, f"{rule}, {where}", "accuracy") for where in titles]).T
+        at = np.arange(len(titles)) + (k - (len(rules) - 1) / 2) * 0.8 / len(rules)
         style = {"color": COLOURS[k], "label": "plain training" if rule == "plain" else rule, "capsize": 2}
         axes.bar(at, shares.mean(axis=0), 0.8 / len(rules), yerr=_deviation(shares), **style)
-    names = [where.replace(", ", ",\n").replace(" augmentation", "\naugmentation") for where in places.values()]
-    axes.set_xticks(range(len(places)), names)
+    names = [where.replace(", ", ",\n").replace(" augmentation", "\naugmentation") for where in titles.values()]
+    axes.set_xticks(range(len(titles)), names)
     axes.set(title="redistribute: who receives the mass", ylabel="test accuracy, %", ylim=(0, 100))
-    return _finished(figure, [axes], record, below=True)
+    return _finish(figure, [axes], record, shared_legend=True)
 
 
-DRAWN = {f"results_{drawing.__name__}": drawing for drawing in (table6, adversarial, cifar10n, fashion, ablation)}
+FIGURES = {f"results_{figure.__name__}": figure for figure in (table6, adversarial, cifar10n, fashion, ablation)}
 
 
 def _by_round(result: dict[str, Any], share: str) -> npt.NDArray[np.float64]:
-    """Return a share that is known by epoch, by round."""
+    """Return a share recorded by epoch at the epochs of the reweights."""
     return np.array([result["epochs"][share][epoch - 1] for epoch in result["rounds"]["epoch"]])
 
 
@@ -163,15 +165,15 @@ def _accuracies(axes: Any, runs: Sequence[dict[str, Any]], **style: Any) -> None
 
 
 def _zoom(panels: Iterable[Any], runs: Sequence[dict[str, Any]], skipped: int = 5) -> None:
-    """Let all panels show the same accuracies, without the steep rise of the first epochs."""
+    """Set the same range of accuracies in all panels, ignoring the steep rise of the first epochs."""
     curves = [run["result"]["epochs"]["accuracy"] for run in runs]
-    shown = [100 * share for curve in curves for share in (curve[skipped:] or curve)]
+    shares = [100 * share for curve in curves for share in (curve[skipped:] or curve)]
     for axes in panels:
-        axes.set_ylim(min(shown) - 1, max(shown) + 1)
+        axes.set_ylim(min(shares) - 1, max(shares) + 1)
 
 
 def _lines(axes: Any, x: Iterable[int], lines: Any, color: str, **style: Any) -> None:
-    """Draw the mean over the seeds, and thinly each seed."""
+    """Plot the mean over the seeds, and each seed with a thin line."""
     values = np.array(lines)
     if len(values) > 1:
         axes.plot(x, values.T, color=color, alpha=0.3, linewidth=0.7)
@@ -179,12 +181,12 @@ def _lines(axes: Any, x: Iterable[int], lines: Any, color: str, **style: Any) ->
 
 
 def _deviation(values: npt.NDArray[Any]) -> Any:
-    """Return the sample standard deviation over the seeds; no error bar for a single one."""
+    """Return the sample standard deviation over the seeds; None for a single seed."""
     return values.std(axis=0, ddof=1) if len(values) > 1 else None
 
 
 def _intervals() -> list[str]:
-    from rrm_torch.training.history import WEIGHT_EDGES  # imports torch, which the other pictures don't need
+    from rrm_torch.training.history import WEIGHT_EDGES  # imports torch, which the other figures do without
 
     edges = [f"{edge:g}" for edge in WEIGHT_EDGES]
     return [
@@ -192,17 +194,21 @@ def _intervals() -> list[str]:
     ]
 
 
-def _finished(figure: Figure, panels: Iterable[Any], record: Record, below: bool = False, what: str = "") -> Figure:
-    """Return the figure with what all have: grids, a title and, `below`, one legend for all panels."""
+def _finish(
+    figure: Figure, panels: Iterable[Any], record: Record, shared_legend: bool = False, subtitle: str = ""
+) -> Figure:
+    """Add grids, a title and, with `shared_legend`, one legend below all panels; return the figure."""
     panels = list(panels)
     for axes in panels:
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
-    if below:
-        # A panel may show more methods than others.
+    if shared_legend:
+        # The legend of the panel with the most methods.
         lines, names = max((axes.get_legend_handles_labels() for axes in panels), key=lambda both: len(both[1]))
-        columns = 3 if sum(map(len, names)) > 90 or len(names) > 5 else 5  # what fits below one another's panels
+        columns = 3 if sum(map(len, names)) > 90 or len(names) > 5 else 5  # as many as fit in the width
         figure.legend(lines, names, loc="outside lower center", ncols=columns, fontsize=9)
-    said = seeds(record)
-    figure.suptitle(f"{record['experiment']}: {what if what and ' over ' in said else said}", fontsize=10)
+    repetitions = seeds(record)
+    if not subtitle or " over " not in repetitions:
+        subtitle = repetitions
+    figure.suptitle(f"{record['experiment']}: {subtitle}", fontsize=10)
     return figure

@@ -1,4 +1,4 @@
-"""What the tables and the pictures need of an experiment's record: its runs by method, mean and spread, its origin."""
+"""Access to an experiment's record for tables and figures: runs by method, mean and spread, provenance."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-Record = dict[str, Any]  # as experiments.record.collect returns it
+Record = dict[str, Any]  # see experiments.runner.results.collect
 Run = dict[str, Any]
-NOTHING = "–"  # in a table, where there is no value
+MISSING = "–"  # shown in a table where there is no value
 
 
 def require_complete(record: Record) -> None:
-    """Leave if runs are missing: a table of some seeds, or of some methods, would be read as one of all."""
-    if "missing" in record:  # recorded with --draft, whether or not any are
+    """Exit if runs are missing: a table of some seeds or methods would be mistaken for the whole."""
+    if "missing" in record:  # recorded with --draft, even if the number is 0
         raise SystemExit(
             f"the record of {record['experiment']} is a draft that lacks {record['missing']} runs, and isn't rendered: "
             f"finish them, and record without --draft, with {current_command(record)}"
@@ -27,60 +27,61 @@ def require_complete(record: Record) -> None:
 
 
 def current_command(record: Record) -> str:
-    """Return the command that makes a record, as it is called today: the experiments were once part of rrm_torch."""
+    """Return the command that makes a record, with the current module: the experiments used to be part of rrm_torch."""
     return str(record["command"]).replace("-m rrm_torch.experiments", "-m experiments")
 
 
 def methods(record: Record, **settings: Any) -> list[str]:
-    """Return the methods that were tried with these settings, in the experiment's order."""
+    """Return the methods with these settings, in the experiment's order."""
     return list(dict.fromkeys(run["method"] for run in record["runs"] if settings.items() <= run["settings"].items()))
 
 
-def different(record: Record, setting: str) -> list[Any]:
+def distinct(record: Record, setting: str) -> list[Any]:
     """Return the values of a setting, in the experiment's order."""
     return list(dict.fromkeys(run["settings"][setting] for run in record["runs"]))
 
 
-def chosen(record: Record, method: str, **settings: Any) -> list[Run]:
+def select(record: Record, method: str, **settings: Any) -> list[Run]:
     """Return the runs of a method with these settings, by seed."""
-    found = [run for run in record["runs"] if run["method"] == method and settings.items() <= run["settings"].items()]
-    return sorted(found, key=lambda run: run["seed"])
+    runs = [run for run in record["runs"] if run["method"] == method and settings.items() <= run["settings"].items()]
+    return sorted(runs, key=lambda run: run["seed"])
 
 
 def results(record: Record, method: str, *path: str, **settings: Any) -> list[Any]:
-    """Return what came out, by seed: the entry under `path`, None where a method has none."""
-    found = []
-    for run in chosen(record, method, **settings):
+    """Return the entry under `path` of each result, by seed; None where a method has none."""
+    values = []
+    for run in select(record, method, **settings):
         value: Any = run["result"]
         for name in path:
             value = None if value is None else value.get(name)
-        found.append(value)
-    return found
+        values.append(value)
+    return values
 
 
 def spread(values: Iterable[float | None], scale: float = 100.0, digits: int = 1, sign: str = "") -> str:
-    """Return mean ± sample standard deviation, the mean alone of one value, and a dash of none."""
+    """Return mean ± sample standard deviation; the mean alone of a single value, and a dash without values."""
     scaled = [scale * value for value in values if value is not None]
     if not scaled:
-        return NOTHING
+        return MISSING
     mean = f"{statistics.mean(scaled):{sign},.{digits}f}".replace("-", "−")
     return mean + (f" ± {statistics.stdev(scaled):,.{digits}f}" if len(scaled) > 1 else "")
 
 
 def seeds(record: Record) -> str:
-    """Return how often each run was repeated, and so what the cells of a table are."""
+    """Return in words what the cells of a table are: one seed, or mean and deviation over several."""
     count = len({run["seed"] for run in record["runs"]})
     return "one seed" if count == 1 else f"mean ± standard deviation over {count} seeds"
 
 
-def about(record: Record) -> str:
+def provenance(record: Record) -> str:
     """Return the line under a table: command, seeds, time, machine, versions, commits."""
     at_a_time = sorted({run["workers"] for run in record["runs"]})
     seconds = record["seconds"]
     hours = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes"
     pace = "" if at_a_time == [1] else f", {_listed(at_a_time)} at a time"
     versions = ", ".join(f"{name} {_listed(number)}" for name, number in record["versions"].items())
-    processor, cores = (_listed(record["machine"][name]) for name in ("processor", "cores"))
+    processor = _listed(record["machine"]["processor"])
+    cores = _listed(record["machine"]["cores"])
     commits = [_short(commit) for commit in record["commit"]]
     return (
         f"`{current_command(record)}`; {seeds(record)}; {len(record['runs'])} runs, {hours} of machine time in "
@@ -91,13 +92,13 @@ def about(record: Record) -> str:
 
 
 def digest(record: Record) -> str:
-    """Return what tells a record from any other, however its file is laid out."""
+    """Return a hash of the record, independent of the layout of its file."""
     content = json.dumps(record, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _listed(values: Any) -> str:
-    """Return a value, or several that were merged where runs differ."""
+    """Return a value as text, or the values of runs that differ."""
     if isinstance(values, Sequence) and not isinstance(values, str):
         return " and ".join(map(str, values))
     return str(values)
@@ -106,5 +107,5 @@ def _listed(values: Any) -> str:
 def _short(commit: str | None) -> str:
     if commit is None:
         return "unknown"
-    name, _, state = commit.partition("-")  # "-dirty" must not be lost with the digits
+    name, _, state = commit.partition("-")  # keep "-dirty" when the digits are cut
     return name[:10] + (f"-{state}" if state else "")

@@ -1,4 +1,4 @@
-"""Which record a picture on a page was drawn from: it says so itself, so that an outdated one is noticed."""
+"""The record that a figure was drawn from: the PNG file contains a hash of it, by which outdated figures are found."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ RECORDS = {
     "results_fashion": "experiment_fashion_synthetic",
     "results_ablation": "experiment_ablation",
 }
-SHOWN = re.compile(r"images/(results_\w+)\.png")
-KEY = "Source"  # one of the keywords that the PNG standard names
+FIGURE_LINK = re.compile(r"images/(results_\w+)\.png")
+KEY = "Source"  # a keyword of the PNG standard
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def source(path: Path) -> str | None:
-    """Return what a PNG file says about its source; None if it isn't there, isn't PNG or says nothing."""
+    """Return the source stored in a PNG file; None if there is no such file, it is not PNG, or it has no source."""
     content = path.read_bytes() if path.exists() else b""
     at = len(SIGNATURE)
     if content[:at] != SIGNATURE:
@@ -38,7 +38,7 @@ def source(path: Path) -> str | None:
 
 
 def outdated(folder: Path, records: Mapping[str, Record]) -> list[str]:
-    """Return the pictures that weren't drawn from the records that there are, by name of the record."""
+    """Return the names of the figures that were not drawn from the current records."""
     return [
         name
         for name, record in RECORDS.items()
@@ -47,12 +47,12 @@ def outdated(folder: Path, records: Mapping[str, Record]) -> list[str]:
 
 
 def faults(page: str, folder: Path, records: Mapping[str, Record]) -> list[str]:
-    """Return in words what is wrong with the results' pictures that a page shows."""
-    late = outdated(folder, records)
-    found = []
-    for name in dict.fromkeys(SHOWN.findall(page)):
+    """Return a description of each figure on a page that has no record or is outdated."""
+    old = outdated(folder, records)
+    descriptions = []
+    for name in dict.fromkeys(FIGURE_LINK.findall(page)):
         if RECORDS.get(name) not in records:
-            found.append(f"{name}.png, of which there is no record")
-        elif name in late:
-            found.append(f"{name}.png, which wasn't drawn from {RECORDS[name]}.json")
-    return found
+            descriptions.append(f"{name}.png, of which there is no record")
+        elif name in old:
+            descriptions.append(f"{name}.png, which wasn't drawn from {RECORDS[name]}.json")
+    return descriptions

@@ -1,7 +1,9 @@
-"""Write the numbers in README.md and docs/ from the runs recorded in benchmarks/results/; with --check, compare only.
+"""Write the recorded numbers into README.md and docs/; with --check, only report differences.
 
-A block between ``<!-- begin NAME -->`` and ``<!-- end -->`` belongs to NAME in `BLOCKS` below. The pictures
-docs/images/results_*.png are drawn from the same records, and know from which.
+    python -m benchmarks.pages.render [--check]
+
+The block NAME between ``<!-- begin NAME -->`` and ``<!-- end -->`` is the output of the function NAME in `BLOCKS`. The
+figures docs/images/results_*.png are drawn from the same records, and contain a hash of theirs.
 """
 
 from __future__ import annotations
@@ -25,13 +27,13 @@ BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def recorded(name: str) -> dict[str, Any]:
-    """Return a recorded run."""
+    """Return the record of this name."""
     result: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
     return result
 
 
 def is_recorded(name: str) -> bool:
-    """Return whether there is a recorded run of that name."""
+    """Return whether there is a record of this name."""
     return (ROOT / "benchmarks" / "results" / f"{name}.json").exists()
 
 
@@ -41,7 +43,7 @@ def spread(values: Sequence[float], scale: float = 100.0, digits: int = 1) -> st
     return f"{statistics.mean(scaled):.{digits}f} ± {statistics.stdev(scaled):.{digits}f}"
 
 
-def origin(run: dict[str, Any]) -> str:
+def provenance(run: dict[str, Any]) -> str:
     """Return the line under a table: machine, versions, commit."""
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     return (
@@ -51,11 +53,11 @@ def origin(run: dict[str, Any]) -> str:
 
 
 def training(name: str) -> str:
-    """Return the table of a recorded comparison."""
+    """Return the table of a recorded comparison of plain training and RRM."""
     run = recorded(f"train_{name}")
     trials = run["trials"]
 
-    def both(part: str) -> tuple[str, str]:
+    def shares(part: str) -> tuple[str, str]:
         return tuple(spread([t[m][part] for t in trials]) for m in ("plain", "rrm"))  # type: ignore[return-value]
 
     def seconds(part: str) -> tuple[str, str]:
@@ -64,15 +66,15 @@ def training(name: str) -> str:
         )
 
     rows = [
-        ("test accuracy, %", *both("accuracy")),
-        ("wrong labels memorised, %", *both("memorised")),
+        ("test accuracy, %", *shares("accuracy")),
+        ("wrong labels memorised, %", *shares("memorised")),
         ("flagged labels that are wrong (precision), %", "", spread([t["precision"] for t in trials])),
         ("wrong labels that are flagged (recall), %", "", spread([t["recall"] for t in trials])),
         *((f"{part}, s", *seconds(part)) for part in ("training", "scoring", "reweighting")),
     ]
     lines = ["| | plain training | RRM |", "|---|---:|---:|", *("| " + " | ".join(row) + " |" for row in rows)]
-    about = f"`{run['command']}`; mean ± standard deviation over {len(trials)} seeds. {origin(run)}"
-    return "\n".join([*lines, "", about])
+    note = f"`{run['command']}`; mean ± standard deviation over {len(trials)} seeds. {provenance(run)}"
+    return "\n".join([*lines, "", note])
 
 
 def demo() -> str:
@@ -91,10 +93,11 @@ def fashion() -> str:
 
 
 def headline() -> str:
-    """Return the demo's result in a sentence."""
+    """Return a sentence with the result of the demo."""
     run = recorded("train_demo")
     trials = run["trials"]
-    plain, rrm = (spread([t[m]["accuracy"] for t in trials]) for m in ("plain", "rrm"))
+    plain = spread([trial["plain"]["accuracy"] for trial in trials])
+    rrm = spread([trial["rrm"]["accuracy"] for trial in trials])
     return (
         f"Handwritten digits with {100 * run['settings']['noise']:.0f} % of the training labels flipped, "
         f"{len(trials)} seeds: plain training ends at **{plain} %** test accuracy, RRM at **{rrm} %**, and of the "
@@ -109,28 +112,30 @@ def backends() -> str:
     for backend in next(iter(run["cases"].values())):
         cells = []
         for case in run["cases"].values():
-            ms, ratio = case[backend]["ms"], case[backend]["faster than numpy"]
+            ms = case[backend]["ms"]
+            ratio = case[backend]["faster than numpy"]
             cells.append(
                 f"{ms['median']:.2f} ms ({ms['quartile1']:.2f}–{ms['quartile3']:.2f})"
                 + ("" if backend == "numpy" else f", {ratio:.1f}x faster")
             )
         lines.append(f"| `{backend}` | " + " | ".join(cells) + " |")
-    fewest, most = min(run["calls"].values()), max(run["calls"].values())
-    about = (
-        f"`{run['what']}`: median (quartiles) of {fewest} to {most} interleaved calls, each backend with as many "
-        f"threads as it takes. {origin(run)}"
+    min_calls = min(run["calls"].values())
+    max_calls = max(run["calls"].values())
+    note = (
+        f"`{run['what']}`: median (quartiles) of {min_calls} to {max_calls} interleaved calls, each backend with as "
+        f"many threads as it takes. {provenance(run)}"
     )
-    return "\n".join([*lines, "", about])
+    return "\n".join([*lines, "", note])
 
 
 def reweight() -> str:
-    """Return the table of sizes and rivals."""
+    """Return the table of sizes and rivals on the CPU."""
     run = recorded("reweight")
-    return f"{reweight_tables.reweight(run)} {origin(run)}"
+    return f"{reweight_tables.reweight(run)} {provenance(run)}"
 
 
 def call() -> str:
-    """Return what a call costs beyond its kernel."""
+    """Return the table of the cost of a call beyond its kernel."""
     run = recorded("call")
     kernel = run["us"]["kernel"]["median"]
     lines = ["| 100 losses | a call | above its kernel |", "|---|---:|---:|"]
@@ -138,34 +143,34 @@ def call() -> str:
         if name != "kernel":
             spread = f"{row['quartile1']:.1f}–{row['quartile3']:.1f}"
             lines.append(f"| {name} | {row['median']:.1f} µs ({spread}) | {row['median'] - kernel:.1f} µs |")
-    about = f"{run['what']}: medians (quartiles) of {run['rounds']} rounds; the kernel takes {kernel:.2f} µs."
-    return "\n".join([*lines, "", f"{about} {origin(run)}"])
+    note = f"{run['what']}: medians (quartiles) of {run['rounds']} rounds; the kernel takes {kernel:.2f} µs."
+    return "\n".join([*lines, "", f"{note} {provenance(run)}"])
 
 
 def reweight_targets() -> str:
-    """Return what the kernel reached beside what was aimed at."""
+    """Return the table of the kernel's results and goals."""
     run = recorded("reweight")
-    return f"{reweight_tables.reweight_targets(run)}\n\n{origin(run)}"
+    return f"{reweight_tables.reweight_targets(run)}\n\n{provenance(run)}"
 
 
 def reweight_conditions() -> str:
     """Return the table of distributions, types, threads and instruction sets."""
     run = recorded("reweight")
-    return f"{reweight_tables.reweight_conditions(run)} {origin(run)}"
+    return f"{reweight_tables.reweight_conditions(run)} {provenance(run)}"
 
 
 def gpu() -> str:
-    """Return the tables of the run on a GPU, or that there was none."""
+    """Return the tables of the run on a GPU, or that there is no record."""
     if not is_recorded("gpu"):
         return "No run on a GPU has been recorded yet: how fast it is, nobody has measured."
     run = recorded("gpu")
     tables_of_run = gpu_tables.gpu(run)
     versions = [f"{name} {run['gpu'][key]}" for name, key in GPU_VERSIONS.items() if key in run["gpu"]]
-    return f"{tables_of_run}\n\n{', '.join([run['device'], *versions])}; {origin(run)}"
+    return f"{tables_of_run}\n\n{', '.join([run['device'], *versions])}; {provenance(run)}"
 
 
 def gpu_costs() -> str:
-    """Return the table of launches and bytes on the model of a GPU, or that it wasn't made."""
+    """Return the table of launches and bytes on the model of a GPU, or that there is no record."""
     if not is_recorded("gpu_costs"):
         return NOT_RECORDED
     run = recorded("gpu_costs")
@@ -173,7 +178,7 @@ def gpu_costs() -> str:
 
 
 def training_cost() -> str:
-    """Return the table of what RRM adds to training, or that it wasn't measured."""
+    """Return the table of what RRM adds to training, or that there is no record."""
     if not is_recorded("training_cost"):
         return NOT_RECORDED
     run = recorded("training_cost")
@@ -191,16 +196,19 @@ def training_cost() -> str:
         ("**added to an epoch**", f"**{run['added to an epoch, %']:.2g} %**"),
     ]
     lines = ["| | time |", "|---|---:|", *("| " + " | ".join(row) + " |" for row in rows)]
-    about = (
+    note = (
         f"{run['what']}: medians (quartiles) of {run['batches']:,} batches, each done with and without RRM in turns. "
-        f"Added: what the line takes more, for all batches, and the step, over the batches without RRM. {origin(run)}"
+        f"Added: what the line takes more, for all batches, and the step, over the batches without RRM. "
+        f"{provenance(run)}"
     )
-    return "\n".join([*lines, "", about])
+    return "\n".join([*lines, "", note])
 
 
 def experiment(name: str, block: Callable[[dict[str, Any]], str]) -> str:
-    """Return a block about an experiment, or that it wasn't carried out."""
-    return block(recorded(f"experiment_{name}")) if is_recorded(f"experiment_{name}") else NOT_RECORDED
+    """Return a block about an experiment, or that there is no record."""
+    if not is_recorded(f"experiment_{name}"):
+        return NOT_RECORDED
+    return block(recorded(f"experiment_{name}"))
 
 
 EXPERIMENTS = {
@@ -213,11 +221,11 @@ EXPERIMENTS = {
 
 
 def scale(name: str, block: Callable[[dict[str, Any]], str]) -> str:
-    """Return a block about files or ranks, or that they weren't measured."""
+    """Return a block about files or ranks, or that there is no record."""
     if not is_recorded(name):
         return NOT_RECORDED
     run = recorded(name)
-    return f"{block(run)} {origin(run)}"
+    return f"{block(run)} {provenance(run)}"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -233,33 +241,36 @@ BLOCKS |= {block.__name__: partial(experiment, name, block) for name, blocks in 
 
 
 def rendered(page: str) -> str:
-    """Return the text of a page with its blocks written anew."""
+    """Return the text of a page with its blocks replaced by current ones."""
     return BLOCK.sub(lambda m: f"{m[1]}{BLOCKS[m[2]]()}\n{m[3]}", page)
 
 
 def draw() -> None:
-    """Draw the results' pictures that weren't drawn from the records that there are."""
-    records, folder = experiment_records(), ROOT / "docs" / "images"
+    """Draw the figures that are missing or outdated."""
+    records = experiment_records()
+    folder = ROOT / "docs" / "images"
     for name in figure_sources.outdated(folder, records):
-        from benchmarks.pages import experiment_figures  # and Matplotlib, which --check does without
+        from benchmarks.pages import experiment_figures  # imports Matplotlib, which --check does without
 
         experiment_figures.draw(name, records[figure_sources.RECORDS[name]], folder / f"{name}.png")
         print(f"drew {(folder / name).relative_to(ROOT)}.png")
 
 
 def experiment_records() -> dict[str, Any]:
-    """Return the records that pictures are drawn from, those that there are."""
+    """Return the existing records of figures."""
     return {name: recorded(name) for name in figure_sources.RECORDS.values() if is_recorded(name)}
 
 
 def main() -> int:
-    """Return 0 if all pages are up to date or were written, 1 if --check found one that isn't."""
+    """Write or check the pages; return 1 if --check finds one that is not up to date, otherwise 0."""
     check = "--check" in sys.argv[1:]
     if not check:
         draw()
-    records, code = experiment_records(), 0
+    records = experiment_records()
+    code = 0
     for path in PAGES:
-        text, page = path.read_text(), path.relative_to(ROOT)
+        text = path.read_text()
+        page = path.relative_to(ROOT)
         for fault in figure_sources.faults(text, ROOT / "docs" / "images", records):
             print(f"{page} shows {fault}: run python -m benchmarks.pages.render")
             code = 1

@@ -1,61 +1,69 @@
-"""The tables of bench_reweight.py's record."""
+"""Tables of the record of cpu/bench_reweight.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from benchmarks.pages import table_parts
 from benchmarks.pages.table_parts import Cell
 
-# Beside the kernel, only what has no Python in it is compared with the kernel.
+# Rivals without Python, which are compared with the kernel alone.
 COMPILED = ("std::nth_element", "x86-simd-sort", "VQSelect")
-OWN = ("floor", "kernel", "rrm_core.reweight")
+OF_REWEIGHT = ("floor", "kernel", "rrm_core.reweight")
 
 
 def reweight(run: dict[str, Any]) -> str:
-    """Return the time per size, and how many times faster it is than each rival."""
+    """Return the table of times per size, and of the speedup over each rival."""
     cells = {cell["n"]: cell["ms"] for cell in run["cells"] if cell["all_rivals"]}
-    rivals = dict.fromkeys(name for ms in cells.values() for name in ms if not name.startswith(OWN))
-
-    def row(label: str, value: Callable[[Cell], str]) -> str:
-        return table_parts.row(label, (value(ms) for ms in cells.values()))
-
+    timed = list(cells.values())
+    rivals = dict.fromkeys(name for ms in timed for name in ms if not name.startswith(OF_REWEIGHT))
     lines = list(table_parts.head("", cells))
-    for label, own in (("`rrm_core.reweight`", "rrm_core.reweight"), ("its kernel, without Python", "kernel")):
-        lines.append(row(label, partial(table_parts.time, name=own)))
-        lines.append(row("… in memory floors", partial(table_parts.ratio, above=own, below="floor")))
-    for label, own, compiled in (("`reweight`", "rrm_core.reweight", False), ("the kernel", "kernel", True)):
-        lines.append(table_parts.row(f"**{label} is faster than**", [""] * len(cells)))
-        these = [name for name in rivals if name.startswith(COMPILED) == compiled]
-        lines += [row(name, partial(table_parts.ratio, above=name, below=own, unit="x")) for name in these]
-    rows = [ms[name] for ms in cells.values() for name in rivals if name in ms]
-    fewest = min(row["samples"] for row in rows if "samples" in row)
-    about = (
+    for label, name in (("`rrm_core.reweight`", "rrm_core.reweight"), ("its kernel, without Python", "kernel")):
+        lines.append(table_parts.row(label, [table_parts.time(ms, name) for ms in timed]))
+        lines.append(table_parts.row("… in memory floors", [table_parts.ratio(ms, name, "floor") for ms in timed]))
+    compiled = [name for name in rivals if name.startswith(COMPILED)]
+    with_python = [name for name in rivals if name not in compiled]
+    lines += _speedups("`reweight`", "rrm_core.reweight", with_python, timed)
+    lines += _speedups("the kernel", "kernel", compiled, timed)
+    return "\n".join([*lines, "", _note(rivals, timed)])
+
+
+def _speedups(label: str, reference: str, rivals: Iterable[str], timed: Sequence[Cell]) -> Iterator[str]:
+    """Yield a heading, and for each rival the row of its time divided by that of `reference`."""
+    yield table_parts.row(f"**{label} is faster than**", [""] * len(timed))
+    for rival in rivals:
+        yield table_parts.row(rival, [table_parts.ratio(ms, rival, reference, unit="x") for ms in timed])
+
+
+def _note(rivals: Iterable[str], timed: Sequence[Cell]) -> str:
+    rows = [ms[name] for ms in timed for name in rivals if name in ms]
+    min_samples = min(row["samples"] for row in rows if "samples" in row)
+    note = (
         "`rrm_core.reweight(losses, weights, contamination=0.2, mu=0.3, out=weights)`, float32, exponential, 1 thread: "
-        f"medians of interleaved samples, {table_parts.spread(cells.values(), 'kernel', 'rrm_core.reweight')}; the "
-        f"slowest rivals have {fewest} samples. Every rival does the whole job, to the same bits. Memory floor: each "
-        "loss read once, each weight read and written in place, 12 bytes a sample."
-        + (" –: doesn't do it at this size." if any("out" in row for row in rows) else "")
+        f"medians of interleaved samples, {table_parts.spread(timed, 'kernel', 'rrm_core.reweight')}; the "
+        f"slowest rivals have {min_samples} samples. Every rival does the whole job, to the same bits. Memory floor: "
+        "each loss read once, each weight read and written in place, 12 bytes a sample."
     )
-    return "\n".join([*lines, "", about])
+    if any("out" in row for row in rows):
+        note += " –: doesn't do it at this size."
+    return note
 
 
 def reweight_conditions(run: dict[str, Any]) -> str:
-    """Return the kernel's time in floors of the same type, step and number of threads."""
+    """Return the table of the kernel's time, in memory floors of the same type, mu and number of threads."""
     cells = [cell for cell in run["cells"] if not cell["all_rivals"]]
     sizes = list(dict.fromkeys(cell["n"] for cell in cells))
 
-    def row(label: str, name: str = "kernel", below: str = "floor", **where: Any) -> str | None:
+    def row(label: str, name: str = "kernel", reference: str = "floor", **conditions: Any) -> str | None:
         values = []
         for n in sizes:
-            wanted = {"n": n, "distribution": "exponential", "format": "float32", "threads": 1, **where}
-            both = []
+            key = {"n": n, "distribution": "exponential", "format": "float32", "threads": 1, **conditions}
+            ratios = []
             for mu in (0.3, 1.0):
-                found = (cell["ms"] for cell in cells if cell["mu"] == mu and wanted.items() <= cell.items())
-                both.append(table_parts.ratio(next(found, {}), name, below))
-            values.append(" / ".join(both if both[1] != "–" else both[:1]))
+                matching = (cell["ms"] for cell in cells if cell["mu"] == mu and key.items() <= cell.items())
+                ratios.append(table_parts.ratio(next(matching, {}), name, reference))
+            values.append(" / ".join(ratios if ratios[1] != "–" else ratios[:1]))
         return table_parts.row(label, values) if set(values) != {"–"} else None
 
     distributions = dict.fromkeys(cell["distribution"] for cell in cells)
@@ -66,15 +74,15 @@ def reweight_conditions(run: dict[str, Any]) -> str:
         row("2 threads, floor too", threads=2),
         row("2 threads: how many times faster than 1", "kernel, 1 thread", "kernel", threads=2),
     ]
-    about = (
+    note = (
         "The kernel's time as a multiple of the memory floor of the same type, mu and number of threads, timed in the "
         f"same rounds; {table_parts.spread((cell['ms'] for cell in cells), 'kernel', 'floor')}."
     )
     head = table_parts.head("mu = 0.3 / mu = 1", sizes)
-    return "\n".join([*head, *(text for text in rows if text is not None), "", about])
+    return "\n".join([*head, *(text for text in rows if text is not None), "", note])
 
 
-# What was aimed at, per size, by the rival it is about; times in memory floors come first.
+# Goals by size: the time in memory floors, then the speedup over each rival.
 TARGETS: dict[str, tuple[float, ...]] = {
     "floor": (5, 3, 1.8, 1.5, 1.2),
     "NumPy, np.partition, AVX2 path": (15, 18, 30, 20, 40),
@@ -85,22 +93,23 @@ TARGETS: dict[str, tuple[float, ...]] = {
 
 
 def reweight_targets(run: dict[str, Any]) -> str:
-    """Return what the kernel reached beside what was aimed at, and what a program at the memory floor would reach."""
+    """Return the table of the kernel's results and goals, and of the results of a program at the memory floor."""
     cells = {cell["n"]: cell["ms"] for cell in run["cells"] if cell["all_rivals"]}
     lines = list(table_parts.head("kernel", list(cells)[:5]))
-    for name, aims in TARGETS.items():
+    for name, goals in TARGETS.items():
         texts = []
-        for aim, ms in zip(aims, cells.values(), strict=False):
+        for goal, ms in zip(goals, cells.values(), strict=False):
             if name == "floor":
-                texts.append(f"{table_parts.ratio(ms, 'kernel', 'floor')} (≤ {aim:g})")
+                texts.append(f"{table_parts.ratio(ms, 'kernel', 'floor')} (≤ {goal:g})")
                 continue
-            rival = _best(ms) if name not in ms else name
-            reached, most = (table_parts.ratio(ms, rival, own, unit="x") for own in ("kernel", "floor"))
-            texts.append(f"{reached} ({aim:g}x; floor {most})")
+            rival = _fastest_compiled(ms) if name not in ms else name
+            reached = table_parts.ratio(ms, rival, "kernel", unit="x")
+            limit = table_parts.ratio(ms, rival, "floor", unit="x")
+            texts.append(f"{reached} ({goal:g}x; floor {limit})")
         lines.append(table_parts.row("time in memory floors" if name == "floor" else f"faster than {name}", texts))
     return "\n".join(lines)
 
 
-def _best(ms: Cell) -> str:
+def _fastest_compiled(ms: Cell) -> str:
     compiled = [name for name in ms if name.startswith(COMPILED) and "median" in ms[name]]
     return min(compiled, key=lambda name: float(ms[name]["median"]))

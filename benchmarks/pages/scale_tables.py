@@ -1,4 +1,4 @@
-"""The tables of bench_stream.py's record and of bench_ranks.py's, and what follows from them on paper."""
+"""Tables of the records of scale/bench_stream.py and scale/bench_ranks.py, and extrapolations from them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,31 @@ from typing import Any
 
 Run = Mapping[str, Any]
 
-COUNTS, HEAD, MINIMA, CALL = 8 * 65_536, 8 * 8, 5 * 8, 8 * 64  # bytes: see docs/scale.md
-SAMPLE, STATE = 22, 12  # bytes of an RRM and of its state_dict, by sample, without the bits of the trajectory
+# bytes: see docs/scale.md
+COUNTS = 8 * 65_536
+HEAD = 8 * 8
+MINIMA = 5 * 8
+CALL = 8 * 64
+# bytes of an RRM and of its state_dict, by sample, without the bits of the trajectory
+SAMPLE = 22
+STATE = 12
 NETWORK = 10e9 / 8  # bytes a second of the network on paper
 LATENCY = 50e-6  # seconds of a message there
 
 
-def given(keys: int) -> int:
-    """Return the bytes that a rank gives for a plan of float32 losses of which so many keys remain."""
+def bytes_of_rank(keys: int) -> int:
+    """Return the bytes that a rank passes to collectives for a plan of float32 losses, when `keys` keys remain."""
     return CALL + HEAD + COUNTS + MINIMA + HEAD + MINIMA + 8 + 8 * keys
 
 
 def ring(ranks: int, keys: int) -> float:
-    """Return the bytes that pass through each rank for such a plan, in rings and with each roll call to all."""
-    reduced = given(keys) - CALL - 8
+    """Return the bytes through each rank for such a plan, with ring all-reduce and each status message sent to all."""
+    reduced = bytes_of_rank(keys) - CALL - 8
     return 2 * (ranks - 1) / ranks * reduced + (ranks - 1) * (CALL + 8)
 
 
 def stream(run: Run) -> str:
-    """Return the table of files that were planned and reweighted, against reading them."""
+    """Return the table of times to plan and to reweight a file, and to read it as often."""
     kinds = {name: run[name] for name in ("npy", "parquet")}
     names = [f"{kind['n']:,} rows, .{name}" for name, kind in kinds.items()]
     rows = [f"| | {' | '.join(names)} |", "|---|---:|---:|"]
@@ -41,12 +47,12 @@ def stream(run: Run) -> str:
     peaks = [f"{kind['bytes_of_memory']['above_start'] / 1e6:.0f} MB" for kind in kinds.values()]
     rows.append(f"| memory at its height, beyond the start | {' | '.join(peaks)} |")
     sizes = " and ".join(f"{kind['bytes'] / 1e9:.2g}" for kind in kinds.values())
-    about = (
+    note = (
         f"float32, exponential, contamination 0.2, weights to a .npy file; files of {sizes} GB; medians (quartiles) of "
         f"{run['rounds']}, in turns, and as multiples of the line above. Cold: the system had to read from the disk. "
         f"{run['threads']} threads."
     )
-    return "\n".join([*rows, "", about])
+    return "\n".join([*rows, "", note])
 
 
 def _short(x: float) -> str:
@@ -54,18 +60,19 @@ def _short(x: float) -> str:
 
 
 def ranks(run: Run) -> str:
-    """Return the table of the stand-in's run."""
+    """Return the table of the training run of Clothing1M's size."""
 
     def ms(name: str) -> str:
-        found = run["ms of a reweight"][name]
-        return f"{found['median']:.3g} ms ({found['quartile1']:.3g}–{found['quartile3']:.3g})"
+        row = run["ms of a reweight"][name]
+        return f"{row['median']:.3g} ms ({row['quartile1']:.3g}–{row['quartile3']:.3g})"
 
-    held, beyond = (max(run[name]) for name in ("MB held by each rank", "MB beyond, at the height of a reweight"))
+    state = max(run["MB held by each rank"])
+    peak = max(run["MB beyond, at the height of a reweight"])
     same = all(run["killed and resumed: the same bits"])
     rows = [
         ("added to an epoch", f"{run['added to an epoch, %']:.2f} % of {run['seconds of an epoch']:.0f} s"),
-        ("held by RRM on each rank, sharded", f"{held:.1f} MB"),
-        ("by which the process grew while it reweighted", f"{beyond:.1f} MB"),
+        ("held by RRM on each rank, sharded", f"{state:.1f} MB"),
+        ("by which the process grew while it reweighted", f"{peak:.1f} MB"),
         ("`step()` with a reweight, one process alone", ms("alone")),
         ("… 2 ranks, sharded", ms("sharded")),
         ("… 2 ranks, replicated", ms("replicated")),
@@ -73,12 +80,12 @@ def ranks(run: Run) -> str:
         ("one rank killed, all resumed", "the same bits" if same else "**other bits**"),
     ]
     lines = ["| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)]
-    about = f"A stand-in of Clothing1M's size, under torchrun: {run['what']}. A reweight: median (quartiles)."
-    return "\n".join([*lines, "", about])
+    note = f"A stand-in of Clothing1M's size, under torchrun: {run['what']}. A reweight: median (quartiles)."
+    return "\n".join([*lines, "", note])
 
 
 def traffic(run: Run) -> str:
-    """Return the table of bytes by number of ranks, against the formula."""
+    """Return the table of bytes by number of ranks, counted and by the formula."""
     counted = run["traffic of a plan"]
     lines = [
         "| ranks | given by each | the formula | over the wire, by rank | as a ring |",
@@ -87,46 +94,52 @@ def traffic(run: Run) -> str:
     for size, rules in counted.items():
         row = rules["contamination"]
         lines.append(
-            f"| {size} | {row['bytes given by a rank']:,} | {given(row['keys']):,} | "
+            f"| {size} | {row['bytes given by a rank']:,} | {bytes_of_rank(row['keys']):,} | "
             f"{row['bytes over the wire, by rank']:,} | {ring(int(size), row['keys']):,.0f} |"
         )
     keys = next(iter(counted.values()))["contamination"]["keys"]
-    about = f"A plan of 1,000,000 exponential losses, float32, contamination 0.2, of which {keys:,} keys remain; gloo."
-    return "\n".join([*lines, "", about])
+    note = f"A plan of 1,000,000 exponential losses, float32, contamination 0.2, of which {keys:,} keys remain; gloo."
+    return "\n".join([*lines, "", note])
 
 
 def scale_paper(files: Run) -> str:
-    """Return what the formulas and the recorded speeds make of sizes that nobody measured here."""
+    """Return extrapolations to sizes that were not measured, from the formulas and the recorded speeds."""
     return "\n\n".join([_thousand_ranks(files), _hundred_workers(files)])
 
 
 def _thousand_ranks(files: Run) -> str:
-    n, w = 10**10, 1000
-    own, npy = n // w, files["npy"]
-    counting = npy["seconds"]["plan"]["median"] / npy["n"] * own * files["threads"]  # reading included
+    n = 10**10
+    w = 1000
+    n_local = n // w
+    npy = files["npy"]
+    counting = npy["seconds"]["plan"]["median"] / npy["n"] * n_local * files["threads"]  # reading included
     # More keys remain than are taken as they are; the trajectory counts once more.
-    sums, calls = 2 * (HEAD + COUNTS + MINIMA) + COUNTS + 7 * 8 + 4, (w - 1) * (4 * CALL + 8)
+    sums = 2 * (HEAD + COUNTS + MINIMA) + COUNTS + 7 * 8 + 4
+    calls = (w - 1) * (4 * CALL + 8)
     passing = (2 * (w - 1) / w * sums + calls) / NETWORK
     rings, trees = ((6 * 2 + 5) * steps * LATENCY for steps in (w - 1, 10))  # six all-reduces, five that gather
     return (
-        f"**10¹⁰ samples over 1,000 ranks**, {own / 1e6:.0f} million on each. Counting: {1e3 * counting:.0f} ms on one "
-        f"thread, two rounds together. What travels: {sums / 1e6:.2f} MB through all-reduce and "
+        f"**10¹⁰ samples over 1,000 ranks**, {n_local / 1e6:.0f} million on each. Counting: {1e3 * counting:.0f} ms on "
+        f"one thread, two rounds together. What travels: {sums / 1e6:.2f} MB through all-reduce and "
         f"{calls / 1e6:.2f} MB of roll calls, {1e3 * passing:.0f} ms at 10 Gbit/s. Waiting, with 50 µs a message: "
         f"{rings:.1f} s in rings of 1,000, {1e3 * trees:.0f} ms in trees, as NCCL makes them. Memory of RRM, sharded: "
-        f"{SAMPLE * own / 1e6:.0f} MB a rank, and {own / 8e6:.2f} MB for each reweight. All of it once an "
+        f"{SAMPLE * n_local / 1e6:.0f} MB a rank, and {n_local / 8e6:.2f} MB for each reweight. All of it once an "
         f"epoch. A checkpoint is of all samples, {STATE * n / 1e9:.0f} GB and {n / 8e9:.2f} GB for each reweight, and "
         f"each rank gathers them to make one."
     )
 
 
 def _hundred_workers(files: Run) -> str:
-    n, w = 10**11, 100
-    own, parquet = n // w, files["parquet"]
-    seconds = {name: row["median"] / parquet["n"] * own for name, row in parquet["seconds"].items()}
+    n = 10**11
+    w = 100
+    n_local = n // w
+    parquet = files["parquet"]
+    seconds = {name: row["median"] / parquet["n"] * n_local for name, row in parquet["seconds"].items()}
     # From the disk, three times rather than twice, and what writing takes beyond reading as often.
     plan = seconds["plan, cold"]
     reweight = 1.5 * plan + seconds["reweight"] - 1.5 * seconds["plan"]
-    size, written = parquet["bytes"] / parquet["n"] * n / 1e12, 4 * n / 1e9
+    size = parquet["bytes"] / parquet["n"] * n / 1e12
+    written = 4 * n / 1e9
     partials = 2 * w * (HEAD + COUNTS + MINIMA) / 1e6
     return (
         f"**A Parquet data set of 10¹¹ rows on 100 workers** like the one that was timed, {size:.1f} TB as above, "

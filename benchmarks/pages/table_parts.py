@@ -1,11 +1,11 @@
-"""What the tables of recorded runs are made of: rows, sizes, times, ratios."""
+"""Parts of the tables of recorded runs: rows, sizes, times, ratios."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-Cell = dict[str, Any]  # what was timed in the same rounds, by name
+Cell = dict[str, Any]  # results timed in the same rounds, by name
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -20,28 +20,40 @@ def row(label: str, values: Iterable[str]) -> str:
 
 
 def power(n: int) -> str:
+    """Return a number as a multiple of a power of ten."""
     digits = f"{n:e}".split("e")
     factor = f"{float(digits[0]):g}·" if float(digits[0]) != 1 else ""
     return f"{factor}10{str(int(digits[1])).translate(SUPERSCRIPTS)}"
 
 
 def time(ms: Cell, name: str) -> str:
+    """Return a median with its unit, or a dash if it was not timed."""
     if "median" not in ms.get(name, {}):
         return "–"
     median = ms[name]["median"]
-    return f"{1e3 * median:.3g} µs" if median < 1 else f"{median:.3g} ms" if median < 1000 else f"{median / 1e3:.3g} s"
+    if median < 1:
+        return f"{1e3 * median:.3g} µs"
+    if median < 1000:
+        return f"{median:.3g} ms"
+    return f"{median / 1e3:.3g} s"
 
 
-def ratio(ms: Cell, above: str, below: str, unit: str = "") -> str:
-    if "median" not in ms.get(above, {}) or "median" not in ms.get(below, {}):
+def ratio(ms: Cell, numerator: str, denominator: str, unit: str = "") -> str:
+    """Return the ratio of two medians, or a dash if one was not timed."""
+    if "median" not in ms.get(numerator, {}) or "median" not in ms.get(denominator, {}):
         return "–"
-    times = ms[above]["median"] / ms[below]["median"]
-    return (f"{times:.2f}" if times < 10 and not unit else f"{times:.1f}" if times < 100 else f"{times:.0f}") + unit
+    quotient = ms[numerator]["median"] / ms[denominator]["median"]
+    digits = 0
+    if quotient < 10 and not unit:
+        digits = 2
+    elif quotient < 100:
+        digits = 1
+    return f"{quotient:.{digits}f}{unit}"
 
 
 def spread(cells: Iterable[Cell], *names: str) -> str:
-    """Say how far apart the quartiles are."""
+    """Return in words the distance of the quartiles, in percent of the median."""
     rows = [ms[name] for ms in cells for name in names if name in ms]
-    apart = sorted((row["quartile3"] - row["quartile1"]) / row["median"] for row in rows)
-    middle, widest = (100 * apart[i] for i in (len(apart) // 2, -1))
-    return f"quartiles {middle:.0f} % apart as a rule, {widest:.0f} % at most"
+    distances = sorted(100 * (row["quartile3"] - row["quartile1"]) / row["median"] for row in rows)
+    typical = distances[len(distances) // 2]
+    return f"quartiles {typical:.0f} % apart as a rule, {distances[-1]:.0f} % at most"

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import machine
+from benchmarks.common.record import RESULTS, ROOT, provenance, write_record
 
 TRAINING_RUN = "benchmarks.scale.training_run"
 TRAFFIC = "benchmarks.scale.count_traffic"
@@ -33,7 +33,7 @@ def torchrun(size: int, module: str, *arguments: str) -> subprocess.Popen[str]:
     """Start so many ranks."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*command, "--module", module, *arguments], env=environment, cwd=machine.ROOT, text=True)
+    return subprocess.Popen([*command, "--module", module, *arguments], env=environment, cwd=ROOT, text=True)
 
 
 def run(folder: Path, arguments: list[str], *, killed: bool) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--draft", action="store_true", help="don't record; the tree may have changes")
     options, arguments = parser.parse_known_args()
     options.folder = options.folder.resolve()  # the ranks run in the root of the checkout
-    about = machine.describe("rrm-core", "torch", "numpy", draft=options.draft)
+    about = provenance("rrm-core", "torch", "numpy", draft=options.draft)
     whole = run(options.folder / "whole", arguments, killed=False)
     resumed = run(options.folder / "killed", arguments, killed=True)
     first = whole[0]
@@ -108,7 +108,7 @@ def main() -> None:
     }
     print(json.dumps(record, indent=1))
     if not options.draft:
-        (machine.ROOT / "benchmarks" / "results" / "ranks.json").write_text(json.dumps(record, indent=1) + "\n")
+        write_record((RESULTS / "ranks.json"), record)
 
 
 if __name__ == "__main__":

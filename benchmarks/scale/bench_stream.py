@@ -25,7 +25,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 import rrm_core
-from benchmarks.common import machine
+from benchmarks.common.record import RESULTS, provenance, write_record
 from rrm_core._atomic_write import atomic_write
 from rrm_core.stream import arrow_source, pipeline
 
@@ -52,7 +52,7 @@ print(json.dumps({"peak": status("VmHWM"), "above_start": status("VmHWM") - befo
 def main() -> None:
     """Make files, time, check, record, print."""
     options = _options()
-    about = machine.describe("rrm-core", "numpy", "pyarrow", draft=options.draft)
+    about = provenance("rrm-core", "numpy", "pyarrow", draft=options.draft)
     folder = options.folder / "rrm_stream"
     folder.mkdir(parents=True)
     try:
@@ -71,8 +71,8 @@ def main() -> None:
     if options.draft:
         print(json.dumps(record, indent=1))
     else:
-        path = machine.ROOT / "benchmarks" / "results" / "stream.json"
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        path = RESULTS / "stream.json"
+        write_record(path, record)
 
 
 def _default_memory() -> int:
@@ -97,7 +97,8 @@ class Contest:
     """One file, and all that is done with it."""
 
     def __init__(self, kind: str, path: Path) -> None:
-        self.path, self.out = path, path.with_name("weights.npy")
+        self.path = path
+        self.out = path.with_name("weights.npy")
         self.read = self._read_npy if kind == "npy" else self._read_parquet
         self.memory = np.ones(pipeline.TILE_BYTES, np.uint8)
 
@@ -205,7 +206,8 @@ def _check(contest: Contest) -> int:
     """Return the number of losses; leave if the weights aren't those of `rrm_core.apply`, block by block."""
     _say(f"{contest.path.name}: check")
     plan = rrm_core.stream.reweight(contest.path, contest.out, **RULE)
-    weights, first = np.load(contest.out, mmap_mode="r"), 0
+    weights = np.load(contest.out, mmap_mode="r")
+    first = 0
     for losses in _blocks(contest.path):
         some = weights[first : first + len(losses)]
         if not np.array_equal(rrm_core.apply(plan, losses), some):
@@ -233,7 +235,8 @@ def _blocks(path: Path) -> Any:
 
 
 def _npy(folder: Path, n: int) -> Path:
-    path, rng = folder / "losses.npy", np.random.default_rng(0)
+    path = folder / "losses.npy"
+    rng = np.random.default_rng(0)
     losses = np.lib.format.open_memmap(path, "w+", np.float32, (n,))
     for first in range(0, n, BLOCK):
         _say(f"{path.name}: {first:,} of {n:,}")
@@ -245,7 +248,8 @@ def _npy(folder: Path, n: int) -> Path:
 
 def _parquet(folder: Path, n: int) -> Path:
     """Return a file of two columns, as pyarrow writes it unless it is told otherwise."""
-    path, rng = folder / "losses.parquet", np.random.default_rng(1)
+    path = folder / "losses.parquet"
+    rng = np.random.default_rng(1)
     schema = pa.schema([("sample", pa.int64()), (COLUMN, pa.float32())])
     with parquet.ParquetWriter(path, schema) as writer:
         for first in range(0, n, BLOCK):

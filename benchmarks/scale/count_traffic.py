@@ -19,7 +19,8 @@ import torch.distributed as dist
 import rrm_core
 from rrm_torch.distributed import ProcessGroup, plan
 
-N, TIMES = 1_000_000, 20
+N = 1_000_000
+TIMES = 20
 RULES: dict[str, dict[str, Any]] = {
     "contamination": {"contamination": 0.2},
     "contamination, a fraction receives": {"contamination": 0.2, "redistribute": 0.1},
@@ -46,7 +47,8 @@ def main() -> None:
     """Count and write."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    rank, size = dist.get_rank(), dist.get_world_size()
+    rank = dist.get_rank()
+    size = dist.get_world_size()
     everything = torch.empty(N).exponential_(generator=torch.Generator().manual_seed(0))
     losses = torch.tensor_split(everything, size)[rank]
     found = {}

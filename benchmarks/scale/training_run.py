@@ -29,8 +29,13 @@ from rrm_torch import RRM, Checkpoint, cross_entropy
 from rrm_torch.data import noise
 from rrm_torch.distributed import FullState, ProcessGroup, ShardSampler, slice_of
 
-CLASSES, WRONG, SIDE, BLOCK = 14, 0.38, 20, 10_000
-LINES, STEPS = 2000, 30  # of what is timed by itself
+CLASSES = 14
+WRONG = 0.38
+SIDE = 20
+BLOCK = 10_000
+# of what is timed by itself
+LINES = 2000
+STEPS = 30
 
 
 def labels(n: int) -> tuple[Tensor, Tensor]:
@@ -44,7 +49,8 @@ def pictures(truth: Tensor, begin: int, end: int) -> Tensor:
     patterns = torch.rand(CLASSES, SIDE * SIDE, generator=torch.Generator().manual_seed(1))
     x = torch.empty(end - begin, SIDE * SIDE, dtype=torch.uint8)
     for block in range(begin // BLOCK, -(-end // BLOCK)):  # the same ones, however many ranks there are
-        first, last = max(block * BLOCK, begin), min((block + 1) * BLOCK, end)
+        first = max(block * BLOCK, begin)
+        last = min((block + 1) * BLOCK, end)
         drawn = torch.rand(BLOCK, SIDE * SIDE, generator=torch.Generator().manual_seed(block + 2))
         mixed = 0.35 * patterns[truth[first:last]] + 0.65 * drawn[first - block * BLOCK : last - block * BLOCK]
         x[first - begin : last - begin] = 255 * mixed
@@ -91,7 +97,8 @@ def peak_of(step: object) -> tuple[float, int]:
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
 
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before, start = status("VmRSS"), time.perf_counter()
+    before = status("VmRSS")
+    start = time.perf_counter()
     step()  # type: ignore[operator]
     return time.perf_counter() - start, status("VmHWM") - before
 
@@ -115,7 +122,8 @@ def reweights(n: int) -> dict[str, list[float]]:
     for layout in (None, "replicated", "sharded"):
         begin, end = slice_of(n, dist.get_rank(), dist.get_world_size()) if layout == "sharded" else (0, n)
         rrm = RRM(n, contamination=WRONG, warmup=1, layout=layout)
-        given, everyone = c[begin:end], torch.arange(begin, end)
+        given = c[begin:end]
+        everyone = torch.arange(begin, end)
         seconds[layout or "alone"] = []
         for _ in range(STEPS):
             rrm.weighted_mean(given, everyone)
@@ -146,12 +154,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    rank, size, n = dist.get_rank(), dist.get_world_size(), options.samples
+    rank = dist.get_rank()
+    size = dist.get_world_size()
+    n = options.samples
     (options.folder / f"rank{rank}.pid").write_text(str(os.getpid()))
 
     begin, end = slice_of(n, rank, size)
     given, truth = labels(n)
-    x, y = pictures(truth, begin, end), given[begin:end]
+    x = pictures(truth, begin, end)
+    y = given[begin:end]
     torch.manual_seed(0)
     model = DistributedDataParallel(net(options.width))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
@@ -160,7 +171,9 @@ def main() -> None:
     checkpoint = Checkpoint(options.folder / "run.pt", ProcessGroup(), whole=whole, rrm=rrm)
     batches = BatchSampler(sampler := ShardSampler(n), options.batch, drop_last=False)
 
-    epochs, steps, peaks = [], [], []
+    epochs = []
+    steps = []
+    peaks = []
     for epoch in range(checkpoint.load(), options.epochs):
         start = time.perf_counter()
         sampler.set_epoch(epoch)
@@ -183,7 +196,8 @@ def main() -> None:
         if rank == 0:
             print(f"epoch {epoch + 1}: {epochs[-1]:.1f} s, {rrm.plan}", flush=True)
 
-    flagged, state = rrm.flagged(), rrm.state_dict()
+    flagged = rrm.flagged()
+    state = rrm.state_dict()
     wrong = given != truth
     everything = (whole.state_dict(), state)
     result = {

@@ -17,11 +17,14 @@ import time
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import machine
+from benchmarks.common.record import RESULTS, provenance, write_record
 from rrm_torch import RRM, batches, cross_entropy
 from rrm_torch.models import small_resnet
 
-N, BATCH, EPOCHS, WIDTH = 50_000, 128, 2, 16
+N = 50_000
+BATCH = 128
+EPOCHS = 2
+WIDTH = 16
 STEPS = 200  # of RRM.step alone
 LINES = 4000  # of the line that differs
 
@@ -55,7 +58,8 @@ def summary(seconds: list[float]) -> dict[str, float]:
 
 def time_lines(rrm: RRM) -> dict[str, list[float]]:
     """Time what one loop has and the other hasn't: the reduction of a batch's losses, forwards and backwards."""
-    losses, index = torch.rand(BATCH, requires_grad=True), torch.randperm(N)[:BATCH]
+    losses = torch.rand(BATCH, requires_grad=True)
+    index = torch.randperm(N)[:BATCH]
     lines = {"plain": losses.mean, "rrm": lambda: rrm.weighted_mean(losses, index)}
     seconds: dict[str, list[float]] = {name: [] for name in lines}
     for _ in range(LINES):
@@ -69,10 +73,11 @@ def time_lines(rrm: RRM) -> dict[str, list[float]]:
 
 def main() -> None:
     """Run, record, print."""
-    about = machine.describe("rrm-core", "torch", "numpy")
+    about = provenance("rrm-core", "torch", "numpy")
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    x, y = torch.randn(N, 3, 32, 32, generator=generator), torch.randint(10, (N,), generator=generator)
+    x = torch.randn(N, 3, 32, 32, generator=generator)
+    y = torch.randint(10, (N,), generator=generator)
     rrm = RRM(N, contamination=0.2, warmup=1)
     loops = {"plain": Loop(None), "rrm": Loop(rrm)}
     steps = []
@@ -108,8 +113,8 @@ def main() -> None:
         "added to an epoch, %": round(100 * (added * per_epoch + statistics.median(steps)) / plain, 3),
         **about,
     }
-    path = machine.ROOT / "benchmarks" / "results" / "training_cost.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    path = RESULTS / "training_cost.json"
+    write_record(path, record)
     print(json.dumps(record, indent=1))
 
 

@@ -14,16 +14,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.common import machine
+from benchmarks.common.record import RESULTS, ROOT, provenance, write_record
 
 
 def main() -> int:
     if len(sys.argv) < 2:
         print(__doc__)
         return 2
-    name, arguments = sys.argv[1], sys.argv[2:]
+    name = sys.argv[1]
+    arguments = sys.argv[2:]
     command = "demo" if name == "demo" else "train"
-    about = machine.describe("rrm-core", "torch", "numpy")  # before the run: the commit may move meanwhile
+    about = provenance("rrm-core", "torch", "numpy")  # before the run: the commit may move meanwhile
     with tempfile.TemporaryDirectory() as folder:
         code = subprocess.run(
             [sys.executable, "-m", "rrm_torch", command, *arguments, "--report", folder], check=False
@@ -31,10 +32,10 @@ def main() -> int:
         if code:
             return code
         results = json.loads((Path(folder) / "results.json").read_text())
-        pages = "".join(page.read_text() for page in (machine.ROOT / "README.md", *machine.ROOT.glob("docs/*.md")))
+        pages = "".join(page.read_text() for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")))
         for picture in Path(folder).glob("*.png"):
             if f"{name}_{picture.name}" in pages:
-                shutil.copy(picture, machine.ROOT / "docs" / "images" / f"{name}_{picture.name}")
+                shutil.copy(picture, ROOT / "docs" / "images" / f"{name}_{picture.name}")
     # The data's file name says which it was; where it lay is nobody's business.
     shown = [Path(a).name if Path(a).exists() else a for a in arguments]
     record = {
@@ -42,9 +43,9 @@ def main() -> int:
         **results,
         **about,
     }
-    path = machine.ROOT / "benchmarks" / "results" / f"train_{name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"recorded in {path.relative_to(machine.ROOT)}")
+    path = RESULTS / f"train_{name}.json"
+    write_record(path, record)
+    print(f"recorded in {path.relative_to(ROOT)}")
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Loaders of the data sets that only the experiments use."""
+"""Loaders of data sets that only the experiments use."""

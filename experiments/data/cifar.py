@@ -1,12 +1,9 @@
-"""CIFAR-10, from its Python batches or from JPEG streams, and the human labels of CIFAR-10N."""
+"""CIFAR-10, from its Python batches or from JPEG streams."""
 
 from __future__ import annotations
 
 import io
 import pickle
-import zipfile
-import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .arrays import RECONSTRUCT, RECONSTRUCT_NAMES, check_labels, read_npz
+
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """The ten classes of CIFAR-10, in the order of its labels (Krizhevsky 2009)."""
 
@@ -25,16 +24,12 @@ TEST_BATCHES = ("test_batch",)
 
 JPEG_KEYS = ("jpg_train", "off_train", "y_train", "jpg_test", "off_test", "y_test", "classes")
 
-LABEL_KEYS = ("clean_label", "aggre_label", "worse_label", "random_label1", "random_label2", "random_label3")
-"""The label sets of CIFAR-10N (Wei et al. 2022): the true ones; the majority of three annotators; a wrong one of the
-three wherever there is one; and each annotator's."""
-
 SHAPE = (3, 32, 32)
 
 
 @dataclass(frozen=True, eq=False)
 class Cifar:
-    """CIFAR-10 in bytes: about 180 MB, a quarter of what it takes in floats. `rrm_torch.augment` makes floats of it.
+    """CIFAR-10 as bytes: about 180 MB, a quarter of the size as floats.
 
     Attributes
     ----------
@@ -43,7 +38,7 @@ class Cifar:
     y_train, y_test : torch.Tensor of int64, shape (n,)
         Labels in [0, len(classes)).
     classes : tuple of str
-        Name of each class.
+        Names of the classes.
     """
 
     x_train: Tensor
@@ -54,15 +49,15 @@ class Cifar:
 
 
 def load_cifar10(path: str | Path) -> Cifar:
-    """Load CIFAR-10 from the folder or from the file that one has.
+    """Load CIFAR-10 from its folder of Python batches, or from a file of JPEG streams.
 
     Parameters
     ----------
     path : str or Path
-        The folder cifar-10-batches-py out of cifar-10-python.tar.gz, as torchvision leaves it too; or a .npz file of
-        JPEG streams, with the arrays jpg_train and jpg_test, uint8, all files of a part one after the other; off_train
-        and off_test, integers of shape (n + 1,), where each begins and the last ends; y_train and y_test, integers of
-        shape (n,); and classes, strings. These need Pillow.
+        The folder cifar-10-batches-py from cifar-10-python.tar.gz, which torchvision extracts as well; or a .npz file
+        of JPEG streams, which needs Pillow, with the arrays jpg_train and jpg_test, uint8, the concatenated JPEG files;
+        off_train and off_test, integers of shape (n + 1,), their offsets; y_train and y_test, integers of shape (n,);
+        and classes, strings.
 
     Returns
     -------
@@ -73,7 +68,7 @@ def load_cifar10(path: str | Path) -> Cifar:
     FileNotFoundError
         If `path` or one of the folder's files doesn't exist.
     ValueError
-        If a file isn't what its name says, or images and labels don't fit together.
+        If a file is damaged, or images and labels do not match.
     TypeError
         If an array is of another type.
     ImportError
@@ -81,88 +76,13 @@ def load_cifar10(path: str | Path) -> Cifar:
 
     Notes
     -----
-    The folder's files are pickles. They are read with only what an array of bytes needs; a file that asks for anything
-    else is refused before it can run it.
+    The files of the folder are pickles. Only the names that a pickled array needs are looked up; a file that refers to
+    any other name is rejected before it can run code.
     """
     path = Path(path)
     if path.is_dir():
         return _load_batches(path)
     return _load_jpegs(path)
-
-
-def load_cifar_n(path: str | Path) -> dict[str, Tensor]:
-    """Load the human labels of CIFAR-10N.
-
-    Parameters
-    ----------
-    path : str or Path
-        CIFAR-10_human.pt, as its authors distribute it, or a .npz file with the same arrays.
-
-    Returns
-    -------
-    dict of str to torch.Tensor of int64, shape (n,)
-        Labels in [0, 10) by name: clean_label, aggre_label, worse_label, random_label1, random_label2, random_label3.
-        Their order is that of CIFAR-10; `check_order` makes sure.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file isn't sound, labels are missing or out of range, or their numbers differ.
-    TypeError
-        If labels aren't integers.
-    RuntimeError
-        If it is a .pt file and PyTorch is older than 2.6.
-
-    Notes
-    -----
-    A .pt file is a pickle. It is read with ``weights_only=True``, allowing NumPy's arrays and nothing else, so that it
-    can't run code.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"path {str(path)!r} isn't an existing file; CIFAR-10N comes as CIFAR-10_human.pt")
-    held: Mapping[str, Any] = _read_npz(path, LABEL_KEYS) if path.suffix == ".npz" else _read_pt(path)
-    if missing := [key for key in LABEL_KEYS if key not in held]:
-        raise ValueError(
-            f"{path} must hold the labels {', '.join(missing)}; found {', '.join(map(str, held)) or 'none'}"
-        )
-    labels = {key: _labels(f"{path}: {key}", held[key], len(CLASSES)) for key in LABEL_KEYS}
-    n = len(labels["clean_label"])
-    for key, values in labels.items():
-        if len(values) != n:
-            raise ValueError(f"{path}: {key} must have one label for each clean_label, got {len(values)} for {n}")
-    return labels
-
-
-def check_order(labels: Mapping[str, Tensor], y_train: Tensor) -> None:
-    """Make sure that human labels belong to the images one has, in the same order.
-
-    Parameters
-    ----------
-    labels : mapping of str to torch.Tensor, shape (n,)
-        What `load_cifar_n` returns.
-    y_train : torch.Tensor, shape (n,)
-        The labels of the training images, which clean_label must repeat.
-
-    Raises
-    ------
-    ValueError
-        If they differ.
-    """
-    clean = labels["clean_label"]
-    if clean.shape != y_train.shape:
-        raise ValueError(
-            f"clean_label must be y_train, of shape {tuple(y_train.shape)}, got shape {tuple(clean.shape)}; "
-            "CIFAR-10N labels the 50,000 training images"
-        )
-    different = clean != y_train
-    if bool(different.any()):
-        raise ValueError(
-            f"clean_label must be y_train, got another label for {int(different.sum()):,} of {len(clean):,} images, "
-            f"first at index {int(different.nonzero()[0])}; load the training images in CIFAR-10's order, unshuffled"
-        )
 
 
 def _load_batches(folder: Path) -> Cifar:
@@ -193,36 +113,33 @@ def _read_batch(folder: Path, name: str) -> tuple[npt.NDArray[np.uint8], Tensor]
         )
     pixels = batch[b"data"]
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-        found = getattr(pixels, "dtype", type(pixels).__name__)
-        raise TypeError(f"{path}: b'data' must be an array of uint8, got {found}")
+        dtype = getattr(pixels, "dtype", type(pixels).__name__)
+        raise TypeError(f"{path}: b'data' must be an array of uint8, got {dtype}")
     if pixels.ndim != 2 or pixels.shape[1] != np.prod(SHAPE):
         raise ValueError(f"{path}: b'data' must have shape (n, 3072), one row per image, got {pixels.shape}")
-    labels = _labels(f"{path}: b'labels'", batch[b"labels"], len(CLASSES), len(pixels))
+    labels = check_labels(f"{path}: b'labels'", batch[b"labels"], len(CLASSES), len(pixels))
     return pixels.reshape(-1, *SHAPE), labels
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles plain containers and NumPy arrays, and refuses to look up anything else."""
+    """An unpickler of plain containers and NumPy arrays that rejects all other names."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return one of the few things that a pickled array names."""
+        """Return the object with this name if a pickled array needs it."""
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
         return _ALLOWED[module, name]
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """Stand in for _codecs.encode, by which Python 3 writes bytes in old protocols, always as Latin-1."""
+    """Replace _codecs.encode, to which Python 3 refers for bytes in old protocols, always with Latin-1."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}, which no array needs")
     return text.encode("latin1")
 
 
-_RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
-# NumPy 2 renamed numpy.core: either version shall read what either version wrote.
-_RECONSTRUCT_NAMES = ("numpy.core.multiarray", "numpy._core.multiarray")
 _ALLOWED: dict[tuple[str, str], Any] = {
-    **{(module, "_reconstruct"): _RECONSTRUCT for module in _RECONSTRUCT_NAMES},
+    **{(module, "_reconstruct"): RECONSTRUCT for module in RECONSTRUCT_NAMES},
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _latin1,
@@ -235,7 +152,7 @@ def _load_jpegs(path: Path) -> Cifar:
         raise FileNotFoundError(
             f"path {str(path)!r} doesn't exist; it must be the folder cifar-10-batches-py or a .npz file of JPEGs"
         )
-    arrays = _read_npz(path, JPEG_KEYS)
+    arrays = read_npz(path, JPEG_KEYS)
     if missing := [key for key in JPEG_KEYS if key not in arrays]:
         raise ValueError(
             f"{path} must hold the arrays {', '.join(missing)}; found {', '.join(arrays) or 'none of them'}"
@@ -245,23 +162,31 @@ def _load_jpegs(path: Path) -> Cifar:
         raise TypeError(f"{path}: classes must be a 1-D array of strings, got {classes.dtype} {classes.shape}")
     parts = {}
     for part in ("train", "test"):
-        streams, offsets = arrays[f"jpg_{part}"], arrays[f"off_{part}"]
-        if streams.dtype != np.uint8 or offsets.dtype.kind not in "iu":
-            raise TypeError(
-                f"{path}: jpg_{part} must be uint8 and off_{part} integers, got {streams.dtype} and {offsets.dtype}"
-            )
-        bounds = offsets.astype(np.int64)  # unsigned differences would wrap around
-        if streams.ndim != 1 or bounds.ndim != 1 or len(bounds) < 2 or bounds[0] or bounds[-1] != len(streams):
-            raise ValueError(
-                f"{path}: off_{part} must run from 0 to the length of jpg_{part}, in one dimension each; "
-                f"got shapes {offsets.shape} and {streams.shape}"
-            )
-        if (np.diff(bounds) < 0).any():
-            raise ValueError(f"{path}: off_{part} must ascend, got a smaller one after a larger one")
-        parts[f"y_{part}"] = _labels(f"{path}: y_{part}", arrays[f"y_{part}"], len(classes), len(bounds) - 1)
-        pixels = _decode(f"{path}: jpg_{part}", streams.tobytes(), bounds.tolist())
+        offsets = _check_offsets(path, part, arrays[f"jpg_{part}"], arrays[f"off_{part}"])
+        n = len(offsets) - 1
+        parts[f"y_{part}"] = check_labels(f"{path}: y_{part}", arrays[f"y_{part}"], len(classes), n)
+        pixels = _decode(f"{path}: jpg_{part}", arrays[f"jpg_{part}"].tobytes(), offsets.tolist())
         parts[f"x_{part}"] = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     return Cifar(**parts, classes=tuple(str(name) for name in classes))
+
+
+def _check_offsets(
+    path: Path, part: str, streams: npt.NDArray[Any], offsets: npt.NDArray[Any]
+) -> npt.NDArray[np.int64]:
+    """Return the offsets of the JPEG files of a part as int64, in which the difference of unsigned ones cannot wrap."""
+    if streams.dtype != np.uint8 or offsets.dtype.kind not in "iu":
+        raise TypeError(
+            f"{path}: jpg_{part} must be uint8 and off_{part} integers, got {streams.dtype} and {offsets.dtype}"
+        )
+    bounds = offsets.astype(np.int64)
+    if streams.ndim != 1 or bounds.ndim != 1 or len(bounds) < 2 or bounds[0] or bounds[-1] != len(streams):
+        raise ValueError(
+            f"{path}: off_{part} must run from 0 to the length of jpg_{part}, in one dimension each; "
+            f"got shapes {offsets.shape} and {streams.shape}"
+        )
+    if (np.diff(bounds) < 0).any():
+        raise ValueError(f"{path}: off_{part} must ascend, got a smaller one after a larger one")
+    return bounds
 
 
 def _decode(name: str, content: bytes, bounds: list[int]) -> npt.NDArray[np.uint8]:
@@ -276,59 +201,9 @@ def _decode(name: str, content: bytes, bounds: list[int]) -> npt.NDArray[np.uint
     try:
         for index, (start, end) in enumerate(pairwise(bounds)):
             with Image.open(io.BytesIO(content[start:end]), formats=("JPEG",)) as image:
-                if image.size != (width, height):  # before it is decoded: a header may state any size
+                if image.size != (width, height):  # checked before decoding: a header may state any size
                     raise ValueError(f"it has {image.width}x{image.height} pixels, not {width}x{height}")
                 pixels[index] = np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{name} can't be decoded at index {index}: {error}") from error
     return pixels
-
-
-def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
-    """Read those of the arrays that a .npz file holds; pickled objects are never loaded."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} isn't a .npz archive; numpy.savez writes one")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in keys if key in archive.files}
-    except (ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} can't be read: {error}") from error
-
-
-def _read_pt(path: Path) -> Mapping[str, Any]:
-    """Read a dict of arrays that torch.save wrote."""
-    if torch.__version__ < "2.6":  # compared as versions. Before, a global was allowed under its present name only
-        raise RuntimeError(
-            f"{path} needs PyTorch 2.6 or newer to be read without running its code, this is {torch.__version__}; "
-            "save the same arrays by numpy.savez where it is at hand"
-        )
-    allowed = [(_RECONSTRUCT, f"{module}._reconstruct") for module in _RECONSTRUCT_NAMES]
-    numbers = [type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"]]
-    try:
-        with torch.serialization.safe_globals([*allowed, np.ndarray, np.dtype, *numbers]):
-            held = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle raises nearly anything, and its text advises to run its code
-        raise ValueError(
-            f"{path} can't be read as a dict of arrays that torch.save wrote; download CIFAR-10_human.pt anew"
-        ) from error
-    if not isinstance(held, dict):
-        raise ValueError(f"{path} must hold a dict of labels, got {type(held).__name__}")
-    return held
-
-
-def _labels(name: str, values: Any, n_classes: int, n: int | None = None) -> Tensor:
-    """Check labels, and `n` of them if it is given, and return them as int64."""
-    try:
-        labels = np.asarray(values)
-    except ValueError as error:  # lists of different lengths
-        raise ValueError(f"{name} must have shape (n,), one label per image: {error}") from error
-    if labels.ndim != 1 or not len(labels):
-        raise ValueError(f"{name} must have shape (n,), one label per image, got {labels.shape}")
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {labels.dtype}")
-    if n is not None and len(labels) != n:
-        raise ValueError(f"{name} must have one label per image, got {len(labels)} for {n}")
-    if labels.min() < 0 or labels.max() >= n_classes:
-        out = labels.min() if labels.min() < 0 else labels.max()
-        raise ValueError(f"{name} must lie in [0, {n_classes}), one label for each class, got {out}")
-    return torch.from_numpy(labels.astype(np.int64))

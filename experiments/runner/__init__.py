@@ -1,1 +1,1 @@
-"""Carries out experiments: jobs, worker processes, results, environment."""
+"""Execution of experiments: jobs, worker processes, files, records, provenance."""

@@ -1,4 +1,4 @@
-"""What an experiment's settings say is what is done, and what its results say is what came out."""
+"""Training follows the settings of an experiment, and its results describe the trained model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from experiments import ablation, cifar10n, classify, co_teaching, mnist, mnist_table6
-from experiments.runner import jobs as runs
+from experiments.runner.jobs import Job
 from rrm_torch import RRM, batches, evaluate, fit, predict
 from rrm_torch.adversarial.attacks import FGSM, PGD, robustness
 from rrm_torch.data import noise
@@ -167,11 +167,11 @@ def test_each_network_of_co_teaching_learns_what_the_other_selects(tmp_path, mon
     assert sum(found["rounds"]["n_pruned"][-1:]) == RATE * N
 
 
-def smaller(run):
-    return runs.Run(run.method, run.settings | {"samples": 100}, run.seed)
+def smaller(job):
+    return Job(job.method, job.settings | {"samples": 100}, job.seed)
 
 
-def test_an_experiment_trains_on_the_task_that_its_settings_describe(tmp_path, monkeypatch):
+def test_task_follows_the_settings(tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (400, 28, 28), np.uint8)
     y = np.arange(400) % 10
     for name in ("mnist", "fashion_mnist"):
@@ -179,20 +179,20 @@ def test_an_experiment_trains_on_the_task_that_its_settings_describe(tmp_path, m
     given = []
     monkeypatch.setattr(mnist, "train", lambda *arguments: given.append(arguments))
     for module in (ablation, mnist_table6):
-        for planned in map(smaller, module.runs(2)):
-            module.EXPERIMENT.execute(planned, tmp_path, tmp_path / "run.pt", None)
+        for job in map(smaller, module.jobs(2)):
+            module.EXPERIMENT.execute(job, tmp_path, tmp_path / "run.pt", None)
             here, settings, seed, *_ = given[-1]
-            assert settings == planned.settings
-            assert seed == planned.seed
+            assert settings == job.settings
+            assert seed == job.seed
             assert here.augment is (mnist.AUGMENTATIONS[settings["augment"]] if module is ablation else None)
             assert here.wrong.sum() == round(100 * settings["noise"])
             chosen = np.random.default_rng(seed).permutation(400)[:100]
             np.testing.assert_array_equal(here.labels[~here.wrong], y[chosen][~here.wrong])
-    assert len(given) == len(ablation.runs(2)) + len(mnist_table6.runs(2))
+    assert len(given) == len(ablation.jobs(2)) + len(mnist_table6.jobs(2))
 
 
 @pytest.mark.parametrize("labels", cifar10n.LABELS)
-def test_cifar10n_takes_the_labels_that_it_says(labels, tmp_path, monkeypatch):
+def test_cifar10n_task_uses_the_named_labels(labels, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     clean = torch.arange(50) % 10
     kinds = {key: torch.from_numpy(rng.integers(0, 10, 50)) for key, _ in cifar10n.LABELS.values()}
@@ -208,15 +208,15 @@ def test_cifar10n_takes_the_labels_that_it_says(labels, tmp_path, monkeypatch):
     assert torch.equal(here.x_train, images[chosen])
 
 
-def test_too_few_images_are_refused(tmp_path):
+def test_task_rejects_too_few_images(tmp_path):
     images, y = np.arange(40 * 784, dtype=np.uint8).reshape(40, 28, 28), np.arange(40) % 10
     np.savez(tmp_path / "mnist.npz", x_train=images, y_train=y, x_test=images[:10], y_test=y[:10])
     with pytest.raises(ValueError, match="takes 48,000 training samples, and the data hold 40: other data"):
         mnist.task(tmp_path / "mnist.npz", samples=48_000, rate=0.2, seed=0, model="784-256-256-10")
 
 
-def test_a_preset_that_is_none_is_noticed():
+def test_make_rrm_rejects_unknown_preset():
     with pytest.raises(KeyError):
-        classify.rrm_of({"preset": "other", "contamination": 0.2}, torch.zeros(10))
-    trimmed = classify.rrm_of({"preset": "trimmed", "contamination": 0.2}, torch.zeros(10, dtype=torch.int64))
+        classify.make_rrm({"preset": "other", "contamination": 0.2}, torch.zeros(10))
+    trimmed = classify.make_rrm({"preset": "trimmed", "contamination": 0.2}, torch.zeros(10, dtype=torch.int64))
     assert trimmed.state_dict()["settings"]["redistribute"] == "drop"

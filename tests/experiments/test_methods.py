@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from experiments import registry
-from experiments.runner.jobs import Run
+from experiments.runner.jobs import Job
 from rrm_torch.data.images import load_digits
 
 NAMES = list(registry.EXPERIMENTS)
@@ -55,28 +55,28 @@ def jpeg(grey):
     return file.getvalue()
 
 
-def smaller(run):
-    """Return a run that takes a second at most, of the same method."""
-    settings = json.loads(json.dumps(run.settings))
+def smaller(job):
+    """Return a job of the same method that takes a second at most."""
+    settings = json.loads(json.dumps(job.settings))
     settings["samples"] = 300
     settings["recipe"] |= {"epochs": EPOCHS, "batch_size": 50}
     if settings.get("rrm"):
         settings["rrm"] |= {"warmup": min(settings["rrm"]["warmup"], 3), "every": 1, "weight_limit": 1e9}
-    return Run(run.method, settings, run.seed)
+    return Job(job.method, settings, job.seed)
 
 
 def methods():
     return [
         pytest.param(name, smaller(run), id=f"{name}: {run.method} {run.settings.get('labels', '')}")
         for name in NAMES
-        for run in registry.load(name).runs(1)
+        for run in registry.load(name).jobs(1)
         if run.settings.get("noise") in (None, 0.2, 0.3) and run.settings.get("labels") in (None, "worst")
     ]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_are_told_apart_and_fit_for_a_file(name):
-    runs = registry.load(name).runs(3)
+    runs = registry.load(name).jobs(3)
     assert len({run.key for run in runs}) == len(runs)
     assert {run.seed for run in runs} == {0, 1, 2}
     assert json.loads(json.dumps([run.settings for run in runs])) == [run.settings for run in runs]
@@ -111,7 +111,7 @@ def test_a_method_in_small(name, run, data, tmp_path):
 
 
 def test_rrm_finds_wrong_labels(data, tmp_path):
-    runs = {run.method: run for run in registry.load("mnist-table6").runs(1)}
+    runs = {run.method: run for run in registry.load("mnist-table6").jobs(1)}
     execute = registry.load("mnist-table6").execute
     run = smaller(runs["RRM, contamination 0.2, kept"])
     run.settings["recipe"] |= {"epochs": 40, "lr": 0.2}
@@ -122,7 +122,7 @@ def test_rrm_finds_wrong_labels(data, tmp_path):
 
 
 def test_a_run_goes_on_from_its_checkpoint(data, tmp_path):
-    runs = {run.method: smaller(run) for run in registry.load("cifar10n").runs(1)}
+    runs = {run.method: smaller(run) for run in registry.load("cifar10n").jobs(1)}
     execute = registry.load("cifar10n").execute
 
     class StoppedError(Exception):
@@ -143,9 +143,9 @@ def test_a_run_goes_on_from_its_checkpoint(data, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["plain, augmentation none, scale mean", "argmin, augmentation none, scale mean"])
-def test_a_run_that_diverges_is_a_result(data, tmp_path, method):
+def test_divergence_is_a_result(data, tmp_path, method):
     ablation = registry.load("ablation")
-    run = next(smaller(run) for run in ablation.runs(1) if run.method == method)
+    run = next(smaller(run) for run in ablation.jobs(1) if run.method == method)
     run.settings["recipe"]["lr"] = 1e6
     epochs = []
     result = ablation.execute(run, data, tmp_path / "run.pt", lambda done, total: epochs.append(done))
@@ -157,10 +157,10 @@ def test_a_run_that_diverges_is_a_result(data, tmp_path, method):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if (RESULTS / recorded_as(name)).exists()])
-def test_what_is_recorded_are_the_runs_of_this_code(name):
+def test_recorded_jobs_are_those_of_the_current_code(name):
     record = json.loads((RESULTS / recorded_as(name)).read_text())
     seeds = 1 + max(run["seed"] for run in record["runs"])
-    there = [Run(run["method"], run["settings"], run["seed"]).key for run in record["runs"]]
-    assert there == [run.key for run in registry.load(name).runs(seeds)]
+    there = [Job(run["method"], run["settings"], run["seed"]).key for run in record["runs"]]
+    assert there == [job.key for job in registry.load(name).jobs(seeds)]
     assert seeds >= 3
     assert not [run["method"] for run in record["runs"] if "dirty" in run["commit"]]

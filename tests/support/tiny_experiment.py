@@ -1,6 +1,6 @@
-"""An experiment of a few milliseconds. Run as a program, this is the command line of the experiments that knows it.
+"""An experiment of a few milliseconds; as a program, the command line of the experiments with this one registered.
 
-It adds a line to the file `epochs` in the data folder whenever it begins an epoch. The settings say what goes wrong.
+It appends a line to the file `epochs` in the data folder at the start of each epoch. The settings can make it fail.
 """
 
 from __future__ import annotations
@@ -10,62 +10,62 @@ import os
 import signal
 import sys
 import time
-import types
 from pathlib import Path
 
 if __name__ in ("__main__", "__mp_main__"):
-    # The package without its __init__, which imports torch: a process is there in a tenth of a second.
     root = Path(__file__).parents[2]
     sys.path[:0] = [str(root / "tests"), str(root)]
-    package = types.ModuleType("rrm_torch")
-    package.__path__ = [str(root / "python" / "rrm_torch")]
-    sys.modules["rrm_torch"] = package
+    os.environ["TINY_AS_PROGRAM"] = "1"  # for the workers as well
+
+if "TINY_AS_PROGRAM" not in os.environ:
+    # As a module it imports torch, as the experiments do; as a program it does not, so that a process starts quickly.
+    import torch  # noqa: F401
 
 from experiments.registry import EXPERIMENTS
-from experiments.runner.jobs import Experiment, Run
+from experiments.runner.jobs import Experiment, Job
 
 EPOCHS = 6
 
 
-def runs(seeds):
+def jobs(seeds):
     settings = {"epochs": EPOCHS, "pause": float(os.environ.get("TINY_PAUSE", 0.0))}
     wrong = os.environ.get("TINY_WRONG")
     return [
-        Run(method, {**settings, "wrong": wrong if method == "RRM, C=0.3" else None}, seed)
+        Job(method, {**settings, "wrong": wrong if method == "RRM, C=0.3" else None}, seed)
         for method in ("plain", "RRM, C=0.3")
         for seed in range(seeds)
     ]
 
 
-def execute(run, data, checkpoint, on_epoch):
-    state = json.loads(checkpoint.read_text()) if checkpoint.exists() else {"epoch": 0, "sum": run.seed}
-    while state["epoch"] < run.settings["epochs"]:
+def execute(job, data, checkpoint, on_epoch):
+    state = json.loads(checkpoint.read_text()) if checkpoint.exists() else {"epoch": 0, "sum": job.seed}
+    while state["epoch"] < job.settings["epochs"]:
         with (data / "epochs").open("a") as log:
-            log.write(f"{run.key} {state['epoch']} {os.getpid()}\n")
-        time.sleep(run.settings["pause"])
-        if state["epoch"] == 3 and run.settings["wrong"] == "raises":
+            log.write(f"{job.key} {state['epoch']} {os.getpid()}\n")
+        time.sleep(job.settings["pause"])
+        if state["epoch"] == 3 and job.settings["wrong"] == "raises":
             raise ValueError("losses contain\n3 NaN")
-        if state["epoch"] == 3 and run.settings["wrong"] == "dies":
+        if state["epoch"] == 3 and job.settings["wrong"] == "dies":
             os._exit(7)
-        state = {"epoch": state["epoch"] + 1, "sum": 3 * state["sum"] + len(run.method)}
+        state = {"epoch": state["epoch"] + 1, "sum": 3 * state["sum"] + len(job.method)}
         unfinished = checkpoint.with_suffix(".pt.tmp")
         unfinished.write_text(json.dumps(state))
         unfinished.replace(checkpoint)
-        on_epoch(state["epoch"], run.settings["epochs"])
+        on_epoch(state["epoch"], job.settings["epochs"])
     torch = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch else None
     return {
-        "sum": float("nan") if run.settings["wrong"] == "nan" else state["sum"],
+        "sum": float("nan") if job.settings["wrong"] == "nan" else state["sum"],
         "threads": [threads, os.environ.get("OMP_NUM_THREADS")],
     }
 
 
-EXPERIMENT = Experiment("tiny", "a few milliseconds", ("tiny.npz",), runs, execute)
+EXPERIMENT = Experiment("tiny", "a few milliseconds", ("tiny.npz",), jobs, execute)
 
 if __name__ == "__main__":
-    from experiments.__main__ import main
+    from experiments.cli import main
 
-    # Whoever started the tests in the background may have had Ctrl-C ignored, by all that they start, too.
+    # SIGINT is ignored if the tests were started in the background, and child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     EXPERIMENTS["tiny"] = ("support.tiny_experiment", EXPERIMENT.description)
     sys.exit(main())

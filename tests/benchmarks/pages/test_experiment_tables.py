@@ -148,7 +148,7 @@ def test_commits_that_say_little_are_told():
     record = made_up_records.table6() | {"commit": [None, "abcdef0123456789-dirty"], "seconds": 90}
     for run in record["runs"]:
         run["workers"] = 1
-    text = experiment_record.about(record)
+    text = experiment_record.provenance(record)
     assert "2 minutes of machine time in all. P" in text
     assert "commits unknown and abcdef0123-dirty, today." in text
 

@@ -22,7 +22,7 @@ def recorded(name):
 @pytest.mark.parametrize("size", ["1", "2", "3", "4", "8"])
 def test_bytes_counted_over_ranks_are_those_of_the_formula(size, rule):
     counted = recorded("ranks")["traffic of a plan"][size][rule]
-    assert counted["bytes given by a rank"] == scale_tables.given(counted["keys"])
+    assert counted["bytes given by a rank"] == scale_tables.bytes_of_rank(counted["keys"])
     # On the wire they travel in a ring, with some headers.
     expected = scale_tables.ring(int(size), counted["keys"])
     assert expected <= counted["bytes over the wire, by rank"] <= 1.05 * expected + 100
@@ -31,8 +31,8 @@ def test_bytes_counted_over_ranks_are_those_of_the_formula(size, rule):
 def test_the_formula_in_the_docs():
     page = (ROOT / "docs" / "scale.md").read_text()
     whole, by_key = re.search(r"\*\*([\d,]+) \+ (\d) k\*\*", page).groups()
-    assert scale_tables.given(0) == int(whole.replace(",", ""))
-    assert scale_tables.given(1) - scale_tables.given(0) == int(by_key)
+    assert scale_tables.bytes_of_rank(0) == int(whole.replace(",", ""))
+    assert scale_tables.bytes_of_rank(1) - scale_tables.bytes_of_rank(0) == int(by_key)
 
 
 def test_what_was_aimed_at_and_recorded():

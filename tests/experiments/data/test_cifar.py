@@ -12,7 +12,8 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from experiments.data.cifar import CLASSES, LABEL_KEYS, check_order, load_cifar10, load_cifar_n
+from experiments.data.cifar import CLASSES, load_cifar10
+from experiments.data.cifar_n import LABEL_KEYS, check_order, load_cifar_n
 
 BATCHES = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
 

@@ -1,0 +1,118 @@
+"""CIFAR-10N: human labels of the training images of CIFAR-10 (Wei et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .arrays import RECONSTRUCT, RECONSTRUCT_NAMES, check_labels, read_npz
+from .cifar import CLASSES
+
+LABEL_KEYS = ("clean_label", "aggre_label", "worse_label", "random_label1", "random_label2", "random_label3")
+"""The label sets: the true labels; the majority of three annotators; a wrong label of the three wherever there is one;
+and the labels of each annotator."""
+
+
+def load_cifar_n(path: str | Path) -> dict[str, Tensor]:
+    """Load the human labels of CIFAR-10N.
+
+    Parameters
+    ----------
+    path : str or Path
+        CIFAR-10_human.pt, as its authors distribute it, or a .npz file with the same arrays.
+
+    Returns
+    -------
+    dict of str to torch.Tensor of int64, shape (n,)
+        Labels in [0, 10) by name: clean_label, aggre_label, worse_label, random_label1, random_label2, random_label3.
+        They are in the order of CIFAR-10; see `check_order`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, labels are missing or out of range, or the sets differ in length.
+    TypeError
+        If labels are not integers.
+    RuntimeError
+        If it is a .pt file and PyTorch is older than 2.6.
+
+    Notes
+    -----
+    A .pt file is a pickle. It is read with ``weights_only=True`` and NumPy's arrays allowed, so that it cannot run
+    code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path {str(path)!r} isn't an existing file; CIFAR-10N comes as CIFAR-10_human.pt")
+    arrays: Mapping[str, Any]
+    if path.suffix == ".npz":
+        arrays = read_npz(path, LABEL_KEYS)
+    else:
+        arrays = _read_pt(path)
+    if missing := [key for key in LABEL_KEYS if key not in arrays]:
+        raise ValueError(
+            f"{path} must hold the labels {', '.join(missing)}; found {', '.join(map(str, arrays)) or 'none'}"
+        )
+    labels = {key: check_labels(f"{path}: {key}", arrays[key], len(CLASSES)) for key in LABEL_KEYS}
+    n = len(labels["clean_label"])
+    for key, values in labels.items():
+        if len(values) != n:
+            raise ValueError(f"{path}: {key} must have one label for each clean_label, got {len(values)} for {n}")
+    return labels
+
+
+def check_order(labels: Mapping[str, Tensor], y_train: Tensor) -> None:
+    """Check that human labels are those of the given images, in the same order.
+
+    Parameters
+    ----------
+    labels : mapping of str to torch.Tensor, shape (n,)
+        Returned by `load_cifar_n`.
+    y_train : torch.Tensor, shape (n,)
+        True labels of the training images, to which clean_label must be equal.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    clean = labels["clean_label"]
+    if clean.shape != y_train.shape:
+        raise ValueError(
+            f"clean_label must be y_train, of shape {tuple(y_train.shape)}, got shape {tuple(clean.shape)}; "
+            "CIFAR-10N labels the 50,000 training images"
+        )
+    different = clean != y_train
+    if bool(different.any()):
+        raise ValueError(
+            f"clean_label must be y_train, got another label for {int(different.sum()):,} of {len(clean):,} images, "
+            f"first at index {int(different.nonzero()[0])}; load the training images in CIFAR-10's order, unshuffled"
+        )
+
+
+def _read_pt(path: Path) -> Mapping[str, Any]:
+    """Read a dict of arrays that torch.save wrote."""
+    if torch.__version__ < "2.6":  # a comparison of versions; older ones allow a global only by its present name
+        raise RuntimeError(
+            f"{path} needs PyTorch 2.6 or newer to be read without running its code, this is {torch.__version__}; "
+            "save the same arrays by numpy.savez where it is at hand"
+        )
+    allowed = [(RECONSTRUCT, f"{module}._reconstruct") for module in RECONSTRUCT_NAMES]
+    numbers = [type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"]]
+    try:
+        with torch.serialization.safe_globals([*allowed, np.ndarray, np.dtype, *numbers]):
+            arrays = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle raises nearly any error; torch's message advises to load unsafely
+        raise ValueError(
+            f"{path} can't be read as a dict of arrays that torch.save wrote; download CIFAR-10_human.pt anew"
+        ) from error
+    if not isinstance(arrays, dict):
+        raise ValueError(f"{path} must hold a dict of labels, got {type(arrays).__name__}")
+    return arrays
