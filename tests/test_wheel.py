@@ -47,7 +47,7 @@ def wheel(tmp_path_factory):
     return path
 
 
-def test_serves_reweight_without_torch(wheel, tmp_path):
+def test_reweight_without_torch(wheel, tmp_path):
     venv.create(tmp_path / "empty", with_pip=True)
     python = tmp_path / "empty" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True, cwd=tmp_path)
@@ -55,7 +55,7 @@ def test_serves_reweight_without_torch(wheel, tmp_path):
     assert Path(run.stdout.strip()).is_relative_to(tmp_path)
 
 
-def test_holds_both_packages_and_nothing_else(wheel):
+def test_wheel_contains_only_both_packages(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"rrm_core", "rrm_torch"}
     for name in ("rrm_core/py.typed", "rrm_core/_cpu.pyi", "rrm_torch/py.typed", "rrm_torch/__main__.py"):
@@ -64,7 +64,7 @@ def test_holds_both_packages_and_nothing_else(wheel):
     assert not [name for name in names if name.endswith((".cpp", ".h", ".cu"))]
 
 
-def test_without_cuda_nothing_asks_for_it(wheel, tmp_path):
+def test_wheel_without_cuda_does_not_link_to_it(wheel, tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if name.startswith("rrm_core/_cuda.") and not name.endswith(".pyi")]
     (kernel,) = (name for name in names if name.startswith("rrm_core/_cpu.") and not name.endswith(".pyi"))
@@ -74,7 +74,7 @@ def test_without_cuda_nothing_asks_for_it(wheel, tmp_path):
     assert "cuda" not in symbols.lower()
 
 
-def test_the_source_distribution_holds_the_cuda_sources(wheel):
+def test_sdist_contains_the_cuda_sources(wheel):
     (path,) = wheel.parent.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}

@@ -1,4 +1,4 @@
-"""The losses that are timed, and the answer that every rival has to give."""
+"""The losses to reweight, and the outcome that every rival must compute."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 CONTAMINATION = 0.2
-BLOCK = 1 << 20  # samples that are checked at a time: a billion leave no room for temporaries
-FORMATS = ("float16", "bfloat16", "float32", "float64")  # bfloat16, unknown to NumPy, is stored as its bits
+BLOCK = 1 << 20  # samples checked at a time, so that a billion fit in memory
+FORMATS = ("float16", "bfloat16", "float32", "float64")  # bfloat16, which NumPy lacks, is stored as uint16
 
 
 def exponential(rng: np.random.Generator, n: int, dtype: Any) -> Array:
@@ -21,9 +21,10 @@ def exponential(rng: np.random.Generator, n: int, dtype: Any) -> Array:
 
 
 def bimodal(rng: np.random.Generator, n: int, dtype: Any) -> Array:
-    """Clean samples at 0.3, and three in ten with a wrong label at 2.5."""
+    """Losses of clean samples around 0.3 and, for 30 %, of wrong labels around 2.5."""
     wrong = rng.random(n, dtype=np.float32) < 0.3
-    centre, width = (np.where(wrong, dtype(bad), dtype(good)) for bad, good in ((2.5, 0.3), (0.5, 0.1)))
+    centre = np.where(wrong, dtype(2.5), dtype(0.3))
+    width = np.where(wrong, dtype(0.5), dtype(0.1))
     return np.abs(centre + width * rng.standard_normal(n, dtype=dtype))
 
 
@@ -40,21 +41,21 @@ def ascending(rng: np.random.Generator, n: int, dtype: Any) -> Array:
 
 
 def ties_at_threshold(rng: np.random.Generator, n: int, dtype: Any) -> Array:
-    """Distinct losses around 1, which three in ten have: those between the ranks 65 % and 95 %."""
+    """Distinct losses, except that those between the ranks 65 % and 95 % are 1."""
     place = rng.random(n, dtype=np.float32)
     above = 1 + rng.standard_exponential(n, dtype=dtype)
     return np.where(place < 0.65, rng.random(n, dtype=dtype), np.where(place < 0.95, dtype(1), above))
 
 
 def misleading(rng: np.random.Generator, n: int, dtype: Any) -> Array:
-    """Losses of which a sample tells the wrong story."""
+    """Losses that are high exactly where the kernel samples them."""
     losses = exponential(rng, n, dtype)
     losses[sampled_places(n)] = 100
     return losses
 
 
 def sampled_places(n: int) -> Array:
-    """Return the indices at which the kernel looks before it reads n losses."""
+    """Return the indices of the losses that the kernel samples first, of n."""
     from rrm_core import _cpu
 
     return np.array(_cpu.sample_indices(n), np.int64)
@@ -72,7 +73,7 @@ DISTRIBUTIONS: dict[str, Callable[[np.random.Generator, int, Any], Array]] = {
 
 @dataclass(frozen=True)
 class Losses:
-    """What to draw: a value that describes an array, so that another process can draw the same."""
+    """Description of an array of losses, from which any process draws the same array."""
 
     n: int
     distribution: str = "exponential"
@@ -80,7 +81,7 @@ class Losses:
 
     @property
     def rank(self) -> int:
-        """The threshold is the rank-th smallest loss."""
+        """Rank of the threshold: it is the rank-th smallest loss."""
         return self.n - int(np.floor(CONTAMINATION * self.n))
 
     @property
@@ -95,13 +96,13 @@ class Losses:
 
 
 def values(losses: Array) -> Array:
-    """Return the losses as NumPy can compare them."""
+    """Return the losses as numbers that NumPy can compare."""
     return (losses.astype(np.uint32) << 16).view(np.float32) if losses.dtype == np.uint16 else losses
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What every rival finds before it writes weights."""
+    """Threshold, minimum and counts, which every rival computes before it writes weights."""
 
     threshold: float
     lowest: float
@@ -109,11 +110,12 @@ class Answer:
     n_above: int
 
     @classmethod
-    def find(cls, losses: Array, rank: int) -> Answer:
+    def compute(cls, losses: Array, rank: int) -> Answer:
         numbers = values(losses)
         threshold = np.partition(numbers, rank - 1)[rank - 1]
         lowest = numbers.min()
-        n_lowest, n_above = (int(np.count_nonzero(mask)) for mask in (numbers == lowest, numbers > threshold))
+        n_lowest = int(np.count_nonzero(numbers == lowest))
+        n_above = int(np.count_nonzero(numbers > threshold))
         return cls(float(threshold), float(lowest), n_lowest, n_above)
 
     @property
@@ -122,12 +124,14 @@ class Answer:
         return 1 + self.n_above / self.n_lowest
 
     def weights(self, losses: Array, old: Array, mu: float) -> Array:
-        """Return the weights by the definition, each operation rounded in the weights' type."""
+        """Return the weights by the definition, each operation rounded to the weights' type."""
         numbers = values(losses)
         dtype = old.dtype.type
         target = np.where(numbers > self.threshold, 0.0, np.where(numbers == self.lowest, self.top, 1.0))
         part = dtype(mu) * target.astype(dtype)
-        return part if mu == 1 else dtype(1 - mu) * old + part
+        if mu == 1:
+            return part
+        return dtype(1 - mu) * old + part
 
 
 def blocks(n: int) -> Iterator[slice]:
@@ -135,14 +139,14 @@ def blocks(n: int) -> Iterator[slice]:
 
 
 def vary(weights: Array) -> None:
-    """Write weights from 0.5 to 1.5, which show whether a rival reads the ones that it should."""
+    """Write varying weights from 0.5 to 1.5, which reveal a rival that reads the wrong ones."""
     pattern = (0.5 + np.arange(BLOCK) % 1021 / 1021).astype(weights.dtype)
     for block in blocks(weights.size):
         weights[block] = pattern[: block.stop - block.start]
 
 
 def count_wrong(answer: Answer, losses: Array, weights: Array, mu: float) -> int:
-    """Return how many weights differ, in a single bit, from what follows of those that `vary` wrote."""
+    """Return the number of weights that differ in any bit from those expected after `vary`."""
     pattern = np.empty(min(BLOCK, weights.size), weights.dtype)
     vary(pattern)
     wrong = 0

@@ -1,4 +1,4 @@
-"""Interleaved rounds: whatever else the machine does hits all rivals alike, and ratios of medians mean something."""
+"""Interleaved timing: disturbances affect all rivals alike, so that ratios of medians are meaningful."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-SAMPLE = 2e-3  # seconds that a sample should take, so that neither timer nor interpreter noise matters
-MOST_CALLS = 100
-MOST_SAMPLES = 60
-SLOW = 0.1  # seconds of a call whose first attempt tells enough
+SAMPLE = 2e-3  # seconds of a sample, long enough for timer and interpreter noise not to matter
+MAX_CALLS = 100
+MAX_SAMPLES = 60
+SLOW = 0.1  # seconds above which a call is timed once to estimate its duration
 
 
 class Timed(Protocol):
@@ -18,22 +18,34 @@ class Timed(Protocol):
 
 
 def interleaved(
-    rivals: Mapping[str, Timed], share: float, fewest: int, progress: Callable[[str], None]
+    rivals: Mapping[str, Timed], share: float, min_samples: int, progress: Callable[[str], None]
 ) -> dict[str, dict[str, float]]:
-    """Return for each rival its median and quartiles in milliseconds, and the samples and calls they come from.
+    """Time all rivals in interleaved rounds.
 
-    `share` is the time in seconds that each rival gets. A slow one takes part in every second, third, ... round only,
-    but in at least `fewest`.
+    Parameters
+    ----------
+    rivals : mapping of str to Timed
+    share : float
+        Time in seconds for each rival. A slow rival takes part in every second, third, ... round only.
+    min_samples : int
+        Samples of each rival at least.
+    progress : callable
+        Called with a description of the current step.
+
+    Returns
+    -------
+    dict of str to dict
+        For each rival median and quartiles in milliseconds, the number of samples, and of calls in a sample.
     """
     calls = {}
     samples = {}
     for name, rival in rivals.items():
         progress(f"{name}: first call")
-        one = rival.seconds(1)
-        if one < SLOW:
-            one = min(one, rival.seconds(1))
-        calls[name] = min(max(math.ceil(SAMPLE / one), 1), MOST_CALLS)
-        samples[name] = min(max(int(share / (one * calls[name])), fewest), MOST_SAMPLES)
+        duration = rival.seconds(1)
+        if duration < SLOW:
+            duration = min(duration, rival.seconds(1))
+        calls[name] = min(max(math.ceil(SAMPLE / duration), 1), MAX_CALLS)
+        samples[name] = min(max(int(share / (duration * calls[name])), min_samples), MAX_SAMPLES)
     rounds = max(samples.values())
     times: dict[str, list[float]] = {name: [] for name in rivals}
     for round in range(rounds):
@@ -54,5 +66,5 @@ def _short(x: float) -> float:
 
 
 def line(times: Mapping[str, Any]) -> str:
-    """Return a result as people read it."""
+    """Return a result as text."""
     return f"{times['median']:11.4f} ms ({times['quartile1']:.4f}–{times['quartile3']:.4f}), {times['samples']} samples"

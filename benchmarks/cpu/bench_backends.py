@@ -1,7 +1,9 @@
-"""Time `rrm_core.reweight`, backend against backend, each with its own default number of threads, and record it.
+"""Time `rrm_core.reweight` with each backend at its default number of threads, and record the ratios of medians.
 
-The backends take turns, so that whatever else the machine does hits all alike; what is stated is the ratio of medians.
-Every backend's answer is compared with the reference's first.
+    python -m benchmarks.cpu.bench_backends
+
+The calls of the backends are interleaved, so that disturbances affect all alike. The result of each backend is first
+compared with that of the reference.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from benchmarks.common.record import RESULTS, ROOT, provenance, write_record
 
 WARMUPS = 2
 BACKENDS = ("cpp", "numba", "numpy")
-# Number of losses and of calls, options, and the value at which the losses are capped.
+# Number of losses and of calls, options, and the cap of the losses.
 CASES: dict[str, tuple[int, int, dict[str, Any], float]] = {
     "1e6, mu = 1": (1_000_000, 60, {}, np.inf),
     "1e6, mu = 0.3": (1_000_000, 60, {"mu": 0.3}, np.inf),
@@ -29,7 +31,7 @@ CASES: dict[str, tuple[int, int, dict[str, Any], float]] = {
 
 
 def interleaved(calls: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
-    """Return each call's times in milliseconds, the calls taking turns."""
+    """Return the times of each call in milliseconds, in interleaved rounds."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for round in range(WARMUPS + repetitions):
         for name, call in calls.items():
@@ -48,7 +50,7 @@ def summary(times: list[float]) -> dict[str, float]:
 
 def main() -> None:
     """Run, record, print."""
-    about = provenance("rrm-core", "numpy", "numba")
+    origin = provenance("rrm-core", "numpy", "numba")
     cases = {}
     for name, (n, repetitions, options, cap) in CASES.items():
         losses = np.minimum(np.random.default_rng(0).standard_exponential(n, np.float32), np.float32(cap))
@@ -77,7 +79,7 @@ def main() -> None:
     record = {
         "what": "rrm_core.reweight(losses, weights, contamination=0.2, out=out), float32 exponential losses",
         "calls": {name: repetitions for name, (_, repetitions, _, _) in CASES.items()},
-        **about,
+        **origin,
         "cases": cases,
     }
     path = RESULTS / "backends.json"

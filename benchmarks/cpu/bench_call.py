@@ -1,6 +1,8 @@
-"""Time what a call of `rrm_core.reweight` costs beyond its kernel, for few losses, and record it.
+"""Time the cost of a call of `rrm_core.reweight` beyond its kernel, with few losses, and record it.
 
-The calls take turns.
+    python -m benchmarks.cpu.bench_call
+
+The calls are interleaved.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ ROUNDS = 61
 
 def main() -> None:
     """Run, record, print."""
-    about = provenance("rrm-core", "numpy", "torch")
+    origin = provenance("rrm-core", "numpy", "torch")
     what = Losses(N)
     losses = what.draw()
     weights = np.ones_like(losses)
@@ -46,7 +48,7 @@ def main() -> None:
         }
         microseconds: dict[str, list[float]] = {name: [] for name in ("kernel", *calls)}
         for _ in range(ROUNDS):
-            weights[:] = 1  # they would end up subnormal, which takes longer
+            weights[:] = 1  # otherwise they become subnormal, which is slower
             tensor_weights[:] = 1
             kernel.weights[:] = 1
             microseconds["kernel"].append(1e6 * kernel.time(100))
@@ -60,7 +62,7 @@ def main() -> None:
         rows[name] = {"median": round(median, 3), "quartile1": round(low, 3), "quartile3": round(high, 3)}
         above = median - rows["kernel"]["median"]
         print(f"{name:28} {median:6.2f} µs ({low:.2f}–{high:.2f}), {above:5.2f} µs above the kernel")
-    record = {"what": f"{N} float32 losses, contamination 0.2", "rounds": ROUNDS, **about, "us": rows}
+    record = {"what": f"{N} float32 losses, contamination 0.2", "rounds": ROUNDS, **origin, "us": rows}
     path = RESULTS / "call.json"
     write_record(path, record)
 

@@ -1,14 +1,14 @@
-"""Time `rrm_core.reweight` and its kernel against the machine's floor and against whatever else could do the job.
+"""Time `rrm_core.reweight` and its kernel against the memory floor and against other ways to do the same job.
 
     python -m benchmarks.cpu.bench_reweight                     # all of it, into benchmarks/results/reweight.json
     python -m benchmarks.cpu.bench_reweight --quick             # a minute, into build/reweight.json
     python -m benchmarks.cpu.bench_reweight --headers FOLDER    # with x86-simd-sort and Highway, see below
     pytest benchmarks/cpu/bench_reweight.py                     # pytest-benchmark, small sizes, one rival after another
 
-The rivals take turns, round by round, in one process. Every one proves its answer first, weights to the bit. All
-rivals run on exponential float32 losses with mu = 0.3; other distributions, types, threads, steps and instruction sets
-are timed for the kernel against the floor. FOLDER holds NumPy's unpacked source distribution, which has the headers of
-the two vectorised selections; RRM_BENCH_HEADERS says the same. `--sizes 1e9` is for a machine with 12 GB to spare.
+The rivals are timed in interleaved rounds, in one process, after a check that their weights agree to the bit. All
+rivals run on exponential float32 losses with mu = 0.3; other distributions, types, threads, values of mu and
+instruction sets are timed for the kernel against the floor. FOLDER is NumPy's unpacked source distribution, which has
+the headers of the two vectorised selections; RRM_BENCH_HEADERS is its default. `--sizes 1e9` needs 12 GB of memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from benchmarks.cpu.rivals import PYTHON_RIVALS, Public, Rival, one_thread
 
 PACKAGES = ("rrm-core", "numpy", "torch", "numba", "polars")
 SIZES = (10_000, 50_000, 1_000_000, 10_000_000, 100_000_000)
-HUGE = 300_000_000  # from here on only what needs no memory beside losses and weights
+HUGE = 300_000_000  # from this size on only rivals that need no memory besides losses and weights
 FLOOR = "floor"
 FLOOR_TWICE = "floor, losses read twice"
 KERNEL = "kernel"
@@ -49,7 +49,7 @@ Make = Callable[[Losses, Array, Array, float], Rival]
 
 @dataclass(frozen=True)
 class Cell:
-    """What is timed in one set of rounds."""
+    """Conditions of one set of rounds."""
 
     what: Losses
     mu: float = 0.3
@@ -58,7 +58,7 @@ class Cell:
 
 
 def contenders(native: Native, child: rival_process.Child | None, cell: Cell) -> dict[str, Make]:
-    """Return what makes each rival that takes part in a cell."""
+    """Return the constructors of the rivals in a cell."""
     makes: dict[str, Make] = {FLOOR: partial(Floor, native, twice=False, threads=cell.threads)}
     makes[KERNEL] = partial(Kernel, native, threads=cell.threads)
     if cell.threads > 1:
@@ -79,12 +79,12 @@ def contenders(native: Native, child: rival_process.Child | None, cell: Cell) ->
     for name, kind in PYTHON_RIVALS.items():
         makes[name] = kind
         if child is not None and name.startswith("NumPy"):
-            makes[name + AVX2] = partial(rival_process.Elsewhere, child=child, name=name)
+            makes[name + AVX2] = partial(rival_process.RivalInChild, child=child, name=name)
     return makes
 
 
 def conditions(n: int, distributions: list[str], threads: list[int]) -> Iterator[Cell]:
-    """Yield the cells of kernel against floor; those with the same losses follow each other."""
+    """Yield the cells of kernel against floor; cells with the same losses are consecutive."""
     for distribution in distributions if n < HUGE else distributions[:1]:
         for format in FORMATS if distribution == "exponential" and n < HUGE else ("float32",):
             for mu in (0.3, 1.0):
@@ -93,7 +93,7 @@ def conditions(n: int, distributions: list[str], threads: list[int]) -> Iterator
 
 
 class Run:
-    """Cells one after another, each written as soon as it is there."""
+    """Times cells one after another; the record is written after each."""
 
     def __init__(self, native: Native, child: rival_process.Child | None, quick: bool, path: Path, record: Any) -> None:
         self.native = native
@@ -113,20 +113,21 @@ class Run:
             rivals: dict[str, Rival] = {}
             rows: dict[str, Any] = {}
             for name, make in contenders(self.native, self.child, cell).items():
-                status.update(f"{label}: {name} proves its answer")
+                status.update(f"{label}: {name} check")
                 try:
                     rival = make(what, losses, weights, cell.mu)
-                    rival.prove(answer)
-                except Exception as error:  # it isn't installed, it refuses this size, or its answer is wrong
+                    rival.check(answer)
+                except Exception as error:  # not installed, unable to do this size, or wrong
                     if name in (FLOOR, KERNEL, PUBLIC):
                         raise
                     rows[name] = {"out": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
                 else:
                     rivals[name] = rival
-            share, fewest = (0.1, 2) if self.quick else (self._share(cell), 5)
-            rows |= interleaved(rivals, share, fewest, lambda text: status.update(f"{label}: {text}"))
+            share = 0.1 if self.quick else self._share(cell)
+            min_samples = 2 if self.quick else 5
+            rows |= interleaved(rivals, share, min_samples, lambda text: status.update(f"{label}: {text}"))
         if self.child is not None and cell.all_rivals:
-            self.child.ask(forget=True)
+            self.child.request(clear=True)
         self.console.print(label, markup=False, highlight=False, soft_wrap=True)
         for name, row in rows.items():
             text = row.get("out") or f"{line(row)}, {row['median'] / rows[FLOOR]['median']:.2f} floors"
@@ -137,7 +138,7 @@ class Run:
 
     @staticmethod
     def _share(cell: Cell) -> float:
-        """Return the seconds that each rival gets, so that a full run ends within half an hour."""
+        """Return the time for each rival in seconds, for half an hour in all."""
         if cell.what.n <= 1_000_000:
             return 0.6
         return 6.0 if cell.all_rivals else 1.5
@@ -146,7 +147,7 @@ class Run:
         if self.drawn is None or self.drawn[0] != what:
             self.drawn = None
             losses = what.draw()
-            self.drawn = what, losses, Answer.find(losses, what.rank)
+            self.drawn = what, losses, Answer.compute(losses, what.rank)
         return self.drawn[1:]
 
 
@@ -164,7 +165,7 @@ def main() -> None:
     path = arguments.output or (ROOT / "build" / "reweight.json" if arguments.quick else recorded)
     path.parent.mkdir(parents=True, exist_ok=True)
     installed = [name for name in PACKAGES if find_spec(name.replace("-", "_"))]
-    about = provenance(*installed, draft=path.resolve() != recorded)
+    origin = provenance(*installed, draft=path.resolve() != recorded)
     sizes = arguments.sizes or (SIZES[:3] if arguments.quick else SIZES)
     one_thread()
     with ExitStack() as stack:
@@ -176,7 +177,7 @@ def main() -> None:
             stack.callback(child.close)
         record = {
             "what": "contamination=0.2; median and quartiles, in milliseconds, of interleaved samples of so many calls",
-            **about,
+            **origin,
             "compiler": compiler_version(),
             "instruction sets": native.instruction_sets,
             "numpy without": features,
@@ -211,7 +212,7 @@ def test_reweight(benchmark: Any, native: Native, name: str, n: int) -> None:
         pytest.skip(f"{name} isn't there")
     losses = cell.what.draw()
     rival = make(cell.what, losses, np.ones_like(losses), cell.mu)
-    rival.prove(Answer.find(losses, cell.what.rank))
+    rival.check(Answer.compute(losses, cell.what.rank))
     benchmark.group = f"{n:_} float32 losses, mu = {cell.mu}"
     benchmark.pedantic(rival, setup=rival.reset, rounds=20, warmup_rounds=1)
 

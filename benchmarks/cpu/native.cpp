@@ -1,5 +1,5 @@
-// What bench_reweight.py times without Python: the machine's floors, the best composition of a C++ selection and one
-// fused update, and the project's own kernel. Every function repeats the call and returns nanoseconds per call.
+// The rivals in C++ of bench_reweight.py: the memory floors, the best composition of a C++ selection and one fused
+// update, and the project's kernel. Every function repeats the call and returns nanoseconds per call.
 #include <algorithm>
 #include <barrier>
 #include <chrono>
@@ -29,7 +29,7 @@ template <class Call> double nanoseconds(Index calls, Call call) {
     return elapsed.count() / static_cast<double>(calls);
 }
 
-// Compiles BODY(arguments) for three instruction sets and calls the best that the processor has.
+// Compiles BODY(arguments) for three instruction sets and calls the best that the processor supports.
 #if defined(__x86_64__)
 #define FOR_INSTRUCTION_SETS(NAME, BODY)                                                                               \
     template <class... A> __attribute__((target("arch=x86-64-v4"), noinline)) void NAME##_v4(A... a) {                 \
@@ -60,9 +60,9 @@ int instruction_set() {
 #endif
 #define BODY inline __attribute__((always_inline)) void
 
-// ---- The floors: no selection at all, only the memory traffic that no reweight can do without. Losses are compared as
-// integers, which is right for positive ones and at no format's disadvantage. Weights are read at mu = 1 too: a
-// processor fetches what it is about to overwrite, and does so faster where the program reads it.
+// ---- Memory floors: no selection, only the memory traffic that every reweight needs. Losses are compared as integers,
+// which is correct for positive ones and equally fast for all formats. Weights are read even at mu = 1: the processor
+// fetches a cache line before overwriting it, and does so faster if the program reads it.
 
 template <class Bits, class W> BODY touch_body(const Bits *c, Index n, Bits t, W a, W b, W *w) {
     for (Index i = 0; i < n; ++i) {
@@ -92,12 +92,12 @@ double time_floor(const void *losses, Index n, double mu, void *weights, bool re
             if (read_twice) {
                 Bits low;
                 least(c + begin, size, &low);
-                t = static_cast<Bits>(std::max(low, t)); // so that the first read can't be left out
+                t = static_cast<Bits>(std::max(low, t)); // keeps the first read from being optimised away
             }
             touch(c + begin, size, t, a, b, w + begin);
         }
     };
-    // Each thread repeats its own part: a floor waits for another thread only at its beginning and its end.
+    // Each thread repeats its own part: threads wait for each other only at the start and at the end.
     std::barrier meeting(threads);
     const auto work = [&](int thread) {
         meeting.arrive_and_wait();
@@ -119,10 +119,10 @@ double time_floor(const void *losses, Index n, double mu, void *weights, bool re
     return time / static_cast<double>(calls);
 }
 
-// ---- The best composition: a copy, somebody's selection on it, and loops that vectorise. Behind the selection the
-// minimum is among the first rank values, and what lies above the threshold among the others.
+// ---- The best composition: a copy, a library's selection on it, and loops that vectorise. After the selection the
+// minimum is among the first rank values, and the values above the threshold are among the others.
 
-constexpr Index block_size = 2048; // values that stay in the first-level cache between two loops
+constexpr Index block_size = 2048; // values that fit in the first-level cache between two loops
 
 BODY survey_body(const float *partitioned, Index n, Index rank, Answer *answer) {
     const float t = partitioned[rank - 1];
@@ -199,8 +199,8 @@ double bench_composition(Select select, const float *c, Index n, Index rank, dou
 
 } // extern "C"
 
-// ---- The project's kernel: native.py compiles csrc/cpu/*.cpp along.
-#include "../csrc/cpu/reweight.h"
+// ---- The project's kernel: native.py compiles csrc/cpu/*.cpp with this file.
+#include "../../csrc/cpu/reweight.h"
 
 namespace {
 
@@ -219,7 +219,7 @@ double time_kernel(const void *losses, Index n, Index rank, double mu, void *wei
 
 } // namespace
 
-// format: as rrm_core/formats.py numbers them.
+// format: numbered as in rrm_core/definition/formats.py.
 extern "C" double bench_kernel(int format, const void *c, Index n, Index rank, double mu, void *w, int threads,
                                Index calls, Answer *answer) {
     const auto time = format == 0   ? time_kernel<rrm::Float16>

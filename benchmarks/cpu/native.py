@@ -1,4 +1,4 @@
-"""Compile native.cpp into a temporary folder, and call it."""
+"""The rivals in C++: compiles native.cpp into a temporary folder and calls it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from benchmarks.cpu.rivals import Rival
 HERE = Path(__file__).parent
 KERNEL = ROOT / "csrc" / "cpu"
 COMPILER = os.environ.get("CXX", "g++")
-# The flags of CMakeLists.txt. The last one keeps copies of the library apart (see Native.kernel).
+# The flags of CMakeLists.txt; the last keeps copies of the library separate (see Native.kernel).
 FLAGS = "-O3 -std=c++20 -ffp-contract=off -fno-math-errno -fno-trapping-math -shared -fPIC -pthread -fno-gnu-unique"
 INSTRUCTION_SETS = {0: (), 2: ("baseline",), 3: ("baseline", "v3"), 4: ("baseline", "v3", "v4")}
-SELECTIONS = {  # the libraries whose headers may be given, with what they need beside -march
+SELECTIONS = {  # optional header-only libraries, and their flags besides -march
     "x86-simd-sort": ["-DX86_SIMD_SORT"],
-    "VQSelect": ["-DVQSELECT", "-maes", "-mpclmul"],  # without the two it takes an older instruction set
+    "VQSelect": ["-DVQSELECT", "-maes", "-mpclmul"],  # without these two it uses an older instruction set
 }
 
 
@@ -36,7 +36,7 @@ class _Answer(ctypes.Structure):
 
 
 class Native:
-    """The compiled library, the kernel's copies of it, and selections from headers that somebody else wrote."""
+    """The compiled library, one copy of it for each instruction set, and selections of other libraries."""
 
     def __init__(self, folder: Path, headers: Path | None = None) -> None:
         self.folder = folder
@@ -52,18 +52,18 @@ class Native:
         self.instruction_sets = INSTRUCTION_SETS[self.library.bench_instruction_set()]
         self.selections = {"std::nth_element": self.library.bench_nth_element}
         for name, flags in SELECTIONS.items() if headers is not None else ():
-            for level, shown in (("v3", "AVX2"), ("v4", "AVX-512")):
+            for level, label in (("v3", "AVX2"), ("v4", "AVX-512")):
                 if level in self.instruction_sets:
                     flags_here = [*flags, f"-march=x86-64-{level}", *_include(headers)]
                     path = self._compile(f"{name}-{level}", [str(HERE / "native_select.cpp"), *flags_here])
-                    self.selections[f"{name}, {shown}"] = ctypes.CDLL(str(path)).bench_select
+                    self.selections[f"{name}, {label}"] = ctypes.CDLL(str(path)).bench_select
         self._kernels: dict[str, ctypes.CDLL] = {}
 
     def kernel(self, instruction_set: str = "") -> ctypes.CDLL:
-        """Return a library whose kernel was told to use this instruction set; "" leaves the choice to it.
+        """Return a library whose kernel uses this instruction set; with "" it uses its default.
 
-        The kernel reads RRM_CPU once, at its first call. A copy of the file is a library of its own with a first call
-        of its own, so that all instruction sets can take turns in one process.
+        The kernel reads RRM_CPU once, in its first call. A copy of the file is a separate library with a first call of
+        its own, so that the instruction sets can be interleaved in one process.
         """
         if instruction_set not in self._kernels:
             path = shutil.copy(self.path, self.folder / f"kernel-{instruction_set or 'own'}.so")
@@ -93,10 +93,10 @@ class Native:
 
 
 def _include(headers: Path) -> list[str]:
-    """Return where the two libraries lie in NumPy's source distribution, unpacked anywhere below `headers`."""
-    for found in sorted(headers.rglob("npysort/x86-simd-sort")):
-        if (found.parent.parent / "highway").is_dir():
-            return [f"-I{found.parent.parent}", f"-I{found.parent.parent / 'highway'}"]
+    """Return the include paths of the two libraries in NumPy's source distribution, unpacked inside `headers`."""
+    for simd_sort in sorted(headers.rglob("npysort/x86-simd-sort")):
+        if (simd_sort.parent.parent / "highway").is_dir():
+            return [f"-I{simd_sort.parent.parent}", f"-I{simd_sort.parent.parent / 'highway'}"]
     raise SystemExit(
         f"no npysort/x86-simd-sort next to highway below {headers}: unpack NumPy's source distribution there"
     )
@@ -108,7 +108,7 @@ def compiler_version() -> str:
 
 
 class NativeRival(Rival):
-    """A rival that repeats and times its own calls."""
+    """A rival whose library repeats and times the calls."""
 
     def __init__(self, native: Native, what: Losses, losses: Array, weights: Array, mu: float) -> None:
         super().__init__(what, losses, weights, mu)
@@ -123,14 +123,14 @@ class NativeRival(Rival):
         return self.nanoseconds(calls) / 1e9
 
     def nanoseconds(self, calls: int) -> float:
-        """Return what a call takes, of so many."""
+        """Return the mean time of `calls` calls in nanoseconds."""
         raise NotImplementedError
 
 
 class Floor(NativeRival):
     """The memory traffic alone: each loss read once or twice, each weight read and written in place."""
 
-    answers = False
+    computes_answer = False
 
     def __init__(
         self, native: Native, what: Losses, losses: Array, weights: Array, mu: float, *, twice: bool, threads: int = 1
@@ -148,7 +148,7 @@ class Floor(NativeRival):
 
 
 class Composition(NativeRival):
-    """A selection on a copy, which costs no new memory, and one fused update."""
+    """A selection on a copy in preallocated memory, and one fused update."""
 
     def __init__(
         self, native: Native, what: Losses, losses: Array, weights: Array, mu: float, *, selection: str, scratch: Array
@@ -158,14 +158,21 @@ class Composition(NativeRival):
         self.scratch = scratch
 
     def nanoseconds(self, calls: int) -> float:
-        c, w, s = (array.ctypes.data for array in (self.losses, self.weights, self.scratch))
         return self.native.library.bench_composition(
-            self.select, c, self.what.n, self.what.rank, self.mu, w, s, calls, self.answer
+            self.select,
+            self.losses.ctypes.data,
+            self.what.n,
+            self.what.rank,
+            self.mu,
+            self.weights.ctypes.data,
+            self.scratch.ctypes.data,
+            calls,
+            self.answer,
         )
 
 
 class Kernel(NativeRival):
-    """The project's kernel, without Python around it."""
+    """The project's kernel, called without Python."""
 
     def __init__(
         self,

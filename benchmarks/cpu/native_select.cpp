@@ -1,5 +1,5 @@
-// The vectorised selections of others, compiled by native.py where their headers are given: once for each library and
-// instruction set, into a shared object of its own, since equal names of different code must not meet in one.
+// Vectorised selections of other libraries. native.py compiles this file once for each library and instruction set, into
+// separate shared objects, because the same names stand for different code.
 #include <cstddef>
 
 #if defined(X86_SIMD_SORT)

@@ -1,6 +1,8 @@
-"""Count the instructions of the kernels with callgrind, and record them: the guard in tests/test_native.py.
+"""Count the instructions of the kernels with callgrind, and record them for the test of instructions per sample.
 
-valgrind knows no AVX-512, so v4 can't be counted; its loops have the same source as v3's.
+    python -m benchmarks.cpu.record_instructions
+
+valgrind does not support AVX-512: v4, whose loops have the same source as v3's, cannot be counted.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ N = 1_000_000
 
 def main() -> None:
     """Count, record, print."""
-    about = provenance("rrm-core")
+    origin = provenance("rrm-core")
     with tempfile.TemporaryDirectory() as folder:
         program = build(Path(folder) / "kernel_cases", "-O3")
         counts = {
@@ -35,7 +37,7 @@ def main() -> None:
         "n": N,
         "instructions per sample": counts.pop("reweight"),
         "passes of a selection": counts,  # of the same losses: all bins; then one bin, and a pivot
-        **about,
+        **origin,
     }
     write_record(RECORD, record)
     print(json.dumps(record, indent=1))

@@ -1,4 +1,4 @@
-"""A rival in a process of its own, whose NumPy was told to leave AVX-512 alone. It takes turns with those at home."""
+"""A NumPy rival in a child process in which NumPy's AVX-512 code is disabled."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DISABLE = "NPY_DISABLE_CPU_FEATURES"
 
 
 def wide_features() -> list[str]:
-    """Return the names by which this NumPy, on this processor, knows what is wider than AVX2."""
+    """Return NumPy's names of the instruction sets wider than AVX2 that this processor has."""
     umath = np._core._multiarray_umath if hasattr(np, "_core") else np.core._multiarray_umath
     has = umath.__cpu_features__
     return [f for f in umath.__cpu_dispatch__ if has.get(f) and (f == "X86_V4" or f.startswith("AVX512"))]
 
 
 class Child:
-    """A Python process that makes a rival and times it on request. It draws the losses itself, from the same seed."""
+    """A Python process that constructs and times rivals on request. It draws the losses itself, with the same seed."""
 
     def __init__(self, features: list[str]) -> None:
         self.process = subprocess.Popen(
@@ -38,12 +38,12 @@ class Child:
             cwd=Path(__file__).parents[2],
         )
 
-    def ask(self, **question: Any) -> Any:
-        to = cast("IO[str]", self.process.stdin)
-        back = cast("IO[str]", self.process.stdout)
-        to.write(json.dumps(question) + "\n")
-        to.flush()
-        reply = json.loads(back.readline() or '{"error": "the child process died"}')
+    def request(self, **message: Any) -> Any:
+        stdin = cast("IO[str]", self.process.stdin)
+        stdout = cast("IO[str]", self.process.stdout)
+        stdin.write(json.dumps(message) + "\n")
+        stdin.flush()
+        reply = json.loads(stdout.readline() or '{"error": "the child process died"}')
         if "error" in reply:
             raise RuntimeError(reply["error"])
         return reply["answer"]
@@ -53,58 +53,58 @@ class Child:
         self.process.wait()
 
 
-class Elsewhere(Rival):
-    """A rival in the child process."""
+class RivalInChild(Rival):
+    """A rival that the child process executes."""
 
     def __init__(self, what: Losses, losses: Array, weights: Array, mu: float, *, child: Child, name: str) -> None:
         super().__init__(what, losses, weights, mu)
         self.child = child
         self.name = name
-        self.found = Answer(**child.ask(make=name, what=asdict(what), mu=mu))
+        self.answer = Answer(**child.request(make=name, what=asdict(what), mu=mu))
 
-    def prove(self, answer: Answer) -> None:
-        assert self.found == answer, f"{self.found} instead of {answer}"  # the child has compared the weights
+    def check(self, answer: Answer) -> None:
+        assert self.answer == answer, f"{self.answer} instead of {answer}"  # the child compares the weights
 
     def seconds(self, calls: int) -> float:
-        return float(self.child.ask(time=self.name, calls=calls))
+        return float(self.child.request(time=self.name, calls=calls))
 
 
-class Servant:
-    """The child's side: rivals by name, all for the same losses."""
+class Server:
+    """The child's side: rivals by name, all with the same losses."""
 
     def __init__(self) -> None:
         self.rivals: dict[str, Rival] = {}
         self.drawn: tuple[Losses, Array, Answer] | None = None
 
-    def answer(self, question: dict[str, Any]) -> Any:
-        if "make" in question:
-            what = Losses(**question["what"])
+    def handle(self, message: dict[str, Any]) -> Any:
+        if "make" in message:
+            what = Losses(**message["what"])
             if self.drawn is None or self.drawn[0] != what:
-                self.forget()
+                self.clear()
                 losses = what.draw()
-                self.drawn = what, losses, Answer.find(losses, what.rank)
+                self.drawn = what, losses, Answer.compute(losses, what.rank)
             _, losses, answer = self.drawn
             weights = np.ones(what.n, what.weights_type)
-            rival = PYTHON_RIVALS[question["make"]](what, losses, weights, question["mu"])
-            rival.prove(answer)
-            self.rivals[question["make"]] = rival
+            rival = PYTHON_RIVALS[message["make"]](what, losses, weights, message["mu"])
+            rival.check(answer)
+            self.rivals[message["make"]] = rival
             return asdict(answer)
-        if "time" in question:
-            return self.rivals[question["time"]].seconds(question["calls"])
-        return self.forget()
+        if "time" in message:
+            return self.rivals[message["time"]].seconds(message["calls"])
+        return self.clear()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         self.rivals = {}
         self.drawn = None
 
 
 def serve() -> None:
-    """Answer the parent's questions until it closes the pipe."""
+    """Handle the parent's requests until it closes the pipe."""
     one_thread()
-    servant = Servant()
+    server = Server()
     for text in sys.stdin:
         try:
-            reply = {"answer": servant.answer(json.loads(text))}
+            reply = {"answer": server.handle(json.loads(text))}
         except Exception as error:
             reply = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(reply), flush=True)

@@ -1,7 +1,7 @@
-"""The whole job, as the best engineer would write it in each tool: threshold, counts, and the weights in place.
+"""A reweight written as well as possible with each tool: threshold, counts, and new weights in place.
 
-Every rival is a class: made once for the losses, with whatever memory it wants; called to do the job and return what it
-found; and timed. All run in one thread, for which `one_thread` has to be called before they are made.
+A rival is constructed for one array of losses, with its scratch memory; called, it reweights and returns an `Answer`.
+All rivals use one thread: call `one_thread` before constructing them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 
 from benchmarks.common.losses import Answer, Array, Losses, count_wrong, vary
 
-WARM = 10_000_000  # up to here a sample begins with an untimed call; beyond, nothing stays in a cache anyway
+WARM = 10_000_000  # sizes up to which a sample starts with an untimed call; larger arrays fit in no cache
 
 
 class Rival:
-    """One way to do the job."""
+    """One way to reweight."""
 
-    answers = True  # a floor doesn't
+    computes_answer = True  # False for a memory floor
 
     def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
         self.what = what
@@ -35,37 +35,37 @@ class Rival:
         raise NotImplementedError
 
     def reload(self) -> None:
-        """Take note of weights that were written from outside."""
+        """Reread the weights after they were written from outside."""
 
     def written(self) -> Array:
-        """Return the weights as this rival left them."""
+        """Return the weights that this rival has written."""
         return self.weights
 
-    def prove(self, answer: Answer) -> None:
-        """Do the job once and compare everything with the answer, weights to the bit."""
+    def check(self, answer: Answer) -> None:
+        """Reweight once and compare everything with `answer`, the weights to the bit."""
         vary(self.weights)
         self.reload()
-        own = self()
-        if not self.answers:
+        result = self()
+        if not self.computes_answer:
             return
-        assert own == answer, f"{own} instead of {answer}"
+        assert result == answer, f"{result} instead of {answer}"
         wrong = count_wrong(answer, self.losses, self.written(), self.mu)
         assert not wrong, f"{wrong:_} of {self.what.n:_} weights differ"
 
     def reset(self) -> None:
         """Set all weights to 1.
 
-        Needed after a hundred calls: in-place smoothing takes the weights of pruned samples to subnormal numbers after
-        250, on which processors are slow.
+        Required every hundred calls: after 250 in-place updates the weights of pruned samples are subnormal, on which
+        processors are slow.
         """
         self.weights.fill(1)
         self.reload()
 
     def seconds(self, calls: int) -> float:
-        """Return what one of so many calls takes."""
+        """Return the mean time of `calls` calls in seconds."""
         self.reset()
         if self.what.n <= WARM:
-            self()  # caches and branch predictors as in the calls after it
+            self()  # fills caches and branch predictors
         return self.time(calls)
 
     def time(self, calls: int) -> float:
@@ -80,7 +80,7 @@ class Rival:
 
 
 def one_thread() -> None:
-    """Make the libraries use one thread; some read it when they are loaded."""
+    """Limit all libraries to one thread; some read the limit when they are loaded."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
         os.environ[name] = "1"
     try:
@@ -91,15 +91,16 @@ def one_thread() -> None:
 
 
 class Public(Rival):
-    """What a user calls."""
+    """`rrm_core.reweight`, the public function."""
 
     def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
         super().__init__(what, losses, weights, mu)
         import rrm_core
 
         self.reweight = rrm_core.reweight
-        # Where the call takes a number of threads, it is told to use one, as all are.
-        self.options = {"threads": 1} if "threads" in signature(rrm_core.reweight).parameters else {}
+        self.options = {}
+        if "threads" in signature(rrm_core.reweight).parameters:
+            self.options["threads"] = 1
 
     def __call__(self) -> Answer:
         w = self.weights
@@ -108,7 +109,7 @@ class Public(Rival):
 
 
 class NumpyPartition(Rival):
-    """Selection on a copy, then ufuncs into reused memory, in blocks that the second-level cache holds."""
+    """Selection on a copy, then ufuncs into reused memory, in blocks that fit in the second-level cache."""
 
     block = 1 << 15
 
@@ -156,13 +157,13 @@ class NumpyQuantile(NumpyPartition):
 
     def threshold(self) -> Any:
         np.copyto(self.scratch, self.losses)
-        # As an array the probability stays in double precision; half a rank lower, its rounding doesn't matter.
+        # As an array the probability stays in double precision; half a rank lower, its rounding has no effect.
         share = np.array((self.what.rank - 0.5) / self.what.n)
         return np.quantile(self.scratch, share, method="inverted_cdf", overwrite_input=True)
 
 
 class TorchKthvalue(Rival):
-    """`torch.kthvalue`, and fused expressions as far as torch has them."""
+    """`torch.kthvalue`, and fused expressions where torch has them."""
 
     def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
         super().__init__(what, losses, weights, mu)
@@ -172,7 +173,7 @@ class TorchKthvalue(Rival):
         self.c = torch.from_numpy(losses)
         self.w = torch.from_numpy(weights)
         self.zero = torch.zeros((), dtype=self.w.dtype)
-        self.kept = torch.tensor(self.b)
+        self.kept_target = torch.tensor(self.b)
 
     def threshold(self) -> Any:
         return self.torch.kthvalue(self.c, self.what.rank).values
@@ -187,27 +188,27 @@ class TorchKthvalue(Rival):
             at = c == lowest
             n_above = int(torch.count_nonzero(above))
             n_lowest = int(torch.count_nonzero(at))
-            part = torch.where(at, torch.tensor(self.part_of_top(n_above, n_lowest)), self.kept)
+            part = torch.where(at, torch.tensor(self.part_of_top(n_above, n_lowest)), self.kept_target)
             torch.where(above, self.zero, part, out=part)
             self.w.mul_(float(self.a)).add_(part)
             return Answer(float(t), float(lowest), n_lowest, n_above)
 
 
 def torch_quantile(rank: int, n: int, dtype: Any) -> tuple[Any, str]:
-    """Return the share and the interpolation for which `torch.quantile` gives the rank-th smallest of n values.
+    """Return the quantile and the interpolation with which `torch.quantile` returns the rank-th smallest of n values.
 
-    It computes the rank in the type of the values, so that above 2**22 not every way to ask meets it.
+    torch computes the rank in the type of the values: above 2**22 values only some combinations give the exact rank.
     """
     size = dtype(n - 1)
     share = dtype((rank - 1) / (n - 1))
-    ways = {"nearest": np.rint, "lower": np.floor, "higher": np.ceil}
+    roundings = {"nearest": np.rint, "lower": np.floor, "higher": np.ceil}
     shares = (share, np.nextafter(share, dtype(0)), np.nextafter(share, dtype(1)))
-    questions = ((q, way) for way in ways for q in shares if int(ways[way](q * size)) == rank - 1)
-    return next(questions, (share, "nearest"))
+    exact = ((q, name) for name, rounding in roundings.items() for q in shares if int(rounding(q * size)) == rank - 1)
+    return next(exact, (share, "nearest"))
 
 
 class TorchQuantile(TorchKthvalue):
-    """`torch.quantile` instead of `torch.kthvalue`; it sorts, and refuses more than 16 million values."""
+    """`torch.quantile` instead of `torch.kthvalue`; it sorts, and rejects more than 16 million values."""
 
     def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
         super().__init__(what, losses, weights, mu)
@@ -236,7 +237,7 @@ class NumbaRadix(Rival):
 
 
 class Polars(Rival):
-    """Expressions on columns. A column is immutable, so that the new weights are a new one."""
+    """Expressions on columns. Columns are immutable: the new weights are a new column."""
 
     def __init__(self, what: Losses, losses: Array, weights: Array, mu: float) -> None:
         super().__init__(what, losses, weights, mu)

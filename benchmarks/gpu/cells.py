@@ -1,4 +1,4 @@
-"""What bench_gpu.py times: how many losses of which kind, by which rule."""
+"""The conditions that bench_gpu.py times: number and kind of losses, rule, mu."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from benchmarks.common.losses import FORMATS, Array, Losses
 
 RULES: dict[str, dict[str, Any]] = {
     "contamination 0.2": {"contamination": 0.2},
-    "gamma 1.6": {"gamma": 1.6},  # prunes a fifth of exponential losses too
+    "gamma 1.6": {"gamma": 1.6},  # also prunes a fifth of exponential losses
     "recipients 0.1": {"contamination": 0.2, "redistribute": 0.1},
 }
 CONTAMINATION = next(iter(RULES))
 MISLEADING = "misleading the GPU"
 TIES = "30 % at the threshold"
-DRAWN = 4096  # losses that the kernels look at first: most_drawn in csrc/cuda/reweight.h
+DRAWN = 4096  # losses that the kernels sample first, see csrc/cuda/reweight.h
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is timed in one set of rounds.
+    """Conditions of one set of rounds.
 
     Attributes
     ----------
     rivals : bool
-        Other ways to do the job on the GPU take part.
+        Whether rivals on the GPU are timed.
     host : bool
-        So do the CPU and the way by host memory.
+        Whether the CPU's kernel and the way by host memory are timed.
     """
 
     what: Losses
@@ -53,7 +53,7 @@ class Cell:
 
     @property
     def floor(self) -> int:
-        """Bytes a sample that have to be moved: the losses twice, the old weights unless mu is 1, the new ones."""
+        """Bytes a sample that must be moved: the losses twice, the old weights unless mu is 1, the new weights."""
         return 2 * self.bytes_of_loss + (1 if self.mu == 1 else 2) * self.bytes_of_weight
 
     def draw(self) -> Array:
@@ -66,19 +66,19 @@ class Cell:
 
 
 def drawn_places(n: int) -> Array:
-    """Return the indices at which the kernels look first: place() in csrc/cuda/draw.h."""
+    """Return the indices that the kernels sample first; the same function as in csrc/cuda/sample.h."""
     i = np.arange(DRAWN, dtype=np.int64)
-    begin = i * n // DRAWN
+    start = i * n // DRAWN
     end = (i + 1) * n // DRAWN
     hashed = i.astype(np.uint32) * np.uint32(0x9E3779B9)
     hashed = (hashed ^ hashed >> np.uint32(15)) * np.uint32(0x2C1B3C6D)
     hashed = (hashed ^ hashed >> np.uint32(12)) * np.uint32(0x297A2D39)
     hashed ^= hashed >> np.uint32(15)
-    return begin + ((end - begin) * hashed.astype(np.int64) >> 32)
+    return start + ((end - start) * hashed.astype(np.int64) >> 32)
 
 
 def cells(sizes: list[int], conditions: int) -> Iterator[Cell]:
-    """Yield the sizes with all rivals, then without old weights, then everything else at one size."""
+    """Yield all sizes with all rivals, all sizes at mu = 1, then the other conditions at one size."""
     for n in sizes:
         yield Cell(Losses(n), rivals=True, host=True)
     for n in sizes:

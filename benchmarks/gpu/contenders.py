@@ -1,6 +1,6 @@
-"""Who does the job in bench_gpu.py: we, on the device and on the host; and a copy, which is the floor.
+"""Contenders of bench_gpu.py: `rrm_core.reweight` on the device and on the host, and the copy that is the memory floor.
 
-A contender is made for a job, and called with the number of the arrays whose turn it is. rivals.py has the others.
+A contender is constructed for a job, and called with the number of the set of arrays to use. More are in rivals.py.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from benchmarks.gpu.cells import Cell
 from benchmarks.gpu.devices import Device
 from rrm_core.definition.rule import Rule
 
-MOST_SETS = 32
-REFERENCE = 100_000_000  # up to here the reference backend says what is right; beyond, it takes minutes
+MAX_SETS = 32
+REFERENCE = 100_000_000  # sizes up to which the reference backend computes the expected result; above, it takes minutes
 
 
 class Job:
-    """A cell's losses and weights on the device, in several sets that take turns, so that no cache keeps them all."""
+    """Losses and weights of a cell on the device, in several sets used in turn, together larger than the cache."""
 
     def __init__(self, cell: Cell, device: Device, losses: Array) -> None:
         self.cell = cell
         self.device = device
-        self.drawn = losses
+        self.losses_on_host = losses
         self.host_losses = device.on_host(losses)
         n = cell.what.n
         rule = {name: value for name, value in cell.options.items() if name != "mu"}
@@ -36,9 +36,9 @@ class Job:
         vary(self.old)
         backend = "numpy" if n <= REFERENCE else None
         old = device.on_host(self.old)
-        right, self.plan = rrm_core.reweight(self.host_losses, old, backend=backend, **cell.options)
-        self.right = np.asarray(right)
-        self.right_on_device = device.put(self.right)
+        expected, self.plan = rrm_core.reweight(self.host_losses, old, backend=backend, **cell.options)
+        self.expected = np.asarray(expected)
+        self.expected_on_device = device.put(self.expected)
         self.old_on_device = device.put(self.old)
         self.sets = [(device.put(losses), device.put(self.old)) for _ in range(n_sets(cell, device))]
 
@@ -46,23 +46,23 @@ class Job:
         for _, weights in self.sets:
             self.device.fill(weights)
 
-    def forget_answer(self) -> None:
-        """Make room, once all have proven theirs."""
-        del self.right, self.old, self.right_on_device, self.old_on_device
+    def free_expected(self) -> None:
+        """Free the memory of the expected result, once all contenders are checked."""
+        del self.expected, self.old, self.expected_on_device, self.old_on_device
 
 
 def n_sets(cell: Cell, device: Device) -> int:
-    """Return how many sets are twice as large as the cache, if that isn't too many."""
+    """Return the number of sets that together are twice as large as the cache, at most MAX_SETS."""
     one = cell.what.n * (cell.bytes_of_loss + cell.bytes_of_weight)
-    return min(max(-(-2 * device.cache_bytes // one), 1), MOST_SETS)
+    return min(max(-(-2 * device.cache_bytes // one), 1), MAX_SETS)
 
 
 def bytes_needed(cell: Cell, device: Device) -> tuple[int, int]:
-    """Return about how much memory a job takes on the device, without its rivals, and on the host."""
+    """Return the approximate bytes of a job on the device, without its rivals, and on the host."""
     loss = cell.bytes_of_loss
     weight = cell.bytes_of_weight
     sets = n_sets(cell, device)
-    on_device = sets * (loss + weight + cell.floor) + 2 * weight + loss  # the last for the workspace
+    on_device = sets * (loss + weight + cell.floor) + 2 * weight + loss  # the last term for the workspace
     return cell.what.n * on_device, cell.what.n * (3 * loss + 7 * weight)
 
 
@@ -76,22 +76,22 @@ class Contender:
         raise NotImplementedError
 
     def reset(self) -> None:
-        """Set all weights to 1: smoothed often enough, those of pruned samples become subnormal."""
+        """Set all weights to 1: after many updates those of pruned samples become subnormal."""
         self.job.reset()
 
-    def turn(self, i: int) -> tuple[Any, Any]:
+    def arrays(self, i: int) -> tuple[Any, Any]:
         return self.job.sets[i % len(self.job.sets)]
 
-    def prove(self) -> None:
-        """Do the job once, and compare the weights with what is right, to the bit."""
-        _, weights = self.turn(0)
+    def check(self) -> None:
+        """Reweight once and compare the weights with the expected ones, to the bit."""
+        _, weights = self.arrays(0)
         self.device.copy(weights, self.job.old_on_device)
         self(0)
-        assert self.device.same(weights, self.job.right_on_device), "its weights are wrong"
+        assert self.device.same(weights, self.job.expected_on_device), "its weights are wrong"
 
 
 class Copy(Contender):
-    """Moves as many bytes as have to be moved, from memory to memory of the device."""
+    """Copies on the device as many bytes as a reweight must move."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -102,10 +102,10 @@ class Copy(Contender):
         self.device.copy(*self.pairs[i % len(self.pairs)])
 
     def reset(self) -> None:
-        """Leave the weights alone."""
+        """Do nothing: it writes no weights."""
 
-    def prove(self) -> None:
-        """Claim nothing."""
+    def check(self) -> None:
+        """Do nothing: it computes no result."""
 
 
 class Ours(Contender):
@@ -114,7 +114,7 @@ class Ours(Contender):
         self.call = partial(rrm_core.reweight, backend=backend, **self.cell.options)
 
     def __call__(self, i: int) -> Any:
-        losses, weights = self.turn(i)
+        losses, weights = self.arrays(i)
         return self.call(losses, weights, out=weights)[1]
 
 
@@ -124,9 +124,9 @@ class OursAnswered(Ours):
     def __call__(self, i: int) -> Any:
         return super().__call__(i).n_pruned
 
-    def prove(self) -> None:
-        super().prove()
-        losses, weights = self.turn(0)
+    def check(self) -> None:
+        super().check()
+        losses, weights = self.arrays(0)
         plan = self.call(losses, weights, out=weights)[1]
         assert plan == self.job.plan, f"{plan} instead of {self.job.plan}"
 
@@ -137,7 +137,7 @@ class Graph(Ours):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         call = partial(Ours.__call__, self)
-        call(0)  # a capture isn't the place for whatever the first call loads
+        call(0)  # the first call loads modules, which a capture cannot contain
         self.replays = [self.device.graph(partial(call, i)) for i in range(len(job.sets))]
 
     def __call__(self, i: int) -> None:
@@ -164,39 +164,39 @@ class OnHost(Contender):
     def reset(self) -> None:
         self.weights[:] = 1
 
-    def prove(self) -> None:
+    def check(self) -> None:
         self(0)
-        assert np.asarray(self.weights).tobytes() == self.job.right.tobytes(), "its weights are wrong"
+        assert np.asarray(self.weights).tobytes() == self.job.expected.tobytes(), "its weights are wrong"
 
 
 class ByWayOfHost(OnHost):
-    """Losses from the device to the host, the CPU's kernel there, and the new weights back.
+    """Losses copied to the host, the CPU's kernel, and the new weights copied back.
 
-    The old weights need no copy: whoever works like this keeps them on the host.
+    The old weights are not copied: they stay on the host.
     """
 
     def __init__(self, job: Job, *, pinned: bool) -> None:
         super().__init__(job)
-        self.losses = self.device.on_host(np.empty_like(job.drawn), pinned=pinned)
+        self.losses = self.device.on_host(np.empty_like(job.losses_on_host), pinned=pinned)
         self.weights = self.device.on_host(job.old.copy(), pinned=pinned)
 
     def __call__(self, i: int) -> None:
-        losses, weights = self.turn(i)
+        losses, weights = self.arrays(i)
         self.device.copy(self.losses, losses)
         self.device.wait()
         super().__call__(i)
         self.device.copy(weights, self.weights)
         self.device.wait()
 
-    def prove(self) -> None:
-        _, weights = self.turn(0)
+    def check(self) -> None:
+        _, weights = self.arrays(0)
         self(0)
-        assert self.device.same(weights, self.job.right_on_device), "its weights are wrong"
+        assert self.device.same(weights, self.job.expected_on_device), "its weights are wrong"
 
 
-# ---- What is timed of a contender: Timed in timing.py
+# ---- Ways to time a contender, see Timed in timing.py
 class OnDevice:
-    """How long the device works."""
+    """Time of the work on the device."""
 
     def __init__(self, contender: Contender) -> None:
         self.contender = contender
@@ -208,12 +208,12 @@ class OnDevice:
 
 
 class ByTheWall(OnDevice):
-    """How long the caller waits until a call returns."""
+    """Time until a call returns."""
 
-    most = 1 << 30
+    max_calls = 1 << 30
 
     def seconds(self, calls: int) -> float:
-        calls = min(calls, self.most)
+        calls = min(calls, self.max_calls)
         self.contender.reset()
         self.contender(0)
         self.device.wait()
@@ -226,6 +226,6 @@ class ByTheWall(OnDevice):
 
 
 class UntilReturn(ByTheWall):
-    """The same, of calls that leave the device working: few enough that none waits for room in its queue."""
+    """Time until a call returns that does not wait for the device; few enough calls for none to wait for its queue."""
 
-    most = 16
+    max_calls = 16

@@ -1,4 +1,4 @@
-"""Where bench_gpu.py runs: on a GPU, by way of torch, or on a model of one on the CPU, with the same operations."""
+"""The devices of bench_gpu.py: a GPU, through torch, and a model of a GPU on the CPU, with the same operations."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from benchmarks.common.losses import Array
 
 ROOT = Path(__file__).parents[2]
 
-Call = Callable[[int], Any]  # does the job on the arrays with that index
+Call = Callable[[int], Any]  # reweights the arrays with this index
 
 
 class NoDeviceError(Exception):
-    """There is nothing to run on; says why."""
+    """There is no device to run on; the message gives the reason."""
 
 
 def kernel_name(name: str) -> str | None:
-    """Return the bare name of one of our kernels, given as the compiler or a profiler writes it; None if it isn't."""
-    found = re.search(r"rrm(?:::|\d)cuda(?:::|\d+)([a-z_]+)", name)
-    return found and found[1]
+    """Return the name of a kernel of this project from its mangled or qualified name; None for other kernels."""
+    match = re.search(r"rrm(?:::|\d)cuda(?:::|\d+)([a-z_]+)", name)
+    return match and match[1]
 
 
 class TorchDevice:
-    """The current CUDA device, as torch knows it."""
+    """The current CUDA device of torch."""
 
     is_gpu = True
     packages = ("rrm-core", "numpy", "torch")
@@ -51,8 +51,8 @@ class TorchDevice:
         if "cuda" not in rrm_core.available_backends():
             raise NoDeviceError("rrm_core was built without its CUDA kernels (CMake option RRM_CUDA)")
         self.torch = torch
-        self.where = torch.device("cuda", torch.cuda.current_device())
-        self.properties = torch.cuda.get_device_properties(self.where)
+        self.device = torch.device("cuda", torch.cuda.current_device())
+        self.properties = torch.cuda.get_device_properties(self.device)
         self.name = self.properties.name
         self.cache_bytes = getattr(self.properties, "L2_cache_size", 0) or 64 << 20
         self.cupy = None
@@ -63,8 +63,8 @@ class TorchDevice:
             self.packages = (*self.packages, packages_distributions()["cupy"][0])
 
     def about(self) -> dict[str, Any]:
-        """Return what the device is."""
-        found = {
+        """Return the properties of the device."""
+        properties = {
             "processors": self.properties.multi_processor_count,
             "compute capability": f"{self.properties.major}.{self.properties.minor}",
             "memory": self.properties.total_memory,
@@ -72,45 +72,45 @@ class TorchDevice:
             "CUDA": self.torch.version.cuda,
         }
         if shutil.which("nvidia-smi") is not None:
-            asked = ("driver_version", "power.limit", "clocks.max.sm", "clocks.max.memory")
+            queries = ("driver_version", "power.limit", "clocks.max.sm", "clocks.max.memory")
             command = [
                 "nvidia-smi",
-                f"--id={self.where.index}",
-                f"--query-gpu={','.join(asked)}",
+                f"--id={self.device.index}",
+                f"--query-gpu={','.join(queries)}",
                 "--format=csv,noheader",
             ]
             run = subprocess.run(command, capture_output=True, text=True, check=False)
             if run.returncode == 0:
-                found |= dict(zip(asked, run.stdout.strip().split(", "), strict=False))
-        return found
+                properties |= dict(zip(queries, run.stdout.strip().split(", "), strict=False))
+        return properties
 
-    def tidy(self) -> None:
-        """Let no framework keep memory that another may want."""
+    def free_caches(self) -> None:
+        """Free the memory that the frameworks cache."""
         self.torch.cuda.empty_cache()
         if self.cupy is not None:
             self.cupy.get_default_memory_pool().free_all_blocks()
 
-    def room(self) -> int:
-        """Return how many bytes are free."""
-        self.tidy()
-        return int(self.torch.cuda.mem_get_info(self.where)[0])
+    def free_bytes(self) -> int:
+        """Return the number of free bytes of device memory."""
+        self.free_caches()
+        return int(self.torch.cuda.mem_get_info(self.device)[0])
 
     # ---- Arrays
     def on_host(self, values: Array, *, pinned: bool = False) -> Any:
-        """Return an array in host memory that the library takes, and this class copies to and from the device."""
+        """Return an array in host memory that `reweight` accepts and that `copy` copies to and from the device."""
         bits = values.dtype == np.uint16  # NumPy has no bfloat16
         array = self.torch.from_numpy(values.view(np.int16) if bits else values)
         array = array.view(self.torch.bfloat16) if bits else array
         return array.pin_memory() if pinned else array
 
     def put(self, values: Array) -> Any:
-        return self.on_host(values).to(self.where)
+        return self.on_host(values).to(self.device)
 
     def memory(self, n_bytes: int) -> Any:
-        return self.torch.zeros(n_bytes, dtype=self.torch.uint8, device=self.where)
+        return self.torch.zeros(n_bytes, dtype=self.torch.uint8, device=self.device)
 
     def copy(self, target: Any, source: Any) -> None:
-        """Copy between arrays on the device or the host; nobody waits if what is on the host is pinned."""
+        """Copy between arrays on the device or the host, asynchronously if the host memory is pinned."""
         target.copy_(source, non_blocking=True)
 
     def fill(self, array: Any) -> None:
@@ -126,10 +126,10 @@ class TorchDevice:
         self.torch.cuda.synchronize()
 
     def seconds(self, call: Call, calls: int) -> float:
-        """Return how long the device works on one of so many calls.
+        """Return the device time of a call in seconds, the mean of `calls` calls.
 
-        It is held up until the host has enqueued them all, as far as that is possible: what the host takes to launch
-        something isn't part of this. A call that waits for the device itself pays for that.
+        The device sleeps until the host has enqueued all of them, if torch supports it, so that launch times of the
+        host are not included. Calls that wait for the device include that wait.
         """
         torch = self.torch
         start = torch.cuda.Event(enable_timing=True)
@@ -140,17 +140,17 @@ class TorchDevice:
         enqueuing = calls * (time.perf_counter() - began)
         self.wait()
         if hasattr(torch.cuda, "_sleep"):
-            torch.cuda._sleep(int(2e9 * min(2 * enqueuing + 1e-4, 0.02)))  # in cycles of about half a nanosecond
+            torch.cuda._sleep(int(2e9 * min(2 * enqueuing + 1e-4, 0.02)))  # in clock cycles of about half a nanosecond
         start.record()
         for i in range(calls):
             call(i)
         end.record()
         self.wait()
-        return max(float(start.elapsed_time(end)), 1e-4) / 1e3 / calls  # events are half a microsecond apart, or 0
+        return max(float(start.elapsed_time(end)), 1e-4) / 1e3 / calls  # the resolution of events is half a microsecond
 
     # ---- CUDA
     def graph(self, call: Callable[[], Any]) -> Callable[[], Any]:
-        """Capture a call, and return what replays it."""
+        """Capture a call in a CUDA graph, and return the function that replays it."""
         graph = self.torch.cuda.CUDAGraph()
         self.wait()
         with self.torch.cuda.graph(graph):
@@ -158,7 +158,7 @@ class TorchDevice:
         return graph.replay
 
     def kernels(self, call: Callable[[], Any]) -> dict[str, dict[str, float]] | None:
-        """Return launches and microseconds of one call by kernel; None if the profiler isn't allowed to see them."""
+        """Return launches and microseconds of one call by kernel; None if the profiler has no access to them."""
         from torch.autograd import DeviceType
         from torch.profiler import ProfilerActivity, profile
 
@@ -166,22 +166,22 @@ class TorchDevice:
         with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
             call()
             self.wait()
-        found: dict[str, dict[str, float]] = {}
+        kernels: dict[str, dict[str, float]] = {}
         for event in profiler.events():
             if event.device_type == DeviceType.CUDA:
-                row = found.setdefault(kernel_name(event.name) or event.name, {"launches": 0, "us": 0.0})
+                row = kernels.setdefault(kernel_name(event.name) or event.name, {"launches": 0, "us": 0.0})
                 row["launches"] += 1
                 row["us"] = round(row["us"] + event.time_range.elapsed_us(), 3)
-        return found or None
+        return kernels or None
 
 
 class StandInDevice:
-    """The tests' stand-in for CUDA's runtime library, and their array framework on it. What it takes tells nothing."""
+    """The tests' model of CUDA's runtime library and their arrays on it. Its times are meaningless."""
 
     is_gpu = False
     packages = ("rrm-core", "numpy")
     name = "stand-in (a model on the CPU)"
-    cache_bytes = 10_000  # so that small arrays take turns too
+    cache_bytes = 10_000  # so that several sets of small arrays are used in turn
 
     def __init__(self, folder: Path) -> None:
         if shutil.which("nvcc") is None:
@@ -202,11 +202,11 @@ class StandInDevice:
     def about(self) -> dict[str, Any]:
         return {}
 
-    def tidy(self) -> None:
+    def free_caches(self) -> None:
         pass
 
-    def room(self) -> int:
-        return host_room()
+    def free_bytes(self) -> int:
+        return host_free_bytes()
 
     # ---- Arrays
     def on_host(self, values: Array, *, pinned: bool = False) -> Any:  # noqa: ARG002
@@ -244,10 +244,10 @@ class StandInDevice:
 
     # ---- CUDA
     def graph(self, call: Callable[[], Any]) -> Callable[[], Any]:
-        return call  # it has no graphs, but whoever replays them can be tried
+        return call  # it has no graphs, but their replay can be tested
 
     def kernels(self, call: Callable[[], Any]) -> dict[str, dict[str, float]] | None:
-        def bytes_read(name: str) -> int:  # so far
+        def bytes_read(name: str) -> int:
             return int(self.stand_in.call_bytes_read(f"{len(name)}{name}".encode()))
 
         self.wait()
@@ -267,17 +267,17 @@ Device = TorchDevice | StandInDevice
 
 
 def _is_up_to_date(module: Path) -> bool:
-    """Return whether the stand-in's module is newer than all that it is made of."""
+    """Return whether the module of the model is newer than all of its sources."""
     patterns = ("csrc/*.h", "csrc/cuda/*", "bindings/*", "tests/cuda_model/*.cpp", "tests/cuda_model/*.h")
     sources = [path for pattern in patterns for path in ROOT.glob(pattern)]
     sources += [ROOT / "tests" / "cuda_model" / "stand_in.py", *ROOT.glob("tests/cuda_model/ptx_*.py")]
     return module.exists() and module.stat().st_mtime > max(path.stat().st_mtime for path in sources)
 
 
-def host_room() -> int:
-    """Return how many bytes of host memory can be had."""
+def host_free_bytes() -> int:
+    """Return the number of available bytes of host memory."""
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():
         return 1 << 62  # unknown
-    found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
-    return int(found[1]) << 10 if found else 1 << 62
+    match = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+    return int(match[1]) << 10 if match else 1 << 62

@@ -1,7 +1,9 @@
-"""Count launches and bytes of one reweight by the CUDA kernels, on a model of a GPU, and record them; no GPU is needed.
+"""Count launches and bytes of one reweight by the CUDA kernels on the model of a GPU, and record them.
 
-The kernels' own loads and stores are counted, as tests/cuda_model runs them: what a GPU's caches make of them isn't.
-With --draft, from sources that aren't committed, into build/.
+    python -m benchmarks.gpu.record_costs [--draft]
+
+It counts the loads and stores of the kernels as tests/cuda_model executes them, without the effect of caches, and needs
+no GPU. --draft accepts uncommitted sources and writes into build/.
 """
 
 from __future__ import annotations
@@ -31,17 +33,17 @@ ORDER = ("draw", "survey", "narrow", "write")
 
 
 def count(program: Sequence[str], format: str, n: int, rule: str) -> dict[str, Any]:
-    """Return what one call costs, by kernel and in floors."""
+    """Return the cost of one call, by kernel and in memory floors."""
     command = [*program, "costs", format, str(n), rule]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    by_kernel = {kernel_name(row.pop("kernel")): row for row in told["kernels"]}
+    counts = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    by_kernel = {kernel_name(row.pop("kernel")): row for row in counts["kernels"]}
     total = sum(row["read"] + row["written"] for row in by_kernel.values()) / n
     return {
         "format": format,
         "n": n,
         "rule": RULES[rule],
         "launches": sum(row["launches"] for row in by_kernel.values()),
-        "workspace": told["workspace"],
+        "workspace": counts["workspace"],
         "bytes a sample": round(total, 4),
         "floors": round(total / Cell(Losses(n, format=format)).floor, 4),
         "kernels": {name: by_kernel[name] for name in ORDER},
@@ -52,17 +54,17 @@ def main() -> None:
     """Build, count, record."""
     draft = "--draft" in sys.argv[1:]
     path = ROOT / ("build" if draft else "benchmarks/results") / "gpu_costs.json"
-    about = provenance("rrm-core", draft=draft)
-    asked = [(format, n, rule) for n in SIZES for format in FORMATS for rule in RULES]
+    origin = provenance("rrm-core", draft=draft)
+    conditions = [(format, n, rule) for n in SIZES for format in FORMATS for rule in RULES]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         program = link(folder / "cases", "plain", *surroundings(folder, "plain"), kernels(folder, "plain"))
-        cases = [count(program, *question) for question in track(asked, "Counting, for some minutes")]
+        cases = [count(program, *condition) for condition in track(conditions, "Counting, for some minutes")]
     record = {
         "what": "One reweight in place of exponential losses, mu = 0.3, counted on the model for the grid of a GPU "
         "with 132 processors. Floor: the losses read twice, the weights read and written, 16 bytes a sample in single "
         "and 32 in double precision. By kernel: bytes a sample",
-        **about,
+        **origin,
         "cases": sorted(cases, key=lambda case: case["format"]),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""What a user could put together on a GPU instead: the whole job, from what torch and CuPy have.
+"""Rivals on a GPU: a reweight composed of functions of torch and CuPy.
 
-Each does without waiting for the device, where its framework allows that. None looks for NaN, which we refuse.
+They do not wait for the device, where the framework allows that, and do not check for NaN, which `reweight` rejects.
 """
 
 from __future__ import annotations
@@ -15,49 +15,50 @@ from benchmarks.gpu.contenders import Contender, Job
 
 
 class TorchRival(Contender):
-    """`torch.kthvalue`, and expressions fused as far as torch has them."""
+    """`torch.kthvalue`, and fused expressions where torch has them."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         import torch
 
         self.torch = torch
-        _, weights = self.turn(0)
+        _, weights = self.arrays(0)
         dtype = job.old.dtype.type
         self.a = float(dtype(1 - self.cell.mu))
         b = dtype(self.cell.mu)
-        self.zero, self.kept = (torch.tensor(x, dtype=weights.dtype, device=weights.device) for x in (0, b))
+        self.zero = torch.tensor(0, dtype=weights.dtype, device=weights.device)
+        self.kept_target = torch.tensor(b, dtype=weights.dtype, device=weights.device)
 
-    def cut(self, losses: Any, rank: int) -> Any:
+    def select(self, losses: Any, rank: int) -> Any:
         """Return the rank-th smallest loss."""
         return self.torch.kthvalue(losses, rank).values
 
-    def cuts(self, losses: Any, ranks: list[int]) -> list[Any]:
-        return [self.cut(losses, rank) for rank in ranks]
+    def select_all(self, losses: Any, ranks: list[int]) -> list[Any]:
+        return [self.select(losses, rank) for rank in ranks]
 
-    def priced(self, lowest: Any) -> Any:
+    def gamma_threshold(self, lowest: Any) -> Any:
         """Return the threshold under the gamma rule, rounded down to the losses' type."""
         torch = self.torch
         exact = lowest.double() + self.job.gamma
         nearest = exact.to(lowest.dtype)
-        below = torch.nextafter(nearest, torch.full_like(nearest, -torch.inf))
-        return torch.where(nearest.double() > exact, below, nearest)
+        next_lower = torch.nextafter(nearest, torch.full_like(nearest, -torch.inf))
+        return torch.where(nearest.double() > exact, next_lower, nearest)
 
     def __call__(self, i: int) -> None:
         torch = self.torch
-        (losses, weights) = self.turn(i)
+        losses, weights = self.arrays(i)
         rank = self.job.rank
         recipient_rank = self.job.recipient_rank
         with torch.inference_mode():
             lowest = losses.min()
-            found = self.cuts(losses, [r for r in (rank, recipient_rank) if r > 1])
-            threshold = found[0] if rank else self.priced(lowest)
-            recipients = lowest if recipient_rank == 1 else torch.minimum(found[-1], threshold)
+            thresholds = self.select_all(losses, [r for r in (rank, recipient_rank) if r > 1])
+            threshold = thresholds[0] if rank else self.gamma_threshold(lowest)
+            recipients = lowest if recipient_rank == 1 else torch.minimum(thresholds[-1], threshold)
             above = losses > threshold
-            to = losses <= recipients
-            share = torch.count_nonzero(above).double() / torch.count_nonzero(to).double()
-            top = (1 + share).to(weights.dtype) * self.kept
-            part = torch.where(to, top, self.kept)
+            receives = losses <= recipients
+            share = torch.count_nonzero(above).double() / torch.count_nonzero(receives).double()
+            top = (1 + share).to(weights.dtype) * self.kept_target
+            part = torch.where(receives, top, self.kept_target)
             if self.cell.mu == 1:
                 torch.where(above, self.zero, part, out=weights)
             else:
@@ -66,9 +67,9 @@ class TorchRival(Contender):
 
 
 class TorchTopk(TorchRival):
-    """`torch.topk`, from the nearer end."""
+    """`torch.topk`, from the end that is nearer to the rank."""
 
-    def cut(self, losses: Any, rank: int) -> Any:
+    def select(self, losses: Any, rank: int) -> Any:
         from_top = losses.shape[0] - rank + 1
         if rank < from_top:
             return self.torch.topk(losses, rank, largest=False, sorted=False).values.max()
@@ -78,7 +79,7 @@ class TorchTopk(TorchRival):
 class TorchSort(TorchRival):
     """`torch.sort`, once for all ranks."""
 
-    def cuts(self, losses: Any, ranks: list[int]) -> list[Any]:
+    def select_all(self, losses: Any, ranks: list[int]) -> list[Any]:
         if not ranks:
             return []
         in_order = self.torch.sort(losses).values
@@ -86,9 +87,9 @@ class TorchSort(TorchRival):
 
 
 class TorchQuantile(TorchRival):
-    """`torch.quantile`, which takes single and double precision, and no more than 16 million values."""
+    """`torch.quantile`, which accepts single and double precision and at most 16 million values."""
 
-    def cut(self, losses: Any, rank: int) -> Any:
+    def select(self, losses: Any, rank: int) -> Any:
         dtype = np.float64 if losses.dtype == self.torch.float64 else np.float32
         share, interpolation = torch_quantile(rank, losses.shape[0], dtype)
         return self.torch.quantile(losses, float(share), interpolation=interpolation)
@@ -112,27 +113,27 @@ class CupyPartition(Contender):
             "W w",
             f"W part = c > threshold ? (W)0 : c <= recipients ? top : b; {smooth}",
             "smooth",
-            options=("--fmad=false",),  # so that the weights are rounded as everywhere else
+            options=("--fmad=false",),  # rounds the weights as all others do
         )
 
-    def cut(self, losses: Any, rank: int) -> Any:
+    def select(self, losses: Any, rank: int) -> Any:
         return self.cupy.partition(losses, rank - 1)[rank - 1]
 
-    def priced(self, lowest: Any) -> Any:
+    def gamma_threshold(self, lowest: Any) -> Any:
         cupy = self.cupy
         exact = lowest.astype("float64") + self.job.gamma
         nearest = exact.astype(lowest.dtype)
-        below = cupy.nextafter(nearest, cupy.full_like(nearest, -cupy.inf))
-        return cupy.where(nearest.astype("float64") > exact, below, nearest)
+        next_lower = cupy.nextafter(nearest, cupy.full_like(nearest, -cupy.inf))
+        return cupy.where(nearest.astype("float64") > exact, next_lower, nearest)
 
     def __call__(self, i: int) -> None:
         cupy = self.cupy
-        (losses, weights) = self.views[i % len(self.views)]
+        losses, weights = self.views[i % len(self.views)]
         lowest = losses.min()
-        threshold = self.cut(losses, self.job.rank) if self.job.rank else self.priced(lowest)
+        threshold = self.select(losses, self.job.rank) if self.job.rank else self.gamma_threshold(lowest)
         recipients = lowest
         if self.job.recipient_rank > 1:
-            recipients = cupy.minimum(self.cut(losses, self.job.recipient_rank), threshold)
+            recipients = cupy.minimum(self.select(losses, self.job.recipient_rank), threshold)
         share = cupy.count_nonzero(losses > threshold) / cupy.count_nonzero(losses <= recipients)
         top = (1 + share).astype(self.dtype) * self.b
         self.write(losses, threshold, recipients, top, weights, self.a, self.b, weights)

@@ -1,4 +1,4 @@
-"""Train a stand-in of Clothing1M's size under torchrun, once left alone and once killed, and record what RRM costs.
+"""Measure what RRM adds to a training run of Clothing1M's size under torchrun, which is also killed and resumed.
 
     python -m benchmarks.scale.bench_ranks FOLDER
 
@@ -30,23 +30,23 @@ SIZES = (1, 2, 3, 4, 8)
 
 
 def torchrun(size: int, module: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start so many ranks."""
+    """Start a module on `size` ranks."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen([*command, "--module", module, *arguments], env=environment, cwd=ROOT, text=True)
 
 
 def run(folder: Path, arguments: list[str], *, killed: bool) -> list[dict[str, Any]]:
-    """Return the results of both ranks, one of which was killed on the way or wasn't."""
+    """Return the results of both ranks; with `killed`, of a run that was killed and resumed."""
     folder.mkdir(parents=True)
     job = torchrun(2, TRAINING_RUN, str(folder), *arguments)
     if killed:
         checkpoint = folder / "run.pt"
-        saved = 0.0
-        while job.poll() is None and saved < 2:  # epochs, by the times that the file was replaced
+        n_saved = 0
+        while job.poll() is None and n_saved < 2:  # epochs, counted by the replacements of the file
             before = checkpoint.stat().st_ino if checkpoint.exists() else None
             time.sleep(0.2)
-            saved += checkpoint.exists() and checkpoint.stat().st_ino != before
+            n_saved += checkpoint.exists() and checkpoint.stat().st_ino != before
         time.sleep(random.Random(7).uniform(1, 10))
         os.kill(int((folder / "rank1.pid").read_text()), signal.SIGKILL)
         if not job.wait():
@@ -64,14 +64,14 @@ def summary(seconds: list[float]) -> dict[str, float]:
 
 
 def traffic(folder: Path) -> dict[str, Any]:
-    """Return what a plan's ranks gave, and what crossed the loopback device, by number of ranks."""
-    found = {}
+    """Return the bytes that ranks pass to collectives and that cross the loopback device, by number of ranks."""
+    counts = {}
     for size in SIZES:
         path = folder / f"traffic{size}.json"
         if torchrun(size, TRAFFIC, str(path)).wait():
             raise SystemExit("counting the traffic failed")
-        found[str(size)] = json.loads(path.read_text())
-    return found
+        counts[str(size)] = json.loads(path.read_text())
+    return counts
 
 
 def main() -> None:
@@ -81,13 +81,13 @@ def main() -> None:
     parser.add_argument("--draft", action="store_true", help="don't record; the tree may have changes")
     options, arguments = parser.parse_known_args()
     options.folder = options.folder.resolve()  # the ranks run in the root of the checkout
-    about = provenance("rrm-core", "torch", "numpy", draft=options.draft)
-    whole = run(options.folder / "whole", arguments, killed=False)
+    origin = provenance("rrm-core", "torch", "numpy", draft=options.draft)
+    uninterrupted = run(options.folder / "whole", arguments, killed=False)
     resumed = run(options.folder / "killed", arguments, killed=True)
-    first = whole[0]
+    first = uninterrupted[0]
     epoch = statistics.median(first["seconds of epochs"])
-    added = max(result["seconds added per batch"] for result in whole) * first["batches"]
-    step = max(statistics.median(result["seconds of reweights"]) for result in whole)
+    added = max(result["seconds added per batch"] for result in uninterrupted) * first["batches"]
+    step = max(statistics.median(result["seconds of reweights"]) for result in uninterrupted)
     record = {
         "what": f"{first['samples']:,} samples of 14 classes, 38 % wrong labels, a convolutional net of "
         f"{first['parameters']:,} parameters, {first['ranks']} gloo ranks of one thread, batches of {first['batch']}",
@@ -96,15 +96,17 @@ def main() -> None:
         "added to an epoch, %": round(100 * (added + step) / epoch, 3),
         "of it, by the batches, %": round(100 * added / epoch, 3),
         "ms of reweights while training": [round(1e3 * s, 2) for s in first["seconds of reweights"]],
-        "MB held by each rank": [round(result["bytes held"] / 1e6, 2) for result in whole],
+        "MB held by each rank": [round(result["bytes held"] / 1e6, 2) for result in uninterrupted],
         "MB beyond, at the height of a reweight": [
-            round(max(result["bytes beyond, at the height of a reweight"]) / 1e6, 2) for result in whole
+            round(max(result["bytes beyond, at the height of a reweight"]) / 1e6, 2) for result in uninterrupted
         ],
         "ms of a reweight": {name: summary(seconds) for name, seconds in first["reweights rehearsed"].items()},
-        "killed and resumed: the same bits": [a["hash"] == b["hash"] for a, b in zip(whole, resumed, strict=True)],
+        "killed and resumed: the same bits": [
+            a["hash"] == b["hash"] for a, b in zip(uninterrupted, resumed, strict=True)
+        ],
         "epochs after the restart": len(resumed[0]["seconds of epochs"]),
         "traffic of a plan": traffic(options.folder),
-        **about,
+        **origin,
     }
     print(json.dumps(record, indent=1))
     if not options.draft:

@@ -1,9 +1,9 @@
-"""Time and weigh `rrm_core.stream` on files that are made for it, and record it.
+"""Measure time and memory of `rrm_core.stream` on generated files, and record them.
 
     python -m benchmarks.scale.bench_stream FOLDER
 
-FOLDER gets 9 GB, which are deleted in the end. What is timed takes turns with what nobody can do without: reading the
-file as often, with buffers of the same size, and writing as many bytes.
+FOLDER needs room for 9 GB, which are deleted at the end. Each call is interleaved with the minimal input and output: to
+read the file as often, with buffers of the same size, and to write as many bytes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from rrm_core._atomic_write import atomic_write
 from rrm_core.stream import arrow_source, pipeline
 
 RULE = {"contamination": 0.2}
-READS = 2  # of float32 losses, to plan; one more to reweight
-BLOCK = 1 << 24  # samples that are made and checked at a time
+READS = 2  # passes over float32 losses to plan; one more to reweight
+BLOCK = 1 << 24  # samples generated and checked at a time
 COLUMN = "loss"
 
 PEAK = """
@@ -42,7 +42,7 @@ def status(name):
     return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 if sys.argv[1].endswith(".parquet"):
     from rrm_core.stream import arrow_sink, arrow_source
-open("/proc/self/clear_refs", "w").write("5")  # the peak starts anew
+open("/proc/self/clear_refs", "w").write("5")  # resets the peak
 before = status("VmRSS")
 rrm_core.stream.reweight(sys.argv[1], sys.argv[2], contamination=0.2)
 print(json.dumps({"peak": status("VmHWM"), "above_start": status("VmHWM") - before}))
@@ -52,7 +52,7 @@ print(json.dumps({"peak": status("VmHWM"), "above_start": status("VmHWM") - befo
 def main() -> None:
     """Make files, time, check, record, print."""
     options = _options()
-    about = provenance("rrm-core", "numpy", "pyarrow", draft=options.draft)
+    origin = provenance("rrm-core", "numpy", "pyarrow", draft=options.draft)
     folder = options.folder / "rrm_stream"
     folder.mkdir(parents=True)
     try:
@@ -65,7 +65,7 @@ def main() -> None:
         "rounds": options.rounds,
         "memory": _default_memory(),
         "threads": rrm_core.cpu_info().threads,
-        **about,
+        **origin,
         **kinds,
     }
     if options.draft:
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def _default_memory() -> int:
-    """Return the bytes that a call may use unless it is told."""
+    """Return the default memory limit of a call in bytes."""
     return int(rrm_core.stream.reweight.__kwdefaults__["memory"])
 
 
@@ -90,11 +90,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-# What is timed.
+# Timing
 
 
-class Contest:
-    """One file, and all that is done with it."""
+class FileTimings:
+    """The operations on one file that are timed."""
 
     def __init__(self, kind: str, path: Path) -> None:
         self.path = path
@@ -118,31 +118,31 @@ class Contest:
     def read_often(self, times: int, *, cold: bool = False) -> None:
         for _ in range(times):
             if cold:
-                self.forget()
+                self.drop_cache()
             for _ in self.read():
                 pass
 
     def plan(self, *, cold: bool = False) -> None:
         def progress(done: int, _: int | None, __: str) -> None:
             if not done:
-                self.forget()
+                self.drop_cache()
 
         rrm_core.stream.plan(self.path, progress=progress if cold else None, **RULE)
 
     def read_and_write(self) -> None:
-        """Read as often as a reweight does, and write each piece that is read the last time, which has its size."""
+        """Read as often as a reweight does, and write each piece in the last pass, in which sizes agree."""
         self.read_often(READS)
         with atomic_write(self.out) as file:
-            for some in self.read():
-                file.write(some)
+            for piece in self.read():
+                file.write(piece)
 
     def reweight(self) -> None:
         rrm_core.stream.reweight(self.path, self.out, **RULE)
 
-    def make_ready(self, *, reading: bool, writing: bool) -> None:
-        """Have the system hold the file in memory, and as much memory for another as it takes, but nothing unwritten.
+    def warm_up(self, *, reading: bool, writing: bool) -> None:
+        """Bring the file and memory for the output into the page cache, and write dirty pages back.
 
-        A virtual machine may have to ask for memory that it hasn't used lately, and whoever comes first would pay.
+        Otherwise the first operation would pay for memory that a virtual machine has to request from its host.
         """
         if writing:
             self.read_and_write()
@@ -151,43 +151,43 @@ class Contest:
             self.read_often(1)
         os.sync()
 
-    def forget(self) -> None:
-        """Have the system read the file from the disk again."""
+    def drop_cache(self) -> None:
+        """Remove the file from the page cache."""
         with self.path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _measure(kind: str, path: Path, rounds: int) -> dict[str, Any]:
-    contest = Contest(kind, path)
-    n = _check(contest)
+    timings = FileTimings(kind, path)
+    n = _check(timings)
     contenders: dict[str, Callable[[], None]] = {
-        f"reading {READS} times": lambda: contest.read_often(READS),
-        "plan": contest.plan,
-        f"reading {READS} times, cold": lambda: contest.read_often(READS, cold=True),
-        "plan, cold": lambda: contest.plan(cold=True),
-        f"reading {READS + 1} times and writing": contest.read_and_write,
-        "reweight": contest.reweight,
+        f"reading {READS} times": lambda: timings.read_often(READS),
+        "plan": timings.plan,
+        f"reading {READS} times, cold": lambda: timings.read_often(READS, cold=True),
+        "plan, cold": lambda: timings.plan(cold=True),
+        f"reading {READS + 1} times and writing": timings.read_and_write,
+        "reweight": timings.reweight,
     }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds):
         for name, contend in contenders.items():
             _say(f"{kind}: round {turn + 1} of {rounds}, {name}")
-            contest.make_ready(reading="cold" not in name, writing=name.endswith(("writing", "reweight")))
+            timings.warm_up(reading="cold" not in name, writing=name.endswith(("writing", "reweight")))
             start = time.perf_counter()
             contend()
             seconds[name].append(time.perf_counter() - start)
-            contest.out.unlink(missing_ok=True)
+            timings.out.unlink(missing_ok=True)
     peak = json.loads(
         subprocess.run(
-            [sys.executable, "-c", PEAK, str(path), str(contest.out)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", PEAK, str(path), str(timings.out)], capture_output=True, text=True, check=True
         ).stdout
     )
-    contest.out.unlink()
+    timings.out.unlink()
     rows = {name: _summary(times) for name, times in seconds.items()}
     names = list(rows)
     ratios = {
-        own: round(statistics.median(a / b for a, b in zip(seconds[own], seconds[rival], strict=True)), 3)
-        for rival, own in zip(names[::2], names[1::2], strict=True)
+        name: round(statistics.median(a / b for a, b in zip(seconds[name], seconds[baseline], strict=True)), 3)
+        for baseline, name in zip(names[::2], names[1::2], strict=True)
     }
     _say("")
     for name, row in rows.items():
@@ -202,23 +202,23 @@ def _summary(times: list[float]) -> dict[str, float]:
     return {"median": round(median, 4), "quartile1": round(low, 4), "quartile3": round(high, 4)}
 
 
-def _check(contest: Contest) -> int:
-    """Return the number of losses; leave if the weights aren't those of `rrm_core.apply`, block by block."""
-    _say(f"{contest.path.name}: check")
-    plan = rrm_core.stream.reweight(contest.path, contest.out, **RULE)
-    weights = np.load(contest.out, mmap_mode="r")
+def _check(timings: FileTimings) -> int:
+    """Return the number of losses; exit if the weights differ from those of `rrm_core.apply`, block by block."""
+    _say(f"{timings.path.name}: check")
+    plan = rrm_core.stream.reweight(timings.path, timings.out, **RULE)
+    weights = np.load(timings.out, mmap_mode="r")
     first = 0
-    for losses in _blocks(contest.path):
-        some = weights[first : first + len(losses)]
-        if not np.array_equal(rrm_core.apply(plan, losses), some):
-            raise SystemExit(f"{contest.path.name}: wrong weights after sample {first}")
+    for losses in _blocks(timings.path):
+        block = weights[first : first + len(losses)]
+        if not np.array_equal(rrm_core.apply(plan, losses), block):
+            raise SystemExit(f"{timings.path.name}: wrong weights after sample {first}")
         first += len(losses)
     if (
-        contest.path.suffix == ".npy"
-        and rrm_core.plan(np.load(contest.path, mmap_mode="r").view(np.ndarray), **RULE) != plan
+        timings.path.suffix == ".npy"
+        and rrm_core.plan(np.load(timings.path, mmap_mode="r").view(np.ndarray), **RULE) != plan
     ):
         raise SystemExit("wrong plan")
-    contest.out.unlink()
+    timings.out.unlink()
     return plan.n
 
 
@@ -231,7 +231,7 @@ def _blocks(path: Path) -> Any:
             yield batch.column(0).to_numpy()
 
 
-# The files.
+# Files
 
 
 def _npy(folder: Path, n: int) -> Path:
@@ -240,14 +240,14 @@ def _npy(folder: Path, n: int) -> Path:
     losses = np.lib.format.open_memmap(path, "w+", np.float32, (n,))
     for first in range(0, n, BLOCK):
         _say(f"{path.name}: {first:,} of {n:,}")
-        some = losses[first : first + BLOCK]
-        some[:] = rng.standard_exponential(len(some), dtype=np.float32)
+        block = losses[first : first + BLOCK]
+        block[:] = rng.standard_exponential(len(block), dtype=np.float32)
     losses.flush()
     return path
 
 
 def _parquet(folder: Path, n: int) -> Path:
-    """Return a file of two columns, as pyarrow writes it unless it is told otherwise."""
+    """Write a file of two columns with pyarrow's defaults."""
     path = folder / "losses.parquet"
     rng = np.random.default_rng(1)
     schema = pa.schema([("sample", pa.int64()), (COLUMN, pa.float32())])

@@ -2,7 +2,7 @@
 
     torchrun --nproc-per-node 4 --module benchmarks.scale.count_traffic FILE
 
-FILE gets, for each rule, what a rank gave to collectives, and what crossed the loopback device meanwhile.
+It writes to FILE, for each rule, the bytes that a rank passes to collectives, and those that cross the loopback device.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ RULES: dict[str, dict[str, Any]] = {
 }
 
 
-def crossed() -> int:
-    """Return the bytes that the loopback device has received."""
+def loopback_bytes() -> int:
+    """Return the number of bytes that the loopback device has received."""
     lines = Path("/proc/net/dev").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.split()[0] == "lo:")
 
 
-def keys_of(losses: torch.Tensor, rule: dict[str, Any]) -> int:
-    """Return how many keys remain after the first round."""
+def count_keys(losses: torch.Tensor, rule: dict[str, Any]) -> int:
+    """Return the number of keys that remain after the first round."""
     planner = rrm_core.Planner(**rule)
     planner.update(losses)
     planner.advance()
@@ -51,28 +51,28 @@ def main() -> None:
     size = dist.get_world_size()
     everything = torch.empty(N).exponential_(generator=torch.Generator().manual_seed(0))
     losses = torch.tensor_split(everything, size)[rank]
-    found = {}
+    counts = {}
     for name, rule in RULES.items():
         ranks = ProcessGroup()
-        plan(losses, group=ranks, **rule)  # the connections are made
+        plan(losses, group=ranks, **rule)  # establishes the connections
         ranks.traffic.clear()
         dist.barrier()
-        before = crossed()
+        before = loopback_bytes()
         for _ in range(TIMES):
             plan(losses, group=ranks, **rule)
         dist.barrier()
-        wire = crossed() - before
-        given = sum(count for kind, count in ranks.traffic.items() if kind.endswith("bytes")) // TIMES
+        wire = loopback_bytes() - before
+        passed = sum(count for kind, count in ranks.traffic.items() if kind.endswith("bytes")) // TIMES
         calls = sum(count for kind, count in ranks.traffic.items() if kind.endswith("calls")) // TIMES
-        found[name] = {
-            "keys": keys_of(everything, rule),
-            "bytes given by a rank": given,
+        counts[name] = {
+            "keys": count_keys(everything, rule),
+            "bytes given by a rank": passed,
             "collectives": calls,
             "bytes over the wire, by rank": round(wire / TIMES / size),
         }
     if rank == 0:
-        Path(sys.argv[1]).write_text(json.dumps(found, indent=1) + "\n")
-    dist.barrier()  # the group ends with the processes
+        Path(sys.argv[1]).write_text(json.dumps(counts, indent=1) + "\n")
+    dist.barrier()  # all processes end together
     os._exit(0)  # as in examples/distributed/ddp.py
 
 

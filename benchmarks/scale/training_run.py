@@ -1,10 +1,10 @@
-"""A training run of Clothing1M's size, for torchrun: 1,000,000 samples of 14 classes, 38 % of the labels wrong.
+"""A training run of Clothing1M's size for torchrun: 1,000,000 samples of 14 classes, 38 % of the labels wrong.
 
     torchrun --nproc-per-node 2 --module benchmarks.scale.training_run FOLDER
 
-Each rank trains a small convolutional net on its slice and owns the weights of it. FOLDER gets the checkpoint, after
-every epoch, and in the end ``rank0.json`` and so on: what RRM cost there, and a hash of all that was learnt. Killed and
-started again, it goes on from the checkpoint.
+Each rank trains a small convolutional network on its shard and holds the sample weights of that shard. FOLDER receives
+a checkpoint after every epoch and, at the end, ``rank0.json`` and so on: the cost of RRM on that rank, and a hash of
+the final state. After a kill, the same command resumes from the checkpoint.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ CLASSES = 14
 WRONG = 0.38
 SIDE = 20
 BLOCK = 10_000
-# of what is timed by itself
+# repetitions of separate timings
 LINES = 2000
 STEPS = 30
 
 
 def labels(n: int) -> tuple[Tensor, Tensor]:
-    """Return the given labels of all samples, 38 % of them wrong, and the true ones."""
+    """Return the noisy labels of all samples, 38 % of them wrong, and the true labels."""
     truth = torch.randint(CLASSES, (n,), generator=torch.Generator().manual_seed(0))
     return torch.from_numpy(noise.symmetric(truth.numpy(), WRONG, CLASSES, rng=0).labels), truth
 
 
-def pictures(truth: Tensor, begin: int, end: int) -> Tensor:
-    """Return the pictures of a slice, uint8 of shape (samples, 1, SIDE, SIDE): a pattern of their class, in noise."""
+def images(truth: Tensor, start: int, end: int) -> Tensor:
+    """Return the images of a shard, uint8 of shape (samples, 1, SIDE, SIDE): the pattern of the class, with noise."""
     patterns = torch.rand(CLASSES, SIDE * SIDE, generator=torch.Generator().manual_seed(1))
-    x = torch.empty(end - begin, SIDE * SIDE, dtype=torch.uint8)
-    for block in range(begin // BLOCK, -(-end // BLOCK)):  # the same ones, however many ranks there are
-        first = max(block * BLOCK, begin)
+    x = torch.empty(end - start, SIDE * SIDE, dtype=torch.uint8)
+    for block in range(start // BLOCK, -(-end // BLOCK)):  # the same images for any number of ranks
+        first = max(block * BLOCK, start)
         last = min((block + 1) * BLOCK, end)
         drawn = torch.rand(BLOCK, SIDE * SIDE, generator=torch.Generator().manual_seed(block + 2))
         mixed = 0.35 * patterns[truth[first:last]] + 0.65 * drawn[first - block * BLOCK : last - block * BLOCK]
-        x[first - begin : last - begin] = 255 * mixed
+        x[first - start : last - start] = 255 * mixed
     return x.view(-1, 1, SIDE, SIDE)
 
 
 def net(width: int) -> nn.Module:
-    """Return a small convolutional net."""
+    """Return a small convolutional network."""
     return nn.Sequential(
         nn.Conv2d(1, width, 3, padding=1),
         nn.ReLU(),
@@ -73,30 +73,30 @@ def net(width: int) -> nn.Module:
     )
 
 
-def held(rrm: RRM) -> int:
-    """Return the bytes of all tensors that an RRM keeps."""
-    found: dict[int, int] = {}
+def bytes_of_tensors(rrm: RRM) -> int:
+    """Return the bytes of all tensors of an RRM."""
+    sizes: dict[int, int] = {}
 
     def add(thing: object) -> None:
         for value in vars(thing).values():
             for tensor in value if isinstance(value, list) else [value]:
                 if isinstance(tensor, Tensor):
                     storage = tensor.untyped_storage()
-                    found[storage.data_ptr()] = storage.nbytes()
+                    sizes[storage.data_ptr()] = storage.nbytes()
 
     for part in (rrm, rrm.trajectory, rrm._buffer):
         add(part)
-    return sum(found.values())
+    return sum(sizes.values())
 
 
 def peak_of(step: object) -> tuple[float, int]:
-    """Call `step`; return the seconds, and by how many bytes the process's memory grew at its height."""
+    """Call `step`; return the seconds, and the growth of the process's memory at its peak in bytes."""
 
     def status(name: str) -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
 
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = status("VmRSS")
     start = time.perf_counter()
     step()  # type: ignore[operator]
@@ -104,7 +104,7 @@ def peak_of(step: object) -> tuple[float, int]:
 
 
 def added_per_batch(rrm: RRM, index: Tensor) -> float:
-    """Return the seconds that a batch's weighted mean takes beyond a plain one, backwards too: medians, in turns."""
+    """Return the seconds that a batch's weighted mean takes beyond a plain mean, with the backward pass; medians."""
     losses = torch.rand(len(index), requires_grad=True)
     seconds: dict[str, list[float]] = {"plain": [], "rrm": []}
     for _ in range(LINES):
@@ -116,23 +116,23 @@ def added_per_batch(rrm: RRM, index: Tensor) -> float:
 
 
 def reweights(n: int) -> dict[str, list[float]]:
-    """Return the seconds of reweights of n samples: by this process alone, and by all ranks, in both layouts."""
+    """Return the seconds of reweights of n samples: in a single process, and over all ranks in both layouts."""
     c = torch.empty(n).exponential_(generator=torch.Generator().manual_seed(5))
     seconds: dict[str, list[float]] = {}
     for layout in (None, "replicated", "sharded"):
-        begin, end = slice_of(n, dist.get_rank(), dist.get_world_size()) if layout == "sharded" else (0, n)
+        start, end = slice_of(n, dist.get_rank(), dist.get_world_size()) if layout == "sharded" else (0, n)
         rrm = RRM(n, contamination=WRONG, warmup=1, layout=layout)
-        given = c[begin:end]
-        everyone = torch.arange(begin, end)
+        losses = c[start:end]
+        index = torch.arange(start, end)
         seconds[layout or "alone"] = []
         for _ in range(STEPS):
-            rrm.weighted_mean(given, everyone)
+            rrm.weighted_mean(losses, index)
             dist.barrier()
             if layout is None and dist.get_rank():
-                continue  # one process at a time
-            start = time.perf_counter()
+                continue  # only rank 0
+            began = time.perf_counter()
             rrm.step()
-            seconds[layout or "alone"].append(time.perf_counter() - start)
+            seconds[layout or "alone"].append(time.perf_counter() - began)
     return seconds
 
 
@@ -159,33 +159,33 @@ def main() -> None:
     n = options.samples
     (options.folder / f"rank{rank}.pid").write_text(str(os.getpid()))
 
-    begin, end = slice_of(n, rank, size)
-    given, truth = labels(n)
-    x = pictures(truth, begin, end)
-    y = given[begin:end]
+    start, end = slice_of(n, rank, size)
+    noisy_labels, truth = labels(n)
+    x = images(truth, start, end)
+    y = noisy_labels[start:end]
     torch.manual_seed(0)
     model = DistributedDataParallel(net(options.width))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    rrm = RRM(n, contamination=WRONG, warmup=2, mu=0.7, ids=given, layout="sharded")
-    whole = FullState(model, optimizer)
-    checkpoint = Checkpoint(options.folder / "run.pt", ProcessGroup(), whole=whole, rrm=rrm)
+    rrm = RRM(n, contamination=WRONG, warmup=2, mu=0.7, ids=noisy_labels, layout="sharded")
+    full_state = FullState(model, optimizer)
+    checkpoint = Checkpoint(options.folder / "run.pt", ProcessGroup(), whole=full_state, rrm=rrm)
     batches = BatchSampler(sampler := ShardSampler(n), options.batch, drop_last=False)
 
     epochs = []
     steps = []
     peaks = []
     for epoch in range(checkpoint.load(), options.epochs):
-        start = time.perf_counter()
+        began = time.perf_counter()
         sampler.set_epoch(epoch)
         for batch in batches:
             index = torch.tensor(batch)
-            here = index - begin
-            losses = cross_entropy(model(x[here].float() / 255 - 0.5), y[here])
+            local_index = index - start
+            losses = cross_entropy(model(x[local_index].float() / 255 - 0.5), y[local_index])
             optimizer.zero_grad()
             rrm.weighted_mean(losses, index).backward()
             optimizer.step()
         dist.barrier()
-        epochs.append(time.perf_counter() - start)
+        epochs.append(time.perf_counter() - began)
         if rrm.due:
             seconds, peak = peak_of(rrm.step)
             steps.append(seconds)
@@ -198,8 +198,8 @@ def main() -> None:
 
     flagged = rrm.flagged()
     state = rrm.state_dict()
-    wrong = given != truth
-    everything = (whole.state_dict(), state)
+    wrong = noisy_labels != truth
+    everything = (full_state.state_dict(), state)
     result = {
         "samples": n,
         "ranks": size,
@@ -207,7 +207,7 @@ def main() -> None:
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds of epochs": epochs,
         "seconds of reweights": steps,
-        "bytes held": held(rrm),
+        "bytes held": bytes_of_tensors(rrm),
         "bytes beyond, at the height of a reweight": peaks,
         "seconds added per batch": added_per_batch(rrm, index),
         "batches": len(sampler) // options.batch,
@@ -218,7 +218,7 @@ def main() -> None:
         "version": rrm_core.__version__,
     }
     (options.folder / f"rank{rank}.json").write_text(json.dumps(result, indent=1) + "\n")
-    dist.barrier()  # the group ends with the processes
+    dist.barrier()  # all processes end together
     os._exit(0)  # as in examples/distributed/ddp.py
 
 

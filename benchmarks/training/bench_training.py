@@ -1,11 +1,11 @@
-"""Time what RRM adds to training: the same loop with and without it, batch by batch in turns, and record it.
+"""Time the same training loop with and without RRM, batch by batch in turns, and record the difference.
 
     python -m benchmarks.training.bench_training
 
-writes benchmarks/results/training_cost.json. A small residual net learns 50,000 images of 32 x 32 pixels from losses
-recorded on the way; batch k is done by both loops, one right after the other, and the one that begins changes. What is
-added is too little to be seen among the batches, which differ by several percent: so the line that differs, and its
-part of the backward pass, are timed by themselves too, in turns.
+writes benchmarks/results/training_cost.json. A small residual network is trained on 50,000 images of 32 x 32 pixels,
+with the losses recorded during training. Both loops process each batch, one directly after the other, in alternating
+order. The added time is small against the variation of several percent between batches: therefore the line that
+differs is also timed separately, with its part of the backward pass.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ N = 50_000
 BATCH = 128
 EPOCHS = 2
 WIDTH = 16
-STEPS = 200  # of RRM.step alone
-LINES = 4000  # of the line that differs
+STEPS = 200  # timed calls of RRM.step
+LINES = 4000  # timed calls of the line that differs
 
 
 class Loop:
-    """The body of an ordinary training loop; with RRM, its one line is another one."""
+    """The body of an ordinary training loop; with RRM one line differs."""
 
     def __init__(self, rrm: RRM | None) -> None:
         torch.manual_seed(0)
@@ -40,10 +40,13 @@ class Loop:
         self.seconds: list[float] = []
 
     def batch(self, index: Tensor, x: Tensor, y: Tensor) -> None:
-        """Do and time a batch."""
+        """Train on a batch and time it."""
         start = time.perf_counter()
         losses = cross_entropy(self.model(x), y)
-        loss = losses.mean() if self.rrm is None else self.rrm.weighted_mean(losses, index)
+        if self.rrm is None:
+            loss = losses.mean()
+        else:
+            loss = self.rrm.weighted_mean(losses, index)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -57,7 +60,7 @@ def summary(seconds: list[float]) -> dict[str, float]:
 
 
 def time_lines(rrm: RRM) -> dict[str, list[float]]:
-    """Time what one loop has and the other hasn't: the reduction of a batch's losses, forwards and backwards."""
+    """Time the line that differs: the reduction of a batch's losses, forward and backward."""
     losses = torch.rand(BATCH, requires_grad=True)
     index = torch.randperm(N)[:BATCH]
     lines = {"plain": losses.mean, "rrm": lambda: rrm.weighted_mean(losses, index)}
@@ -73,7 +76,7 @@ def time_lines(rrm: RRM) -> dict[str, list[float]]:
 
 def main() -> None:
     """Run, record, print."""
-    about = provenance("rrm-core", "torch", "numpy")
+    origin = provenance("rrm-core", "torch", "numpy")
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(N, 3, 32, 32, generator=generator)
@@ -111,7 +114,7 @@ def main() -> None:
         "ms of step at an epoch's end": [round(1e3 * s, 3) for s in steps],
         "ms of step": summary(alone),
         "added to an epoch, %": round(100 * (added * per_epoch + statistics.median(steps)) / plain, 3),
-        **about,
+        **origin,
     }
     path = RESULTS / "training_cost.json"
     write_record(path, record)

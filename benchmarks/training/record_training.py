@@ -1,8 +1,8 @@
-"""Run ``python -m rrm_torch train ...`` and record what it measured, with the command and the commit.
+"""Run ``python -m rrm_torch train ...`` and record its results, with the command and the provenance.
 
     python -m benchmarks.training.record_training fashion --data fashion_mnist.npz --noise 0.3 --epochs 60
 
-writes benchmarks/results/train_fashion.json, and the pictures that a page shows to docs/images/
+writes benchmarks/results/train_fashion.json, and the figures that a page shows to docs/images/.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> int:
     name = sys.argv[1]
     arguments = sys.argv[2:]
     command = "demo" if name == "demo" else "train"
-    about = provenance("rrm-core", "torch", "numpy")  # before the run: the commit may move meanwhile
+    origin = provenance("rrm-core", "torch", "numpy")  # before the run, during which the commit may change
     with tempfile.TemporaryDirectory() as folder:
         code = subprocess.run(
             [sys.executable, "-m", "rrm_torch", command, *arguments, "--report", folder], check=False
@@ -33,15 +33,15 @@ def main() -> int:
             return code
         results = json.loads((Path(folder) / "results.json").read_text())
         pages = "".join(page.read_text() for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")))
-        for picture in Path(folder).glob("*.png"):
-            if f"{name}_{picture.name}" in pages:
-                shutil.copy(picture, ROOT / "docs" / "images" / f"{name}_{picture.name}")
-    # The data's file name says which it was; where it lay is nobody's business.
-    shown = [Path(a).name if Path(a).exists() else a for a in arguments]
+        for figure in Path(folder).glob("*.png"):
+            if f"{name}_{figure.name}" in pages:
+                shutil.copy(figure, ROOT / "docs" / "images" / f"{name}_{figure.name}")
+    # Only the name of the data file is recorded, without its folder.
+    recorded_arguments = [Path(a).name if Path(a).exists() else a for a in arguments]
     record = {
-        "command": " ".join(["python -m rrm_torch", command, *shown]),
+        "command": " ".join(["python -m rrm_torch", command, *recorded_arguments]),
         **results,
-        **about,
+        **origin,
     }
     path = RESULTS / f"train_{name}.json"
     write_record(path, record)

@@ -102,7 +102,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_the_settings_say_is_done(case, tmp_path):
+def test_training_follows_the_settings(case, tmp_path):
     settings, augment, options = CASES[case]
     here, rrm, options = task(augment), RRM(N, **RRM_OPTIONS), dict(options)
     if options.pop("score", False):
@@ -130,7 +130,7 @@ def test_what_the_settings_say_is_done(case, tmp_path):
         assert found["robust"] == {"pgd": {str(eps): share for eps, share in expected.items()}}
 
 
-def test_plain_training_and_a_constant_learning_rate(tmp_path):
+def test_plain_training_with_constant_learning_rate(tmp_path):
     here = task()
     _, accuracies, _ = by_hand(here)
     assert told(here, BASE | {"rrm": None}, tmp_path)["epochs"]["accuracy"] == rounded(accuracies)
@@ -139,7 +139,7 @@ def test_plain_training_and_a_constant_learning_rate(tmp_path):
     assert told(here, constant, tmp_path)["epochs"]["accuracy"] != rounded(accuracies)
 
 
-def test_thresholds_that_are_infinite_fit_into_a_file(tmp_path, monkeypatch):
+def test_infinite_thresholds_become_null(tmp_path, monkeypatch):
     def odd(outputs, y):
         return torch.where(torch.arange(len(y)) % 2 == 0, torch.inf, losses.cross_entropy(outputs, y))
 
@@ -149,7 +149,7 @@ def test_thresholds_that_are_infinite_fit_into_a_file(tmp_path, monkeypatch):
     json.dumps(found, allow_nan=False)
 
 
-def test_each_network_of_co_teaching_learns_what_the_other_selects(tmp_path, monkeypatch):
+def test_co_teaching_networks_select_for_each_other(tmp_path, monkeypatch):
     calls, weighted_mean = [], RRM.weighted_mean
 
     def spy(self, given, index, *, ranking):

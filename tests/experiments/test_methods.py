@@ -75,7 +75,7 @@ def methods():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_runs_are_told_apart_and_fit_for_a_file(name):
+def test_jobs_are_unique_and_json(name):
     runs = registry.load(name).jobs(3)
     assert len({run.key for run in runs}) == len(runs)
     assert {run.seed for run in runs} == {0, 1, 2}
@@ -83,7 +83,7 @@ def test_runs_are_told_apart_and_fit_for_a_file(name):
 
 
 @pytest.mark.parametrize(("name", "run"), methods())
-def test_a_method_in_small(name, run, data, tmp_path):
+def test_method_with_few_samples(name, run, data, tmp_path):
     epochs = []
     checkpoint = tmp_path / "run.pt"
 
@@ -121,7 +121,7 @@ def test_rrm_finds_wrong_labels(data, tmp_path):
     assert found["epochs"]["wrong_pruned"][-1] == pytest.approx(found["recall"], abs=1e-4)
 
 
-def test_a_run_goes_on_from_its_checkpoint(data, tmp_path):
+def test_job_resumes_from_its_checkpoint(data, tmp_path):
     runs = {run.method: smaller(run) for run in registry.load("cifar10n").jobs(1)}
     execute = registry.load("cifar10n").execute
 

@@ -35,7 +35,7 @@ def bench_gpu(*options):
     )
 
 
-def test_without_a_device_it_says_so():
+def test_exits_without_a_device():
     run = bench_gpu()
     assert run.returncode == 2
     (line,) = run.stderr.splitlines()
@@ -43,14 +43,14 @@ def test_without_a_device_it_says_so():
     assert "--stand-in" in line
 
 
-def test_the_stand_in_never_writes_the_record_of_a_gpu():
+def test_stand_in_rejects_the_record_of_a_gpu():
     run = bench_gpu("--stand-in", "--record", RECORD)
     assert run.returncode == 2
     assert "is for a run on a GPU" in run.stderr
 
 
 @needs_nvcc
-def test_on_the_stand_in(tmp_path):
+def test_runs_on_the_stand_in(tmp_path):
     n = 30_000
     run = bench_gpu("--stand-in", "--sizes", 500, 5000, "--conditions", n, "--record", tmp_path / "run.json")
     assert run.returncode == 0, run.stdout + run.stderr
@@ -76,10 +76,11 @@ class TorchOnCpu(TorchDevice):
     cache_bytes = 1
 
     def __init__(self):
-        self.torch, self.where = torch, torch.device("cpu")
+        self.torch = torch
+        self.device = torch.device("cpu")
 
     def put(self, values):
-        return super().put(values).clone()  # it's elsewhere already
+        return super().put(values).clone()  # a copy, as on a GPU
 
 
 @pytest.mark.parametrize("mu", [0.3, 1.0])
@@ -88,36 +89,36 @@ class TorchOnCpu(TorchDevice):
     ("format", "distribution"),
     [("float32", "exponential"), ("float32", TIES), ("bfloat16", "exponential"), ("float64", "exponential")],
 )
-def test_rivals_give_our_answer(format, distribution, rule, mu):
+def test_rivals_compute_the_expected_weights(format, distribution, rule, mu):
     cell = Cell(Losses(5000, distribution, format), mu=mu, rule=rule)
     job = Job(cell, TorchOnCpu(), cell.draw())
     for name, kind in {"ours": Ours, **RIVALS}.items():
         if not name.startswith("cupy") and (name, format) != ("torch.quantile", "bfloat16"):
-            kind(job).prove()
+            kind(job).check()
 
 
-def test_a_wrong_answer_is_noticed():
+def test_check_rejects_wrong_weights():
     class Late(TorchRival):
-        def cut(self, losses, rank):
-            return super().cut(losses, rank + 1)
+        def select(self, losses, rank):
+            return super().select(losses, rank + 1)
 
     cell = Cell(Losses(5000))
     with pytest.raises(AssertionError, match="weights are wrong"):
-        Late(Job(cell, TorchOnCpu(), cell.draw())).prove()
+        Late(Job(cell, TorchOnCpu(), cell.draw())).check()
 
 
-def test_bytes_that_have_to_be_moved():
+def test_floor_in_bytes():
     for format, floors in {"float16": (12, 8), "float32": (16, 12), "float64": (32, 24)}.items():
         assert tuple(Cell(Losses(9, format=format), mu=mu).floor for mu in (0.3, 1.0)) == floors
 
 
-def test_kernels_are_known_by_name():
+def test_kernel_name():
     assert kernel_name("_ZN3rrm4cuda6surveyINS_6FormatIjfLi24ELi127EEELi2EEEvNS0_3JobIT_EE") == "survey"
     assert kernel_name("void rrm::cuda::survey<rrm::Format<unsigned int>, 2>(rrm::cuda::Job<T1>)") == "survey"
     assert kernel_name("void at::native::elementwise_kernel<4>()") is None
 
 
-def test_break_even_is_interpolated_between_logarithms():
+def test_break_even_interpolates_logarithms():
     ours = {10**3: 20.0, 10**5: 20.0, 10**7: 20.0}
     assert gpu_tables.break_even(ours, {10**3: 10.0, 10**5: 40.0, 10**7: 4000.0}) == pytest.approx(10**4)
     assert gpu_tables.break_even(ours, {10**3: 30.0, 10**5: 10.0, 10**7: 40.0}) == pytest.approx(10**6)
@@ -156,7 +157,7 @@ def made_up():
     }
 
 
-def test_a_record_of_a_gpu_is_rendered():
+def test_renders_a_gpu_record():
     lines = gpu_tables.gpu(made_up()).splitlines()
     for line in (
         "| float32, mu = 0.3 | 10⁶ | 10⁸ |",
@@ -176,7 +177,7 @@ def test_a_record_of_a_gpu_is_rendered():
         assert line in lines, line
 
 
-def test_without_a_record_the_page_says_so(monkeypatch, tmp_path):
+def test_page_without_a_gpu_record(monkeypatch, tmp_path):
     from benchmarks.pages import render
 
     monkeypatch.setattr(render, "ROOT", tmp_path)
@@ -198,7 +199,7 @@ def test_without_a_record_the_page_says_so(monkeypatch, tmp_path):
     assert render.gpu().endswith("\n\nD, driver 9; P, 2 cores; torch 2; commit cccccccccc, today.")
 
 
-def test_costs_are_rendered():
+def test_renders_costs():
     kernels = {"survey": {"read": 500, "written": 100}, "write": {"read": 800, "written": 400}}
     case = {"format": "float32", "n": 100, "rule": "gamma 1.6", "launches": 6, "workspace": 2_000_000}
     case |= {"bytes a sample": 18.0, "floors": 1.125, "kernels": kernels}

@@ -25,7 +25,7 @@ def lines(axes):
 
 @pytest.mark.parametrize("seeds", [1, 2])
 @pytest.mark.parametrize(("name", "experiment"), DRAWN)
-def test_every_picture_shows_something_and_names_its_record(name, experiment, seeds, tmp_path):
+def test_figure_has_content_and_source(name, experiment, seeds, tmp_path):
     record = made_up_records.RECORDS[experiment]()
     record["runs"] = [run for run in record["runs"] if run["seed"] < seeds]
     path = tmp_path / "images" / f"{name}.png"
@@ -37,13 +37,13 @@ def test_every_picture_shows_something_and_names_its_record(name, experiment, se
     assert figure_sources.outdated(path.parent, {figure_sources.RECORDS[name]: record}) == []
 
 
-def test_a_partial_record_is_not_drawn(tmp_path):
+def test_draw_rejects_partial_record(tmp_path):
     with pytest.raises(SystemExit, match="isn't rendered"):
         experiment_figures.draw("results_ablation", made_up_records.ablation() | {"missing": 1}, tmp_path / "x.png")
     assert not list(tmp_path.iterdir())
 
 
-def test_table6_counts_labels_by_round_and_by_weight():
+def test_table6_plots_labels_by_round_and_weight():
     figure = experiment_figures.table6(made_up_records.table6())
     drawn = panels(figure)
     wrong, clean = drawn["wrong labels pruned, of 10"], drawn["clean labels pruned, of 40"]
@@ -60,7 +60,7 @@ def test_table6_counts_labels_by_round_and_by_weight():
     assert shown == ["RRM, contamination 0.2, kept", "RRM, argmin"]
 
 
-def test_adversarial_shows_accuracy_by_size_of_the_attack():
+def test_adversarial_plots_accuracy_by_attack_size():
     drawn = panels(experiment_figures.adversarial(made_up_records.adversarial()))
     assert len(drawn) == 4
     points = {bars.get_label(): bars[0].get_xydata() for bars in drawn["30 % wrong labels, tested with PGD"].containers}
@@ -69,7 +69,7 @@ def test_adversarial_shows_accuracy_by_size_of_the_attack():
     np.testing.assert_allclose(points["A-RRM, FGSM"], [[0, 71], [0.1, 51]])
 
 
-def test_cifar10n_shows_accuracy_by_epoch():
+def test_cifar10n_plots_accuracy_by_epoch():
     drawn = panels(experiment_figures.cifar10n(made_up_records.cifar10n()))
     assert list(drawn) == ["labels: aggre", "labels: random1", "labels: worst"]
     np.testing.assert_allclose(lines(drawn["labels: worst"])["CCE"], [10, 61, 51])
@@ -78,7 +78,7 @@ def test_cifar10n_shows_accuracy_by_epoch():
     np.testing.assert_allclose(each, [[10, 60, 50], [10, 62, 52]])
 
 
-def test_fashion_shows_accuracy_at_the_highest_rate_and_gains_at_all():
+def test_fashion_plots_accuracy_and_gains():
     drawn = panels(experiment_figures.fashion(made_up_records.fashion()))
     assert list(drawn) == ["CCE, 30 % wrong labels", "gain of RRM, ± standard deviation", "MAE, 30 % wrong labels"]
     np.testing.assert_allclose(lines(drawn["CCE, 30 % wrong labels"])["CCE + RRM"][-1], 65 + 31.5)
@@ -96,7 +96,7 @@ def test_fashion_shows_accuracy_at_the_highest_rate_and_gains_at_all():
     assert published == [(-0.27, -5.3), (0.73, 6.59), (1.0, 3.46), (1.27, 2.26)]
 
 
-def test_ablation_shows_the_grid():
+def test_ablation_plots_the_grid():
     (axes,) = experiment_figures.ablation(made_up_records.ablation()).axes
     heights = {
         container.get_label(): [bar.get_height() for bar in container]

@@ -76,7 +76,7 @@ def test_cifar10n_fit():
     assert lines[10] == "| RRM | 25.0 ± 0.0 | 87.5 ± 0.0 | 60.0 ± 14.1 | 74.6 ± 4.5 |"
 
 
-def test_real_noise_is_a_sentence_that_says_how_small_it_is():
+def test_real_noise_states_the_size():
     assert experiment_tables.real_noise(made_up_records.cifar10n()) == (
         "Photographs with the labels that people gave them (CIFAR-10N's worst, about 40 % wrong; 10,000 of 50,000 "
         "images, a small residual network, 3 epochs, 2 seeds): plain training ends at **51.0 ± 1.4 %** test accuracy, "
@@ -134,7 +134,7 @@ def test_ablation_settings():
     assert rows["recorded losses, augmentation strong"][0] == "71.0 ± 1.4"
 
 
-def test_every_table_says_where_it_comes_from():
+def test_every_table_states_its_provenance():
     for name, block in BLOCKS:
         if block is not experiment_tables.real_noise:
             record = made_up_records.RECORDS[name]()
@@ -144,7 +144,7 @@ def test_every_table_says_where_it_comes_from():
             )
 
 
-def test_commits_that_say_little_are_told():
+def test_unknown_and_dirty_commits_are_shown():
     record = made_up_records.table6() | {"commit": [None, "abcdef0123456789-dirty"], "seconds": 90}
     for run in record["runs"]:
         run["workers"] = 1
@@ -153,7 +153,7 @@ def test_commits_that_say_little_are_told():
     assert "commits unknown and abcdef0123-dirty, today." in text
 
 
-def test_one_seed_has_no_deviation():
+def test_single_seed_has_no_deviation():
     for name, block in BLOCKS:
         record = made_up_records.RECORDS[name]()
         record["runs"] = [run for run in record["runs"] if run["seed"] == 0]
@@ -163,7 +163,7 @@ def test_one_seed_has_no_deviation():
 
 
 @pytest.mark.parametrize(("name", "block"), BLOCKS)
-def test_a_partial_record_is_refused(name, block):
+def test_partial_record_is_rejected(name, block):
     record = made_up_records.RECORDS[name]()
     with pytest.raises(SystemExit, match=r"draft that lacks 3 runs, and isn't rendered: finish them"):
         block(record | {"missing": 3})
@@ -192,11 +192,11 @@ def keep(checkout, record):
 
 
 @pytest.mark.parametrize("block", [block.__name__ for _, block in BLOCKS] + ["training_cost"])
-def test_what_is_not_recorded_says_so(checkout, block):
+def test_block_without_a_record(checkout, block):
     assert render.BLOCKS[block]() == "Not recorded yet."
 
 
-def test_an_outdated_picture_is_noticed_and_drawn_anew(checkout, monkeypatch, capsys):
+def test_outdated_figure_is_reported_and_redrawn(checkout, monkeypatch, capsys):
     picture = checkout / "docs" / "images" / "results_ablation.png"
     assert call(monkeypatch, "--check") == 1
     assert "README.md shows results_ablation.png, of which there is no record" in capsys.readouterr().out
@@ -225,7 +225,7 @@ def test_an_outdated_picture_is_noticed_and_drawn_anew(checkout, monkeypatch, ca
         call(monkeypatch)
 
 
-def test_a_file_that_says_nothing_has_no_source(tmp_path):
+def test_source_of_other_files_is_none(tmp_path):
     path = tmp_path / "picture.png"
     assert figure_sources.source(path) is None
     for content in (b"", b"GIF89a", figure_sources.SIGNATURE, (ROOT / "docs/images/demo_weights.png").read_bytes()):
@@ -233,7 +233,7 @@ def test_a_file_that_says_nothing_has_no_source(tmp_path):
         assert figure_sources.source(path) is None
 
 
-def test_checking_needs_neither_matplotlib_nor_torch():
+def test_check_imports_neither_matplotlib_nor_torch():
     code = (
         "import sys; from benchmarks.pages import render; "
         "sys.exit(any(name in sys.modules for name in ('matplotlib', 'PIL', 'torch', 'numpy')))"

@@ -20,7 +20,7 @@ def recorded(name):
 
 @pytest.mark.parametrize("rule", ["contamination", "contamination, a fraction receives", "gamma"])
 @pytest.mark.parametrize("size", ["1", "2", "3", "4", "8"])
-def test_bytes_counted_over_ranks_are_those_of_the_formula(size, rule):
+def test_recorded_bytes_match_the_formula(size, rule):
     counted = recorded("ranks")["traffic of a plan"][size][rule]
     assert counted["bytes given by a rank"] == scale_tables.bytes_of_rank(counted["keys"])
     # On the wire they travel in a ring, with some headers.
@@ -28,14 +28,14 @@ def test_bytes_counted_over_ranks_are_those_of_the_formula(size, rule):
     assert expected <= counted["bytes over the wire, by rank"] <= 1.05 * expected + 100
 
 
-def test_the_formula_in_the_docs():
+def test_docs_state_the_formula():
     page = (ROOT / "docs" / "scale.md").read_text()
     whole, by_key = re.search(r"\*\*([\d,]+) \+ (\d) k\*\*", page).groups()
     assert scale_tables.bytes_of_rank(0) == int(whole.replace(",", ""))
     assert scale_tables.bytes_of_rank(1) - scale_tables.bytes_of_rank(0) == int(by_key)
 
 
-def test_what_was_aimed_at_and_recorded():
+def test_recorded_results_meet_the_goals():
     ranks, stream = recorded("ranks"), recorded("stream")
     assert all(ranks["killed and resumed: the same bits"])
     assert ranks["samples"] == 1_000_000
@@ -45,7 +45,7 @@ def test_what_was_aimed_at_and_recorded():
     assert max(kind["bytes_of_memory"]["above_start"] for kind in (stream["npy"], stream["parquet"])) <= 300e6
 
 
-def test_on_paper_the_numbers_follow_from_the_record():
+def test_extrapolations_follow_from_the_record():
     made_up = {
         "threads": 2,
         "npy": {"n": 10**9, "seconds": {"plan": {"median": 1.0}}},

@@ -91,13 +91,13 @@ def as_python_2_wrote_it(n=2):
     return b"\x80\x02}(" + text(b"data") + array + text(b"labels") + labels + b"u."
 
 
-def test_batches_as_python_2_wrote_them(tmp_path):
+def test_batches_written_by_python_2(tmp_path):
     data = load_cifar10(save_batches(tmp_path / "folder", test_batch=as_python_2_wrote_it()))
     assert_array_equal(data.x_test.flatten(), np.tile(np.arange(256), 24))
     assert data.y_test.tolist() == [0, 1]
 
 
-def test_a_batch_that_would_run_code_does_not(tmp_path):
+def test_batch_cannot_run_code(tmp_path):
     written = tmp_path / "written"
     hostile = batch(0) | {b"filenames": Hostile(written)}
     folder = save_batches(tmp_path / "folder", data_batch_3=hostile)
@@ -121,7 +121,7 @@ def test_a_batch_that_would_run_code_does_not(tmp_path):
         (b"c_codecs\nencode\n(V1\nVrot13\ntR.", "the encoding 'rot13'"),
     ],
 )
-def test_what_a_batch_may_not_ask_for(tmp_path, content, named):
+def test_batch_with_forbidden_names_is_rejected(tmp_path, content, named):
     with pytest.raises(ValueError, match=f"data_batch_1 can't be read .*asks for {named}, which no array needs"):
         load_cifar10(save_batches(tmp_path / "folder", data_batch_1=content))
 
@@ -156,14 +156,14 @@ def test_bad_batches(tmp_path, content, error, message):
     assert str(raised.value).startswith(str(folder / "test_batch"))
 
 
-def test_a_batch_is_missing(tmp_path):
+def test_missing_batch(tmp_path):
     folder = save_batches(tmp_path / "folder")
     (folder / "data_batch_4").unlink()
     with pytest.raises(FileNotFoundError, match=r"folder' must hold data_batch_4; it is .* cifar-10-python\.tar\.gz"):
         load_cifar10(folder)
 
 
-def test_nothing_there(tmp_path):
+def test_missing_path(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere' doesn't exist; it must be the folder cifar-10-batches-py"):
         load_cifar10(tmp_path / "nowhere")
 
@@ -221,7 +221,7 @@ def test_grey_jpegs_have_three_channels(tmp_path):
     assert torch.equal(data.x_test[:, 0], data.x_test[:, 2])
 
 
-def test_classes_of_ones_own(tmp_path):
+def test_other_classes(tmp_path):
     names = ("a", "b", "c", "d", "e", "none of these")
     assert load_cifar10(save_jpegs(tmp_path / "jpegs.npz", classes=np.array(names))).classes == names
 
@@ -271,7 +271,7 @@ def test_bad_files_of_jpegs(tmp_path, changes, error, message):
     assert str(raised.value).startswith(str(path))
 
 
-def test_no_npz(tmp_path):
+def test_file_that_is_not_npz(tmp_path):
     (tmp_path / "jpegs.npz").write_text("text")
     with pytest.raises(ValueError, match=r"jpegs\.npz isn't a \.npz archive; numpy\.savez writes one"):
         load_cifar10(tmp_path / "jpegs.npz")
@@ -316,7 +316,7 @@ def test_human_labels(tmp_path, name, dtype):
 
 @pytest.mark.parametrize("old_format", [False, True], ids=["zip", "before PyTorch 1.6"])
 @pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
-def test_a_pt_file_of_either_numpy(tmp_path, old_format, module):
+def test_pt_file_of_either_numpy_version(tmp_path, old_format, module):
     path = save_human(tmp_path / "human.pt", old_format=old_format)
     content, written = path.read_bytes(), np.empty(0).__reduce__()[0].__module__
     old, new = (f"c{name}\n_reconstruct\n".encode() for name in (written, module))
@@ -333,7 +333,7 @@ def test_a_pt_file_of_either_numpy(tmp_path, old_format, module):
     assert_array_equal(load_cifar_n(path)["worse_label"], human()["worse_label"])
 
 
-def test_a_pt_file_of_tensors_and_lists(tmp_path):
+def test_pt_file_of_tensors_and_lists(tmp_path):
     labels = human()
     changes = {
         "clean_label": torch.from_numpy(labels["clean_label"]),
@@ -346,7 +346,7 @@ def test_a_pt_file_of_tensors_and_lists(tmp_path):
     assert "note" not in found
 
 
-def test_a_pt_file_that_would_run_code_does_not(tmp_path):
+def test_pt_file_cannot_run_code(tmp_path):
     written = tmp_path / "written"
     path = save_human(tmp_path / "human.pt", note=Hostile(written))
     with pytest.raises(ValueError, match=r"human\.pt can't be read as a dict of arrays that torch\.save wrote"):
@@ -356,7 +356,7 @@ def test_a_pt_file_that_would_run_code_does_not(tmp_path):
     assert written.exists()  # it would have
 
 
-def test_what_is_allowed_is_forgotten(tmp_path):
+def test_safe_globals_are_reset(tmp_path):
     before = set(torch.serialization.get_safe_globals())  # which come in any order
     load_cifar_n(save_human(tmp_path / "human.pt"))
     assert set(torch.serialization.get_safe_globals()) == before
@@ -397,13 +397,13 @@ def test_unreadable_human_labels(tmp_path, name, content):
         load_cifar_n(tmp_path / name)
 
 
-def test_a_pt_file_of_something_else(tmp_path):
+def test_pt_file_of_another_object(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ValueError, match=r"list\.pt must hold a dict of labels, got list"):
         load_cifar_n(tmp_path / "list.pt")
 
 
-def test_an_old_torch_is_told_what_to_do(tmp_path, monkeypatch):
+def test_old_torch_raises_with_remedy(tmp_path, monkeypatch):
     path = save_human(tmp_path / "human.pt")
     monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.5.1+cpu"))
     with pytest.raises(RuntimeError, match=r"needs PyTorch 2\.6 or newer .* this is 2\.5\.1.*; save .* numpy\.savez"):
@@ -412,7 +412,7 @@ def test_an_old_torch_is_told_what_to_do(tmp_path, monkeypatch):
     assert len(load_cifar_n(path)) == 6
 
 
-def test_no_human_labels(tmp_path):
+def test_missing_human_labels(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pt' isn't an existing file; .* CIFAR-10_human\.pt"):
         load_cifar_n(tmp_path / "nowhere.pt")
 
@@ -424,7 +424,7 @@ def test_no_human_labels(tmp_path):
         (torch.tensor([1, 3, 2]), "another label for 2 of 3 images, first at index 1; .* in CIFAR-10's order"),
     ],
 )
-def test_another_order(y_train, message):
+def test_check_order_rejects_another_order(y_train, message):
     labels = {"clean_label": torch.tensor([1, 2, 3])}
     with pytest.raises(ValueError, match=message):
         check_order(labels, y_train)
@@ -433,7 +433,7 @@ def test_another_order(y_train, message):
 # The real data
 
 
-def test_real_labels_belong_to_the_real_images():
+def test_real_labels_match_the_real_images():
     labels = load_cifar_n(shared("cifar10n_labels.npz"))
     with np.load(shared("cifar10_jpegq75.npz")) as archive:  # without its images, whose decoding takes seconds
         check_order(labels, torch.from_numpy(archive["y_train"].astype(np.int64)))
