@@ -12,7 +12,7 @@ import torch
 
 from experiments import ablation, cifar10n, classify, co_teaching, mnist, mnist_table6
 from experiments.runner.jobs import Job
-from rrm_torch import RRM, batches, evaluate, fit, predict
+from rrm_torch import RRM, BatchRRM, batches, evaluate, fit, predict
 from rrm_torch.adversarial.attacks import FGSM, PGD, robustness
 from rrm_torch.data import noise
 from rrm_torch.data.augmentation import GaussianNoise
@@ -150,13 +150,14 @@ def test_infinite_thresholds_become_null(tmp_path, monkeypatch):
 
 
 def test_co_teaching_networks_select_for_each_other(tmp_path, monkeypatch):
-    calls, weighted_mean = [], RRM.weighted_mean
+    calls = []
+    weighted_mean = BatchRRM.weighted_mean
 
-    def spy(self, given, index, *, ranking):
-        calls.append((given, ranking))
-        return weighted_mean(self, given, index, ranking=ranking)
+    def spy(self, losses, index, *, ranking):
+        calls.append((losses, ranking))
+        return weighted_mean(self, losses, index, ranking=ranking)
 
-    monkeypatch.setattr(RRM, "weighted_mean", spy)
+    monkeypatch.setattr(BatchRRM, "weighted_mean", spy)
     settings = BASE | {"co_teaching": True, "contamination": RATE, "over": 3}
     found = co_teaching.train_two(task(), settings, 1, tmp_path / "run.pt", lambda done, total: None)
     assert len(calls) == 2 * EPOCHS * math.ceil(N / 50)
