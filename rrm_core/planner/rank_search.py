@@ -84,10 +84,10 @@ class RankRange:
             The keys of all losses in the range, in any order; keys outside the range are ignored.
         """
         first, last, _ = self.bounds
-        inside = np.sort(keys[(keys >= first) & (keys <= last)])
-        key = inside[self.rank - self.n_below - 1]
-        n_less = int(np.searchsorted(inside, key, side="left"))
-        n_up_to = int(np.searchsorted(inside, key, side="right"))
+        sorted_keys = np.sort(keys[(keys >= first) & (keys <= last)])
+        key = sorted_keys[self.rank - self.n_below - 1]
+        n_less = int(np.searchsorted(sorted_keys, key, side="left"))
+        n_up_to = int(np.searchsorted(sorted_keys, key, side="right"))
         return RankRange(self.rank, int(key), 0, self.n_below + n_less, n_up_to - n_less)
 
 

@@ -70,7 +70,7 @@ def decode_state(numbers: Sequence[int]) -> SelectionState:
         raise ValueError(f"version {numbers[0]}, not {VERSION}")
     if len(numbers) != LENGTH:
         raise ValueError(f"a state of {len(numbers)} numbers, not {LENGTH}")
-    is_gamma, value, recipients, fraction, shares_ties, prunes_nan, round, code, *known = numbers[1:13]
+    is_gamma, value, recipients, fraction, shares_ties, prunes_nan, round, code = numbers[1:9]
     if not 0 <= recipients < len(_RECIPIENTS):
         raise ValueError("an unknown way to redistribute")
     contamination = gamma = None
@@ -85,7 +85,7 @@ def decode_state(numbers: Sequence[int]) -> SelectionState:
         ties="share" if shares_ties else "keep",
         nan="prune" if prunes_nan else "raise",
     )
-    n, checksum, n_nan, min_key = known
+    n, checksum, n_nan, min_key = numbers[9:13]
     state = SelectionState(
         rule,
         round,
