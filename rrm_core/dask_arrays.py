@@ -1,6 +1,6 @@
-"""Dask arrays: losses are counted and weighed where their blocks lie, and only counts and the numbers of a plan travel.
+"""Dask arrays: each block is counted and reweighted where it lies; only counts and plans are communicated.
 
-Only `rrm_core.api` imports this module, when it is given a Dask array, so that Dask is loaded by others or not at all.
+Only `rrm_core.api` imports this module, and only when it is given a Dask array, so that rrm_core never loads Dask.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from .definition.plan import Plan
 from .definition.rule import Rule
 from .planner.planner import Planner
 
-FAN_IN = 8  # partial results that one task merges: as many as may have to wait for it in memory, of 512 KiB each
+# Partial results that one task merges. It holds all of them in memory, of 512 KiB each.
+FAN_IN = 8
 
 _PLACEMENT = Placement("dask", "cpu", on_host=False)
 
@@ -33,73 +34,91 @@ _PLACEMENT = Placement("dask", "cpu", on_host=False)
 def prepare(
     losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None, threads: int | None
 ) -> Request:
-    """Return the request for Dask arrays; `mu` and `threads` have been checked.
+    """Check the arguments of a call, of which at least one is a Dask array. Nothing is computed.
 
-    At least one of the arguments is a Dask array. Nothing is computed.
+    Parameters
+    ----------
+    losses, weights, out, backend
+        As for `rrm_core.reweight`.
+    mu, threads
+        Likewise, already checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is invalid.
     """
     if out is not None:
         raise ValueError(
-            "out can't be given with Dask arrays, whose weights are computed when they are asked for; "
-            "leave it out to get a new array"
+            "out can't be given with Dask arrays, which are computed lazily; leave it out to get a new array"
         )
     if not isinstance(losses, da.Array):
         raise TypeError(
             f"losses must be a Dask array where weights are one, got {type(losses).__name__}; "
             "pass dask.array.from_array(losses), or weights.compute()"
         )
-    c = _read_blocks("losses", losses)
+    loss_argument = _describe_blocks("losses", losses)
     if weights is not None:
-        if not isinstance(weights, da.Array):
-            raise TypeError(
-                f"weights must be a Dask array where losses are one, got {type(weights).__name__}; "
-                "pass dask.array.from_array(weights)"
-            )
-        w = _read_blocks("weights", weights)
-        for name, x in (("losses", losses), ("weights", weights)):
-            if np.isnan(x.shape[0]):
-                raise ValueError(
-                    f"{name} have chunks of unknown size, which can't be matched with those of "
-                    f"{'weights' if name == 'losses' else 'losses'}; call {name}.compute_chunk_sizes() first"
-                )
-        check_match(w._replace(n=weights.shape[0]), c._replace(n=losses.shape[0]))
-        weights = weights.rechunk(losses.chunks)
+        weights = _match_chunks(weights, losses, loss_argument)
     if backend is not None:
+        placement = loss_argument.placement
         choose_counting(backend)
-        choose(backend, on_host=c.placement.on_host, on_cuda=c.placement.on_cuda)
-    blocks = Blocks(c.format, backend)
-    return Request(losses, weights if mu < 1 else None, mu, None, None, _PLACEMENT, c.format, blocks, threads)
+        choose(backend, on_host=placement.on_host, on_cuda=placement.on_cuda)
+    format = loss_argument.format
+    old_weights = weights if mu < 1 else None
+    return Request(losses, old_weights, mu, None, None, _PLACEMENT, format, Blocks(format, backend), threads)
+
+
+def _match_chunks(weights: Any, losses: Any, loss_argument: Argument) -> Any:
+    """Return the weights in the chunks of the losses.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The weights are not a Dask array, do not match the losses, or chunk sizes are unknown.
+    """
+    if not isinstance(weights, da.Array):
+        raise TypeError(
+            f"weights must be a Dask array where losses are one, got {type(weights).__name__}; "
+            "pass dask.array.from_array(weights)"
+        )
+    weight_argument = _describe_blocks("weights", weights)
+    for name, other, x in (("losses", "weights", losses), ("weights", "losses", weights)):
+        if np.isnan(x.shape[0]):
+            raise ValueError(
+                f"{name} have chunks of unknown size, which can't be matched with those of {other}; "
+                f"call {name}.compute_chunk_sizes() first"
+            )
+    check_match(weight_argument._replace(n=weights.shape[0]), loss_argument._replace(n=losses.shape[0]))
+    return weights.rechunk(losses.chunks)
 
 
 class Blocks:
-    """A backend for Dask arrays: tasks that have another backend compute, block by block. See `registry.Backend`.
+    """A backend for Dask arrays: its tasks call another backend, block by block. See `registry.Backend`.
 
     Parameters
     ----------
     format : Format
         Type of the losses.
     backend : {"cpp", "numpy"}, optional
-        Who computes in the tasks; by default the first that is available there.
+        Backend of the tasks; by default the first available one where a task runs.
     """
 
     def __init__(self, format: Format, backend: str | None) -> None:
-        self._format, self._backend = format, backend
+        self._format = format
+        self._backend = backend
 
     def is_available(self) -> bool:
-        """Return True: there is a Dask array."""
+        """Return True: a Dask array exists, so that Dask is installed."""
         return True
 
     def plan(self, losses: Any, rule: Rule, threads: int | None) -> Plan:
-        """Return the plan: computes now, with whatever scheduler is in use, in as many rounds as the losses take."""
+        """Return the plan, computed now by the current scheduler in as many rounds as the type of the losses takes."""
         blocks = losses.to_delayed().tolist()
-        sizes = losses.chunks[0]
-        known = not np.isnan(losses.shape[0])
-        try:
-            plan = self._plan(blocks, sizes if known else [0] * len(blocks), rule, threads)
-        except ValueError:
-            if known:
-                raise
-            # To say where a NaN is takes the sizes of all blocks, and these another reading.
-            plan = self._plan(blocks, compute(*map(delayed(len), blocks)), rule, threads)
+        if np.isnan(losses.shape[0]):
+            plan = self._plan_unknown_sizes(blocks, rule, threads)
+        else:
+            plan = self._plan(blocks, losses.chunks[0], rule, threads)
         if plan.dtype != self._format.name:
             raise TypeError(
                 f"losses are {self._format.name} by their dtype, but their blocks are {plan.dtype}; "
@@ -107,34 +126,38 @@ class Blocks:
             )
         return plan
 
+    def _plan_unknown_sizes(self, blocks: Sequence[Any], rule: Rule, threads: int | None) -> Plan:
+        try:
+            return self._plan(blocks, [0] * len(blocks), rule, threads)
+        except ValueError:
+            # The index of a NaN requires the sizes of all blocks, and so another read of the losses.
+            return self._plan(blocks, compute(*map(delayed(len), blocks)), rule, threads)
+
     def _plan(self, blocks: Sequence[Any], sizes: Sequence[int], rule: Rule, threads: int | None) -> Plan:
-        starts = np.cumsum([0, *sizes[:-1]]).tolist()
+        offsets = np.cumsum([0, *sizes[:-1]]).tolist()
         planner = Planner.from_rule(rule)
-        count, merge = delayed(count_block), delayed(merge_partials)
+        count = delayed(count_block)
         while not planner.done:
             state = planner.partial()["state"]
             partials = [
-                count(state, block, start, self._backend, threads or 1)
-                for block, start in zip(blocks, starts, strict=True)
+                count(state, block, offset, self._backend, threads or 1)
+                for block, offset in zip(blocks, offsets, strict=True)
             ]
-            while len(partials) > 1:
-                groups = [partials[i : i + FAN_IN] for i in range(0, len(partials), FAN_IN)]
-                partials = [merge(group) if len(group) > 1 else group[0] for group in groups]
-            planner.merge(Planner.from_partial(partials[0].compute()))
+            planner.merge(Planner.from_partial(_merge_tree(partials).compute()))
             planner.advance()
         return planner.plan
 
     def apply(
         self, plan: Plan, losses: Any, weights: Any | None, mu: float, out: Any | None, threads: int | None
     ) -> Any:
-        """Return the new weights as a Dask array, of which nothing is computed yet; there is no `out`."""
+        """Return the new weights as a Dask array, not yet computed; `out` must be None."""
         assert out is None
+        arrays = [losses] if weights is None else [losses, weights]
         return da.map_blocks(
-            weigh_block,
-            losses,
-            *([] if weights is None else [weights]),
+            reweight_block,
+            *arrays,
             dtype=self._format.weights,
-            meta=_in_type_of_weights(losses._meta, self._format),
+            meta=_as_weight_type(losses._meta, self._format),
             plan=plan,
             mu=mu,
             backend=self._backend,
@@ -142,41 +165,69 @@ class Blocks:
         )
 
     def count_foreign(self, plan: Plan, losses: Any, threads: int | None) -> int:  # noqa: ARG002
-        """Return 0: the tasks of `apply` look for what wasn't planned, each in its block."""
+        """Return 0: each task of `apply` checks its own block."""
         return 0
 
 
-def count_block(state: Array, block: Any, start: int, backend: str | None, threads: int) -> dict[str, Array]:
-    """Return the partial result of a block in the round of a state; `start` is the index of its first loss."""
+def _merge_tree(partials: list[Any]) -> Any:
+    """Return a task that merges delayed partial results in a tree of `FAN_IN` branches."""
+    merge = delayed(merge_partials)
+    while len(partials) > 1:
+        groups = [partials[i : i + FAN_IN] for i in range(0, len(partials), FAN_IN)]
+        partials = [merge(group) if len(group) > 1 else group[0] for group in groups]
+    return partials[0]
+
+
+def count_block(state: Array, block: Any, offset: int, backend: str | None, threads: int) -> dict[str, Array]:
+    """Count a block in one round, and return the partial result.
+
+    Parameters
+    ----------
+    state : int64 array
+        State of the selection, from `Planner.partial`.
+    block : array of shape (m,)
+        Losses.
+    offset : int
+        Index of the first of them among all losses.
+    backend, threads
+        As for `Planner`.
+    """
     planner = Planner.from_partial({"state": state}, backend=backend, threads=threads)
-    planner.update(block, offset=start)
+    planner.update(block, offset=offset)
     return planner.partial()
 
 
 def merge_partials(partials: Sequence[dict[str, Array]]) -> dict[str, Array]:
-    """Return the partial result of the blocks that have these."""
+    """Merge partial results of one round into one."""
     planner, *others = map(Planner.from_partial, partials)
     for other in others:
         planner.merge(other)
     return planner.partial()
 
 
-def weigh_block(
+def reweight_block(
     block: Any, weights: Any | None = None, *, plan: Plan, mu: float, backend: str | None, threads: int
 ) -> Any:
-    """Return the new weights of a block."""
+    """Return the new weights of a block of losses. See `rrm_core.apply` for the parameters."""
     if block.shape[0] == 0:
-        return _in_type_of_weights(block, BY_NAME[plan.dtype])
+        return _as_weight_type(block, BY_NAME[plan.dtype])
     return prepare_block(block, weights, mu, None, backend, threads).apply(plan)
 
 
-def _in_type_of_weights(block: Any, format: Format) -> Any:
+def _as_weight_type(block: Any, format: Format) -> Any:
+    """Convert a block to the type of the weights of losses in a format."""
     xp = array_namespace(block)
     return xp.astype(block, getattr(xp, format.weights.name))
 
 
-def _read_blocks(name: str, x: Any) -> Argument:
-    """Return one sample of the type and the framework of the blocks of a Dask array, as an argument."""
+def _describe_blocks(name: str, x: Any) -> Argument:
+    """Return one sample of the type and framework of the blocks of a Dask array, as an argument.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The array is not a vector of a supported type, or is empty or masked.
+    """
     if x.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {x.shape}")
     if x.shape[0] == 0:

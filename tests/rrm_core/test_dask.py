@@ -149,9 +149,9 @@ def test_blocks_of_another_framework_keep_their_type(m):
     counted, expected = (dask_arrays.count_block(state, x, 7, None, 1) for x in (block, c[:m]))
     for name in expected:
         assert_array_equal(counted[name], expected[name])
-    weighed = dask_arrays.weigh_block(block, plan=plan, mu=1.0, backend=None, threads=1)
-    assert type(weighed) is type(block)
-    assert_same_bits(weighed, rrm_core.reweight(c, **OK)[0][:m])
+    reweighted = dask_arrays.reweight_block(block, plan=plan, mu=1.0, backend=None, threads=1)
+    assert type(reweighted) is type(block)
+    assert_same_bits(reweighted, rrm_core.reweight(c, **OK)[0][:m])
 
 
 @pytest.mark.parametrize("size", [100, 1025])
