@@ -284,7 +284,7 @@ def test_rejects_scheduler_with_metric(blobs):
     [
         ({"attack": "fgsm"}, r"attack must be one of rrm_torch\.adversarial, such as FGSM\(0\.1\), got 'fgsm'"),
         ({"attack": FGSM}, "attack must be one of .*, got <class"),
-        ({"rrm": 0.3}, r"rrm must be an RRM, got 0\.3"),
+        ({"rrm": 0.3}, r"rrm must be an RRM or a BatchRRM, got 0\.3"),
     ],
 )
 def test_rejects_wrong_types(blobs, options, message):
