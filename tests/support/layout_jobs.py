@@ -1,4 +1,4 @@
-"""What every rank does in tests of RRM over ranks: train on losses that depend on epoch and sample alone."""
+"""Jobs for tests of RRM over ranks: training on losses that depend only on epoch and sample."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ import torch.distributed as dist
 from torch.utils.data import DistributedSampler
 
 from rrm_torch import RRM
-from rrm_torch.distributed import ShardSampler, slice_of
-from rrm_torch.distributed import process_group as ranks
-from rrm_torch.weighting import layout as layouts
+from rrm_torch.distributed import ShardSampler, process_group, slice_of
+from rrm_torch.weighting import layout as layout_module
 
 
-def losses_after(epoch: int, n: int) -> torch.Tensor:
+def losses_of_epoch(epoch: int, n: int) -> torch.Tensor:
     rng = np.random.default_rng(epoch)
     c = rng.exponential(size=n)
     c[rng.random(n) < 0.1] = 0.25
     return torch.from_numpy(c.astype(np.float32))
 
 
-def visited(layout: str | None, epoch: int, n: int) -> torch.Tensor:
-    """Return the samples that this rank visits in an epoch, in its order."""
+def visited_samples(layout: str | None, epoch: int, n: int) -> torch.Tensor:
+    """Return the samples that this rank visits in an epoch, in order."""
     if layout is None:
         return torch.from_numpy(np.random.default_rng(epoch).permutation(n))
     if layout == "replicated":
@@ -45,40 +44,40 @@ def train(
     state: dict[str, Any] | None = None,
     given: bool = False,
 ) -> RRM:
-    """Train for some epochs, from a state on; `given` hands the losses to `step` rather than have them recorded."""
+    """Train for some epochs, from a state if any; `given` passes losses to `step` instead of recording them."""
     rrm = RRM(n, layout=layout, **settings)
     if state is not None:
         rrm.load_state_dict(state)
     begin, end = slice_of(n, dist.get_rank(), dist.get_world_size()) if layout == "sharded" else (0, n)
     for epoch in epochs:
-        c = losses_after(epoch, n)
+        c = losses_of_epoch(epoch, n)
         if settings.get("nan") == "prune":
             c[epoch::13], c[epoch + 1 :: 29] = torch.nan, -torch.tensor(torch.nan)
-        for batch in torch.split(visited(layout, epoch, n), 16):
+        for batch in torch.split(visited_samples(layout, epoch, n), 16):
             if not given:
                 rrm.weighted_mean(c[batch], batch)
         rrm.step(c[begin:end] if given else None)
     return rrm
 
 
-def flat(state: Any, name: str = "") -> list[tuple[Any, ...]]:
-    """Return what a state holds, in an order of its own, as what can be compared to the bit."""
+def flatten(state: Any, name: str = "") -> list[tuple[Any, ...]]:
+    """Return the entries of a state, sorted by name, in types that compare bit for bit."""
     if isinstance(state, dict):
-        return [entry for key in sorted(state) for entry in flat(state[key], f"{name}.{key}")]
+        return [entry for key in sorted(state) for entry in flatten(state[key], f"{name}.{key}")]
     if isinstance(state, (list, tuple)):
-        return [entry for i, item in enumerate(state) for entry in flat(item, f"{name}.{i}")]
+        return [entry for i, item in enumerate(state) for entry in flatten(item, f"{name}.{i}")]
     if isinstance(state, torch.Tensor):
         return [(name, str(state.dtype), tuple(state.shape), state.numpy().tobytes())]
     return [(name, repr(state))]
 
 
-def differing(one: Any, other: Any) -> list[str]:
-    """Return the names of the entries in which two states differ."""
-    return sorted({entry[0] for entry in set(flat(one)) ^ set(flat(other))})
+def differences(one: Any, other: Any) -> list[str]:
+    """Return the names of the entries that differ between two states."""
+    return sorted({entry[0] for entry in set(flatten(one)) ^ set(flatten(other))})
 
 
 def outcome(rrm: RRM) -> dict[str, Any]:
-    """Return all that there is to compare; the ranks call it together."""
+    """Return everything to compare. Collective."""
     return {
         "state": rrm.state_dict(),
         "flagged": rrm.flagged(),
@@ -88,32 +87,36 @@ def outcome(rrm: RRM) -> dict[str, Any]:
     }
 
 
-def courses(n: int, settings: list[dict[str, Any]], expected: list[dict[str, Any]], given: bool) -> list[list[str]]:
-    """Return in what each layout's outcome differs from the expected one, when left alone and when resumed."""
+def differences_by_layout(
+    n: int, settings: list[dict[str, Any]], expected: list[dict[str, Any]], given: bool
+) -> list[list[str]]:
+    """Return how each layout's outcome differs from the expected one, uninterrupted and resumed."""
     found = []
     for chosen, wanted in zip(settings, expected, strict=True):
         for layout in ("replicated", "sharded"):
             whole = train(layout, n, chosen, range(5), given=given)
-            found.append(differing(outcome(whole), wanted))
+            found.append(differences(outcome(whole), wanted))
             half = train(layout, n, chosen, range(3), given=given).state_dict()
             other = "sharded" if layout == "replicated" else "replicated"
             resumed = train(other, n, chosen, range(3, 5), half, given=given)
-            found.append(differing(outcome(resumed), wanted))
+            found.append(differences(outcome(resumed), wanted))
             begin, end = slice_of(n, dist.get_rank(), dist.get_world_size()) if layout == "sharded" else (0, n)
             index = torch.arange(begin, end)
-            found.append(differing(whole.weights_for(index), wanted["state"]["weights"][begin:end]))
+            found.append(differences(whole.weights_for(index), wanted["state"]["weights"][begin:end]))
     return found
 
 
-def courses_in_pieces(*arguments: Any) -> list[list[str]]:
-    """Return the same, where more travels than goes at a time."""
-    layouts.PIECE, ranks.PIECE = 64, 20_000
-    return courses(*arguments)
+def differences_in_pieces(*arguments: Any) -> list[list[str]]:
+    """Return the same, with messages that are sent in pieces."""
+    layout_module.PIECE = 64
+    process_group.PIECE = 20_000
+    return differences_by_layout(*arguments)
 
 
-def in_pieces() -> tuple[list[int], list[list[int]]]:
-    """Return a sum over all ranks, and what all of them gave, of more than goes at a time."""
-    ranks.PIECE, own = 4, ranks.ProcessGroup()
+def collectives_in_pieces() -> tuple[list[int], list[list[int]]]:
+    """Return a sum and the gathered tensors of all ranks, with messages that are sent in pieces."""
+    process_group.PIECE = 4
+    own = process_group.ProcessGroup()
     given = torch.arange(9, dtype=torch.int32)[: 9 - own.rank] + 10 * own.rank
     everything = own.all_gather_ragged(given, [9 - rank for rank in range(own.size)])
     return own.all_reduce_sum(torch.arange(11)).tolist(), [part.tolist() for part in everything]
@@ -125,18 +128,18 @@ def states_after(n: int, settings: dict[str, Any], epochs: int) -> dict[str, Any
 
 
 def resumed_from(n: int, settings: dict[str, Any], state: dict[str, Any], epochs: range) -> dict[str, Any]:
-    """Return the states of both layouts, resumed from one."""
+    """Return the states of both layouts, resumed from one state."""
     return {layout: train(layout, n, settings, epochs, state).state_dict() for layout in ("replicated", "sharded")}
 
 
-def trip(layout: str, n: int, fault: str) -> list[str]:
-    """Make a mistake on rank 1; return what the ranks raise, and whether they go on together afterwards."""
+def error_and_recovery(layout: str, n: int, fault: str) -> list[str]:
+    """Cause an error on rank 1; return what the ranks raise, and whether they continue together afterwards."""
     rank, size = dist.get_rank(), dist.get_world_size()
     share = 0.3 if fault == "settings" and rank == 1 else 0.2
     other = "sharded" if layout == "replicated" else "replicated"
     rrm = RRM(n, contamination=share, warmup=1, layout=other if fault == "layout" and rank == 1 else layout)
-    index, given = visited(layout, 0, n), None
-    c = losses_after(0, n)
+    index, given = visited_samples(layout, 0, n), None
+    c = losses_of_epoch(0, n)
     if rank == 1:
         own = index[3].item()
         if fault == "nan":
@@ -172,18 +175,18 @@ def trip(layout: str, n: int, fault: str) -> list[str]:
         rrm = RRM(n, contamination=0.2, warmup=1, layout=layout)
     if fault == "epoch":
         rrm.epoch = 0
-    index = visited(layout, 1, n)
-    rrm.weighted_mean(losses_after(1, n)[index], index)
+    index = visited_samples(layout, 1, n)
+    rrm.weighted_mean(losses_of_epoch(1, n)[index], index)
     rrm.step()
     raised.append(f"unchanged {bool((before == 1).all())}, epoch {rrm.epoch}, pruned {rrm.plan.n_pruned}")
     assert size > 1
     return raised
 
 
-def pointed(layout: str, n: int, nan: str) -> str:
-    """Record a NaN and -inf on different ranks; return what is said of the one that can't be weighed."""
+def invalid_loss_error(layout: str, n: int, nan: str) -> str:
+    """Record NaN and -inf on different ranks; return the error that names the invalid one."""
     rrm = RRM(n, contamination=0.2, warmup=1, layout=layout, nan=nan)
-    index, c = visited(layout, 0, n), losses_after(0, n)
+    index, c = visited_samples(layout, 0, n), losses_of_epoch(0, n)
     if dist.get_rank() == 0:
         c[int(index.min())] = -torch.inf if nan == "raise" else torch.nan
     if dist.get_rank() == 1:
@@ -196,12 +199,12 @@ def pointed(layout: str, n: int, nan: str) -> str:
     return ""
 
 
-def pointed_in_pieces(n: int, given: bool) -> str:
-    """Record a NaN on rank 0 when no reweight is due, and two on rank 1 when one is; return what is said."""
-    layouts.PIECE = 64
+def first_nan_error(n: int, given: bool) -> str:
+    """Record a NaN on rank 0 when no reweight is due, and two on rank 1 when one is; return the error."""
+    layout_module.PIECE = 64
     rank, rrm = dist.get_rank(), RRM(n, contamination=0.2, warmup=2, layout="replicated")
     for epoch, of, places in ((0, 0, [5]), (1, 1, [150, 200])):
-        c = losses_after(epoch, n)
+        c = losses_of_epoch(epoch, n)
         if rank == of:
             c[places] = torch.nan
         index = torch.arange(n)
@@ -213,14 +216,14 @@ def pointed_in_pieces(n: int, given: bool) -> str:
     return ""
 
 
-def outside(layout: str, n: int) -> tuple[bool, str, int, bool]:
+def record_out_of_range(layout: str, n: int) -> tuple[bool, str, int, bool]:
     """Give a loss with an index outside where steps are counted.
 
     Return whether a state shows it, what is said by the step that is due, and how many the next one prunes, and whether
     a run that went on from the state weighs the same.
     """
     settings = {"contamination": 0.2, "warmup": 2, "unit": "step", "layout": layout}
-    rank, rrm, c = dist.get_rank(), RRM(n, **settings), losses_after(0, n)
+    rank, rrm, c = dist.get_rank(), RRM(n, **settings), losses_of_epoch(0, n)
     begin, end = slice_of(n, rank, dist.get_world_size()) if layout == "sharded" else (0, n)
     rrm.weighted_mean(c[begin:end], torch.arange(begin, end))
     if rank == 1:
@@ -238,10 +241,10 @@ def outside(layout: str, n: int) -> tuple[bool, str, int, bool]:
     return bool((state["recorded"] == 1e9).any()), said, rrm.plan.n_pruned, torch.equal(resumed.weights, rrm.weights)
 
 
-def superseded(n: int) -> str:
-    """Record a NaN on rank 0, later a number for that sample and a NaN for another on rank 1; return what is said."""
+def superseded_nan_error(n: int) -> str:
+    """Record NaN on rank 0, later a number for that sample and NaN for another on rank 1; return the error."""
     rrm = RRM(n, contamination=0.2, warmup=2, unit="step", layout="replicated")
-    index, c = torch.arange(n), losses_after(0, n)
+    index, c = torch.arange(n), losses_of_epoch(0, n)
     if dist.get_rank() == 0:
         c[2] = torch.nan
         rrm.weighted_mean(c, index)
@@ -255,10 +258,10 @@ def superseded(n: int) -> str:
     return ""
 
 
-def disputed(n: int) -> tuple[list[float], list[float]]:
-    """Return the losses that all go by, where ranks saw a sample several times, and where they were given others."""
+def merged_losses(n: int) -> tuple[list[float], list[float]]:
+    """Return the merged losses where ranks recorded a sample several times, and where they passed different losses."""
     rank, rrm = dist.get_rank(), RRM(n, contamination=0.2, warmup=1, nan="prune", layout="replicated")
-    index, c = torch.arange(n), losses_after(0, n)
+    index, c = torch.arange(n), losses_of_epoch(0, n)
     for loss in [7.0, 5.0] if rank == 0 else [6.0]:  # the latest of a rank, and of ranks the highest
         c[3] = loss
         rrm.weighted_mean(c, index)
@@ -271,8 +274,8 @@ def disputed(n: int) -> tuple[list[float], list[float]]:
     return recorded, rrm.losses.tolist()
 
 
-def in_a_group(n: int, settings: dict[str, Any], expected: dict[str, Any]) -> list[Any]:
-    """Train on the last ranks only; return in what the layouts' states differ from the expected one, and an error."""
+def train_in_group(n: int, settings: dict[str, Any], expected: dict[str, Any]) -> list[Any]:
+    """Train on the last ranks only; return how the layouts' states differ from the expected one, and an error."""
     group = dist.new_group([1, 2])
     if dist.get_rank() == 0:
         try:
@@ -284,29 +287,29 @@ def in_a_group(n: int, settings: dict[str, Any], expected: dict[str, Any]) -> li
         rrm = RRM(n, **settings, layout=layout, group=group)
         index = torch.arange(*slice_of(n, rank, 2)) if layout == "sharded" else torch.arange(n)[rank::2]
         for epoch in range(3):
-            rrm.weighted_mean(losses_after(epoch, n)[index], index)
+            rrm.weighted_mean(losses_of_epoch(epoch, n)[index], index)
             rrm.step()
-        found.append(differing(rrm.state_dict(), expected))
+        found.append(differences(rrm.state_dict(), expected))
     return found
 
 
 def gradients(layout: str, n: int) -> list[float]:
-    """Return the gradient of the authors' scale, in the mean over ranks, as DDP and FSDP take it."""
+    """Return the gradient with ``scale="paper"``, averaged over ranks as DDP and FSDP do."""
     rrm = RRM(n, contamination=0.2, scale="paper", layout=layout)
     factor = torch.ones(1, requires_grad=True)
     rank, size = dist.get_rank(), dist.get_world_size()
     index = torch.arange(*slice_of(n, rank, size)) if layout == "sharded" else torch.arange(n)[rank::size]
-    rrm.weighted_mean(factor * losses_after(0, n)[index], index).backward()
+    rrm.weighted_mean(factor * losses_of_epoch(0, n)[index], index).backward()
     dist.all_reduce(factor.grad)
     return (factor.grad / size).tolist()
 
 
-def steps(layout: str | None, n: int, saves: bool) -> dict[str, Any]:
-    """Count steps rather than epochs, with reweights in the middle of an epoch; return the state."""
+def train_by_steps(layout: str | None, n: int, saves: bool) -> dict[str, Any]:
+    """Train with ``unit="step"``, with reweights in the middle of an epoch; return the state."""
     rrm = RRM(n, contamination=0.2, warmup=-(-n // 16), every=3, unit="step", layout=layout)
     rank, size = (dist.get_rank(), dist.get_world_size()) if layout else (0, 1)
     for step in range(3 * (n // 16) + 2):
-        c = losses_after(step, n)
+        c = losses_of_epoch(step, n)
         # All samples of a step, dealt to the ranks.
         batch = (torch.arange(16) + 16 * step) % n
         if layout == "sharded":
@@ -324,21 +327,23 @@ def steps(layout: str | None, n: int, saves: bool) -> dict[str, Any]:
     return rrm.state_dict()
 
 
-def stepwise(n: int, expected: dict[str, Any]) -> list[list[str]]:
-    """Return in what the state of each layout differs from the expected one."""
+def step_differences(n: int, expected: dict[str, Any]) -> list[list[str]]:
+    """Return how the state of each layout differs from the expected one."""
     return [
-        differing(steps(layout, n, saves), expected) for layout in ("replicated", "sharded") for saves in (False, True)
+        differences(train_by_steps(layout, n, saves), expected)
+        for layout in ("replicated", "sharded")
+        for saves in (False, True)
     ]
 
 
-def refusals() -> list[str]:
-    """Return what is said of layouts that can't be."""
+def invalid_layout_errors() -> list[str]:
+    """Return the errors of invalid layouts."""
     settings = {"layout": "split"}, {"group": dist.group.WORLD}
-    return [said_of(chosen) for chosen in settings]
+    return [error_message(chosen) for chosen in settings]
 
 
-def elsewhere(n: int) -> str:
-    """Ask for the weight of a sample that another rank holds; return what is said."""
+def weights_of_other_rank_error(n: int) -> str:
+    """Ask for the weight of a sample of another rank; return the error."""
     rrm = RRM(n, contamination=0.2, layout="sharded")
     begin, end = slice_of(n, dist.get_rank(), dist.get_world_size())
     try:
@@ -348,7 +353,7 @@ def elsewhere(n: int) -> str:
     return ""
 
 
-def said_of(settings: dict[str, Any]) -> str:
+def error_message(settings: dict[str, Any]) -> str:
     try:
         RRM(10, contamination=0.2, **settings)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What every rank does in tests of plans over ranks."""
+"""Jobs for tests of plans over ranks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def shards(n: int, size: int) -> Iterator[np.ndarray]:
 
 
 def plans(n: int, dtype: str, every: int) -> int:
-    """Plan all families, spread in several ways and in several orders; return how many plans were compared."""
+    """Plan all families, sharded in several ways and orders; return the number of plans compared."""
     rank, size, compared = dist.get_rank(), dist.get_world_size(), 0
     for number, family in enumerate(FAMILIES):
         c, w = losses(family, n, dtype), old_weights(n, dtype)
@@ -74,8 +74,8 @@ def weights_under_own_mu(mus: list[float]) -> Any:
     return distributed.reweight(torch.arange(0.0 if rank else 5.0), mu=mus[rank], contamination=0.2)
 
 
-def calls_of_others() -> list[str]:
-    """Call a rank that does something else, and another that says what can't be written; return what is said."""
+def other_collective_and_undecodable_message() -> list[str]:
+    """Call another collective on one rank, and raise an error whose message is not valid UTF-8; return the errors."""
     ranks, said = ProcessGroup(), []
     try:
         ranks.all_gather(torch.zeros(WORDS, dtype=torch.int64)) if ranks.rank else ranks.sync_or_raise(None)
@@ -88,8 +88,8 @@ def calls_of_others() -> list[str]:
     return said
 
 
-def call_in_vain() -> str:
-    """Say what is wrong to a rank that isn't there any more; return what is raised."""
+def error_without_other_ranks() -> str:
+    """Raise an error when the other rank has ended; return what is raised."""
     try:
         return "" if dist.get_rank() == 0 else str(ProcessGroup().sync_or_raise(OSError("no such file")))
     except OSError as error:
@@ -103,14 +103,14 @@ def weights_of_parts(parts: list[Any], weights: list[Any], mu: float) -> Any:
 
 
 def close_together(n: int, dtype: str) -> np.ndarray:
-    """Return losses in two bins, which leave more keys after the first round than are taken as they are."""
+    """Return losses in two bins, of which more remain after the first round than are sent as keys."""
     return (1 + np.arange(n) % 2 + np.random.default_rng(n).random(n) * (1e-3 if dtype == "float32" else 1e-12)).astype(
         dtype
     )
 
 
 def traffic(c: np.ndarray, rules: list[dict[str, Any]]) -> list[tuple[dict[str, int], Any]]:
-    """Return what this rank gave in a plan under each rule, and the plan."""
+    """Return the traffic of this rank for a plan under each rule, and the plan."""
     rank, size, found = dist.get_rank(), dist.get_world_size(), []
     for rule in rules:
         ranks = ProcessGroup()

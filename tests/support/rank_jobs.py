@@ -1,4 +1,4 @@
-"""Jobs of several ranks, for tests: functions that every rank runs, and how they are started."""
+"""Runs a function on several ranks, for tests."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TIMEOUT = 60.0  # of a collective, in seconds
-PATIENCE = 300.0  # with a job
+# Of a collective and of a job, in seconds.
+TIMEOUT = 60.0
+PATIENCE = 300.0
 
 
 def on_ranks(
     size: int, job: Callable[..., Any], *arguments: Any, timeout: float = TIMEOUT, patience: float = PATIENCE
 ) -> list[Any]:
-    """Run ``job(*arguments)`` on so many ranks of a gloo group; return what each returned, or the error that it raised.
+    """Run ``job(*arguments)`` on `size` ranks of a gloo group; return what each returned, or the error that it raised.
 
-    None stands for a rank that ended without a word, or was ended, since it had none for so many seconds. The job is a
-    function of a module that can be imported.
+    None stands for a rank that ended without a result, or was killed after `patience` seconds without one. The job is
+    a function of a module that can be imported.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "torch.distributed", "rrm_torch", "rrm_torch.distributed"])
@@ -33,7 +34,7 @@ def on_ranks(
         ranks = []
         for rank in range(size):
             here, there = context.Pipe(duplex=False)
-            # As bytes: torch would otherwise hand tensors over in memory that ends with the rank.
+            # As bytes: torch would otherwise share tensors in memory that is freed when the rank ends.
             work = pickle.dumps((job, arguments))
             process = context.Process(target=_serve, args=(there, store, rank, size, timeout, work))
             process.start()

@@ -1,4 +1,4 @@
-"""What every rank does in tests that train a model over ranks."""
+"""Jobs for tests that train a model over ranks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def data() -> tuple[Tensor, Tensor]:
 
 
 class Training:
-    """A short training run, as every rank sets it up; `wrap` is how the model's parameters are kept."""
+    """A short training run, set up by every rank; `wrap` is ``"ddp"``, ``"fsdp"`` or none."""
 
     def __init__(self, path: str, layout: str | None, wrap: str, *, scored: bool = False) -> None:
         torch.manual_seed(0)
@@ -80,13 +80,13 @@ class Training:
         )
 
     def outcome(self) -> dict[str, Any]:
-        """Return all that was learnt, and what is drawn next; the ranks call it together."""
+        """Return the states of model and RRM, and the next random numbers. Collective."""
         whole = FullState(self.model, self.optimizer).state_dict()
         return {"whole": whole, "rrm": self.rrm.state_dict(), "next": torch.rand(3)}
 
 
 def trained(folder: str, layout: str | None, wrap: str, halves: bool, scored: bool) -> dict[str, Any]:
-    """Train for four epochs, in one go or in two; return what came of it."""
+    """Train for four epochs, in one run or in two; return the outcome."""
     path = str(Path(folder) / "run.pt")
     if halves:
         Training(path, layout, wrap, scored=scored).fit(2)
@@ -97,7 +97,7 @@ def trained(folder: str, layout: str | None, wrap: str, halves: bool, scored: bo
 
 
 def cut_short(folder: str, how: str, layout: str) -> str:
-    """Train until rank 1 dies or hangs after the third epoch; return what the others are told, and after how long."""
+    """Train until rank 1 dies or hangs after the third epoch; return the error of the others, and if it is in time."""
     run = Training(str(Path(folder) / "run.pt"), layout, "ddp")
 
     def trouble(epoch: int, _: float) -> None:
@@ -115,7 +115,7 @@ def cut_short(folder: str, how: str, layout: str) -> str:
 
 
 def finished(folder: str, layout: str | None, wrap: str) -> tuple[int, int]:
-    """Go on from a checkpoint; return how many epochs were done, and how many reweights there are in the end."""
+    """Resume from a checkpoint; return the number of epochs done, and the final number of reweights."""
     run = Training(str(Path(folder) / "run.pt"), layout, wrap)
     done = run.checkpoint.load()
     run.fit(5)
@@ -123,7 +123,7 @@ def finished(folder: str, layout: str | None, wrap: str) -> tuple[int, int]:
 
 
 class Failing:
-    """A part that can neither tell its state nor take one over, on the second rank."""
+    """An object whose state_dict and load_state_dict fail on rank 1."""
 
     def state_dict(self) -> dict[str, Any]:
         if dist.get_rank() == 1:
@@ -136,7 +136,7 @@ class Failing:
 
 
 def failing_save(folder: str) -> list[str]:
-    """Save where a rank can't write or can't tell its state; return what all are told, and what the next load gives."""
+    """Save when a rank can't write or state_dict fails; return the errors, and the epochs of the next load."""
     run = Training(str(Path(folder) / "run.pt"), "replicated", "ddp")
     run.checkpoint.save(1)
     said = []
@@ -208,7 +208,7 @@ def alone() -> float:
 
 
 def untrained() -> float:
-    """Evaluate a model under FSDP that nobody has trained."""
+    """Evaluate an untrained model under FSDP."""
     model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, CLASSES))
     fully_shard(model)
     before = evaluate(model, [data()])

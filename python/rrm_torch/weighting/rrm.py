@@ -257,14 +257,8 @@ class RRM(BaseRRM):
             check_losses(losses, self._layout.n_local if self.due else None)
         except (TypeError, ValueError) as failure:
             error = failure
-        return raise_if_any_rank_failed(
-            self._buffer,
-            self._layout,
-            error,
-            settings=self._settings_hash,
-            epoch=self.epoch,
-            losses=losses is not None,
-        )
+        equal = {"settings": self._settings_hash, "epoch": self.epoch, "losses": losses is not None}
+        return raise_if_any_rank_failed(self._buffer, self._layout, error, **equal)
 
     def _check_coverage(self, due: bool) -> None:
         """Raise if the recorded losses can't be reweighted by; if no reweight is due, warn once instead."""
@@ -281,9 +275,8 @@ class RRM(BaseRRM):
         self.to(losses.device)
         losses = losses.detach().to(torch.float32, copy=True)
         epoch = self.epoch + 1
-        weights, plan = self._layout.reweight(
-            losses, self._weights, self.settings.mu_at(epoch), self.settings.rule(epoch)
-        )
+        rule = self.settings.rule(epoch)
+        weights, plan = self._layout.reweight(losses, self._weights, self.settings.mu_at(epoch), rule)
         # Written so that NaN counts as pruned.
         pruned = ~(losses <= plan.threshold)
         entry = self.trajectory.record(epoch, losses, weights, pruned, plan)

@@ -121,13 +121,13 @@ def test_rejects_different_mu(mu, message):
 
 
 def test_detects_other_collective_and_encodes_any_message():
-    first, second = on_ranks(2, planning_jobs.calls_of_others)
+    first, second = on_ranks(2, planning_jobs.other_collective_and_undecodable_message)
     assert first == ["ranks don't do the same: all must call the same methods, in the same order", *second]
     assert second == ["rank 1: no file ?"]
 
 
 def test_raises_own_error_if_other_ranks_have_ended():
-    assert on_ranks(2, planning_jobs.call_in_vain, timeout=2) == ["", "no such file"]
+    assert on_ranks(2, planning_jobs.error_without_other_ranks, timeout=2) == ["", "no such file"]
 
 
 HEAD, MINIMA, CALL = 8 * 8, 8 * 5, 8 * 64  # bytes

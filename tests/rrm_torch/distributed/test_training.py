@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from rrm_torch import Indexed, fit
 from rrm_torch.distributed import ShardSampler
 from support import training_jobs
-from support.layout_jobs import differing
+from support.layout_jobs import differences
 from support.rank_jobs import on_ranks
 
 WRAPS = ("ddp", "fsdp")
@@ -24,10 +24,10 @@ def test_resumed_run_gives_same_bits(wrap, layout, scored, tmp_path):
         folder.mkdir()
         first, second = on_ranks(2, training_jobs.trained, str(folder), layout, wrap, halves, scored)
         assert first["whole"]["model"]
-        assert not differing(first["rrm"], second["rrm"])
-        assert differing(first["next"], second["next"])  # each rank draws random numbers of its own
+        assert not differences(first["rrm"], second["rrm"])
+        assert differences(first["next"], second["next"])  # each rank draws random numbers of its own
         outcomes.append((first, second))
-    assert not differing(*outcomes)
+    assert not differences(*outcomes)
     assert len(outcomes[0][0]["rrm"]["trajectory"]["rounds"]) == 3
 
 

@@ -30,7 +30,7 @@ def expected(n, settings, given):
 def test_every_layout_and_number_of_ranks_gives_same_state(size, n, given):
     settings = SETTINGS if n > 1 else [{"gamma": 0.8, "warmup": 1}]
     wanted = [expected(n, chosen, given) for chosen in settings]
-    for found in on_ranks(size, layout_jobs.courses, n, settings, wanted, given):
+    for found in on_ranks(size, layout_jobs.differences_by_layout, n, settings, wanted, given):
         assert found == [[]] * (6 * len(settings))
 
 
@@ -38,25 +38,25 @@ def test_messages_in_pieces_give_same_state():
     settings = SETTINGS[1:2]
     for given in (False, True):
         wanted = [expected(N, chosen, given) for chosen in settings]
-        for found in on_ranks(2, layout_jobs.courses_in_pieces, N, settings, wanted, given):
+        for found in on_ranks(2, layout_jobs.differences_in_pieces, N, settings, wanted, given):
             assert found == [[]] * (6 * len(settings))
-    for summed, gathered in on_ranks(3, layout_jobs.in_pieces):
+    for summed, gathered in on_ranks(3, layout_jobs.collectives_in_pieces):
         assert summed == [3 * i for i in range(11)]
         assert gathered == [[*range(10 * rank, 10 * rank + 9 - rank)] for rank in range(3)]
 
 
 @pytest.mark.parametrize("layout", ["replicated", "sharded"])
 def test_paper_scale_gradients_count_each_sample_once(layout):
-    right = (layout_jobs.losses_after(0, N) / N).sum().item()
+    right = (layout_jobs.losses_of_epoch(0, N) / N).sum().item()
     for found in on_ranks(3, layout_jobs.gradients, layout, N):
         assert found == [pytest.approx(right, rel=1e-5)]
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_reweights_by_step(size):
-    wanted = layout_jobs.steps(None, N, saves=False)
-    assert not layout_jobs.differing(layout_jobs.steps(None, N, saves=True), wanted)
-    for found in on_ranks(size, layout_jobs.stepwise, N, wanted):
+    wanted = layout_jobs.train_by_steps(None, N, saves=False)
+    assert not layout_jobs.differences(layout_jobs.train_by_steps(None, N, saves=True), wanted)
+    for found in on_ranks(size, layout_jobs.step_differences, N, wanted):
         assert found == [[]] * 4
 
 
@@ -67,11 +67,11 @@ def test_state_of_four_ranks_resumes_on_fewer(resumed):
     wanted = layout_jobs.train(None, N, settings, range(5)).state_dict()
     for layout in ("replicated", "sharded"):
         for rank in range(4):
-            assert not layout_jobs.differing(saved[rank][layout], saved[0]["replicated"])
+            assert not layout_jobs.differences(saved[rank][layout], saved[0]["replicated"])
         alone = layout_jobs.train(None, N, settings, range(3, 5), saved[0][layout]).state_dict()
-        assert not layout_jobs.differing(alone, wanted)
+        assert not layout_jobs.differences(alone, wanted)
         for found in on_ranks(resumed, layout_jobs.resumed_from, N, settings, saved[0][layout], range(3, 5)):
-            assert not any(layout_jobs.differing(state, wanted) for state in found.values())
+            assert not any(layout_jobs.differences(state, wanted) for state in found.values())
 
 
 WHERE = r"\((rank 1 recorded index \d+|index \d+ is on rank 1, its own index \d+)\)"
@@ -92,7 +92,7 @@ SAID = {
 @pytest.mark.parametrize("fault", [*SAID, "foreign"])
 @pytest.mark.parametrize("layout", ["replicated", "sharded"])
 def test_error_on_one_rank_is_raised_on_all(layout, fault):
-    found = on_ranks(3, layout_jobs.trip, layout, N, fault)
+    found = on_ranks(3, layout_jobs.error_and_recovery, layout, N, fault)
     assert found[0] == found[1] == found[2]
     *raised, after = found[0]
     if fault == "foreign" and layout == "replicated":  # where any rank may see any sample
@@ -111,18 +111,18 @@ def test_error_on_one_rank_is_raised_on_all(layout, fault):
 
 
 def test_replicated_ranks_agree_on_each_loss():
-    first, second = on_ranks(2, layout_jobs.disputed, 16)
+    first, second = on_ranks(2, layout_jobs.merged_losses, 16)
     assert str(first) == str(second)
     recorded, given = first
     assert recorded[3] == 6
-    right = layout_jobs.losses_after(0, 16).tolist()
+    right = layout_jobs.losses_of_epoch(0, 16).tolist()
     assert given[:4] + given[6:] == [*right[:2], 8, 8, *right[6:]]
     assert [str(loss) for loss in given[4:6]] == ["nan"] * 2
 
 
 def test_subgroup_gives_same_state():
     wanted = layout_jobs.train(None, N, SETTINGS[1], range(3)).state_dict()
-    outsider, *members = on_ranks(3, layout_jobs.in_a_group, N, SETTINGS[1], wanted)
+    outsider, *members = on_ranks(3, layout_jobs.train_in_group, N, SETTINGS[1], wanted)
     assert outsider == ["this process isn't in the group; give the group that it belongs to"]
     assert members == [[[], []]] * 2
 
@@ -130,7 +130,7 @@ def test_subgroup_gives_same_state():
 @pytest.mark.parametrize("nan", ["raise", "prune"])
 @pytest.mark.parametrize("layout", ["replicated", "sharded"])
 def test_error_names_rank_and_index_of_invalid_loss(layout, nan):
-    first, second = on_ranks(2, layout_jobs.pointed, layout, N, nan)
+    first, second = on_ranks(2, layout_jobs.invalid_loss_error, layout, N, nan)
     said, wanted = second.split(" wanted ")
     assert first == said
     assert said.startswith(f"losses contain 1 {'NaN' if nan == 'raise' else 'values of -inf'} among {N}, ")
@@ -144,7 +144,7 @@ def test_error_names_rank_and_index_of_invalid_loss(layout, nan):
 
 @pytest.mark.parametrize("given", [False, True])
 def test_error_names_first_nan_of_due_epoch(given):
-    first, second = on_ranks(2, layout_jobs.pointed_in_pieces, N, given)
+    first, second = on_ranks(2, layout_jobs.first_nan_error, N, given)
     assert first == second
     assert first.startswith(f"losses contain 2 NaN among {N}, the first at index 150;")
     assert first.endswith("(rank 1 recorded index 150)")
@@ -152,7 +152,7 @@ def test_error_names_first_nan_of_due_epoch(given):
 
 @pytest.mark.parametrize(("layout", "held"), [("replicated", r"\[0, 200\)"), ("sharded", r"\[96, 200\)")])
 def test_loss_with_out_of_range_index_is_never_recorded(layout, held):
-    first, second = on_ranks(2, layout_jobs.outside, layout, 200)
+    first, second = on_ranks(2, layout_jobs.record_out_of_range, layout, 200)
     assert first == second
     shown, said, n_pruned, same = first
     assert not shown
@@ -162,14 +162,14 @@ def test_loss_with_out_of_range_index_is_never_recorded(layout, held):
 
 
 def test_error_does_not_name_superseded_loss():
-    first, second = on_ranks(2, layout_jobs.superseded, 16)
+    first, second = on_ranks(2, layout_jobs.superseded_nan_error, 16)
     assert first == second
     assert first.startswith("losses contain 1 NaN among 16, the first at index 9;")
     assert first.endswith("(rank 1 recorded index 9)")
 
 
 def test_rejects_invalid_layout():
-    (said,) = on_ranks(1, layout_jobs.refusals)
+    (said,) = on_ranks(1, layout_jobs.invalid_layout_errors)
     assert said == [
         "layout must be 'replicated', 'sharded' or None, got 'split'",
         "group needs a layout: 'replicated' or 'sharded'",
@@ -179,7 +179,7 @@ def test_rejects_invalid_layout():
 
 
 def test_weights_for_rejects_samples_of_other_ranks():
-    assert on_ranks(2, layout_jobs.elsewhere, 32) == [
+    assert on_ranks(2, layout_jobs.weights_of_other_rank_error, 32) == [
         "index must lie in [0, 16), the local samples, got 16",
         "index must lie in [16, 32), the local samples, got 15",
     ]
