@@ -115,7 +115,12 @@ def fashion(record: Record) -> Figure:
         axes.set(title=f"{loss}, {100 * rate:g} % wrong labels", xlabel="epoch", ylabel="test accuracy, %")
         axes.legend(fontsize=8)
     _zoom([panels[loss] for loss in losses], [run for run in record["runs"] if run["settings"]["noise"] == max(rates)])
-    axes = panels["gain"]
+    _plot_gains(panels["gain"], record, joined, rates)
+    return _finish(figure, panels.values(), record, subtitle=CURVES)
+
+
+def _plot_gains(axes: Any, record: Record, joined: Sequence[str], rates: Sequence[float]) -> None:
+    """Plot RRM's gain of each method at each noise rate, and the paper's."""
     for k, method in enumerate(reversed(joined)):  # from the bottom up
         differences = 100 * np.array([gains(record, method.partition(" + ")[0], method, rate) for rate in rates]).T
         for i in range(len(rates)):
@@ -132,7 +137,6 @@ def fashion(record: Record) -> Figure:
     axes.set_yticks(range(len(joined)), [method.replace(", ", ",\n") for method in reversed(joined)], fontsize=9)
     axes.set(title="gain of RRM, ± standard deviation", xlabel="points of test accuracy")
     axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.09))
-    return _finish(figure, panels.values(), record, subtitle=CURVES)
 
 
 def ablation(record: Record) -> Figure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -77,12 +77,20 @@ def _sizes(cells: Mapping[int, Any]) -> str:
     lines.append(table_parts.row("the floor's rate", (_rate(cell) for cell in cells.values())))
     calls = [name for name in (GRAPH, RETURNED, ANSWERED, REPLAYED) if name in names]
     lines += [table_parts.row(name, [table_parts.time(ms, name) for ms in timed]) for name in calls]
-    rivals = [name for name in names if name not in (*OF_REWEIGHT, *HOST)]
-    lines.append(table_parts.row("**on the device, faster than**", [""] * len(cells)))
-    lines += [_speedup_row(name, OURS, timed) for name in rivals]
-    lines.append(table_parts.row("**with its answer, faster than**", [""] * len(cells)))
-    lines += [_speedup_row(name, ANSWERED, timed) for name in HOST if name in names]
+    lines += _speedup_rows(names, timed)
     return "\n".join([*lines, "", _note_on_sizes(cells, timed)])
+
+
+def _speedup_rows(names: Collection[str], timed: Sequence[table_parts.Cell]) -> Iterable[str]:
+    """Yield the rows of the rivals on the device, and of the ways by the host."""
+    yield table_parts.row("**on the device, faster than**", [""] * len(timed))
+    for name in names:
+        if name not in (*OF_REWEIGHT, *HOST):
+            yield _speedup_row(name, OURS, timed)
+    yield table_parts.row("**with its answer, faster than**", [""] * len(timed))
+    for name in HOST:
+        if name in names:
+            yield _speedup_row(name, ANSWERED, timed)
 
 
 def _speedup_row(name: str, reference: str, timed: Iterable[table_parts.Cell]) -> str:
