@@ -18,8 +18,9 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: .venv/run.stamp
 	$(BIN)/python -m rrm_torch demo --report report
 
-# By file: what a file builds for its tests is built once.
+# Numba's compilation is cached before the tests, without coverage. By file: fixtures of a file are built once.
 test: .venv/dev.stamp
+	PYTHONPATH=tests $(BIN)/python tests/support/compile_numba.py
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --cov --cov-report=term
 
 # HEADERS=folder with x86-simd-sort and Highway adds their selections to the rivals.
