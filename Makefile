@@ -2,7 +2,7 @@
 # make bench  time the kernel and its rivals, for 20 minutes                      make lint   formatters, linters, types, docs
 # make bench-table  write the tables in README.md and docs/ from the recorded runs
 # make wheel  build the wheel and the source distribution, in dist/                 make clean  remove what was built
-# Each makes .venv and installs what it needs. PYTHON chooses the interpreter (3.10 or newer).
+# Each target creates .venv and installs its requirements. PYTHON selects the interpreter (3.10 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
 CXX_FILES := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu bindings/*.h bindings/*.cpp)
@@ -23,7 +23,7 @@ test: .venv/dev.stamp
 	PYTHONPATH=tests $(BIN)/python tests/support/compile_numba.py
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --cov --cov-report=term
 
-# HEADERS=folder with x86-simd-sort and Highway adds their selections to the rivals.
+# HEADERS, a folder with x86-simd-sort and Highway, adds their selections to the comparison.
 bench: .venv/bench.stamp
 	$(BIN)/python -m benchmarks.cpu.bench_reweight $(if $(HEADERS),--headers $(HEADERS))
 	$(BIN)/python -m benchmarks.cpu.bench_call
@@ -54,8 +54,8 @@ clean:
 	$(INSTALL) --upgrade pip
 	touch $@
 
-# The demo and the tests share one environment; what the tests need comes on top. Editable, so that Python finds the
-# compiled module from the checkout too.
+# The demo and the tests share one environment; dev.stamp adds the packages of the tests. An editable install lets Python
+# find the compiled module from the checkout.
 .venv/run.stamp: .venv/pip.stamp $(BUILD_FILES)
 	$(INSTALL) --group pins --config-settings=cmake.define.RRM_WERROR=ON --editable '.[all]'
 	touch $@
@@ -68,7 +68,7 @@ clean:
 	$(INSTALL) --group bench
 	touch $@
 
-# What clang-tidy needs to know about the build.
+# The compilation database for clang-tidy.
 build/tidy/compile_commands.json: .venv/dev.stamp CMakeLists.txt
 	$(BIN)/cmake -S . -B build/tidy -G Ninja --log-level=WARNING -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
 	  -DPython_EXECUTABLE=$(abspath $(BIN))/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
