@@ -1,6 +1,5 @@
-// rrm_core._cuda: addresses of device memory, lengths, streams. Python has checked every argument and owns every array;
-// what is missing here (a driver, a device) is told as text. Nothing waits for the device but read_outcome and
-// count_foreign.
+// rrm_core._cuda: bindings of the CUDA kernels, over addresses of device memory, lengths and streams. Python has
+// checked every argument and owns every array. Only read_outcome, count_foreign and synchronize wait for the device.
 #include <cuda_runtime_api.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -20,7 +19,7 @@ namespace {
 
 using Address = std::uintptr_t;
 
-rrm::cuda::Tuning tuning_now; // NOLINT(cppcoreguidelines-avoid-non-const-global-variables): for tests
+rrm::cuda::Tuning current_tuning; // NOLINT(cppcoreguidelines-avoid-non-const-global-variables): tests change it
 
 std::string describe(int error) {
     const auto e = static_cast<cudaError_t>(error);
@@ -29,49 +28,49 @@ std::string describe(int error) {
 
 void check(int error) {
     if (error != cudaSuccess) {
-        cudaGetLastError(); // so that it isn't reported again
+        cudaGetLastError(); // clears the error, which a later call would report again
         throw std::runtime_error("CUDA failed with " + describe(error));
     }
 }
 
-// Makes a device the current one as long as it lives.
-class Current {
+// Makes a device the current one for the lifetime of the guard.
+class DeviceGuard {
   public:
-    explicit Current(int device) {
-        check(cudaGetDevice(&before));
-        if (device != before) {
+    explicit DeviceGuard(int device) {
+        check(cudaGetDevice(&previous));
+        if (device != previous) {
             check(cudaSetDevice(device));
             changed = true;
         }
     }
-    Current(const Current &) = delete;
-    Current(Current &&) = delete;
-    Current &operator=(const Current &) = delete;
-    Current &operator=(Current &&) = delete;
-    ~Current() {
+    DeviceGuard(const DeviceGuard &) = delete;
+    DeviceGuard(DeviceGuard &&) = delete;
+    DeviceGuard &operator=(const DeviceGuard &) = delete;
+    DeviceGuard &operator=(DeviceGuard &&) = delete;
+    ~DeviceGuard() {
         if (changed) {
-            cudaSetDevice(before);
+            cudaSetDevice(previous);
         }
     }
 
   private:
-    int before = 0;
+    int previous = 0;
     bool changed = false;
 };
 
-rrm::cuda::Device device_of(int index) {
+rrm::cuda::Device device_properties(int index) {
     rrm::cuda::Device device{};
     check(cudaDeviceGetAttribute(&device.processors, cudaDevAttrMultiProcessorCount, index));
     return device;
 }
 
 template <class T> T *pointer(Address address) {
-    return reinterpret_cast<T *>(address); // NOLINT(performance-no-int-to-ptr): Python knows memory by its address
+    return reinterpret_cast<T *>(address); // NOLINT(performance-no-int-to-ptr): Python passes addresses as integers
 }
 
-constexpr int least_capability = 75; // times ten: what the kernels are compiled for
+constexpr int min_capability = 75; // 7.5 times ten: the lowest for which the kernels are compiled
 
-// How many devices there are, and why there is none that can be used.
+// The number of devices; if it is 0, also the reason why none is usable.
 std::pair<int, std::string> device_count() {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
@@ -83,7 +82,7 @@ std::pair<int, std::string> device_count() {
         int major = 0, minor = 0;
         check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
         check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
-        if (10 * major + minor < least_capability) {
+        if (10 * major + minor < min_capability) {
             return {0, "device " + std::to_string(device) + " has compute capability " + std::to_string(major) + "." +
                            std::to_string(minor) + ", and 7.5 is needed; hide it with CUDA_VISIBLE_DEVICES"};
         }
@@ -91,7 +90,7 @@ std::pair<int, std::string> device_count() {
     return {count, count == 0 ? "no device is visible" : ""};
 }
 
-// The device whose memory this is, or for which managed memory was allocated; -1: none, it is the host's.
+// The device that owns the memory, or for which managed memory was allocated; -1 for host memory.
 int memory_device(Address address) {
     cudaPointerAttributes attributes{};
     check(cudaPointerGetAttributes(&attributes, pointer<void>(address)));
@@ -102,30 +101,31 @@ int memory_device(Address address) {
 std::size_t workspace_bytes(int format, std::int64_t n, const rrm::Rule &rule, int device) {
     return rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
-        return rrm::cuda::workspace_bytes<F>(n, rule, rrm::cuda::shape_for<F>(n, device_of(device), tuning_now));
+        return rrm::cuda::workspace_bytes<F>(
+            n, rule, rrm::cuda::make_launch_config<F>(n, device_properties(device), current_tuning));
     });
 }
 
 void reweight(Address losses, int format, std::int64_t n, const rrm::Rule &rule, double mu, Address old, Address out,
-              bool fresh, Address outcome, Address workspace, int device, Address stream) {
-    const py::gil_scoped_release released; // a full queue makes launches wait
-    const Current current(device);
+              bool out_is_new, Address outcome, Address workspace, int device, Address stream) {
+    const py::gil_scoped_release released; // a launch blocks if the queue is full
+    const DeviceGuard guard(device);
     check(rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         const rrm::cuda::Weights<F> weights{pointer<const typename F::Weight>(old), pointer<typename F::Weight>(out),
-                                            mu, fresh};
+                                            mu, out_is_new};
         return rrm::cuda::reweight<F>(pointer<const typename F::Bits>(losses), n, rule, weights,
                                       pointer<rrm::cuda::Outcome>(outcome), pointer<void>(workspace),
-                                      rrm::cuda::shape_for<F>(n, device_of(device), tuning_now),
+                                      rrm::cuda::make_launch_config<F>(n, device_properties(device), current_tuning),
                                       pointer<CUstream_st>(stream));
     }));
 }
 
-// Copies from the device when the stream has come this far.
-template <class T> T fetch(Address address, int device, Address stream) {
+// Copies a value from the device in stream order, and waits for it.
+template <class T> T copy_to_host(Address address, int device, Address stream) {
     T value{};
     const py::gil_scoped_release released;
-    const Current current(device);
+    const DeviceGuard guard(device);
     check(cudaMemcpyAsync(&value, pointer<void>(address), sizeof value, cudaMemcpyDeviceToHost,
                           pointer<CUstream_st>(stream)));
     check(cudaStreamSynchronize(pointer<CUstream_st>(stream)));
@@ -133,8 +133,8 @@ template <class T> T fetch(Address address, int device, Address stream) {
 }
 
 py::tuple read_outcome(Address outcome, std::int64_t n, bool prune_nan, int device, Address stream) {
-    const auto found = fetch<rrm::cuda::Outcome>(outcome, device, stream);
-    return rrm::outcome_to_python(found.faults, found.plan, n, prune_nan);
+    const auto result = copy_to_host<rrm::cuda::Outcome>(outcome, device, stream);
+    return rrm::outcome_to_python(result.faults, result.plan, n, prune_nan);
 }
 
 void apply(Address losses, int format, std::int64_t n, double threshold, double recipient_threshold,
@@ -143,14 +143,14 @@ void apply(Address losses, int format, std::int64_t n, double threshold, double 
     plan.threshold = threshold;
     plan.recipient_threshold = recipient_threshold;
     plan.levels = rrm::levels_from_tuple(levels);
-    const py::gil_scoped_release released; // a full queue makes launches wait
-    const Current current(device);
+    const py::gil_scoped_release released; // a launch blocks if the queue is full
+    const DeviceGuard guard(device);
     check(rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         const rrm::cuda::Weights<F> weights{pointer<const typename F::Weight>(old), pointer<typename F::Weight>(out),
                                             mu, false};
         return rrm::cuda::apply<F>(pointer<const typename F::Bits>(losses), n, plan, weights,
-                                   rrm::cuda::shape_for<F>(n, device_of(device), tuning_now),
+                                   rrm::cuda::make_launch_config<F>(n, device_properties(device), current_tuning),
                                    pointer<CUstream_st>(stream));
     }));
 }
@@ -159,20 +159,21 @@ std::int64_t count_foreign(Address losses, int format, std::int64_t n, double lo
                            int device, Address stream) {
     {
         const py::gil_scoped_release released;
-        const Current current(device);
+        const DeviceGuard guard(device);
         check(rrm::with_format(format, [&](auto f) {
             using F = decltype(f);
             return rrm::cuda::count_foreign<F>(
                 pointer<const typename F::Bits>(losses), n, loss_min, allow_nan, pointer<rrm::cuda::Count>(counter),
-                rrm::cuda::shape_for<F>(n, device_of(device), tuning_now), pointer<CUstream_st>(stream));
+                rrm::cuda::make_launch_config<F>(n, device_properties(device), current_tuning),
+                pointer<CUstream_st>(stream));
         }));
     }
-    return fetch<std::int64_t>(counter, device, stream);
+    return copy_to_host<std::int64_t>(counter, device, stream);
 }
 
-// Lets `stream` wait for what `producer` has been given so far.
+// Makes later work on `stream` wait for the work enqueued on `producer` so far.
 void order_after(Address stream, Address producer, int device) {
-    const Current current(device);
+    const DeviceGuard guard(device);
     cudaEvent_t event = nullptr;
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
     int error = cudaEventRecord(event, pointer<CUstream_st>(producer));
@@ -185,21 +186,22 @@ void order_after(Address stream, Address producer, int device) {
 
 void synchronize(int device, Address stream) {
     const py::gil_scoped_release released;
-    const Current current(device);
+    const DeviceGuard guard(device);
     check(cudaStreamSynchronize(pointer<CUstream_st>(stream)));
 }
 
 std::map<std::string, std::int64_t> tuning() {
-    return {{"threads", tuning_now.threads},
-            {"blocks_per_processor", tuning_now.blocks_per_processor},
-            {"drawn", tuning_now.drawn},
-            {"chunk", tuning_now.chunk},
-            {"room", tuning_now.room}};
+    return {{"threads", current_tuning.threads},
+            {"blocks_per_processor", current_tuning.blocks_per_processor},
+            {"sample_size", current_tuning.sample_size},
+            {"chunk", current_tuning.chunk},
+            {"extra_slots", current_tuning.extra_slots}};
 }
 
 void tune(const std::map<std::string, std::int64_t> &values) {
-    tuning_now = {static_cast<int>(values.at("threads")), static_cast<int>(values.at("blocks_per_processor")),
-                  static_cast<int>(values.at("drawn")), static_cast<int>(values.at("chunk")), values.at("room")};
+    current_tuning = {static_cast<int>(values.at("threads")), static_cast<int>(values.at("blocks_per_processor")),
+                      static_cast<int>(values.at("sample_size")), static_cast<int>(values.at("chunk")),
+                      values.at("extra_slots")};
 }
 
 } // namespace

@@ -2,7 +2,7 @@ from typing import Any
 
 from ._cpu import _Levels, _NonFiniteCounts, _PlanFields, _Redistribute
 
-OUTCOME_BYTES: int  # device memory for what read_outcome reads
+OUTCOME_BYTES: int  # size of the device memory that reweight writes and read_outcome reads
 
 class Rule:
     def __init__(
@@ -16,9 +16,9 @@ class Rule:
         /,
     ) -> None: ...
 
-# Arrays and streams are known by their addresses; 0 is no array, and the legacy default stream.
-def device_count() -> tuple[int, str]: ...  # and why it is 0
-def memory_device(address: int, /) -> int: ...  # -1: the host's
+# Arrays and streams are addresses; 0 means no array, or the legacy default stream.
+def device_count() -> tuple[int, str]: ...  # and the reason if it is 0
+def memory_device(address: int, /) -> int: ...  # -1: host memory
 def workspace_bytes(format: int, n: int, rule: Rule, device: int, /) -> int: ...
 def reweight(
     losses: int,
@@ -28,13 +28,13 @@ def reweight(
     mu: float,
     old: int,
     out: int,
-    fresh: bool,
+    out_is_new: bool,
     outcome: int,
     workspace: int,
     device: int,
     stream: int,
     /,
-) -> None: ...  # `fresh`: refused losses make `out` all NaN, since nobody has seen what was there
+) -> None: ...  # out_is_new: fill `out` with NaN if the losses are rejected
 def read_outcome(
     outcome: int, n: int, prune_nan: bool, device: int, stream: int, /
 ) -> tuple[_NonFiniteCounts, None] | tuple[None, _PlanFields]: ...  # waits for the stream
@@ -58,5 +58,5 @@ def count_foreign(
 def order_after(stream: int, producer: int, device: int, /) -> None: ...
 def synchronize(device: int, stream: int, /) -> None: ...
 def read_capsule(capsule: Any, /) -> tuple[int, int, int]: ...  # DLPack: address, device, stride in elements
-def tuning() -> dict[str, int]: ...  # csrc/cuda/reweight.h
-def tune(values: dict[str, int], /) -> None: ...  # for tests, not during a call
+def tuning() -> dict[str, int]: ...  # Tuning in csrc/cuda/reweight.h
+def tune(values: dict[str, int], /) -> None: ...  # not during a call; for tests

@@ -18,7 +18,7 @@ RULES: dict[str, dict[str, Any]] = {
 CONTAMINATION = next(iter(RULES))
 MISLEADING = "misleading the GPU"
 TIES = "30 % at the threshold"
-DRAWN = 4096  # losses that the kernels sample first, see csrc/cuda/reweight.h
+SAMPLE_SIZE = 4096  # losses in the sample of the kernels: max_sample_size in csrc/cuda/reweight.h
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ class Cell:
         if self.what.distribution != MISLEADING:
             return self.what.draw()
         losses = replace(self.what, distribution="exponential").draw()
-        losses[drawn_places(self.what.n)] = 100
+        losses[sample_indices(self.what.n)] = 100
         return losses
 
 
-def drawn_places(n: int) -> Array:
-    """Return the indices that the kernels sample first; the same function as in csrc/cuda/sample.h."""
-    i = np.arange(DRAWN, dtype=np.int64)
-    start = i * n // DRAWN
-    end = (i + 1) * n // DRAWN
+def sample_indices(n: int) -> Array:
+    """Return the indices of the losses in the sample of the kernels: sample_index() in csrc/cuda/sample.h."""
+    i = np.arange(SAMPLE_SIZE, dtype=np.int64)
+    start = i * n // SAMPLE_SIZE
+    end = (i + 1) * n // SAMPLE_SIZE
     hashed = i.astype(np.uint32) * np.uint32(0x9E3779B9)
     hashed = (hashed ^ hashed >> np.uint32(15)) * np.uint32(0x2C1B3C6D)
     hashed = (hashed ^ hashed >> np.uint32(12)) * np.uint32(0x297A2D39)

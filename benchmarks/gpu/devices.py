@@ -188,8 +188,8 @@ class StandInDevice:
             raise NoDeviceError("the stand-in runs what nvcc makes of the kernels, and nvcc isn't installed")
         if str(ROOT / "tests") not in sys.path:
             sys.path.append(str(ROOT / "tests"))
-        from cuda_model.fake_gpu import Gpu
-        from cuda_model.stand_in import MODULE, StandIn, build
+        from cuda_model.cudart.fake_gpu import Gpu
+        from cuda_model.cudart.stand_in import MODULE, StandIn, build
 
         folder.mkdir(parents=True, exist_ok=True)
         if not _is_up_to_date(folder / MODULE):
@@ -252,7 +252,7 @@ class StandInDevice:
 
         self.wait()
         self.stand_in.log()
-        before = {name: bytes_read(name) for name in ("draw", "survey", "narrow", "write")}
+        before = {name: bytes_read(name) for name in ("sample_brackets", "scan_losses", "radix_pass", "write_weights")}
         call()
         self.wait()
         launched = [kernel_name(entry.kernel) for entry in self.stand_in.log() if entry.what == "launch"]
@@ -268,9 +268,9 @@ Device = TorchDevice | StandInDevice
 
 def _is_up_to_date(module: Path) -> bool:
     """Return whether the module of the model is newer than all of its sources."""
-    patterns = ("csrc/*.h", "csrc/cuda/*", "bindings/*", "tests/cuda_model/*.cpp", "tests/cuda_model/*.h")
+    patterns = ("csrc/*.h", "csrc/cuda/*", "bindings/*", "tests/cuda_model/*/*.cpp", "tests/cuda_model/*/*.h")
     sources = [path for pattern in patterns for path in ROOT.glob(pattern)]
-    sources += [ROOT / "tests" / "cuda_model" / "stand_in.py", *ROOT.glob("tests/cuda_model/ptx_*.py")]
+    sources += [ROOT / "tests" / "cuda_model" / "cudart" / "stand_in.py", *ROOT.glob("tests/cuda_model/ptx/*.py")]
     return module.exists() and module.stat().st_mtime > max(path.stat().st_mtime for path in sources)
 
 

@@ -24,12 +24,12 @@ from benchmarks.gpu.cells import Cell
 from benchmarks.gpu.devices import kernel_name
 
 sys.path.append(str(ROOT / "tests"))
-from cuda_model.builds import kernels, link, surroundings
+from cuda_model.builds import harness, kernels, link
 
 FORMATS = ("float32", "float64")
 SIZES = (1_000_000, 100_000_000)
 RULES = {"rank": "contamination 0.2", "gamma": "gamma 1.6", "fraction": "recipients 0.1"}  # of kernel_cases
-ORDER = ("draw", "survey", "narrow", "write")
+ORDER = ("sample_brackets", "scan_losses", "radix_pass", "write_weights")
 
 
 def count(program: Sequence[str], format: str, n: int, rule: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def main() -> None:
     conditions = [(format, n, rule) for n in SIZES for format in FORMATS for rule in RULES]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        program = link(folder / "cases", "plain", *surroundings(folder, "plain"), kernels(folder, "plain"))
+        program = link(folder / "cases", "plain", *harness(folder, "plain"), kernels(folder, "plain"))
         cases = [count(program, *condition) for condition in track(conditions, "Counting, for some minutes")]
     record = {
         "what": "One reweight in place of exponential losses, mu = 0.3, counted on the model for the grid of a GPU "

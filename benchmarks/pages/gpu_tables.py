@@ -22,6 +22,18 @@ PINNED = "by way of the host, pinned"
 OF_REWEIGHT = (FLOOR, OURS, GRAPH, RETURNED, ANSWERED, REPLAYED)
 HOST = (ON_HOST, PAGEABLE, PINNED)
 
+# Launches by the name of their kernel; the first four are the names in older records.
+LAUNCHES = {
+    "draw": "sample",
+    "survey": "scan",
+    "narrow": "radix passes",
+    "write": "write",
+    "sample_brackets": "sample",
+    "scan_losses": "scan",
+    "radix_pass": "radix passes",
+    "write_weights": "write",
+}
+
 # Size, unit of the goal (memory floors or microseconds), and its upper limit.
 GOALS = ((100_000_000, "memory floors", 1.25), (1_000_000, "µs on the device", 25.0))
 
@@ -73,6 +85,10 @@ def _sizes(cells: Mapping[int, Any]) -> str:
     names = dict.fromkeys(name for ms in timed for name in ms)
     lines = list(table_parts.head("float32, mu = 0.3", cells))
     lines.append(table_parts.row("on the device", (table_parts.time(ms, OURS) for ms in timed)))
+    for launch in dict.fromkeys(LAUNCHES.values()):
+        times = [_launch_time(cell, launch) for cell in cells.values()]
+        if any(times):
+            lines.append(table_parts.row(f"… of which {launch}, by the profiler", times))
     lines.append(table_parts.row("… in memory floors", (table_parts.ratio(ms, OURS, FLOOR) for ms in timed)))
     lines.append(table_parts.row("the floor's rate", (_rate(cell) for cell in cells.values())))
     calls = [name for name in (GRAPH, RETURNED, ANSWERED, REPLAYED) if name in names]
@@ -184,6 +200,13 @@ def _rate(cell: Mapping[str, Any]) -> str:
     return f"{cell['n'] * cell['floor'] / floor['median'] / 1e9:.2f} TB/s" if "median" in floor else "–"
 
 
+def _launch_time(cell: Mapping[str, Any], launch: str) -> str:
+    """Return the time of a launch as the profiler measured it; empty if it wasn't profiled."""
+    kernels = cell.get("kernels") or {}
+    microseconds = [row["us"] for name, row in kernels.items() if LAUNCHES.get(name) == launch and "us" in row]
+    return f"{sum(microseconds):.3g} µs" if microseconds else ""
+
+
 def _launches(cell: Mapping[str, Any]) -> str:
     kernels = cell.get("kernels")
     return str(sum(int(row["launches"]) for row in kernels.values())) if kernels else "–"
@@ -192,7 +215,8 @@ def _launches(cell: Mapping[str, Any]) -> str:
 def costs(run: Mapping[str, Any]) -> str:
     """Return the table of launches and bytes that the model of a GPU counted."""
     kernels = list(dict.fromkeys(name for case in run["cases"] for name in case["kernels"]))
-    lines = [table_parts.row("", ["launches", "workspace", "bytes a sample", "in floors", *kernels])]
+    launches = [LAUNCHES[name] for name in kernels]
+    lines = [table_parts.row("", ["launches", "workspace", "bytes a sample", "in floors", *launches])]
     lines.append("|---|" + "---:|" * (4 + len(kernels)))
     for case in run["cases"]:
         n = case["n"]

@@ -1,145 +1,171 @@
+// Host side of the CUDA kernels. A reweight enqueues the following launches; none waits for the host.
+//
+//   1. sample_brackets  (sample.h)      One block sorts a sample of the losses and derives, for each threshold, a
+//                                       bracket: two keys that enclose the threshold with high probability.
+//   2. scan_losses      (scan.h)        One pass over all losses: their minimum, their counts below, at and inside each
+//                                       bracket, invalid losses. Filter: keys inside a bracket are appended to a
+//                                       candidate buffer. The last block decides if a threshold is known already.
+//   3. radix_pass       (radix_pass.h)  Once per digit, most significant first: histogram of the digit over the
+//                                       candidates, or over all losses if the bracket missed the threshold or the
+//                                       buffer overflowed; the last block scans the histogram and chooses the bucket
+//                                       that contains the rank.
+//   4. write_weights    (write.h)       The plan from the counts, then one pass that writes the weights.
+//
+// Only counts and losses determine the result, so it does not depend on the sample, the grid or the order of blocks.
 #include "reweight.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "draw.h"
-#include "gpu.h"
-#include "narrow.h"
-#include "survey.h"
+#include "compat.h"
+#include "radix_pass.h"
+#include "sample.h"
+#include "scan.h"
 #include "write.h"
 
 namespace rrm::cuda {
 
 namespace {
 
-std::size_t padded(std::size_t bytes) {
+std::size_t align_up(std::size_t bytes) {
     return (bytes + 255) / 256 * 256;
 }
 
-// Deals out the workspace, part by part; without memory it only adds up.
-class Parts {
+// Bump allocator over the workspace; on a null workspace it only adds up sizes.
+class WorkspaceAllocator {
   public:
-    explicit Parts(void *memory) : memory(static_cast<unsigned char *>(memory)) {}
+    explicit WorkspaceAllocator(void *workspace) : workspace(static_cast<unsigned char *>(workspace)) {}
 
-    template <class T> T *take(std::int64_t count) {
-        T *part = memory == nullptr ? nullptr : reinterpret_cast<T *>(memory + used);
-        used += padded(static_cast<std::size_t>(count) * sizeof(T));
-        return part;
+    template <class T> T *allocate(std::int64_t count) {
+        T *array = workspace == nullptr ? nullptr : reinterpret_cast<T *>(workspace + size);
+        size += align_up(static_cast<std::size_t>(count) * sizeof(T));
+        return array;
     }
 
-    std::size_t used = 0;
+    std::size_t size = 0;
 
   private:
-    unsigned char *memory;
+    unsigned char *workspace;
 };
 
-int cuts_of(const Rule &rule, std::int64_t n) {
+int count_selections(const Rule &rule, std::int64_t n) {
     return rule.recipient_rank > 1 && rule.recipient_rank <= n ? 2 : 1;
 }
 
-// Four and a half standard deviations about where the rank stands in a sample on average: it misses once in 10^5.
-Window window_of(std::int64_t rank, std::int64_t n, int drawn) {
-    const double share = static_cast<double>(rank) / static_cast<double>(n), middle = share * drawn;
-    const double spread = 4.5 * std::sqrt(middle * (1 - share)) + 2;
-    return {static_cast<std::int32_t>(std::floor(middle - spread)) - 1,
-            static_cast<std::int32_t>(std::ceil(middle + spread))};
+// 4.5 standard deviations on either side of the rank's expected position in the sample: misses once in 10^5 calls.
+SampleWindow sample_window(std::int64_t rank, std::int64_t n, int sample_size) {
+    const double quantile = static_cast<double>(rank) / static_cast<double>(n);
+    const double position = quantile * sample_size;
+    const double margin = 4.5 * std::sqrt(position * (1 - quantile)) + 2;
+    return {static_cast<std::int32_t>(std::floor(position - margin)) - 1,
+            static_cast<std::int32_t>(std::ceil(position + margin))};
 }
 
-template <class F> Job<F> deal(Parts &parts, std::int64_t n, const Rule &rule, const Shape &shape) {
-    Job<F> job{};
-    job.n = n;
-    job.rule = rule;
-    job.shape = shape;
-    job.cuts = cuts_of(rule, n);
-    job.state = parts.take<State<F>>(1);
-    job.surveys = parts.take<Survey<typename F::Bits>>(shape.blocks);
-    for (int i = 0; i < job.cuts; ++i) {
-        job.bins[i] = parts.take<Count>(n_bins<F>);
-        job.candidates[i] = parts.take<typename F::Bits>(shape.capacity);
+template <class F>
+KernelParams<F> make_params(WorkspaceAllocator &workspace, std::int64_t n, const Rule &rule,
+                            const LaunchConfig &config) {
+    KernelParams<F> params{};
+    params.n = n;
+    params.rule = rule;
+    params.config = config;
+    params.n_selections = count_selections(rule, n);
+    params.state = workspace.allocate<State<F>>(1);
+    params.block_results = workspace.allocate<ScanResult<typename F::Bits>>(config.blocks);
+    for (int i = 0; i < params.n_selections; ++i) {
+        params.histograms[i] = workspace.allocate<Count>(n_buckets<F>);
+        params.candidates[i] = workspace.allocate<typename F::Bits>(config.capacity);
     }
-    return job;
+    return params;
 }
 
 } // namespace
 
-template <class F> Shape shape_for(std::int64_t n, const Device &device, const Tuning &tuning) {
-    const std::int64_t tile = std::int64_t{tuning.threads} * in_flight<typename F::Bits> * per_vector<typename F::Bits>;
-    const std::int64_t most = std::int64_t{device.processors} * tuning.blocks_per_processor;
-    Shape shape{};
-    shape.threads = tuning.threads;
-    shape.blocks =
-        static_cast<int>(std::clamp<std::int64_t>((n + tile) / tile, 1, most)); // the first vector may be short
-    shape.drawn = tuning.drawn;
-    shape.drawers = std::min(4 * tuning.threads, 1024);
-    if (n > shape.drawn) {
-        const std::int64_t warps = std::int64_t{shape.blocks} * shape.threads / warp;
-        shape.chunk = static_cast<int>(std::clamp<std::int64_t>(n / warps / 16, 1, tuning.chunk));
-        shape.capacity = n / 8 + std::min(n / 4, tuning.room);
+template <class F> LaunchConfig make_launch_config(std::int64_t n, const Device &device, const Tuning &tuning) {
+    const std::int64_t tile =
+        std::int64_t{tuning.threads} * loads_in_flight<typename F::Bits> * vec_size<typename F::Bits>;
+    const std::int64_t max_blocks = std::int64_t{device.processors} * tuning.blocks_per_processor;
+    LaunchConfig config{};
+    config.threads = tuning.threads;
+    // n + tile: the first vector may be partial
+    config.blocks = static_cast<int>(std::clamp<std::int64_t>((n + tile) / tile, 1, max_blocks));
+    config.sample_size = tuning.sample_size;
+    config.sample_threads = std::min(4 * tuning.threads, 1024);
+    if (n > config.sample_size) {
+        const std::int64_t warps = std::int64_t{config.blocks} * config.threads / warp_size;
+        config.chunk = static_cast<int>(std::clamp<std::int64_t>(n / warps / 16, 1, tuning.chunk));
+        config.capacity = n / 8 + std::min(n / 4, tuning.extra_slots);
     }
-    return shape;
+    return config;
 }
 
-template <class F> std::size_t workspace_bytes(std::int64_t n, const Rule &rule, const Shape &shape) {
-    Parts parts(nullptr);
-    deal<F>(parts, n, rule, shape);
-    return parts.used;
+template <class F> std::size_t workspace_bytes(std::int64_t n, const Rule &rule, const LaunchConfig &config) {
+    WorkspaceAllocator workspace(nullptr);
+    make_params<F>(workspace, n, rule, config);
+    return workspace.size;
 }
 
 template <class F>
 Error reweight(const typename F::Bits *losses, std::int64_t n, const Rule &rule, const Weights<F> &weights,
-               Outcome *outcome, void *workspace, const Shape &shape, Stream stream) {
-    Parts parts(workspace);
-    Job<F> job = deal<F>(parts, n, rule, shape);
-    job.losses = losses;
-    const std::int64_t ranks[] = {rule.rank, rule.recipient_rank}; // the first is 0 if gamma is given
-    for (int i = 0; i < job.cuts; ++i) {
-        job.window[i] = window_of(ranks[i], n, shape.drawn);
+               Outcome *outcome, void *workspace, const LaunchConfig &config, Stream stream) {
+    WorkspaceAllocator allocator(workspace);
+    KernelParams<F> params = make_params<F>(allocator, n, rule, config);
+    params.losses = losses;
+    const std::int64_t ranks[] = {rule.rank, rule.recipient_rank}; // rule.rank is 0 under the gamma rule
+    for (int i = 0; i < params.n_selections; ++i) {
+        params.windows[i] = sample_window(ranks[i], n, config.sample_size);
     }
-    const auto blocks = static_cast<unsigned>(shape.blocks), threads = static_cast<unsigned>(shape.threads);
-    Error error = gpu::launch(draw<F>, 1, static_cast<unsigned>(shape.drawers), stream, job);
+    const auto blocks = static_cast<unsigned>(config.blocks);
+    const auto threads = static_cast<unsigned>(config.threads);
+    Error error = gpu::launch(sample_brackets<F>, 1, static_cast<unsigned>(config.sample_threads), stream, params);
     if (error == 0) {
-        error = gpu::launch(job.cuts == 2 ? survey<F, 2> : survey<F, 1>, blocks, threads, stream, job);
+        const auto kernel = params.n_selections == 2 ? scan_losses<F, 2> : scan_losses<F, 1>;
+        error = gpu::launch(kernel, blocks, threads, stream, params);
     }
-    if (!job.all_drawn()) {
-        const bool known =
-            rule.rank == 0 && job.cuts == 1; // then the first pass counts the key's sides, and that is all
-        for (int pass = 0; pass < (known ? 1 : digits<F>) && error == 0; ++pass) {
-            error = gpu::launch(narrow<F>, {blocks, static_cast<unsigned>(job.cuts)}, threads, stream, job, pass);
+    if (!params.sample_is_complete()) {
+        // Under the gamma rule the scan determines the key, and one pass counts the losses below and equal to it.
+        const bool key_known = rule.rank == 0 && params.n_selections == 1;
+        const int n_passes = key_known ? 1 : n_digits<F>;
+        const dim3 grid(blocks, static_cast<unsigned>(params.n_selections));
+        for (int pass = 0; pass < n_passes && error == 0; ++pass) {
+            error = gpu::launch(radix_pass<F>, grid, threads, stream, params, pass);
         }
     }
     if (error == 0) {
-        error = gpu::launch(write<F>, weights.out == nullptr ? 1 : blocks, threads, stream, job, weights, outcome);
+        const unsigned write_blocks = weights.out == nullptr ? 1 : blocks;
+        error = gpu::launch(write_weights<F>, write_blocks, threads, stream, params, weights, outcome);
     }
     return error;
 }
 
 template <class F>
 Error apply(const typename F::Bits *losses, std::int64_t n, const Plan &plan, const Weights<F> &weights,
-            const Shape &shape, Stream stream) {
-    const auto targets = Targets<F>::of(plan.levels, F::key_not_above(plan.threshold),
-                                        F::key_not_above(plan.recipient_threshold), weights.mu);
-    return gpu::launch(write_planned<F>, static_cast<unsigned>(shape.blocks), static_cast<unsigned>(shape.threads),
+            const LaunchConfig &config, Stream stream) {
+    const auto targets = TargetWeights<F>::of(plan.levels, F::key_not_above(plan.threshold),
+                                              F::key_not_above(plan.recipient_threshold), weights.mu);
+    return gpu::launch(apply_plan<F>, static_cast<unsigned>(config.blocks), static_cast<unsigned>(config.threads),
                        stream, losses, n, weights, targets);
 }
 
 template <class F>
 Error count_foreign(const typename F::Bits *losses, std::int64_t n, double loss_min, bool allow_nan, Count *foreign,
-                    const Shape &shape, Stream stream) {
+                    const LaunchConfig &config, Stream stream) {
     const Error error = cudaMemsetAsync(foreign, 0, sizeof *foreign, stream);
-    return error != 0 ? error
-                      : gpu::launch(tally_foreign<F>, static_cast<unsigned>(shape.blocks),
-                                    static_cast<unsigned>(shape.threads), stream, losses, n, F::key_not_above(loss_min),
-                                    allow_nan, foreign);
+    if (error != 0) {
+        return error;
+    }
+    return gpu::launch(count_foreign_losses<F>, static_cast<unsigned>(config.blocks),
+                       static_cast<unsigned>(config.threads), stream, losses, n, F::key_not_above(loss_min), allow_nan,
+                       foreign);
 }
 
 #define RRM_INSTANTIATE(F)                                                                                             \
-    template Shape shape_for<F>(std::int64_t, const Device &, const Tuning &);                                         \
-    template std::size_t workspace_bytes<F>(std::int64_t, const Rule &, const Shape &);                                \
+    template LaunchConfig make_launch_config<F>(std::int64_t, const Device &, const Tuning &);                         \
+    template std::size_t workspace_bytes<F>(std::int64_t, const Rule &, const LaunchConfig &);                         \
     template Error reweight<F>(const F::Bits *, std::int64_t, const Rule &, const Weights<F> &, Outcome *, void *,     \
-                               const Shape &, Stream);                                                                 \
-    template Error apply<F>(const F::Bits *, std::int64_t, const Plan &, const Weights<F> &, const Shape &, Stream);   \
-    template Error count_foreign<F>(const F::Bits *, std::int64_t, double, bool, Count *, const Shape &, Stream);
+                               const LaunchConfig &, Stream);                                                          \
+    template Error apply<F>(const F::Bits *, std::int64_t, const Plan &, const Weights<F> &, const LaunchConfig &,     \
+                            Stream);                                                                                   \
+    template Error count_foreign<F>(const F::Bits *, std::int64_t, double, bool, Count *, const LaunchConfig &, Stream);
 
 RRM_INSTANTIATE(Float16)
 RRM_INSTANTIATE(BFloat16)

@@ -1,5 +1,5 @@
-// The CUDA kernels' host side: pointers to device memory, lengths, a stream. Nothing here allocates or synchronises, so
-// that every call can be captured in a CUDA graph.
+// Host interface of the CUDA kernels: device pointers, lengths, a stream. No function here allocates or synchronises,
+// so every call can be captured in a CUDA graph.
 #pragma once
 
 #include <cstddef>
@@ -8,74 +8,75 @@
 #include "../ordered_key.h"
 #include "../plan.h"
 
-struct CUstream_st; // cudaStream_t points to one
+struct CUstream_st; // cudaStream_t is a pointer to it
 
 namespace rrm::cuda {
 
 using Stream = CUstream_st *;
 using Error = int; // cudaError_t
 
-using Count = unsigned long long; // of samples; the type that CUDA's 64-bit atomics take
+using Count = unsigned long long; // a number of samples, in the type of CUDA's 64-bit atomics
 
-constexpr int most_drawn = 4096;  // losses that draw() can sort: 32 KiB of shared memory in doubles
-constexpr int most_threads = 256; // in a block, except that of draw()
+constexpr int max_sample_size = 4096; // losses that sample_brackets() can sort: 32 KiB of shared memory in float64
+constexpr int max_threads = 256;      // per block, except in sample_brackets()
 
-// What the host reads in the end.
+// Result of a reweight, in device memory.
 struct Outcome {
     NonFiniteCounts faults;
     Plan plan;
 };
 
-// Where weights are read and written.
+// Input and output weights.
 template <class F> struct Weights {
-    const typename F::Weight *old; // none: ones
-    typename F::Weight *out;
+    const typename F::Weight *old; // null: all ones
+    typename F::Weight *out;       // null: only the plan is computed
     double mu;
-    bool fresh; // nobody has seen `out` yet: if the losses are refused it becomes NaN, otherwise it is left alone
+    bool out_is_new; // if the losses are rejected, a new `out` is filled with NaN; otherwise `out` is left unchanged
 };
 
-// What a call needs to know of its device.
+// Properties of the device that a launch depends on.
 struct Device {
     int processors; // streaming multiprocessors
 };
 
-// The sizes that decide how a call is cut up, never its answer. Tests lower them.
+// Tuning constants: they affect speed, never the result. Tests lower them.
 struct Tuning {
-    int threads = most_threads;   // in a block
-    int blocks_per_processor = 3; // as many as run at a time: see least_blocks
-    int drawn = most_drawn;       // losses to look at before the pass; a power of two, at most most_drawn
-    int chunk = 256;              // slots that a warp takes at most at a time
-    std::int64_t room = 1 << 20;  // slots for candidates beside an eighth of the losses, but at most a quarter of them
+    int threads = max_threads;          // per block
+    int blocks_per_processor = 3;       // resident blocks: min_blocks_per_sm
+    int sample_size = max_sample_size;  // losses to sort before the scan; a power of two, at most max_sample_size
+    int chunk = 256;                    // candidate slots that a warp reserves at a time, at most
+    std::int64_t extra_slots = 1 << 20; // candidate slots beyond n / 8; limited to n / 4
 };
 
-// How a call is cut into blocks and samples.
-struct Shape {
+// Launch configuration of one call.
+struct LaunchConfig {
     int threads, blocks;   // of all launches but the first
-    int drawers;           // threads of that one
-    int drawn;             // losses it looks at; a power of two where there are more losses
-    int chunk;             // slots for candidates that a warp asks for at a time
-    std::int64_t capacity; // slots there are, for each cut
+    int sample_threads;    // of the first, which is one block
+    int sample_size;       // losses in the sample; a power of two if there are more losses
+    int chunk;             // candidate slots that a warp reserves at a time
+    std::int64_t capacity; // candidate slots, per selection
 };
 
-template <class F> Shape shape_for(std::int64_t n, const Device &device, const Tuning &tuning);
+template <class F> LaunchConfig make_launch_config(std::int64_t n, const Device &device, const Tuning &tuning);
 
-// Bytes of device memory that a call needs beside its arrays, until it is done on the stream; aligned to 256.
-template <class F> std::size_t workspace_bytes(std::int64_t n, const Rule &rule, const Shape &shape);
+// Size in bytes of the device workspace of a call, which must stay allocated until the stream has completed it;
+// alignment: 256 bytes.
+template <class F> std::size_t workspace_bytes(std::int64_t n, const Rule &rule, const LaunchConfig &config);
 
-// Plans, and writes the weights if `weights.out` is given and nothing is wrong with the losses. The outcome is there
-// when the stream has come this far.
+// Enqueues a reweight: writes `*outcome`, and the weights unless the losses are rejected.
 template <class F>
 Error reweight(const typename F::Bits *losses, std::int64_t n, const Rule &rule, const Weights<F> &weights,
-               Outcome *outcome, void *workspace, const Shape &shape, Stream stream);
+               Outcome *outcome, void *workspace, const LaunchConfig &config, Stream stream);
 
-// Writes the weights that a plan gives.
+// Enqueues the elementwise half: writes the weights of a plan that is known on the host.
 template <class F>
 Error apply(const typename F::Bits *losses, std::int64_t n, const Plan &plan, const Weights<F> &weights,
-            const Shape &shape, Stream stream);
+            const LaunchConfig &config, Stream stream);
 
-// Counts, in *foreign on the device, losses below the plan's minimum, and NaN unless they are allowed.
+// Enqueues the count of losses that the plan cannot have been made from, into device memory: losses below the plan's
+// minimum, and NaN unless allowed.
 template <class F>
 Error count_foreign(const typename F::Bits *losses, std::int64_t n, double loss_min, bool allow_nan, Count *foreign,
-                    const Shape &shape, Stream stream);
+                    const LaunchConfig &config, Stream stream);
 
 } // namespace rrm::cuda

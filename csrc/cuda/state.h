@@ -1,21 +1,21 @@
-// What a reweight keeps in device memory between its launches, and what each launch is told.
+// Device-side state of a reweight: the kernels' parameters, and the workspace that passes results between launches.
 #pragma once
 
 #include <cstdint>
 #include <limits>
 
-#include "gpu.h"
+#include "compat.h"
 #include "reweight.h"
 
 namespace rrm::cuda {
 
-constexpr int warp = 32;
-constexpr int least_blocks = 3; // that a multiprocessor can hold: no thread gets more than 80 registers
-// 16-byte loads that a thread starts before it uses the first; what they bring must fit into its registers.
-template <class Bits> constexpr int in_flight = sizeof(Bits) == 2 ? 2 : 4;
+constexpr int warp_size = 32;
+constexpr int min_blocks_per_sm = 3; // launch bound: limits a thread to 80 registers
+// 16-byte loads that a thread issues before it uses the first; their results must fit in registers.
+template <class Bits> constexpr int loads_in_flight = sizeof(Bits) == 2 ? 2 : 4;
 
-// A key is sought digit by digit, most significant first, with a histogram for each digit in shared memory. Five digits
-// are all that eight launches leave room for, and 13 bits all that 48 KiB hold.
+// Radix selection: one pass per digit, most significant digit first, each with a histogram in shared memory. 13 bits
+// fill 48 KiB of shared memory; with them 64-bit keys need five passes, the most that eight launches allow.
 constexpr int digit_bits_of(int width) {
     if (width == 64) {
         return 13;
@@ -23,51 +23,50 @@ constexpr int digit_bits_of(int width) {
     return width == 32 ? 11 : 8;
 }
 template <class F> constexpr int digit_bits = digit_bits_of(F::width);
-template <class F> constexpr int digits = (F::width + digit_bits<F> - 1) / digit_bits<F>;
-template <class F> constexpr int n_bins = 1 << digit_bits<F>;
+template <class F> constexpr int n_digits = (F::width + digit_bits<F> - 1) / digit_bits<F>;
+template <class F> constexpr int n_buckets = 1 << digit_bits<F>;
 
-// Where keys that can still be the one sought are to be found.
-enum class Search : std::uint8_t { over, candidates, losses };
+// The array that the next radix pass reads; none: the selection is complete.
+enum class KeySource : std::uint8_t { none, candidates, losses };
 
-// A key that splits the losses, and how many lie on its sides.
-template <class Bits> struct Cut {
-    // A sample of the losses says that the key lies between these two.
+// State of the selection of one threshold.
+template <class Bits> struct Selection {
+    // Bracket from the sample: the threshold's key is expected in [low, high].
     Bits low, high;
-    Count reserved; // slots handed out for candidates, low < key < high; more than there are: they don't fit
+    Count n_reserved; // candidate slots reserved for keys inside (low, high); above the capacity: the buffer overflowed
 
-    Search search;
-    bool known;         // the key is known, and its sides have yet to be counted
-    std::int32_t bits;  // last - first < 2^bits
-    Bits first, last;   // the key lies in there ...
-    std::int64_t rank;  // ... as the rank-th smallest, from 1
-    Bits key;           // when the search is over
-    std::int64_t below; // losses below `first`; when the search is over, below the key
-    std::int64_t equal; // when the search is over
+    KeySource source;
+    bool key_known;       // the key is known (gamma rule); only the counts are missing
+    std::int32_t n_bits;  // last - first < 2^n_bits
+    Bits first, last;     // range of keys that contains the threshold ...
+    std::int64_t rank;    // ... as its rank-th smallest key, from 1
+    Bits key;             // the threshold's key; valid once complete
+    std::int64_t n_below; // losses below `first`; once complete, below the key
+    std::int64_t n_equal; // losses equal to the key; valid once complete
 };
 
-// How many losses lie where about a bracket: below low, on it, between the two, and on high (not counted again if that
-// is low).
-template <class Number> struct About {
-    Number below = 0, at_low = 0, inside = 0, at_high = 0;
+// Losses relative to a bracket: below low, equal to low, inside (low, high), equal to high (0 if high == low).
+template <class Number> struct BracketCounts {
+    Number n_below = 0, n_at_low = 0, n_inside = 0, n_at_high = 0;
 };
 
-// What one block, or all of them, have seen of the losses.
-template <class Bits> struct Survey {
-    Bits least = std::numeric_limits<Bits>::max();
-    std::int64_t n_least = 0, n_nan = 0, n_low = 0, n_inf = 0;
-    About<std::int64_t> about[2]; // by cut
+// Result of the scan, of one block or of the grid.
+template <class Bits> struct ScanResult {
+    Bits minimum = std::numeric_limits<Bits>::max();
+    std::int64_t n_minimum = 0, n_nan = 0, n_neg_inf = 0, n_inf = 0;
+    BracketCounts<std::int64_t> counts[2]; // by selection
 
-    __device__ void merge(const Survey &other) {
-        n_least = (least <= other.least ? n_least : 0) + (other.least <= least ? other.n_least : 0);
-        least = least < other.least ? least : other.least;
+    __device__ void merge(const ScanResult &other) {
+        n_minimum = (minimum <= other.minimum ? n_minimum : 0) + (other.minimum <= minimum ? other.n_minimum : 0);
+        minimum = minimum < other.minimum ? minimum : other.minimum;
         n_nan += other.n_nan;
-        n_low += other.n_low;
+        n_neg_inf += other.n_neg_inf;
         n_inf += other.n_inf;
         GPU_UNROLL for (int i = 0; i < 2; ++i) {
-            about[i].below += other.about[i].below;
-            about[i].at_low += other.about[i].at_low;
-            about[i].inside += other.about[i].inside;
-            about[i].at_high += other.about[i].at_high;
+            counts[i].n_below += other.counts[i].n_below;
+            counts[i].n_at_low += other.counts[i].n_at_low;
+            counts[i].n_inside += other.counts[i].n_inside;
+            counts[i].n_at_high += other.counts[i].n_at_high;
         }
     }
 };
@@ -75,37 +74,37 @@ template <class Bits> struct Survey {
 template <class F> struct State {
     using Bits = typename F::Bits;
 
-    Cut<Bits> cut[2]; // the threshold; the recipients' threshold, where it needs a search of its own
-    Survey<Bits> seen;
-    Count first_nan, first_low; // all ones: none
-    bool refused;
-    unsigned surveyed;               // blocks that are done with survey() ...
-    unsigned narrowed[digits<F>][2]; // ... and with narrow(), by digit and cut
+    Selection<Bits> selections[2]; // the threshold; the recipients' threshold if it needs a selection of its own
+    ScanResult<Bits> scan;
+    Count first_nan, first_neg_inf;         // index of the first; all ones: there is none
+    bool rejected;                          // the losses cannot be reweighted
+    unsigned scan_ticket;                   // blocks that have finished scan_losses()
+    unsigned radix_tickets[n_digits<F>][2]; // blocks that have finished radix_pass(), by pass and selection
 };
 
-// Positions in the sorted sample, between which the key of some rank should lie.
-struct Window {
+// Positions in the sorted sample that are expected to enclose the key of a rank.
+struct SampleWindow {
     std::int32_t low, high;
 };
 
-// What every launch is told.
-template <class F> struct Job {
+// Parameters of the kernels.
+template <class F> struct KernelParams {
     using Bits = typename F::Bits;
 
     const Bits *losses;
     std::int64_t n;
     Rule rule;
-    Shape shape;
-    Window window[2];
-    std::int32_t cuts; // 1 or 2
+    LaunchConfig config;
+    SampleWindow windows[2];
+    std::int32_t n_selections; // 1 or 2
     State<F> *state;
-    Survey<Bits> *surveys; // one for each block
-    Count *bins[2];        // histograms; zero but during narrow()
+    ScanResult<Bits> *block_results; // one per block
+    Count *histograms[2];            // all zero except during radix_pass()
     Bits *candidates[2];
 
-    // Everything was drawn, so that the sample's order statistics are those of the losses.
-    [[nodiscard]] RRM_HD bool all_drawn() const {
-        return n <= shape.drawn;
+    // True if the sample holds all losses: its order statistics are theirs.
+    [[nodiscard]] RRM_HD bool sample_is_complete() const {
+        return n <= config.sample_size;
     }
 };
 

@@ -1,24 +1,26 @@
-// Last launch: settles the plan and writes the weights; and the elementwise half alone.
+// Last launch: makes the plan and writes the weights. Also the elementwise half alone, and the check of its losses.
 #pragma once
 
-#include "gpu.h"
+#include "compat.h"
+#include "reduce.h"
 #include "state.h"
-#include "together.h"
-#include "vectors.h"
+#include "vector_load.h"
 
 namespace rrm::cuda {
 
-// The weights' side of a plan: w <- keep * w + target of the loss.
-template <class F> struct Targets {
-    typename F::Bits threshold, reach; // keys; a reach of 0 is nobody's
-    typename F::Weight keep, pruned, tied, kept, tied_recipient, kept_recipient;
+// The update of a weight: w <- decay * w + mu * target(loss), with the products mu * target precomputed.
+template <class F> struct TargetWeights {
+    typename F::Bits threshold_key;
+    typename F::Bits recipient_key; // 0: there are no recipients
+    typename F::Weight decay, pruned, tied, kept, tied_recipient, kept_recipient;
 
-    // Each operation is rounded in the weights' type, as everywhere (--fmad=false).
-    RRM_HD static Targets of(const Levels &levels, typename F::Bits threshold, typename F::Bits reach, double mu) {
+    // Each operation is rounded in the weights' type, as in all backends (--fmad=false).
+    RRM_HD static TargetWeights of(const Levels &levels, typename F::Bits threshold_key, typename F::Bits recipient_key,
+                                   double mu) {
         using W = typename F::Weight;
         const W step = static_cast<W>(mu);
-        return {threshold,
-                reach,
+        return {threshold_key,
+                recipient_key,
                 static_cast<W>(1 - mu),
                 step * static_cast<W>(levels.pruned),
                 step * static_cast<W>(levels.tied),
@@ -27,159 +29,165 @@ template <class F> struct Targets {
                 step * static_cast<W>(levels.kept_recipient)};
     }
 
-    [[nodiscard]] __device__ typename F::Weight smooth(typename F::Bits key, typename F::Weight before) const {
-        const auto below = key <= reach ? kept_recipient : kept, at = key <= reach ? tied_recipient : tied;
-        const auto not_below = key == threshold ? at : pruned;
-        return keep * before + (key < threshold ? below : not_below);
+    [[nodiscard]] __device__ typename F::Weight smooth(typename F::Bits key, typename F::Weight old) const {
+        const auto below = key <= recipient_key ? kept_recipient : kept;
+        const auto at = key <= recipient_key ? tied_recipient : tied;
+        const auto not_below = key == threshold_key ? at : pruned;
+        return decay * old + (key < threshold_key ? below : not_below);
     }
 };
 
-// The weights of a vector of losses; ones where there is no array or no loss.
+// The weights of a vector of losses; 1 if `array` is null, and for elements without a loss.
 template <class F>
 __device__ __forceinline__ auto load_weights(const typename F::Weight *array, bool aligned,
-                                             const Vectors<typename F::Bits> &losses, std::int64_t vector) {
+                                             const VecArray<typename F::Bits> &losses, std::int64_t vector) {
     using W = typename F::Weight;
-    constexpr int width = Vectors<typename F::Bits>::width;
-    const std::int64_t begin = losses.first(vector);
-    if (array != nullptr && losses.whole(vector)) {
-        return load_pack<W, width>(array + begin, aligned);
+    constexpr int width = VecArray<typename F::Bits>::width;
+    const std::int64_t begin = losses.first_index(vector);
+    if (array != nullptr && losses.is_full(vector)) {
+        return load_vec<W, width>(array + begin, aligned);
     }
-    Pack<W, width> part;
+    Vec<W, width> partial;
     GPU_UNROLL for (int j = 0; j < width; ++j) {
-        part.at[j] = array != nullptr && losses.has(begin + j) ? gpu::load(array + begin + j) : W{1};
+        partial.at[j] = array != nullptr && losses.contains(begin + j) ? gpu::load(array + begin + j) : W{1};
     }
-    return part;
+    return partial;
 }
 
 template <class F, int Width>
 __device__ __forceinline__ void store_weights(typename F::Weight *array, bool aligned,
-                                              const Vectors<typename F::Bits> &losses, std::int64_t vector,
-                                              const Pack<typename F::Weight, Width> &weights) {
-    const std::int64_t begin = losses.first(vector);
-    if (losses.whole(vector)) {
-        store_pack<typename F::Weight, Width>(array + begin, weights, aligned);
+                                              const VecArray<typename F::Bits> &losses, std::int64_t vector,
+                                              const Vec<typename F::Weight, Width> &weights) {
+    const std::int64_t begin = losses.first_index(vector);
+    if (losses.is_full(vector)) {
+        store_vec<typename F::Weight, Width>(array + begin, weights, aligned);
         return;
     }
     GPU_UNROLL for (int j = 0; j < Width; ++j) {
-        if (losses.has(begin + j)) {
+        if (losses.contains(begin + j)) {
             gpu::store(array + begin + j, weights.at[j]);
         }
     }
 }
 
 template <class F>
-__device__ void write_targets(const typename F::Bits *losses, std::int64_t n, const Weights<F> &weights,
-                              const Targets<F> &targets) {
+__device__ void smooth_weights(const typename F::Bits *losses, std::int64_t n, const Weights<F> &weights,
+                               const TargetWeights<F> &targets) {
     using Bits = typename F::Bits;
-    constexpr int width = Vectors<Bits>::width;
-    const Vectors<Bits> vectors(losses, n);
-    // A step of 1 keeps nothing, so that the old weights, which could be NaN, aren't read.
+    constexpr int width = VecArray<Bits>::width;
+    const VecArray<Bits> vectors(losses, n);
+    // With mu = 1 the old weights, which could be NaN, are not read.
     const auto *old = weights.mu == 1 ? nullptr : weights.old;
-    const bool old_aligned = is_aligned(old, vectors.lead), out_aligned = is_aligned(weights.out, vectors.lead);
+    const bool old_aligned = is_aligned(old, vectors.lead);
+    const bool out_aligned = is_aligned(weights.out, vectors.lead);
     for_each_tile(vectors, [&](const auto &loaded, auto vector) {
-        Pack<typename F::Weight, width> packs[in_flight<Bits>];
-        GPU_UNROLL for (int i = 0; i < in_flight<Bits>; ++i) {
-            packs[i] = load_weights<F>(old, old_aligned, vectors, vector(i));
+        Vec<typename F::Weight, width> vecs[loads_in_flight<Bits>];
+        GPU_UNROLL for (int i = 0; i < loads_in_flight<Bits>; ++i) {
+            vecs[i] = load_weights<F>(old, old_aligned, vectors, vector(i));
         }
-        GPU_UNROLL for (int i = 0; i < in_flight<Bits>; ++i) {
+        GPU_UNROLL for (int i = 0; i < loads_in_flight<Bits>; ++i) {
             GPU_UNROLL for (int j = 0; j < width; ++j) {
-                packs[i].at[j] = targets.smooth(F::key(loaded[i].at[j]), packs[i].at[j]);
+                vecs[i].at[j] = targets.smooth(F::key(loaded[i].at[j]), vecs[i].at[j]);
             }
-            store_weights<F>(weights.out, out_aligned, vectors, vector(i), packs[i]);
+            store_weights<F>(weights.out, out_aligned, vectors, vector(i), vecs[i]);
         }
     });
 }
 
-// The plan that follows from what was found, and the recipients' threshold as a key.
-template <class F> __device__ Plan settle(const Job<F> &job, typename F::Bits &reach) {
-    const State<F> &state = *job.state;
-    const auto found = [](const Cut<typename F::Bits> &cut) {
-        return OrderStatistic<double>{F::decode(cut.key), cut.below, cut.equal};
+// The plan from the completed selections, and the key of the recipients' threshold.
+template <class F> __device__ Plan make_plan(const KernelParams<F> &params, typename F::Bits &recipient_key) {
+    const State<F> &state = *params.state;
+    const auto result = [](const Selection<typename F::Bits> &selection) {
+        return OrderStatistic<double>{F::decode(selection.key), selection.n_below, selection.n_equal};
     };
-    const OrderStatistic<double> least{F::decode(state.seen.least), 0, state.seen.n_least};
-    const OrderStatistic<double> own =
-        job.cuts == 2 ? found(state.cut[1]) : OrderStatistic<double>{std::numeric_limits<double>::infinity(), 0, 0};
-    const Plan plan = rrm::make_plan(job.n, job.rule, least, found(state.cut[0]), own);
+    const OrderStatistic<double> minimum{F::decode(state.scan.minimum), 0, state.scan.n_minimum};
+    OrderStatistic<double> recipients{std::numeric_limits<double>::infinity(), 0, 0};
+    if (params.n_selections == 2) {
+        recipients = result(state.selections[1]);
+    }
+    const Plan plan = rrm::make_plan(params.n, params.rule, minimum, result(state.selections[0]), recipients);
     if (plan.n_recipients == 0) {
-        reach = 0;
+        recipient_key = 0;
     } else if (plan.recipient_threshold == plan.threshold) {
-        reach = state.cut[0].key;
+        recipient_key = state.selections[0].key;
     } else {
-        reach = job.cuts == 2 ? state.cut[1].key : state.seen.least;
+        recipient_key = params.n_selections == 2 ? state.selections[1].key : state.scan.minimum;
     }
     return plan;
 }
 
-template <class F> __device__ NonFiniteCounts faults_of(const State<F> &state) {
-    const auto place = [](Count first) { return static_cast<std::int64_t>(first); }; // all ones become -1
-    return {state.seen.n_nan, place(state.first_nan), state.seen.n_low, place(state.first_low), state.seen.n_inf};
+template <class F> __device__ NonFiniteCounts non_finite_counts(const State<F> &state) {
+    const auto to_index = [](Count first) { return static_cast<std::int64_t>(first); }; // all ones become -1
+    const auto &scan = state.scan;
+    return {scan.n_nan, to_index(state.first_nan), scan.n_neg_inf, to_index(state.first_neg_inf), scan.n_inf};
 }
 
-// Weights none: only the plan is wanted.
+// Writes the outcome, and the weights if `weights.out` is not null.
 template <class F>
-__global__ void __launch_bounds__(most_threads, least_blocks) write(Job<F> job, Weights<F> weights, Outcome *outcome) {
-    GPU_SHARED(Targets<F>, shared);
-    const bool refused = job.state->refused;
-    if (threadIdx.x == 0 && !refused) {
-        typename F::Bits reach = 0;
-        const Plan plan = settle(job, reach);
-        shared = Targets<F>::of(plan.levels, job.state->cut[0].key, reach, weights.mu);
+__global__ void __launch_bounds__(max_threads, min_blocks_per_sm)
+    write_weights(KernelParams<F> params, Weights<F> weights, Outcome *outcome) {
+    GPU_SHARED(TargetWeights<F>, shared_targets);
+    const bool rejected = params.state->rejected;
+    if (threadIdx.x == 0 && !rejected) {
+        typename F::Bits recipient_key = 0;
+        const Plan plan = make_plan(params, recipient_key);
+        shared_targets = TargetWeights<F>::of(plan.levels, params.state->selections[0].key, recipient_key, weights.mu);
         if (blockIdx.x == 0) {
             outcome->plan = plan;
         }
     }
     if (threadIdx.x == 0 && blockIdx.x == 0) {
-        outcome->faults = faults_of(*job.state);
+        outcome->faults = non_finite_counts(*params.state);
     }
     __syncthreads();
     if (weights.out == nullptr) {
         return;
     }
-    if (!refused) {
-        const Targets<F> targets = shared;
-        write_targets<F>(job.losses, job.n, weights, targets);
-    } else if (weights.fresh) {
+    if (!rejected) {
+        const TargetWeights<F> targets = shared_targets;
+        smooth_weights<F>(params.losses, params.n, weights, targets);
+    } else if (weights.out_is_new) {
         const std::int64_t thread = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-        for (std::int64_t i = thread; i < job.n; i += std::int64_t{gridDim.x} * blockDim.x) {
+        for (std::int64_t i = thread; i < params.n; i += std::int64_t{gridDim.x} * blockDim.x) {
             weights.out[i] = std::numeric_limits<typename F::Weight>::quiet_NaN();
         }
     }
 }
 
 template <class F>
-__global__ void __launch_bounds__(most_threads, least_blocks)
-    write_planned(const typename F::Bits *losses, std::int64_t n, Weights<F> weights, Targets<F> targets) {
-    write_targets<F>(losses, n, weights, targets);
+__global__ void __launch_bounds__(max_threads, min_blocks_per_sm)
+    apply_plan(const typename F::Bits *losses, std::int64_t n, Weights<F> weights, TargetWeights<F> targets) {
+    smooth_weights<F>(losses, n, weights, targets);
 }
 
-struct Foreign {
+struct ForeignCount {
     std::int64_t n = 0;
 
-    __device__ void merge(const Foreign &other) {
+    __device__ void merge(const ForeignCount &other) {
         n += other.n;
     }
 };
 
-// Counts losses that those of a plan can't have contained: below their minimum, or NaN.
+// Counts losses that the plan's losses cannot have contained: losses below their minimum, and NaN unless allowed.
 template <class F>
-__global__ void __launch_bounds__(most_threads, least_blocks)
-    tally_foreign(const typename F::Bits *losses, std::int64_t n, typename F::Bits least, bool allow_nan,
-                  Count *foreign) {
+__global__ void __launch_bounds__(max_threads, min_blocks_per_sm)
+    count_foreign_losses(const typename F::Bits *losses, std::int64_t n, typename F::Bits minimum, bool allow_nan,
+                         Count *foreign) {
     using Bits = typename F::Bits;
-    const Vectors<Bits> vectors(losses, n);
-    Foreign mine;
+    const VecArray<Bits> vectors(losses, n);
+    ForeignCount count;
     for_each_tile(vectors, [&](const auto &loaded, auto vector) {
-        GPU_UNROLL for (int i = 0; i < in_flight<Bits>; ++i) {
-            GPU_UNROLL for (int j = 0; j < Vectors<Bits>::width; ++j) {
+        GPU_UNROLL for (int i = 0; i < loads_in_flight<Bits>; ++i) {
+            GPU_UNROLL for (int j = 0; j < VecArray<Bits>::width; ++j) {
                 const Bits key = F::key(loaded[i].at[j]);
-                const bool bad = key < least || (key == F::key_nan && !allow_nan);
-                mine.n += bad && vectors.has(vectors.first(vector(i)) + j) ? 1 : 0;
+                const bool is_foreign = key < minimum || (key == F::key_nan && !allow_nan);
+                count.n += is_foreign && vectors.contains(vectors.first_index(vector(i)) + j) ? 1 : 0;
             }
         }
     });
-    mine = merge_block(mine);
-    if (threadIdx.x == 0 && mine.n != 0) {
-        atomicAdd(foreign, static_cast<Count>(mine.n));
+    count = block_reduce(count);
+    if (threadIdx.x == 0 && count.n != 0) {
+        atomicAdd(foreign, static_cast<Count>(count.n));
     }
 }
 

@@ -1,4 +1,4 @@
-"""Programs that run the CUDA kernels on the model of CUDA's execution: what is compiled, and how, for which purpose."""
+"""Builds of the programs that run the CUDA kernels on the execution model: sources, flags, compilers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 
-MODEL = Path(__file__).parent
-ROOT = MODEL.parent.parent
+HERE = Path(__file__).parent
+MODEL = HERE / "model"
+PTX = HERE / "ptx"
+TESTS = HERE.parent
+ROOT = TESTS.parent
 COMPILER = os.environ.get("CXX", "g++")
 NVCC = ["nvcc", "-std=c++20", "--expt-relaxed-constexpr", "--fmad=false"]  # as in CMakeLists.txt
-CPP = ["-std=c++20", "-g", "-ffp-contract=off", "-DRRM_GPU_MODEL", f"-I{MODEL}"]
+CPP = ["-std=c++20", "-g", "-ffp-contract=off", "-DRRM_GPU_MODEL", f"-I{HERE}"]
 
-# Flags for the kernels and whoever calls them, and for the model itself, which tells ThreadSanitizer what CUDA orders.
+# Flags of the kernels and their callers, and flags of the model itself. ThreadSanitizer does not instrument the model,
+# which announces the synchronisation that CUDA guarantees.
 MODES = {
     "plain": (["-O2"], ["-O2"]),
     "address": (["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],) * 2,
@@ -25,9 +29,9 @@ MODES = {
 
 
 def skip_without_nvcc(unproven: str) -> pytest.MarkDecorator:
-    """Return the mark of tests that need nvcc, which says what nothing proves without it."""
+    """Return the mark of tests that need nvcc; its reason says what remains untested without it."""
     return pytest.mark.skipif(
-        shutil.which("nvcc") is None, reason=f"nvcc isn't installed: NOTHING here proves {unproven}"
+        shutil.which("nvcc") is None, reason=f"nvcc is not installed: NOTHING here proves {unproven}"
     )
 
 
@@ -35,26 +39,27 @@ needs_nvcc = skip_without_nvcc("that what it makes of the CUDA kernels is right"
 
 
 def compile_all(*jobs: tuple[list[str], Path, Path]) -> list[Path]:
-    """Compile, two at a time, jobs of flags, source and object. Return the objects."""
-    waiting, running = list(jobs), []
+    """Compile (flags, source, object) jobs, two at a time. Return the objects."""
+    waiting = list(jobs)
+    running: list[subprocess.Popen[bytes]] = []
     while waiting or running:
         while waiting and len(running) < 2:
-            flags, source, made = waiting.pop(0)
+            flags, source, target = waiting.pop(0)
             language = ["-x", "c++"] if source.suffix == ".cu" else []
-            running.append(subprocess.Popen([COMPILER, *flags, "-c", *language, str(source), "-o", str(made)]))
+            running.append(subprocess.Popen([COMPILER, *flags, "-c", *language, str(source), "-o", str(target)]))
         assert running.pop(0).wait() == 0
-    return [made for _, _, made in jobs]
+    return [target for _, _, target in jobs]
 
 
 def link(program: Path, mode: str, *objects: Path) -> list[str]:
-    """Link a program and return how it is called."""
+    """Link a program. Return the command that runs it."""
     subprocess.run([COMPILER, *MODES[mode][0], "-rdynamic", *map(str, objects), "-o", str(program), "-ldl"], check=True)
-    # ThreadSanitizer of GCC 12 doesn't know the addresses that newer kernels hand out at random.
+    # GCC 12's ThreadSanitizer does not support the address randomisation of newer Linux kernels.
     return ["setarch", "-R", str(program)] if mode == "thread" else [str(program)]
 
 
-def surroundings(folder: Path, mode: str, *flags: str) -> list[Path]:
-    """Compile what runs the kernels: the random cases and the model."""
+def harness(folder: Path, mode: str, *flags: str) -> list[Path]:
+    """Compile the harness of the kernels: the random cases and the execution model."""
     kernels, machine = MODES[mode]
     return compile_all(
         ([*CPP, *kernels, *flags], MODEL / "kernel_cases.cpp", folder / "kernel_cases.o"),
@@ -63,14 +68,19 @@ def surroundings(folder: Path, mode: str, *flags: str) -> list[Path]:
 
 
 def kernels(folder: Path, mode: str, csrc: Path = ROOT / "csrc") -> Path:
-    """Compile the kernels' source for the model."""
+    """Compile the kernels' source for the execution model."""
     return compile_all(([*CPP, *MODES[mode][0]], csrc / "cuda" / "reweight.cu", folder / "reweight.o"))[0]
 
 
+def translation(ptx: Path, cpp: Path) -> list[str]:
+    """Return the command, to be run in TESTS, that translates PTX to C++."""
+    return [sys.executable, "-m", "cuda_model.ptx.translator", str(ptx), str(cpp)]
+
+
 def translate(folder: Path, architecture: int) -> Path:
-    """Let nvcc make PTX of the kernels, translate that, and compile it."""
+    """Compile the kernels to PTX with nvcc, translate it to C++ and compile that."""
     ptx, cpp = folder / "reweight.ptx", folder / "reweight_ptx.cpp"
     source = ROOT / "csrc" / "cuda" / "reweight.cu"
     subprocess.run([*NVCC, f"-arch=compute_{architecture}", "-ptx", str(source), "-o", str(ptx)], check=True)
-    subprocess.run([sys.executable, str(MODEL / "ptx_to_cpp.py"), str(ptx), str(cpp)], check=True)
+    subprocess.run(translation(ptx, cpp), check=True, cwd=TESTS)
     return compile_all(([*CPP, "-O1"], cpp, folder / "reweight_ptx.o"))[0]

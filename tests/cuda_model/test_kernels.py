@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from cuda_model.builds import NVCC, ROOT, kernels, link, needs_nvcc, surroundings, translate
+from cuda_model.builds import NVCC, ROOT, harness, kernels, link, needs_nvcc, translate
 
 CASES = {"plain": 6000, "address": 1000, "thread": 100, "PTX": 3000}
 FLOOR = 16  # bytes a sample: the losses are read twice, the weights once, and written
@@ -21,7 +21,7 @@ FLOOR = 16  # bytes a sample: the losses are read twice, the weights once, and w
 def plain(tmp_path_factory):
     """Return the objects of the source build: what runs the kernels, and they themselves."""
     folder = tmp_path_factory.mktemp("plain")
-    return [*surroundings(folder, "plain"), kernels(folder, "plain")]
+    return [*harness(folder, "plain"), kernels(folder, "plain")]
 
 
 def passes(command, cases, *options):
@@ -36,7 +36,7 @@ def test_the_source(plain, tmp_path):
 
 @pytest.mark.parametrize("mode", ["address", "thread"])
 def test_the_source_under_sanitizers(mode, tmp_path):
-    command = link(tmp_path / "cases", mode, *surroundings(tmp_path, mode), kernels(tmp_path, mode))
+    command = link(tmp_path / "cases", mode, *harness(tmp_path, mode), kernels(tmp_path, mode))
     passes(command, CASES[mode])
 
 
@@ -64,10 +64,10 @@ def test_no_multiplication_is_fused_and_no_subnormal_flushed(ptx):
 
 @needs_nvcc
 def test_weights_are_stored_by_16_bytes(ptx):
-    writers = [name for name in ptx if "write" in name]
+    writers = [name for name in ptx if "write_weights" in name or "apply_plan" in name]
     assert len(writers) == 8 < len(ptx)
     for name in writers:
-        # For one vector's weights after the other, in_flight times
+        # one per vector of the tile: loads_in_flight
         assert len(re.findall(r"st\.global\S*\.v4\.[bu]32", ptx[name])) >= 4, name
 
 
@@ -91,14 +91,16 @@ def test_machine_code_of_all_architectures(tmp_path):
         re.DOTALL,
     )
     kernels_seen = {kernel for kernel, *_ in found}
-    assert kernels_seen == {"draw", "survey", "narrow", "write", "write_planned", "tally_foreign"}
+    assert kernels_seen == {
+        *("sample_brackets", "scan_losses", "radix_pass", "write_weights", "apply_plan", "count_foreign_losses")
+    }
     architectures = {architecture for _, architecture, *_ in found}
     assert {"sm_75", "sm_80", "sm_90", "sm_100", "sm_120"} <= architectures
-    assert len(found) == 28 * len(architectures)  # four formats; survey for one cut and for two
+    assert len(found) == 28 * len(architectures)  # four formats; scan_losses for one selection and for two
     for kernel, architecture, *memory, registers in found:
         assert memory == ["0", "0", "0"], (kernel, architecture)
-        # 65,536 registers: 1024 threads of draw(), or three blocks of 256, in steps of eight registers
-        assert int(registers) <= (64 if kernel == "draw" else 80), (kernel, architecture, registers)
+        # 65,536 registers: 1024 threads of sample_brackets(), or three blocks of 256, in steps of eight registers
+        assert int(registers) <= (64 if kernel == "sample_brackets" else 80), (kernel, architecture, registers)
 
 
 def costs(command, dtype, n, rule):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent
+from cuda_model.builds import HERE, MODEL
+
 COMPILER = os.environ.get("CXX", "g++")
-FLAGS = ["-std=c++20", "-O1", "-g", "-rdynamic", "-DRRM_GPU_MODEL", f"-I{FOLDER}"]
+FLAGS = ["-std=c++20", "-O1", "-g", "-rdynamic", "-DRRM_GPU_MODEL", f"-I{HERE}"]
 BUILDS = {
     # name: flags for kernels, those for the machine
     "plain": ([], []),
@@ -23,8 +23,8 @@ BUILDS = {
 def build(name, folder):
     kernel_flags, machine_flags = BUILDS[name]
     commands = [
-        [COMPILER, *FLAGS, *kernel_flags, "-c", str(FOLDER / "model_checks.cpp"), "-o", str(folder / "checks.o")],
-        [COMPILER, *FLAGS, *machine_flags, "-c", str(FOLDER / "machine.cpp"), "-o", str(folder / "machine.o")],
+        [COMPILER, *FLAGS, *kernel_flags, "-c", str(MODEL / "model_checks.cpp"), "-o", str(folder / "checks.o")],
+        [COMPILER, *FLAGS, *machine_flags, "-c", str(MODEL / "machine.cpp"), "-o", str(folder / "machine.o")],
     ]
     for compiling in [subprocess.Popen(command) for command in commands]:
         assert compiling.wait() == 0

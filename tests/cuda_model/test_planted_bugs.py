@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cuda_model.builds import CPP, MODES, ROOT, compile_all, link, surroundings
+from cuda_model.builds import CPP, MODES, ROOT, compile_all, harness, link
 from cuda_model.planted_bugs import BUGS
 
 CASES = {"plain": 1500, "thread": 100}
@@ -30,8 +30,8 @@ def notices(folder, mode, only, around, bug=None):
     if bug is not None:
         file = folder / "csrc" / "cuda" / bug.file
         text = file.read_text()
-        assert text.count(bug.right) == 1, f"{bug.name}: {bug.right!r} stands {text.count(bug.right)} times"
-        file.write_text(text.replace(bug.right, bug.wrong))
+        assert text.count(bug.original) == 1, f"{bug.name}: {bug.original!r} stands {text.count(bug.original)} times"
+        file.write_text(text.replace(bug.original, bug.mutated))
     flags = [*CPP, *MODES[mode][0], "-O1", "-w"]
     made = compile_all((flags, folder / "csrc" / "cuda" / "reweight.cu", folder / "reweight.o"))
     command = link(folder / "program", mode, *made, *around)
@@ -46,13 +46,11 @@ def notices(folder, mode, only, around, bug=None):
 def around(tmp_path_factory):
     """Return what runs the kernels, by mode and format."""
     kinds = {(mode_of(bug), bug.format) for bug in BUGS}
-    return {
-        (mode, only): surroundings(tmp_path_factory.mktemp(mode), mode, f"-DRRM_ONLY={only}") for mode, only in kinds
-    }
+    return {(mode, only): harness(tmp_path_factory.mktemp(mode), mode, f"-DRRM_ONLY={only}") for mode, only in kinds}
 
 
 def mode_of(bug):
-    return "thread" if bug.noticed == "race" else "plain"
+    return "thread" if bug.detected_by == "race" else "plain"
 
 
 def test_every_planted_bug_is_noticed(around, tmp_path):
@@ -62,7 +60,7 @@ def test_every_planted_bug_is_noticed(around, tmp_path):
         kind = mode_of(bug), bug.format
         said = notices(folder, *kind, around[kind], bug)
         # A wrong answer or a rule of CUDA's, or a race; anything else, a crash for one, is none of the model's merits.
-        wanted = r"ThreadSanitizer: data race" if bug.noticed == "race" else r"case \d+ differs|model of CUDA: "
+        wanted = r"ThreadSanitizer: data race" if bug.detected_by == "race" else r"case \d+ differs|model of CUDA: "
         return bug.name, said if re.search(wanted, said) else ""
 
     with ThreadPoolExecutor(2) as pool:

@@ -1,28 +1,26 @@
-"""ptx_to_cpp.py: each instruction against the PTX ISA, programs against g++, and what must be refused."""
+"""The PTX translator: instructions against the PTX ISA, programs against g++, rejected PTX."""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cuda_model.builds import skip_without_nvcc
-from cuda_model.ptx_isa import ANY_NAN, CASES, SOURCE, WARP_CASES, expected, rows
+from cuda_model.builds import HERE, MODEL, PTX, TESTS, skip_without_nvcc, translation
+from cuda_model.ptx.isa import ANY_NAN, CASES, SOURCE, WARP_CASES, expected, rows
 
-HERE = Path(__file__).parent
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = ["-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fno-math-errno", f"-I{HERE}"]
 SEEDS = (1, 2, 3)
-BLOCK, THREADS = 64, 192  # as ptx_cases_main.cpp launches them
+BLOCK, THREADS = 64, 192  # as ptx/cases_main.cpp launches them
 WRONG, PROGRAMS = re.split(r"\n// ---- (?:WRONG|PROGRAMS)", SOURCE)[1:]
 
-needs_nvcc = skip_without_nvcc("that ptx_to_cpp.py translates what nvcc emits")
+needs_nvcc = skip_without_nvcc("that the translator handles the PTX that nvcc emits")
 
 
 # ---- Building
@@ -36,7 +34,7 @@ def checked(*command):
 
 
 def translate(ptx, cpp):
-    return run(sys.executable, HERE / "ptx_to_cpp.py", ptx, cpp)
+    return run(*translation(ptx, cpp), cwd=TESTS)
 
 
 @dataclass
@@ -59,8 +57,8 @@ class Program:
 def native(tmp_path_factory):
     """What doesn't depend on the architecture: the model, the runner, and the programs as g++ compiles them."""
     folder = tmp_path_factory.mktemp("native")
-    sources = {"machine": [HERE / "machine.cpp"], "main": [HERE / "ptx_cases_main.cpp"]}
-    sources["native"] = ["-DRRM_GPU_MODEL", "-x", "c++", HERE / "ptx_cases.cu"]
+    sources = {"machine": [MODEL / "machine.cpp"], "main": [PTX / "cases_main.cpp"]}
+    sources["native"] = ["-DRRM_GPU_MODEL", "-x", "c++", PTX / "cases.cu"]
     for name, source in sources.items():
         checked(COMPILER, *FLAGS, "-c", *source, "-o", folder / f"{name}.o")
     return [folder / f"{name}.o" for name in sources]
@@ -71,7 +69,7 @@ def program(request, native, tmp_path_factory):
     folder = tmp_path_factory.mktemp(f"compute_{request.param}")
     ptx, cpp = folder / "cases.ptx", folder / "cases.cpp"
     flags = ["-std=c++20", "--expt-relaxed-constexpr", "--fmad=false", f"-arch=compute_{request.param}"]
-    checked("nvcc", *flags, "-ptx", HERE / "ptx_cases.cu", "-o", ptx)
+    checked("nvcc", *flags, "-ptx", PTX / "cases.cu", "-o", ptx)
     translated = translate(ptx, cpp)
     assert translated.returncode == 0, translated.stderr
     checked(COMPILER, *FLAGS, "-c", cpp, "-o", folder / "cases.o")

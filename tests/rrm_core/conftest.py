@@ -8,8 +8,8 @@ from importlib import import_module
 import pytest
 
 import rrm_core
-from cuda_model.fake_gpu import Gpu
-from cuda_model.stand_in import StandIn, build
+from cuda_model.cudart.fake_gpu import Gpu
+from cuda_model.cudart.stand_in import StandIn, build
 from rrm_core.backends import registry
 
 

@@ -18,7 +18,7 @@ from benchmarks.gpu.contenders import Job, Ours
 from benchmarks.gpu.devices import TorchDevice, kernel_name
 from benchmarks.gpu.rivals import RIVALS, TorchRival
 from benchmarks.pages import gpu_tables
-from cuda_model.stand_in import needs_nvcc
+from cuda_model.cudart.stand_in import needs_nvcc
 
 ROOT = Path(__file__).parents[3]
 RECORD = ROOT / "benchmarks" / "results" / "gpu.json"
@@ -63,7 +63,7 @@ def test_runs_on_the_stand_in(tmp_path):
     assert [sum(row["launches"] for row in cell["kernels"].values()) for cell in (first, large)] == [3, 6]
     # Three digits, and all losses are read for each; a sample that tells the truth saves that.
     passes = {
-        cell["distribution"]: cell["kernels"]["narrow"]["bytes read"] / (4 * n)
+        cell["distribution"]: cell["kernels"]["radix_pass"]["bytes read"] / (4 * n)
         for cell in record["cells"]
         if (cell["n"], cell["format"], cell["rule"]) == (n, "float32", "contamination 0.2")
     }
@@ -113,8 +113,10 @@ def test_floor_in_bytes():
 
 
 def test_kernel_name():
-    assert kernel_name("_ZN3rrm4cuda6surveyINS_6FormatIjfLi24ELi127EEELi2EEEvNS0_3JobIT_EE") == "survey"
-    assert kernel_name("void rrm::cuda::survey<rrm::Format<unsigned int>, 2>(rrm::cuda::Job<T1>)") == "survey"
+    mangled = "_ZN3rrm4cuda11scan_lossesINS_6FormatIjfLi24ELi127EEELi2EEEvNS0_12KernelParamsIT_EE"
+    demangled = "void rrm::cuda::scan_losses<rrm::Format<unsigned int>, 2>(rrm::cuda::KernelParams<T1>)"
+    assert kernel_name(mangled) == "scan_losses"
+    assert kernel_name(demangled) == "scan_losses"
     assert kernel_name("void at::native::elementwise_kernel<4>()") is None
 
 
@@ -142,7 +144,8 @@ def made_up():
         return rows | {"torch.quantile": {"out": "RuntimeError: too large"}}
 
     what = {"distribution": "exponential", "format": "float32", "mu": 0.3, "rule": "contamination 0.2", "floor": 16}
-    kernels = {"draw": {"launches": 1}, "survey": {"launches": 1}, "narrow": {"launches": 3}, "write": {"launches": 1}}
+    kernels = {"sample_brackets": 1, "scan_losses": 1, "radix_pass": 3, "write_weights": 1}
+    kernels = {name: {"launches": launches} for name, launches in kernels.items()}
     told = {"kernels": kernels, "larger than the cache": True}
     small = ms(copy=0.01, ours=0.02, answered=0.03, host=0.015, sort=0.1)
     large = ms(copy=0.5, ours=0.6, answered=0.65, host=65.0, sort=3.0)
@@ -204,7 +207,7 @@ def test_renders_costs():
     case = {"format": "float32", "n": 100, "rule": "gamma 1.6", "launches": 6, "workspace": 2_000_000}
     case |= {"bytes a sample": 18.0, "floors": 1.125, "kernels": kernels}
     assert gpu_tables.costs({"what": "Counted", "cases": [case]}).splitlines() == [
-        "|  | launches | workspace | bytes a sample | in floors | survey | write |",
+        "|  | launches | workspace | bytes a sample | in floors | scan | write |",
         "|---|---:|---:|---:|---:|---:|---:|",
         "| float32, 10², gamma 1.6 | 6 | 2.0 MB | 18.00 | 1.125 | 6.00 | 12.00 |",
         "",

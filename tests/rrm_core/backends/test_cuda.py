@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import rrm_core
-from cuda_model.fake_gpu import Device, PlainArray
-from cuda_model.stand_in import needs_nvcc
+from cuda_model.cudart.fake_gpu import Device, PlainArray
+from cuda_model.cudart.stand_in import needs_nvcc
 from rrm_core.arrays import convert
 from rrm_core.arrays.placement import Placement
 from support.families import DTYPES, FAMILIES, LARGE, SMALL, assert_same_bits, losses, old_weights, questions, reference
@@ -21,9 +21,15 @@ pytestmark = needs_nvcc
 
 # Sizes that cut a call up as a large one is, though the losses are few. The answer may not depend on them.
 TUNINGS = {
-    "a small sample": {"threads": 32, "drawn": 64, "blocks_per_processor": 2, "chunk": 3},
-    "a bracket about everything": {"threads": 64, "drawn": 2, "blocks_per_processor": 1, "chunk": 1},
-    "no room for candidates": {"threads": 32, "drawn": 16, "blocks_per_processor": 3, "chunk": 64, "room": 0},
+    "a small sample": {"threads": 32, "sample_size": 64, "blocks_per_processor": 2, "chunk": 3},
+    "a bracket about everything": {"threads": 64, "sample_size": 2, "blocks_per_processor": 1, "chunk": 1},
+    "no room for candidates": {
+        "threads": 32,
+        "sample_size": 16,
+        "blocks_per_processor": 3,
+        "chunk": 64,
+        "extra_slots": 0,
+    },
 }
 
 
@@ -67,10 +73,10 @@ def test_small_sizes_cut_up_as_large_ones(gpu, family, dtype, tuning):
 DIGITS = {"float32": 3, "float64": 5}
 
 
-def places(drawn, n):
-    """Return which losses are looked at first; csrc/cuda/draw.h."""
-    i = np.arange(drawn, dtype=np.uint64)
-    begin, end = (i * n) // drawn, ((i + 1) * n) // drawn
+def sample_indices(sample_size, n):
+    """Return the indices of the sampled losses: sample_index() in csrc/cuda/sample.h."""
+    i = np.arange(sample_size, dtype=np.uint64)
+    begin, end = (i * n) // sample_size, ((i + 1) * n) // sample_size
     h = i.astype(np.uint32) * np.uint32(0x9E3779B9)
     h = (h ^ h >> 15) * np.uint32(0x2C1B3C6D)
     h = (h ^ h >> 12) * np.uint32(0x297A2D39)
@@ -79,10 +85,10 @@ def places(drawn, n):
 
 def assert_searched(gpu, c, where, **rule):
     """Assert that the plan is right and that the search for its threshold looked at "candidates" or "losses"."""
-    before = gpu.stand_in.call_bytes_read(b"6narrow")
+    before = gpu.stand_in.call_bytes_read(b"10radix_pass")
     plan = rrm_core.plan(gpu.asarray(c), **rule)
     assert plan == rrm_core.plan(c, backend="numpy", **rule), rule
-    passes = (gpu.stand_in.call_bytes_read(b"6narrow") - before) / c.nbytes
+    passes = (gpu.stand_in.call_bytes_read(b"10radix_pass") - before) / c.nbytes
     if where == "losses":
         assert passes >= (1 if "gamma" in rule else DIGITS[c.dtype.name])
     else:
@@ -93,22 +99,22 @@ def assert_searched(gpu, c, where, **rule):
 @pytest.mark.parametrize("rule", [{"contamination": 0.5}, {"gamma": 0.7}], ids=str)
 def test_candidates_that_fit_and_that_do_not(gpu, rule, dtype):
     c = losses("exponential", 20_000, dtype)
-    gpu.stand_in.tune(threads=32, drawn=1024)
+    gpu.stand_in.tune(threads=32, sample_size=1024)
     assert_searched(gpu, c, "candidates", **rule)
-    gpu.stand_in.tune(threads=32, drawn=16, room=0)
+    gpu.stand_in.tune(threads=32, sample_size=16, extra_slots=0)
     assert_searched(gpu, c, "losses", **rule)
 
 
 @pytest.mark.parametrize("dtype", DIGITS)
 @pytest.mark.parametrize("sampled", ["the smallest", "the largest"])
 def test_brackets_that_miss(gpu, sampled, dtype):
-    n, drawn = 20_000, 512
+    n, sample_size = 20_000, 512
     c = np.sort(losses("negative", n, dtype))[:: 1 if sampled == "the smallest" else -1]
-    at = places(drawn, n)
+    at = sample_indices(sample_size, n)
     others = np.setdiff1d(np.arange(n), at)
     mixed = np.empty_like(c)
-    mixed[at], mixed[others] = c[:drawn], np.random.default_rng(0).permutation(c[drawn:])
-    gpu.stand_in.tune(threads=32, drawn=drawn)
+    mixed[at], mixed[others] = c[:sample_size], np.random.default_rng(0).permutation(c[sample_size:])
+    gpu.stand_in.tune(threads=32, sample_size=sample_size)
     assert_searched(gpu, mixed, "losses", contamination=0.5)
     for rule in ({"contamination": 0.5, "redistribute": 0.5}, {"contamination": 0.0}, {"gamma": 1.0}):
         assert rrm_core.plan(gpu.asarray(mixed), **rule) == rrm_core.plan(mixed, backend="numpy", **rule)
@@ -125,7 +131,7 @@ def test_the_largest_bfloat16_among_negative_ones(gpu):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", ["exponential", "few distinct", "all bit patterns", "negative"])
 def test_every_rank_of_a_small_sample(gpu, family, dtype):
-    gpu.stand_in.tune(threads=32, drawn=8, chunk=2)
+    gpu.stand_in.tune(threads=32, sample_size=8, chunk=2)
     c = losses(family, 37, dtype)
     on_gpu = gpu.asarray(c)
     for k in range(37):
@@ -139,7 +145,7 @@ def test_every_rank_of_a_small_sample(gpu, family, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", ["exponential", "negative", "all bit patterns", "subnormal"])
 def test_a_gamma_that_lands_on_a_loss_or_beside_it(gpu, family, dtype):
-    gpu.stand_in.tune(threads=32, drawn=64)
+    gpu.stand_in.tune(threads=32, sample_size=64)
     c = losses(family, 257, dtype)
     on_gpu, low = gpu.asarray(c), float(c.min())
     for value in c[:20]:
@@ -174,7 +180,7 @@ def test_a_large_size(gpu, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", ["few distinct", "NaN", "infinities"])
 def test_plan_then_apply_equals_reweight_whole_and_in_parts(gpu, family, dtype):
-    gpu.stand_in.tune(threads=32, drawn=64)
+    gpu.stand_in.tune(threads=32, sample_size=64)
     n = 1000
     c, w = losses(family, n, dtype), old_weights(n, dtype)
     c_gpu, w_gpu = gpu.asarray(c), gpu.asarray(w)
@@ -221,7 +227,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("of_losses", LAYOUTS)
 @pytest.mark.parametrize("of_weights", LAYOUTS)
 def test_arrays_of_any_layout(gpu, dtype, of_losses, of_weights):
-    gpu.stand_in.tune(threads=32, drawn=64)
+    gpu.stand_in.tune(threads=32, sample_size=64)
     n = 301
     c, w = losses("few distinct", n, dtype), old_weights(n, dtype)
     expected, expected_plan = rrm_core.reweight(c, w, mu=0.3, contamination=0.3, backend="numpy")
@@ -280,7 +286,7 @@ BAD = {
 @pytest.mark.parametrize("padding", [0, 700])  # with these it takes the other way
 @pytest.mark.parametrize("bad", BAD)
 def test_bad_losses_are_refused_when_the_plan_is_read(gpu, bad, padding, dtype):
-    gpu.stand_in.tune(threads=32, drawn=64)
+    gpu.stand_in.tune(threads=32, sample_size=64)
     values, nan = BAD[bad]
     filling = np.full(padding, math.inf if bad == "all inf" else math.nan if bad in ("inf and NaN", "all NaN") else 5.0)
     c = np.concatenate([filling, values]).astype(DTYPES[dtype])
@@ -313,7 +319,7 @@ def test_bad_losses_are_refused_when_the_plan_is_read(gpu, bad, padding, dtype):
 
 @pytest.mark.parametrize("bad", [math.nan, -math.inf])
 def test_one_bad_value_is_found_wherever_it_is(gpu, bad):
-    gpu.stand_in.tune(threads=64, drawn=64)
+    gpu.stand_in.tune(threads=64, sample_size=64)
     n = 5000
     for index in (0, 1, n // 2, n - 2, n - 1):
         c = np.arange(n, dtype=np.float32)

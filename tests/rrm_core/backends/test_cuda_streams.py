@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 import rrm_core
-from cuda_model.fake_gpu import LEGACY, PER_THREAD, Array
-from cuda_model.stand_in import needs_nvcc
+from cuda_model.cudart.fake_gpu import LEGACY, PER_THREAD, Array
+from cuda_model.cudart.stand_in import needs_nvcc
 from rrm_core.definition.pending_plan import PendingPlan
 from rrm_core.definition.plan import Plan
 from support.families import DTYPES, assert_same_bits, losses, old_weights
@@ -36,7 +36,7 @@ SMALL = slice(0, 100)
 @pytest.fixture
 def quick(gpu):
     """The framework, with kernels that the model gets through sooner."""
-    gpu.stand_in.tune(threads=32, drawn=64)
+    gpu.stand_in.tune(threads=32, sample_size=64)
     return gpu
 
 
@@ -343,7 +343,7 @@ def test_a_kernel_that_leaves_its_memory_loses_the_device(stand_in):
     """As on a GPU. Nothing works after that, so it is another process that tries."""
     program = f"""
 from pathlib import Path
-from cuda_model.stand_in import StandIn
+from cuda_model.cudart.stand_in import StandIn
 stand_in = StandIn(Path({str(Path(stand_in.module.__file__).parent)!r}))
 stand_in.reset()
 losses, outcome, workspace = (stand_in.call_allocate(0, 1, size, False) for size in (40, 40, 1 << 20))

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-#include "../../csrc/cuda/gpu.h"
+#include "../../../csrc/cuda/compat.h"
 
 #ifdef __SANITIZE_THREAD__
 constexpr unsigned n_seeds = 2; // to begin a CUDA thread takes ThreadSanitizer a third of a millisecond

@@ -10,8 +10,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "../../csrc/cuda/reweight.h"
-#include "../native/definition.h"
+#include "../../../csrc/cuda/reweight.h"
+#include "../../native/definition.h"
 #include "machine.h"
 
 using namespace rrm;
@@ -56,8 +56,8 @@ struct Case {
     int family;
     Rule rule;
     double mu;
-    bool read, in_place, fresh;
-    cuda::Shape shape;
+    bool read, in_place, out_is_new;
+    cuda::LaunchConfig config;
     model::Schedule schedule;
     std::int64_t offsets[3]; // of losses, old weights and new ones from a multiple of 16 bytes
     bool spoiled;            // with losses that must be refused
@@ -67,12 +67,12 @@ struct Case {
         std::snprintf(
             text, sizeof text,
             "%d bits, n %lld, family %d%s, rank %lld, gamma %g, recipient_rank %lld, quota %lld, mu %g, read %d, "
-            "in place %d, fresh %d; threads %d, blocks %d, drawn %d, chunk %d, capacity %lld; seed %llu, resident "
+            "in_place %d, out_is_new %d; threads %d, blocks %d, sample_size %d, chunk %d, capacity %lld; seed %llu, resident "
             "%u, preempt %u; offsets %lld %lld %lld",
             width, static_cast<long long>(n), family, spoiled ? " spoiled" : "", static_cast<long long>(rule.rank),
             rule.gamma, static_cast<long long>(rule.recipient_rank), static_cast<long long>(rule.quota), mu, read,
-            in_place, fresh, shape.threads, shape.blocks, shape.drawn, shape.chunk,
-            static_cast<long long>(shape.capacity), static_cast<unsigned long long>(schedule.seed), schedule.resident,
+            in_place, out_is_new, config.threads, config.blocks, config.sample_size, config.chunk,
+            static_cast<long long>(config.capacity), static_cast<unsigned long long>(schedule.seed), schedule.resident,
             schedule.preempt, static_cast<long long>(offsets[0]), static_cast<long long>(offsets[1]),
             static_cast<long long>(offsets[2]));
         return text;
@@ -103,14 +103,14 @@ Case draw_case(Random &random) {
     c.mu = pick(2) == 0 ? 1.0 : 0.3;
     c.read = c.mu != 1.0 && pick(3) != 0;
     c.in_place = c.read && pick(2) == 0;
-    c.fresh = !c.in_place && pick(2) == 0;
-    constexpr int threads[] = {32, 64, 96, 128}, drawn[] = {32, 64, 256, 4096};
-    c.shape.threads = threads[pick(4)];
-    c.shape.blocks = 1 + pick(5);
-    c.shape.drawers = threads[pick(4)];
-    c.shape.drawn = drawn[pick(4)];
-    c.shape.chunk = 1 + pick(40);
-    c.shape.capacity = c.n <= c.shape.drawn ? 0 : pick(4) == 0 ? (pick(2) == 0 ? 128 : 1 + pick(60)) : c.n + 5 * 4 * 41;
+    c.out_is_new = !c.in_place && pick(2) == 0;
+    constexpr int threads[] = {32, 64, 96, 128}; constexpr int sample_sizes[] = {32, 64, 256, 4096};
+    c.config.threads = threads[pick(4)];
+    c.config.blocks = 1 + pick(5);
+    c.config.sample_threads = threads[pick(4)];
+    c.config.sample_size = sample_sizes[pick(4)];
+    c.config.chunk = 1 + pick(40);
+    c.config.capacity = c.n <= c.config.sample_size ? 0 : pick(4) == 0 ? (pick(2) == 0 ? 128 : 1 + pick(60)) : c.n + 5 * 4 * 41;
     c.schedule = {random(), static_cast<unsigned>(1 + pick(4)), pick(4) == 0 ? 0U : static_cast<unsigned>(1 + pick(8))};
     for (auto &offset : c.offsets) {
         offset = pick(2) == 0 ? 0 : pick(9);
@@ -182,12 +182,12 @@ template <class F> bool try_one(Random &random, std::string &description) {
     const Memory<typename F::Bits> device_losses(losses, c.offsets[0], false);
     Memory<W> device_old(old, c.offsets[1], c.in_place), device_new(c.n, c.offsets[2], true);
     Memory<cuda::Outcome> outcome(1, 0, true);
-    const auto room = static_cast<std::int64_t>(cuda::workspace_bytes<F>(c.n, c.rule, c.shape));
+    const auto room = static_cast<std::int64_t>(cuda::workspace_bytes<F>(c.n, c.rule, c.config));
     Memory<unsigned char> workspace(room, 0, true);
     Memory<W> &out = c.in_place ? device_old : device_new;
     const std::vector<W> untouched(out.data, out.data + c.n);
-    const cuda::Weights<F> weights{c.read ? device_old.data : nullptr, out.data, c.mu, c.fresh};
-    if (cuda::reweight<F>(device_losses.data, c.n, c.rule, weights, outcome.data, workspace.data, c.shape, nullptr) !=
+    const cuda::Weights<F> weights{c.read ? device_old.data : nullptr, out.data, c.mu, c.out_is_new};
+    if (cuda::reweight<F>(device_losses.data, c.n, c.rule, weights, outcome.data, workspace.data, c.config, nullptr) !=
         0) {
         return false;
     }
@@ -197,7 +197,7 @@ template <class F> bool try_one(Random &random, std::string &description) {
     }
     if (faults.is_invalid(c.n, c.rule.prune_nan)) {
         const std::vector<W> nothing(losses.size(), std::numeric_limits<W>::quiet_NaN());
-        return out.holds(c.fresh ? nothing : untouched);
+        return out.holds(c.out_is_new ? nothing : untouched);
     }
     Plan expected{};
     if (!out.holds(reference_weights<F>(losses, c.rule, c.mu, c.read ? old.data() : nullptr, expected)) ||
@@ -205,7 +205,7 @@ template <class F> bool try_one(Random &random, std::string &description) {
         return false;
     }
     const cuda::Weights<F> targets{nullptr, device_new.data, 1.0, false};
-    if (cuda::apply<F>(device_losses.data, c.n, expected, targets, c.shape, nullptr) != 0 ||
+    if (cuda::apply<F>(device_losses.data, c.n, expected, targets, c.config, nullptr) != 0 ||
         !device_new.holds(reference_weights<F>(losses, c.rule, 1.0, nullptr, expected))) {
         return false;
     }
@@ -214,7 +214,7 @@ template <class F> bool try_one(Random &random, std::string &description) {
         foreign += F::value(bits) < expected.threshold || std::isnan(F::value(bits)) ? 1 : 0;
     }
     Memory<cuda::Count> counted(1, 0, true);
-    return cuda::count_foreign<F>(device_losses.data, c.n, expected.threshold, false, counted.data, c.shape, nullptr) ==
+    return cuda::count_foreign<F>(device_losses.data, c.n, expected.threshold, false, counted.data, c.config, nullptr) ==
                0 &&
            *counted.data == static_cast<cuda::Count>(foreign);
 }
@@ -241,14 +241,14 @@ template <class F> [[maybe_unused]] int print_costs(std::int64_t n, const std::s
         }
         weights.data[i] = 1;
     }
-    const auto shape = cuda::shape_for<F>(n, {processors}, {});
-    Memory<unsigned char> workspace(static_cast<std::int64_t>(cuda::workspace_bytes<F>(n, rule, shape)), 0, true);
+    const auto config = cuda::make_launch_config<F>(n, {processors}, {});
+    Memory<unsigned char> workspace(static_cast<std::int64_t>(cuda::workspace_bytes<F>(n, rule, config)), 0, true);
     Memory<cuda::Outcome> outcome(1, 0, true);
     model::configure({1, 2, 0});
     model::forget_memory();
     model::forget_costs();
     cuda::reweight<F>(losses.data, n, rule, {weights.data, weights.data, 0.3, false}, outcome.data, workspace.data,
-                      shape, nullptr);
+                      config, nullptr);
     model::Cost costs[16];
     const std::size_t kernels = model::costs(costs, 16);
     std::printf("{\"workspace\": %lld, \"pruned\": %lld, \"kernels\": [", static_cast<long long>(workspace.n),

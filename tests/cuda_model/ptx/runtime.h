@@ -7,7 +7,7 @@
 // as a generic address it lies in a window of its own that no host address is in.
 #pragma once
 
-#include "machine.h"
+#include "../model/machine.h"
 
 #include <algorithm>
 #include <bit>

@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-#include "machine.h"
+#include "../model/machine.h"
 
 // What stand_in.py writes about the kernels of a PTX file.
 struct TranslatedKernel {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from ptx_parser import BITS, Function, Instruction, Operand, UnsupportedError
+from cuda_model.ptx.parser import BITS, Function, Instruction, Operand, UnsupportedError
 
 SIGNED, UNSIGNED, UNTYPED = (tuple(f"{kind}{width}" for width in (16, 32, 64)) for kind in "sub")
 INTEGERS = SIGNED + UNSIGNED

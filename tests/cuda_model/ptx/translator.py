@@ -1,13 +1,13 @@
-"""Translate PTX, as nvcc writes it, into C++ that runs on the model of CUDA's execution in machine.h.
+"""Translate PTX, as nvcc emits it, into C++ that runs on the execution model of model/machine.h.
 
-    ptx_to_cpp.py kernels.ptx kernels.cpp
+    cd tests; python -m cuda_model.ptx.translator kernels.ptx kernels.cpp
 
 For each kernel the C++ has `extern "C" void ptx_<mangled name>(void **parameters)`; parameters[i] points to the i-th
-argument. Call it in every thread, from model::run. Compile with -std=c++20 -ffp-contract=off.
+argument. model::run calls it in every thread. Compile with -std=c++20 -ffp-contract=off.
 
-What isn't known to give the bits that a GPU gives is refused, with exit code 2: approximations, flushed subnormals,
-floating-point atomics, directed rounding in arithmetic. So is what the model lacks: dynamic shared memory, barriers
-other than 0, indirect calls, printf.
+Instructions whose results are not specified to the bit are rejected, with exit code 2: approximations, flushed
+subnormals, floating-point atomics, directed rounding in arithmetic. So are features that the model lacks: dynamic
+shared memory, barriers other than 0, indirect calls, printf.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptx_arithmetic import unsupported
-from ptx_instructions import in_cpp, labels_of
-from ptx_parser import (
+from cuda_model.ptx.arithmetic import unsupported
+from cuda_model.ptx.instructions import in_cpp, labels_of
+from cuda_model.ptx.parser import (
     BITS,
     Address,
     Function,
@@ -267,19 +267,24 @@ class ModuleWriter:
 
 
 def translate(ptx: str, source: str) -> str:
-    heading = [f"// {source}, translated by ptx_to_cpp.py", '#include "machine.h"', '#include "ptx_runtime.h"', ""]
+    heading = [
+        f"// {source}, translated by ptx/translator.py",
+        '#include "model/machine.h"',
+        '#include "ptx/runtime.h"',
+        "",
+    ]
     return "\n".join([*heading, *ModuleWriter(parse(ptx)).lines(), ""])
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
-        print("usage: ptx_to_cpp.py kernels.ptx kernels.cpp", file=sys.stderr)
+        print("usage: python -m cuda_model.ptx.translator kernels.ptx kernels.cpp", file=sys.stderr)
         return 1
     source, result = map(Path, arguments)
     try:
         result.write_text(translate(source.read_text(), source.name))
     except UnsupportedError as error:
-        print(f"ptx_to_cpp: {source}:{error.line}: unsupported: {error}", file=sys.stderr)
+        print(f"translator: {source}:{error.line}: unsupported: {error}", file=sys.stderr)
         return 2
     return 0
 

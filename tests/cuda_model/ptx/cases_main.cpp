@@ -16,7 +16,7 @@
 
 #include <dlfcn.h>
 
-#include "machine.h"
+#include "../model/machine.h"
 
 namespace {
 

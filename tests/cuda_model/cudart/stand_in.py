@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-import sys
 import sysconfig
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
@@ -17,8 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from cuda_model.builds import COMPILER, MODEL, NVCC, ROOT, skip_without_nvcc
-from cuda_model.ptx_parser import parse
+from cuda_model.builds import COMPILER, HERE, MODEL, NVCC, ROOT, TESTS, skip_without_nvcc, translation
+from cuda_model.ptx.parser import parse
 
 FLAGS = ["-std=c++20", "-fPIC", "-Wall", "-Wextra", "-Werror"]
 HIDDEN = "-fvisibility=hidden"  # as CMakeLists.txt and pybind11 have it
@@ -48,8 +47,8 @@ const std::vector<TranslatedKernel> translated_kernels = {
 
 
 # ---- Building
-def _start(*command: object) -> subprocess.Popen[str]:
-    return subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def _start(*command: object, cwd: Path | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd)
 
 
 def _finish(*started: subprocess.Popen[str]) -> None:
@@ -67,7 +66,7 @@ def _include_folders() -> list[str]:
     (line,) = (line for line in dry.stderr.splitlines() if line.startswith("#$ INCLUDES="))
     cuda = line.split('"')[1].removeprefix("-I")
     return [
-        f"-I{MODEL}",
+        f"-I{HERE}",
         *(f"-isystem{folder}" for folder in (cuda, sysconfig.get_path("include"), pybind11.get_include())),
     ]
 
@@ -95,13 +94,13 @@ def build(folder: Path, root: Path = ROOT) -> None:
     host = ["-Xcompiler", f"-fPIC,{HIDDEN}"]
     kernels = _start(*NVCC, OLDEST, *host, "-c", source, "-o", folder / "kernels.o")
     _finish(making_ptx)
-    _finish(kernels, _start(sys.executable, MODEL / "ptx_to_cpp.py", ptx, translated))
+    _finish(kernels, _start(*translation(ptx, translated), cwd=TESTS))
     (folder / "table.cpp").write_text(_table(ptx.read_text()))
     exact = ["-ffp-contract=off", "-fno-math-errno"]
     _finish(
         compiled("translated", "-O1", *exact, *include, translated),
         compiled("machine", "-O2", *include, MODEL / "machine.cpp"),
-        compiled("stand_in", "-O1", *include, MODEL / "stand_in_cudart.cpp"),
+        compiled("stand_in", "-O1", *include, HERE / "cudart" / "stand_in_cudart.cpp"),
         compiled("table", *include, folder / "table.cpp"),
         compiled("bindings", "-O1", HIDDEN, *include, root / "bindings" / "cuda.cpp"),
     )

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "../../csrc/cuda/gpu.h"
+#include "../../../csrc/cuda/compat.h"
 
 #ifdef RRM_GPU_MODEL
 #define __constant__ static const

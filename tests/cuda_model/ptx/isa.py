@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-SOURCE = (Path(__file__).parent / "ptx_cases.cu").read_text()
+SOURCE = (Path(__file__).parent / "cases.cu").read_text()
 
 
 # ---- Operands

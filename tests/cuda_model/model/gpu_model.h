@@ -1,4 +1,4 @@
-// CUDA's spelling for g++, on top of machine.h: what csrc/cuda/gpu.h includes instead of CUDA's header.
+// CUDA's spelling for g++, on top of machine.h: what csrc/cuda/compat.h includes instead of CUDA's header.
 //
 // A shared variable is an object that checks: bounds, and reads before anything was written in this block. What it
 // returns for an element is such an object too, so `const unsigned x = bins[i]` reads it, while `const auto x =

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from cuda_model.stand_in import StandIn
+from cuda_model.cudart.stand_in import StandIn
 
 LEGACY, PER_THREAD = 1, 2
 DLPACK_CUDA = 2

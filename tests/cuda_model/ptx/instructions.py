@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ptx_arithmetic import (
+from cuda_model.ptx.arithmetic import (
     FLOATS,
     INTEGERS,
     LOGICAL,
@@ -19,7 +19,7 @@ from ptx_arithmetic import (
     place,
     unsupported,
 )
-from ptx_parser import BITS, Function, Group, Instruction, Operand, Value
+from cuda_model.ptx.parser import BITS, Function, Group, Instruction, Operand, Value
 
 Statement = Callable[[Writer, Instruction], str]
 STATEMENTS: dict[str, Statement] = {}
