@@ -1,4 +1,4 @@
-"""The model of CUDA's execution notices what it should, and leaves right ones alone: plainly, and under sanitizers."""
+"""The execution model passes correct kernels and detects errors, plain and under sanitizers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cuda_model.builds import HERE, MODEL
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = ["-std=c++20", "-O1", "-g", "-rdynamic", "-DRRM_GPU_MODEL", f"-I{HERE}"]
 BUILDS = {
-    # name: flags for kernels, those for the machine
+    # name: (flags of the kernels, flags of the model)
     "plain": ([], []),
     "ucontext": ([], ["-DRRM_MODEL_UCONTEXT"]),
     "address": (["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],) * 2,
@@ -36,13 +36,13 @@ def build(name, folder):
 
 @pytest.fixture(scope="session", params=BUILDS)
 def program(request, tmp_path_factory):
-    """Return the name of a build, and how its program is called."""
+    """Return the name of a build and the command that runs its program."""
     path = build(request.param, tmp_path_factory.mktemp(request.param))
-    # ThreadSanitizer of GCC 12 doesn't know the addresses that newer kernels hand out at random.
+    # GCC 12's ThreadSanitizer does not support the address randomisation of newer Linux kernels.
     return request.param, ["setarch", "-R", str(path)] if request.param == "thread" else [str(path)]
 
 
-def as_expected(name, run, outcome):
+def is_expected(name, run, outcome):
     kind, _, text = outcome.partition(": ")
     race = "WARNING: ThreadSanitizer: data race" in run.stderr
     if kind == "race":
@@ -52,7 +52,7 @@ def as_expected(name, run, outcome):
     return run.returncode == int(kind.removeprefix("exit ")) and text in run.stderr and (run.stderr or not text)
 
 
-def test_every_outcome(program):
+def test_checks_have_their_expected_outcomes(program):
     name, command = program
     listed = subprocess.run([*command, "list"], capture_output=True, text=True, check=True).stdout
     checks = [line.split("\t") for line in listed.splitlines()]
@@ -60,10 +60,10 @@ def test_every_outcome(program):
     wrong = {}
     for check, outcome in checks:
         run = subprocess.run([*command, check], capture_output=True, text=True, check=False, timeout=60)
-        if not as_expected(name, run, outcome):
+        if not is_expected(name, run, outcome):
             wrong[check] = f"not {outcome!r} but exit {run.returncode}: {run.stderr[:500]}"
     assert not wrong
 
 
-def test_unknown_check(program):
+def test_unknown_check_is_an_error(program):
     assert subprocess.run([*program[1], "no such check"], check=False).returncode == 2

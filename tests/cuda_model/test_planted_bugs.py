@@ -1,4 +1,4 @@
-"""The model notices every planted bug: each in a copy of the kernels, compiled and run."""
+"""The execution model detects every planted bug, each compiled and run in a copy of the kernels."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def copy_of_kernels(folder, only):
     source.write_text("".join(kept))
 
 
-def notices(folder, mode, only, around, bug=None):
-    """Return what the model says of the kernels with this bug; nothing if they pass."""
+def failure(folder, mode, only, objects, bug=None):
+    """Return the output of the run with a bug planted, or "" if it passes."""
     copy_of_kernels(folder, only)
     if bug is not None:
         file = folder / "csrc" / "cuda" / bug.file
         text = file.read_text()
-        assert text.count(bug.original) == 1, f"{bug.name}: {bug.original!r} stands {text.count(bug.original)} times"
+        assert text.count(bug.original) == 1, f"{bug.name}: {bug.original!r} occurs {text.count(bug.original)} times"
         file.write_text(text.replace(bug.original, bug.mutated))
     flags = [*CPP, *MODES[mode][0], "-O1", "-w"]
-    made = compile_all((flags, folder / "csrc" / "cuda" / "reweight.cu", folder / "reweight.o"))
-    command = link(folder / "program", mode, *made, *around)
+    compiled = compile_all((flags, folder / "csrc" / "cuda" / "reweight.cu", folder / "reweight.o"))
+    command = link(folder / "program", mode, *compiled, *objects)
     environment = {"TSAN_OPTIONS": "halt_on_error=1", "PATH": "/usr/bin:/bin"}
     run = subprocess.run(
         [*command, str(CASES[mode]), "1"], capture_output=True, text=True, check=False, timeout=300, env=environment
@@ -43,8 +43,8 @@ def notices(folder, mode, only, around, bug=None):
 
 
 @pytest.fixture(scope="session")
-def around(tmp_path_factory):
-    """Return what runs the kernels, by mode and format."""
+def objects(tmp_path_factory):
+    """Return the objects of the harness, by mode and format."""
     kinds = {(mode_of(bug), bug.format) for bug in BUGS}
     return {(mode, only): harness(tmp_path_factory.mktemp(mode), mode, f"-DRRM_ONLY={only}") for mode, only in kinds}
 
@@ -53,22 +53,22 @@ def mode_of(bug):
     return "thread" if bug.detected_by == "race" else "plain"
 
 
-def test_every_planted_bug_is_noticed(around, tmp_path):
-    def judge(bug):
+def test_every_planted_bug_is_detected(objects, tmp_path):
+    def detection(bug):
         folder = tmp_path / f"{BUGS.index(bug)}"
         folder.mkdir()
         kind = mode_of(bug), bug.format
-        said = notices(folder, *kind, around[kind], bug)
-        # A wrong answer or a rule of CUDA's, or a race; anything else, a crash for one, is none of the model's merits.
-        wanted = r"ThreadSanitizer: data race" if bug.detected_by == "race" else r"case \d+ differs|model of CUDA: "
-        return bug.name, said if re.search(wanted, said) else ""
+        output = failure(folder, *kind, objects[kind], bug)
+        # A wrong result, a violation of CUDA's rules, or a race; a crash, for example, does not count as detected.
+        expected = r"ThreadSanitizer: data race" if bug.detected_by == "race" else r"case \d+ differs|model of CUDA: "
+        return bug.name, output if re.search(expected, output) else ""
 
     with ThreadPoolExecutor(2) as pool:
-        said = dict(pool.map(judge, BUGS))
-    assert len(said) == len(BUGS) >= 40
-    assert not [name for name, words in said.items() if not words]
+        outputs = dict(pool.map(detection, BUGS))
+    assert len(outputs) == len(BUGS) >= 40
+    assert not [name for name, output in outputs.items() if not output]
 
 
 @pytest.mark.parametrize("kind", [("plain", "Float32"), ("plain", "BFloat16"), ("thread", "Float32")])
-def test_the_kernels_without_a_planted_bug_pass(kind, around, tmp_path):
-    assert notices(tmp_path, *kind, around[kind]) == ""
+def test_kernels_without_a_planted_bug_pass(kind, objects, tmp_path):
+    assert failure(tmp_path, *kind, objects[kind]) == ""

@@ -28,7 +28,7 @@ def run(*command, **options):
     return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=300, **options)
 
 
-def checked(*command):
+def run_or_fail(*command):
     done = run(*command)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -55,12 +55,12 @@ class Program:
 
 @pytest.fixture(scope="session")
 def native(tmp_path_factory):
-    """What doesn't depend on the architecture: the model, the runner, and the programs as g++ compiles them."""
+    """Return the objects that do not depend on the architecture: model, runner, programs by g++."""
     folder = tmp_path_factory.mktemp("native")
     sources = {"machine": [MODEL / "machine.cpp"], "main": [PTX / "cases_main.cpp"]}
     sources["native"] = ["-DRRM_GPU_MODEL", "-x", "c++", PTX / "cases.cu"]
     for name, source in sources.items():
-        checked(COMPILER, *FLAGS, "-c", *source, "-o", folder / f"{name}.o")
+        run_or_fail(COMPILER, *FLAGS, "-c", *source, "-o", folder / f"{name}.o")
     return [folder / f"{name}.o" for name in sources]
 
 
@@ -69,17 +69,17 @@ def program(request, native, tmp_path_factory):
     folder = tmp_path_factory.mktemp(f"compute_{request.param}")
     ptx, cpp = folder / "cases.ptx", folder / "cases.cpp"
     flags = ["-std=c++20", "--expt-relaxed-constexpr", "--fmad=false", f"-arch=compute_{request.param}"]
-    checked("nvcc", *flags, "-ptx", PTX / "cases.cu", "-o", ptx)
+    run_or_fail("nvcc", *flags, "-ptx", PTX / "cases.cu", "-o", ptx)
     translated = translate(ptx, cpp)
     assert translated.returncode == 0, translated.stderr
-    checked(COMPILER, *FLAGS, "-c", cpp, "-o", folder / "cases.o")
-    checked(COMPILER, "-rdynamic", folder / "cases.o", *native, "-o", folder / "cases", "-ldl")
+    run_or_fail(COMPILER, *FLAGS, "-c", cpp, "-o", folder / "cases.o")
+    run_or_fail(COMPILER, "-rdynamic", folder / "cases.o", *native, "-o", folder / "cases", "-ldl")
     operands = folder / "operands"
     np.array(rows(), np.uint64).tofile(operands)
     return Program(folder / "cases", operands)
 
 
-# ---- What it computes
+# ---- Results
 def names_in(text):
     return re.findall(r"^KERNEL\((\w+)\)", text, re.MULTILINE)
 
@@ -91,7 +91,7 @@ def differences(name, found, wanted):
 
 
 @needs_nvcc
-def test_instructions(program):
+def test_instructions_against_the_isa(program):
     wrong = []
     for name, found in program.results("ptx_", *CASES).items():
         if CASES[name][0].startswith("f64"):
@@ -101,7 +101,7 @@ def test_instructions(program):
 
 
 @needs_nvcc
-def test_every_instruction_of_the_source_has_an_expected_result(program):
+def test_every_instruction_kernel_has_an_expected_result(program):
     symbols = run("nm", program.path).stdout
     kernels = set(re.findall(r" T ptx_(\w+)", symbols))
     assert kernels == {*CASES, *WARP_CASES, *names_in(WRONG), *names_in(PROGRAMS), "generic_pointers"}
@@ -109,7 +109,7 @@ def test_every_instruction_of_the_source_has_an_expected_result(program):
 
 @needs_nvcc
 @pytest.mark.parametrize("seed", SEEDS)
-def test_warp_instructions(program, seed):
+def test_warp_instructions_against_the_isa(program, seed):
     a, b, _ = (list(column) for column in zip(*rows()[:THREADS], strict=True))
     wrong = []
     for name, found in program.results("ptx_", *WARP_CASES, seed=seed).items():
@@ -123,7 +123,7 @@ def test_warp_instructions(program, seed):
 
 @needs_nvcc
 def test_generic_pointers(program):
-    """By turns into shared, global and local memory."""
+    """Pointers alternately to shared, global and local memory."""
     found = program.results("ptx_", "generic_pointers")["generic_pointers"][:THREADS]
     for i, row in enumerate(rows()[:THREADS]):
         added = row[{0: 1, 1: 2, 2: 0}[i % BLOCK % 3]] + 5
@@ -140,7 +140,7 @@ def test_programs_agree_with_the_native_compiler(program, seed):
     assert all(len(np.unique(results)) > 1 for results in native.values())
 
 
-# ---- What must fail
+# ---- Runtime errors
 MESSAGES = {
     "shared_out_of_bounds": r"read out of bounds in line \d+ of the PTX: 4 bytes at offset \d+ of shared memory",
     "shared_below_the_start": r"write out of bounds in line \d+ of the PTX: 4 bytes at offset -?\d+ of shared memory",
@@ -169,8 +169,8 @@ def test_wrong_kernels_fail(program, name):
     assert name in done.stderr
 
 
-# ---- What must be refused
-REFUSED = {
+# ---- Rejected PTX
+REJECTED = {
     "frobnicate.u32 %r1, %r1;": "frobnicate.u32",
     "add.f32 %f1, %f1, %f1;": "add.f32 .*--fmad=false",
     "add.rn.ftz.f32 %f1, %f1, %f1;": "add.rn.ftz.f32 .*--ftz=false",
@@ -206,21 +206,21 @@ SKELETON = """.version 9.0
 """
 
 
-@pytest.mark.parametrize("instruction", REFUSED)
-def test_refused(instruction, tmp_path):
+@pytest.mark.parametrize("instruction", REJECTED)
+def test_rejects_unsupported_ptx(instruction, tmp_path):
     (tmp_path / "kernel.ptx").write_text(SKELETON.format(instruction))
     done = translate(tmp_path / "kernel.ptx", tmp_path / "kernel.cpp")
     assert done.returncode == 2
-    assert re.search(REFUSED[instruction], done.stderr)
+    assert re.search(REJECTED[instruction], done.stderr)
     assert not (tmp_path / "kernel.cpp").exists()
 
 
-def test_refused_with_its_line(tmp_path):
+def test_rejection_names_the_line(tmp_path):
     (tmp_path / "kernel.ptx").write_text(SKELETON.format("bar.sync 1;"))
     assert "kernel.ptx:7: unsupported: bar.sync" in translate(tmp_path / "kernel.ptx", tmp_path / "kernel.cpp").stderr
 
 
-def test_dynamic_shared_memory_is_refused(tmp_path):
+def test_rejects_dynamic_shared_memory(tmp_path):
     (tmp_path / "kernel.ptx").write_text(".extern .shared .align 16 .b8 memory[];\n" + SKELETON.format(""))
     done = translate(tmp_path / "kernel.ptx", tmp_path / "kernel.cpp")
     assert done.returncode == 2
@@ -228,7 +228,7 @@ def test_dynamic_shared_memory_is_refused(tmp_path):
 
 
 def test_translates_without_nvcc(tmp_path):
-    """Enough to see that the skeleton above isn't what is refused."""
+    """The skeleton itself is not what is rejected."""
     (tmp_path / "kernel.ptx").write_text(SKELETON.format("add.s32 %r1, %r1, 1;"))
     done = translate(tmp_path / "kernel.ptx", tmp_path / "kernel.cpp")
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,7 @@
-"""An array framework on devices that aren't there: what CuPy is to a GPU, on the stand-in for CUDA's runtime library.
+"""An array framework like CuPy on the simulated devices of the stand-in for the CUDA runtime.
 
-Its arrays lie in memory of the stand-in, which says that a device owns it. They are made, copied and given back in the
-order of the framework's current stream, as CuPy does it. All other operations wait and let NumPy compute.
+Arrays are in memory that the stand-in reports as device memory. Allocation, copies and frees are ordered by the
+framework's current stream, as in CuPy. All other operations synchronise and compute with NumPy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _current_devices = [0]
 
 
 class Device(NamedTuple):
-    """A device; the current one as long as it is entered."""
+    """A device; as a context manager, it is the current device."""
 
     index: int
 
@@ -57,7 +57,7 @@ class _DLTensor(ctypes.Structure):
     )
 
 
-_exported: dict[int, Any] = {}  # what capsules keep
+_exported: dict[int, Any] = {}  # tensors kept alive by capsules
 _open_capsule = ctypes.pythonapi.PyCapsule_GetPointer
 _open_capsule.restype, _open_capsule.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
 _destructor = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -71,7 +71,7 @@ def _forget_capsule(capsule: int) -> None:
 
 
 class Allocation:
-    """Memory of a device, given back to its stream when nobody has it any more."""
+    """Device memory, freed in stream order when it is no longer referenced."""
 
     def __init__(self, gpu: Gpu, size: int, device: int, managed: bool = False):
         self.gpu, self.device, self.stream = gpu, device, gpu.current[device]
@@ -83,7 +83,7 @@ class Allocation:
 
 
 class Gpu:
-    """The framework, and its namespace of the array API. Whatever isn't here is NumPy's."""
+    """The framework and its array API namespace. Other attributes are NumPy's."""
 
     __name__ = "fake_gpu"
     float16, float32, float64, uint8 = (np.dtype(name) for name in ("float16", "float32", "float64", "uint8"))
@@ -91,11 +91,11 @@ class Gpu:
 
     def __init__(self, stand_in: StandIn):
         self.stand_in = stand_in
-        self.is_open = True  # until the stand-in is reset, and all memory gone
+        self.is_open = True  # False after a reset of the stand-in, which frees all memory
         self.current = {0: LEGACY, 1: LEGACY}
         self.array_type: type[PlainArray] = Array
         self.allocated: list[int] = []  # sizes in bytes
-        self.room: int | None = None  # allocations that will still succeed
+        self.n_allocations_left: int | None = None  # None: unlimited
 
     # ---- Streams
     def stream(self, device: int = 0, *, blocking: bool = False) -> int:
@@ -103,34 +103,35 @@ class Gpu:
 
     @contextmanager
     def on(self, stream: int, device: int = 0) -> Iterator[int]:
-        before, self.current[device] = self.current[device], stream
+        previous = self.current[device]
+        self.current[device] = stream
         yield stream
-        self.current[device] = before
+        self.current[device] = previous
 
     # ---- Arrays
     def allocate(self, size: int, device: int, *, managed: bool = False) -> Allocation:
-        if self.room is not None:
-            if self.room == 0:
+        if self.n_allocations_left is not None:
+            if self.n_allocations_left == 0:
                 raise MemoryError(f"out of memory allocating {size} bytes")
-            self.room -= 1
+            self.n_allocations_left -= 1
         self.allocated.append(size)
         return Allocation(self, size, device, managed)
 
     def empty(self, n: int, *, dtype: np.dtype, device: Device | None = None, managed: bool = False) -> PlainArray:  # noqa: ARG002
-        where = _current_devices[-1]  # whatever `device` says: so it is with array-api-compat and CuPy
+        where = _current_devices[-1]  # `device` is ignored, as by array-api-compat for CuPy
         memory = self.allocate(n * dtype.itemsize, where, managed=managed)
         return self.array_type(self, memory, memory.address, dtype, (n,), (dtype.itemsize,), where)
 
     def asarray(self, values: Any, *, dtype: Any = None, device: Any = None, offset: int = 0, step: int = 1) -> Any:
-        """Return a copy on a device, `offset` bytes into its memory, its elements `step` apart (-1: backwards)."""
+        """Return a copy on a device, `offset` bytes into an allocation, with a stride of `step` elements."""
         values = np.asarray(values, dtype)
         where = device.index if isinstance(device, Device) else device or 0
         size, n, stride = values.dtype.itemsize, values.size, step * values.dtype.itemsize
         memory = self.allocate(offset + max(n - 1, 0) * abs(stride) + size, where)
         start = memory.address + offset + (max(n - 1, 0) * -stride if step < 0 else 0)
-        made = self.array_type(self, memory, start, values.dtype, values.shape, (stride,) * values.ndim, where)
-        made.write(values)
-        return made
+        array = self.array_type(self, memory, start, values.dtype, values.shape, (stride,) * values.ndim, where)
+        array.write(values)
+        return array
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(np, name)
@@ -155,14 +156,14 @@ class Gpu:
 
 
 class PlainArray:
-    """An array that tells of its memory through DLPack only."""
+    """An array that exports its memory through DLPack only."""
 
     def __init__(
         self, gpu: Gpu, memory: Any, address: int, dtype: np.dtype, shape: Any, strides: tuple[int, ...], index: int
     ):
         self.gpu, self.memory, self.address, self.index = gpu, memory, address, index
         self.dtype, self.shape, self.strides = dtype, tuple(shape), strides
-        self.asked: list[Any] = []  # the streams that __dlpack__ was told
+        self.dlpack_streams: list[Any] = []  # arguments of __dlpack__
 
     @property
     def device(self) -> Any:
@@ -183,12 +184,12 @@ class PlainArray:
         return DLPACK_CUDA, self.index
 
     def __dlpack__(self, *, stream: int | None = None, **_: Any) -> Any:
-        self.asked.append(stream)
+        self.dlpack_streams.append(stream)
         if stream is not None and stream != self.gpu.current[self.index]:
             self.gpu.stand_in.call_order(self.index, stream, self.gpu.current[self.index])
         shape = (ctypes.c_int64 * 1)(*self.shape)
         strides = (ctypes.c_int64 * 1)(self.strides[0] // self.dtype.itemsize)
-        # Half of the address is in the offset, as DLPack allows.
+        # A byte offset other than 0, as DLPack allows.
         tensor = _DLTensor(self.address - 64, DLPACK_CUDA, self.index, 1, 2, 8 * self.dtype.itemsize, 1)
         tensor.shape, tensor.strides, tensor.byte_offset = shape, strides, 64
         _exported[ctypes.addressof(tensor)] = tensor, shape, strides, self.memory
@@ -196,14 +197,14 @@ class PlainArray:
 
     # ---- Values
     def get(self) -> np.ndarray:
-        """Return the values, as far as the current stream has come."""
+        """Return the values, after the operations on the current stream."""
         self.gpu.stand_in.call_finish(self.index, self.gpu.current[self.index])
         ends = self.address, self.address + (self.size - 1) * (self.strides or (0,))[0]
         raw = (ctypes.c_ubyte * (max(ends) + self.dtype.itemsize - min(ends))).from_address(min(ends))
         return np.ndarray(self.shape, self.dtype, raw, self.address - min(ends), self.strides).copy()
 
     def write(self, values: Any) -> None:
-        """Copy an array, of the host or of the device, on the current stream."""
+        """Copy an array of the host or the device, on the current stream."""
         on_host = not isinstance(values, PlainArray)
         if on_host:
             values = np.asarray(values, self.dtype)
@@ -241,12 +242,12 @@ class PlainArray:
 
 
 class Array(PlainArray):
-    """An array as CuPy has it.
+    """An array like CuPy's.
 
     Attributes
     ----------
     exports : "current", None or int
-        The stream that its interface names; that of the framework to begin with.
+        The stream in `__cuda_array_interface__`; "current" is the framework's current stream.
     read_only : bool
     """
 

@@ -1,7 +1,7 @@
-"""Build rrm_core._cuda as nvcc makes it, on a stand-in for CUDA's runtime library, and talk to that.
+"""Build rrm_core._cuda against a stand-in for the CUDA runtime library, and control the stand-in.
 
-The object code is what an installation gets: the host's half of csrc/cuda/reweight.cu and bindings/cuda.cpp. What runs
-in place of a GPU is the PTX that nvcc makes of the same file, translated by ptx_to_cpp.py, on the model of machine.h.
+The object code is that of an installation: the host code of csrc/cuda/reweight.cu and bindings/cuda.cpp, by nvcc. In
+place of a GPU, the PTX of the same file runs on the execution model, translated by ptx/translator.py.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from cuda_model.builds import COMPILER, HERE, MODEL, NVCC, ROOT, TESTS, skip_wit
 from cuda_model.ptx.parser import parse
 
 FLAGS = ["-std=c++20", "-fPIC", "-Wall", "-Wextra", "-Werror"]
-HIDDEN = "-fvisibility=hidden"  # as CMakeLists.txt and pybind11 have it
-OLDEST = "-arch=compute_75"  # that nvcc 13 knows
+HIDDEN = "-fvisibility=hidden"  # as in CMakeLists.txt and pybind11
+OLDEST = "-arch=compute_75"  # the lowest architecture of nvcc 13
 ORDERS = {"late": 0, "random": 1, "eager": 2}
 ERRORS = {"cudaErrorInsufficientDriver": 35, "cudaErrorNoDevice": 100, "cudaErrorLaunchFailure": 719}
 
 LIBRARY = "libstand_in_cudart.so"
 MODULE = f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
 
-needs_nvcc = skip_without_nvcc(
-    "that the CUDA backend gives right answers, nor that it keeps to the caller's streams and memory"
-)
+needs_nvcc = skip_without_nvcc("that the CUDA backend is right, nor that it uses the caller's streams and memory")
 
 
 TABLE = """
@@ -59,7 +57,7 @@ def _finish(*started: subprocess.Popen[str]) -> None:
 
 
 def _include_folders() -> list[str]:
-    """Return where the headers of the model, CUDA, Python and pybind11 are, as options."""
+    """Return the include options for the model, CUDA, Python and pybind11."""
     import pybind11
 
     dry = subprocess.run(["nvcc", "--dryrun", "-c", "-x", "cu", os.devnull], capture_output=True, text=True, check=True)
@@ -72,7 +70,7 @@ def _include_folders() -> list[str]:
 
 
 def _table(ptx: str) -> str:
-    """Return the C++ that tells the stand-in of the kernels in a PTX file."""
+    """Return the C++ table of the kernels in a PTX file."""
     entries = [function for function in parse(ptx).functions if function.is_entry]
     declared = [f'extern "C" void ptx_{entry.name}(void **);' for entry in entries]
     rows = [
@@ -83,7 +81,7 @@ def _table(ptx: str) -> str:
 
 
 def build(folder: Path, root: Path = ROOT) -> None:
-    """Put the stand-in and the module that is linked against it into a folder."""
+    """Build the stand-in, and the extension module linked to it, in a folder."""
     source, include = root / "csrc" / "cuda" / "reweight.cu", _include_folders()
     ptx, translated = folder / "reweight.ptx", folder / "reweight.cpp"
 
@@ -113,9 +111,9 @@ def build(folder: Path, root: Path = ROOT) -> None:
     _finish(_start(COMPILER, "-shared", *objects, "-Wl,-rpath,$ORIGIN", "-o", folder / MODULE))
 
 
-# ---- Use
+# ---- Interface
 class Entry(NamedTuple):
-    """One call that the module made, with what the stand-in says of it."""
+    """A call of the module, as logged by the stand-in."""
 
     what: str  # "launch", "copy", "set", "wait", "synchronize", "allocate" or "device"
     device: int
@@ -127,7 +125,7 @@ class Entry(NamedTuple):
 
     @property
     def producer(self) -> int:
-        """The stream that `stream` waits for."""
+        """The stream whose event `stream` waits for."""
         assert self.what == "wait"
         return int(self.more[1])
 
@@ -138,10 +136,10 @@ class Entry(NamedTuple):
 
 
 class StandIn:
-    """The stand-in of a folder, and the module that uses it."""
+    """The stand-in built in a folder, and its module."""
 
     def __init__(self, folder: Path):
-        # pybind11 knows modules by their name, and that of an installation may be there already.
+        # pybind11 identifies modules by name, and the installed one may be loaded already.
         name = "cuda_model._cuda"
         loader = ExtensionFileLoader(name, str(folder / MODULE))
         spec = spec_from_file_location(name, folder / MODULE, loader=loader)
@@ -162,7 +160,7 @@ class StandIn:
             ("current_device", c_int, []),
             ("set_current_device", None, [c_int]),
             ("fail", None, [ctypes.c_char_p, c_int, c_int]),
-            ("claim", None, [c_int]),
+            ("assume_device", None, [c_int]),
             ("create_stream", address, [c_int, c_int]),
             ("allocate", address, [c_int, address, size, c_int]),
             ("protect", None, [address]),
@@ -177,7 +175,7 @@ class StandIn:
             setattr(self, f"call_{name}", function)
 
     def reset(self, *, devices: int = 2, driver: str | None = None, order: str = "late", seed: int = 1) -> None:
-        """Start anew, without memory or streams; what a test lowered is as before."""
+        """Reset memory, streams and tuning."""
         self.module.tune(self.tuning)
         self.call_reset(devices, ERRORS[driver] if driver else 0, ORDERS[order], seed)
 
@@ -186,16 +184,16 @@ class StandIn:
 
     @property
     def lost(self) -> str:
-        """Why nothing works any more, if so: a kernel did what CUDA calls undefined."""
+        """The reason if the device is lost, because of undefined behaviour of a kernel; otherwise empty."""
         return self.call_lost().decode()
 
     def log(self) -> list[Entry]:
-        """Return what the module did since the last look, and forget it."""
+        """Return the calls of the module since the last call of log()."""
         lines = self.call_log().decode().splitlines()
         self.call_clear_log()
         fields = (line.split("\t") for line in lines)
         return [Entry(what, int(device), tuple(more)) for what, device, *more in fields]
 
     def fail(self, call: str, nth: int = 1, error: str = "cudaErrorLaunchFailure") -> None:
-        """Let the `nth` call of that name from now on fail."""
+        """Make the `nth` call of that name from now on fail."""
         self.call_fail(call.encode(), nth, ERRORS[error])

@@ -1,11 +1,11 @@
-// A stand-in for CUDA's runtime library, for a module that nvcc built and a machine without a GPU. Its kernels are
-// their own PTX, translated by ptx_to_cpp.py, on the model of CUDA's execution in machine.h.
+// A stand-in for the CUDA runtime library: runs a module built by nvcc on a machine without a GPU. A launch runs the
+// PTX of its kernel, translated by ptx/translator.py, on the execution model.
 //
-// Nothing runs when it is enqueued, but when somebody waits for it, or when finish_all says so: as late as streams and
-// events allow, or in a random order that they allow (see Order). What was not ordered after its producer then reads
-// what was there before. Memory is given back in the order of a stream too, and filled with rubbish.
+// Enqueued operations run when they are waited for, or in finish_all: as late as streams and events allow, or in a
+// random order that they allow (depend_on Order). An operation that is not ordered after its producer therefore reads
+// stale data. Freed memory is poisoned, in stream order too.
 //
-// The functions at the end, stand_in_*, are for tests: stand_in.py calls them.
+// The functions stand_in_* at the end are the interface for tests, called by stand_in.py.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@
 
 #include "../model/machine.h"
 
-// What stand_in.py writes about the kernels of a PTX file.
+// A row of the kernel table that stand_in.py generates from a PTX file.
 struct TranslatedKernel {
     const char *name; // mangled
     void (*run)(void **parameters);
@@ -37,20 +37,20 @@ namespace {
 using Address = std::uintptr_t;
 
 enum class Order : int {
-    late,   // nothing but what somebody waits for, and what that waits for
-    random, // whatever may run, until that has run
-    eager,  // at once
+    late,   // an operation runs when it is waited for, after its dependencies
+    random, // random ready operations run until the awaited one has run
+    eager,  // an operation runs when it is enqueued
 };
 
 struct Operation {
     std::function<void()> work;
-    std::vector<std::size_t> after; // what has to be done before
+    std::vector<std::size_t> after; // operations that must be done before
     bool done = false;
 };
 
 struct Stream {
     int device;
-    bool blocking; // orders itself with the device's legacy default stream
+    bool blocking; // synchronises with the device's legacy default stream
     std::size_t last = 0;
 };
 
@@ -68,25 +68,26 @@ struct Region {
 };
 
 struct Machine {
-    int devices = 2, capability = 90; // the latter times ten
-    cudaError_t driver = cudaSuccess; // what every call returns
+    int devices = 2, capability = 90; // capability: compute capability times ten
+    cudaError_t driver = cudaSuccess; // returned by every call
     Order order = Order::late;
     std::mt19937_64 random{1};
-    int claimed = -1; // the device whose memory all memory is, without checks; -1: only what is registered is anybody's
+    int assumed_device =
+        -1; // >= 0: all memory belongs to this device, unchecked; -1: only registered memory is device memory
 
-    std::vector<Operation> operations{{{}, {}, true}};         // the first stands for none
-    std::vector<std::size_t> pending;                          // those that aren't done
+    std::vector<Operation> operations{{{}, {}, true}};         // operation 0: no dependency
+    std::vector<std::size_t> pending;                          // operations not done yet
     std::map<std::pair<int, Address>, Stream> default_streams; // legacy (1), and per thread (2), of each device
     std::map<Address, std::unique_ptr<Stream>> streams;
     std::map<cudaEvent_t, std::unique_ptr<Event>> events;
     std::map<Address, Region> regions;
     std::string log;
-    std::map<std::string, std::pair<int, cudaError_t>> failures; // call: how many from now on, and with what
+    std::map<std::string, std::pair<int, cudaError_t>> failures; // by call: countdown and error
 };
 
 std::recursive_mutex mutex;
 Machine machine;
-std::string lost; // why the device is lost: the model can't go on after a failure
+std::string lost; // the reason, once the device is lost: the model cannot continue after a failure
 
 thread_local int current_device = 0;
 thread_local cudaError_t last_error = cudaSuccess;
@@ -99,11 +100,12 @@ struct Configuration {
 thread_local std::vector<Configuration> configurations;
 
 std::map<const void *, const TranslatedKernel *> &kernels() {
-    static std::map<const void *, const TranslatedKernel *> registered; // before other statics are there
+    static std::map<const void *, const TranslatedKernel *>
+        registered; // function-local: used before other statics are initialised
     return registered;
 }
 
-template <class... Words> void note(const char *what, const Words &...words) {
+template <class... Words> void log_call(const char *what, const Words &...words) {
     machine.log += what;
     ((machine.log += '\t', machine.log += words), ...);
     machine.log += '\n';
@@ -128,34 +130,34 @@ cudaError_t failed(cudaError_t error) {
     return error;
 }
 
-// What every call returns instead of working, if anything.
-cudaError_t broken(const char *call) {
+// The error that a call returns instead of running: of the driver, a lost device, or injected by a test.
+cudaError_t injected_error(const char *call) {
     if (machine.driver != cudaSuccess) {
         return machine.driver;
     }
     if (!lost.empty()) {
         return cudaErrorLaunchFailure;
     }
-    const auto found = machine.failures.find(call);
-    return found != machine.failures.end() && --found->second.first == 0 ? found->second.second : cudaSuccess;
+    const auto entry = machine.failures.find(call);
+    return entry != machine.failures.end() && --entry->second.first == 0 ? entry->second.second : cudaSuccess;
 }
 
-void lose(const std::string &why) {
+void mark_lost(const std::string &why) {
     lost = why;
     std::fprintf(stderr, "stand-in for CUDA: %s\n", why.c_str());
 }
 
-// ---- The model ends the program when a kernel does what CUDA calls undefined. Here that loses the device, as it does
-// on a GPU, and leaves the message to whoever reads stderr.
-void *way_out[5];
+// ---- The model ends the program on undefined behaviour of a kernel. Here _Exit is wrapped: the device is lost, as on
+// a GPU, and the message is left on stderr.
+void *jump_buffer[5];
 bool in_model = false;
 
 [[gnu::noinline]] void run_guarded(const std::function<void()> &work) {
-    if (__builtin_setjmp(way_out) == 0) {
+    if (__builtin_setjmp(jump_buffer) == 0) {
         in_model = true;
         work();
     } else {
-        lose("the model of CUDA's execution gave up, see above");
+        mark_lost("the model of CUDA's execution failed, depend_on above");
     }
     in_model = false;
 }
@@ -170,24 +172,24 @@ std::map<Address, Region>::iterator region_of(Address address) {
     return address < after->first + after->second.size ? after : machine.regions.end();
 }
 
-bool is_known(Address address, std::size_t size) {
+bool is_device_memory(Address address, std::size_t size) {
     const auto region = region_of(address);
-    return machine.claimed >= 0 ||
+    return machine.assumed_device >= 0 ||
            (region != machine.regions.end() && address + size <= region->first + region->second.size);
 }
 
-void require_known(Address address, std::size_t size, const char *what) {
-    if (!is_known(address, size) && lost.empty()) {
-        lose(std::string(what) + " touches " + std::to_string(size) + " bytes of no device's memory");
+void require_device_memory(Address address, std::size_t size, const char *what) {
+    if (!is_device_memory(address, size) && lost.empty()) {
+        mark_lost(std::string(what) + " accesses " + std::to_string(size) + " bytes outside device memory");
     }
 }
 
-void show_memory_to_model(int device) {
-    model::forget_memory();
-    if (machine.claimed >= 0) {
+void register_memory_with_model(int device) {
+    model::unregister_memory();
+    if (machine.assumed_device >= 0) {
         return;
     }
-    static const char none = 0; // so that there is something registered, and everything else is refused
+    static const char none = 0; // a registered range: without any, nothing is checked
     model::register_memory(&none, 1, false);
     for (const auto &[address, region] : machine.regions) {
         if (region.device == device || region.managed) {
@@ -204,11 +206,11 @@ Stream *stream_of(Address handle) {
         return &machine.default_streams.try_emplace({current_device, which}, Stream{current_device, true})
                     .first->second;
     }
-    const auto found = machine.streams.find(handle);
-    return found == machine.streams.end() ? nullptr : found->second.get();
+    const auto entry = machine.streams.find(handle);
+    return entry == machine.streams.end() ? nullptr : entry->second.get();
 }
 
-void do_now(std::size_t number) {
+void run_operation(std::size_t number) {
     Operation &operation = machine.operations[number];
     const auto work = std::move(operation.work);
     operation.done = true;
@@ -224,15 +226,15 @@ bool is_ready(std::size_t number) {
     return std::all_of(after.begin(), after.end(), [](std::size_t other) { return machine.operations[other].done; });
 }
 
-void do_any() {
+void run_random_operation() {
     std::vector<std::size_t> ready;
     std::copy_if(machine.pending.begin(), machine.pending.end(), std::back_inserter(ready), is_ready);
-    do_now(ready[machine.random() % ready.size()]);
+    run_operation(ready[machine.random() % ready.size()]);
 }
 
 void finish(std::size_t number) {
     while (machine.order == Order::random && !machine.operations[number].done) {
-        do_any();
+        run_random_operation();
     }
     std::vector<std::size_t> wanted{number};
     while (!wanted.empty()) {
@@ -240,10 +242,10 @@ void finish(std::size_t number) {
         if (machine.operations[next].done) {
             wanted.pop_back();
         } else if (is_ready(next)) {
-            do_now(next);
+            run_operation(next);
         } else {
             auto after = machine.operations[next].after;
-            std::shuffle(after.begin(), after.end(), machine.random); // which comes first is nobody's promise
+            std::shuffle(after.begin(), after.end(), machine.random); // independent operations in random order
             wanted.insert(wanted.end(), after.begin(), after.end());
         }
     }
@@ -252,7 +254,7 @@ void finish(std::size_t number) {
 std::size_t enqueue(Stream &stream, std::function<void()> work, std::vector<std::size_t> after = {}) {
     const std::size_t number = machine.operations.size();
     after.push_back(stream.last);
-    const auto see = [&](const Stream &other) {
+    const auto depend_on = [&](const Stream &other) {
         if (&other != &stream && other.device == stream.device && other.blocking) {
             after.push_back(other.last);
         }
@@ -261,13 +263,13 @@ std::size_t enqueue(Stream &stream, std::function<void()> work, std::vector<std:
         machine.default_streams.try_emplace({stream.device, 1}, Stream{stream.device, true}).first->second;
     if (&stream == &legacy) {
         for (const auto &[_, other] : machine.default_streams) {
-            see(other);
+            depend_on(other);
         }
         for (const auto &[_, other] : machine.streams) {
-            see(*other);
+            depend_on(*other);
         }
     } else if (stream.blocking) {
-        see(legacy);
+        depend_on(legacy);
     }
     machine.operations.push_back({std::move(work), std::move(after), false});
     machine.pending.push_back(number);
@@ -285,7 +287,7 @@ void run_kernel(const TranslatedKernel &kernel, model::Index grid, model::Index 
     for (auto &bytes : arguments) {
         parameters.push_back(bytes.data());
     }
-    show_memory_to_model(device);
+    register_memory_with_model(device);
     model::configure({machine.random(), 4, 8});
     run_guarded([&] { model::run(kernel.name, grid, block, 0, [&] { kernel.run(parameters.data()); }); });
 }
@@ -293,7 +295,7 @@ void run_kernel(const TranslatedKernel &kernel, model::Index grid, model::Index 
 cudaError_t launch(const TranslatedKernel *kernel, dim3 grid, dim3 block, void **arguments, std::size_t shared,
                    cudaStream_t handle) {
     const std::lock_guard lock(mutex);
-    const cudaError_t error = broken("cudaLaunchKernel");
+    const cudaError_t error = injected_error("cudaLaunchKernel");
     if (error != cudaSuccess) {
         return failed(error);
     }
@@ -302,21 +304,21 @@ cudaError_t launch(const TranslatedKernel *kernel, dim3 grid, dim3 block, void *
         return failed(cudaErrorInvalidResourceHandle);
     }
     const model::Index blocks{grid.x, grid.y, grid.z}, threads{block.x, block.y, block.z};
-    if (!model::launchable(blocks, threads) || shared != 0) {
+    if (!model::is_valid_launch(blocks, threads) || shared != 0) {
         return failed(cudaErrorInvalidConfiguration);
     }
-    std::vector<std::vector<unsigned char>> copies; // the caller's are gone when it runs
+    std::vector<std::vector<unsigned char>> copies; // the caller's arguments are gone when the kernel runs
     for (std::size_t i = 0; i < kernel->sizes.size(); ++i) {
         const auto *bytes = static_cast<const unsigned char *>(arguments[i]);
         copies.emplace_back(bytes, bytes + kernel->sizes[i]);
     }
-    note("launch", text(static_cast<Address>(current_device)), text(address_of(handle)), kernel->name, text(grid),
-         text(block));
+    log_call("launch", text(static_cast<Address>(current_device)), text(address_of(handle)), kernel->name, text(grid),
+             text(block));
     enqueue(*stream, [=, device = current_device]() mutable { run_kernel(*kernel, blocks, threads, device, copies); });
     return cudaSuccess;
 }
 
-// Copies n elements, a stride apart on either side.
+// Copies n elements between strided arrays.
 void copy_elements(Address to, std::int64_t to_stride, Address from, std::int64_t from_stride, std::size_t size,
                    std::int64_t n) {
     for (std::int64_t i = 0; i < n; ++i) {
@@ -331,10 +333,10 @@ void wait_for(Stream &stream, Stream &producer) {
     enqueue(stream, {}, {reached});
 }
 
-// The rest of a call that only needs a stream.
+// Runs `work` for a call on a stream, with the error checks that all such calls share.
 template <class Work> cudaError_t on_stream(const char *call, cudaStream_t handle, Work work) {
     const std::lock_guard lock(mutex);
-    const cudaError_t error = broken(call);
+    const cudaError_t error = injected_error(call);
     if (error != cudaSuccess) {
         return failed(error);
     }
@@ -362,14 +364,14 @@ const std::map<cudaError_t, std::pair<const char *, const char *>> errors = {
 extern "C" {
 
 [[noreturn]] void __real__Exit(int code);
-[[noreturn]] void __wrap__Exit(int code) { // the linker calls this in place of _Exit
+[[noreturn]] void __wrap__Exit(int code) { // called in place of _Exit (--wrap)
     if (in_model) {
-        __builtin_longjmp(way_out, 1);
+        __builtin_longjmp(jump_buffer, 1);
     }
     __real__Exit(code);
 }
 
-// ---- What the code that nvcc generates calls.
+// ---- Called by code that nvcc generates.
 void **__cudaRegisterFatBinary(void *) {
     static void *handle;
     return &handle;
@@ -404,12 +406,12 @@ cudaError_t __cudaPopCallConfiguration(dim3 *grid, dim3 *block, std::size_t *sha
 }
 
 cudaError_t __cudaGetKernel(cudaKernel_t *kernel, const void *host) {
-    const auto found = kernels().find(host);
-    if (found == kernels().end()) {
+    const auto entry = kernels().find(host);
+    if (entry == kernels().end()) {
         return failed(cudaErrorInvalidDeviceFunction);
     }
     // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): CUDA's type for a handle
-    *kernel = reinterpret_cast<cudaKernel_t>(const_cast<TranslatedKernel *>(found->second));
+    *kernel = reinterpret_cast<cudaKernel_t>(const_cast<TranslatedKernel *>(entry->second));
     return cudaSuccess;
 }
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **arguments, std::size_t shared,
@@ -428,41 +430,41 @@ cudaError_t cudaGetLastError() {
     return std::exchange(last_error, cudaSuccess);
 }
 const char *cudaGetErrorName(cudaError_t error) {
-    const auto found = errors.find(error);
-    return found == errors.end() ? "unrecognized error code" : found->second.first;
+    const auto entry = errors.find(error);
+    return entry == errors.end() ? "unrecognized error code" : entry->second.first;
 }
 const char *cudaGetErrorString(cudaError_t error) {
-    const auto found = errors.find(error);
-    return found == errors.end() ? "unrecognized error code" : found->second.second;
+    const auto entry = errors.find(error);
+    return entry == errors.end() ? "unrecognized error code" : entry->second.second;
 }
 
 // ---- Devices
 cudaError_t cudaGetDeviceCount(int *count) {
     const std::lock_guard lock(mutex);
-    const cudaError_t error = broken("cudaGetDeviceCount");
+    const cudaError_t error = injected_error("cudaGetDeviceCount");
     *count = error == cudaSuccess ? machine.devices : 0;
     return failed(error == cudaSuccess && machine.devices == 0 ? cudaErrorNoDevice : error);
 }
 cudaError_t cudaGetDevice(int *device) {
     const std::lock_guard lock(mutex);
     *device = current_device;
-    return failed(broken("cudaGetDevice"));
+    return failed(injected_error("cudaGetDevice"));
 }
 cudaError_t cudaSetDevice(int device) {
     const std::lock_guard lock(mutex);
-    cudaError_t error = broken("cudaSetDevice");
+    cudaError_t error = injected_error("cudaSetDevice");
     if (error == cudaSuccess && (device < 0 || device >= machine.devices)) {
         error = cudaErrorInvalidDevice;
     }
     if (error == cudaSuccess) {
         current_device = device;
-        note("device", text(static_cast<Address>(device)));
+        log_call("device", text(static_cast<Address>(device)));
     }
     return failed(error);
 }
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device) {
     const std::lock_guard lock(mutex);
-    cudaError_t error = broken("cudaDeviceGetAttribute");
+    cudaError_t error = injected_error("cudaDeviceGetAttribute");
     if (error == cudaSuccess && (device < 0 || device >= machine.devices)) {
         error = cudaErrorInvalidDevice;
     }
@@ -479,11 +481,11 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
 }
 cudaError_t cudaDeviceSynchronize() {
     const std::lock_guard lock(mutex);
-    note("synchronize", text(static_cast<Address>(current_device)), "all");
+    log_call("synchronize", text(static_cast<Address>(current_device)), "all");
     while (!machine.pending.empty()) {
         finish(machine.pending.back());
     }
-    return failed(broken("cudaDeviceSynchronize"));
+    return failed(injected_error("cudaDeviceSynchronize"));
 }
 
 // ---- Memory
@@ -491,21 +493,21 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *attributes, const vo
     const std::lock_guard lock(mutex);
     *attributes = {};
     attributes->type = cudaMemoryTypeUnregistered;
-    const cudaError_t error = broken("cudaPointerGetAttributes");
+    const cudaError_t error = injected_error("cudaPointerGetAttributes");
     const auto region = region_of(address_of(pointer));
     if (error == cudaSuccess && region != machine.regions.end()) {
         attributes->type = region->second.managed ? cudaMemoryTypeManaged : cudaMemoryTypeDevice;
         attributes->device = region->second.device;
-    } else if (error == cudaSuccess && machine.claimed >= 0) {
+    } else if (error == cudaSuccess && machine.assumed_device >= 0) {
         attributes->type = cudaMemoryTypeDevice;
-        attributes->device = machine.claimed;
+        attributes->device = machine.assumed_device;
     }
     return failed(error);
 }
 
-cudaError_t cudaMalloc(void **memory, std::size_t size) { // nobody should: memory is the caller's framework's
+cudaError_t cudaMalloc(void **memory, std::size_t size) { // always fails: memory comes from the caller's framework
     const std::lock_guard lock(mutex);
-    note("allocate", text(static_cast<Address>(current_device)), text(size));
+    log_call("allocate", text(static_cast<Address>(current_device)), text(size));
     *memory = nullptr;
     return failed(cudaErrorMemoryAllocation);
 }
@@ -521,19 +523,19 @@ cudaError_t cudaFreeAsync(void *, cudaStream_t) {
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, std::size_t size, cudaMemcpyKind kind, cudaStream_t handle) {
     return on_stream("cudaMemcpyAsync", handle, [&](Stream &stream) {
-        note("copy", text(static_cast<Address>(stream.device)), text(address_of(handle)), text(size));
+        log_call("copy", text(static_cast<Address>(stream.device)), text(address_of(handle)), text(size));
         const std::size_t copy = enqueue(stream, [=] {
             if (kind != cudaMemcpyHostToDevice) {
-                require_known(address_of(from), size, "cudaMemcpyAsync");
+                require_device_memory(address_of(from), size, "cudaMemcpyAsync");
             }
             if (kind != cudaMemcpyDeviceToHost) {
-                require_known(address_of(to), size, "cudaMemcpyAsync");
+                require_device_memory(address_of(to), size, "cudaMemcpyAsync");
             }
             if (lost.empty()) {
                 std::memcpy(to, from, size);
             }
         });
-        if (kind == cudaMemcpyDeviceToHost) { // into pageable memory: CUDA waits, too
+        if (kind == cudaMemcpyDeviceToHost) { // into pageable memory: synchronous, as in CUDA
             finish(copy);
         }
         return cudaSuccess;
@@ -542,9 +544,9 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, std::size_t size, cudaMe
 
 cudaError_t cudaMemsetAsync(void *memory, int value, std::size_t size, cudaStream_t handle) {
     return on_stream("cudaMemsetAsync", handle, [&](Stream &stream) {
-        note("set", text(static_cast<Address>(stream.device)), text(address_of(handle)), text(size));
+        log_call("set", text(static_cast<Address>(stream.device)), text(address_of(handle)), text(size));
         enqueue(stream, [=] {
-            require_known(address_of(memory), size, "cudaMemsetAsync");
+            require_device_memory(address_of(memory), size, "cudaMemsetAsync");
             if (lost.empty()) {
                 std::memset(memory, value, size);
             }
@@ -556,7 +558,7 @@ cudaError_t cudaMemsetAsync(void *memory, int value, std::size_t size, cudaStrea
 // ---- Streams and events
 cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
     return on_stream("cudaStreamSynchronize", handle, [&](Stream &stream) {
-        note("synchronize", text(static_cast<Address>(stream.device)), text(address_of(handle)));
+        log_call("synchronize", text(static_cast<Address>(stream.device)), text(address_of(handle)));
         finish(stream.last);
         return lost.empty() ? cudaSuccess : cudaErrorLaunchFailure;
     });
@@ -564,7 +566,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) {
     const std::lock_guard lock(mutex);
-    const cudaError_t error = broken("cudaEventCreateWithFlags");
+    const cudaError_t error = injected_error("cudaEventCreateWithFlags");
     if (error == cudaSuccess) {
         auto created = std::make_unique<Event>(Event{current_device});
         *event = reinterpret_cast<cudaEvent_t>(created.get());
@@ -574,23 +576,24 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
     return on_stream("cudaEventRecord", handle, [&](Stream &stream) {
-        const auto found = machine.events.find(event);
-        if (found == machine.events.end() || found->second->device != stream.device) {
+        const auto entry = machine.events.find(event);
+        if (entry == machine.events.end() || entry->second->device != stream.device) {
             return cudaErrorInvalidResourceHandle;
         }
-        found->second->recorded = enqueue(stream, {});
-        found->second->stream = address_of(handle);
+        entry->second->recorded = enqueue(stream, {});
+        entry->second->stream = address_of(handle);
         return cudaSuccess;
     });
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned) {
     return on_stream("cudaStreamWaitEvent", handle, [&](Stream &stream) {
-        const auto found = machine.events.find(event);
-        if (found == machine.events.end()) {
+        const auto entry = machine.events.find(event);
+        if (entry == machine.events.end()) {
             return cudaErrorInvalidResourceHandle;
         }
-        note("wait", text(static_cast<Address>(stream.device)), text(address_of(handle)), text(found->second->stream));
-        enqueue(stream, {}, {found->second->recorded});
+        log_call("wait", text(static_cast<Address>(stream.device)), text(address_of(handle)),
+                 text(entry->second->stream));
+        enqueue(stream, {}, {entry->second->recorded});
         return cudaSuccess;
     });
 }
@@ -599,7 +602,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
     return failed(machine.events.erase(event) == 1 ? cudaSuccess : cudaErrorInvalidResourceHandle);
 }
 
-// ---- For tests.
+// ---- Interface for tests.
 void stand_in_reset(int devices, int driver, int order, std::uint64_t seed) {
     const std::lock_guard lock(mutex);
     for (const auto &[address, region] : machine.regions) {
@@ -632,7 +635,7 @@ void stand_in_clear_log() {
     machine.log.clear();
 }
 
-// Bytes that kernels with `part` in their name have read.
+// Bytes read by the kernels with `part` in their names.
 std::uint64_t stand_in_bytes_read(const char *part) {
     model::Cost costs[256];
     const std::size_t n = model::costs(costs, 256);
@@ -650,14 +653,14 @@ void stand_in_set_current_device(int device) {
     current_device = device;
 }
 
-// The `nth` call from now on of that name fails; 1 is the next one.
+// Makes the `nth` call of that name from now on fail; 1 is the next one.
 void stand_in_fail(const char *call, int nth, int error) {
     machine.failures[call] = {nth, static_cast<cudaError_t>(error)};
 }
 
-// From now on all memory is that device's, unless it is registered, and nothing checks it.
-void stand_in_claim(int device) {
-    machine.claimed = device;
+// From now on unregistered memory counts as memory of `device`, unchecked.
+void stand_in_assume_device(int device) {
+    machine.assumed_device = device;
 }
 
 Address stand_in_create_stream(int device, int blocking) {
@@ -675,8 +678,8 @@ void stand_in_protect(Address address) {
 
 namespace {
 
-// Runs `work` with the default streams of a device as the current ones.
-template <class Work> void at(int device, Work work) {
+// Runs `work` with `device` as the current device.
+template <class Work> void with_device(int device, Work work) {
     const std::lock_guard lock(mutex);
     const int before = std::exchange(current_device, device);
     work();
@@ -687,23 +690,23 @@ template <class Work> void at(int device, Work work) {
 
 extern "C" {
 
-// Memory as the caching allocators of the frameworks give it: until the stream has come this far, it is another's, who
-// may still write there.
+// Allocates like the frameworks' caching allocators: until the stream reaches this point, the previous owner may still
+// write to the memory.
 Address stand_in_allocate(int device, Address handle, std::size_t size, int managed) {
     const std::size_t padded = (std::max<std::size_t>(size, 1) + 255) / 256 * 256;
     void *memory = std::aligned_alloc(256, padded);
-    at(device, [&] {
+    with_device(device, [&] {
         machine.regions[address_of(memory)] = {size, device, managed != 0, true, true};
         enqueue(*stream_of(handle), [=] { std::memset(memory, 0xa5, padded); });
     });
     return address_of(memory);
 }
 
-// And from there on it is another's again.
+// Frees in stream order: the memory may be reused from this point of the stream on.
 void stand_in_free(int device, Address handle, Address address) {
-    at(device, [&] {
+    with_device(device, [&] {
         if (machine.regions.find(address) == machine.regions.end()) {
-            return; // it was there before a reset
+            return; // allocated before a reset
         }
         enqueue(*stream_of(handle), [=] {
             const auto region = machine.regions.find(address);
@@ -716,34 +719,34 @@ void stand_in_free(int device, Address handle, Address address) {
 }
 
 void stand_in_order(int device, Address handle, Address producer) {
-    at(device, [&] { wait_for(*stream_of(handle), *stream_of(producer)); });
+    with_device(device, [&] { wait_for(*stream_of(handle), *stream_of(producer)); });
 }
 
-// Either side may be a device's memory; what the host gives is taken at once.
+// Copies between host and device memory; a host source is copied before the call returns.
 void stand_in_copy(int device, Address handle, Address to, std::int64_t to_stride, Address from,
                    std::int64_t from_stride, std::size_t size, std::int64_t n, int from_host) {
-    at(device, [&] {
+    with_device(device, [&] {
         if (from_host == 0) {
             enqueue(*stream_of(handle), [=] { copy_elements(to, to_stride, from, from_stride, size, n); });
             return;
         }
-        std::vector<unsigned char> taken(size * static_cast<std::size_t>(n));
+        std::vector<unsigned char> snapshot(size * static_cast<std::size_t>(n));
         const auto packed = static_cast<std::int64_t>(size);
-        copy_elements(address_of(taken.data()), packed, from, from_stride, size, n);
-        enqueue(*stream_of(handle), [=, taken = std::move(taken)] {
-            copy_elements(to, to_stride, address_of(taken.data()), packed, size, n);
+        copy_elements(address_of(snapshot.data()), packed, from, from_stride, size, n);
+        enqueue(*stream_of(handle), [=, snapshot = std::move(snapshot)] {
+            copy_elements(to, to_stride, address_of(snapshot.data()), packed, size, n);
         });
     });
 }
 
 void stand_in_finish(int device, Address handle) {
-    at(device, [&] { finish(enqueue(*stream_of(handle), {})); });
+    with_device(device, [&] { finish(enqueue(*stream_of(handle), {})); });
 }
 
 void stand_in_finish_all() {
     const std::lock_guard lock(mutex);
     while (!machine.pending.empty()) {
-        do_any();
+        run_random_operation();
     }
 }
 

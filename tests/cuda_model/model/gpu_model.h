@@ -1,8 +1,7 @@
-// CUDA's spelling for g++, on top of machine.h: what csrc/cuda/compat.h includes instead of CUDA's header.
+// CUDA's names for g++, implemented on machine.h: csrc/cuda/compat.h includes this file instead of CUDA's header.
 //
-// A shared variable is an object that checks: bounds, and reads before anything was written in this block. What it
-// returns for an element is such an object too, so `const unsigned x = bins[i]` reads it, while `const auto x =
-// bins[i]` would only name it.
+// A shared variable is a proxy object that checks bounds and uninitialised reads. Its elements are proxies too:
+// `const unsigned x = bins[i]` reads an element, while `const auto x = bins[i]` only refers to it.
 #pragma once
 
 #include <array>
@@ -18,7 +17,7 @@
 
 #include "machine.h"
 
-// Out of line and in the table of dynamic symbols, so that dladdr finds its name.
+// Not inlined and exported, so that dladdr finds its name.
 #define __global__ __attribute__((noinline, used, visibility("default")))
 #define __device__
 #define __host__
@@ -85,17 +84,17 @@ template <class T> struct Identity {
 };
 template <class T> using Same = typename Identity<T>::Type;
 
-// What is known of a variable's bytes is the model's, not the kernel's: no race checker shall look at that.
+// The shadow of shared memory belongs to the model and is hidden from the race detector.
 #ifdef __SANITIZE_THREAD__
-#define RRM_MODEL_UNWATCHED __attribute__((noinline, no_sanitize("thread")))
+#define RRM_MODEL_UNINSTRUMENTED __attribute__((noinline, no_sanitize("thread")))
 #else
-#define RRM_MODEL_UNWATCHED inline
+#define RRM_MODEL_UNINSTRUMENTED inline
 #endif
 
-RRM_MODEL_UNWATCHED static bool is_written(const unsigned char *written) {
+RRM_MODEL_UNINSTRUMENTED static bool is_written(const unsigned char *written) {
     return *written != 0;
 }
-template <std::size_t size> RRM_MODEL_UNWATCHED void set_written(unsigned char *written) {
+template <std::size_t size> RRM_MODEL_UNINSTRUMENTED void set_written(unsigned char *written) {
     for (std::size_t i = 0; i < size; ++i) {
         written[i] = 1;
     }
@@ -112,7 +111,7 @@ template <class U> class Cell {
 
     Cell(unsigned char *bytes, unsigned char *written, const char *name)
         : value_(reinterpret_cast<U *>(bytes)), written_(written), name_(name) {}
-    Cell(const Cell &) = default; // names the same cell
+    Cell(const Cell &) = default; // refers to the same cell
 
     [[nodiscard]] U read() const {
         check_written();
@@ -125,7 +124,7 @@ template <class U> class Cell {
         set_written<sizeof(U)>(written_);
         return *value_ = value;
     }
-    const Cell &operator=(const Cell &other) const { // not what it names, but the value
+    const Cell &operator=(const Cell &other) const { // assigns the value, not the reference
         *this = other.read();
         return *this;
     }
@@ -169,7 +168,7 @@ template <class U> class Cell {
     CellPointer<U> operator&() const {
         return CellPointer<U>(*this);
     }
-    // For atomic operations, which read too.
+    // For atomic operations, which also read.
     [[nodiscard]] U *checked_address() const {
         check_written();
         return value_;
@@ -237,14 +236,14 @@ inline void count_read(std::size_t bytes) {
 #ifdef __SANITIZE_THREAD__
     model::count_read(bytes);
 #else
-    model::counted.read += bytes;
+    model::traffic.read += bytes;
 #endif
 }
 inline void count_written(std::size_t bytes) {
 #ifdef __SANITIZE_THREAD__
     model::count_written(bytes);
 #else
-    model::counted.written += bytes;
+    model::traffic.written += bytes;
 #endif
 }
 
@@ -269,14 +268,14 @@ template <class T> __forceinline__ void store(T *p, Same<T> x) {
     count_written(sizeof(T));
     *p = x;
 }
-// In pieces that are read at once each, like CUDA's volatile.
+// In pieces of at most 8 bytes, each read atomically, like CUDA's volatile.
 template <class T> T load_fresh(const T *p) {
     static_assert(std::is_trivially_copyable_v<T>);
     using Piece =
         std::conditional_t<sizeof(T) == 1, std::uint8_t,
                            std::conditional_t<sizeof(T) == 2, std::uint16_t,
                                               std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>>;
-    model::give_way();
+    model::maybe_yield();
     check(p, false);
     count_read(sizeof(T));
     std::array<Piece, sizeof(T) / sizeof(Piece)> pieces;
@@ -311,15 +310,15 @@ template <class T> T *atomic_address(CellPointer<T> p) {
     return (*p).checked_address();
 }
 
-// Replaces *pointer, as change(before) says, and returns what it was before. Nothing else runs in between.
+// Replaces *pointer by change(*pointer) and returns the old value. No other thread runs in between.
 template <class Pointer, class Change> Pointed<Pointer> atomically(Pointer pointer, Change change) {
-    model::give_way();
+    model::maybe_yield();
     Pointed<Pointer> *const p = atomic_address(pointer);
     const Pointed<Pointer> before = __atomic_load_n(p, __ATOMIC_RELAXED);
     __atomic_store_n(p, change(before), __ATOMIC_RELAXED);
     model::atomic_read(p);
     model::atomic_written(p);
-    model::give_way();
+    model::maybe_yield();
     return before;
 }
 
@@ -385,7 +384,8 @@ template <class T> T shuffle(unsigned mask, T value, unsigned source) {
     return std::bit_cast<T>(static_cast<Bits>(model::shuffle(mask, std::bit_cast<Bits>(value), source)));
 }
 
-// Lanes fall into segments of `width`; a lane that would read outside its segment gets its own value.
+// The first lane of this lane's segment of `width` lanes; a lane that would read outside its segment gets its own
+// value.
 inline unsigned segment(int width) {
     const auto size = static_cast<unsigned>(width);
     if (!std::has_single_bit(size) || size > 32) {
@@ -445,7 +445,7 @@ inline double __longlong_as_double(long long x) {
     return std::bit_cast<double>(x);
 }
 
-// ---- What the host calls. Everything is done when it returns.
+// ---- Host functions. All are synchronous.
 
 enum cudaError_t {
     cudaSuccess = 0,
@@ -463,7 +463,7 @@ enum cudaMemcpyKind {
 using cudaStream_t = struct CUstream_st *;
 
 inline cudaError_t cudaGetLastError() {
-    return cudaSuccess; // launch() has returned and so forgotten it
+    return cudaSuccess; // launch() has returned the error
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
     return cudaSuccess;
@@ -516,7 +516,7 @@ namespace gpu {
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t, Arguments... arguments) {
     static_assert(sizeof...(Parameters) == sizeof...(Arguments));
-    if (!model::launchable(grid, block)) {
+    if (!model::is_valid_launch(grid, block)) {
         return cudaErrorInvalidConfiguration;
     }
     const void *const address = reinterpret_cast<const void *>(kernel);

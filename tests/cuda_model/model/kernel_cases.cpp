@@ -1,8 +1,9 @@
 // The CUDA kernels on the model of CUDA's execution, against a definition by sorting, on random cases.
 //
-//     kernel_cases CASES SEED [ptx]     runs the kernels' source, or nvcc's PTX of them if it was linked in; prints how
-//                                       many cases were tried; exit code 1 and the first that differs, if one does
-//     kernel_cases costs FORMAT N RULE  prints, as JSON, launches and bytes of one call with N exponential losses
+//     kernel_cases CASES SEED [ptx]     runs the kernels' source, or their PTX if it was linked in; prints the number
+//     of
+//                                       cases; exit code 1 and the first case that differs, if there is one
+//     kernel_cases costs FORMAT N RULE  prints launches and bytes of one call with N exponential losses, as JSON
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -37,7 +38,7 @@ template <class T> class Memory {
         std::free(block);
     }
 
-    [[nodiscard]] bool holds(const std::vector<T> &values) const {
+    [[nodiscard]] bool equals(const std::vector<T> &values) const {
         return std::memcmp(data, values.data(), bytes(n)) == 0;
     }
 
@@ -60,16 +61,17 @@ struct Case {
     cuda::LaunchConfig config;
     model::Schedule schedule;
     std::int64_t offsets[3]; // of losses, old weights and new ones from a multiple of 16 bytes
-    bool spoiled;            // with losses that must be refused
+    bool invalid;            // contains losses that must be rejected
 
     [[nodiscard]] std::string describe(int width) const {
         char text[500];
         std::snprintf(
             text, sizeof text,
             "%d bits, n %lld, family %d%s, rank %lld, gamma %g, recipient_rank %lld, quota %lld, mu %g, read %d, "
-            "in_place %d, out_is_new %d; threads %d, blocks %d, sample_size %d, chunk %d, capacity %lld; seed %llu, resident "
+            "in_place %d, out_is_new %d; threads %d, blocks %d, sample_size %d, chunk %d, capacity %lld; seed %llu, "
+            "resident "
             "%u, preempt %u; offsets %lld %lld %lld",
-            width, static_cast<long long>(n), family, spoiled ? " spoiled" : "", static_cast<long long>(rule.rank),
+            width, static_cast<long long>(n), family, invalid ? " invalid" : "", static_cast<long long>(rule.rank),
             rule.gamma, static_cast<long long>(rule.recipient_rank), static_cast<long long>(rule.quota), mu, read,
             in_place, out_is_new, config.threads, config.blocks, config.sample_size, config.chunk,
             static_cast<long long>(config.capacity), static_cast<unsigned long long>(schedule.seed), schedule.resident,
@@ -79,7 +81,7 @@ struct Case {
     }
 };
 
-Case draw_case(Random &random) {
+Case random_case(Random &random) {
     const auto pick = [&](int count) { return static_cast<int>(random() % static_cast<std::uint64_t>(count)); };
     Case c{};
     c.n = pick(3) == 0 ? 1 + pick(70) : pick(3) == 0 ? 1020 + pick(12) : 1 + pick(3000);
@@ -93,24 +95,27 @@ Case draw_case(Random &random) {
                                         : who == 2 ? c.n + 1
                                                    : 0;
     const auto redistribute = who == 2 ? Redistribute::kept : who == 3 ? Redistribute::drop : Redistribute::recipients;
-    c.spoiled = pick(10) == 0;
+    c.invalid = pick(10) == 0;
     c.rule = {by_rank ? c.n - quota : 0,
               by_rank ? 0.0 : uniform(random) * 2.0,
               recipient_rank,
               by_rank && pick(2) == 0 ? quota : 0,
               redistribute,
-              !c.spoiled};
+              !c.invalid};
     c.mu = pick(2) == 0 ? 1.0 : 0.3;
     c.read = c.mu != 1.0 && pick(3) != 0;
     c.in_place = c.read && pick(2) == 0;
     c.out_is_new = !c.in_place && pick(2) == 0;
-    constexpr int threads[] = {32, 64, 96, 128}; constexpr int sample_sizes[] = {32, 64, 256, 4096};
+    constexpr int threads[] = {32, 64, 96, 128};
+    constexpr int sample_sizes[] = {32, 64, 256, 4096};
     c.config.threads = threads[pick(4)];
     c.config.blocks = 1 + pick(5);
     c.config.sample_threads = threads[pick(4)];
     c.config.sample_size = sample_sizes[pick(4)];
     c.config.chunk = 1 + pick(40);
-    c.config.capacity = c.n <= c.config.sample_size ? 0 : pick(4) == 0 ? (pick(2) == 0 ? 128 : 1 + pick(60)) : c.n + 5 * 4 * 41;
+    c.config.capacity = c.n <= c.config.sample_size ? 0
+                        : pick(4) == 0              ? (pick(2) == 0 ? 128 : 1 + pick(60))
+                                                    : c.n + 5 * 4 * 41;
     c.schedule = {random(), static_cast<unsigned>(1 + pick(4)), pick(4) == 0 ? 0U : static_cast<unsigned>(1 + pick(8))};
     for (auto &offset : c.offsets) {
         offset = pick(2) == 0 ? 0 : pick(9);
@@ -124,15 +129,15 @@ template <class F> std::vector<typename F::Bits> make_losses(const Case &c, Rand
         losses.push_back(round_to<F>(draw_loss(c.family, i, c.n, 1 - F::bias - F::mantissa, random)));
     }
     const auto anywhere = [&] { return static_cast<std::size_t>(random() % static_cast<std::uint64_t>(c.n)); };
-    losses[anywhere()] = round_to<F>(0.5); // one at least is finite
-    if (c.spoiled) {
+    losses[anywhere()] = round_to<F>(0.5); // at least one finite loss
+    if (c.invalid) {
         const auto low = static_cast<typename F::Bits>(F::infinity | F::sign);
         losses[anywhere()] = random() % 2 == 0 ? low : F::key_nan;
     }
     return losses;
 }
 
-// Sometimes the rank is that of the last of several equal losses, where brackets like to end.
+// In a third of the cases the rank is that of the last of several equal losses: an edge of a bracket.
 template <class F> void choose_rank(Case &c, const std::vector<typename F::Bits> &losses, Random &random) {
     if (c.rule.rank == 0 || random() % 3 != 0) {
         return;
@@ -166,7 +171,7 @@ bool same(const NonFiniteCounts &a, const NonFiniteCounts &b) {
 
 template <class F> bool try_one(Random &random, std::string &description) {
     using W = typename F::Weight;
-    Case c = draw_case(random);
+    Case c = random_case(random);
     const auto losses = make_losses<F>(c, random);
     choose_rank<F>(c, losses, random);
     description = c.describe(F::width);
@@ -178,7 +183,7 @@ template <class F> bool try_one(Random &random, std::string &description) {
         old.push_back(static_cast<W>(uniform(random)));
     }
     model::configure(c.schedule);
-    model::forget_memory();
+    model::unregister_memory();
     const Memory<typename F::Bits> device_losses(losses, c.offsets[0], false);
     Memory<W> device_old(old, c.offsets[1], c.in_place), device_new(c.n, c.offsets[2], true);
     Memory<cuda::Outcome> outcome(1, 0, true);
@@ -197,16 +202,16 @@ template <class F> bool try_one(Random &random, std::string &description) {
     }
     if (faults.is_invalid(c.n, c.rule.prune_nan)) {
         const std::vector<W> nothing(losses.size(), std::numeric_limits<W>::quiet_NaN());
-        return out.holds(c.out_is_new ? nothing : untouched);
+        return out.equals(c.out_is_new ? nothing : untouched);
     }
     Plan expected{};
-    if (!out.holds(reference_weights<F>(losses, c.rule, c.mu, c.read ? old.data() : nullptr, expected)) ||
+    if (!out.equals(reference_weights<F>(losses, c.rule, c.mu, c.read ? old.data() : nullptr, expected)) ||
         !rrm::same(outcome.data->plan, expected)) {
         return false;
     }
     const cuda::Weights<F> targets{nullptr, device_new.data, 1.0, false};
     if (cuda::apply<F>(device_losses.data, c.n, expected, targets, c.config, nullptr) != 0 ||
-        !device_new.holds(reference_weights<F>(losses, c.rule, 1.0, nullptr, expected))) {
+        !device_new.equals(reference_weights<F>(losses, c.rule, 1.0, nullptr, expected))) {
         return false;
     }
     std::int64_t foreign = 0;
@@ -214,12 +219,12 @@ template <class F> bool try_one(Random &random, std::string &description) {
         foreign += F::value(bits) < expected.threshold || std::isnan(F::value(bits)) ? 1 : 0;
     }
     Memory<cuda::Count> counted(1, 0, true);
-    return cuda::count_foreign<F>(device_losses.data, c.n, expected.threshold, false, counted.data, c.config, nullptr) ==
-               0 &&
+    return cuda::count_foreign<F>(device_losses.data, c.n, expected.threshold, false, counted.data, c.config,
+                                  nullptr) == 0 &&
            *counted.data == static_cast<cuda::Count>(foreign);
 }
 
-// Launches and bytes, as the kernels themselves count them: of the size that a GPU with `processors` would be given.
+// Prints launches and bytes, counted by the kernels, with the launch configuration for a GPU of 132 multiprocessors.
 template <class F> [[maybe_unused]] int print_costs(std::int64_t n, const std::string &name) {
     constexpr int processors = 132; // of an H100
     Rule rule{n - n / 5, 0.0, 1, 0, Redistribute::recipients, false};
@@ -245,8 +250,8 @@ template <class F> [[maybe_unused]] int print_costs(std::int64_t n, const std::s
     Memory<unsigned char> workspace(static_cast<std::int64_t>(cuda::workspace_bytes<F>(n, rule, config)), 0, true);
     Memory<cuda::Outcome> outcome(1, 0, true);
     model::configure({1, 2, 0});
-    model::forget_memory();
-    model::forget_costs();
+    model::unregister_memory();
+    model::reset_costs();
     cuda::reweight<F>(losses.data, n, rule, {weights.data, weights.data, 0.3, false}, outcome.data, workspace.data,
                       config, nullptr);
     model::Cost costs[16];
@@ -282,7 +287,7 @@ int main(int argc, char **argv) {
     Random random(static_cast<std::uint64_t>(std::atoll(argv[2])));
     for (int i = 0; i < cases; ++i) {
         std::string description;
-#ifdef RRM_ONLY // one format, for kernels that were compiled for no other
+#ifdef RRM_ONLY // the kernels were compiled for this format only
         const bool right = try_one<RRM_ONLY>(random, description);
 #else
         const bool right = i % 4 == 0   ? try_one<Float16>(random, description)

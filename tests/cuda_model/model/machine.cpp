@@ -1,9 +1,10 @@
-// One thread of the CPU, a stack for each CUDA thread that has begun. Programs need -rdynamic, for kernels to have
-// names.
+// Launches, warp operations, barriers and shared memory of the model. Each started CUDA thread has a stack. Programs
+// are linked with -rdynamic, so that kernels have names.
 //
-// With AddressSanitizer this file is compiled like any other. With ThreadSanitizer, the kernels are compiled with
-// -fsanitize=thread, but this file without and with -DRRM_MODEL_TSAN: it tells what CUDA orders, and its own memory is
-// no business of a race checker. -DRRM_MODEL_UCONTEXT switches stacks with the C library, as on other processors.
+// AddressSanitizer instruments this file like the kernels. For ThreadSanitizer only the kernels are compiled with
+// -fsanitize=thread; this file is compiled without it and with -DRRM_MODEL_TSAN, announces CUDA's synchronisation, and
+// keeps its own memory accesses invisible. -DRRM_MODEL_UCONTEXT switches stacks through the C library, the default on
+// processors other than x86-64.
 #include "machine.h"
 
 #include "races.h"
@@ -24,13 +25,13 @@
 #include <vector>
 
 #ifdef __SANITIZE_THREAD__
-#error "ThreadSanitizer must not watch the model itself: compile this file with -DRRM_MODEL_TSAN instead"
+#error "ThreadSanitizer must not instrument the model: compile this file with -DRRM_MODEL_TSAN instead"
 #endif
 
 namespace model {
 
 Place here;
-Counts counted;
+Traffic traffic;
 bool memory_registered = false;
 
 namespace {
@@ -48,16 +49,16 @@ Schedule schedule;
 Random random_source(Schedule().seed);
 Races races;
 Stacks stacks;
-Launch *launch = nullptr;  // the one that runs
-Thread *current = nullptr; // null: the host
-Thread *just_exited = nullptr;
+Launch *launch = nullptr;  // the running launch
+Thread *current = nullptr; // null: the host runs
+Thread *exited_thread = nullptr;
 Context host;
 
-void resume(Thread *next);
+void switch_to(Thread *next);
 
-[[noreturn]] void run_thread() {
+[[noreturn]] void fiber_entry() {
 #ifdef __SANITIZE_ADDRESS__
-    // The first thread of all comes from the host, whose stack is known from here on.
+    // The first fiber is entered from the host: the place to learn the bounds of its stack.
     const void *bottom = nullptr;
     std::size_t size = 0;
     __sanitizer_finish_switch_fiber(nullptr, &bottom, &size);
@@ -69,36 +70,36 @@ void resume(Thread *next);
     (*launch->kernel)();
     Thread &self = *current;
     self.state = State::exited;
-    just_exited = &self;
-    races.leave(self.races);
-    resume(nullptr);
-    std::abort(); // nobody resumes it
+    exited_thread = &self;
+    races.thread_exited(self.races);
+    switch_to(nullptr);
+    std::abort(); // an exited thread is not resumed
 }
 
-void begin(Thread &thread) {
+void start_fiber(Thread &thread) {
     thread.stack = stacks.take();
 #ifdef __SANITIZE_ADDRESS__
     thread.context.bottom = thread.stack;
     thread.context.size = Stacks::size;
 #endif
-    prepare(thread.context, thread.stack, thread.flat, run_thread);
+    prepare(thread.context, thread.stack, thread.flat, fiber_entry);
 }
 
-// Goes on with `next`, or with the host if null. Returns once the caller is to go on.
-void resume(Thread *next) {
+// Switches to `next`, or to the host if null. Returns when the caller is resumed.
+void switch_to(Thread *next) {
     Thread *const self = current;
     if (self == next) {
         return;
     }
     if (next == nullptr) {
-        races.enter_host();
+        races.switch_to_host();
     } else {
         if (next->stack == nullptr) {
-            begin(*next);
+            start_fiber(*next);
         }
         here.thread = next->index;
         here.block = next->block->index;
-        races.enter(next->races);
+        races.switch_to(next->races);
     }
     Context &from = self == nullptr ? host : self->context;
     Context &to = next == nullptr ? host : next->context;
@@ -113,16 +114,16 @@ void resume(Thread *next) {
 #endif
 }
 
-// Lets others run until the current thread's turn comes again.
-void let_others_run() {
-    resume(launch->scheduler.take());
+// Yields to the scheduler; returns when the current thread is scheduled again.
+void yield_to_scheduler() {
+    switch_to(launch->scheduler.next());
 }
 void make_ready(Thread &thread) {
     thread.state = State::ready;
     launch->scheduler.add(thread);
 }
 
-Thread &running(const char *what) {
+Thread &current_thread(const char *what) {
     if (current == nullptr) {
         fail("%s outside of a kernel", what);
     }
@@ -157,8 +158,8 @@ void check_mask(const Thread &self, unsigned mask, Operation operation) {
     }
 }
 
-// Two lanes that wait for each other in different operations will never meet.
-void check_agreement(const Thread &self, const Gathering &other) {
+// Two lanes that wait for each other in different operations deadlock.
+void check_agreement(const Thread &self, const PendingOperation &other) {
     const unsigned awaited = other.arrived & self.mask;
     if (awaited != 0 && (other.mask >> self.lane & 1) != 0) {
         fail("lanes disagree: %s with mask %08x, but lane %u waits in %s with mask %08x", spelling(self.operation),
@@ -166,69 +167,71 @@ void check_agreement(const Thread &self, const Gathering &other) {
     }
 }
 
-Gathering &join(const Thread &self) {
+PendingOperation &join(const Thread &self) {
     Warp &warp = *self.warp;
-    Gathering *joined = nullptr;
-    for (unsigned i = 0; i < warp.n_gatherings; ++i) {
-        Gathering &gathering = warp.gatherings[i];
-        if (gathering.operation == self.operation && gathering.mask == self.mask) {
-            joined = &gathering;
+    PendingOperation *joined = nullptr;
+    for (unsigned i = 0; i < warp.n_pending; ++i) {
+        PendingOperation &pending = warp.pending_operations[i];
+        if (pending.operation == self.operation && pending.mask == self.mask) {
+            joined = &pending;
         } else {
-            check_agreement(self, gathering);
+            check_agreement(self, pending);
         }
     }
     if (joined == nullptr) {
-        joined = &warp.gatherings[warp.n_gatherings++];
+        joined = &warp.pending_operations[warp.n_pending++];
         *joined = {self.operation, self.mask, 0};
     }
     joined->arrived |= 1U << self.lane;
     return *joined;
 }
 
-void carry_out(Warp &warp, Operation operation, unsigned mask) {
+void complete_operation(Warp &warp, Operation operation, unsigned mask) {
     Thread *const threads = warp.threads;
     if (operation == Operation::ballot) {
         std::uint64_t votes = 0;
         for_each_lane(mask, [&](unsigned lane) { votes |= threads[lane].value << lane; });
         for_each_lane(mask, [&](unsigned lane) { threads[lane].value = votes; });
     } else if (operation == Operation::shuffle) {
-        std::uint64_t given[warp_size];
-        for_each_lane(mask, [&](unsigned lane) { given[lane] = threads[lane].value; });
+        std::uint64_t inputs[warp_size];
+        for_each_lane(mask, [&](unsigned lane) { inputs[lane] = threads[lane].value; });
         for_each_lane(mask, [&](unsigned lane) {
             const unsigned source = threads[lane].source;
             if (source >= warp_size || (mask >> source & 1) == 0) {
                 current = &threads[lane];
                 fail("__shfl_sync: reads from lane %u, which the mask %08x lacks", source, mask);
             }
-            threads[lane].value = given[source];
+            threads[lane].value = inputs[source];
         });
     } else {
         unsigned lanes[warp_size] = {}, count = 0;
         for_each_lane(mask, [&](unsigned lane) { lanes[count++] = lane; });
-        races.meet(count, [&](unsigned i) -> Races::Thread & { return threads[lanes[i]].races; }, current->races);
+        races.synchronize(
+            count, [&](unsigned i) -> Races::Thread & { return threads[lanes[i]].races; }, current->races);
     }
 }
 
-std::uint64_t meet_lanes(Operation operation, unsigned mask, std::uint64_t value, unsigned source) {
-    Thread &self = running(spelling(operation));
+std::uint64_t warp_operation(Operation operation, unsigned mask, std::uint64_t value, unsigned source) {
+    Thread &self = current_thread(spelling(operation));
     check_mask(self, mask, operation);
     self.operation = operation;
     self.mask = mask;
     self.value = value;
     self.source = source;
-    Gathering &gathering = join(self);
-    if (gathering.arrived != mask) {
+    PendingOperation &pending = join(self);
+    if (pending.arrived != mask) {
         self.state = State::at_warp_operation;
-        let_others_run();
+        yield_to_scheduler();
         return self.value;
     }
     Warp &warp = *self.warp;
-    gathering = warp.gatherings[--warp.n_gatherings];
-    carry_out(warp, operation, mask);
-    const bool go_on = random_source.one_in(2);
-    for_each_lane(go_on ? mask & ~(1U << self.lane) : mask, [&](unsigned lane) { make_ready(warp.threads[lane]); });
-    if (!go_on) {
-        let_others_run();
+    pending = warp.pending_operations[--warp.n_pending];
+    complete_operation(warp, operation, mask);
+    const bool continue_here = random_source.one_in(2);
+    for_each_lane(continue_here ? mask & ~(1U << self.lane) : mask,
+                  [&](unsigned lane) { make_ready(warp.threads[lane]); });
+    if (!continue_here) {
+        yield_to_scheduler();
     }
     return self.value;
 }
@@ -267,7 +270,7 @@ void retire(std::unique_ptr<Block> block) {
     for (Thread &thread : block->threads) {
         races.retire(thread.races);
     }
-    races.as_janitor([&] {
+    races.run_as_cleanup([&] {
         for (const SharedPart &part : block->shared) {
             std::free(part.bytes);
             std::free(part.written);
@@ -275,17 +278,17 @@ void retire(std::unique_ptr<Block> block) {
     });
 }
 
-// The thread has exited. Nobody may count on it any more.
-void take_leave(Thread &thread) {
+// Removes an exited thread; fails if other threads wait for it.
+void remove_thread(Thread &thread) {
     stacks.give_back(std::exchange(thread.stack, nullptr));
     Block &block = *thread.block;
     Warp &warp = *thread.warp;
     warp.present &= ~(1U << thread.lane);
-    for (unsigned i = 0; i < warp.n_gatherings; ++i) {
-        const Gathering &gathering = warp.gatherings[i];
-        if ((gathering.mask >> thread.lane & 1) != 0) {
-            current = &warp.threads[first_lane(gathering.arrived)];
-            fail("%s: the mask %08x names lane %u, which has exited", spelling(gathering.operation), gathering.mask,
+    for (unsigned i = 0; i < warp.n_pending; ++i) {
+        const PendingOperation &pending = warp.pending_operations[i];
+        if ((pending.mask >> thread.lane & 1) != 0) {
+            current = &warp.threads[first_lane(pending.arrived)];
+            fail("%s: the mask %08x names lane %u, which has exited", spelling(pending.operation), pending.mask,
                  thread.lane);
         }
     }
@@ -297,7 +300,7 @@ void take_leave(Thread &thread) {
     }
 }
 
-[[noreturn]] void fail_deadlocked() {
+[[noreturn]] void fail_deadlock() {
     Block &block = *launch->scheduler.blocks().front();
     Thread *thread = block.threads.data();
     while (thread->state == State::exited) {
@@ -307,10 +310,10 @@ void take_leave(Thread &thread) {
         fail_in(*thread, "deadlock: waits at a __syncthreads for threads that don't come");
     }
     unsigned missing = thread->mask;
-    for (unsigned i = 0; i < thread->warp->n_gatherings; ++i) {
-        const Gathering &gathering = thread->warp->gatherings[i];
-        if ((gathering.arrived >> thread->lane & 1) != 0) {
-            missing &= ~gathering.arrived;
+    for (unsigned i = 0; i < thread->warp->n_pending; ++i) {
+        const PendingOperation &pending = thread->warp->pending_operations[i];
+        if ((pending.arrived >> thread->lane & 1) != 0) {
+            missing &= ~pending.arrived;
         }
     }
     const Thread &awaited = thread->warp->threads[first_lane(missing)];
@@ -333,28 +336,28 @@ void run_blocks(std::uint64_t count) {
             scheduler.start(make_block(order.back()));
             order.pop_back();
         }
-        just_exited = nullptr;
-        resume(scheduler.take());
-        if (just_exited == nullptr) { // only then nobody was left to run
-            fail_deadlocked();
+        exited_thread = nullptr;
+        switch_to(scheduler.next());
+        if (exited_thread == nullptr) { // no thread could run
+            fail_deadlock();
         }
-        take_leave(*just_exited);
+        remove_thread(*exited_thread);
     }
 }
 
-// ---- Registered memory, and counts.
+// ---- Registered memory and traffic counts.
 
 struct Range {
     std::uintptr_t begin, end;
     bool writable;
 };
 std::vector<Range> registered;
-Range recent{}; // the one touched last
+Range last_range{}; // the range of the last access
 
 void find_range(std::uintptr_t begin, std::size_t size, bool write) {
     for (const Range &range : registered) {
         if (begin >= range.begin && begin + size <= range.end && (range.writable || !write)) {
-            recent = range;
+            last_range = range;
             return;
         }
     }
@@ -368,14 +371,14 @@ struct KernelCosts {
 std::map<std::string, KernelCosts> costs_of;
 
 void add_costs(const std::string &kernel) {
-    KernelCosts &so_far = costs_of[kernel];
-    ++so_far.launches;
-    so_far.bytes_read += counted.read;
-    so_far.bytes_written += counted.written;
-    counted = {};
+    KernelCosts &costs_of_kernel = costs_of[kernel];
+    ++costs_of_kernel.launches;
+    costs_of_kernel.bytes_read += traffic.read;
+    costs_of_kernel.bytes_written += traffic.written;
+    traffic = {};
 }
 
-bool ptx_wanted = false;
+bool ptx_enabled = false;
 
 std::string readable(const char *name) {
     int status = 0;
@@ -388,12 +391,12 @@ std::string readable(const char *name) {
 
 // ---- The interface.
 
-void configure(const Schedule &wanted) {
-    schedule = wanted;
-    random_source = Random(wanted.seed);
+void configure(const Schedule &new_schedule) {
+    schedule = new_schedule;
+    random_source = Random(new_schedule.seed);
 }
 
-bool launchable(Index grid, Index block) {
+bool is_valid_launch(Index grid, Index block) {
     const auto within = [](Index size, std::uint64_t x, std::uint64_t y, std::uint64_t z) {
         return size.x - 1 < x && size.y - 1 < y && size.z - 1 < z; // 0 wraps around
     };
@@ -408,11 +411,11 @@ void run(const char *name, Index grid, Index block, std::size_t dynamic_shared, 
     Launch launched{name, dynamic_shared, &kernel, Scheduler(random_source)};
     launch = &launched;
     const std::uint64_t count = std::uint64_t{grid.x} * grid.y * grid.z;
-    if (!launchable(grid, block) || count > 1U << 31 || dynamic_shared > shared_limit) {
+    if (!is_valid_launch(grid, block) || count > 1U << 31 || dynamic_shared > shared_limit) {
         fail("launched with sizes that CUDA refuses");
     }
     here = {{}, {}, block, grid};
-    counted = {};
+    traffic = {};
     races.begin_launch();
     run_blocks(count);
     races.end_launch();
@@ -421,37 +424,37 @@ void run(const char *name, Index grid, Index block, std::size_t dynamic_shared, 
 }
 
 Index thread_index() {
-    running("thread_index");
+    current_thread("thread_index");
     return here.thread;
 }
 Index block_index() {
-    running("block_index");
+    current_thread("block_index");
     return here.block;
 }
 Index block_size() {
-    running("block_size");
+    current_thread("block_size");
     return here.block_size;
 }
 Index grid_size() {
-    running("grid_size");
+    current_thread("grid_size");
     return here.grid_size;
 }
 unsigned lane() {
-    return running("lane").lane;
+    return current_thread("lane").lane;
 }
 
 unsigned ballot(unsigned mask, bool vote) {
-    return static_cast<unsigned>(meet_lanes(Operation::ballot, mask, vote ? 1 : 0, 0));
+    return static_cast<unsigned>(warp_operation(Operation::ballot, mask, vote ? 1 : 0, 0));
 }
 std::uint64_t shuffle(unsigned mask, std::uint64_t value, unsigned lane) {
-    return meet_lanes(Operation::shuffle, mask, value, lane);
+    return warp_operation(Operation::shuffle, mask, value, lane);
 }
 void sync_warp(unsigned mask) {
-    meet_lanes(Operation::sync, mask, 0, 0);
+    warp_operation(Operation::sync, mask, 0, 0);
 }
 
 void sync_block(const void *site) {
-    Thread &self = running("__syncthreads");
+    Thread &self = current_thread("__syncthreads");
     Block &block = *self.block;
     const std::size_t count = block.threads.size();
     if (block.n_present != count) {
@@ -463,26 +466,27 @@ void sync_block(const void *site) {
     block.site = site;
     if (++block.n_at_barrier != count) {
         self.state = State::at_barrier;
-        let_others_run();
+        yield_to_scheduler();
         return;
     }
     block.n_at_barrier = 0;
-    races.meet(block.n_present, [&](unsigned i) -> Races::Thread & { return block.threads[i].races; }, self.races);
+    races.synchronize(
+        block.n_present, [&](unsigned i) -> Races::Thread & { return block.threads[i].races; }, self.races);
     for (Thread &thread : block.threads) {
         make_ready(thread);
     }
-    let_others_run();
+    yield_to_scheduler();
 }
 
 void fence() {
-    races.fence(running("__threadfence").races);
-    give_way();
+    races.fence(current_thread("__threadfence").races);
+    maybe_yield();
 }
 
-void give_way() {
+void maybe_yield() {
     if (current != nullptr && schedule.preempt != 0 && random_source.one_in(schedule.preempt)) {
         make_ready(*current);
-        let_others_run();
+        yield_to_scheduler();
     }
 }
 
@@ -498,12 +502,12 @@ void atomic_written(const void *address) {
 }
 
 Shared shared(const void *key, std::size_t size) {
-    Thread &self = running("shared memory");
+    Thread &self = current_thread("shared memory");
     Block &block = *self.block;
     std::size_t total = 0;
     for (const SharedPart &part : block.shared) {
         if (part.key == key) {
-            races.see_made(&block.made);
+            races.acquire_allocation(&block.allocation_clock);
             return {part.bytes, part.written};
         }
         total += part.size;
@@ -514,16 +518,16 @@ Shared shared(const void *key, std::size_t size) {
     }
     constexpr int poison = 0xa5;
     SharedPart part{key, size, nullptr, nullptr};
-    races.as_host(
+    races.run_as_host(
         [&] {
-            // Of exactly this size, for AddressSanitizer to see what lies outside.
+            // A separate allocation of the exact size: AddressSanitizer detects accesses outside.
             part.bytes = static_cast<unsigned char *>(std::malloc(size));
             part.written = static_cast<unsigned char *>(std::calloc(size, 1));
             std::memset(part.bytes, poison, size);
             block.shared.push_back(part);
         },
-        self.races, &block.made);
-    races.see_made(&block.made);
+        self.races, &block.allocation_clock);
+    races.acquire_allocation(&block.allocation_clock);
     return {part.bytes, part.written};
 }
 
@@ -552,14 +556,15 @@ void register_memory(const void *begin, std::size_t size, bool writable) {
     registered.push_back({address, address + size, writable});
     memory_registered = true;
 }
-void forget_memory() {
+void unregister_memory() {
     registered.clear();
-    recent = {};
+    last_range = {};
     memory_registered = false;
 }
 void check_range(const void *begin, std::size_t size, bool write) {
     const auto address = reinterpret_cast<std::uintptr_t>(begin);
-    const bool known = address >= recent.begin && address + size <= recent.end && (recent.writable || !write);
+    const bool known =
+        address >= last_range.begin && address + size <= last_range.end && (last_range.writable || !write);
     if (!known && memory_registered) {
         find_range(address, size, write);
     }
@@ -572,46 +577,46 @@ void check_memory(const void *address, std::size_t size, bool write) {
 }
 
 void count_read(std::size_t bytes) {
-    counted.read += bytes;
+    traffic.read += bytes;
 }
 void count_written(std::size_t bytes) {
-    counted.written += bytes;
+    traffic.written += bytes;
 }
 std::size_t costs(Cost *into, std::size_t room) {
-    for (const auto &[kernel, so_far] : costs_of) {
+    for (const auto &[kernel, costs_of_kernel] : costs_of) {
         if (room == 0) {
             break;
         }
         --room;
-        *into++ = {kernel.c_str(), so_far.launches, so_far.bytes_read, so_far.bytes_written};
+        *into++ = {kernel.c_str(), costs_of_kernel.launches, costs_of_kernel.bytes_read, costs_of_kernel.bytes_written};
     }
     return costs_of.size();
 }
-void forget_costs() {
+void reset_costs() {
     costs_of.clear();
 }
 
 const char *kernel_name(const void *kernel) {
-    Dl_info found;
-    if (dladdr(kernel, &found) == 0 || found.dli_sname == nullptr || found.dli_saddr != kernel) {
-        fail("a kernel has no name that dladdr finds: link with -rdynamic, and give it external linkage");
+    Dl_info entry;
+    if (dladdr(kernel, &entry) == 0 || entry.dli_sname == nullptr || entry.dli_saddr != kernel) {
+        fail("dladdr finds no name for a kernel: link with -rdynamic, and give it external linkage");
     }
-    return found.dli_sname;
+    return entry.dli_sname;
 }
 
-void use_ptx(bool wanted) {
-    ptx_wanted = wanted;
+void use_ptx(bool enabled) {
+    ptx_enabled = enabled;
 }
 Translated *translated(const void *kernel) {
-    if (!ptx_wanted) {
+    if (!ptx_enabled) {
         return nullptr;
     }
     const std::string symbol = std::string("ptx_") + kernel_name(kernel);
-    void *const found = dlsym(RTLD_DEFAULT, symbol.c_str());
-    if (found == nullptr) {
+    void *const entry = dlsym(RTLD_DEFAULT, symbol.c_str());
+    if (entry == nullptr) {
         fail("there is no translation %s", symbol.c_str());
     }
-    return reinterpret_cast<Translated *>(found);
+    return reinterpret_cast<Translated *>(entry);
 }
 
 } // namespace model

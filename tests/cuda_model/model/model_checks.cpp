@@ -1,11 +1,11 @@
-// Does the model of CUDA's execution notice what it should, and does it leave right kernels alone?
+// Checks of the execution model: correct kernels pass, each error is detected.
 //
-//     model_checks list     the checks, each with what is to come of it
-//     model_checks NAME     one of them
-//     model_checks speed    what switching and loading cost
+//     model_checks list     the checks with their expected outcomes
+//     model_checks NAME     runs one of them
+//     model_checks speed    measures the cost of a switch and of a load
 //
-// What may come of a check: "exit 0"; "exit 86: " and a part of the message; "race", which only a build with
-// ThreadSanitizer reports; "overflow", which only one with AddressSanitizer does.
+// Outcomes: "exit 0"; "exit 86: " and a part of the message; "race", reported by ThreadSanitizer builds only;
+// "overflow", reported by AddressSanitizer builds only.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -18,7 +18,7 @@
 #include "../../../csrc/cuda/compat.h"
 
 #ifdef __SANITIZE_THREAD__
-constexpr unsigned n_seeds = 2; // to begin a CUDA thread takes ThreadSanitizer a third of a millisecond
+constexpr unsigned n_seeds = 2; // with ThreadSanitizer a CUDA thread takes a third of a millisecond to start
 #else
 constexpr unsigned n_seeds = 50;
 #endif
@@ -27,7 +27,7 @@ constexpr unsigned full = 0xffffffff;
 
 static void require(bool holds, const char *what) {
     if (!holds) {
-        std::fprintf(stderr, "not so: %s\n", what);
+        std::fprintf(stderr, "failed: %s\n", what);
         std::exit(1);
     }
 }
@@ -53,7 +53,7 @@ static std::vector<unsigned> numbers(unsigned n) {
     return made;
 }
 
-// ---- Right kernels.
+// ---- Correct kernels.
 
 static __device__ unsigned sum_of_mine(const unsigned *from, unsigned n) {
     unsigned sum = 0;
@@ -98,7 +98,7 @@ static void check_reduction() {
     });
 }
 
-// The last block to finish adds up what all have written.
+// The last block to finish adds the results of all blocks.
 template <bool first_fence, bool second_fence>
 __global__ void last_block_done(const unsigned *from, unsigned n, unsigned *partial, unsigned *tickets,
                                 unsigned *total) {
@@ -132,7 +132,7 @@ template <bool first_fence, bool second_fence> static void check_last_block_done
     });
 }
 
-// One block hands a number to another while both run.
+// One block passes a number to another while both run.
 template <bool first_fence, bool second_fence> __global__ void hand_over(unsigned *flag, unsigned *data) {
     if (blockIdx.x == 0) {
         gpu::store(data, 42);
@@ -234,7 +234,7 @@ template <class T> static void check_results(const Results<T> &results, std::vec
     require(results.bits == low_bits, "atomicOr");
     require(results.all_bits == T(~low_bits), "atomicAnd");
     require(results.swapped == n, "atomicCAS");
-    // Whatever was put in was taken out once, but for the last one and the zero from the beginning.
+    // Each value put in was taken out once, except the last one and the initial zero.
     taken[0] = results.exchanged;
     std::sort(taken.begin(), taken.end());
     for (T i = 0; i <= n; ++i) {
@@ -317,7 +317,7 @@ __global__ void vote(unsigned *out) {
     } else {
         bad |= __ballot_sync(~odd, lane < 16) != (~odd & 0xffff);
     }
-    if (lane != 0) { // while lane 0 waits for them already
+    if (lane != 0) { // while lane 0 waits for them
         __syncwarp(full - 1);
     }
     __syncwarp();
@@ -403,7 +403,7 @@ static void check_counts() {
     require(twice.launches == 2 && twice.bytes_read == 2 * once.bytes_read, "they add up");
     require(other.bytes_read == 16 * 64 && other.bytes_written == 16 * 64 + 8 + 4 * 64, "by kernel");
     require(model::costs(nullptr, 0) == 2, "two have run");
-    model::forget_costs();
+    model::reset_costs();
     require(model::costs(nullptr, 0) == 0, "and are forgotten");
 }
 
@@ -481,7 +481,7 @@ static void check_missing_translation() {
     launch(add_up, 1, 32, &x, 1U, &total);
 }
 
-// Each launch sees what the one before has written, whichever threads they were.
+// Each launch sees the writes of the previous one, of all its threads.
 __global__ void write_numbers(unsigned *to) {
     gpu::store(to + threadIdx.x, threadIdx.x);
 }
@@ -501,7 +501,7 @@ static void check_launches() {
     });
 }
 
-// ---- Wrong kernels. Some take what a compiler can't know, lest it sees that they are wrong.
+// ---- Incorrect kernels. Some take arguments that hide the error from the compiler.
 
 __global__ void mask_without_caller() {
     __ballot_sync(threadIdx.x == 5 ? full & ~(1U << 5) : full, 1);
@@ -653,7 +653,7 @@ template <Between between> __global__ void read_neighbour_in_warp(unsigned *out)
     gpu::store(out + threadIdx.x, cells[31 - threadIdx.x]);
 }
 
-// Halves of a warp meet at the same time, each by itself.
+// The halves of a warp synchronise separately, at the same time.
 __global__ void read_from_other_half(unsigned *out) {
     GPU_SHARED(unsigned[32], cells);
     cells[threadIdx.x] = 0;
@@ -667,7 +667,7 @@ __global__ void increment_plainly(unsigned *count) {
     gpu::store(count, gpu::load(count) + 1);
 }
 
-// Barriers order nothing between blocks.
+// A barrier does not synchronise blocks.
 __global__ void write_and_read_across_blocks(unsigned *out) {
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -679,7 +679,7 @@ __global__ void write_and_read_across_blocks(unsigned *out) {
     }
 }
 
-// What comes after the fence isn't passed on by the atomic operation.
+// A write after the fence is not released by the atomic operation.
 __global__ void write_after_fence(unsigned *flag, unsigned *data) {
     if (blockIdx.x == 0) {
         __threadfence();
@@ -726,7 +726,7 @@ static const Check checks[] = {
          launch(load_one, 1, 1, others, some);
          launch(add_one, 1, 1, some + 63);
          cudaMemsetAsync(some, 0, sizeof some);
-         model::forget_memory();
+         model::unregister_memory();
          unsigned other = 0;
          launch(load_one, 1, 1, some, &other);
      }},
@@ -796,7 +796,7 @@ static const Check checks[] = {
     {"across_blocks", "race", [] { launch(write_and_read_across_blocks, 2, 32, some); }},
 };
 
-// ---- What it costs.
+// ---- Speed.
 
 __global__ void shuffle_only(unsigned times, unsigned *out) {
     unsigned x = threadIdx.x;

@@ -1,5 +1,5 @@
-// What the race checker is told of a launch: which thread runs, and what CUDA orders. Nothing, but with
-// -DRRM_MODEL_TSAN. For machine.cpp.
+// Interface to the race detector: announces the running thread and CUDA's synchronisation to ThreadSanitizer. Empty
+// without -DRRM_MODEL_TSAN. For machine.cpp.
 #pragma once
 
 #include <cstddef>
@@ -21,150 +21,149 @@ void __tsan_acquire(void *address);
 void __tsan_release(void *address);
 }
 
-// ThreadSanitizer follows each CUDA thread as a fiber. Switching between them orders nothing; what CUDA orders, it is
-// told here.
+// Each CUDA thread is a ThreadSanitizer fiber. Switching fibers adds no happens-before edge; the edges that CUDA
+// guarantees are added here, as release and acquire operations on addresses.
 //
-// A clock can only be kept at an address, and only merged with what is there. So as to order no more than CUDA does,
-// each address below belongs to one thread, whose own clock only grows. (That of an atomic variable collects what all
-// releases to it bring, as C++ has it.)
+// A release merges the fiber's vector clock into the one at the address. To add no edge that CUDA does not guarantee,
+// each address below belongs to one thread, whose own clock only grows. (The clock of an atomic variable collects all
+// releases to it, as in C++.)
 class Races {
   public:
     class Thread {
         friend class Races;
-        void *fiber_ = nullptr, *outbound_ = nullptr, *inbound_ = nullptr;
-        bool fenced_ = false, has_inbound_ = false;
-        char known_ = 0, at_fence_ = 0, observed_ = 0; // only their addresses are used
+        void *fiber_ = nullptr, *release_relay_ = nullptr, *acquire_relay_ = nullptr;
+        bool fenced_ = false, has_acquire_relay_ = false;
+        char clock_ = 0, fence_clock_ = 0, observed_clock_ = 0; // only their addresses matter
     };
 
     void begin_launch() {
         host_ = __tsan_get_current_fiber();
-        janitor_ = __tsan_create_fiber(0);
+        cleanup_ = __tsan_create_fiber(0);
     }
     void end_launch() {
-        __tsan_destroy_fiber(janitor_);
-        bury_all_but(0);
+        __tsan_destroy_fiber(cleanup_);
+        destroy_all_but(0);
         published_.clear();
-        __tsan_acquire(&ended_);
+        __tsan_acquire(&exit_clock_);
     }
 
-    // For the host to call: the thread begins with what the host knows.
+    // Called by the host: the new fiber starts with the host's clock.
     void create(Thread &thread) {
         thread.fiber_ = __tsan_create_fiber(0);
     }
-    void enter(const Thread &thread) {
-        now(thread.fiber_);
+    void switch_to(const Thread &thread) {
+        switch_fiber(thread.fiber_);
     }
-    void enter_host() {
-        now(host_);
+    void switch_to_host() {
+        switch_fiber(host_);
     }
-    void leave(Thread &thread) {
-        now(thread.fiber_);
-        __tsan_release(&ended_);
+    void thread_exited(Thread &thread) {
+        switch_fiber(thread.fiber_);
+        __tsan_release(&exit_clock_);
     }
-    // ThreadSanitizer takes a fiber for the one that had its number before, so they are kept as long as they may be.
+    // ThreadSanitizer reuses the ids of destroyed fibers, and confuses the two: exited fibers are destroyed late.
     void retire(Thread &thread) {
-        for (void *courier : {thread.outbound_, thread.inbound_}) {
-            if (courier != nullptr) {
-                __tsan_destroy_fiber(courier);
+        for (void *relay : {thread.release_relay_, thread.acquire_relay_}) {
+            if (relay != nullptr) {
+                __tsan_destroy_fiber(relay);
             }
         }
-        dead_.push_back(thread.fiber_);
-        bury_all_but(kept_dead);
+        exited_.push_back(thread.fiber_);
+        destroy_all_but(max_exited);
     }
 
-    // What the caller allocates is as if it had been there before the launch for all who call see_made.
-    template <class Work> void as_host(Work work, const Thread &caller, void *made) {
-        now(host_);
+    // Runs an allocation as if it had happened before the launch, for every thread that calls acquire_allocation.
+    template <class Work> void run_as_host(Work work, const Thread &caller, void *allocation_clock) {
+        switch_fiber(host_);
         work();
-        __tsan_release(made);
-        now(caller.fiber_);
+        __tsan_release(allocation_clock);
+        switch_fiber(caller.fiber_);
     }
-    void see_made(void *made) {
-        __tsan_acquire(made);
+    void acquire_allocation(void *allocation_clock) {
+        __tsan_acquire(allocation_clock);
     }
-    // Frees what threads that have left used. The host must not know what they did: blocks that it starts later would.
-    template <class Work> void as_janitor(Work work) {
-        now(janitor_);
-        __tsan_acquire(&ended_);
+    // Frees memory of exited threads. Not on the host's fiber: blocks that it starts later would acquire their clocks.
+    template <class Work> void run_as_cleanup(Work work) {
+        switch_fiber(cleanup_);
+        __tsan_acquire(&exit_clock_);
         work();
-        now(host_);
+        switch_fiber(host_);
     }
 
-    // All that any of `count` threads did is before whatever any of them will do. thread(i) is the i-th of them.
-    template <class Get> void meet(unsigned count, Get thread, const Thread &running) {
+    // A barrier of `count` threads: everything before it happens before everything after it. thread(i) is the i-th.
+    template <class Get> void synchronize(unsigned count, Get thread, const Thread &running) {
         Thread &first = thread(0);
         for (unsigned i = 1; i < count; ++i) {
-            release_known(thread(i));
-            now(first.fiber_);
-            __tsan_acquire(&thread(i).known_);
+            release_clock(thread(i));
+            switch_fiber(first.fiber_);
+            __tsan_acquire(&thread(i).clock_);
         }
-        release_known(first);
+        release_clock(first);
         for (unsigned i = 1; i < count; ++i) {
-            now(thread(i).fiber_);
-            __tsan_acquire(&first.known_);
+            switch_fiber(thread(i).fiber_);
+            __tsan_acquire(&first.clock_);
         }
-        now(running.fiber_);
+        switch_fiber(running.fiber_);
     }
 
-    // As in C++: what a thread did before a fence is passed on by its atomic operations after the fence; and what its
-    // atomic operations came across counts from its next fence on. A fiber of its own carries each, since the thread
-    // itself must not learn of it yet.
+    // As in C++: an atomic write after a fence releases what precedes the fence, and an atomic read acquires at the
+    // next fence. Relay fibers carry the clocks in between, because the thread itself must not acquire them yet.
     void fence(Thread &thread) {
-        __tsan_release(&thread.at_fence_);
+        __tsan_release(&thread.fence_clock_);
         thread.fenced_ = true;
-        if (thread.has_inbound_) {
-            __tsan_acquire(&thread.observed_);
+        if (thread.has_acquire_relay_) {
+            __tsan_acquire(&thread.observed_clock_);
         }
     }
     void atomic_written(Thread &thread, void *address) {
         if (!thread.fenced_) {
             return;
         }
-        now(host_);
+        switch_fiber(host_);
         published_.insert(address);
-        carry(thread.outbound_, &thread.at_fence_, address, thread);
+        relay_clock(thread.release_relay_, &thread.fence_clock_, address, thread);
     }
     void atomic_read(Thread &thread, void *address) {
         if (!published_.contains(address)) {
             return;
         }
-        thread.has_inbound_ = true;
-        carry(thread.inbound_, address, &thread.observed_, thread);
+        thread.has_acquire_relay_ = true;
+        relay_clock(thread.acquire_relay_, address, &thread.observed_clock_, thread);
     }
 
   private:
-    static constexpr std::size_t kept_dead = 1024; // each takes about half a megabyte
+    static constexpr std::size_t max_exited = 1024; // about half a megabyte each
 
-    void *host_ = nullptr, *janitor_ = nullptr;
-    std::vector<void *> dead_;
+    void *host_ = nullptr, *cleanup_ = nullptr;
+    std::vector<void *> exited_;
     std::unordered_set<const void *> published_;
-    char ended_ = 0;
+    char exit_clock_ = 0;
 
-    static void now(void *fiber) {
+    static void switch_fiber(void *fiber) {
         constexpr unsigned no_sync = 1;
         __tsan_switch_to_fiber(fiber, no_sync);
     }
-    static void release_known(Thread &thread) {
-        now(thread.fiber_);
-        __tsan_release(&thread.known_);
+    static void release_clock(Thread &thread) {
+        switch_fiber(thread.fiber_);
+        __tsan_release(&thread.clock_);
     }
-    void carry(void *&courier, void *from, void *to, const Thread &running) {
-        if (courier == nullptr) {
-            now(host_); // a fiber begins with what its creator knows
-            courier = __tsan_create_fiber(0);
+    void relay_clock(void *&relay, void *from, void *to, const Thread &running) {
+        if (relay == nullptr) {
+            switch_fiber(host_); // a new fiber starts with the clock of its creator
+            relay = __tsan_create_fiber(0);
         }
-        now(courier);
+        switch_fiber(relay);
         __tsan_acquire(from);
         __tsan_release(to);
-        now(running.fiber_);
+        switch_fiber(running.fiber_);
     }
-    void bury_all_but(std::size_t kept) {
-        if (kept == 0 || dead_.size() >= 2 * kept) {
-            const auto end = dead_.end() - static_cast<std::ptrdiff_t>(kept);
-            for (auto fiber = dead_.begin(); fiber != end; ++fiber) {
+    void destroy_all_but(std::size_t kept) {
+        if (kept == 0 || exited_.size() >= 2 * kept) {
+            const auto end = exited_.end() - static_cast<std::ptrdiff_t>(kept);
+            for (auto fiber = exited_.begin(); fiber != end; ++fiber) {
                 __tsan_destroy_fiber(*fiber);
             }
-            dead_.erase(dead_.begin(), end);
+            exited_.erase(exited_.begin(), end);
         }
     }
 };
@@ -176,18 +175,18 @@ class Races {
     void begin_launch() {}
     void end_launch() {}
     void create(Thread &) {}
-    void enter(const Thread &) {}
-    void enter_host() {}
-    void leave(Thread &) {}
+    void switch_to(const Thread &) {}
+    void switch_to_host() {}
+    void thread_exited(Thread &) {}
     void retire(Thread &) {}
-    template <class Work> void as_host(Work work, const Thread &, void *) {
+    template <class Work> void run_as_host(Work work, const Thread &, void *) {
         work();
     }
-    void see_made(void *) {}
-    template <class Work> void as_janitor(Work work) {
+    void acquire_allocation(void *) {}
+    template <class Work> void run_as_cleanup(Work work) {
         work();
     }
-    template <class Get> void meet(unsigned, Get, const Thread &) {}
+    template <class Get> void synchronize(unsigned, Get, const Thread &) {}
     void fence(Thread &) {}
     void atomic_written(Thread &, void *) {}
     void atomic_read(Thread &, void *) {}

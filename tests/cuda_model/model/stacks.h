@@ -1,4 +1,4 @@
-// Stacks for the threads of a launch, and switching between them. For machine.cpp.
+// Stacks of the fibers, and context switches. For machine.cpp.
 #pragma once
 
 #include "machine.h"
@@ -25,14 +25,14 @@
 
 namespace model {
 
-// The pages of a stack take memory only once they are touched.
+// Stacks in lazily committed pages.
 class Stacks {
   public:
-    static constexpr std::size_t size = 128 << 10; // a page below it is out of bounds
+    static constexpr std::size_t size = 128 << 10; // below it lies a guard page
 
 #ifdef RRM_MODEL_TSAN
-    // What one thread left on its stack must not look like a race with the next one's: taking the memory away makes
-    // ThreadSanitizer forget. The system call itself, as mmap would count as a write by the thread that runs.
+    // Fresh memory for each thread: on a reused stack ThreadSanitizer would report races between its users. The system
+    // call is made directly, because the intercepted mmap would count as a write by the running thread.
     char *take() {
         constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
         const long address = syscall(SYS_mmap, nullptr, guard + size, PROT_READ | PROT_WRITE, flags, -1, 0L);
@@ -51,7 +51,7 @@ class Stacks {
         char *const stack = free_.back();
         free_.pop_back();
 #ifdef __SANITIZE_ADDRESS__
-        __asan_unpoison_memory_region(stack, size); // the last function on it never returned
+        __asan_unpoison_memory_region(stack, size); // the last function on it did not return
 #endif
         return stack;
     }
@@ -79,7 +79,7 @@ class Stacks {
     }
 };
 
-// What is needed to go on with a stack that was left.
+// The saved state of a suspended fiber.
 struct Context {
 #ifdef RRM_MODEL_UCONTEXT
     ucontext_t registers;

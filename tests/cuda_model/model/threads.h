@@ -25,31 +25,31 @@ struct Warp;
 
 struct Thread {
     Context context;
-    char *stack = nullptr; // none before it runs and after it has exited
+    char *stack = nullptr; // null before the first run and after the exit
     Block *block = nullptr;
     Warp *warp = nullptr;
     Index index{};
     unsigned flat = 0, lane = 0;
     State state = State::ready;
-    Operation operation{}; // the one it waits in, with its mask
+    Operation operation{}; // the pending operation, and its mask
     unsigned mask = 0;
     unsigned source = 0;
-    std::uint64_t value = 0; // given to the operation, and then its result
+    std::uint64_t value = 0; // operand of the operation, then its result
     Races::Thread races;
 };
 
-// Lanes that have come to a warp operation and wait for others.
-struct Gathering {
+// A warp operation at which some lanes of the mask have arrived.
+struct PendingOperation {
     Operation operation;
     unsigned mask, arrived;
 };
 
 struct Warp {
     Thread *threads = nullptr;
-    unsigned present = 0; // lanes that exist and haven't exited
+    unsigned present = 0; // lanes that exist and have not exited
     bool starved = false;
-    unsigned n_gatherings = 0;
-    Gathering gatherings[warp_size];
+    unsigned n_pending = 0;
+    PendingOperation pending_operations[warp_size];
 };
 
 struct SharedPart {
@@ -61,11 +61,11 @@ struct SharedPart {
 struct Block {
     Index index{};
     unsigned n_present = 0, n_at_barrier = 0;
-    const void *site = nullptr; // of the barrier where threads wait
+    const void *site = nullptr; // the barrier at which threads wait
     std::vector<Thread> threads;
     std::vector<Warp> warps;
     std::vector<SharedPart> shared;
-    char made = 0; // for the race checker, only its address
+    char allocation_clock = 0; // for the race detector, which uses only its address
 };
 
 } // namespace model

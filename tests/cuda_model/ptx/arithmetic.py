@@ -1,6 +1,6 @@
-"""Arithmetic of PTX in C++: one line of RULES for each instruction whose result is a function of its operands.
+"""PTX arithmetic in C++: RULES has a line for each instruction whose result is a function of its operands.
 
-And what ptx_instructions.py, which writes all others, shares with it.
+The helpers are shared with instructions.py, which translates all other instructions.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ LOGICAL = ("pred", *UNTYPED)
 
 
 class Writer(Protocol):
-    """What ptx_to_cpp.py knows about the function that it writes."""
+    """The interface of translator.FunctionWriter that the instructions use."""
 
     function: Function
 
     def value(self, operand: Operand, kind: str, part: bool = False) -> str:
-        """Return an expression of that type; with `part`, maybe of a wider register's low bits."""
+        """Return a C++ expression of type `kind`; `part` allows the low bits of a wider register."""
 
     def address(self, operand: Operand) -> str: ...
 
     def parameter(self, operand: Operand, size: int) -> str | None:
-        """Return a pointer to so many bytes of a parameter, or None for any other address."""
+        """Return a pointer to `size` bytes of a parameter, or None if the address is not a parameter's."""
 
     def target(self, operand: Operand) -> str:
-        """Return the register that an instruction writes."""
+        """Return the destination register."""
 
     def call(self, instruction: Instruction) -> str: ...
 
@@ -39,13 +39,13 @@ class Writer(Protocol):
 # ---- Arithmetic: result = function(operands).
 @dataclass(frozen=True)
 class Rule:
-    """Of the operands T has the instruction's type, W is twice as wide, U is .u32 and P a predicate."""
+    """C++ function and operand types: T is the instruction's type, W twice as wide, U .u32, P a predicate."""
 
     function: str
     types: tuple[str, ...]
     operands: str
-    typed: bool = True  # whether the function is a template of the type
-    placed: bool = False  # whether it can fail, and wants to say where
+    typed: bool = True  # the function is a template over the type
+    takes_place: bool = False  # the function can fail, and takes the source position
 
 
 RULES = {
@@ -63,9 +63,9 @@ RULES = {
     "mad.hi": Rule("mad_hi", INTEGERS, "TTT"),
     "mad.wide": Rule("mad_wide", ("s16", "u16", "s32", "u32"), "TTW"),
     "sad": Rule("sad", INTEGERS, "TTT"),
-    "div": Rule("div", INTEGERS, "TT", placed=True),
-    "div.rn": Rule("div", FLOATS, "TT", placed=True),
-    "rem": Rule("rem", INTEGERS, "TT", placed=True),
+    "div": Rule("div", INTEGERS, "TT", takes_place=True),
+    "div.rn": Rule("div", FLOATS, "TT", takes_place=True),
+    "rem": Rule("rem", INTEGERS, "TT", takes_place=True),
     "fma.rn": Rule("fma", FLOATS, "TTT"),
     "mad.rn": Rule("fma", FLOATS, "TTT"),
     "rcp.rn": Rule("rcp", FLOATS, "T"),
@@ -143,7 +143,7 @@ def arithmetic(writer: Writer, instruction: Instruction) -> str:
     kinds = {"T": kind, "U": "u32", "P": "pred", "W": wider(kind) if "W" in rule.operands else ""}
     target, *operands = instruction.operands
     arguments = [writer.value(operand, kinds[letter]) for operand, letter in zip(operands, rule.operands, strict=True)]
-    if rule.placed:
+    if rule.takes_place:
         arguments.append(place(instruction))
     expression = f"{rule.function}{f'<{kind}>' if rule.typed else ''}({', '.join(arguments)})"
     return assign(writer, target, f"unit({expression})" if saturate else expression)

@@ -1,8 +1,8 @@
-// Kernels that test_ptx.py runs through nvcc and ptx_to_cpp.py on rows (a, b, c) of awkward operands.
+// Kernels that test_ptx.py compiles to PTX, translates and runs, on rows (a, b, c) of edge-case operands.
 //
-// INSTRUCTIONS: one PTX instruction each; what it should give is in test_ptx.py, from the PTX ISA.
-// PROGRAMS: ordinary CUDA C++; g++ compiles them too, against gpu_model.h, and both must agree.
-// WRONG: the model must refuse them.
+// INSTRUCTIONS: one PTX instruction each; isa.py has the results that the PTX ISA specifies.
+// PROGRAMS: CUDA C++, also compiled by g++ with gpu_model.h; both must agree.
+// WRONG: the model must fail with a message.
 #include <cstdint>
 #include <cstring>
 

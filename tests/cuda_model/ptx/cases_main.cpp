@@ -1,9 +1,9 @@
-// Runs kernels of ptx_cases.cu, all with the same parameters, on the model of CUDA's execution.
+// Runs kernels of cases.cu, all with the same parameters, on the execution model.
 //
 //     ptx_cases PREFIX SEED OPERANDS RESULTS NAME...
 //
 // OPERANDS holds n rows (a, b, c) of 64 bits; RESULTS gets n numbers of 64 bits for each kernel. PREFIX is ptx_ for
-// what ptx_to_cpp.py translated, and native_ for what g++ compiled.
+// the translated PTX, and native_ for the code compiled by g++.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -49,7 +49,7 @@ void *find(const std::string &symbol) {
     return found;
 }
 
-// 16 bytes aligned, as cudaMalloc's memory is and more.
+// Aligned to 16 bytes; cudaMalloc aligns to 256.
 class Memory {
   public:
     explicit Memory(const Column &values, bool writable)

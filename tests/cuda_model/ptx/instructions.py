@@ -1,4 +1,4 @@
-"""What each PTX instruction is in C++, with ptx_runtime.h: a function for each opcode that isn't in RULES."""
+"""Translation of PTX instructions to calls of runtime.h: a function for each opcode that is not in RULES."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def items_of(operand: Operand) -> tuple[Value, ...]:
 
 
 class Modifiers:
-    """An instruction's modifiers, to be taken one kind after the other until none is left."""
+    """The modifiers of an instruction, consumed one kind at a time until none is left."""
 
     def __init__(self, instruction: Instruction):
         self.instruction = instruction
@@ -93,7 +93,7 @@ ROUNDINGS = ("rn", "rz", "rm", "rp")
 
 
 def roundings(to: str, source: str) -> tuple[str, ...]:
-    """Return the modifiers one of which cvt needs between these types."""
+    """Return the rounding modifiers, one of which cvt requires between these types."""
     if to not in FLOATS:
         return ROUNDINGS_TO_WHOLE if source in FLOATS else ("",)
     if source not in FLOATS or BITS[to] < BITS[source]:
@@ -146,7 +146,7 @@ UNSIGNED_NAMES = {"lo": "lt", "ls": "le", "hi": "gt", "hs": "ge"}
 
 
 def comparisons(kind: str) -> dict[str, str]:
-    """Return the function for each comparison that a type has."""
+    """Return the C++ function of each comparison of a type."""
     if kind in FLOATS:
         return {name: name for name in (*ORDERED, *(f"{name}u" for name in ORDERED), "num", "nan")}
     if kind in UNTYPED:
@@ -156,7 +156,7 @@ def comparisons(kind: str) -> dict[str, str]:
 
 
 def comparison(writer: Writer, instruction: Instruction, modifiers: Modifiers, kind: str) -> tuple[str, str]:
-    """Return the comparison, and what else .and, .or and .xor do to it: " && p1" and the like."""
+    """Return the comparison and the C++ of .and, .or or .xor, such as " && p1"."""
     names = comparisons(kind)
     function = names[modifiers.one_of(*names)]
     combine = modifiers.any_of("and", "or", "xor")
@@ -223,7 +223,7 @@ HINT = re.compile(r"L1::(evict_\w+|no_allocate)|L2::(\d+B|evict_\w+)")
 
 @dataclass(frozen=True)
 class Transfer:
-    """What the modifiers of ld and st say."""
+    """The modifiers of ld and st."""
 
     kind: str
     space: str
@@ -430,7 +430,7 @@ def call(writer: Writer, instruction: Instruction) -> str:
 
 
 def labels_of(function: Function, instruction: Instruction) -> list[str]:
-    """Return the labels to which an instruction may go."""
+    """Return the labels that an instruction may branch to."""
     if instruction.opcode == "bra":
         return [items_of(instruction.operands[0])[0].name]
     if instruction.opcode == "brx":
@@ -440,5 +440,5 @@ def labels_of(function: Function, instruction: Instruction) -> list[str]:
 
 
 def in_cpp(writer: Writer, instruction: Instruction) -> str:
-    """Return the statement that does what the instruction does, without its predicate."""
+    """Return the C++ statement of an instruction, without its predicate."""
     return STATEMENTS.get(instruction.opcode, arithmetic)(writer, instruction)

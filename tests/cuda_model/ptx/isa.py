@@ -1,6 +1,6 @@
-"""What the instructions of ptx_cases.cu give, from the text of the PTX ISA, with Python's integers and fractions.
+"""Expected results of the instructions of cases.cu, by the PTX ISA's definitions, in Python integers and fractions.
 
-No GPU has confirmed it.
+They have not been compared with a GPU.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def rows():
     for values in (INTEGERS, singles + ODD_BITS[:4], doubles + ODD_BITS[4:]):
         pairs = [(a, b) for a in values for b in values]
         found += [(a, b, values[(5 * i + 3) % len(values)]) for i, (a, b) in enumerate(pairs)]
-    # A bit field starts and ends at places of which a and b say nothing.
+    # Start and length of bit fields, independent of a and b.
     found += [(a, INTEGERS[i], INTEGERS[j]) for a in INTEGERS[-8:] for i in range(18) for j in range(18)]
-    return found[: len(found) // 2 * 2]  # ptx_cases.cu reads pairs of rows
+    return found[: len(found) // 2 * 2]  # cases.cu reads pairs of rows
 
 
 # ---- Floating point by the definition
@@ -126,7 +126,7 @@ def single_root(a):
 
 
 def smaller(a, b):
-    """PTX's min: a number rather than NaN, and -0 rather than +0."""
+    """PTX min: prefers a number to NaN, and -0 to +0."""
     if math.isnan(a) or math.isnan(b):
         return b if math.isnan(a) else a
     return min((a, math.copysign(1, a)), (b, math.copysign(1, b)))[0]
@@ -158,7 +158,7 @@ def clamp(bits, signed):
 
 
 def integer_from(kind, source, mode):
-    """Return cvt from a float: NaN is 0, but for 64 bits on either side the lowest signed number."""
+    """Return cvt from a float: NaN gives 0, or the lowest signed number if either type has 64 bits."""
     bits = int(kind[1:])
     for_nan = 0 if source == "f32" and bits < 64 else 2 ** (bits - 1)
 
@@ -239,7 +239,7 @@ def funnel(left, clamp_at):
     return shift
 
 
-# ---- What each instruction gives: the types of the result and of the operands, and the function
+# ---- Instructions: type of the result, types of the operands, function
 def identity(a):
     return a
 
@@ -351,7 +351,7 @@ CASES = {
     "mov_unpack_sink": ("u32 u64", identity),
     "mov_pack_four": ("u64 u16 u16 u16", lambda a, b, c: a << 48 | c << 32 | b << 16 | a),
     "mov_literals": ("f32", lambda: 0.75),
-    # Atomics: twice what was there before, and what was there afterwards.
+    # Atomics: twice the old value plus the new value.
     "atom_add_u32": ("u64 u32 u32", lambda a, b: 2 * a + (a + b) % 2**32),
     "atom_add_u64": ("u64 u64 u64", lambda a, b: 3 * a + b),
     "atom_min_s32": ("u64 s32 s32", lambda a, b: 2 * (a % 2**32) + min(a, b) % 2**32),
@@ -405,7 +405,7 @@ for name in re.findall(r"^WIDENING\((\w+), \w+, (\w+), \w+\)", SOURCE, re.MULTIL
 
 
 def conversions():
-    """Return mode, result and source of the conversions of ptx_cases.cu; a group of them has several modes."""
+    """Return mode, result type and source type of the conversions of cases.cu, several modes a group."""
     pattern = r"^(CONVERSION|ROUNDINGS|ROUNDINGS_TO_WHOLE)\((?:(\w+), )??(\w+), \w+, (\w+), \w+\)$"
     for group, mode, to, source in re.findall(pattern, SOURCE, re.MULTILINE):
         modes = {"ROUNDINGS": ROUNDINGS, "ROUNDINGS_TO_WHOLE": [f"{mode}i" for mode in ROUNDINGS]}
@@ -426,7 +426,7 @@ for mode, to, source in conversions():
     CASES[f"cvt_{mode}_{to}_{source}"] = (f"{to} {source}", function)
 
 
-# ---- What all threads of a warp do together; each has its index in the block as the value
+# ---- Warp operations; the value of a thread is its index in the block
 def shuffle(inside, source):
     return lambda t, _, b: source(t, b[t]) if inside(t % 32, b[t]) else 0xFFFF
 
@@ -462,7 +462,7 @@ def decoded(kind, bits):
 
 
 def encoded(kind, value):
-    """Return what ptx_cases.cu makes of a result; a register has 16 bits or more, nvcc gives bytes 32."""
+    """Return a result as cases.cu stores it; a register has at least 16 bits, nvcc gives bytes 32."""
     if kind == "pred":
         return int(value)
     if kind == "f32":
@@ -473,12 +473,12 @@ def encoded(kind, value):
     return decoded(kind, int(value)) % 2 ** (32 if width == 8 else width)
 
 
-ANY_NAN = 0x7FF8000000000000  # the ISA doesn't say which one double precision makes
+ANY_NAN = 0x7FF8000000000000  # the ISA does not specify the NaN of double precision
 
 
 @functools.cache
 def expected(name):
-    """Return the results of an instruction for all rows."""
+    """Return the expected results of an instruction for all rows."""
     (result, *kinds), function = CASES[name][0].split(), CASES[name][1]
 
     @functools.cache

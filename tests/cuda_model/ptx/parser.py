@@ -1,4 +1,4 @@
-"""Read PTX, as nvcc writes it, into functions and instructions in which every name means one thing."""
+"""Parser of the PTX that nvcc emits. Names are made unique: each has one meaning in a function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN = re.compile(
 
 
 class UnsupportedError(Exception):
-    """PTX that the translator doesn't know, or rejects on purpose."""
+    """PTX that the translator does not support, or rejects on purpose."""
 
     def __init__(self, line: int, what: str):
         super().__init__(what)
@@ -35,7 +35,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Value:
-    """A register, a literal, or a symbol with an offset; as a branch's or a call's operand, what it goes to."""
+    """A register, a literal, a symbol with an offset, or the target of a branch or call."""
 
     name: str
     offset: int = 0
@@ -81,7 +81,7 @@ class Variable:
     space: str
     name: str
     align: int
-    size: int  # in bytes; 0 where the launch decides
+    size: int  # in bytes; 0 if set by the launch
     data: bytes = b""
 
 
@@ -92,7 +92,7 @@ class Function:
     is_entry: bool
     results: list[Variable]
     parameters: list[Variable]
-    registers: dict[str, str] = field(default_factory=dict)  # name, type; those that something uses
+    registers: dict[str, str] = field(default_factory=dict)  # type by name, of the used registers
     variables: list[Variable] = field(default_factory=list)
     body: list[Instruction | Label] = field(default_factory=list)
     branch_tables: dict[str, Instruction] = field(default_factory=dict)  # .branchtargets with their labels
@@ -134,7 +134,7 @@ def float_bits_of(text: str) -> int | None:
 
 
 class Scope:
-    """What the names of one {...} mean. nvcc declares the same names in many of them, so each gets one of its own."""
+    """The names of a {...} block. nvcc reuses names in nested blocks, so each block makes its own unique."""
 
     def __init__(self, number: int, parent: Scope | None):
         self.number, self.parent = number, parent
@@ -200,7 +200,7 @@ class Parser:
         return value
 
     def comma_separated(self, end: str) -> Iterator[None]:
-        """Step over the commas of a list up to its end; the caller takes the items."""
+        """Yield once per item of a list, consuming commas and the end token; the caller consumes the items."""
         while not self.accept(end):
             yield
             if self.peek() != end:
@@ -232,7 +232,7 @@ class Parser:
 
     # ---- Declarations
     def variable(self, space: str) -> Variable:
-        """Read what follows .shared, .param and the like, without the semicolon."""
+        """Parse the declaration after .shared, .param etc., up to the semicolon."""
         align, kind = 0, ""
         while self.peek().startswith("."):
             word = self.take()
@@ -271,15 +271,15 @@ class FunctionParser:
         self.is_entry = is_entry
         self.scopes = 0
         self.register_types: dict[str, str] = {}
-        self.unresolved: list[tuple[Instruction, Scope]] = []  # labels may come after the branches to them
+        self.unresolved: list[tuple[Instruction, Scope]] = []  # labels may follow the branches to them
 
     def function(self) -> Function | None:
-        """Read from behind .entry or .func; None for a mere declaration."""
+        """Parse from after .entry or .func; None for a declaration without a body."""
         parser = self.parser
         results = self.parameters() if parser.peek() == "(" else []
         line, name = parser.line, parser.take()
         parameters = self.parameters() if parser.peek() == "(" else []
-        while parser.peek() not in ("{", ";"):  # .maxntid and the like
+        while parser.peek() not in ("{", ";"):  # .maxntid etc.
             parser.take()
         if parser.take() == ";":
             return None
@@ -303,7 +303,7 @@ class FunctionParser:
 
     # ---- Statements
     def block(self, function: Function, scope: Scope) -> None:
-        """Read up to the closing brace, which the caller's opening one needs."""
+        """Parse up to and including the closing brace."""
         while not self.parser.accept("}"):
             self.statement(function, scope)
 

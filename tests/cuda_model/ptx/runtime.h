@@ -1,10 +1,10 @@
-// What the C++ that ptx_to_cpp.py writes is made of: PTX's instructions, bit for bit, on the model of CUDA's execution.
+// PTX instructions in C++, bit for bit, on the execution model; used by the C++ that translator.py writes.
 //
-// A register is an unsigned integer as wide as in PTX, or a bool. as<T>() reads it as the instruction's type, set()
+// A register is an unsigned integer of its PTX width, or a bool. as<T>() reads it as the instruction's type, set()
 // writes it. Names and meaning follow the PTX ISA, version 9.0. Compile with -ffp-contract=off.
 //
-// Addresses: global memory, module variables and parameters have the host's. A shared or local address is an offset;
-// as a generic address it lies in a window of its own that no host address is in.
+// Addresses: global memory, module variables and parameters have host addresses. A shared or local address is an
+// offset; as a generic address it lies in a window that contains no host address.
 #pragma once
 
 #include "../model/machine.h"
@@ -40,7 +40,7 @@ using pred = bool;
 
 static_assert(std::numeric_limits<f32>::is_iec559 && std::numeric_limits<f64>::is_iec559);
 
-// ---- Where something happens, for messages.
+// ---- Source positions, for messages.
 struct Place {
     const char *kernel;
     int line; // in the PTX
@@ -73,7 +73,7 @@ template <class T> constexpr bool is_float = std::is_floating_point_v<T>;
 template <class T> constexpr bool is_signed_integer = std::is_integral_v<T> && std::is_signed_v<T>;
 template <class T> constexpr int width = 8 * static_cast<int>(sizeof(T));
 
-// What a register holds before anything is written to it.
+// Initial value of a register.
 struct Unset {
     template <class R> constexpr operator R() const {
         return static_cast<R>(0xa5a5a5a5a5a5a5a5u);
@@ -99,7 +99,7 @@ template <class T, class R> constexpr T low(R reg) {
     return std::bit_cast<T>(static_cast<Bits<T>>(reg));
 }
 
-// A narrower result fills the register by its own sign, as cvt and ld may do.
+// A narrower result is sign- or zero-extended to the register, as by cvt and ld.
 template <class R, class T> constexpr void set(R &reg, T value) {
     if constexpr (std::is_same_v<R, bool> || std::is_same_v<T, bool>) {
         static_assert(std::is_same_v<R, T>);
@@ -133,7 +133,7 @@ template <class T>
 using Wide = std::conditional_t<std::is_signed_v<T>, std::conditional_t<sizeof(T) == 2, s32, s64>,
                                 std::conditional_t<sizeof(T) == 2, u32, u64>>; // of 16 and 32 bits
 
-// Single precision makes one NaN of all; see "Floating-Point Instructions". Double precision keeps what the CPU makes.
+// Single precision has one canonical NaN; see "Floating-Point Instructions". Double precision keeps the CPU's NaN.
 inline f32 canonical(f32 x) {
     return x != x ? constant<f32>(0x7fffffff) : x;
 }
@@ -200,7 +200,7 @@ template <class T> T sad(T a, T b, T c) {
     return add(c, a < b ? sub(b, a) : sub(a, b));
 }
 
-// CUDA C++ leaves division by zero undefined, and the hardware's result is nothing to rely on.
+// Division by zero is undefined in CUDA C++.
 template <class T> T div(T a, T b, Place place) {
     if constexpr (is_float<T>) {
         return canonical(a / b);
@@ -322,7 +322,7 @@ template <class T> T bfe(T a, u32 from, u32 length) {
     const u32 sign_position = std::min<u32>(from + length - 1, last);
     const bool sign = is_signed_integer<T> && (a >> sign_position & 1);
     const Bits<T> mask = length > last ? static_cast<Bits<T>>(-1) : static_cast<Bits<T>>((Bits<T>{1} << length) - 1);
-    // Beyond the top the field continues with the sign, not with zeros.
+    // Above the top bit the field is extended by its sign, not by zeros.
     const Bits<T> field = static_cast<Bits<T>>(is_signed_integer<T> ? shr<T>(a, from) : shr<Bits<T>>(a, from)) & mask;
     return static_cast<T>(sign ? field | ~mask : field);
 }
@@ -461,8 +461,8 @@ template <Round round, class F> F to_whole(F x) {
     }
 }
 
-// Of the two neighbours that enclose the exact value, the one that `round` asks for. `nearest` is one of them, greater
-// than the exact value (excess 1), less (-1) or equal (0).
+// The neighbour of the exact value in the direction `round`. `nearest` is the rounded value: greater than the exact
+// value (excess 1), less (-1) or equal (0).
 template <Round round, class F> F directed(F nearest, int excess, bool negative) {
     constexpr F infinity = std::numeric_limits<F>::infinity();
     const bool down = round == Round::rm || (round == Round::rz && !negative);
@@ -517,10 +517,10 @@ template <class To, Round round, bool sat, class From> To convert(From x) {
     }
 }
 
-// ---- Memory that the translated module declares.
+// ---- Memory of the variables of a module.
 
-// What is known of a variable's bytes is the model's, not the kernel's: no race checker shall look at that. Volatile,
-// or GCC might make library calls of the loops, which race checkers watch.
+// The shadow of a variable is hidden from the race detector. Volatile: GCC could turn the loops into library calls,
+// which ThreadSanitizer intercepts.
 #ifdef __SANITIZE_THREAD__
 #define PTX_UNWATCHED __attribute__((noinline, no_sanitize("thread")))
 #else
@@ -545,11 +545,11 @@ struct Variable {
 
 enum class Access { read, write, update };
 
-// Variables lie apart, so that running over the end of one doesn't reach the next unnoticed.
+// Variables are separated by guards, so that an overrun of one is detected before it reaches the next.
 struct Segment {
     const char *what;
     unsigned char *bytes;
-    unsigned char *written; // a shadow; none where everything has a value from the start
+    unsigned char *written; // shadow; null if the memory is initialised
     b64 size;
     const Variable *variables;
     std::size_t count;
@@ -581,13 +581,13 @@ struct Segment {
     }
 };
 
-// ---- What a thread has beside its registers.
+// ---- State of a thread besides its registers.
 struct Thread {
     Segment shared, globals, constants;
     std::vector<unsigned char> local = {};
 };
 
-// The local memory of one call: not initialised, so filled with something that looks wrong.
+// The local memory of one call, filled with a poison value.
 class LocalFrame {
   public:
     LocalFrame(Thread &thread, std::size_t size) : thread(thread), base(thread.local.size()) {
@@ -636,8 +636,8 @@ inline void count(Access access, std::size_t length) {
     if (access != Access::read)
         model::count_written(length);
 #else
-    model::counted.read += access != Access::write ? length : 0;
-    model::counted.written += access != Access::read ? length : 0;
+    model::traffic.read += access != Access::write ? length : 0;
+    model::traffic.written += access != Access::read ? length : 0;
 #endif
 }
 
@@ -701,7 +701,7 @@ template <class T> void put_strong(unsigned char *to, T value) {
     model::atomic_written(to);
 }
 
-// One access, however many registers: vectors are aligned to their whole size.
+// One access for all registers of a vector, which is aligned to its whole size.
 template <Space space, class T, class... R> void load(Thread &thread, b64 address, Place place, R &...registers) {
     const unsigned char *from = reach<space>(thread, address, sizeof(T) * sizeof...(R), Access::read, place);
     ((set(registers, fetch<T>(from)), from += sizeof(T)), ...);
@@ -712,10 +712,10 @@ template <Space space, class T, class... V> void store(Thread &thread, b64 addre
     ((put<T>(to, values), to += sizeof(T)), ...);
 }
 
-// Volatile, relaxed and stronger ones: other threads may have something to say before.
+// Volatile, relaxed and stronger accesses: another thread may run first.
 template <Space space, class T, class... R>
 void load_strong(Thread &thread, b64 address, Place place, R &...registers) {
-    model::give_way();
+    model::maybe_yield();
     const unsigned char *from = reach<space>(thread, address, sizeof(T) * sizeof...(R), Access::read, place);
     ((set(registers, fetch_strong<T>(from)), from += sizeof(T)), ...);
 }
@@ -723,7 +723,7 @@ void load_strong(Thread &thread, b64 address, Place place, R &...registers) {
 template <Space space, class T, class... V> void store_strong(Thread &thread, b64 address, Place place, V... values) {
     unsigned char *to = reach<space>(thread, address, sizeof(T) * sizeof...(V), Access::write, place);
     ((put_strong<T>(to, values), to += sizeof(T)), ...);
-    model::give_way();
+    model::maybe_yield();
 }
 
 template <class T, class... R> void load_parameter(const unsigned char *from, R &...registers) {
@@ -736,7 +736,7 @@ template <class T, class... V> void store_parameter(unsigned char *to, V... valu
 
 // ---- Atomics.
 template <Space space, class T, class Change> T atomic(Thread &thread, b64 address, Place place, Change change) {
-    model::give_way();
+    model::maybe_yield();
     auto *at = reinterpret_cast<Bits<T> *>(reach<space>(thread, address, sizeof(T), Access::update, place));
     Bits<T> old = __atomic_load_n(at, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(at, &old, std::bit_cast<Bits<T>>(change(std::bit_cast<T>(old))), false,
@@ -744,7 +744,7 @@ template <Space space, class T, class Change> T atomic(Thread &thread, b64 addre
     }
     model::atomic_read(at);
     model::atomic_written(at);
-    model::give_way();
+    model::maybe_yield();
     return std::bit_cast<T>(old);
 }
 
@@ -832,7 +832,7 @@ inline b32 activemask() {
     return 1u << model::lane();
 }
 
-// ---- What the driver would print.
+// ---- Device assertions.
 [[noreturn]] inline void trap(Place place) {
     model::fail("%s: trap in line %d of the PTX", place.kernel, place.line);
 }

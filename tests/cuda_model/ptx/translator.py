@@ -34,7 +34,7 @@ from cuda_model.ptx.parser import (
     parse,
 )
 
-GUARD = 64  # bytes between variables that no access may touch; also keeps offset 0 free
+GUARD = 64  # guard bytes between variables; also keeps offset 0 unused
 INDICES = {"tid": "thread", "ntid": "block_size", "ctaid": "block", "nctaid": "grid_size"}
 SPECIAL = {
     f"%{register}.{axis}": f"model::here.{index}.{axis}" for register, index in INDICES.items() for axis in "xyz"
@@ -56,7 +56,7 @@ def identifier(name: str) -> str:
 
 @dataclass
 class Layout:
-    """Where variables of one space lie in the memory that they share."""
+    """Offsets of the variables of one state space in its memory."""
 
     offsets: dict[str, int]
     variables: list[Variable]
@@ -64,7 +64,8 @@ class Layout:
 
     @classmethod
     def of(cls, variables: list[Variable]) -> Layout:
-        offsets, end = {}, 0
+        offsets = {}
+        end = 0
         for variable in variables:
             start = end + GUARD
             start += -start % max(variable.align, 1)
@@ -73,7 +74,7 @@ class Layout:
         return cls(offsets, variables, end + GUARD if variables else 0)
 
     def table(self, name: str) -> str:
-        """Return C++ that lists the variables for Segment."""
+        """Return the C++ table of the variables for Segment."""
         rows = ", ".join(f"{{{self.offsets[v.name]}, {v.size}}}" for v in self.variables)
         return f"static constexpr Variable {name}[] = {{{rows or '{0, 0}'}}};"
 
@@ -86,16 +87,18 @@ class Layout:
 
 
 class FunctionWriter:
-    """Writes one kernel or function; the instructions ask it what the operands are."""
+    """Translates one kernel or function; provides the operands to the instructions."""
 
     def __init__(self, function: Function, module: ModuleWriter):
         self.function = function
         self.module = module
-        mine = {space: [v for v in function.variables if v.space == space] for space in ("shared", "local", "param")}
-        self.shared = Layout.of(module.shared + (mine["shared"] if function.is_entry else []))
-        self.local = Layout.of(mine["local"])
-        self.call_parameters = mine["param"]
-        self.parameters = {v.name: v.size for v in (*function.parameters, *function.results, *mine["param"])}
+        variables = {
+            space: [v for v in function.variables if v.space == space] for space in ("shared", "local", "param")
+        }
+        self.shared = Layout.of(module.shared + (variables["shared"] if function.is_entry else []))
+        self.local = Layout.of(variables["local"])
+        self.call_parameters = variables["param"]
+        self.parameters = {v.name: v.size for v in (*function.parameters, *function.results, *variables["param"])}
 
     # ---- Operands
     def value(self, operand: Operand, kind: str, part: bool = False) -> str:
@@ -113,7 +116,7 @@ class FunctionWriter:
         return f"constant<{kind}>({self.symbol(operand) if bits is None else literal(bits, kind)})"
 
     def symbol(self, operand: Value) -> str:
-        """Return the address of a variable in its own space, as b64."""
+        """Return the address of a variable in its state space, as b64."""
         name, offset = operand.name, operand.offset
         if name in self.parameters:
             return f"reinterpret_cast<b64>({identifier(name)} + {offset})"
@@ -135,10 +138,10 @@ class FunctionWriter:
 
     def parameter(self, operand: Operand, size: int) -> str | None:
         assert isinstance(operand, Address)
-        room = self.parameters.get(operand.base)
-        if room is None:
+        parameter_size = self.parameters.get(operand.base)
+        if parameter_size is None:
             return None
-        if operand.offset < 0 or operand.offset + size > room:
+        if operand.offset < 0 or operand.offset + size > parameter_size:
             raise UnsupportedError(self.function.line, f"access beyond parameter {operand.base}")
         return f"{identifier(operand.base)} + {operand.offset}"
 
@@ -147,7 +150,7 @@ class FunctionWriter:
         return "ignored" if operand.name == "_" else operand.name
 
     def call(self, instruction: Instruction) -> str:
-        """Return the call; every parameter is passed as a pointer to its bytes."""
+        """Return the C++ call; parameters are passed as pointers to their bytes."""
         groups = [operand.items for operand in instruction.operands if isinstance(operand, Group)]
         (name,) = (operand.name for operand in instruction.operands if isinstance(operand, Value))
         passed = [item.name for items in groups for item in items]
@@ -185,8 +188,9 @@ class FunctionWriter:
         return lines
 
     def thread(self) -> list[str]:
-        """Return what sets up the memory of a kernel's thread."""
-        lines, memory = [self.shared.table("shared_variables")], "nullptr, nullptr"
+        """Return the C++ that sets up the memory of a kernel's thread."""
+        lines = [self.shared.table("shared_variables")]
+        memory = "nullptr, nullptr"
         if self.shared.variables:
             lines.append("static char shared_key;")
             lines.append(f"const model::Shared shared = model::shared(&shared_key, {self.shared.size});")
@@ -195,7 +199,7 @@ class FunctionWriter:
         return [*lines, f"[[maybe_unused]] Thread thread{{{segment}, globals, constants}};"]
 
     def register_declarations(self) -> list[str]:
-        """Return the registers of each type in a declaration of their own, which keeps the lines short enough."""
+        """Return a declaration for each register."""
         lines = []
         for name, kind in self.function.registers.items():
             bits = "pred" if kind == "pred" else f"b{BITS[kind]}"
@@ -221,7 +225,7 @@ class FunctionWriter:
 
 
 def literal(bits: int, kind: str) -> str:
-    """Return an integer as the bits of that type, in C++."""
+    """Return the C++ literal of an integer's bits in a type."""
     value = bits % 2 ** BITS[kind]
     return str(value) if value < 10 else f"{value:#x}"
 
@@ -233,7 +237,7 @@ class ModuleWriter:
         everywhere = [*module.variables, *(v for f in self.functions.values() for v in f.variables)]
         self.shared = [variable for variable in everywhere if variable.space == "shared"]
         if any(variable.size == 0 for variable in self.shared):
-            raise UnsupportedError(1, "dynamic shared memory: the model can't tell its size")
+            raise UnsupportedError(1, "dynamic shared memory: its size is unknown here")
         self.layouts = {
             "globals": Layout.of([v for v in module.variables if v.space == "global"]),
             "constants": Layout.of([v for v in module.variables if v.space == "const"]),
@@ -252,7 +256,7 @@ class ModuleWriter:
 
     @staticmethod
     def memory(name: str, layout: Layout) -> list[str]:
-        """Return the definition of all module variables of a space."""
+        """Return the definition of all module variables of a state space."""
         what = {"globals": "module", "constants": "constant"}[name]
         if not layout.variables:
             return [f'[[maybe_unused]] static const Segment {name}{{"{what}", nullptr, nullptr, 0, nullptr, 0}};', ""]

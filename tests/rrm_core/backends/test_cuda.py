@@ -1,4 +1,4 @@
-"""The cuda backend against the reference, bit for bit: what nvcc made of the kernels, on a model of a GPU."""
+"""The cuda backend, as built by nvcc, on the stand-in for the CUDA runtime: bit for bit equal to the reference."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from support.frameworks import FRAMEWORKS
 
 pytestmark = needs_nvcc
 
-# Sizes that cut a call up as a large one is, though the losses are few. The answer may not depend on them.
+# Tunings that take a small call through the code paths of a large one. They must not affect the result.
 TUNINGS = {
     "a small sample": {"threads": 32, "sample_size": 64, "blocks_per_processor": 2, "chunk": 3},
-    "a bracket about everything": {"threads": 64, "sample_size": 2, "blocks_per_processor": 1, "chunk": 1},
-    "no room for candidates": {
+    "a bracket around all losses": {"threads": 64, "sample_size": 2, "blocks_per_processor": 1, "chunk": 1},
+    "a full candidate buffer": {
         "threads": 32,
         "sample_size": 16,
         "blocks_per_processor": 3,
@@ -45,7 +45,7 @@ def assert_equals_reference(gpu, family, n, dtype, *, every):
         assert_same_bits(weights.get(), expected, label)
 
 
-def test_the_backend_is_available_and_chosen(gpu):
+def test_backend_is_available_and_chosen(gpu):
     assert rrm_core.available_backends() == ("cpp", "numba", "numpy", "cuda", "array_api")
     rrm_core.plan(gpu.asarray([1.0, 2.0]), contamination=0.5)
     assert [entry.what for entry in gpu.stand_in.log()] == ["launch"] * 3
@@ -53,7 +53,7 @@ def test_the_backend_is_available_and_chosen(gpu):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_as_built(gpu, family, dtype):
+def test_default_tuning_matches_the_reference(gpu, family, dtype):
     for n in (1, 33, 256, 1025):
         assert_equals_reference(gpu, family, n, dtype, every=21)
 
@@ -62,13 +62,13 @@ def test_as_built(gpu, family, dtype):
 @pytest.mark.parametrize("tuning", TUNINGS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_small_sizes_cut_up_as_large_ones(gpu, family, dtype, tuning):
+def test_small_tunings_match_the_reference(gpu, family, dtype, tuning):
     gpu.stand_in.tune(**TUNINGS[tuning])
     for n in (*SMALL, 2049):
         assert_equals_reference(gpu, family, n, dtype, every=13)
 
 
-# The ways that a search takes, told apart by what it reads: a few candidates, or all losses once for each digit.
+# Paths of the selection, told apart by the bytes that the radix passes read: candidates, or all losses once per digit.
 
 DIGITS = {"float32": 3, "float64": 5}
 
@@ -83,13 +83,13 @@ def sample_indices(sample_size, n):
     return begin + ((end - begin) * (h ^ h >> 15).astype(np.uint64) >> 32)
 
 
-def assert_searched(gpu, c, where, **rule):
-    """Assert that the plan is right and that the search for its threshold looked at "candidates" or "losses"."""
-    before = gpu.stand_in.call_bytes_read(b"10radix_pass")
+def assert_selected_from(gpu, c, source, **rule):
+    """Assert that the plan is right and that its threshold was selected from "candidates" or "losses"."""
+    bytes_before = gpu.stand_in.call_bytes_read(b"10radix_pass")
     plan = rrm_core.plan(gpu.asarray(c), **rule)
     assert plan == rrm_core.plan(c, backend="numpy", **rule), rule
-    passes = (gpu.stand_in.call_bytes_read(b"10radix_pass") - before) / c.nbytes
-    if where == "losses":
+    passes = (gpu.stand_in.call_bytes_read(b"10radix_pass") - bytes_before) / c.nbytes
+    if source == "losses":
         assert passes >= (1 if "gamma" in rule else DIGITS[c.dtype.name])
     else:
         assert 0 < passes < (0.5 if "gamma" in rule else DIGITS[c.dtype.name] - 1)  # the histograms are read too
@@ -97,17 +97,17 @@ def assert_searched(gpu, c, where, **rule):
 
 @pytest.mark.parametrize("dtype", DIGITS)
 @pytest.mark.parametrize("rule", [{"contamination": 0.5}, {"gamma": 0.7}], ids=str)
-def test_candidates_that_fit_and_that_do_not(gpu, rule, dtype):
+def test_candidate_buffer_that_fits_and_that_overflows(gpu, rule, dtype):
     c = losses("exponential", 20_000, dtype)
     gpu.stand_in.tune(threads=32, sample_size=1024)
-    assert_searched(gpu, c, "candidates", **rule)
+    assert_selected_from(gpu, c, "candidates", **rule)
     gpu.stand_in.tune(threads=32, sample_size=16, extra_slots=0)
-    assert_searched(gpu, c, "losses", **rule)
+    assert_selected_from(gpu, c, "losses", **rule)
 
 
 @pytest.mark.parametrize("dtype", DIGITS)
 @pytest.mark.parametrize("sampled", ["the smallest", "the largest"])
-def test_brackets_that_miss(gpu, sampled, dtype):
+def test_brackets_that_miss_the_threshold(gpu, sampled, dtype):
     n, sample_size = 20_000, 512
     c = np.sort(losses("negative", n, dtype))[:: 1 if sampled == "the smallest" else -1]
     at = sample_indices(sample_size, n)
@@ -115,13 +115,13 @@ def test_brackets_that_miss(gpu, sampled, dtype):
     mixed = np.empty_like(c)
     mixed[at], mixed[others] = c[:sample_size], np.random.default_rng(0).permutation(c[sample_size:])
     gpu.stand_in.tune(threads=32, sample_size=sample_size)
-    assert_searched(gpu, mixed, "losses", contamination=0.5)
+    assert_selected_from(gpu, mixed, "losses", contamination=0.5)
     for rule in ({"contamination": 0.5, "redistribute": 0.5}, {"contamination": 0.0}, {"gamma": 1.0}):
         assert rrm_core.plan(gpu.asarray(mixed), **rule) == rrm_core.plan(mixed, backend="numpy", **rule)
 
 
-def test_the_largest_bfloat16_among_negative_ones(gpu):
-    """The last digit's range then ends above all numbers, where 16 bits end as well."""
+def test_range_of_the_last_digit_does_not_overflow_in_bfloat16(gpu):
+    """The range of the last digit ends above all numbers, at the largest 16-bit key."""
     for seed in range(4):
         c = (-np.random.default_rng(seed).exponential(size=5000) - 0.01 * seed).astype(DTYPES["bfloat16"])
         c.view(np.uint16)[77] = 0x7F7F
@@ -144,7 +144,7 @@ def test_every_rank_of_a_small_sample(gpu, family, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", ["exponential", "negative", "all bit patterns", "subnormal"])
-def test_a_gamma_that_lands_on_a_loss_or_beside_it(gpu, family, dtype):
+def test_gamma_threshold_on_a_loss_or_next_to_it(gpu, family, dtype):
     gpu.stand_in.tune(threads=32, sample_size=64)
     c = losses(family, 257, dtype)
     on_gpu, low = gpu.asarray(c), float(c.min())
@@ -155,7 +155,7 @@ def test_a_gamma_that_lands_on_a_loss_or_beside_it(gpu, family, dtype):
                 assert rrm_core.plan(on_gpu, gamma=gamma) == rrm_core.plan(c, gamma=gamma, backend="numpy"), gamma
 
 
-def test_signalling_nan_of_any_payload_are_nan(gpu):
+def test_nan_with_any_payload(gpu):
     patterns = [0x7F800001, 0xFF800001, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000, 0x3F800000, 0x80000000, 0x7F800000]
     c = gpu.asarray(np.array(patterns, np.uint32).view(np.float32))
     weights, plan = rrm_core.reweight(c, contamination=0.25, nan="prune")
@@ -164,7 +164,7 @@ def test_signalling_nan_of_any_payload_are_nan(gpu):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_large_size(gpu, dtype):
+def test_large_size_matches_the_reference(gpu, dtype):
     c, w = losses("NaN", LARGE, dtype), old_weights(LARGE, dtype)
     for rule in ({"contamination": 0.3, "redistribute": 0.1}, {"gamma": 0.7}):
         more = {"mu": 0.3, "nan": "prune"} | rule
@@ -179,7 +179,7 @@ def test_a_large_size(gpu, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", ["few distinct", "NaN", "infinities"])
-def test_plan_then_apply_equals_reweight_whole_and_in_parts(gpu, family, dtype):
+def test_plan_then_apply_equals_reweight(gpu, family, dtype):
     gpu.stand_in.tune(threads=32, sample_size=64)
     n = 1000
     c, w = losses(family, n, dtype), old_weights(n, dtype)
@@ -197,7 +197,7 @@ def test_plan_then_apply_equals_reweight_whole_and_in_parts(gpu, family, dtype):
         assert_same_bits(np.concatenate(parts), expected, str(rule))
 
 
-def test_apply_refuses_losses_that_the_plan_was_not_made_for(gpu):
+def test_apply_rejects_losses_of_another_plan(gpu):
     plan = rrm_core.plan(np.array([0.25, 1.0, 2.0], np.float32), contamination=0.2)
     out = gpu.asarray(np.ones(3, np.float32))
     c = gpu.asarray(np.array([0.2, math.nan, -math.inf], np.float32))
@@ -214,11 +214,11 @@ def test_objective(gpu):
     assert rrm_core.objective(gpu.asarray(c), 0.7) == pytest.approx(rrm_core.objective(c, 0.7), rel=1e-12)
 
 
-# Layouts: how asarray lays an array out.
+# Memory layouts, as arguments of asarray.
 
 LAYOUTS = {
-    "an element late": lambda size: {"offset": size},
-    "far between": lambda _: {"step": 3},
+    "offset by an element": lambda size: {"offset": size},
+    "strided": lambda _: {"step": 3},
     "backwards": lambda size: {"step": -1, "offset": size},
 }
 
@@ -258,18 +258,18 @@ def test_weights_are_not_read_at_mu_1(gpu):
     assert_same_bits(weights.get(), expected)
 
 
-def test_losses_and_weights_may_be_read_only(gpu):
+def test_read_only_losses_and_weights(gpu):
     c, w = losses("exponential", 500, "float32"), old_weights(500, "float32")
     expected, _ = rrm_core.reweight(c, w, mu=0.3, contamination=0.3)
     c_gpu, w_gpu = gpu.asarray(c), gpu.asarray(w)
     for array in (c_gpu, w_gpu):
         array.read_only = True
-        gpu.stand_in.call_protect(array.memory.address)  # from kernels
+        gpu.stand_in.call_protect(array.memory.address)  # against writes by kernels
     weights, _ = rrm_core.reweight(c_gpu, w_gpu, mu=0.3, contamination=0.3)
     assert_same_bits(weights.get(), expected)
 
 
-# Losses that can't be reweighted. The call returns; who reads the plan is told.
+# Invalid losses: the call returns, and reading the plan raises.
 
 BAD = {
     "NaN": ([1.0, math.nan, 2.0, math.nan], "raise"),
@@ -283,9 +283,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("padding", [0, 700])  # with these it takes the other way
+@pytest.mark.parametrize("padding", [0, 700])  # more losses than the sample holds
 @pytest.mark.parametrize("bad", BAD)
-def test_bad_losses_are_refused_when_the_plan_is_read(gpu, bad, padding, dtype):
+def test_invalid_losses_raise_when_the_plan_is_read(gpu, bad, padding, dtype):
     gpu.stand_in.tune(threads=32, sample_size=64)
     values, nan = BAD[bad]
     filling = np.full(padding, math.inf if bad == "all inf" else math.nan if bad in ("inf and NaN", "all NaN") else 5.0)
@@ -297,8 +297,8 @@ def test_bad_losses_are_refused_when_the_plan_is_read(gpu, bad, padding, dtype):
         c_gpu, w_gpu, out, far = gpu.asarray(c), gpu.asarray(w), gpu.asarray(w * 7), gpu.asarray(w * 7, step=2)
         for target in (None, w_gpu, out, far):
             weights, plan = rrm_core.reweight(c_gpu, w_gpu, mu=0.3, nan=nan, out=target, **rule)
-            assert (plan.n, plan.dtype) == (c.size, dtype)  # known before
-            for _ in range(2):  # whenever it is read
+            assert (plan.n, plan.dtype) == (c.size, dtype)  # known without synchronising
+            for _ in range(2):  # on every read
                 with pytest.raises(ValueError) as caught:
                     _ = plan.threshold
                 assert caught.type is ValueError
@@ -318,7 +318,7 @@ def test_bad_losses_are_refused_when_the_plan_is_read(gpu, bad, padding, dtype):
 
 
 @pytest.mark.parametrize("bad", [math.nan, -math.inf])
-def test_one_bad_value_is_found_wherever_it_is(gpu, bad):
+def test_error_names_the_first_invalid_loss(gpu, bad):
     gpu.stand_in.tune(threads=64, sample_size=64)
     n = 5000
     for index in (0, 1, n // 2, n - 2, n - 1):
@@ -331,7 +331,7 @@ def test_one_bad_value_is_found_wherever_it_is(gpu, bad):
 # Arguments.
 
 
-def test_bad_out(gpu):
+def test_invalid_out(gpu):
     c = gpu.asarray(np.arange(5, dtype=np.float32))
     read_only = gpu.asarray(np.ones(5, np.float32))
     read_only.read_only = True
@@ -359,7 +359,7 @@ def test_bad_out(gpu):
     assert one.get().tolist() == [1] * 5
 
 
-def test_elements_at_addresses_that_none_can_have(gpu):
+def test_rejects_misaligned_addresses(gpu):
     c, w = gpu.asarray(np.arange(5, dtype=np.float32)), gpu.asarray(np.ones(5, np.float32))
     odd = gpu.asarray(np.ones(5, np.float32), offset=2)
     for args, more, name in (((odd,), {}, "losses"), ((c, odd), {"mu": 0.3}, "weights"), ((c, w), {"out": odd}, "out")):
@@ -379,7 +379,7 @@ class JaxDevice(Device):
 
 
 class JaxArray(PlainArray):
-    """As JAX has it: no interface but DLPack, and immutable."""
+    """An array like JAX's: immutable, exported through DLPack only."""
 
     @property
     def device(self):
@@ -397,17 +397,17 @@ def jax_like(gpu, monkeypatch):
 
 @pytest.mark.skipif("jax" not in FRAMEWORKS, reason="no JAX for this Python")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_arrays_that_come_by_dlpack(jax_like, dtype):
-    gpu, own = jax_like, jax_like.stream()  # JAX's streams don't wait for anybody's
-    gpu.current[0] = own
+def test_dlpack_arrays(jax_like, dtype):
+    gpu = jax_like
+    gpu.current[0] = gpu.stream()  # not ordered with other streams, like JAX's
     for layout in ({}, {"step": -1}, {"step": 2, "offset": 4}):
         c, w = losses("exponential", 300, dtype), old_weights(300, dtype)
         expected, expected_plan = rrm_core.reweight(c, w, mu=0.3, contamination=0.3)
         c_gpu, w_gpu = gpu.asarray(c, **layout), gpu.asarray(w, **layout)
         gpu.stand_in.log()
         weights, plan = rrm_core.reweight(c_gpu, w_gpu, mu=0.3, contamination=0.3)
-        assert gpu.stand_in.log()[-1].what == "synchronize"  # since JAX can't be told to wait
-        assert (c_gpu.asked[0], weights.asked[0]) == (1, 1)
+        assert gpu.stand_in.log()[-1].what == "synchronize"  # JAX cannot be ordered after the stream
+        assert (c_gpu.dlpack_streams[0], weights.dlpack_streams[0]) == (1, 1)
         assert_same_bits(weights.get(), expected)
         assert plan == expected_plan
     with pytest.raises(ValueError, match="out can't be a JAX array"):
@@ -416,7 +416,7 @@ def test_arrays_that_come_by_dlpack(jax_like, dtype):
 
 @pytest.fixture
 def torch_on_cuda(gpu, monkeypatch):
-    """Let tensors on the CPU pass for ones on a GPU; nothing here can make a real one."""
+    """Present CPU tensors as CUDA tensors, which cannot be created without a GPU."""
 
     class Stream:
         cuda_stream = 0
@@ -427,13 +427,13 @@ def torch_on_cuda(gpu, monkeypatch):
     monkeypatch.setattr(
         convert, "placement_of", lambda x, native: home if isinstance(x, torch.Tensor) else home_of(x, native)
     )
-    gpu.stand_in.call_claim(0)
+    gpu.stand_in.call_assume_device(0)
     return gpu
 
 
-@pytest.mark.parametrize("gpu", [{"order": "eager"}], indirect=True)  # torch's own operations are done at once too
+@pytest.mark.parametrize("gpu", [{"order": "eager"}], indirect=True)  # like torch's own operations on the CPU
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_tensors(torch_on_cuda, dtype):
+def test_torch_tensors(torch_on_cuda, dtype):
     n = 300
     c, w = losses("few distinct", n, dtype), old_weights(n, dtype)
     expected, expected_plan = rrm_core.reweight(c, w, mu=0.3, contamination=0.3)

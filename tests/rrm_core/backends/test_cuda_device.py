@@ -1,4 +1,4 @@
-"""On a real GPU: torch's own CUDA tensors, streams and graphs. Everywhere else test_cuda.py stands in."""
+"""The cuda backend on a GPU, with torch's CUDA tensors, streams and graphs. test_cuda.py needs no GPU."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def assert_equal(actual, expected):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("n", [1, 33, 4096, 4097, LARGE])
-def test_bits_equal_those_of_the_reference(family, n, dtype):
+def test_bits_equal_the_reference(family, n, dtype):
     c, w = on_gpu(losses(family, n, dtype)), on_gpu(old_weights(n, dtype))
     for (rule, mu, with_old), expected in zip(questions(family), reference(family, n, dtype), strict=True):
         assert_equal(rrm_core.reweight(c, w if with_old else None, mu=mu, backend="cuda", **rule), expected)
@@ -40,7 +40,7 @@ def test_bits_equal_those_of_the_reference(family, n, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rule", [{"contamination": 0.3}, {"gamma": 0.9}, {"contamination": 0.2, "redistribute": 0.1}])
-def test_millions(dtype, rule):
+def test_millions_of_losses(dtype, rule):
     c, w = losses("exponential", MILLIONS, dtype), old_weights(MILLIONS, dtype)
     expected = rrm_core.reweight(c, w, mu=0.3, **rule)
     moved = on_gpu(w)
@@ -49,10 +49,10 @@ def test_millions(dtype, rule):
     assert_equal((weights, plan), expected)
 
 
-def test_a_graph_replays_it():
+def test_cuda_graph_replay():
     c, w = on_gpu(losses("exponential", LARGE, "float32")), torch.empty(LARGE, device="cuda")
     side = torch.cuda.Stream()
-    with torch.cuda.stream(side):  # loads the kernels, which a capture can't
+    with torch.cuda.stream(side):  # loads the kernels, which is not possible during a capture
         rrm_core.reweight(c, out=w, contamination=0.2)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
@@ -65,7 +65,7 @@ def test_a_graph_replays_it():
     assert_equal((w, plan), rrm_core.reweight(other, contamination=0.2))
 
 
-def test_the_current_stream_is_taken():
+def test_runs_on_the_current_stream():
     c = losses("exponential", MILLIONS, "float32")
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
@@ -78,7 +78,7 @@ def test_the_current_stream_is_taken():
     assert_equal((weights, plan), rrm_core.reweight(np.asarray(moved.cpu()), contamination=0.2))
 
 
-def test_nothing_waits():
+def test_reweight_does_not_synchronise():
     c = on_gpu(losses("exponential", MILLIONS, "float32"))
     rrm_core.reweight(c, contamination=0.2)
     torch.cuda.synchronize()

@@ -1,7 +1,7 @@
-"""What the cuda backend does to the caller's streams, memory and devices, and what it says when something is missing.
+"""Streams, memory, devices and errors of the cuda backend.
 
-The stand-in runs nothing before somebody waits for it, so that whatever wasn't ordered after its producer, or before
-its consumer, reads rubbish.
+The stand-in defers every operation until it is waited for, so an operation that is not ordered after its producer, or
+before its consumer, reads wrong values.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SMALL = slice(0, 100)
 
 @pytest.fixture
 def quick(gpu):
-    """The framework, with kernels that the model gets through sooner."""
+    """Return the framework with a tuning that runs fast on the model."""
     gpu.stand_in.tune(threads=32, sample_size=64)
     return gpu
 
@@ -48,7 +48,7 @@ def calls(gpu, what):
     return [entry for entry in gpu.stand_in.log() if entry.what == what]
 
 
-# What one call costs.
+# Calls of the CUDA runtime.
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -59,7 +59,7 @@ def test_launches(gpu, dtype):
         c_gpu, w_gpu = gpu.asarray(c[:n]), gpu.asarray(old_weights(n, dtype))
         gpu.stand_in.log()
         for rule in ({"contamination": 0.3}, RULE, {"gamma": 0.7}):
-            log = ["launch"] * (min(most, 4) if "gamma" in rule else most)  # minimum + gamma needs no search
+            log = ["launch"] * (min(most, 4) if "gamma" in rule else most)  # the gamma rule needs one pass
             _, plan = rrm_core.reweight(c_gpu, w_gpu, mu=0.3, out=w_gpu, **rule)
             assert [entry.what for entry in gpu.stand_in.log()] == log
             rrm_core.plan(c_gpu, **rule)
@@ -70,14 +70,14 @@ def test_launches(gpu, dtype):
         assert gpu.stand_in.log() == []
 
 
-def test_apply_waits_once_for_a_number(quick):
+def test_apply_synchronises_once(quick):
     c, plan = quick.asarray(C), rrm_core.plan(C, **RULE)
     quick.stand_in.log()
     rrm_core.apply(plan, c)
     assert [entry.what for entry in quick.stand_in.log()] == ["set", "launch", "copy", "synchronize", "launch"]
 
 
-def test_memory_is_the_callers(quick):
+def test_memory_comes_from_the_framework(quick):
     c, w = quick.asarray(C), quick.asarray(W)
     del quick.allocated[:]
     weights, plan = rrm_core.reweight(c, w, mu=0.3, **RULE)
@@ -94,13 +94,13 @@ def test_memory_is_the_callers(quick):
 # Order.
 
 
-def producers(gpu, own, **exports):
-    """Return losses and weights whose producers, on streams of their own, the device has yet to come to."""
+def producers(gpu, streams, **exports):
+    """Return losses and weights that are produced on streams of their own, not yet run."""
     arrays = []
     for name, values in (("losses", C), ("weights", W)):
-        with gpu.on(own[name]):
+        with gpu.on(streams[name]):
             array = gpu.asarray(values)
-        array.exports = exports.get(name, own[name])
+        array.exports = exports.get(name, streams[name])
         arrays.append(array)
     return arrays
 
@@ -111,58 +111,58 @@ ORDERS = [{"order": order, "seed": seed} for order in ("late", "random") for see
 @pytest.mark.parametrize("gpu", ORDERS, indirect=True, ids=lambda order: "{order}-{seed}".format(**order))
 @pytest.mark.parametrize("target", ["new", "in place", "out"])
 @pytest.mark.parametrize("call", ["reweight", "apply"])
-def test_streams_that_wait_for_nobody(quick, call, target):
-    own = {name: quick.stream() for name in ("losses", "weights", "framework", "out")}
+def test_independent_streams_are_ordered(quick, call, target):
+    streams = {name: quick.stream() for name in ("losses", "weights", "framework", "out")}
     answer, plan = expected()
-    c, w = producers(quick, own)
-    with quick.on(own["out"]):
+    c, w = producers(quick, streams)
+    with quick.on(streams["out"]):
         out = {"new": None, "in place": w, "out": quick.asarray(np.zeros_like(W))}[target]
     if target == "out":
-        out.exports = own["out"]
-    with quick.on(own["framework"]):
+        out.exports = streams["out"]
+    with quick.on(streams["framework"]):
         quick.stand_in.log()
         if call == "reweight":
             weights, new_plan = rrm_core.reweight(c, w, mu=0.3, out=out, **RULE)
         else:
             weights = rrm_core.apply(plan, c, w, mu=0.3, out=out)
         log = quick.stand_in.log()
-    assert {entry.stream for entry in log if entry.what == "launch"} == {own["losses"]}
-    # Consumers: each works on its own stream, as soon as that allows.
-    reads = own[{"new": "framework", "in place": "weights", "out": "out"}[target]]
+    assert {entry.stream for entry in log if entry.what == "launch"} == {streams["losses"]}
+    # Consumers: each on its own stream, as early as the order allows.
+    reads = streams[{"new": "framework", "in place": "weights", "out": "out"}[target]]
     with quick.on(reads):
         assert_same_bits(weights.get(), answer)
     if call == "reweight":
         assert new_plan == plan
 
 
-def test_producers_may_overwrite_what_was_read(quick):
-    own = {name: quick.stream() for name in ("losses", "weights", "framework")}
-    c, w = producers(quick, own)
-    with quick.on(own["framework"]):
+def test_producers_may_overwrite_inputs_afterwards(quick):
+    streams = {name: quick.stream() for name in ("losses", "weights", "framework")}
+    c, w = producers(quick, streams)
+    with quick.on(streams["framework"]):
         weights, plan = rrm_core.reweight(c, w, mu=0.3, **RULE)
     for name, array in (("losses", c), ("weights", w)):
-        with quick.on(own[name]):
+        with quick.on(streams[name]):
             array.write(np.zeros_like(C))
-            array.get()  # this stream first
-    with quick.on(own["framework"]):
+            array.get()  # runs this stream first
+    with quick.on(streams["framework"]):
         assert_same_bits(weights.get(), expected()[0])
     assert plan == expected()[1]
 
 
 @pytest.mark.parametrize("gpu", ORDERS, indirect=True, ids=lambda order: "{order}-{seed}".format(**order))
-def test_memory_is_kept_until_the_stream_is_done_with_it(quick):
-    own = {name: quick.stream() for name in ("losses", "weights", "framework")}
-    c, _ = producers(quick, own)
-    with quick.on(own["framework"]):
+def test_workspace_is_not_reused_before_the_stream_is_done(quick):
+    streams = {name: quick.stream() for name in ("losses", "weights", "framework")}
+    c, _ = producers(quick, streams)
+    with quick.on(streams["framework"]):
         plan = rrm_core.plan(c, **RULE)
-        quick.asarray(W).get()  # by when the framework has given the workspace to somebody else
+        quick.asarray(W).get()  # by then the framework has reused the workspace
     assert plan == rrm_core.plan(C, **RULE)
 
 
 @pytest.mark.parametrize("layout", [{"step": 2}, {"step": -1}])
-def test_copies_are_ordered_too(quick, layout):
-    own = {name: quick.stream() for name in ("losses", "framework")}
-    with quick.on(own["framework"]):
+def test_copies_of_strided_arrays_are_ordered(quick, layout):
+    streams = {name: quick.stream() for name in ("losses", "framework")}
+    with quick.on(streams["framework"]):
         c, w, out = (quick.asarray(x, **layout) for x in (C, W, W))
         weights, plan = rrm_core.reweight(c, w, mu=0.3, out=out, **RULE)
         assert weights is out
@@ -171,7 +171,7 @@ def test_copies_are_ordered_too(quick, layout):
 
 
 @pytest.mark.parametrize("stream", [LEGACY, PER_THREAD])
-def test_streams_with_numbers(quick, stream):
+def test_legacy_and_per_thread_default_streams(quick, stream):
     with quick.on(stream):
         c = quick.asarray(C)
         quick.stand_in.log()
@@ -183,7 +183,7 @@ def test_streams_with_numbers(quick, stream):
     assert plan == expected(mu=1.0)[1]
 
 
-def test_arrays_without_a_stream_need_not_be_waited_for(quick):
+def test_no_wait_for_arrays_without_a_stream(quick):
     c = quick.asarray(C)
     c.get()
     c.exports = None
@@ -195,7 +195,7 @@ def test_arrays_without_a_stream_need_not_be_waited_for(quick):
     assert_same_bits(weights.get(), expected(mu=1.0)[0])
 
 
-def test_the_stream_of_losses_waits_and_is_waited_for(quick):
+def test_launches_run_on_the_stream_of_the_losses_between_waits(quick):
     first, second = quick.stream(), quick.stream()
     c, w = producers(quick, {"losses": first, "weights": second})
     quick.current[0] = first
@@ -207,7 +207,7 @@ def test_the_stream_of_losses_waits_and_is_waited_for(quick):
     assert [entry.what for entry in log if entry.what != "device"] == ["wait", *["launch"] * 6, "wait"]
 
 
-def test_cupy_keeps_its_stream_until_the_plan_is_read(quick, monkeypatch):
+def test_stream_of_returns_the_cupy_stream_object(quick, monkeypatch):
     class Cupy:
         ndarray = Array
 
@@ -229,8 +229,8 @@ def test_cupy_keeps_its_stream_until_the_plan_is_read(quick, monkeypatch):
 @pytest.mark.parametrize("device", [0, 1])
 def test_devices(quick, device, current):
     quick.stand_in.call_set_current_device(current)
-    own = quick.stream(device)
-    with quick.on(own, device):
+    stream = quick.stream(device)
+    with quick.on(stream, device):
         c, w = quick.asarray(C, device=device), quick.asarray(W, device=device)
         quick.stand_in.log()
         weights, plan = rrm_core.reweight(c, w, mu=0.3, **RULE)
@@ -243,7 +243,7 @@ def test_devices(quick, device, current):
     assert quick.stand_in.call_current_device() == current
 
 
-def test_the_current_device_is_restored_after_a_failure(quick):
+def test_current_device_is_restored_after_a_failure(quick):
     c = quick.asarray(C, device=1)
     for call in ("cudaLaunchKernel", "cudaStreamSynchronize"):
         quick.stand_in.fail(call)
@@ -252,15 +252,15 @@ def test_the_current_device_is_restored_after_a_failure(quick):
         assert quick.stand_in.call_current_device() == 0
 
 
-def claim(array, device):
+def with_device(array, device):
     array.index = device
     return array
 
 
-def test_memory_that_is_not_where_it_is_said_to_be(quick):
+def test_rejects_memory_of_another_device_or_the_host(quick):
     c, w = quick.asarray(C), quick.asarray(W)
     quick.stand_in.log()
-    elsewhere = claim(quick.asarray(W, device=1), 0)
+    elsewhere = with_device(quick.asarray(W, device=1), 0)
     for more in ({"weights": elsewhere, "mu": 0.3}, {"weights": w, "out": elsewhere, "mu": 0.3}):
         with pytest.raises(ValueError, match=r"lies on CUDA device 1, but losses lie on 0; move it to that device"):
             rrm_core.reweight(c, **more, **RULE)
@@ -281,26 +281,26 @@ def test_managed_memory(quick):
     assert plan == expected()[1]
 
 
-# What goes wrong.
+# Failures.
 
 
-@pytest.mark.parametrize("room", [0, 1, 2])
-def test_out_of_memory(quick, room):
+@pytest.mark.parametrize("n_allocations", [0, 1, 2])
+def test_out_of_memory(quick, n_allocations):
     c, w = quick.asarray(C), quick.asarray(W)
     quick.stand_in.log()
-    quick.room = room
+    quick.n_allocations_left = n_allocations
     with pytest.raises(MemoryError, match="out of memory allocating"):
         rrm_core.reweight(c, w, mu=0.3, **RULE)
-    quick.room = min(room, 1)
+    quick.n_allocations_left = min(n_allocations, 1)
     with pytest.raises(MemoryError):
         rrm_core.reweight(c, w, mu=0.3, out=w, **RULE)
     assert calls(quick, "launch") == []
-    quick.room = None
+    quick.n_allocations_left = None
     assert_same_bits(w.get(), W)
 
 
 @pytest.mark.parametrize("nth", range(1, 7))
-def test_a_launch_that_fails(quick, nth):
+def test_launch_failure(quick, nth):
     c, w = quick.asarray(C), quick.asarray(W)
     quick.stand_in.fail("cudaLaunchKernel", nth)
     with pytest.raises(RuntimeError, match=r"^CUDA failed with cudaErrorLaunchFailure: unspecified launch failure$"):
@@ -308,13 +308,13 @@ def test_a_launch_that_fails(quick, nth):
     assert len(calls(quick, "launch")) == nth - 1
     assert_same_bits(w.get(), W)
     quick.stand_in.fail("cudaLaunchKernel", 10**6)
-    weights, plan = rrm_core.reweight(c, w, mu=0.3, **RULE)  # nobody is told of the old failure
+    weights, plan = rrm_core.reweight(c, w, mu=0.3, **RULE)  # the old failure is not reported again
     assert_same_bits(weights.get(), expected()[0])
     assert plan == expected()[1]
 
 
 @pytest.mark.parametrize("call", ["cudaGetDevice", "cudaDeviceGetAttribute", "cudaPointerGetAttributes"])
-def test_other_calls_that_fail(quick, call):
+def test_failure_before_the_launch(quick, call):
     c = quick.asarray(C)
     quick.stand_in.fail(call)
     with pytest.raises(RuntimeError, match=r"^CUDA failed with cudaErrorLaunchFailure"):
@@ -323,7 +323,7 @@ def test_other_calls_that_fail(quick, call):
 
 
 @pytest.mark.parametrize("call", ["cudaEventCreateWithFlags", "cudaEventRecord", "cudaStreamWaitEvent"])
-def test_events_that_fail(quick, call):
+def test_event_failure(quick, call):
     c, w = producers(quick, {"losses": quick.stream(), "weights": quick.stream()})
     quick.stand_in.fail(call)
     with pytest.raises(RuntimeError, match=r"^CUDA failed with cudaErrorLaunchFailure"):
@@ -331,7 +331,7 @@ def test_events_that_fail(quick, call):
 
 
 @pytest.mark.parametrize("call", ["cudaMemcpyAsync", "cudaStreamSynchronize"])
-def test_a_plan_that_cannot_be_fetched_may_be_read_again(quick, call):
+def test_plan_can_be_read_again_after_a_failed_copy(quick, call):
     plan = rrm_core.plan(quick.asarray(C), **RULE)
     quick.stand_in.fail(call)
     with pytest.raises(RuntimeError, match=r"^CUDA failed with cudaErrorLaunchFailure"):
@@ -339,8 +339,8 @@ def test_a_plan_that_cannot_be_fetched_may_be_read_again(quick, call):
     assert plan == rrm_core.plan(C, **RULE)
 
 
-def test_a_kernel_that_leaves_its_memory_loses_the_device(stand_in):
-    """As on a GPU. Nothing works after that, so it is another process that tries."""
+def test_out_of_bounds_write_loses_the_device(stand_in):
+    """As on a GPU. In a process of its own, because the device stays lost."""
     program = f"""
 from pathlib import Path
 from cuda_model.cudart.stand_in import StandIn
@@ -356,12 +356,12 @@ except RuntimeError as error:
 """
     tests = Path(__file__).parents[2]
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tests)
-    lost = "CUDA failed with cudaErrorLaunchFailure: unspecified launch failure | the model of CUDA's execution gave up"
+    lost = "CUDA failed with cudaErrorLaunchFailure: unspecified launch failure | the model of CUDA's execution failed"
     assert run.stdout.startswith(lost)
     assert "writes 8 bytes at 0x" in run.stderr
 
 
-# What isn't there.
+# Unavailable devices and modules.
 
 
 ABSENT = {
@@ -376,7 +376,7 @@ ABSENT = {
 @pytest.mark.parametrize(
     ("gpu", "message"), [(state, message) for state, message in ABSENT.values()], indirect=["gpu"], ids=list(ABSENT)
 )
-def test_without_a_device(gpu, message):
+def test_error_without_a_device(gpu, message):
     assert rrm_core.available_backends() == ("cpp", "numba", "numpy", "array_api")
     c, plan = gpu.asarray(C[SMALL]), rrm_core.plan(C, **RULE)
     out = gpu.asarray(W[SMALL])
@@ -391,7 +391,7 @@ def test_without_a_device(gpu, message):
 
 
 @pytest.mark.parametrize("gpu", [{"devices": 0}], indirect=True)
-def test_array_api_serves_where_cuda_cannot(gpu):
+def test_array_api_is_chosen_without_a_device(gpu):
     c, w = gpu.asarray(C[SMALL]), gpu.asarray(W[SMALL])
     answer, plan = expected(C[SMALL], W[SMALL])
     weights, actual = rrm_core.reweight(c, w, mu=0.3, **RULE)
@@ -400,13 +400,13 @@ def test_array_api_serves_where_cuda_cannot(gpu):
     assert_same_bits(weights.get(), answer)
 
 
-def test_array_api_serves_where_it_is_asked_to(quick):
+def test_array_api_can_be_chosen_explicitly(quick):
     c = quick.asarray(C[SMALL])
     assert rrm_core.plan(c, backend="array_api", **RULE) == rrm_core.plan(C[SMALL], **RULE)
     assert calls(quick, "launch") == []
 
 
-def test_a_module_that_was_not_built(quick, monkeypatch):
+def test_error_without_the_module(quick, monkeypatch):
     backend = import_module("rrm_core.backends.cuda")
     monkeypatch.setattr(backend, "find_spec", lambda _: None)
     assert "cuda" not in rrm_core.available_backends()
@@ -416,7 +416,7 @@ def test_a_module_that_was_not_built(quick, monkeypatch):
     assert rrm_core.plan(c, **RULE) == rrm_core.plan(C[SMALL], **RULE)
 
 
-def test_arrays_elsewhere_are_not_served(quick):
+def test_rejects_arrays_on_the_wrong_side(quick):
     with pytest.raises(ValueError, match="backend='cuda' needs losses in the memory of an NVIDIA GPU"):
         rrm_core.plan(C, backend="cuda", **RULE)
     for name in ("cpp", "numba", "numpy"):
@@ -424,7 +424,7 @@ def test_arrays_elsewhere_are_not_served(quick):
             rrm_core.plan(quick.asarray(C), backend=name, **RULE)
 
 
-# Plans that are still being made.
+# Pending plans.
 
 
 USES = {
@@ -445,7 +445,7 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_pending_plan_is_used_like_any(quick, use):
+def test_pending_plan_behaves_like_a_plan(quick, use):
     plan, other = rrm_core.plan(quick.asarray(C), **RULE), rrm_core.plan(C, **RULE)
     assert isinstance(plan, Plan)
     assert type(plan) is PendingPlan
@@ -459,7 +459,7 @@ def test_a_pending_plan_is_used_like_any(quick, use):
     assert quick.stand_in.log() == []
 
 
-def test_pending_plans_are_equal_to_each_other(quick):
+def test_pending_plans_compare_equal(quick):
     c = quick.asarray(C)
     assert rrm_core.plan(c, **RULE) == rrm_core.plan(c, **RULE)
     assert rrm_core.plan(c, **RULE) != rrm_core.plan(c, contamination=0.4)
@@ -467,7 +467,7 @@ def test_pending_plans_are_equal_to_each_other(quick):
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_refused_plan_says_so_in_every_use(quick, use):
+def test_pending_plan_of_invalid_losses_raises_in_every_use(quick, use):
     c = C.copy()
     c[17] = np.nan
     plan, other = rrm_core.plan(quick.asarray(c), **RULE), rrm_core.plan(C, **RULE)
@@ -476,7 +476,7 @@ def test_a_refused_plan_says_so_in_every_use(quick, use):
             USES[use](plan, other)
 
 
-def test_a_pending_plan_cannot_change_and_has_no_other_attributes(quick):
+def test_pending_plan_is_frozen(quick):
     plan = rrm_core.plan(quick.asarray(C), **RULE)
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan.threshold = 0.0
@@ -485,7 +485,7 @@ def test_a_pending_plan_cannot_change_and_has_no_other_attributes(quick):
     assert type(plan) is PendingPlan
 
 
-def test_a_plan_keeps_what_it_has_yet_to_read_and_no_longer(quick):
+def test_pending_plan_releases_its_buffers_after_the_read(quick):
     c = quick.asarray(C)
     plan = rrm_core.plan(c, **RULE)
     del c
@@ -493,7 +493,7 @@ def test_a_plan_keeps_what_it_has_yet_to_read_and_no_longer(quick):
     assert set(vars(plan)) == {field.name for field in dataclasses.fields(Plan)}
 
 
-def test_a_device_that_is_too_old(quick):
+def test_rejects_old_compute_capability(quick):
     quick.stand_in.call_set_capability(70)
     assert "cuda" not in rrm_core.available_backends()
     with pytest.raises(RuntimeError, match=r"finds no CUDA device: device 0 has compute capability 7\.0, and 7\.5 is"):
@@ -501,16 +501,16 @@ def test_a_device_that_is_too_old(quick):
     assert rrm_core.reweight(quick.asarray(C), **RULE)[1] == expected(w=None, mu=1)[1]  # by array_api
 
 
-def test_an_unread_plan_does_not_keep_the_losses(quick):
+def test_pending_plan_does_not_keep_the_losses_alive(quick):
     c = quick.asarray(C)
-    kept = weakref.ref(c)
+    reference = weakref.ref(c)
     plan = rrm_core.plan(c, **RULE)
     del c
     gc.collect()
-    assert kept() is None
+    assert reference() is None
     assert plan == expected()[1]
 
 
-def test_a_pending_plan_without_what_it_waits_for_says_so():
+def test_pending_plan_without_a_source_raises_attribute_error():
     with pytest.raises(AttributeError, match="'PendingPlan' object has no attribute 'threshold'"):
         _ = object.__new__(PendingPlan).threshold
