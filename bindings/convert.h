@@ -32,7 +32,14 @@ inline Redistribute parse_redistribute(const std::string &name) {
     if (name == "kept") {
         return Redistribute::kept;
     }
-    return name == "drop" ? Redistribute::drop : Redistribute::recipients;
+    if (name == "drop") {
+        return Redistribute::drop;
+    }
+    if (name == "recipients") {
+        return Redistribute::recipients;
+    }
+    // A way to redistribute that Python has and the kernels lack must not become another one.
+    throw pybind11::value_error("no such way to redistribute: " + name);
 }
 
 // The class is local to the module, so that several modules can define it.

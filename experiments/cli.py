@@ -113,10 +113,10 @@ def _execute(
             )
     except KeyboardInterrupt:
         console.print(f"Interrupted; {display.n_done} of {n_jobs} runs are done.")
-        console.print("The same command goes on from here.")
+        console.print("The same command resumes from here.")
         return INTERRUPTED
     if errors:
-        console.print(f"{len(errors)} of {n_jobs} runs failed; how, say the .error files in {directory.path}")
+        console.print(f"{len(errors)} of {n_jobs} runs failed; see the .error files in {directory.path}")
         return FAILED
     console.print(f"{n_jobs} of {n_jobs} runs are done; results in {directory.path}")
     return DONE

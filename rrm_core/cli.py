@@ -251,7 +251,7 @@ def _rule_and_source() -> Parser:
         default="argmin",
         metavar="WHO",
         help="who receives the pruned mass: argmin, the samples with the smallest loss (default); kept, all samples "
-        "that are not pruned, in proportion; drop, nobody; or a number F in (0, 1], the fraction F with the lowest "
+        "that are not pruned, in proportion; drop, no sample; or a number F in (0, 1], the fraction F with the lowest "
         "losses",
     )
     parser.add_argument(

@@ -176,7 +176,7 @@ def main() -> None:
         if child is not None:
             stack.callback(child.close)
         record = {
-            "what": "contamination=0.2; median and quartiles, in milliseconds, of interleaved samples of so many calls",
+            "what": "contamination=0.2; median and quartiles of interleaved samples, in ms; `calls` calls in each",
             **origin,
             "compiler": compiler_version(),
             "instruction sets": native.instruction_sets,

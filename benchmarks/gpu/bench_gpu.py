@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     origin = provenance(*device.packages, draft=options.record != RECORD)
     record = {
-        "what": "medians and quartiles, in milliseconds, of interleaved samples of so many calls",
+        "what": "medians and quartiles, in milliseconds, of interleaved samples; `calls` calls in each",
         "device": device.name,
         "is_gpu": device.is_gpu,
         "gpu": device.about(),

@@ -102,7 +102,7 @@ def cifar10n(record: Record) -> str:
         ]
         rows.append([method, *(f"{end} ({best})" if end != MISSING else end for end, best in both)])
     note = (
-        "Test accuracy in %, after the last epoch and, in brackets, after the best one, which nobody can choose "
+        "Test accuracy in %, after the last epoch and, in brackets, after the best one, which cannot be chosen "
         f"without clean labels. {_size(record)}."
     )
     return _with_note(_table("", kinds, rows), note, record)

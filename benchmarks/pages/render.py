@@ -162,7 +162,7 @@ def reweight_conditions() -> str:
 def gpu() -> str:
     """Return the tables of the run on a GPU, or that there is no record."""
     if not is_recorded("gpu"):
-        return "No run on a GPU has been recorded yet: how fast it is, nobody has measured."
+        return NOT_RECORDED
     run = recorded("gpu")
     tables_of_run = gpu_tables.gpu(run)
     versions = [f"{name} {run['gpu'][key]}" for name, key in GPU_VERSIONS.items() if key in run["gpu"]]
@@ -198,7 +198,7 @@ def training_cost() -> str:
     lines = ["| | time |", "|---|---:|", *("| " + " | ".join(row) + " |" for row in rows)]
     note = (
         f"{run['what']}: medians (quartiles) of {run['batches']:,} batches, each done with and without RRM in turns. "
-        f"Added: what the line takes more, for all batches, and the step, over the batches without RRM. "
+        f"Added: the extra time of the line, over all batches, plus the step, relative to the batches without RRM. "
         f"{provenance(run)}"
     )
     return "\n".join([*lines, "", note])

@@ -45,7 +45,7 @@ def check_mu(mu: object) -> float:
     ValueError
         `mu` lies outside (0, 1].
     """
-    # The usual type first: to ask whether a number is real takes a few times as long.
+    # The usual type first: isinstance(mu, Real) is several times slower.
     step = mu if type(mu) is float else as_float("mu", mu)
     if not 0 < step <= 1:
         raise ValueError(f"mu must lie in (0, 1], got {mu}")

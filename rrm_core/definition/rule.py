@@ -118,7 +118,7 @@ def make_rule(
 ) -> Rule:
     """Return the rule with these parameters; the same object for the parameters of a recent call.
 
-    To make a rule takes longer than to reweight a few hundred samples.
+    Constructing a `Rule` takes longer than reweighting a few hundred samples.
     """
     try:
         return _cached_rule(contamination, gamma, redistribute, ties, nan)

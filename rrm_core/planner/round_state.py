@@ -31,7 +31,7 @@ class SelectionState:
     threshold : RankRange or PivotCount, optional
         The threshold of pruning.
     recipients : RankRange or PivotCount, optional
-        The threshold of the recipients; None if it equals `threshold`, or if nobody receives mass.
+        The threshold of the recipients; None if it equals `threshold`, or if there are no recipients.
     """
 
     rule: Rule

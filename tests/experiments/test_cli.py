@@ -224,7 +224,7 @@ def test_exit_codes_of_interrupt_and_os_error(error, code, message, capsys, monk
     assert cli.main(["tiny", "--data", "data"]) == code
     out, err = capsys.readouterr()
     assert err == message
-    assert out == ("Interrupted; 0 of 6 runs are done.\nThe same command goes on from here.\n" if code == 130 else "")
+    assert out == ("Interrupted; 0 of 6 runs are done.\nThe same command resumes from here.\n" if code == 130 else "")
 
 
 def test_failed_jobs_exit_with_1(capsys, monkeypatch):
@@ -238,7 +238,7 @@ def test_failed_jobs_exit_with_1(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert err.splitlines()[0] == f"python -m experiments: error: {A.key}: ValueError: no"
     assert "6 of 6 runs of tiny are missing" in err
-    assert "1 of 6 runs failed; how, say the .error files in report-experiments/tiny" in out
+    assert "1 of 6 runs failed; see the .error files in report-experiments/tiny" in out
 
 
 def test_progress_bars_on_a_terminal():

@@ -144,13 +144,15 @@ class ProcessGroup:
         try:
             rows = self.all_gather(_row(error, numbers))
         except RuntimeError as lost:
-            # The others have ended or called another collective, and can't be told.
+            # The other ranks exited or called another collective: only this rank can raise its error.
             if error is not None:
                 raise error from lost
             raise
         statuses = [status - STATUS_OK for status in rows[:, 0].tolist()]
         if not set(statuses) <= set(range(len(ERROR_TYPES) + 2)):
-            raise RuntimeError("ranks don't do the same: all must call the same methods, in the same order") from error
+            raise RuntimeError(
+                "ranks called different collectives: all ranks must call the same methods in the same order"
+            ) from error
         for rank, (status, row) in enumerate(zip(statuses, rows, strict=True)):
             if status:
                 message = row[N_NUMBERS:].numpy().tobytes().rstrip(b"\0").decode(errors="ignore")
@@ -166,7 +168,7 @@ class ProcessGroup:
         return reduced.to(numbers.device)
 
     def _call(self, kind: str, sent: Tensor, collective: Callable[[], Any]) -> None:
-        """Call a collective, count what is sent, and explain what a lost rank means."""
+        """Call a collective, count the bytes sent, and explain a failure."""
         self.traffic[f"{kind} calls"] += 1
         self.traffic[f"{kind} bytes"] += sent.nbytes
         try:
@@ -174,8 +176,8 @@ class ProcessGroup:
         except RuntimeError as error:
             cause = " ".join(str(error).split("\n")[0].split())
             raise RuntimeError(
-                f"rank {self.rank} of {self.size} has lost the others: one has ended, or didn't come within the "
-                f"group's timeout; start all again, from the last checkpoint, which is whole ({cause})"
+                f"a collective failed on rank {self.rank} of {self.size}: another rank exited, or exceeded the group's "
+                f"timeout; restart all ranks from the last checkpoint, which is complete ({cause})"
             ) from error
 
 

@@ -98,14 +98,14 @@ class LossBuffer(ABC):
 
     @abstractmethod
     def end_step(self) -> None:
-        """Forget what does not count in the next epoch or step."""
+        """Clear the marks of losses that do not count in the next epoch or step; `losses` keeps its values."""
 
     @abstractmethod
     def recency(self, part: slice) -> Tensor:
         """Return int64 numbers by which ranks decide whose loss of a sample is the latest: 0 for none, else larger."""
 
     def reset(self) -> None:
-        """Forget which samples were recorded."""
+        """Clear all marks: no sample counts as recorded. `losses` keeps its values until they are recorded again."""
         self._marks.zero_()
         self.has_losses = False
 

@@ -35,8 +35,8 @@ class RRM(BaseRRM):
         Number of training samples. A sample is known by its index in [0, n).
     contamination : float in [0, 1), or a function of the epoch
         The estimated share of wrong labels: this share of the samples, those with the highest losses, is pruned at each
-        reweight. Rather too low than too high. Give this or `gamma`. `rrm_torch.Ramp` is a function of the
-        epoch.
+        reweight. If unsure, choose a lower value. Give this or `gamma`. `rrm_torch.Ramp` is a
+        function of the epoch.
     gamma : float, at least 0, or a function of the epoch
         The price of leaving the uniform distribution, in units of the loss: samples more than `gamma` above the
         smallest loss are pruned.
@@ -242,7 +242,7 @@ class RRM(BaseRRM):
                 self._layout.merge_recorded(self._buffer)
                 self._check_coverage(due)
         finally:
-            # After an error, too, the next epoch starts with an empty buffer.
+            # After an error, too, the next epoch starts without marks; the losses remain for the reweight below.
             self._buffer.end_step()
         plan = None
         if due:

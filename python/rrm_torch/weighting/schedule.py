@@ -110,8 +110,8 @@ def describe(number: float | Schedule) -> float | str:
     words = repr(number) if name is None else f"{name}, values {_values(number)}"
     if re.search(r" at 0x[0-9a-f]+>", words):
         raise TypeError(
-            f"a schedule must say what it is, for the state, and this one says {words}: give its objects a __repr__ "
-            "with their settings (a dataclass has one), or take rrm_torch.Ramp"
+            f"the repr of a schedule is saved in the state and must not contain an address, got {words}: give its "
+            "objects a __repr__ with their settings, as a dataclass has, or use rrm_torch.Ramp"
         )
     return words
 

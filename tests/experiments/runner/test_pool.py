@@ -167,7 +167,7 @@ def test_ctrl_c_ends_all_workers_immediately(epochs, data, folder):
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=20)  # a run that is let go on takes half a minute
     assert process.returncode == 130
-    assert out == "Interrupted; 0 of 4 runs are done.\nThe same command goes on from here.\n"
+    assert out == "Interrupted; 0 of 4 runs are done.\nThe same command resumes from here.\n"
     assert err == ""
     assert not any(map(lives, program.processes()))
     assert len(list(folder.glob("*.pt"))) == (2 if epochs else 0)

@@ -122,7 +122,10 @@ def test_rejects_different_mu(mu, message):
 
 def test_detects_other_collective_and_encodes_any_message():
     first, second = on_ranks(2, planning_jobs.other_collective_and_undecodable_message)
-    assert first == ["ranks don't do the same: all must call the same methods, in the same order", *second]
+    assert first == [
+        "ranks called different collectives: all ranks must call the same methods in the same order",
+        *second,
+    ]
     assert second == ["rank 1: no file ?"]
 
 

@@ -86,7 +86,7 @@ def test_lost_rank_ends_the_others_and_keeps_checkpoint(how, layout, tmp_path):
     assert second is None
     for told in (first, third):
         assert told.startswith("in time: rank ")
-        assert "of 3 has lost the others: one has ended, or didn't come within the group's timeout; start all" in told
+        assert "of 3: another rank exited, or exceeded the group's timeout; restart all ranks" in told
     for size in (3, 2):
         assert on_ranks(size, training_jobs.finished, str(tmp_path), layout, "ddp")[0][1] == 4
 
@@ -107,7 +107,7 @@ def test_failing_save_raises_same_error_on_all_ranks(tmp_path):
 def test_error_within_collective_state_dict_is_raised(tmp_path, wrap):
     first, second = on_ranks(2, training_jobs.untold, str(tmp_path), wrap, timeout=5)
     assert second == "MemoryError: no room for a copy"
-    lost = "rank 0 of 2 has lost the others: one has ended" if wrap == "ddp" else ""  # torch's own words
+    lost = "a collective failed on rank 0 of 2: another rank exited" if wrap == "ddp" else ""  # torch's own words
     assert first.startswith(f"RuntimeError: {lost}")
 
 
