@@ -33,6 +33,7 @@ __all__ = [
 # Public classes are known, and pickled, by their public names.
 for _class in (CpuInfo, Levels, Plan, Planner, Rule):
     _class.__module__ = __name__
+del _class
 
 try:
     __version__ = _version("rrm-core")

@@ -14,7 +14,7 @@ from array_api_compat import array_namespace, is_array_api_obj
 from dask.base import compute
 from dask.delayed import delayed
 
-from ._engine import Request
+from ._engine import Request, prepare_fast
 from ._engine import prepare as prepare_block
 from .arrays.checks import check_match
 from .arrays.convert import to_argument
@@ -211,7 +211,10 @@ def reweight_block(
     """Return the new weights of a block of losses. See `rrm_core.apply` for the parameters."""
     if block.shape[0] == 0:
         return _as_weight_type(block, BY_NAME[plan.dtype])
-    return prepare_block(block, weights, mu, None, backend, threads).apply(plan)
+    request = prepare_fast(block, weights, mu, None, threads) if backend is None else None
+    if request is None:
+        request = prepare_block(block, weights, mu, None, backend, threads)
+    return request.apply(plan)
 
 
 def _as_weight_type(block: Any, format: Format) -> Any:

@@ -1,5 +1,5 @@
-// Vectorised selections of other libraries. native.py compiles this file once for each library and instruction set, into
-// separate shared objects, because the same names stand for different code.
+// Vectorised selections of other libraries. native.py compiles this file once for each library and instruction set,
+// into separate shared objects, because the same names stand for different code.
 #include <cstddef>
 
 #if defined(X86_SIMD_SORT)

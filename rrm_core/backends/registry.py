@@ -96,6 +96,13 @@ LOADERS: dict[str, Callable[[], Backend]] = {
     "array_api": _load_array_api,
 }
 
+
+@cache
+def load(name: str) -> Backend:
+    """Return the backend called `name`, a key of `LOADERS`."""
+    return LOADERS[name]()
+
+
 # The backends for an array by its place, the preferred one first.
 HOST = ("cpp", "numba", "numpy")  # NumPy arrays and what can be viewed as one
 CUDA = ("cuda", "array_api")  # arrays in the memory of an NVIDIA GPU
@@ -112,7 +119,7 @@ def available_backends() -> tuple[str, ...]:
         Some of ``"cpp"`` (compiled), ``"numba"``, ``"numpy"`` (the reference), ``"cuda"`` (compiled, for NVIDIA GPUs)
         and ``"array_api"`` (any other device or framework).
     """
-    return tuple(name for name, load in LOADERS.items() if load().is_available())
+    return tuple(name for name in LOADERS if load(name).is_available())
 
 
 class CpuInfo(NamedTuple):
@@ -172,7 +179,8 @@ def choose(name: str | None, *, on_host: bool, on_cuda: bool) -> Backend:
         candidates = CUDA
     if name is None:
         return first_available(candidates)
-    if name not in LOADERS:
+    # A tuple, since `name` may be unhashable.
+    if name not in tuple(LOADERS):
         raise ValueError(f"backend must be one of {', '.join(map(repr, LOADERS))} or None, got {name!r}")
     if name not in candidates and name != "array_api":
         needs = "in host memory as NumPy, torch or JAX hold them on the CPU"
@@ -180,7 +188,7 @@ def choose(name: str | None, *, on_host: bool, on_cuda: bool) -> Backend:
             needs = "in the memory of an NVIDIA GPU as torch, CuPy or JAX hold them there"
         served = " or ".join(map(repr, candidates))
         raise ValueError(f"backend={name!r} needs losses {needs}; these are served by {served}")
-    return LOADERS[name]()
+    return load(name)
 
 
 def choose_counting(name: str | None) -> CountingBackend:
@@ -189,10 +197,10 @@ def choose_counting(name: str | None) -> CountingBackend:
         return cast("CountingBackend", first_available(COUNTING))
     if name not in COUNTING:
         raise ValueError(f"backend must be one of {', '.join(map(repr, COUNTING))} or None, got {name!r}")
-    return cast("CountingBackend", LOADERS[name]())
+    return cast("CountingBackend", load(name))
 
 
 @cache
 def first_available(candidates: tuple[str, ...]) -> Backend:
     """Return the first of these backends that can run here."""
-    return next(backend for name in candidates if (backend := LOADERS[name]()).is_available())
+    return next(backend for name in candidates if (backend := load(name)).is_available())

@@ -92,7 +92,15 @@ class Planner:
 
     @classmethod
     def from_rule(cls, rule: Rule, *, backend: str | None = None, threads: int | None = None) -> Planner:
-        """Return a planner for a rule. See `Planner` for the other parameters."""
+        """Return a planner for a rule. See `Planner` for the other parameters.
+
+        Raises
+        ------
+        TypeError
+            `rule` is not a `Rule`.
+        """
+        if not isinstance(rule, Rule):
+            raise TypeError(f"rule must be a Rule, got {type(rule).__name__}")
         planner = cls.__new__(cls)
         planner._set_backend(backend, threads)
         planner._start_round(SelectionState(rule))

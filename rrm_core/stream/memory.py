@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.convert import to_argument, to_host
+from ..arrays.checks import check_kind, check_shape
+from ..arrays.convert import to_host
 from ..definition.formats import Format
 from .source import Chunk
 
@@ -26,9 +27,9 @@ class InMemory:
 
     def __init__(self, name: str, array: Any) -> None:
         self.name = name
-        if array.ndim != 1 or isinstance(array, np.ma.MaskedArray):
-            # Raises the error of `rrm_core.reweight`.
-            to_argument(name, array, native=False)
+        check_kind(name, array)
+        if array.ndim != 1:
+            check_shape(name, array)
         _, self.format = to_host(name, array[:0])
         self.n = int(array.shape[0])
         # Slices of a plain array are cheaper than those of a memmap.

@@ -442,7 +442,7 @@ def test_apply_rejects_other_types_as_plan(plan):
 # Backends.
 
 
-@pytest.mark.parametrize("name", ["CUDA", "CPP", "", 1])
+@pytest.mark.parametrize("name", ["CUDA", "CPP", "", 1, ["cpp"], {}])
 def test_rejects_unknown_backend(name):
     out = W.copy()
     for call, args in ((rrm_core.reweight, {"out": out} | OK), (rrm_core.plan, OK)):

@@ -137,7 +137,14 @@ def error_and_recovery(layout: str, n: int, fault: str) -> list[str]:
     rank, size = dist.get_rank(), dist.get_world_size()
     share = 0.3 if fault == "settings" and rank == 1 else 0.2
     other = "sharded" if layout == "replicated" else "replicated"
-    rrm = RRM(n, contamination=share, warmup=1, layout=other if fault == "layout" and rank == 1 else layout)
+    losses_from = "pass" if fault == "losses_from" and rank == 1 else "training"
+    rrm = RRM(
+        n,
+        contamination=share,
+        warmup=1,
+        losses_from=losses_from,
+        layout=other if fault == "layout" and rank == 1 else layout,
+    )
     index, given = visited_samples(layout, 0, n), None
     c = losses_of_epoch(0, n)
     if rank == 1:
@@ -171,7 +178,7 @@ def error_and_recovery(layout: str, n: int, fault: str) -> list[str]:
     except Exception as error:
         raised.append(f"{type(error).__name__}: {error}")
     before = rrm.weights.clone()
-    if fault in ("settings", "layout"):
+    if fault in ("settings", "losses_from", "layout"):
         rrm = RRM(n, contamination=0.2, warmup=1, layout=layout)
     if fault == "epoch":
         rrm.epoch = 0

@@ -10,9 +10,10 @@ from torch import Tensor
 
 import rrm_core
 
+from .._checks import check_count
 from .base import BaseRRM
 from .batch_checks import check_batch, check_same_shape
-from .epoch_checks import raise_if_any_rank_failed
+from .epoch_checks import check_losses, raise_if_any_rank_failed
 from .fingerprint import Ids, hash_ids
 from .layout import SingleProcess
 from .loss_buffer import EpochLossBuffer, LossBuffer
@@ -84,7 +85,7 @@ class BatchRRM(BaseRRM):
             nan=nan,
             scale=scale,
             weight_limit=weight_limit,
-            ids=hash_ids(ids, n),
+            ids=hash_ids(ids, check_count("n", n)),
         )
         # Raises for a schedule that no state could tell from another.
         self.settings.describe()
@@ -138,6 +139,8 @@ class BatchRRM(BaseRRM):
 
         Raises
         ------
+        TypeError
+            `losses` isn't a tensor.
         ValueError
             `losses` were passed; or the losses of the epoch contain NaN, and `nan` is ``"raise"``. The epoch is not
             counted.
@@ -149,6 +152,7 @@ class BatchRRM(BaseRRM):
         UserWarning
             Once: a sample's weight exceeds `weight_limit`.
         """
+        check_losses(losses)
         if losses is not None:
             raise ValueError("losses can't be passed to BatchRRM.step: each batch is weighted by its own")
         try:

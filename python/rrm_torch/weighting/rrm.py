@@ -11,6 +11,7 @@ from torch import Tensor
 
 import rrm_core
 
+from .._checks import check_count
 from ..distributed.process_group import stable_hash
 from .base import BaseRRM
 from .batch_checks import check_batch, check_same_shape
@@ -146,13 +147,13 @@ class RRM(BaseRRM):
             nan=nan,
             scale=scale,
             weight_limit=weight_limit,
-            ids=hash_ids(ids, n),
+            ids=hash_ids(ids, check_count("n", n)),
             losses_from=losses_from,
         )
         super().__init__(make_layout(layout, self.settings.n, group), layout)
         self._warns_of_coverage = losses_from == "training"
         # Ranks compare it. Raises for a schedule that no state could tell from another.
-        self._settings_hash = stable_hash((layout, self.settings.describe()))
+        self._settings_hash = stable_hash((layout, losses_from, self.settings.describe()))
 
     @property
     def unit(self) -> Unit:

@@ -165,6 +165,11 @@ def test_invalid_rules_raise_the_errors_of_reweight(rule):
     assert str(raised.value) == str(expected.value)
 
 
+def test_from_rule_rejects_what_is_no_rule():
+    with pytest.raises(TypeError, match="rule must be a Rule, got str"):
+        Planner.from_rule("contamination")
+
+
 def test_backend_and_threads_are_validated():
     partial = Planner(contamination=0.2).partial()
     for make_one in (

@@ -74,6 +74,8 @@ def test_warns_once_about_large_weight():
 
 def test_step_rejects_losses():
     rrm = BatchRRM(N, contamination=0.3, warmup=1)
+    with pytest.raises(TypeError, match="losses must be a tensor, got list"):
+        rrm.step([1.0])
     assert not rrm.due
     with pytest.raises(ValueError, match=r"losses can't be passed to BatchRRM\.step"):
         rrm.step(LOSSES)

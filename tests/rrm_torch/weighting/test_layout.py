@@ -84,6 +84,7 @@ SAID = {
     "text": r"TypeError: rank 1: losses must be a tensor, got str; rrm_torch.score returns one",
     "alone": r"ValueError: rank 1 differs from rank 0 in losses; give them to step\(\) on all ranks, or on none",
     "settings": r"ValueError: rank 1 differs from rank 0 in settings; make RRM with the same arguments on all ranks",
+    "losses_from": r"ValueError: rank 1 differs from rank 0 in settings; make RRM with the same arguments on all ranks",
     "layout": r"ValueError: rank 1 differs from rank 0 in settings; make RRM with the same arguments on all ranks",
     "epoch": r"ValueError: rank 1 differs from rank 0 in epoch; call step\(\) equally often on all ranks, and .*",
 }
