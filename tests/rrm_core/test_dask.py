@@ -118,14 +118,14 @@ def test_backend_threads_and_scheduler_do_not_matter(backend, threads):
 def test_threads_apply_to_each_task(given, in_tasks, monkeypatch):
     seen = set()
 
-    prepare_block = dask_arrays.prepare_block
+    prepare_fast = dask_arrays.prepare_fast
 
     def prepare(*args):
         seen.add(args[-1])
-        return prepare_block(*args)
+        return prepare_fast(*args)
 
     planners = []
-    monkeypatch.setattr(dask_arrays, "prepare_block", prepare)
+    monkeypatch.setattr(dask_arrays, "prepare_fast", prepare)
     count = dask_arrays.count_block
     monkeypatch.setattr(dask_arrays, "count_block", lambda *args: planners.append(args[-1]) or count(*args))
     rrm_core.reweight(blocks(losses("exponential", 33, "float32"), (20, 13)), threads=given, **OK)[0].compute()
