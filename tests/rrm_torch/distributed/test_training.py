@@ -85,7 +85,7 @@ def test_lost_rank_ends_the_others_and_keeps_checkpoint(how, layout, tmp_path):
     )
     assert second is None
     for told in (first, third):
-        assert told.startswith("in time: rank ")
+        assert told.startswith("in time: a collective failed on rank ")
         assert "of 3: another rank exited, or exceeded the group's timeout; restart all ranks" in told
     for size in (3, 2):
         assert on_ranks(size, training_jobs.finished, str(tmp_path), layout, "ddp")[0][1] == 4
@@ -122,4 +122,4 @@ def test_failing_load_raises_same_error_on_all_ranks(tmp_path):
 def test_rejects_different_checkpoints(tmp_path):
     first, second = on_ranks(2, training_jobs.disagreeing, str(tmp_path))
     assert first == second
-    assert "ranks find different checkpoints at '/run.pt', after epochs [1, -1] (-1: none); all must see the" in first
+    assert "ranks find different checkpoints at '/run.pt', after epochs [1, -1] (-1: no file); all ranks must see" in first
