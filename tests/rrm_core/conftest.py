@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sys
 from importlib import import_module
 
@@ -15,9 +17,18 @@ from rrm_core.backends import registry
 
 @pytest.fixture(scope="session")
 def stand_in(tmp_path_factory):
-    """Return the module as nvcc makes it, on a stand-in for CUDA's runtime library."""
-    folder = tmp_path_factory.mktemp("stand_in")
-    build(folder)
+    """Return the module as nvcc makes it, on a stand-in for CUDA's runtime library; built once for all workers."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "stand_in"
+    complete = folder / "complete"
+    with (shared / "stand_in.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            folder.mkdir(exist_ok=True)
+            build(folder)
+            complete.touch()
     return StandIn(folder)
 
 
