@@ -31,7 +31,7 @@ from .adversarial import attacks
 from .data import images, noise
 from .losses import per_sample
 from .report import folder, table
-from .training.compare import Settings, Trial, compare
+from .training.compare import ComparisonSettings, Trial, compare
 
 PROGRAM = "python -m rrm_torch"
 MAX_COUNT = 1024
@@ -62,7 +62,7 @@ def _train(program: str, options: argparse.Namespace) -> int:
     with exit_code(BAD_INPUT, ValueError, TypeError, OSError, ImportError):
         data = images.load(options.data)
         settings = _make_settings(options, data.n_classes)
-        settings.make_rrm(len(data.y_train))  # raises if there are too few samples
+        settings.check_n(len(data.y_train))
         folder.prepare(options.report)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -107,7 +107,7 @@ def _print_files(console: Console, report: Path, files: list[str], n_trials: int
         console.print("For figures, install Matplotlib: pip install matplotlib")
 
 
-def _run_trials(console: Console, data: images.ImageData, settings: Settings, seeds: int) -> Iterator[Trial]:
+def _run_trials(console: Console, data: images.ImageData, settings: ComparisonSettings, seeds: int) -> Iterator[Trial]:
     """Yield one trial per seed, with a progress bar."""
     with progress_bar(console, count=["{task.completed}/{task.total}", "epochs"]) as progress:
         bar = progress.add_task("", total=2 * settings.epochs * seeds)
@@ -119,8 +119,8 @@ def _run_trials(console: Console, data: images.ImageData, settings: Settings, se
             yield compare(data, settings, seed, on_epoch)
 
 
-def _make_settings(options: argparse.Namespace, n_classes: int) -> Settings:
-    values = {name: value for name, value in vars(options).items() if name in Settings.__dataclass_fields__}
+def _make_settings(options: argparse.Namespace, n_classes: int) -> ComparisonSettings:
+    values = {name: value for name, value in vars(options).items() if name in ComparisonSettings.__dataclass_fields__}
     if values.get("contamination") is None and values.get("gamma") is None:
         if not values["noise"]:
             raise ValueError("give --contamination or --gamma: without --noise there is no default")
@@ -128,7 +128,7 @@ def _make_settings(options: argparse.Namespace, n_classes: int) -> Settings:
         if values.get("noise_kind") == "redraw":
             # One redrawn label in n_classes is the clean one.
             values["contamination"] *= 1 - 1 / n_classes
-    return Settings(**values)
+    return ComparisonSettings(**values)
 
 
 def _make_parser() -> Parser:
@@ -199,10 +199,10 @@ examples:
 
 
 def _add_settings(train: argparse.ArgumentParser) -> None:
-    """Add an option for each of the `Settings`, with its default."""
+    """Add an option for each of the `ComparisonSettings`, with its default."""
 
     def add(group: Any, flag: str, text: str, **options: Any) -> None:
-        default = Settings.__dataclass_fields__[flag.removeprefix("--").replace("-", "_")].default
+        default = ComparisonSettings.__dataclass_fields__[flag.removeprefix("--").replace("-", "_")].default
         suffix = "" if default is None else f" (default: {default})"
         group.add_argument(flag, default=default, help=text + suffix, **options)
 
@@ -253,7 +253,7 @@ def _add_settings(train: argparse.ArgumentParser) -> None:
     add(training, "--epochs", "passes over the training set", type=int, metavar="E")
     add(training, "--batch-size", "samples per step", type=int, metavar="B")
     add(training, "--lr", "learning rate", type=float, metavar="LR")
-    hidden: Any = Settings.__dataclass_fields__["hidden"].default
+    hidden: Any = ComparisonSettings.__dataclass_fields__["hidden"].default
     training.add_argument(
         "--hidden",
         type=int,

@@ -172,13 +172,32 @@ def cpu_info() -> CpuInfo:
 
 def choose(name: str | None, *, on_host: bool, on_cuda: bool) -> Backend:
     """Return the backend called `name`, or the first available one for arrays on the host, a GPU, or elsewhere."""
-    candidates: tuple[str, ...] = ELSEWHERE
-    if on_host:
-        candidates = HOST
-    elif on_cuda:
-        candidates = CUDA
+    candidates = candidates_for(on_host=on_host, on_cuda=on_cuda)
     if name is None:
         return first_available(candidates)
+    check_serves(name, candidates)
+    return load(name)
+
+
+def choose_counting(name: str | None) -> CountingBackend:
+    """Return the backend called `name`, or the first available one, to count losses on the host for a `Planner`."""
+    if name is None:
+        return cast("CountingBackend", first_available(COUNTING))
+    check_counts(name)
+    return cast("CountingBackend", load(name))
+
+
+def candidates_for(*, on_host: bool, on_cuda: bool) -> tuple[str, ...]:
+    """Return the backends for arrays on the host, a GPU, or elsewhere, the preferred one first."""
+    if on_host:
+        return HOST
+    if on_cuda:
+        return CUDA
+    return ELSEWHERE
+
+
+def check_serves(name: str, candidates: tuple[str, ...]) -> None:
+    """Raise a ValueError unless `name` is a backend for arrays that `candidates` serve."""
     # A tuple, since `name` may be unhashable.
     if name not in tuple(LOADERS):
         raise ValueError(f"backend must be one of {', '.join(map(repr, LOADERS))} or None, got {name!r}")
@@ -188,16 +207,12 @@ def choose(name: str | None, *, on_host: bool, on_cuda: bool) -> Backend:
             needs = "in the memory of an NVIDIA GPU as torch, CuPy or JAX hold them there"
         served = " or ".join(map(repr, candidates))
         raise ValueError(f"backend={name!r} needs losses {needs}; these are served by {served}")
-    return load(name)
 
 
-def choose_counting(name: str | None) -> CountingBackend:
-    """Return the backend called `name`, or the first available one, to count losses on the host for a `Planner`."""
-    if name is None:
-        return cast("CountingBackend", first_available(COUNTING))
+def check_counts(name: str) -> None:
+    """Raise a ValueError unless `name` is a backend that counts losses for a `Planner`."""
     if name not in COUNTING:
         raise ValueError(f"backend must be one of {', '.join(map(repr, COUNTING))} or None, got {name!r}")
-    return cast("CountingBackend", load(name))
 
 
 @cache

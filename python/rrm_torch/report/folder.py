@@ -18,7 +18,7 @@ from typing import Any
 from rrm_core._atomic_write import atomic_write
 
 from ..data.images import ImageData
-from ..training.compare import Outcome, Settings, Trial
+from ..training.compare import ComparisonSettings, Outcome, Trial
 
 FLAGGED_COLUMNS = ("index", "given_label", "predicted_label", "label_quality", "is_label_issue", "sample_weight")
 """Columns of flagged.csv: the sample's index, and cleanlab's column names."""
@@ -37,7 +37,9 @@ def prepare(folder: Path) -> None:
         raise OSError(f"report folder {str(folder)!r} can't be written: {error.strerror}; choose another") from error
 
 
-def write(folder: Path, source: str, data: ImageData, settings: Settings, trials: Sequence[Trial]) -> list[str]:
+def write(
+    folder: Path, source: str, data: ImageData, settings: ComparisonSettings, trials: Sequence[Trial]
+) -> list[str]:
     """Write the report of the finished trials.
 
     flagged.csv and all figures except curves.png show the first trial.
@@ -49,7 +51,7 @@ def write(folder: Path, source: str, data: ImageData, settings: Settings, trials
     source : str
         The data source on the command line.
     data : ImageData
-    settings : Settings
+    settings : ComparisonSettings
     trials : sequence of Trial, not empty
 
     Returns
@@ -83,7 +85,7 @@ def write(folder: Path, source: str, data: ImageData, settings: Settings, trials
     return ["results.json", "flagged.csv", *FIGURES]
 
 
-def make_results(source: str, settings: Settings, trials: Sequence[Trial]) -> dict[str, Any]:
+def make_results(source: str, settings: ComparisonSettings, trials: Sequence[Trial]) -> dict[str, Any]:
     """Return settings, environment and measurements as JSON content."""
     return {
         "data": Path(source).name,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,19 @@ from ..data.images import ImageData
 from ..losses import per_sample
 from ..models import perceptron
 from ..weighting.rrm import RRM
+from ..weighting.settings import Settings
 from .fit import Seconds
 from .history import History
 from .pipeline import Recipe, Task, TrainingRun
 from .score import predict
 
+RRM_OPTIONS = ("contamination", "gamma", "mu", "warmup", "every", "redistribute", "ties")
+MANY_SAMPLES = 1_000_000
+"""Stands for the number of samples where settings are validated before the data is loaded."""
+
 
 @dataclass(frozen=True)
-class Settings:
+class ComparisonSettings:
     """All settings of a comparison except the data and the seed.
 
     Attributes
@@ -102,20 +107,15 @@ class Settings:
                 "epochs must exceed warmup, otherwise no epoch is trained with new weights, got "
                 f"epochs={self.epochs} and warmup={self.warmup}"
             )
-        self.make_rrm(1_000_000)  # whether there are enough samples is checked by `compare`
+        self.check_n(MANY_SAMPLES)
 
-    def make_rrm(self, n: int) -> RRM:
-        """Return a new RRM for n samples."""
-        return RRM(
-            n,
-            contamination=self.contamination,
-            gamma=self.gamma,
-            mu=self.mu,
-            warmup=self.warmup,
-            every=self.every,
-            redistribute=self.redistribute,
-            ties=self.ties,
-        )
+    def check_n(self, n: int) -> None:
+        """Raise a ValueError if n samples are too few for the contamination to prune one."""
+        Settings(n=n, **self.rrm_options())
+
+    def rrm_options(self) -> dict[str, Any]:
+        """Return the arguments of `rrm_torch.RRM` except the number of samples."""
+        return {name: getattr(self, name) for name in RRM_OPTIONS}
 
     def make_attack(self, data: ImageData) -> Attack | None:
         """Return the attack in the pixel range of `data`, or None without an attack."""
@@ -181,14 +181,16 @@ class Trial:
     recall: float | None
 
 
-def compare(data: ImageData, settings: Settings, seed: int, on_epoch: Callable[[str], None] = lambda _: None) -> Trial:
+def compare(
+    data: ImageData, settings: ComparisonSettings, seed: int, on_epoch: Callable[[str], None] = lambda _: None
+) -> Trial:
     """Train with and without RRM.
 
     Parameters
     ----------
     data : ImageData
         Its training labels are the clean ones if `settings` adds noise.
-    settings : Settings
+    settings : ComparisonSettings
     seed : int
         Determines the noise, the initial parameters and the order of the samples.
     on_epoch : callable, optional
@@ -216,7 +218,7 @@ def compare(data: ImageData, settings: Settings, seed: int, on_epoch: Callable[[
     recipe = Recipe(settings.epochs, settings.batch_size, lr=settings.lr)
     loss = per_sample.by_name(settings.loss)
     attack = settings.make_attack(data)
-    rrm = settings.make_rrm(len(labels))
+    rrm = RRM(len(labels), **settings.rrm_options())
 
     plain_run = TrainingRun(task, recipe, seed)
     seconds = plain_run.fit(loss=loss, attack=attack, on_epoch=lambda _: on_epoch("plain"))

@@ -122,4 +122,6 @@ def test_failing_load_raises_same_error_on_all_ranks(tmp_path):
 def test_rejects_different_checkpoints(tmp_path):
     first, second = on_ranks(2, training_jobs.disagreeing, str(tmp_path))
     assert first == second
-    assert "ranks find different checkpoints at '/run.pt', after epochs [1, -1] (-1: no file); all ranks must see" in first
+    assert (
+        "ranks find different checkpoints at '/run.pt', after epochs [1, -1] (-1: no file); all ranks must see" in first
+    )

@@ -9,7 +9,7 @@ import torch
 from rrm_torch import RRM, BatchRRM
 from rrm_torch.data.images import load_digits
 from rrm_torch.report import figures
-from rrm_torch.training.compare import Settings, compare
+from rrm_torch.training.compare import ComparisonSettings, compare
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trials(digits):
-    settings = Settings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))
+    settings = ComparisonSettings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))
     return [compare(digits, settings, seed) for seed in range(2)]
 
 
@@ -53,7 +53,7 @@ def labelled(axes):
 
 
 def test_weights_show_the_threshold_if_wrong_labels_are_unknown(digits):
-    trial = compare(digits, Settings(contamination=0.1, epochs=4, warmup=2, hidden=()), 0)
+    trial = compare(digits, ComparisonSettings(contamination=0.1, epochs=4, warmup=2, hidden=()), 0)
     by_epoch, final = figures.weights(trial).axes
     thresholds = by_epoch.get_lines()[0].get_ydata()
     np.testing.assert_array_equal(np.isnan(thresholds), [True, False, False, False])
@@ -89,7 +89,7 @@ def test_suspicious_draws_class_names_literally_and_truncated(digits, trials, tm
 
 
 def test_suspicious_with_fewer_flagged_samples_than_panels(digits):
-    trial = compare(digits, Settings(contamination=0.004, epochs=2, warmup=1, hidden=()), 0)
+    trial = compare(digits, ComparisonSettings(contamination=0.004, epochs=2, warmup=1, hidden=()), 0)
     assert len(figures.suspicious(digits, trial).axes) == 5  # floor(0.004 * 1347)
 
 

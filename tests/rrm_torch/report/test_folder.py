@@ -11,9 +11,9 @@ import pytest
 from rrm_core._atomic_write import atomic_write
 from rrm_torch.data.images import load_digits
 from rrm_torch.report import folder as report_folder
-from rrm_torch.training.compare import Settings, compare
+from rrm_torch.training.compare import ComparisonSettings, compare
 
-SETTINGS = Settings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))
+SETTINGS = ComparisonSettings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_figures_are_not_empty(folder, name):
 
 
 def test_figures_without_noise_and_flagged_samples(digits, tmp_path):
-    settings = Settings(gamma=1e9, epochs=2, warmup=1, hidden=())
+    settings = ComparisonSettings(gamma=1e9, epochs=2, warmup=1, hidden=())
     trial = compare(digits, settings, 0)
     names = report_folder.write(tmp_path, "digits", digits, settings, [trial])
     assert "suspicious.png" in names

@@ -8,13 +8,13 @@ from rich.console import Console
 
 from rrm_torch.data.images import load_digits
 from rrm_torch.report.table import make_table, mean_and_std
-from rrm_torch.training.compare import Settings, compare
+from rrm_torch.training.compare import ComparisonSettings, compare
 from rrm_torch.training.fit import Seconds
 
 
 @pytest.fixture(scope="module")
 def trials():
-    settings = Settings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))
+    settings = ComparisonSettings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))
     return [compare(load_digits(), settings, seed) for seed in range(2)]
 
 

@@ -9,7 +9,7 @@ import torch
 
 from rrm_torch.adversarial.attacks import BY_NAME
 from rrm_torch.data.images import load_digits
-from rrm_torch.training.compare import Settings, compare
+from rrm_torch.training.compare import ComparisonSettings, compare
 
 QUICK = {"epochs": 12, "warmup": 5, "hidden": (64,)}
 
@@ -21,7 +21,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trial(digits):
-    return compare(digits, Settings(noise=0.3, contamination=0.3, **QUICK), seed=0)
+    return compare(digits, ComparisonSettings(noise=0.3, contamination=0.3, **QUICK), seed=0)
 
 
 def test_rrm_flags_wrong_labels(trial):
@@ -51,7 +51,7 @@ def test_both_runs_have_the_same_initial_model_and_batches(trial):
 
 
 def test_same_seed_gives_the_same_trial(trial, digits):
-    settings = Settings(noise=0.3, contamination=0.3, **QUICK)
+    settings = ComparisonSettings(noise=0.3, contamination=0.3, **QUICK)
     torch.manual_seed(99)  # compare must not depend on the global generator
     again = compare(digits, settings, seed=0)
     other = compare(digits, settings, seed=1)
@@ -61,7 +61,7 @@ def test_same_seed_gives_the_same_trial(trial, digits):
 
 def test_without_noise_wrong_labels_are_unknown(digits):
     observed = []
-    trial = compare(digits, Settings(contamination=0.02, epochs=3, warmup=1, hidden=()), 0, observed.append)
+    trial = compare(digits, ComparisonSettings(contamination=0.02, epochs=3, warmup=1, hidden=()), 0, observed.append)
     assert trial.wrong is None
     assert trial.precision is trial.recall is trial.plain.memorised is trial.weighted.memorised is None
     np.testing.assert_array_equal(trial.labels, digits.y_train)
@@ -70,7 +70,7 @@ def test_without_noise_wrong_labels_are_unknown(digits):
 
 
 def test_precision_without_flagged_labels(digits):
-    trial = compare(digits, Settings(noise=0.1, gamma=1e9, epochs=2, warmup=1, hidden=()), 0)
+    trial = compare(digits, ComparisonSettings(noise=0.1, gamma=1e9, epochs=2, warmup=1, hidden=()), 0)
     assert trial.precision is None
     assert trial.recall == 0
 
@@ -92,12 +92,12 @@ def test_precision_without_flagged_labels(digits):
 )
 def test_settings_rejects_bad_values(changes, error, message):
     with pytest.raises(error, match=message):
-        Settings(**{"contamination": 0.3, **changes})
+        ComparisonSettings(**{"contamination": 0.3, **changes})
 
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd"])
 def test_adversarial_training_with_and_without_rrm(digits, attack):
-    settings = Settings(noise=0.3, contamination=0.3, attack=attack, eps=0.05, **(QUICK | {"epochs": 7}))
+    settings = ComparisonSettings(noise=0.3, contamination=0.3, attack=attack, eps=0.05, **(QUICK | {"epochs": 7}))
     trial = compare(digits, settings, seed=0)
     for outcome in (trial.plain, trial.weighted):
         assert 0.2 < outcome.robust_accuracy < outcome.accuracy
@@ -108,7 +108,7 @@ def test_adversarial_training_with_and_without_rrm(digits, attack):
 def test_make_attack_uses_the_pixel_range(digits, name):
     data = replace(digits, black=2.0, white=5.0)
     expected = BY_NAME[name](0.05, unit=3.0, clip=(2.0, 5.0))
-    assert Settings(contamination=0.3, attack=name, eps=0.05).make_attack(data) == expected
+    assert ComparisonSettings(contamination=0.3, attack=name, eps=0.05).make_attack(data) == expected
 
 
 def test_no_robust_accuracy_without_attack(trial):
@@ -116,6 +116,6 @@ def test_no_robust_accuracy_without_attack(trial):
 
 
 def test_gce_loss(digits):
-    trial = compare(digits, Settings(noise=0.3, contamination=0.3, loss="gce", **QUICK), seed=0)
+    trial = compare(digits, ComparisonSettings(noise=0.3, contamination=0.3, loss="gce", **QUICK), seed=0)
     assert trial.rrm.losses.max() <= 1 / 0.7
     assert trial.recall > 0.8

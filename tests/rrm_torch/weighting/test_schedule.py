@@ -61,7 +61,9 @@ def test_descriptions_differ_between_schedules():
 
 def test_describe_rejects_objects_without_repr():
     for words in (partial(scaled, object()), partial(max, key=object()), type("Odd", (), {"__call__": named})()):
-        with pytest.raises(TypeError, match=r"must not contain an address, got .* at 0x\w+>.*: give its objects a __repr__"):
+        with pytest.raises(
+            TypeError, match=r"must not contain an address, got .* at 0x\w+>.*: give its objects a __repr__"
+        ):
             schedule.describe(words)
     assert ".test_schedule.named), values " in schedule.describe(partial(max, key=named))
     assert ".test_schedule.named), values " in schedule.describe(partial(scaled, named))
