@@ -64,17 +64,28 @@ class ProgressDisplay:
             task = self._worker_tasks[event.worker]
             detail = f"epoch {event.done} of {event.total}"
             self.progress.update(task, completed=event.done, total=event.total, detail=detail)
+            if event.job.key not in self._shares:
+                # A resumed job: its earlier epochs took no time in this run.
+                self._skip(event.job.key, (event.done - 1) / event.total)
             self._advance(event.job.key, event.done / event.total)
         else:
             self._remove_worker_task(event.worker)
             if event.kind == "done":
                 self._show_done(event)
-            self._advance(event.job.key, 1.0)
+                self._advance(event.job.key, 1.0)
+            else:
+                self._skip(event.job.key, 1.0)
             self.progress.update(self._overall, detail=self._count())
 
     def _advance(self, key: str, share: float) -> None:
         """Count a job as completed up to `share`."""
         self.progress.update(self._overall, advance=share - self._shares.get(key, 0.0))
+        self._shares[key] = share
+
+    def _skip(self, key: str, share: float) -> None:
+        """Count a job as completed up to `share`, without an effect on the speed from which the time is estimated."""
+        overall = self.progress.tasks[0]
+        overall.completed += share - self._shares.get(key, 0.0)
         self._shares[key] = share
 
     def _show_done(self, event: Event) -> None:

@@ -258,3 +258,20 @@ def test_progress_bars_on_a_terminal():
     assert re.search(rf"  {A.key} \S* *epoch 2 of 5", text)
     assert re.search(rf"  {B.key} \S* *starting", text)
     assert "2 of 4 runs" in shown.getvalue()
+
+
+def test_time_left_does_not_count_epochs_of_an_earlier_run():
+    now = 0.0
+    display = ProgressDisplay(Console(file=io.StringIO(), force_terminal=True), "tiny", total=2, n_done=0)
+    display.progress.get_time = lambda: now
+    display.progress.reset(display.progress.tasks[0].id)
+    for job, worker in ((A, 0), (B, 1)):
+        display.show(Event("started", job, worker))
+    for epoch in (91, 92, 93):
+        for job, worker in ((A, 0), (B, 1)):
+            now += 5.0
+            display.show(Event("epoch", job, worker, done=epoch, total=100))
+    # 14 epochs are left, and each took 5 s.
+    assert display.progress.tasks[0].time_remaining == 70
+    display.show(Event("failed", A, 0, error="no"))
+    assert display.progress.tasks[0].time_remaining == 35
