@@ -6,25 +6,13 @@ Both tests compile csrc/cpu with tests/native/kernel_cases.cpp.
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import subprocess
 from itertools import product
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-COMPILER = os.environ.get("CXX", "g++")
-SOURCES = [ROOT / "tests" / "native" / "kernel_cases.cpp", *sorted((ROOT / "csrc" / "cpu").glob("*.cpp"))]
-FLAGS = ["-std=c++20", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno", "-pthread", "-g"]
-RECORD = ROOT / "benchmarks" / "results" / "instructions.json"
-
-
-def build(path, *flags):
-    subprocess.run([COMPILER, *FLAGS, *flags, *map(str, SOURCES), "-o", str(path)], check=True)
-    return path
+from benchmarks.cpu.instruction_counts import RECORD, build, instructions_per_sample
 
 
 @pytest.mark.parametrize(("sanitizers", "cases"), [("address,undefined", 6000), ("thread", 4000)])
@@ -35,24 +23,15 @@ def test_random_cases_under_sanitizers(sanitizers, cases, tmp_path):
     assert run.stdout == f"{cases} cases\n"
 
 
-def instructions_per_sample(program, instruction_set, n, folder, call="reweight"):
-    """Return the number of instructions of one call, counted by callgrind, which is free of noise."""
-    out = folder / f"{call} {instruction_set}.out"
-    callgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-    command = [f"--toggle-collect=*rrm::cpu::{call}<*", program, "count", str(n), instruction_set]
-    subprocess.run([*callgrind, *command], check=True, capture_output=True)
-    return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)[1]) / n
-
-
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed: the speed is not tested here")
 def test_instructions_per_sample(tmp_path):
     program = build(tmp_path / "kernel_cases", "-O3")
     record = json.loads(RECORD.read_text())
     counts = {"reweight": record["instructions per sample"], **record["passes of a selection"]}
     assert set(counts) == {"reweight", "count_first_pass", "count_pass"}
-    for call, instruction_set in product(counts, counts["reweight"]):
-        expected = counts[call][instruction_set]
-        actual = instructions_per_sample(program, instruction_set, record["n"], tmp_path, call)
+    for function, instruction_set in product(counts, counts["reweight"]):
+        expected = counts[function][instruction_set]
+        actual = instructions_per_sample(program, instruction_set, record["n"], tmp_path, function)
         # Another compiler may need a few more instructions. Another pass, or a scalar loop, costs 20 % or more.
-        message = f"{call} {instruction_set}: {actual:.2f} instructions per sample, recorded are {expected:.2f}"
+        message = f"{function} {instruction_set}: {actual:.2f} instructions per sample, recorded are {expected:.2f}"
         assert actual < 1.1 * expected, message

@@ -92,7 +92,7 @@ double time_floor(const void *losses, Index n, double mu, void *weights, bool re
             if (read_twice) {
                 Bits low;
                 least(c + begin, size, &low);
-                t = static_cast<Bits>(std::max(low, t)); // keeps the first read from being optimised away
+                t = static_cast<Bits>(std::max(low, t)); // keeps the first read from being optimized away
             }
             touch(c + begin, size, t, a, b, w + begin);
         }
@@ -124,21 +124,21 @@ double time_floor(const void *losses, Index n, double mu, void *weights, bool re
 
 constexpr Index block_size = 2048; // values that fit in the first-level cache between two loops
 
-BODY survey_body(const float *partitioned, Index n, Index rank, Answer *answer) {
+BODY summarize_body(const float *partitioned, Index n, Index rank, Answer *answer) {
     const float t = partitioned[rank - 1];
     float lowest = std::numeric_limits<float>::infinity();
     Index n_lowest = 0;
     for (Index begin = 0; begin < rank; begin += block_size) {
         const auto size = static_cast<int>(std::min(block_size, rank - begin));
         float low = lowest;
-        int at = 0;
+        int n_equal = 0;
         for (int i = 0; i < size; ++i) {
             low = partitioned[begin + i] < low ? partitioned[begin + i] : low;
         }
         for (int i = 0; i < size; ++i) {
-            at += partitioned[begin + i] == low;
+            n_equal += partitioned[begin + i] == low;
         }
-        n_lowest = low < lowest ? at : n_lowest + at;
+        n_lowest = low < lowest ? n_equal : n_lowest + n_equal;
         lowest = low;
     }
     Index n_above = 0;
@@ -158,7 +158,7 @@ BODY update_body(const float *c, Index n, float t, float lowest, float a, float 
         w[i] = a * w[i] + (c[i] > t ? 0.0F : target);
     }
 }
-FOR_INSTRUCTION_SETS(survey, survey_body)
+FOR_INSTRUCTION_SETS(summarize, summarize_body)
 FOR_INSTRUCTION_SETS(update, update_body)
 
 } // namespace
@@ -188,7 +188,7 @@ double bench_composition(Select select, const float *c, Index n, Index rank, dou
     return nanoseconds(calls, [=] {
         std::memcpy(scratch, c, static_cast<std::size_t>(n) * sizeof(float));
         select(scratch, n, rank - 1);
-        survey(scratch, n, rank, answer);
+        summarize(scratch, n, rank, answer);
         const auto t = static_cast<float>(answer->threshold), lowest = static_cast<float>(answer->lowest);
         const auto a = static_cast<float>(1 - mu), b = static_cast<float>(mu);
         const double level = 1 + static_cast<double>(answer->n_above) / static_cast<double>(answer->n_lowest);

@@ -8,14 +8,12 @@ valgrind does not support AVX-512: v4, whose loops have the same source as v3's,
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.common.record import ROOT, provenance, write_record
+from benchmarks.common.record import provenance, write_record
 
-sys.path.insert(0, str(ROOT / "tests"))
-from test_native import RECORD, build, instructions_per_sample
+from .instruction_counts import RECORD, build, instructions_per_sample
 
 N = 1_000_000
 
@@ -26,11 +24,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         program = build(Path(folder) / "kernel_cases", "-O3")
         counts = {
-            call: {
-                name: round(instructions_per_sample(program, name, N, Path(folder), call), 3)
+            function: {
+                name: round(instructions_per_sample(program, name, N, Path(folder), function), 3)
                 for name in ("baseline", "v3")
             }
-            for call in ("reweight", "count_first_pass", "count_pass")
+            for function in ("reweight", "count_first_pass", "count_pass")
         }
     record = {
         "what": "one reweight, in place, mu = 0.3, contamination = 0.2, float32 exponential losses, 1 thread",
