@@ -67,7 +67,7 @@ inline pybind11::tuple outcome_to_python(const NonFiniteCounts &non_finite, cons
                                          bool prune_nan) {
     if (non_finite.is_invalid(n, prune_nan)) {
         return pybind11::make_tuple(pybind11::make_tuple(non_finite.n_nan, non_finite.first_nan, non_finite.n_neg_inf,
-                                                         non_finite.first_neg_inf, non_finite.n_inf),
+                                                         non_finite.first_neg_inf, non_finite.n_pos_inf),
                                     pybind11::none());
     }
     return pybind11::make_tuple(pybind11::none(),

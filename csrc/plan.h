@@ -40,11 +40,11 @@ struct Rule {
 struct NonFiniteCounts {
     std::int64_t n_nan = 0, first_nan = -1;
     std::int64_t n_neg_inf = 0, first_neg_inf = -1;
-    std::int64_t n_inf = 0; // +infinity is a valid loss, as long as one loss is finite
+    std::int64_t n_pos_inf = 0; // +infinity is a valid loss, as long as one loss is finite
 
     // Whether n losses with these counts cannot be reweighted.
     [[nodiscard]] RRM_HD bool is_invalid(std::int64_t n, bool prune_nan) const {
-        return (n_nan != 0 && !prune_nan) || n_neg_inf != 0 || n_inf + n_nan == n;
+        return (n_nan != 0 && !prune_nan) || n_neg_inf != 0 || n_pos_inf + n_nan == n;
     }
 };
 

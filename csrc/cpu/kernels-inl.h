@@ -8,7 +8,7 @@
 //     deposit               scatters the low bits of a word to the positions of the set bits of a mask
 //
 // The copies share no code: the linker must not merge a function that was compiled for a newer processor into the code
-// for an older one. Functions from elsewhere are inlined wherever the optimiser is on.
+// for an older one. Functions from elsewhere are inlined wherever the optimizer is on.
 
 constexpr std::size_t prefetch_distance = 3072; // bytes
 constexpr std::uint64_t all_bits = ~std::uint64_t{0};

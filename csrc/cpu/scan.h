@@ -94,7 +94,7 @@ template <class F> class Scan {
     // +infinity is counted only if it is the minimum, since only then it makes the losses invalid.
     NonFiniteCounts non_finite() const {
         NonFiniteCounts counts = results_[0].non_finite;
-        counts.n_inf = minimum() == std::numeric_limits<V>::infinity() ? n_minimum() : 0;
+        counts.n_pos_inf = minimum() == std::numeric_limits<V>::infinity() ? n_minimum() : 0;
         return counts;
     }
 

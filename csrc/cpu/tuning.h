@@ -1,4 +1,4 @@
-// Sizes from which an optimisation pays off. Tests lower them, so that few samples take the paths of many.
+// Sizes from which an optimization pays off. Tests lower them, so that few samples take the paths of many.
 #pragma once
 
 #include <cstdint>

@@ -103,7 +103,7 @@ template <class Bits> class CandidateBuffer {
 // Counts of one thread; 32 bits suffice for its share of 2^40 losses.
 template <class Bits> struct ThreadCounts {
     CompareWord<Bits> minimum = std::numeric_limits<Bits>::max();
-    unsigned n_minimum = 0, n_nan = 0, n_neg_inf = 0, n_inf = 0;
+    unsigned n_minimum = 0, n_nan = 0, n_neg_inf = 0, n_pos_inf = 0;
     BracketCounts<unsigned> counts[2];
 
     __device__ ScanResult<Bits> to_scan_result() const {
@@ -112,7 +112,7 @@ template <class Bits> struct ThreadCounts {
         s.n_minimum = n_minimum;
         s.n_nan = n_nan;
         s.n_neg_inf = n_neg_inf;
-        s.n_inf = n_inf;
+        s.n_pos_inf = n_pos_inf;
         GPU_UNROLL for (int i = 0; i < 2; ++i) {
             s.counts[i] = {counts[i].n_below, counts[i].n_at_low, counts[i].n_inside, counts[i].n_at_high};
         }
@@ -128,7 +128,7 @@ __device__ void count_special(const KernelParams<F> &params, const VecArray<type
     for (std::int64_t i = begin > 0 ? begin : 0; i < (end < params.n ? end : params.n); ++i) {
         const typename F::Bits key = F::key(gpu::load(params.losses + i));
         if (key == F::key_inf) {
-            ++thread_counts.n_inf;
+            ++thread_counts.n_pos_inf;
         } else if (key == F::key_nan && thread_counts.n_nan++ == 0) { // a thread reads its losses in ascending order
             atomicMin(&params.state->first_nan, static_cast<Count>(i));
         } else if (key == F::key_neg_inf && thread_counts.n_neg_inf++ == 0) {
@@ -215,7 +215,7 @@ template <class F>
 __device__ void begin_selections(const KernelParams<F> &params, const ScanResult<typename F::Bits> &scan) {
     State<F> &state = *params.state;
     state.scan = scan;
-    const NonFiniteCounts non_finite{scan.n_nan, 0, scan.n_neg_inf, 0, scan.n_inf};
+    const NonFiniteCounts non_finite{scan.n_nan, 0, scan.n_neg_inf, 0, scan.n_pos_inf};
     state.rejected = non_finite.is_invalid(params.n, params.rule.prune_nan);
     GPU_UNROLL for (int i = 0; i < 2; ++i) {
         if (i == params.n_selections) {

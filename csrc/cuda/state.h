@@ -53,7 +53,7 @@ template <class Number> struct BracketCounts {
 // Result of the scan, of one block or of the grid.
 template <class Bits> struct ScanResult {
     Bits minimum = std::numeric_limits<Bits>::max();
-    std::int64_t n_minimum = 0, n_nan = 0, n_neg_inf = 0, n_inf = 0;
+    std::int64_t n_minimum = 0, n_nan = 0, n_neg_inf = 0, n_pos_inf = 0;
     BracketCounts<std::int64_t> counts[2]; // by selection
 
     __device__ void merge(const ScanResult &other) {
@@ -61,7 +61,7 @@ template <class Bits> struct ScanResult {
         minimum = minimum < other.minimum ? minimum : other.minimum;
         n_nan += other.n_nan;
         n_neg_inf += other.n_neg_inf;
-        n_inf += other.n_inf;
+        n_pos_inf += other.n_pos_inf;
         GPU_UNROLL for (int i = 0; i < 2; ++i) {
             counts[i].n_below += other.counts[i].n_below;
             counts[i].n_at_low += other.counts[i].n_at_low;

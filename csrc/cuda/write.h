@@ -119,7 +119,7 @@ template <class F> __device__ Plan make_plan(const KernelParams<F> &params, type
 template <class F> __device__ NonFiniteCounts non_finite_counts(const State<F> &state) {
     const auto to_index = [](Count first) { return static_cast<std::int64_t>(first); }; // all ones become -1
     const auto &scan = state.scan;
-    return {scan.n_nan, to_index(state.first_nan), scan.n_neg_inf, to_index(state.first_neg_inf), scan.n_inf};
+    return {scan.n_nan, to_index(state.first_nan), scan.n_neg_inf, to_index(state.first_neg_inf), scan.n_pos_inf};
 }
 
 // Writes the outcome, and the weights if `weights.out` is not null.

@@ -86,7 +86,7 @@ class Attack:
         y : Tensor, shape (batch, ...)
             Labels.
         loss : callable or Regularized, default cross-entropy
-            ``loss(model(x), y)``, one loss per sample, to ascend; of a loss with a regulariser, the label loss.
+            ``loss(model(x), y)``, one loss per sample, to ascend; of a loss with a regularizer, the label loss.
         weights : Tensor, shape (batch,), optional
             Ascend ``weights * loss`` instead. Samples of weight 0 aren't perturbed except by a random start; other
             weights matter only if the model couples the samples of a batch, as batch norm in training mode does.

@@ -15,9 +15,9 @@ START_STD = 0.001
 
 
 class TRADES:
-    """Cross-entropy of the clean inputs, regularised by the divergence of adversarial predictions from clean ones [1]_.
+    """Cross-entropy of the clean inputs, regularized by the divergence of adversarial predictions from clean ones [1]_.
 
-    The label loss is the cross-entropy of x, the regulariser ``beta * KL(p(x) || p(x'))``, where p is the softmax of
+    The label loss is the cross-entropy of x, the regularizer ``beta * KL(p(x) || p(x'))``, where p is the softmax of
     the model's outputs. x' maximises the same divergence within the ball around x; it is found by projected gradient
     ascent with the model in evaluation mode, starting from ``x + 0.001 * unit * N(0, 1)``, drawn from torch's global
     generator. Both forward passes of the loss, x first, use the model's current mode, and both carry the gradient.
@@ -27,7 +27,7 @@ class TRADES:
     attack : PGD
         Its `eps`, `steps`, `step_size`, `norm`, `clip` and `unit` are used.
     beta : float, at least 0, default 6.0
-        Weight of the regulariser.
+        Weight of the regularizer.
 
     Raises
     ------

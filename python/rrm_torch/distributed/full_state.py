@@ -1,4 +1,4 @@
-"""FullState: the state of a model and its optimiser, whether or not ranks share their parameters."""
+"""FullState: the state of a model and its optimizer, whether or not ranks share their parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class FullState:
-    """The full state of a model and its optimiser, the same in one process, under DDP and under FSDP.
+    """The full state of a model and its optimizer, the same in one process, under DDP and under FSDP.
 
     Parameters
     ----------
@@ -20,8 +20,8 @@ class FullState:
 
     Notes
     -----
-    All ranks must call both methods. Call `state_dict` only after the optimiser's first step: torch would otherwise
-    make one to find out what the optimiser's state contains. Parameters are gathered on the host of rank 0. Of values
+    All ranks must call both methods. Call `state_dict` only after the optimizer's first step: torch would otherwise
+    make one to find out what the optimizer's state contains. Parameters are gathered on the host of rank 0. Of values
     that differ between ranks, such as BatchNorm's running statistics under FSDP, those of rank 0 are saved.
     """
 

@@ -1,4 +1,4 @@
-"""Per-sample losses, of shape (batch,), and losses with a regulariser."""
+"""Per-sample losses, of shape (batch,), and losses with a regularizer."""
 
 from .elr import ELR
 from .per_sample import (

@@ -1,4 +1,4 @@
-"""Early-learning regularisation (ELR): cross-entropy with a regulariser that uses earlier predictions."""
+"""Early-learning regularization (ELR): cross-entropy with a regularizer that uses earlier predictions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CLAMP = 1e-4
 
 
 class ELR:
-    """Cross-entropy with a regulariser that pulls predictions towards their moving average [1]_.
+    """Cross-entropy with a regularizer that pulls predictions towards their moving average [1]_.
 
-    The label loss is the cross-entropy, the regulariser ``weight * log(1 - <q_i, p_i>)``: p_i is the softmax of the
+    The label loss is the cross-entropy, the regularizer ``weight * log(1 - <q_i, p_i>)``: p_i is the softmax of the
     outputs, clamped to [1e-4, 1 - 1e-4], and q_i its moving average. Each call of `parts` first updates the average,
     without gradient: ``q_i <- beta q_i + (1 - beta) p_i / sum p_i``, starting from 0.
 
@@ -31,7 +31,7 @@ class ELR:
     beta : float in [0, 1), default 0.7
         Decay of the moving average. The paper uses 0.7 for CIFAR-10 and 0.9 for CIFAR-100.
     weight : float, at least 0, default 3.0
-        Weight of the regulariser. The paper uses 3 for CIFAR-10 and 7 for CIFAR-100.
+        Weight of the regularizer. The paper uses 3 for CIFAR-10 and 7 for CIFAR-100.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Losses with a regulariser: a term that doesn't depend on the label."""
+"""Losses with a regularizer: a term that doesn't depend on the label."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class LossParts(NamedTuple):
     losses: Tensor
     """The label loss of each sample, which depends on its label: `RRM` weights and records it."""
     regularizer: Tensor | None = None
-    """The regulariser of each sample, which doesn't depend on its label: neither weighted nor recorded. None for 0."""
+    """The regularizer of each sample, which doesn't depend on its label: neither weighted nor recorded. None for 0."""
 
 
 @runtime_checkable
 class Regularized(Protocol):
-    """A loss with a regulariser, or one that needs the model or the samples' indices."""
+    """A loss with a regularizer, or one that needs the model or the samples' indices."""
 
     def label_loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the label loss of each sample, shape (batch,), without changing any state; scoring passes use it."""
@@ -32,12 +32,12 @@ class Regularized(Protocol):
 
 
 def split_loss(loss: Loss | Regularized, model: nn.Module, x: Tensor, y: Tensor, index: Tensor) -> LossParts:
-    """Compute the parts of a loss, with or without a regulariser, for a training batch.
+    """Compute the parts of a loss, with or without a regularizer, for a training batch.
 
     Parameters
     ----------
     loss : callable or Regularized
-        ``loss(model(x), y)``, one loss per sample, or a loss with a regulariser.
+        ``loss(model(x), y)``, one loss per sample, or a loss with a regularizer.
     model : nn.Module
         Used in its current mode.
     x, y : Tensor, shapes (batch, ...)
@@ -48,7 +48,7 @@ def split_loss(loss: Loss | Regularized, model: nn.Module, x: Tensor, y: Tensor,
     Returns
     -------
     LossParts
-        Of shape (batch,); the regulariser is None if the loss has none.
+        Of shape (batch,); the regularizer is None if the loss has none.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def label_loss(loss: Loss | Regularized) -> Loss:
     Returns
     -------
     callable
-        ``f(outputs, y)``, one loss per sample: `loss` itself unless it has a regulariser.
+        ``f(outputs, y)``, one loss per sample: `loss` itself unless it has a regularizer.
 
     Raises
     ------

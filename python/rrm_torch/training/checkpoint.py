@@ -20,7 +20,7 @@ from . import random_state
 
 @runtime_checkable
 class Stateful(Protocol):
-    """An object with a state, such as a model, an optimiser, a scheduler, an RRM, a History or an ELR."""
+    """An object with a state, such as a model, an optimizer, a scheduler, an RRM, a History or an ELR."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state."""
@@ -43,7 +43,7 @@ class Checkpoint:
         `rrm_torch.distributed.ProcessGroup` of a run with several ranks. All ranks must call `save` and `load`; rank 0
         writes the file, with the random states of all ranks. A run may resume with another number of ranks.
     **objects : Stateful or torch.Generator
-        Everything whose state changes during training, by name: at least the model, its optimiser, the RRM, and the
+        Everything whose state changes during training, by name: at least the model, its optimizer, the RRM, and the
         generator that shuffles the loader if it has its own.
 
     Raises
@@ -88,7 +88,7 @@ class Checkpoint:
             raise IsADirectoryError(f"checkpoint {str(self.path)!r} is a folder; name a file in it")
 
     def contents(self) -> list[Any]:
-        """Return the objects, and those inside them: the model and the optimiser of a FullState."""
+        """Return the objects, and those inside them: the model and the optimizer of a FullState."""
         pairs = [value for value in self.objects.values() if isinstance(value, FullState)]
         return [*self.objects.values(), *(value for pair in pairs for value in (pair.model, pair.optimizer))]
 

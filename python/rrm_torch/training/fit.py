@@ -61,13 +61,13 @@ def fit(
     loader : iterable of (index, x, y)
         One epoch of the training set.
     optimizer : torch.optim.Optimizer
-        Optimises the model's parameters.
+        Optimizes the model's parameters.
     epochs : int
         Total number of epochs, including those done before a checkpoint.
     rrm : RRM or BatchRRM, optional
         Sample weights. None is ordinary training.
     loss : callable or Regularized, default cross-entropy
-        ``loss(model(x), y)``, one loss per sample; or a loss with a regulariser, see `rrm_torch.losses`.
+        ``loss(model(x), y)``, one loss per sample; or a loss with a regularizer, see `rrm_torch.losses`.
     attack : Attack, optional
         Adversarial training: x of each batch is replaced by ``attack(model, x, y)``. With `rrm` this is A-RRM.
     score_loader : iterable of (index, x, y), optional

@@ -1,6 +1,6 @@
 """One training run of a classifier, from a seed to a trained model; `compare` and the experiments use it.
 
-It consists of the `Task` (data and model), the `Recipe` (optimisation settings) and the `TrainingRun`, which makes
+It consists of the `Task` (data and model), the `Recipe` (optimization settings) and the `TrainingRun`, which makes
 everything with a state from them and a seed.
 """
 
@@ -79,7 +79,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Optimisation settings.
+    """Optimization settings.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Recipe:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.autocast)
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Return an optimiser of the model's parameters."""
+        """Return an optimizer of the model's parameters."""
         if self.optimizer == "adam":
             return torch.optim.Adam(model.parameters(), self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(

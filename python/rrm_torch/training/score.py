@@ -31,7 +31,7 @@ def score(
     loader : iterable of (index, x, y)
         The training set, each sample once, in any order and with any batch size; not augmented.
     loss : callable or Regularized, default cross-entropy
-        ``loss(model(x), y)``, one loss per sample. Of a loss with a regulariser, only the label loss is computed.
+        ``loss(model(x), y)``, one loss per sample. Of a loss with a regularizer, only the label loss is computed.
     attack : Attack, optional
         Score ``attack(model, x, y)`` instead of x.
     autocast : torch.dtype, optional

@@ -54,7 +54,7 @@ class BaseRRM(ABC):
 
     @property
     def unit(self) -> Unit:
-        """What `epoch` counts, and when to call `step`: after each epoch, or after each step of the optimiser."""
+        """What `epoch` counts, and when to call `step`: after each epoch, or after each step of the optimizer."""
         return "epoch"
 
     @property
@@ -246,7 +246,7 @@ class BaseRRM(ABC):
         return detached, self._buffer.record(detached, index, self.epoch + 1)
 
     def _mean(self, losses: Tensor, weights: Tensor, regularizer: Tensor | None) -> Tensor:
-        """Return the mean of weights times losses, plus that of a regulariser."""
+        """Return the mean of weights times losses, plus that of a regularizer."""
         weighted = torch.where(weights == 0, 0, weights * losses)
         if regularizer is not None:
             weighted = weighted + regularizer

@@ -50,7 +50,7 @@ class RRM(BaseRRM):
         Epochs from one reweight to the next.
     unit : {"epoch", "step"}, default "epoch"
         What `warmup`, `every` and the functions count, and when to call `step`: after each epoch, with each sample's
-        loss in that epoch; or after each of the optimiser's steps, with each sample's latest loss.
+        loss in that epoch; or after each of the optimizer's steps, with each sample's latest loss.
     redistribute : {"kept", "argmin", "drop"} or float in (0, 1], default "kept"
         Which samples receive the mass of the pruned ones, as in `rrm_core.reweight`. The paper's ``"argmin"`` may give
         all of it to a single sample early in training; ``"kept"`` never does.
@@ -157,7 +157,7 @@ class RRM(BaseRRM):
 
     @property
     def unit(self) -> Unit:
-        """What `epoch` counts, and when to call `step`: after each epoch, or after each step of the optimiser."""
+        """What `epoch` counts, and when to call `step`: after each epoch, or after each step of the optimizer."""
         return self.settings.unit
 
     @property

@@ -159,7 +159,7 @@ template <class F> NonFiniteCounts find_faults(const std::vector<typename F::Bit
         } else if (key == F::key_neg_inf) {
             faults.first_neg_inf = faults.n_neg_inf++ == 0 ? index : faults.first_neg_inf;
         } else if (key == F::key_inf) {
-            ++faults.n_inf;
+            ++faults.n_pos_inf;
         }
     }
     return faults;

@@ -21,7 +21,7 @@ def batch(n=6, dtype=torch.float32, seed=0):
 
 
 def slow_elr(logits, q, *, beta, weight):
-    """One sample's regulariser and its updated average, in plain Python."""
+    """One sample's regularizer and its updated average, in plain Python."""
     exponentials = [math.exp(z - max(logits)) for z in logits]
     p = [min(max(e / sum(exponentials), 1e-4), 1 - 1e-4) for e in exponentials]
     q = [beta * old + (1 - beta) * new / sum(p) for old, new in zip(q, p, strict=True)]

@@ -33,7 +33,7 @@ def test_split_loss_passes_dict_outputs_unchanged():
 
 
 class IndexRegularized:
-    """A loss whose regulariser is the sample's index."""
+    """A loss whose regularizer is the sample's index."""
 
     def label_loss(self, outputs, y):
         return outputs.sum(1) + y

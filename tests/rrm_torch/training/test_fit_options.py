@@ -1,4 +1,4 @@
-"""Options of `fit`: adversarial training, regularised losses, mixed precision, schedules, steps, batches."""
+"""Options of `fit`: adversarial training, regularized losses, mixed precision, schedules, steps, batches."""
 
 from __future__ import annotations
 
