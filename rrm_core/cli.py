@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import platform
 import re
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -288,7 +287,3 @@ def _bytes(text: str) -> int:
     if not match:
         raise argparse.ArgumentTypeError(f"must be a size such as 64M or 1G, got {text!r}")
     return int(float(match[1]) * (1 << SIZE_UNITS[match[2].upper()]))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

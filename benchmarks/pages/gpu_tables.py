@@ -122,8 +122,8 @@ def _speedup_row(name: str, reference: str, timed: Iterable[table_parts.Cell]) -
 def _note_on_sizes(cells: Mapping[int, Any], timed: Sequence[table_parts.Cell]) -> str:
     note = (
         "`rrm_core.reweight(losses, weights, contamination=0.2, mu=0.3, out=weights)`, exponential losses: medians of "
-        f"interleaved samples, {table_parts.spread(timed, OURS, FLOOR)}. On the device: between two events, with "
-        "everything enqueued beforehand. Every answer was compared with the CPU's, to the bit. Memory floor: a "
+        f"interleaved samples, {table_parts.quartile_distance(timed, OURS, FLOOR)}. On the device: between two events, "
+        "with everything enqueued beforehand. Every answer was compared with the CPU's, to the bit. Memory floor: a "
         "copy on the device that moves as many bytes, 16 a sample, timed in the same rounds. By way of the host: "
         "losses there, the CPU's kernel, weights back."
     )

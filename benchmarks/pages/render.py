@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.pages import experiment_tables, figure_sources, gpu_tables, reweight_tables, scale_tables
+from benchmarks.pages.experiment_record import spread
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -35,12 +35,6 @@ def recorded(name: str) -> dict[str, Any]:
 def is_recorded(name: str) -> bool:
     """Return whether there is a record of this name."""
     return (ROOT / "benchmarks" / "results" / f"{name}.json").exists()
-
-
-def spread(values: Sequence[float], scale: float = 100.0, digits: int = 1) -> str:
-    """Return mean ± sample standard deviation."""
-    scaled = [scale * value for value in values]
-    return f"{statistics.mean(scaled):.{digits}f} ± {statistics.stdev(scaled):.{digits}f}"
 
 
 def provenance(run: dict[str, Any]) -> str:
@@ -141,8 +135,8 @@ def call() -> str:
     lines = ["| 100 losses | a call | above its kernel |", "|---|---:|---:|"]
     for name, row in run["us"].items():
         if name != "kernel":
-            spread = f"{row['quartile1']:.1f}–{row['quartile3']:.1f}"
-            lines.append(f"| {name} | {row['median']:.1f} µs ({spread}) | {row['median'] - kernel:.1f} µs |")
+            quartiles = f"{row['quartile1']:.1f}–{row['quartile3']:.1f}"
+            lines.append(f"| {name} | {row['median']:.1f} µs ({quartiles}) | {row['median'] - kernel:.1f} µs |")
     note = f"{run['what']}: medians (quartiles) of {run['rounds']} rounds; the kernel takes {kernel:.2f} µs."
     return "\n".join([*lines, "", f"{note} {provenance(run)}"])
 

@@ -41,7 +41,7 @@ def _note(rivals: Iterable[str], timed: Sequence[Cell]) -> str:
     min_samples = min(row["samples"] for row in rows if "samples" in row)
     note = (
         "`rrm_core.reweight(losses, weights, contamination=0.2, mu=0.3, out=weights)`, float32, exponential, 1 thread: "
-        f"medians of interleaved samples, {table_parts.spread(timed, 'kernel', 'rrm_core.reweight')}; the "
+        f"medians of interleaved samples, {table_parts.quartile_distance(timed, 'kernel', 'rrm_core.reweight')}; the "
         f"slowest rivals have {min_samples} samples. Every rival does the whole job, to the same bits. Memory floor: "
         "each loss read once, each weight read and written in place, 12 bytes a sample."
     )
@@ -76,7 +76,7 @@ def reweight_conditions(run: dict[str, Any]) -> str:
     ]
     note = (
         "The kernel's time as a multiple of the memory floor of the same type, mu and number of threads, timed in the "
-        f"same rounds; {table_parts.spread((cell['ms'] for cell in cells), 'kernel', 'floor')}."
+        f"same rounds; {table_parts.quartile_distance((cell['ms'] for cell in cells), 'kernel', 'floor')}."
     )
     head = table_parts.head("mu = 0.3 / mu = 1", sizes)
     return "\n".join([*head, *(text for text in rows if text is not None), "", note])

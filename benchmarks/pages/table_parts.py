@@ -51,7 +51,7 @@ def ratio(ms: Cell, numerator: str, denominator: str, unit: str = "") -> str:
     return f"{quotient:.{digits}f}{unit}"
 
 
-def spread(cells: Iterable[Cell], *names: str) -> str:
+def quartile_distance(cells: Iterable[Cell], *names: str) -> str:
     """Return in words the distance of the quartiles, in percent of the median."""
     rows = [ms[name] for ms in cells for name in names if name in ms]
     distances = sorted(100 * (row["quartile3"] - row["quartile1"]) / row["median"] for row in rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -270,7 +269,3 @@ class _StoreTuple(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:  # noqa: ARG002
         setattr(namespace, self.dest, tuple(values))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
