@@ -66,6 +66,8 @@ def test_adversarial_training_gains_from_rrm():
     plain, rrm = run_example("adversarial")
     assert re.fullmatch(r"adversarial training: test accuracy [\d.]+%, under PGD [\d.]+%", plain)
     assert re.fullmatch(r"A-RRM: test accuracy [\d.]+%, under PGD [\d.]+%", rrm)
+    for clean, attacked in (percentages(plain), percentages(rrm)):
+        assert attacked < clean
     assert percentages(rrm)[0] > percentages(plain)[0]
     assert percentages(rrm)[1] > percentages(plain)[1]
 
