@@ -6,6 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from rrm_torch import RRM, batches, evaluate, fit, score
+from support.clouds import three_clouds
 
 N = 40
 K = 3
@@ -13,11 +14,7 @@ K = 3
 
 @pytest.fixture
 def blobs():
-    """Three well separated clouds in the plane, and their labels."""
-    generator = torch.Generator().manual_seed(0)
-    y = torch.arange(N) % K
-    centres = torch.tensor([[0.0, 4.0], [4.0, -4.0], [-4.0, -4.0]])
-    return centres[y] + torch.randn(N, 2, generator=generator), y
+    return three_clouds(N)
 
 
 def linear(seed=0):

@@ -11,6 +11,7 @@ from rrm_torch import ELR, RRM, BatchRRM, batches, evaluate, fit, score
 from rrm_torch.adversarial.attacks import FGSM, PGD
 from rrm_torch.adversarial.trades import TRADES
 from rrm_torch.losses import per_sample as losses
+from support.clouds import three_clouds
 
 N = 48
 K = 3
@@ -18,11 +19,7 @@ K = 3
 
 @pytest.fixture
 def blobs():
-    """Three well separated clouds in the plane, and their labels."""
-    generator = torch.Generator().manual_seed(0)
-    y = torch.arange(N) % K
-    centres = torch.tensor([[0.0, 4.0], [4.0, -4.0], [-4.0, -4.0]])
-    return centres[y] + torch.randn(N, 2, generator=generator), y
+    return three_clouds(N)
 
 
 def net():

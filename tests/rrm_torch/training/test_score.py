@@ -7,6 +7,7 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader, TensorDataset
 
 from rrm_torch import Indexed, batches, cross_entropy, predict, score
+from support.clouds import three_clouds
 
 N = 40
 K = 3
@@ -14,11 +15,7 @@ K = 3
 
 @pytest.fixture
 def blobs():
-    """Three well separated clouds in the plane, and their labels."""
-    generator = torch.Generator().manual_seed(0)
-    y = torch.arange(N) % K
-    centres = torch.tensor([[0.0, 4.0], [4.0, -4.0], [-4.0, -4.0]])
-    return centres[y] + torch.randn(N, 2, generator=generator), y
+    return three_clouds(N)
 
 
 def linear():
