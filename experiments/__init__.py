@@ -1,1 +1,1 @@
-"""The paper's experiments: ``python -m experiments NAME`` from a checkout. Not part of the installed package."""
+"""The recorded experiments: ``python -m experiments NAME`` from a checkout. Not part of the installed package."""

@@ -60,7 +60,6 @@ def jobs(seeds: int) -> list[Job]:
 
 EXPERIMENT = Experiment(
     "ablation",
-    "each setting of RRM varied separately, on Fashion-MNIST",
     ("fashion_mnist.npz",),
     jobs,
     partial(execute, "fashion_mnist.npz"),

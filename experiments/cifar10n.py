@@ -122,7 +122,6 @@ def execute(job: Job, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[s
 
 EXPERIMENT = Experiment(
     "cifar10n",
-    "CIFAR-10 with human label errors (CIFAR-10N)",
     DATA,
     jobs,
     execute,

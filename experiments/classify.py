@@ -25,7 +25,8 @@ from rrm_torch.weighting.base import BaseRRM
 from rrm_torch.weighting.batch_rrm import BatchRRM
 from rrm_torch.weighting.rrm import RRM
 
-PRESETS = {"trimmed": trimmed}
+METHODS = {"trimmed": trimmed}
+"""Methods derived from RRM, by the name under ``preset`` in the recorded settings."""
 
 
 class Reporting(Checkpoint):
@@ -36,12 +37,12 @@ class Reporting(Checkpoint):
     path : Path
     report : callable
         Called with the epoch.
-    **parts
+    **objects
         See `Checkpoint`.
     """
 
-    def __init__(self, path: Path, report: Callable[[int], None], **parts: Any) -> None:
-        super().__init__(path, **parts)
+    def __init__(self, path: Path, report: Callable[[int], None], **objects: Any) -> None:
+        super().__init__(path, **objects)
         self._report = report
 
     def save(self, epoch: int) -> None:
@@ -68,10 +69,10 @@ def make_rrm(settings: dict[str, Any] | None, labels: Tensor) -> RRM | None:
     if settings is None:
         return None
     options = dict(settings)
-    preset = options.pop("preset", None)
-    if preset is None:
+    method = options.pop("preset", None)
+    if method is None:
         return RRM(len(labels), ids=labels, **options)
-    return PRESETS[preset](len(labels), options.pop("contamination"), ids=labels, **options)
+    return METHODS[method](len(labels), options.pop("contamination"), ids=labels, **options)
 
 
 def make_attack(settings: dict[str, Any] | None) -> Attack | None:
@@ -91,9 +92,10 @@ def train(
     ----------
     task : Task
     settings : dict
-        ``recipe`` (of `Recipe`), ``loss`` (a name of `rrm_torch.losses`), ``rrm`` (of `RRM`, or ``preset`` and its
-        options, or None), ``scoring`` ("recorded", or "pass"); for adversarial training ``attack`` (see `make_attack`),
-        ``score_inputs`` (see `rrm_torch.fit`), ``test_attacks`` (a list of attacks) and ``test_eps``.
+        ``recipe`` (of `Recipe`), ``loss`` (a name of `rrm_torch.losses`), ``rrm`` (of `RRM`, or a method's name
+        under ``preset`` and its options, or None), ``scoring`` ("recorded", or "pass"); for adversarial training
+        ``attack`` (see `make_attack`), ``score_inputs`` (see `rrm_torch.fit`), ``test_attacks`` (a list of attacks) and
+        ``test_eps``.
     seed : int
         Seed of the initial parameters, the order of the samples and the augmentation.
     checkpoint : Path
@@ -124,7 +126,7 @@ def train(
         for epoch in range(len(run.history.epochs) + 1, recipe.epochs + 1):
             run.record_epoch(epoch, math.nan)
             reporting.save(epoch)
-    with recipe.autocast_context():
+    with recipe.autocast_context(run.model):
         result = evaluate_run(task, run.model, run.history, run.rrm, seconds)
     for attack_settings in settings.get("test_attacks", ()):
         attack = make_attack(attack_settings)

@@ -56,7 +56,7 @@ def train_two(
         for model in models:
             model.train()
         for index, x, y in task.train_loader(recipe.batch_size, order):
-            with recipe.autocast_context():
+            with recipe.autocast_context(models[0]):
                 both = [loss(model(x).float(), y) for model in models]
             for i in range(2):
                 batch_loss = selections[i].weighted_mean(both[i], index, ranking=both[1 - i])
@@ -67,9 +67,9 @@ def train_two(
         for selection, scheduler in zip(selections, schedulers, strict=True):
             selection.step()
             scheduler.step()
-        with recipe.autocast_context():
+        with recipe.autocast_context(models[0]):
             accuracy = evaluate(models[0], task.test_loader())
         history.record(epoch, total / len(task.labels), accuracy, selections[0])
         reporting.save(epoch)
-    with recipe.autocast_context():
+    with recipe.autocast_context(models[0]):
         return evaluate_run(task, models[0], history, selections[0], Seconds())

@@ -43,7 +43,7 @@ class ProgressDisplay:
         self.progress.speed_estimate_period = math.inf
         self._overall = self.progress.add_task(name, total=total, completed=n_done, detail=self._count())
         self._worker_tasks: dict[int, TaskID] = {}
-        self._shares: dict[str, float] = {}  # completed share of each unfinished job, by key
+        self._shares: dict[str, float] = {}  # completed share of each job, by key
 
     def __enter__(self) -> None:
         self.progress.start()

@@ -41,7 +41,6 @@ def jobs(seeds: int) -> list[Job]:
 
 EXPERIMENT = Experiment(
     "fashion-synthetic",
-    "Fashion-MNIST, 10 to 30 % wrong labels: four losses with and without RRM",
     ("fashion_mnist.npz",),
     jobs,
     partial(execute, "fashion_mnist.npz"),

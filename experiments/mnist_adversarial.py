@@ -54,7 +54,6 @@ def jobs(seeds: int) -> list[Job]:
 
 EXPERIMENT = Experiment(
     "mnist-adversarial",
-    "MNIST, wrong labels and adversarial examples: A-RRM against adversarial training",
     ("mnist.npz",),
     jobs,
     partial(execute, "mnist.npz"),

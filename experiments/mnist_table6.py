@@ -42,7 +42,6 @@ def jobs(seeds: int) -> list[Job]:
 
 EXPERIMENT = Experiment(
     "mnist-table6",
-    "MNIST, 20 % wrong labels: sample weights in the course of training",
     ("mnist.npz",),
     jobs,
     partial(execute, "mnist.npz"),

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
 
 from . import stream
+from ._public import publish as _publish
 from .api import apply, objective, plan, reweight
 from .backends.registry import CpuInfo, available_backends, cpu_info
 from .definition.plan import Levels, Plan
@@ -30,10 +31,7 @@ __all__ = [
     "stream",
 ]
 
-# Public classes are known, and pickled, by their public names.
-for _class in (CpuInfo, Levels, Plan, Planner, Rule):
-    _class.__module__ = __name__
-del _class
+_publish(__name__, CpuInfo, Levels, Plan, Planner, Rule)
 
 try:
     __version__ = _version("rrm-core")

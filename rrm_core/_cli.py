@@ -248,7 +248,7 @@ def progress_bar(console: Console | None = None, *, count: Sequence[str] = (), t
 
 @contextmanager
 def report_progress() -> Iterator[ReportProgress]:
-    """Yield ``report(done, total, what)``: a bar on a terminal if rich is installed, otherwise a line now and then."""
+    """Yield ``report(done, total, what)``: a bar on a terminal if rich is installed, else lines."""
     if sys.stderr.isatty() and installed_version("rich"):
         with progress_bar(transient=True) as bar:
             yield BarReporter(bar)

@@ -1,4 +1,4 @@
-"""The public functions: they document and check their arguments; a backend computes."""
+"""The public functions: arguments are documented and checked here; a backend computes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from array_api_compat import array_namespace, device, is_dask_array
 
+from ._arguments import as_float, check_mu, check_threads
 from ._engine import Request, prepare, prepare_fast
-from .definition.arguments import as_float, check_mu, check_threads
 from .definition.formats import widen
 from .definition.plan import Plan
 from .definition.rule import NaN, Redistribute, Rule, Ties, make_rule

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_plan(options: argparse.Namespace) -> int:
     """Print the plan of the losses in a file."""
     start = time.perf_counter()
-    with _stream_errors("no file was to be written"), exit_on_signals(), report_progress() as progress:
+    with _stream_errors("this command writes no file"), exit_on_signals(), report_progress() as progress:
         plan = rrm_core.stream.plan(options.losses, progress=progress, **_stream_arguments(options))
     print_table(_summary(options, plan, time.perf_counter() - start), as_json=options.json)
     return DONE
@@ -272,7 +272,10 @@ def _rule_and_source() -> Parser:
         "--memory", type=_bytes, default=64 << 20, metavar="SIZE", help="memory to use, such as 1G (default: 64M)"
     )
     parser.add_argument(
-        "--threads", type=positive_int(), metavar="N", help="number of threads (default: one per processor core)"
+        "--threads",
+        type=positive_int(),
+        metavar="N",
+        help="number of threads (default: OMP_NUM_THREADS, or the number of processors that the process may use)",
     )
     _add_json(parser)
     return parser

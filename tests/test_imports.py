@@ -41,7 +41,7 @@ HEAVY = (
 )
 
 # Private modules of rrm_core that all packages of this distribution share. They import nothing of rrm_core.
-SHARED = ("_atomic_write", "_cli")
+SHARED = ("_arguments", "_atomic_write", "_cli", "_public")
 
 
 def modules(folder):
@@ -57,22 +57,25 @@ def module_name(file):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def statements(tree):
-    """Yield the nodes of a syntax tree, except those of `if TYPE_CHECKING:` blocks."""
+def statements(tree, with_types):
+    """Yield the nodes of a syntax tree, with or without those of `if TYPE_CHECKING:` blocks."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if not with_types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
         yield node
-        yield from statements(node)
+        yield from statements(node, with_types)
 
 
-def imports(file):
-    """Return the absolute names that a file imports, also inside functions, with submodules of `from x import y`."""
+def imports(file, with_types=False):
+    """Return the absolute names that a file imports, also inside functions, with submodules of `from x import y`.
+
+    `with_types` includes imports for annotations only, in `if TYPE_CHECKING:` blocks.
+    """
     package = module_name(file).split(".")
     if file.name != "__init__.py":
         package = package[:-1]
     names = set()
-    for node in statements(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in statements(ast.parse(file.read_text(encoding="utf-8")), with_types):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -86,7 +89,7 @@ def within(name, package):
     return name == package or name.startswith(f"{package}.")
 
 
-def room(file, package):
+def subpackage(file, package):
     """Return the folder or module directly below a package in which a file lies."""
     return file.relative_to(package).parts[0].removesuffix(".py")
 
@@ -172,36 +175,36 @@ def test_the_core_needs_numpy_and_array_api_compat_only(file):
     assert {name.partition(".")[0] for name in imports(file)} <= allowed | {optional.get(file, "numpy")}
 
 
-# From the ground up. A room imports rooms of lower floors only, not its neighbours.
-CORE_FLOORS = (
+# From the lowest level up. A package imports packages of lower levels only, none of its own.
+CORE_LEVELS = (
     ("definition",),
     ("backends", "arrays"),
     ("_engine", "planner"),
     ("api", "stream", "dask_arrays"),
     ("cli",),
 )
-NEIGHBOURS = {"api": {"dask_arrays"}}  # lazily, when it is given a Dask array
+SAME_LEVEL = {"api": {"dask_arrays"}}  # lazily, when it is given a Dask array
 
 
 @pytest.mark.parametrize("file", modules(CORE), ids=label)
-def test_the_core_imports_lower_floors_only(file):
-    own_room = room(file, CORE)
-    if own_room in ("__init__", "__main__"):
+def test_the_core_imports_lower_levels_only(file):
+    own_package = subpackage(file, CORE)
+    if own_package in ("__init__", "__main__"):
         return
     lower = set(SHARED)
-    if own_room in SHARED:
+    if own_package in SHARED:
         lower = set()
     else:
-        floor = next(i for i, rooms in enumerate(CORE_FLOORS) if own_room in rooms)
-        lower |= {other for rooms in CORE_FLOORS[:floor] for other in rooms}
-        lower |= NEIGHBOURS.get(own_room, set())
-    allowed = {own_room, "_cpu", "_cuda"} | lower
+        level = next(i for i, packages in enumerate(CORE_LEVELS) if own_package in packages)
+        lower |= {other for packages in CORE_LEVELS[:level] for other in packages}
+        lower |= SAME_LEVEL.get(own_package, set())
+    allowed = {own_package, "_cpu", "_cuda"} | lower
     imported = {name.split(".")[1] for name in imports(file) if name.startswith("rrm_core.")}
     assert imported <= allowed
 
 
-# From the ground up. A room imports rooms of its own and of lower floors.
-TORCH_FLOORS = (
+# From the lowest level up. A package imports packages of its own level and of lower ones.
+TORCH_LEVELS = (
     ("_checks", "_models", "distributed", "data", "models", "losses"),
     ("weighting",),
     ("adversarial",),
@@ -213,11 +216,11 @@ TORCH_FLOORS = (
 
 
 @pytest.mark.parametrize("file", modules(TORCH), ids=label)
-def test_rrm_torch_imports_lower_floors_only(file):
+def test_rrm_torch_imports_lower_levels_only(file):
     if file.parent == TORCH and file.stem in ("__init__", "__main__"):
         return
-    (floor,) = (i for i, rooms in enumerate(TORCH_FLOORS) if room(file, TORCH) in rooms)
-    higher = [other for rooms in TORCH_FLOORS[floor + 1 :] for other in rooms]
+    (level,) = (i for i, packages in enumerate(TORCH_LEVELS) if subpackage(file, TORCH) in packages)
+    higher = [other for packages in TORCH_LEVELS[level + 1 :] for other in packages]
     assert not [name for name in imports(file) for other in higher if within(name, f"rrm_torch.{other}")]
 
 
@@ -251,11 +254,12 @@ COMPILED = {"rrm_core._cpu", "rrm_core._cuda"}
 
 
 def import_graph(files):
-    """Return, for each module, the modules among these files that it imports; lazy imports included."""
+    """Return, for each module, the modules among these files that it imports, lazily or for annotations as well."""
     names = {module_name(file): file for file in files}
     graph = {}
     for name, file in names.items():
-        imported = {other if other in names else other.rpartition(".")[0] for other in imports(file) - COMPILED}
+        others = imports(file, with_types=True) - COMPILED
+        imported = {other if other in names else other.rpartition(".")[0] for other in others}
         graph[name] = sorted((imported & set(names)) - {name})
     return graph
 

@@ -1,6 +1,6 @@
 """The public names, what they are and how they are called, against a record: no change of them goes unnoticed.
 
-After a change that is meant, ``python tests/test_public_names.py`` writes the record anew.
+After a change that is meant, ``python tests/test_public_names.py`` writes a new record.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import json
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ForwardRef
+from typing import Any, ForwardRef, get_type_hints
+
+import pytest
 
 RECORD = Path(__file__).parent / "support" / "public_names.json"
 PACKAGES = ("rrm_core", "rrm_core.stream", "rrm_torch")
@@ -126,6 +128,23 @@ def words(entry: Entry) -> str:
 def test_public_names_are_those_recorded():
     lines = changes(json.loads(RECORD.read_text("utf-8")), names_now())
     assert not lines, "\n".join(["public names differ from tests/support/public_names.json:", *lines])
+
+
+def public_classes() -> list[type]:
+    """Return the public classes of all packages, each once."""
+    packages = [import_module(path) for path in (*PACKAGES, "rrm_torch.adversarial", "rrm_torch.losses")]
+    packages += [import_module("rrm_torch.distributed")]
+    members = [getattr(package, name) for package in packages for name in public(package)]
+    return list(dict.fromkeys(member for member in members if inspect.isclass(member)))
+
+
+@pytest.mark.parametrize("kind", public_classes(), ids=lambda kind: kind.__name__)
+def test_annotations_of_public_classes_can_be_evaluated(kind):
+    """They are evaluated in the package that `__module__` names, where names of the class's file are unknown."""
+    get_type_hints(kind)
+    for member in vars(kind).values():
+        if inspect.isfunction(member):
+            get_type_hints(member)
 
 
 def test_every_change_is_told():

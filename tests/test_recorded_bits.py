@@ -1,8 +1,8 @@
-"""Weights and plans are, to the bit, those on record, whoever computes them and however the losses come.
+"""Weights and plans equal the recorded ones, to the bit, for every backend and every way of passing the losses.
 
 The other tests compare backends with the reference, which may change with them; this one compares all of them with what
 was once recorded. The losses are made of hashes and exact operations, so that they are the same on every machine. After
-a change that is meant, ``python tests/test_recorded_bits.py`` writes the record anew, by the reference.
+a change that is meant, ``python tests/test_recorded_bits.py`` writes a new record, computed by the reference.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ DTYPES = {
     "float64": np.dtype(np.float64),
 }
 SMALL, LARGE = (1, 33, 1025), 100_003
-FEW = 23  # every so many questions are asked of those who are slow, beginning with another in each case
+EVERY_FEW = 23  # slow backends run one case in 23, starting at another one for each family and type
 
-Question = tuple[dict[str, Any], float]
-Answer = tuple[Any, rrm_core.Plan]
+Case = tuple[dict[str, Any], float]
+Result = tuple[Any, rrm_core.Plan]
 
 # Losses
 
@@ -57,7 +57,7 @@ def constants(dtype: np.dtype, *values: float) -> np.ndarray:
 
 
 def with_finite(made: np.ndarray, bits: np.ndarray) -> np.ndarray:
-    """Make one of them finite, wherever."""
+    """Set one loss to a finite value."""
     made[int(bits[-1]) % len(made)] = 0.5
     return made
 
@@ -67,7 +67,7 @@ def infinities(bits: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def not_numbers(bits: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return some that are NaN, of either sign, and some infinite."""
+    """Return losses of which some are NaN, of either sign, and some infinite."""
     kinds = constants(dtype, np.nan, np.nan, np.inf)
     unsigned = kinds.view(f"u{dtype.itemsize}")
     unsigned[1] ^= unsigned.dtype.type(1 << (8 * dtype.itemsize - 1))
@@ -121,7 +121,7 @@ def inputs(family: str, dtype: str, n: int) -> tuple[np.ndarray, np.ndarray]:
     return c, w
 
 
-# Questions and answers
+# Cases and results
 
 THRESHOLDS: tuple[dict[str, Any], ...] = (
     *({"contamination": c, "ties": ties} for c, ties in product((0.0, 0.1, 0.29, 0.97), ("keep", "share"))),
@@ -130,48 +130,48 @@ THRESHOLDS: tuple[dict[str, Any], ...] = (
 RULES = [rule | {"redistribute": who} for rule, who in product(THRESHOLDS, ("argmin", 0.1, 1.0, "kept", "drop"))]
 
 
-def questions(family: str, dtype: str, every: int) -> list[Question]:
+def cases(family: str, dtype: str, every: int) -> list[Case]:
     """Return rules, as keywords of `reweight`, with a step mu; where it is below 1, there are old weights."""
     policy = {"nan": "prune"} if family == "NaN" else {}
     first = COMBINATIONS.index((family, dtype)) % every
     return [(rule | policy, mu) for rule, mu in product(RULES, (1.0, 0.3))][first::every]
 
 
-def digest(answers: Iterable[Answer]) -> str:
-    """Return a hash of weights and of all that their plans say."""
+def digest(results: Iterable[Result]) -> str:
+    """Return a hash of weights and of all fields of their plans."""
     hashed = hashlib.blake2b(digest_size=8)
-    for weights, plan in answers:
+    for weights, plan in results:
         array = np.ascontiguousarray(weights)
         assert array.dtype == (np.float64 if plan.dtype == "float64" else np.float32)
-        hashed.update(said(plan).encode())
+        hashed.update(plan_text(plan).encode())
         hashed.update(array.data)
     return hashed.hexdigest()
 
 
-def said(plan: rrm_core.Plan) -> str:
+def plan_text(plan: rrm_core.Plan) -> str:
     numbers = [plan.loss_min, plan.threshold, plan.recipient_threshold, *plan.levels]
     numbers += [plan.gamma, plan.total_variation, plan.largest_weight, plan.effective_sample_size]
     counts = [plan.n, plan.n_pruned, plan.n_tied, plan.n_recipients, plan.n_nan, plan.removed]
     rule = plan.rule
-    asked = [rule.contamination, rule.gamma, rule.redistribute, rule.ties, rule.nan]
+    settings = [rule.contamination, rule.gamma, rule.redistribute, rule.ties, rule.nan]
     assert [type(count) for count in counts] == [int] * 6
-    return repr((plan.dtype, [(number + 0.0).hex() for number in numbers], counts, asked))  # -0.0 equals 0.0
+    return repr((plan.dtype, [(number + 0.0).hex() for number in numbers], counts, settings))  # -0.0 equals 0.0
 
 
-def answers(family: str, dtype: str, n: int, every: int, ask: Callable[..., Answer]) -> str:
-    """Return the hash of what ``ask(c, w, mu, **rule)`` answers to the questions; w is None where mu is 1."""
+def results(family: str, dtype: str, n: int, every: int, call: Callable[..., Result]) -> str:
+    """Return the hash of the results of ``call(c, w, mu, **rule)`` in all cases; w is None where mu is 1."""
     c, w = inputs(family, dtype, n)
-    return digest(ask(c, None if mu == 1 else w, mu, **rule) for rule, mu in questions(family, dtype, every))
+    return digest(call(c, None if mu == 1 else w, mu, **rule) for rule, mu in cases(family, dtype, every))
 
 
-# Who answers
+# Ways to compute
 
 
-def backend(name: str, **options: Any) -> Callable[..., Answer]:
-    def ask(c, w, mu, **rule):
+def backend(name: str, **options: Any) -> Callable[..., Result]:
+    def call(c, w, mu, **rule):
         return rrm_core.reweight(c, w, mu=mu, backend=name, **options, **rule)
 
-    return ask
+    return call
 
 
 def in_place(c, w, mu, **rule):
@@ -297,12 +297,12 @@ def recorded() -> dict[str, str]:
 
 
 def differing(
-    ask: Callable[..., Answer], sizes: Iterable[int], every: int, dtypes: Iterable[str] = DTYPES
+    call: Callable[..., Result], sizes: Iterable[int], every: int, dtypes: Iterable[str] = DTYPES
 ) -> list[str]:
-    """Return what is answered otherwise than on record."""
+    """Return the names of the cases whose results differ from the recorded ones."""
     then = recorded()
-    cases = [(family, dtype, n) for family, dtype, n in product(FAMILIES, dtypes, sizes)]
-    return [name(*case, every) for case in cases if answers(*case, every, ask) != then[name(*case, every)]]
+    inputs_of = [(family, dtype, n) for family, dtype, n in product(FAMILIES, dtypes, sizes)]
+    return [name(*case, every) for case in inputs_of if results(*case, every, call) != then[name(*case, every)]]
 
 
 def name(family: str, dtype: str, n: int, every: int) -> str:
@@ -310,26 +310,26 @@ def name(family: str, dtype: str, n: int, every: int) -> str:
 
 
 @pytest.mark.parametrize(("who", "sizes"), [("cpp", (*SMALL, LARGE)), ("numpy", SMALL)])
-def test_all_questions(who, sizes):
+def test_all_cases(who, sizes):
     assert differing(backend(who), sizes, 1) == []
 
 
 @pytest.mark.parametrize("who", SOME)
-def test_some_questions(who):
-    assert differing(SOME[who], [1025, LARGE], FEW) == []
+def test_some_cases(who):
+    assert differing(SOME[who], [1025, LARGE], EVERY_FEW) == []
 
 
 @pytest.mark.parametrize("end", ["npy", "parquet"])
 def test_files(end, tmp_path):
-    assert differing(Files(tmp_path, end), [1025], FEW, [dtype for dtype in DTYPES if dtype != "bfloat16"]) == []
+    assert differing(Files(tmp_path, end), [1025], EVERY_FEW, [dtype for dtype in DTYPES if dtype != "bfloat16"]) == []
 
 
 def test_dask_arrays():
-    assert differing(of_dask_arrays, [1025], FEW) == []
+    assert differing(of_dask_arrays, [1025], EVERY_FEW) == []
 
 
-def over_ranks(n: int, every: int) -> list[list[Answer]]:
-    """Answer, on a rank of a job, to all questions: return the weights of its part, and the plan."""
+def over_ranks(n: int, every: int) -> list[list[Result]]:
+    """Compute all cases on a rank: return the weights of its part, and the plan."""
     from torch.distributed import get_rank
 
     from rrm_torch import distributed
@@ -338,8 +338,7 @@ def over_ranks(n: int, every: int) -> list[list[Answer]]:
     for family, dtype in COMBINATIONS:
         c, w = (tensor(array[: n // 3] if rank == 0 else array[n // 3 :]) for array in inputs(family, dtype, n))
         given = [
-            distributed.reweight(c, None if mu == 1 else w, mu=mu, **rule)
-            for rule, mu in questions(family, dtype, every)
+            distributed.reweight(c, None if mu == 1 else w, mu=mu, **rule) for rule, mu in cases(family, dtype, every)
         ]
         found.append([(weights.numpy(), plan) for weights, plan in given])
     return found
@@ -348,19 +347,19 @@ def over_ranks(n: int, every: int) -> list[list[Answer]]:
 def test_ranks():
     from support.rank_jobs import on_ranks
 
-    first, second = on_ranks(2, over_ranks, 1025, FEW)
+    first, second = on_ranks(2, over_ranks, 1025, EVERY_FEW)
     then = recorded()
     for case, upper, lower in zip(COMBINATIONS, first, second, strict=True):
         assert [plan for _, plan in upper] == [plan for _, plan in lower]
         whole = [(np.concatenate([a, b]), plan) for (a, plan), (b, _) in zip(upper, lower, strict=True)]
-        assert digest(whole) == then[name(*case, 1025, FEW)], case
+        assert digest(whole) == then[name(*case, 1025, EVERY_FEW)], case
 
 
 @pytest.mark.parametrize("what", ["a weight", "a count", "a level"])
 def test_the_least_difference_is_noticed(what):
     from dataclasses import replace
 
-    def ask(c, w, mu, **rule):
+    def call(c, w, mu, **rule):
         weights, plan = rrm_core.reweight(c, w, mu=mu, **rule)
         if what == "a weight":
             weights[-1] = np.nextafter(weights[-1], np.inf)
@@ -371,7 +370,7 @@ def test_the_least_difference_is_noticed(what):
         return weights, plan
 
     then = recorded()
-    assert all(answers(*case, 1025, FEW, ask) != then[name(*case, 1025, FEW)] for case in COMBINATIONS)
+    assert all(results(*case, 1025, EVERY_FEW, call) != then[name(*case, 1025, EVERY_FEW)] for case in COMBINATIONS)
 
 
 def record() -> None:
@@ -379,9 +378,9 @@ def record() -> None:
     cases = [
         (*case, n, every)
         for case in COMBINATIONS
-        for n, every in (*product(SMALL, [1]), (1025, FEW), (LARGE, 1), (LARGE, FEW))
+        for n, every in (*product(SMALL, [1]), (1025, EVERY_FEW), (LARGE, 1), (LARGE, EVERY_FEW))
     ]
-    hashes = {name(*case): answers(*case, backend("numpy")) for case in cases}
+    hashes = {name(*case): results(*case, backend("numpy")) for case in cases}
     lines = [f"  {json.dumps(case)}: {json.dumps(hash)}" for case, hash in hashes.items()]
     RECORD.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
 

@@ -138,7 +138,7 @@ class Run:
 
     @staticmethod
     def _share(cell: Cell) -> float:
-        """Return the time for each rival in seconds, for half an hour in all."""
+        """Return the time for each rival in seconds."""
         if cell.what.n <= 1_000_000:
             return 0.6
         return 6.0 if cell.all_rivals else 1.5

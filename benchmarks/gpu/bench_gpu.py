@@ -36,7 +36,6 @@ from benchmarks.common.record import RESULTS, ROOT, provenance, write_record
 from benchmarks.common.timing import interleaved
 from benchmarks.gpu.cells import Cell, cells
 from benchmarks.gpu.contenders import (
-    ByTheWall,
     ByWayOfHost,
     Contender,
     Copy,
@@ -45,9 +44,10 @@ from benchmarks.gpu.contenders import (
     Job,
     OnDevice,
     OnHost,
-    Ours,
-    OursAnswered,
+    Reweight,
+    ReweightAndReadPlan,
     UntilReturn,
+    WallClock,
     bytes_needed,
     n_sets,
 )
@@ -68,17 +68,17 @@ Make = Callable[[Job], Contender]
 def contenders(cell: Cell, device: Device) -> Iterator[tuple[str, Make, type[OnDevice]]]:
     """Yield name, constructor and way of timing of each contender in a cell."""
     yield gpu_tables.FLOOR, Copy, OnDevice
-    yield gpu_tables.OURS, Ours, OnDevice
-    yield gpu_tables.RETURNED, Ours, UntilReturn
-    yield gpu_tables.ANSWERED, OursAnswered, ByTheWall
+    yield gpu_tables.OURS, Reweight, OnDevice
+    yield gpu_tables.RETURNED, Reweight, UntilReturn
+    yield gpu_tables.ANSWERED, ReweightAndReadPlan, WallClock
     if cell.host:
         yield gpu_tables.GRAPH, Graph, OnDevice
-        yield gpu_tables.REPLAYED, GraphAnswered, ByTheWall
-        yield gpu_tables.ON_HOST, OnHost, ByTheWall
-        yield gpu_tables.PAGEABLE, partial(ByWayOfHost, pinned=False), ByTheWall
-        yield gpu_tables.PINNED, partial(ByWayOfHost, pinned=True), ByTheWall
+        yield gpu_tables.REPLAYED, GraphAnswered, WallClock
+        yield gpu_tables.ON_HOST, OnHost, WallClock
+        yield gpu_tables.PAGEABLE, partial(ByWayOfHost, pinned=False), WallClock
+        yield gpu_tables.PINNED, partial(ByWayOfHost, pinned=True), WallClock
     if cell.rivals:
-        yield gpu_tables.ARRAY_API, partial(Ours, backend="array_api"), OnDevice
+        yield gpu_tables.ARRAY_API, partial(Reweight, backend="array_api"), OnDevice
         if device.is_gpu:
             for name, kind in RIVALS.items():
                 yield name, kind, OnDevice

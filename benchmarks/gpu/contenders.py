@@ -108,7 +108,7 @@ class Copy(Contender):
         """Do nothing: it computes no result."""
 
 
-class Ours(Contender):
+class Reweight(Contender):
     def __init__(self, job: Job, backend: str | None = None) -> None:
         super().__init__(job)
         self.call = partial(rrm_core.reweight, backend=backend, **self.cell.options)
@@ -118,7 +118,7 @@ class Ours(Contender):
         return self.call(losses, weights, out=weights)[1]
 
 
-class OursAnswered(Ours):
+class ReweightAndReadPlan(Reweight):
     """Also waits for the plan."""
 
     def __call__(self, i: int) -> Any:
@@ -131,12 +131,12 @@ class OursAnswered(Ours):
         assert plan == self.job.plan, f"{plan} instead of {self.job.plan}"
 
 
-class Graph(Ours):
+class Graph(Reweight):
     """A reweight of each set, captured in a CUDA graph and replayed."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        call = partial(Ours.__call__, self)
+        call = partial(Reweight.__call__, self)
         call(0)  # the first call loads modules, which a capture cannot contain
         self.replays = [self.device.graph(partial(call, i)) for i in range(len(job.sets))]
 
@@ -207,7 +207,7 @@ class OnDevice:
         return self.device.seconds(self.contender, calls)
 
 
-class ByTheWall(OnDevice):
+class WallClock(OnDevice):
     """Time until a call returns."""
 
     max_calls = 1 << 30
@@ -225,7 +225,7 @@ class ByTheWall(OnDevice):
         return (ended - began) / calls
 
 
-class UntilReturn(ByTheWall):
+class UntilReturn(WallClock):
     """Time until a call returns that does not wait for the device; few enough calls for none to wait for its queue."""
 
     max_calls = 16

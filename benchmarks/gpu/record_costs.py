@@ -61,9 +61,9 @@ def main() -> None:
         program = link(folder / "cases", "plain", *harness(folder, "plain"), kernels(folder, "plain"))
         cases = [count(program, *condition) for condition in track(conditions, "Counting, for some minutes")]
     record = {
-        "what": "One reweight in place of exponential losses, mu = 0.3, counted on the model for the grid of a GPU "
-        "with 132 processors. Floor: the losses read twice, the weights read and written, 16 bytes a sample in single "
-        "and 32 in double precision. By kernel: bytes a sample",
+        "what": "One in-place reweight of exponential losses, mu = 0.3, counted on the model for the grid of a GPU "
+        "with 132 multiprocessors. Floor: the losses read twice, the weights read and written, 16 bytes a sample in "
+        "single and 32 in double precision. By kernel: bytes a sample",
         **origin,
         "cases": sorted(cases, key=lambda case: case["format"]),
     }

@@ -116,8 +116,8 @@ def backends() -> str:
     min_calls = min(run["calls"].values())
     max_calls = max(run["calls"].values())
     note = (
-        f"`{run['what']}`: median (quartiles) of {min_calls} to {max_calls} interleaved calls, each backend with as "
-        f"many threads as it takes. {provenance(run)}"
+        f"`{run['what']}`: median (quartiles) of {min_calls} to {max_calls} interleaved calls, each backend "
+        f"with its default number of threads. {provenance(run)}"
     )
     return "\n".join([*lines, "", note])
 

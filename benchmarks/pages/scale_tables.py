@@ -45,7 +45,7 @@ def stream(run: Run) -> str:
             )
         rows.append(f"| {name} | {' | '.join(cells)} |")
     peaks = [f"{kind['bytes_of_memory']['above_start'] / 1e6:.0f} MB" for kind in kinds.values()]
-    rows.append(f"| memory at its height, beyond the start | {' | '.join(peaks)} |")
+    rows.append(f"| peak memory above the start | {' | '.join(peaks)} |")
     sizes = " and ".join(f"{kind['bytes'] / 1e9:.2g}" for kind in kinds.values())
     note = (
         f"float32, exponential, contamination 0.2, weights to a .npy file; files of {sizes} GB; medians (quartiles) of "
@@ -71,8 +71,8 @@ def ranks(run: Run) -> str:
     same = all(run["killed and resumed: the same bits"])
     rows = [
         ("added to an epoch", f"{run['added to an epoch, %']:.2f} % of {run['seconds of an epoch']:.0f} s"),
-        ("held by RRM on each rank, sharded", f"{state:.1f} MB"),
-        ("by which the process grew while it reweighted", f"{peak:.1f} MB"),
+        ("memory of RRM per rank, sharded", f"{state:.1f} MB"),
+        ("peak growth of the process during a reweight", f"{peak:.1f} MB"),
         ("`step()` with a reweight, one process alone", ms("alone")),
         ("… 2 ranks, sharded", ms("sharded")),
         ("… 2 ranks, replicated", ms("replicated")),
@@ -120,8 +120,8 @@ def _thousand_ranks(files: Run) -> str:
     rings, trees = ((6 * 2 + 5) * steps * LATENCY for steps in (w - 1, 10))  # six all-reduces, five that gather
     return (
         f"**10¹⁰ samples over 1,000 ranks**, {n_local / 1e6:.0f} million on each. Counting: {1e3 * counting:.0f} ms on "
-        f"one thread, two rounds together. What travels: {sums / 1e6:.2f} MB through all-reduce and "
-        f"{calls / 1e6:.2f} MB of roll calls, {1e3 * passing:.0f} ms at 10 Gbit/s. Waiting, with 50 µs a message: "
+        f"one thread, two rounds together. Data sent: {sums / 1e6:.2f} MB through all-reduce and "
+        f"{calls / 1e6:.2f} MB of status messages, {1e3 * passing:.0f} ms at 10 Gbit/s. Latency at 50 µs per message: "
         f"{rings:.1f} s in rings of 1,000, {1e3 * trees:.0f} ms in trees, as NCCL makes them. Memory of RRM, sharded: "
         f"{SAMPLE * n_local / 1e6:.0f} MB a rank, and {n_local / 8e6:.2f} MB for each reweight. All of it once an "
         f"epoch. A checkpoint is of all samples, {STATE * n / 1e9:.0f} GB and {n / 8e9:.2f} GB for each reweight, and "

@@ -1,6 +1,7 @@
 """Run ``python -m rrm_torch train ...`` and record its results, with the command and the provenance.
 
-    python -m benchmarks.training.record_training fashion --data fashion_mnist.npz --noise 0.3 --epochs 60
+    python -m benchmarks.training.record_training fashion --data fashion_mnist.npz --noise 0.3 --epochs 40 \
+        --batch-size 128 --hidden 512 512 --threads 1
 
 writes benchmarks/results/train_fashion.json, and the figures that a page shows to docs/images/.
 """

@@ -1,5 +1,5 @@
-// Exact order statistics. A sample suggests where to search, and counting decides: an unrepresentative sample costs
-// time but cannot change the result.
+// Exact order statistics. A sample narrows the search, and exact counts determine the result: an unrepresentative
+// sample costs time, but cannot change the result.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The threads of one call. They start and end with it, so that no thread is left for a fork to break or for another
-// library's threads to wait for. Member m of M processes pieces m, m + M, m + 2M, ..., the same pieces in every pass.
+// The threads of one call. None outlives the call, so that fork() is safe, and no other library's threads wait for one.
+// Member m of M processes pieces m, m + M, m + 2M, ..., the same pieces in every pass.
 #pragma once
 
 #include <atomic>

@@ -77,7 +77,7 @@ template <class Bits> class CandidateBuffer {
         next += total;
     }
 
-    // Fills the slots that this warp n_reserved and did not use with `padding`, a key that is not a candidate.
+    // Fills the slots that this warp reserved and did not use with `padding`, a key that is not a candidate.
     __device__ void fill_unused(CompareWord<Bits> padding) {
         for (std::int64_t slot = next + lane(); slot < end && slot < capacity; slot += warp_size) {
             gpu::store(slots + slot, static_cast<Bits>(padding));
@@ -97,7 +97,7 @@ template <class Bits> class CandidateBuffer {
     std::int64_t capacity;
     Count *n_reserved;
     int chunk;
-    std::int64_t next = 0, end = 0; // slots n_reserved by this warp and not yet used
+    std::int64_t next = 0, end = 0; // slots reserved by this warp and not yet used
 };
 
 // Counts of one thread; 32 bits suffice for its share of 2^40 losses.

@@ -36,12 +36,12 @@ if len(sys.argv) > 1:
 
 fit(model, loader, optimizer, 15, rrm=rrm, checkpoint=checkpoint)
 
-flagged = rrm.flagged()  # all ranks ask, and all get the same
+flagged = rrm.flagged()  # collective: every rank calls it, and all get the same
 found = torch.from_numpy(noisy.wrong)[flagged].float().mean()
 if dist.get_rank() == 0:
     test = [(digits.x_test, digits.y_test)]
     print(f"{dist.get_world_size()} ranks: test accuracy {evaluate(model, test):.1%}, {rrm.plan}")
     print(f"of {len(flagged)} flagged labels {found:.1%} are wrong")
-dist.barrier()  # all together: with the first that leaves, the group ends
+dist.barrier()  # no rank may exit before the others
 sys.stdout.flush()
 os._exit(0)  # gloo's threads can abort an interpreter that is shutting down, or wait for it for ever

@@ -106,10 +106,10 @@ def _read_batch(folder: Path, name: str) -> tuple[npt.NDArray[np.uint8], Tensor]
         with path.open("rb") as file:
             batch = _ArrayUnpickler(file, encoding="bytes").load()
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise ValueError(f"{path} can't be read as a batch of CIFAR-10: {error}; extract it anew") from error
+        raise ValueError(f"{path} can't be read as a batch of CIFAR-10: {error}; extract it again") from error
     if not isinstance(batch, dict) or b"data" not in batch or b"labels" not in batch:
         raise ValueError(
-            f"{path} must hold a dict with b'data' and b'labels', as CIFAR-10's batches do; extract it anew"
+            f"{path} must hold a dict with b'data' and b'labels', as CIFAR-10's batches do; extract it again"
         )
     pixels = batch[b"data"]
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:

@@ -111,7 +111,7 @@ def _read_pt(path: Path) -> Mapping[str, Any]:
             arrays = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle raises nearly any error; torch's message advises to load unsafely
         raise ValueError(
-            f"{path} can't be read as a dict of arrays that torch.save wrote; download CIFAR-10_human.pt anew"
+            f"{path} can't be read as a dict of arrays that torch.save wrote; download CIFAR-10_human.pt again"
         ) from error
     if not isinstance(arrays, dict):
         raise ValueError(f"{path} must hold a dict of labels, got {type(arrays).__name__}")

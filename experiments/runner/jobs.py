@@ -51,8 +51,6 @@ class Experiment:
     ----------
     name : str
         Name on the command line.
-    description : str
-        One line for ``--help``.
     data : tuple of str
         Names of the files or folders that it needs in the data folder; ``"a|b"`` means either.
     jobs : callable
@@ -65,7 +63,6 @@ class Experiment:
     """
 
     name: str
-    description: str
     data: tuple[str, ...]
     jobs: Callable[[int], list[Job]]
     execute: Execute

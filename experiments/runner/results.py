@@ -69,7 +69,7 @@ def collect(experiment: Experiment, seeds: int, path: Path, partial: bool = Fals
     }
 
 
-def split(record: dict[str, Any], experiment: Experiment, directory: RunDirectory) -> int:
+def split(record: dict[str, Any], experiment: Experiment, directory: RunDirectory) -> None:
     """Write the results in a record to one file a job, except those that exist: the inverse of `collect`.
 
     Parameters
@@ -80,11 +80,6 @@ def split(record: dict[str, Any], experiment: Experiment, directory: RunDirector
     directory : RunDirectory
         Created if it does not exist.
 
-    Returns
-    -------
-    int
-        Number of files written.
-
     Raises
     ------
     ValueError
@@ -94,15 +89,12 @@ def split(record: dict[str, Any], experiment: Experiment, directory: RunDirector
     if name != experiment.name or not isinstance(record.get("runs"), list):
         raise ValueError(f"that is no record of {experiment.name}" + (f", but of {name}" if name else ""))
     directory.path.mkdir(parents=True, exist_ok=True)
-    n_written = 0
     for run in record["runs"]:
         job = Job(run["method"], run["settings"], run["seed"])
         if not directory.result_path(job).exists():
             of_job = {key: run[key] for key in ("result", "seconds", "workers", "commit")}
             of_record = {key: record[key] for key in ("versions", "machine", "date")}
             write_json(directory.result_path(job), {"run": asdict(job), **of_job, **of_record})
-            n_written += 1
-    return n_written
 
 
 def uncommitted_methods(record: dict[str, Any]) -> list[str]:

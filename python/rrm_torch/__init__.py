@@ -8,6 +8,8 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("rrm_torch needs PyTorch, which is not installed: pip install torch") from error
 
+from rrm_core._public import publish as _publish
+
 from . import adversarial, data, distributed, losses, methods
 from .data import ImageData, Indexed, batches, load
 from .losses.elr import ELR
@@ -47,6 +49,4 @@ __all__ = [
     "score",
 ]
 
-# Public classes are known, and pickled, by their public names.
-for _class in (ELR, RRM, BatchRRM, Checkpoint, History, ImageData, Indexed, PruningHistory, Ramp, Reweight):
-    _class.__module__ = __name__
+_publish(__name__, ELR, RRM, BatchRRM, Checkpoint, History, ImageData, Indexed, PruningHistory, Ramp, Reweight)

@@ -159,7 +159,7 @@ def _make_parser() -> Parser:
     demo = commands.add_parser(
         "demo",
         parents=[common],
-        help="handwritten digits with 30 %% of the labels flipped, in about half a minute",
+        help="handwritten digits with 30 %% of the labels flipped, in about a minute",
         description="Train on scikit-learn's 1,797 handwritten digits, with 30 % of the training labels flipped, with "
         "and without RRM. The same as: python -m rrm_torch train --data digits --noise 0.3",
     )

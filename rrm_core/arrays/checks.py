@@ -33,10 +33,14 @@ def check_kind(name: str, x: Any) -> None:
         raise TypeError(f"{name} is being traced by JAX; call this outside jit, grad and vmap, on concrete arrays")
 
 
-def check_shape(name: str, x: Any) -> None:
-    """Raise a ValueError if the array `x` is not one-dimensional or is empty."""
+def check_one_dimensional(name: str, x: Any) -> None:
+    """Raise a ValueError if the array `x` is not one-dimensional."""
     if x.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {tuple(x.shape)}")
+
+
+def check_not_empty(name: str, x: Any) -> None:
+    """Raise a ValueError if the one-dimensional array `x` is empty."""
     if x.shape[0] == 0:
         raise ValueError(f"{name} is empty; at least one sample is needed")
 

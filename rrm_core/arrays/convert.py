@@ -22,7 +22,7 @@ from array_api_compat import (
 )
 
 from ..definition.formats import BFLOAT16, BY_NAME, BY_STORAGE, PLAIN, Format
-from .checks import check_kind, check_shape
+from .checks import check_kind, check_not_empty, check_one_dimensional
 from .placement import NUMPY, Argument, Placement, placement_of, torch_on_cpu
 
 
@@ -46,7 +46,8 @@ def to_argument(name: str, x: Any, *, native: bool, list_type: Any = None) -> Ar
     if isinstance(x, (list, tuple)) and list_type is not None:
         x = _from_list(name, x, list_type)
     check_kind(name, x)
-    check_shape(name, x)
+    check_one_dimensional(name, x)
+    check_not_empty(name, x)
     placement = placement_of(x, native)
     dtype = x.dtype
     if placement.framework == "numpy":

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..definition.arguments import MAX_THREADS
+from .._arguments import MAX_THREADS
 from ..definition.counting import FirstPassCounts, PassCounts
 from ..definition.formats import BY_STORAGE, PLAIN, Array
 from ..definition.plan import Plan, plan_from_kernel

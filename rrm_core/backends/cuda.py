@@ -101,12 +101,13 @@ def apply(
     threads: int | None = None,  # noqa: ARG001
 ) -> Any:
     """Return the new weights, in `out` if given; `old_weights` None stands for ones."""
+    cuda = _extension()
     with device_context(losses)():
         c = _locate_losses(losses)
         new = _allocate_result(losses, out)
         target = _locate_argument("out", new, c)
         old = None if old_weights is None else _locate_argument("weights", old_weights, c)
-        _extension().apply(
+        cuda.apply(
             c.memory.address,
             c.format.code,
             c.n,
@@ -127,11 +128,12 @@ def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  
     """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
     # A pending plan is read here, before the stream of the losses is used.
     allow_nan = plan.n_nan > 0
+    cuda = _extension()
     with device_context(losses)():
         c = _locate_losses(losses)
         counter = _scratch(losses, 8, c)
         return int(
-            _extension().count_foreign(
+            cuda.count_foreign(
                 c.memory.address,
                 c.format.code,
                 c.n,
@@ -183,8 +185,6 @@ def _enqueue(losses: Any, rule: Rule, old_weights: Any | None, mu: float, out: A
 
 
 def _locate_losses(losses: Any) -> _Losses:
-    # Before anything else: raises if the extension or a device is missing.
-    _extension()
     stream = stream_of(losses)
     memory = locate("losses", losses, stream)
     device = _device_number("losses", memory)
@@ -216,7 +216,7 @@ def _device_number(name: str, memory: Memory) -> int:
         return memory.device
     device = int(_extension().memory_device(memory.address))
     if device < 0:
-        raise ValueError(f"{name} is said to lie on a CUDA device, but address {memory.address:#x} is not on one")
+        raise ValueError(f"{name} claims to be on a CUDA device, but address {memory.address:#x} is not on one")
     return device
 
 

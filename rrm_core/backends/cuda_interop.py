@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace, device, is_jax_array, is_torch_array
 
-# CUDA's handle of the legacy default stream, which waits for other streams, and they for it.
+# CUDA's handle of the legacy default stream, which is synchronised with other streams in both directions.
 LEGACY_STREAM = 1
 
 
@@ -25,7 +25,7 @@ class Memory(NamedTuple):
     owner : object
         Keeps the memory alive.
     device : int or None
-        Number of the device; None if the framework does not tell.
+        Number of the device; None if the framework does not expose it.
     """
 
     address: int
@@ -60,7 +60,7 @@ def stream_of(array: Any) -> Stream:
         current = sys.modules["torch"].cuda.current_stream(array.device)
         return Stream(current.cuda_stream, current)
     if is_jax_array(array):
-        # JAX does not tell its own stream, but orders it with the one that it is given (see `_locate`).
+        # JAX does not expose its stream, but orders it with the one that it is given (see `_locate`).
         return Stream(LEGACY_STREAM, None)
     owner = None
     cupy = sys.modules.get("cupy")
@@ -72,7 +72,7 @@ def stream_of(array: Any) -> Stream:
 def locate(name: str, array: Any, stream: Stream) -> Memory:
     """Return the memory of `array`, an argument called `name`; of a contiguous copy if the array is not contiguous.
 
-    JAX is told that `stream` will use the array, and orders its own stream with that one.
+    `stream` is passed to JAX, which orders its own stream with it.
 
     Raises
     ------
@@ -106,9 +106,9 @@ def _locate(array: Any, stream: Stream) -> tuple[Memory, bool]:
     """Return the memory of an array, and whether the array is contiguous."""
     if is_torch_array(array):
         return Memory(array.data_ptr(), stream.handle, array, array.device.index or 0), array.is_contiguous()
+    # JAX's arrays go by DLPack: they have no CUDA array interface for bfloat16.
     interface = None
     if not is_jax_array(array):
-        # JAX has no CUDA array interface for bfloat16.
         interface = getattr(array, "__cuda_array_interface__", None)
     if interface is None:
         from .. import _cuda

@@ -294,7 +294,7 @@ def _values(losses: Array) -> Array:
 
 
 def _plain(array: Array, dtype: Any = None) -> Array:
-    """Return contiguous, aligned, read-only memory: Numba compiles anew for arrays of another kind."""
+    """Return contiguous, aligned, read-only memory: Numba compiles again for arrays of another kind."""
     plain = np.require(array, dtype, ["C", "A"]).view()
     plain.flags.writeable = False
     return plain

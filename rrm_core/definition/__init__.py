@@ -1,1 +1,1 @@
-"""What a reweight is: the rule, the plan, and the number formats they are exact in. Imports nothing above."""
+"""The definition of a reweight: rule, plan and floating-point formats. Imports no other subpackage."""

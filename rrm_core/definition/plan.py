@@ -1,6 +1,6 @@
 """Plan: the thresholds, counts and target weights of a reweight; and the functions that derive them."""
 
-# The annotations are evaluated here: `Plan.__module__` is the package, where their names are unknown.
+from __future__ import annotations
 
 import math
 from collections.abc import Callable
@@ -221,10 +221,10 @@ def find_thresholds(
         threshold = smallest(n - rule.quota(n))
     else:
         threshold = format.round_down(loss_min + rule.gamma)
-    return Thresholds(loss_min, threshold, recipient_threshold(rule, n, loss_min, threshold, smallest))
+    return Thresholds(loss_min, threshold, find_recipient_threshold(rule, n, loss_min, threshold, smallest))
 
 
-def recipient_threshold(
+def find_recipient_threshold(
     rule: Rule, n: int, loss_min: float, threshold: float, smallest: Callable[[int], float]
 ) -> float:
     """Return the largest loss of a recipient, never above `threshold`; -inf if there are no recipients.

@@ -1,13 +1,13 @@
 """Rule: the parameters of a reweight, validated once; and the integer ranks that follow from them."""
 
-# The annotations are evaluated here: `Rule.__module__` is the package, where their names are unknown.
+from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from .arguments import as_float, as_fraction
+from .._arguments import as_float, as_fraction
 
 Ties: TypeAlias = Literal["keep", "share"]
 NaN: TypeAlias = Literal["raise", "prune"]

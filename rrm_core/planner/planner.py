@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .._arguments import check_threads
 from ..arrays.convert import to_host
 from ..backends import registry
-from ..definition.arguments import check_threads
 from ..definition.formats import Array
 from ..definition.plan import Plan
 from ..definition.rule import NaN, Redistribute, Rule, Ties

@@ -144,7 +144,7 @@ class RoundCounts:
         Raises
         ------
         ValueError
-            As said.
+            The message says which of the two.
         """
         state = self._state
         n_inside = [self.n]

@@ -122,7 +122,7 @@ def _bits_to_double(bits: int) -> float:
 
 def _encode_target(target: Target | None) -> tuple[int, ...]:
     if target is None:
-        return (_NO_TARGET,) * TARGET_LENGTH
+        return _NO_TARGET, 0, 0, 0, 0, 0
     if isinstance(target, PivotCount):
         return _PIVOT, to_signed(target.key), target.n_below, target.n_at, 0, 0
     return _RANGE, to_signed(target.first), target.n_below, target.n_inside, target.rank, target.width

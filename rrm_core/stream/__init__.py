@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any, TypeAlias
 
-from ..definition.arguments import check_mu
+from .._arguments import check_mu
 from ..definition.formats import BY_NAME
 from ..definition.plan import Plan
 from ..definition.rule import NaN, Redistribute, Rule, Ties
@@ -21,7 +21,7 @@ from .pipeline import check_weights_match, count_losses, write_weights
 __all__ = ["plan", "reweight"]
 
 Stream: TypeAlias = "str | os.PathLike[str] | Iterable[Any] | Any"
-SOURCE_MEMORY_SHARE = 4  # one part in four of the memory is for what a source decodes
+SOURCE_MEMORY_DIVISOR = 4  # one part in four of the memory is for what a source decodes
 
 
 def plan(
@@ -87,9 +87,7 @@ def plan(
     """
     rule = Rule(contamination, gamma, redistribute, ties, nan)
     budget = make_budget(memory, threads, progress)
-    with ExitStack() as stack:
-        source = open_source("losses", losses, column, budget.memory // SOURCE_MEMORY_SHARE)
-        stack.callback(source.close)
+    with closing(open_source("losses", losses, column, budget.memory // SOURCE_MEMORY_DIVISOR)) as source:
         plan, _ = count_losses(source, rule, budget)
     return plan
 
@@ -153,7 +151,7 @@ def reweight(
     """
     rule = Rule(contamination, gamma, redistribute, ties, nan)
     budget = make_budget(memory, threads, progress)
-    source_memory = budget.memory // SOURCE_MEMORY_SHARE
+    source_memory = budget.memory // SOURCE_MEMORY_DIVISOR
     step = check_mu(mu)
     with ExitStack() as stack:
         open_sink = sink_factory(out, {"losses": losses, "weights": weights}, few_values=step == 1)

@@ -97,7 +97,9 @@ def summarize_file(mapped: Any) -> FileSummary:
     for message in pa.ipc.MessageReader.open_stream(mapped):
         if message.type == "record batch":
             batch = _Table(memoryview(message.metadata)).table(_MESSAGE_HEADER)
-            batch_rows.append(batch.unpack("<q", batch.field_offset(_BATCH_LENGTH)))
+            offset = batch.field_offset(_BATCH_LENGTH)
+            # FlatBuffers omits a field that has its default value, here 0.
+            batch_rows.append(batch.unpack("<q", offset) if offset else 0)
             compressed = compressed or batch.field_offset(_BATCH_COMPRESSION) > 0
     return FileSummary(sum(batch_rows), max(batch_rows), compressed)
 

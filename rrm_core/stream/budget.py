@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any, TypeAlias
 
+from .._arguments import check_threads
 from ..backends import registry
-from ..definition.arguments import check_threads
 from .source import Source
 
 MIN_MEMORY = 16 << 20  # bytes

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.checks import check_kind, check_shape
+from ..arrays.checks import check_kind, check_one_dimensional
 from ..arrays.convert import to_host
 from ..definition.formats import Format
 from .source import Chunk
@@ -28,8 +28,7 @@ class InMemory:
     def __init__(self, name: str, array: Any) -> None:
         self.name = name
         check_kind(name, array)
-        if array.ndim != 1:
-            check_shape(name, array)
+        check_one_dimensional(name, array)
         _, self.format = to_host(name, array[:0])
         self.n = int(array.shape[0])
         # Slices of a plain array are cheaper than those of a memmap.

@@ -28,14 +28,12 @@ MODES = {
 }
 
 
-def skip_without_nvcc(unproven: str) -> pytest.MarkDecorator:
+def skip_without_nvcc(untested: str) -> pytest.MarkDecorator:
     """Return the mark of tests that need nvcc; its reason says what remains untested without it."""
-    return pytest.mark.skipif(
-        shutil.which("nvcc") is None, reason=f"nvcc is not installed: NOTHING here proves {unproven}"
-    )
+    return pytest.mark.skipif(shutil.which("nvcc") is None, reason=f"nvcc is not installed: {untested}")
 
 
-needs_nvcc = skip_without_nvcc("that what it makes of the CUDA kernels is right")
+needs_nvcc = skip_without_nvcc("the code that it generates from the CUDA kernels is not tested")
 
 
 def compile_all(*jobs: tuple[list[str], Path, Path]) -> list[Path]:

@@ -32,7 +32,7 @@ def failure(folder, mode, only, objects, bug=None):
         text = file.read_text()
         assert text.count(bug.original) == 1, f"{bug.name}: {bug.original!r} occurs {text.count(bug.original)} times"
         file.write_text(text.replace(bug.original, bug.mutated))
-    flags = [*CPP, *MODES[mode][0], "-O1", "-w"]
+    flags = [*CPP, *MODES[mode][0], "-O1", "-g0", "-w"]  # without debug information a bug compiles a fifth faster
     compiled = compile_all((flags, folder / "csrc" / "cuda" / "reweight.cu", folder / "reweight.o"))
     command = link(folder / "program", mode, *compiled, *objects)
     environment = {"TSAN_OPTIONS": "halt_on_error=1", "PATH": "/usr/bin:/bin"}

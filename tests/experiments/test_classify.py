@@ -216,7 +216,7 @@ def test_task_rejects_too_few_images(tmp_path):
         mnist.task(tmp_path / "mnist.npz", samples=48_000, rate=0.2, seed=0, model="784-256-256-10")
 
 
-def test_make_rrm_rejects_unknown_preset():
+def test_make_rrm_rejects_unknown_method():
     with pytest.raises(KeyError):
         classify.make_rrm({"preset": "other", "contamination": 0.2}, torch.zeros(10))
     trimmed = classify.make_rrm({"preset": "trimmed", "contamination": 0.2}, torch.zeros(10, dtype=torch.int64))

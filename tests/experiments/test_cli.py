@@ -23,7 +23,7 @@ A, B = (Job("plain", {}, seed) for seed in (0, 1))
 @pytest.fixture(autouse=True)
 def tiny(tmp_path, monkeypatch):
     """Be in a folder where data/ holds what the tiny experiment needs, on a clean commit."""
-    monkeypatch.setitem(EXPERIMENTS, "tiny", ("support.tiny_experiment", EXPERIMENT.description))
+    monkeypatch.setitem(EXPERIMENTS, "tiny", ("support.tiny_experiment", "a few milliseconds"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(environment, "commit", lambda: "abc")
     (tmp_path / "data").mkdir()

@@ -18,9 +18,8 @@ def test_load_rejects_unknown_name():
 
 @pytest.mark.parametrize("name", registry.EXPERIMENTS)
 def test_experiment_matches_registry(name):
-    _, description = registry.EXPERIMENTS[name]
     experiment = registry.load(name)
-    assert (experiment.name, experiment.description) == (name, description)
+    assert experiment.name == name
     assert len(plan_jobs(experiment, 2)) == 2 * len(plan_jobs(experiment, 1))
     there = pickle.loads(pickle.dumps(experiment.execute))  # as another process gets it
     for part, default in (("func", experiment.execute), ("args", ())):

@@ -20,7 +20,7 @@ from numpy.testing import assert_array_equal
 
 import rrm_core
 from rrm_core import dask_arrays
-from support.families import DTYPES, FAMILIES, assert_same_bits, losses, old_weights, questions, reference
+from support.families import DTYPES, FAMILIES, assert_same_bits, losses, old_weights, reference, reweight_cases
 
 OK = {"contamination": 0.2}
 CHUNKS = {
@@ -69,7 +69,7 @@ class CountedReads:
 def test_reweight_matches_the_whole_array(family, dtype):
     chunkings = cycle(CHUNKS.items())
     n_tested = 0
-    for i, (rule, mu, with_old) in enumerate(questions(family)):
+    for i, (rule, mu, with_old) in enumerate(reweight_cases(family)):
         if i % STEP != len(family) % STEP:
             continue
         n_tested += 1

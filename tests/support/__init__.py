@@ -1,1 +1,1 @@
-"""What several test modules use."""
+"""Shared modules of the tests: inputs, jobs for ranks, records."""

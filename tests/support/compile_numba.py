@@ -8,7 +8,7 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 
 import rrm_core
-from support.families import losses, old_weights, questions
+from support.families import losses, old_weights, reweight_cases
 
 # Two processes, each with a narrow and a wide type.
 BATCHES = (("float16", "float64"), ("bfloat16", "float32"))
@@ -20,7 +20,7 @@ def compile_for(dtypes: tuple[str, ...]) -> None:
         weights = old_weights(33, dtype)
         for family in ("exponential", "NaN"):
             values = losses(family, 33, dtype)
-            for rule, mu, with_old in questions(family):
+            for rule, mu, with_old in reweight_cases(family):
                 rrm_core.reweight(values, weights if with_old else None, mu=mu, backend="numba", **rule)
 
 

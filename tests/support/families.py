@@ -167,7 +167,7 @@ REDISTRIBUTE = ("argmin", 0.1, 1.0, "kept", "drop")
 SMOOTHING = ((1.0, False), (0.3, False), (0.3, True), (1.0, True))
 
 
-def questions(family: str) -> Iterator[tuple[dict[str, Any], float, bool]]:
+def reweight_cases(family: str) -> Iterator[tuple[dict[str, Any], float, bool]]:
     """Yield every rule (as keywords of `reweight`), with a step size mu and whether to pass previous weights."""
     policy = {"nan": "prune"} if family == "NaN" else {}
     for i, (threshold, redistribute) in enumerate(product(THRESHOLDS, REDISTRIBUTE)):
@@ -178,10 +178,11 @@ def questions(family: str) -> Iterator[tuple[dict[str, Any], float, bool]]:
 
 @lru_cache(maxsize=64)
 def reference(family: str, n: int, dtype: str) -> list[tuple[np.ndarray, Plan]]:
-    """Return weights and plan of the numpy backend for each of the `questions`."""
+    """Return weights and plan of the numpy backend for each of the `reweight_cases`."""
     c, w = losses(family, n, dtype), old_weights(n, dtype)
     return [
-        reweight(c, w if with_old else None, mu=mu, backend="numpy", **rule) for rule, mu, with_old in questions(family)
+        reweight(c, w if with_old else None, mu=mu, backend="numpy", **rule)
+        for rule, mu, with_old in reweight_cases(family)
     ]
 
 

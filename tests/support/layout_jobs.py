@@ -224,10 +224,10 @@ def first_nan_error(n: int, given: bool) -> str:
 
 
 def record_out_of_range(layout: str, n: int) -> tuple[bool, str, int, bool]:
-    """Give a loss with an index outside where steps are counted.
+    """Record losses with indices out of range where steps are counted.
 
-    Return whether a state shows it, what is said by the step that is due, and how many the next one prunes, and whether
-    a run that went on from the state weighs the same.
+    Return whether the state contains the loss, the error of the next step that is due, the number of samples that the
+    step after it prunes, and whether a run resumed from the state has the same weights.
     """
     settings = {"contamination": 0.2, "warmup": 2, "unit": "step", "layout": layout}
     rank, rrm, c = dist.get_rank(), RRM(n, **settings), losses_of_epoch(0, n)
@@ -317,7 +317,7 @@ def train_by_steps(layout: str | None, n: int, saves: bool) -> dict[str, Any]:
     rank, size = (dist.get_rank(), dist.get_world_size()) if layout else (0, 1)
     for step in range(3 * (n // 16) + 2):
         c = losses_of_epoch(step, n)
-        # All samples of a step, dealt to the ranks.
+        # All samples of a step, distributed over the ranks.
         batch = (torch.arange(16) + 16 * step) % n
         if layout == "sharded":
             begin, end = slice_of(n, rank, size)

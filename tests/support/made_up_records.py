@@ -1,4 +1,4 @@
-"""Small records of every experiment, made up: two seeds, the second 0.02 better, or as told."""
+"""Synthetic records of every experiment: two seeds, the second 0.02 better unless given."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(method, seed, settings, accuracy, **result):
 
 
 def pruning(n_clean=40, n_wrong=10, found=8, innocent=2, largest=(1.2, 1.25), nominal=4):
-    """Return what a result with RRM has beside the others, with rounds after the last two of three epochs."""
+    """Return the additional entries of a result with RRM, which reweights after the last two of three epochs."""
 
     def histogram(pruned, n):
         return [n - pruned if i == nominal else pruned if i == 0 else 0 for i in range(8)]

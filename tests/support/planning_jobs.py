@@ -14,7 +14,7 @@ import rrm_core
 from rrm_torch import distributed
 from rrm_torch.distributed import ProcessGroup
 from rrm_torch.distributed.process_group import WORDS
-from support.families import FAMILIES, assert_same_bits, losses, old_weights, questions
+from support.families import FAMILIES, assert_same_bits, losses, old_weights, reweight_cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def plans(n: int, dtype: str, every: int) -> int:
             shuffled = c if spread == 0 else c[order]
             mine, old = as_tensor(shuffled[owner == rank]), torch.from_numpy(w[owner == rank])
             for rule, mu, with_old in islice(
-                questions(family), (4 * number + 11 * spread + 5 * size) % every, None, every
+                reweight_cases(family), (4 * number + 11 * spread + 5 * size) % every, None, every
             ):
                 label = f"{family} {spread=} {rule=}"
                 expected, plan = rrm_core.reweight(shuffled, w if with_old else None, mu=mu, **rule)

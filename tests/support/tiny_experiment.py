@@ -60,12 +60,12 @@ def execute(job, data, checkpoint, on_epoch):
     }
 
 
-EXPERIMENT = Experiment("tiny", "a few milliseconds", ("tiny.npz",), jobs, execute)
+EXPERIMENT = Experiment("tiny", ("tiny.npz",), jobs, execute)
 
 if __name__ == "__main__":
     from experiments.cli import main
 
     # SIGINT is ignored if the tests were started in the background, and child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    EXPERIMENTS["tiny"] = ("support.tiny_experiment", EXPERIMENT.description)
+    EXPERIMENTS["tiny"] = ("support.tiny_experiment", "a few milliseconds")
     sys.exit(main())

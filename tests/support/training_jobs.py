@@ -170,7 +170,7 @@ def failing_save(folder: str) -> list[str]:
 
 
 def untold(folder: str, wrap: str) -> str:
-    """Save a part whose ranks talk, and which fails on the second; return what each rank is told."""
+    """Save an object whose state_dict is collective and fails on rank 1; return the error of each rank."""
     run = Training(str(Path(folder) / "run.pt"), "sharded", wrap)
     run.fit(1)
     if dist.get_rank() == 1:
@@ -192,7 +192,7 @@ def draws(folder: str) -> tuple[float, float, float]:
 
 
 def scored(folder: str) -> bool:
-    """Train with scores; return whether the last reweight went by them alone, of the samples that this rank scored."""
+    """Train with scores; return whether the last reweight used only the scores, for the samples of this rank."""
     run = Training(str(Path(folder) / "run.pt"), "replicated", "ddp", scored=True)
     run.fit(3)
     x, y = data()
@@ -217,7 +217,7 @@ def untrained() -> float:
 
 
 def of_other_settings(folder: str) -> list[str]:
-    """Load with other settings on one rank, and then what one rank can't read; return what all are told."""
+    """Load with other settings on rank 1, and then a file that rank 1 can't read; return the errors."""
     run, said = Training(str(Path(folder) / "run.pt"), "sharded", "ddp"), []
     run.checkpoint.save(1)
     kept = run.checkpoint.objects["rrm"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,6 @@ import torch
 from torch import Tensor
 
 from .idx import read_idx
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FASHION = (
     "T-shirt/top",

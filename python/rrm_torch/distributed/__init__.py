@@ -3,6 +3,8 @@
 `RRM` uses them with ``layout="replicated"`` or ``"sharded"``; `plan` and `reweight` are those of `rrm_core` over ranks.
 """
 
+from rrm_core._public import publish as _publish
+
 from .full_state import FullState
 from .planning import plan, reweight
 from .process_group import ProcessGroup
@@ -11,6 +13,4 @@ from .shards import slice_of
 
 __all__ = ["FullState", "ProcessGroup", "ShardSampler", "plan", "reweight", "slice_of"]
 
-# Public classes are known by the package that exports them.
-for _class in (FullState, ProcessGroup, ShardSampler):
-    _class.__module__ = __name__
+_publish(__name__, FullState, ProcessGroup, ShardSampler)

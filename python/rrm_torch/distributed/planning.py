@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 import rrm_core
+from rrm_core._arguments import check_mu
 
-from .._checks import check_mu
 from .process_group import ProcessGroup, first_mismatch, stable_hash
 
 NO_INDEX = np.iinfo(np.int64).max  # stands for "no such loss" among the minima of a partial result
@@ -52,7 +52,11 @@ def plan(losses: Any, *, group: dist.ProcessGroup | ProcessGroup | None = None, 
     --------
     reweight : also returns the weights.
     """
-    ranks = group if isinstance(group, ProcessGroup) else ProcessGroup(group)
+    return plan_on_ranks(losses, as_ranks(group), rule)
+
+
+def plan_on_ranks(losses: Any, ranks: ProcessGroup, rule: rrm_core.Rule | dict[str, Any]) -> rrm_core.Plan:
+    """Return what `plan` returns, by a rule or its keyword arguments."""
     planner, offsets = _count_losses(losses, ranks, rule)
     while True:
         combined = _all_reduce_partial(planner, ranks, int(offsets[ranks.rank]))
@@ -104,8 +108,14 @@ def reweight(
     -----
     Each rank sends the bytes of `plan`, and 512 more.
     """
-    ranks = group if isinstance(group, ProcessGroup) else ProcessGroup(group)
-    new_plan = plan(losses, group=ranks, **rule)
+    return reweight_on_ranks(losses, weights, mu, as_ranks(group), rule)
+
+
+def reweight_on_ranks(
+    losses: Tensor, weights: Tensor | None, mu: float, ranks: ProcessGroup, rule: rrm_core.Rule | dict[str, Any]
+) -> tuple[Tensor, rrm_core.Plan]:
+    """Return what `reweight` returns, by a rule or its keyword arguments."""
+    new_plan = plan_on_ranks(losses, ranks, rule)
     step = 0.0
     error: Exception | None = None
     dtype = torch.float64 if losses.dtype == torch.float64 else torch.float32
@@ -123,15 +133,20 @@ def reweight(
     return new_weights, new_plan
 
 
+def as_ranks(group: dist.ProcessGroup | ProcessGroup | None) -> ProcessGroup:
+    """Return a group of torch.distributed, all ranks for None, with the collectives used here."""
+    return group if isinstance(group, ProcessGroup) else ProcessGroup(group)
+
+
 def _count_losses(
-    losses: Any, ranks: ProcessGroup, rule: dict[str, Any]
+    losses: Any, ranks: ProcessGroup, rule: rrm_core.Rule | dict[str, Any]
 ) -> tuple[rrm_core.Planner, np.ndarray[Any, np.dtype[np.int64]]]:
     """Return a planner that has counted the losses of this rank, and the index at which each rank's losses start."""
     planner: rrm_core.Planner | None = None
     error: Exception | None = None
     numbers = (0, 0)
     try:
-        planner = rrm_core.Planner(**rule)
+        planner = rrm_core.Planner(**rule) if isinstance(rule, dict) else rrm_core.Planner.from_rule(rule)
         planner.update(losses, offset=0)
         numbers = (planner.n, stable_hash(planner.rule))
     except Exception as failure:  # any error: the other ranks must not wait for this one

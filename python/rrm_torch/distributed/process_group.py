@@ -15,8 +15,8 @@ from torch import Tensor
 # Numbers per message: 1 MiB of int64.
 PIECE = 1 << 17
 
-# A row of `sync_or_raise` has WORDS words: a status, up to seven numbers, and an error message.
-N_NUMBERS = 8
+# A row of `sync_or_raise` has WORDS words: a status, up to seven numbers, and from MESSAGE_START an error message.
+MESSAGE_START = 8
 WORDS = 64
 
 # The status of a rank without an error. It starts with the bytes "rrm", so that a message of another collective is not
@@ -155,7 +155,7 @@ class ProcessGroup:
             ) from error
         for rank, (status, row) in enumerate(zip(statuses, rows, strict=True)):
             if status:
-                message = row[N_NUMBERS:].numpy().tobytes().rstrip(b"\0").decode(errors="ignore")
+                message = row[MESSAGE_START:].numpy().tobytes().rstrip(b"\0").decode(errors="ignore")
                 error_type = (*ERROR_TYPES, RuntimeError)[status - 1]
                 raise error_type(f"rank {rank}: {message}") from (error if rank == self.rank else None)
         return rows[:, 1 : 1 + len(numbers)].tolist()
@@ -183,12 +183,13 @@ class ProcessGroup:
 
 def _row(error: Exception | None, numbers: Sequence[int]) -> Tensor:
     """Return what a rank sends in `sync_or_raise`: int64, shape (WORDS,)."""
+    assert len(numbers) < MESSAGE_START
     row = torch.zeros(WORDS, dtype=torch.int64)
     row[0] = STATUS_OK
     row[1 : 1 + len(numbers)] = torch.tensor(numbers, dtype=torch.int64)
     if error is not None:
         row[0] += 1 + [isinstance(error, kind) for kind in (*ERROR_TYPES, object)].index(True)
-        n_bytes = 8 * (WORDS - N_NUMBERS)
+        n_bytes = 8 * (WORDS - MESSAGE_START)
         text = (str(error) or type(error).__name__).encode(errors="replace")[:n_bytes]
-        row[N_NUMBERS:] = torch.frombuffer(bytearray(text.ljust(n_bytes, b"\0")), dtype=torch.int64)
+        row[MESSAGE_START:] = torch.frombuffer(bytearray(text.ljust(n_bytes, b"\0")), dtype=torch.int64)
     return row

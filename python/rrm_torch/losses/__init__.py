@@ -1,5 +1,7 @@
 """Per-sample losses, of shape (batch,), and losses with a regularizer."""
 
+from rrm_core._public import publish as _publish
+
 from .elr import ELR
 from .per_sample import (
     BY_NAME,
@@ -33,6 +35,4 @@ __all__ = [
     "token_cross_entropy",
 ]
 
-# Public classes are known, and pickled, by their public names.
-for _class in (LossParts, Regularized):
-    _class.__module__ = __name__
+_publish(__name__, LossParts, Regularized)

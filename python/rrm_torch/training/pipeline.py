@@ -7,6 +7,7 @@ everything with a state from them and a seed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from .._models import autocast_context, device_of
 from ..adversarial.attacks import Attack
 from ..data.loaders import batches
 from ..losses.per_sample import Loss
@@ -86,6 +88,7 @@ class Recipe:
     epochs, batch_size : int
         Passes over the training set, and samples per step.
     optimizer : {"adam", "sgd"}
+        Another value raises a ValueError.
     lr, momentum, weight_decay : float
         SGD uses Nesterov momentum; Adam ignores `momentum`.
     cosine : bool
@@ -103,6 +106,10 @@ class Recipe:
     cosine: bool = False
     autocast: bool = False
 
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("adam", "sgd"):
+            raise ValueError(f"optimizer must be 'adam' or 'sgd', got {self.optimizer!r}")
+
     @property
     def autocast_dtype(self) -> torch.dtype | None:
         """The type for mixed precision: bfloat16, or None."""
@@ -110,9 +117,9 @@ class Recipe:
             return torch.bfloat16
         return None
 
-    def autocast_context(self) -> torch.autocast:
-        """Return a context that runs passes on the CPU in the recipe's precision."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.autocast)
+    def autocast_context(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Return a context in which a model runs in the recipe's precision."""
+        return autocast_context(device_of(model), self.autocast_dtype)
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return an optimizer of the model's parameters."""
@@ -206,8 +213,10 @@ class TrainingRun:
         Raises
         ------
         TypeError, ValueError
-            See `rrm_torch.fit`.
+            `scoring` has another value; or see `rrm_torch.fit`.
         """
+        if scoring not in ("recorded", "pass"):
+            raise ValueError(f"scoring must be 'recorded' or 'pass', got {scoring!r}")
 
         def end_epoch(epoch: int, mean_loss: float) -> None:
             self.record_epoch(epoch, mean_loss)
@@ -236,5 +245,5 @@ class TrainingRun:
 
     def test_accuracy(self) -> float:
         """Return the accuracy on the test set, in [0, 1]."""
-        with self.recipe.autocast_context():
+        with self.recipe.autocast_context(self.model):
             return evaluate(self.model, self.task.test_loader())

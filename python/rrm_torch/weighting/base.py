@@ -36,7 +36,8 @@ class BaseRRM(ABC):
 
     settings: BatchSettings
 
-    def __init__(self, layout: Layout, layout_name: LayoutName | None = None) -> None:
+    def __init__(self, settings: BatchSettings, layout: Layout, layout_name: LayoutName | None = None) -> None:
+        self.settings = settings
         self.epoch = 0
         self.layout = layout_name
         self.trajectory = PruningHistory(layout.n, layout)
@@ -59,7 +60,9 @@ class BaseRRM(ABC):
 
     @property
     def weights(self) -> Tensor:
-        """Current sample weights: float32, shape (n,), all 1 before the first reweight. The state itself, not a copy.
+        """Current sample weights: float32, shape (n_local,), all 1 before the first reweight.
+
+        The state itself, not a copy; of the samples that this process stores, all n without a sharded layout.
 
         Their mean is 1; with ``redistribute="drop"`` it falls below.
         """
@@ -67,7 +70,7 @@ class BaseRRM(ABC):
 
     @property
     def losses(self) -> Tensor:
-        """The losses behind the last reweight: float32, shape (n,); NaN before the first, and where there is none."""
+        """The losses behind the last reweight: float32, shape (n_local,); NaN before the first, or without one."""
         return self._losses
 
     @property
@@ -174,7 +177,7 @@ class BaseRRM(ABC):
         if self._buffer.OUTLIVES_EPOCH:
             buffer = self._buffer.copy()
             self._layout.merge_recorded(buffer)
-            values |= {"recorded": buffer.losses, "times_seen": (buffer.marks > 0).byte()}
+            values |= {"recorded": buffer.losses, "is_recorded": (buffer.marks > 0).byte()}
         return states.export(values, self._state_entries(), self._layout)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -205,7 +208,7 @@ class BaseRRM(ABC):
         buffer = self._new_buffer()
         buffer.to(device)
         if buffer.OUTLIVES_EPOCH:
-            buffer.load(tensors["recorded"], tensors["times_seen"])
+            buffer.load(tensors["recorded"], tensors["is_recorded"])
         # Everything that can fail is done: from here on the state changes.
         self.epoch = state["epoch"]
         self.trajectory = trajectory
@@ -215,7 +218,7 @@ class BaseRRM(ABC):
         self._plan = plan
 
     def __repr__(self) -> str:
-        # Without defaults of unit and scale, and without ids.
+        # Without what is None, and without the defaults of unit and scale.
         omitted = (None, "epoch", "mean")
         settings = [f"{name}={value!r}" for name, value in self.settings.describe().items() if value not in omitted]
         progress = f"{self.unit}={self.epoch}"

@@ -20,7 +20,9 @@ def check_batch(losses: Tensor, index: Tensor) -> None:
     index_object: object = index
     kind = index_object.dtype if isinstance(index_object, Tensor) else type(index_object).__name__
     if kind not in (torch.int64, torch.int32):
-        raise TypeError(f"index must be a tensor of int64, got {kind}; rrm_torch.Indexed makes a loader yield one")
+        raise TypeError(
+            f"index must be a tensor of int64 or int32, got {kind}; rrm_torch.Indexed makes a loader yield one"
+        )
     if losses.ndim != 1 or index.shape != losses.shape:
         raise ValueError(
             "losses and index must both have shape (batch,), "

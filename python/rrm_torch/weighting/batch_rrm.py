@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-import rrm_core
-
-from .._checks import check_count
 from .base import BaseRRM
 from .batch_checks import check_batch, check_same_shape
 from .epoch_checks import check_losses, raise_if_any_rank_failed
-from .fingerprint import Ids, hash_ids
-from .layout import SingleProcess
+from .fingerprint import Ids
+from .layout import SingleProcess, reweight_by_rule
 from .loss_buffer import EpochLossBuffer, LossBuffer
 from .pruning_history import PruningHistory
 from .schedule import Schedule
@@ -23,7 +19,7 @@ from .settings import BatchSettings, Redistribute, Scale
 
 
 class BatchRRM(BaseRRM):
-    """Rockafellian Relaxation within each batch: per-batch trimming, of which Co-teaching is made.
+    """Rockafellian Relaxation within each batch: per-batch trimming, as used by Co-teaching.
 
     After the warm-up the samples of a batch are weighted against each other as the batch comes, with the contamination
     or gamma of the epoch; no weights are carried from one epoch to the next. `RRM` weights all samples against each
@@ -75,7 +71,7 @@ class BatchRRM(BaseRRM):
         weight_limit: float = 100.0,
         ids: Ids | None = None,
     ) -> None:
-        self.settings = BatchSettings(
+        settings = BatchSettings(
             n=n,
             contamination=contamination,
             gamma=gamma,
@@ -85,11 +81,11 @@ class BatchRRM(BaseRRM):
             nan=nan,
             scale=scale,
             weight_limit=weight_limit,
-            ids=hash_ids(ids, check_count("n", n)),
+            ids=ids,
         )
         # Raises for a schedule that no state could tell from another.
-        self.settings.describe()
-        super().__init__(SingleProcess(self.settings.n))
+        settings.describe()
+        super().__init__(settings, SingleProcess(settings.n))
 
     def weighted_mean(
         self, losses: Tensor, index: Tensor, *, regularizer: Tensor | None = None, ranking: Tensor | None = None
@@ -135,7 +131,7 @@ class BatchRRM(BaseRRM):
         Parameters
         ----------
         losses : None
-            As for `RRM.step`, whose callers may pass None.
+            Accepted so that `RRM` and `BatchRRM` have the same interface.
 
         Raises
         ------
@@ -179,8 +175,8 @@ class BatchRRM(BaseRRM):
         """Return the weights of a batch by its losses: float32, shape (batch,)."""
         if self.epoch < self.settings.warmup or not len(losses):
             return torch.ones_like(losses)
-        weights, _ = rrm_core.reweight(losses, **asdict(self.settings.rule(self.epoch)))
-        return weights  # type: ignore[no-any-return]
+        weights, _ = reweight_by_rule(losses, None, 1.0, self.settings.rule(self.epoch))
+        return weights
 
     def _new_buffer(self) -> LossBuffer:
         return EpochLossBuffer(0, self.settings.n)

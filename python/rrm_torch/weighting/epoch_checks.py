@@ -70,10 +70,10 @@ def raise_if_any_rank_failed(buffer: LossBuffer, layout: Layout, error: Exceptio
     return any(row[2] for row in rows)
 
 
-def check_coverage(buffer: LossBuffer, layout: Layout, step: int) -> None:
-    """Raise a ValueError unless the recorded losses are those that a reweight needs.
+def find_coverage_error(buffer: LossBuffer, layout: Layout, step: int) -> str | None:
+    """Return why a reweight can't use the recorded losses; None if it can.
 
-    Those are the losses of one epoch, in which each sample was recorded once (with several ranks, whose samplers repeat
+    It needs the losses of one epoch, in which each sample was recorded once (with several ranks, whose samplers repeat
     samples to give all ranks the same number, at least once); or, where steps are counted, a loss of each sample.
     Collective where the layout has ranks.
 
@@ -86,33 +86,33 @@ def check_coverage(buffer: LossBuffer, layout: Layout, step: int) -> None:
         The epoch or step that ends.
     """
     n_missing, first_missing = _count_samples(buffer.marks == 0, layout)
-    missing = f"of the {layout.n} samples, {{}}{n_missing} missing (the first: index {first_missing})"
+    missing = f"{n_missing} missing (the first: index {first_missing})"
     if isinstance(buffer, StepLossBuffer):
-        if n_missing:
-            raise ValueError(
-                f"{missing.format('')} in the {step} steps so far: give a warmup of at least one epoch's steps, and a "
-                "loader that visits each sample"
-            )
-        return
+        if not n_missing:
+            return None
+        return (
+            f"of the {layout.n} samples, {missing} in the {step} steps so far: give a warmup of at least one epoch's "
+            "steps, and a loader that visits each sample"
+        )
     if layout.size > 1:
-        if n_missing:
-            raise ValueError(
-                f"{missing.format('since the last step, ')} on all ranks together: a loader with drop_last=True, or a "
-                "sampler with it, does that. Let the ranks visit all samples between them"
-            )
-        return
+        if not n_missing:
+            return None
+        return (
+            f"of the {layout.n} samples, since the last step, {missing} on all ranks together: a loader with "
+            "drop_last=True, or a sampler with it, does that. Let the ranks visit all samples between them"
+        )
     n_repeated, first_repeated = _count_samples(buffer.marks > 1, layout)
-    if not n_missing and not n_repeated:
-        return
     faults = []
     if n_missing:
-        faults.append(f"{n_missing} missing (the first: index {first_missing})")
+        faults.append(missing)
     if n_repeated:
         faults.append(f"{n_repeated} seen more than once (the first: index {first_repeated})")
+    if not faults:
+        return None
     remedy = "Visit each sample once, or pass step(score(model, loader))"
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         remedy = "With several ranks, RRM(..., layout='replicated') brings together what they have seen"
-    raise ValueError(
+    return (
         f"of the {layout.n} samples, since the last step, {' and '.join(faults)}: a loader with drop_last=True, a "
         "sampler with replacement, an epoch broken off or weighted_mean called twice for a batch does that. "
         f"{remedy}"

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import Tensor
 
-Ids: TypeAlias = "Sequence[str] | Sequence[int] | np.ndarray[Any, Any] | Tensor"
+Ids: TypeAlias = Sequence[str] | Sequence[int] | np.ndarray[Any, Any] | Tensor
 
 
 def hash_ids(ids: Ids | None, n: int) -> str | None:

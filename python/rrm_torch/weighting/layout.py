@@ -12,7 +12,7 @@ from torch import Tensor
 
 import rrm_core
 
-from ..distributed.planning import reweight
+from ..distributed.planning import reweight_on_ranks
 from ..distributed.process_group import PIECE, ProcessGroup
 from ..distributed.shards import BYTE, slice_of
 from .loss_buffer import LossBuffer
@@ -102,24 +102,30 @@ class SingleProcess(Layout):
     def reweight(  # noqa: D102
         self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
     ) -> tuple[Tensor, rrm_core.Plan]:
-        new_weights, plan = rrm_core.reweight(losses, weights, mu=mu, **asdict(rule))
-        return new_weights, plan
+        return reweight_by_rule(losses, weights, mu, rule)
 
     def merge_recorded(self, buffer: LossBuffer) -> None:
         """Do nothing: there are no other ranks."""
 
 
-class Replicated(Layout):
-    """Every rank stores all samples and trains on some; recorded losses are merged at the end of an epoch."""
+class RankLayout(Layout):
+    """The base class of layouts over the ranks of a job."""
 
     def __init__(self, n: int, ranks: ProcessGroup) -> None:
         super().__init__(n, ranks.size, ranks.rank)
         self.ranks = ranks
-        # The first indices of NaN and of -inf that came from this rank; n if there is none.
-        self._first_invalid = [n, n]
 
     def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:  # noqa: D102
         return self.ranks.sync_or_raise(error, *numbers)
+
+
+class Replicated(RankLayout):
+    """Every rank stores all samples and trains on some; recorded losses are merged at the end of an epoch."""
+
+    def __init__(self, n: int, ranks: ProcessGroup) -> None:
+        super().__init__(n, ranks)
+        # The first indices of NaN and of -inf that came from this rank; n if there is none.
+        self._first_invalid = [n, n]
 
     def merge_recorded(self, buffer: LossBuffer) -> None:
         """Give every rank each sample's latest loss; of several recorded at one time, the highest, NaN above all."""
@@ -144,7 +150,7 @@ class Replicated(Layout):
         self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
     ) -> tuple[Tensor, rrm_core.Plan]:
         try:
-            new_weights, plan = rrm_core.reweight(losses, weights, mu=mu, **asdict(rule))
+            new_weights, plan = reweight_by_rule(losses, weights, mu, rule)
             # On a GPU, invalid losses raise when the plan is read.
             _ = plan.threshold
         except ValueError as error:  # on all ranks, which have the same losses
@@ -177,23 +183,16 @@ class Replicated(Layout):
         return merged, latest >> 32
 
 
-class Sharded(Layout):
+class Sharded(RankLayout):
     """Each rank stores a slice of the samples, and trains on no others."""
-
-    def __init__(self, n: int, ranks: ProcessGroup) -> None:
-        super().__init__(n, ranks.size, ranks.rank)
-        self.ranks = ranks
 
     def local_range(self, rank: int) -> tuple[int, int]:  # noqa: D102
         return slice_of(self.n, rank, self.size)
 
-    def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:  # noqa: D102
-        return self.ranks.sync_or_raise(error, *numbers)
-
     def reweight(  # noqa: D102
         self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
     ) -> tuple[Tensor, rrm_core.Plan]:
-        return reweight(losses, weights, mu=mu, group=self.ranks, **asdict(rule))
+        return reweight_on_ranks(losses, weights, mu, self.ranks, rule)
 
     def merge_recorded(self, buffer: LossBuffer) -> None:
         """Do nothing: no other rank records losses of the local samples."""
@@ -219,6 +218,14 @@ class Sharded(Layout):
         if packed:
             return full[..., self.begin // BYTE : -(-self.end // BYTE)]
         return full[..., self.begin : self.end]
+
+
+def reweight_by_rule(
+    losses: Tensor, weights: Tensor | None, mu: float, rule: rrm_core.Rule
+) -> tuple[Tensor, rrm_core.Plan]:
+    """Call `rrm_core.reweight`, whose keyword arguments are the fields of the rule, in this process."""
+    new_weights, plan = rrm_core.reweight(losses, weights, mu=mu, **asdict(rule))
+    return new_weights, plan
 
 
 def make_layout(name: LayoutName | None, n: int, group: dist.ProcessGroup | None) -> Layout:

@@ -96,17 +96,17 @@ class PruningHistory:
 
     @property
     def last(self) -> Tensor:
-        """The samples that the last reweight pruned: bool, shape (n,)."""
+        """The samples that the last reweight pruned: bool, shape (n_local,)."""
         return self._last
 
     @property
     def share_pruned(self) -> Tensor:
-        """Share of the reweights that pruned a sample: float32, shape (n,), in [0, 1]; NaN before the first one."""
+        """Share of the reweights that pruned a sample: float32, shape (n_local,), in [0, 1]; NaN before the first."""
         return self._times / len(self.rounds)
 
     @property
     def mean_rank(self) -> Tensor:
-        """Mean over the reweights of a sample's loss rank: float32, shape (n,), from 0, lowest loss, to 1, highest.
+        """Mean of a sample's loss ranks over the reweights: float32, shape (n_local,), from 0 (lowest) to 1 (highest).
 
         Losses that agree in the leading 16 of their 32 bits (to 0.8 %) share their mean rank.
         """
@@ -146,9 +146,9 @@ class PruningHistory:
         ----------
         epoch : int
             The epoch that it follows.
-        losses, weights : Tensor of float32, shape (n,)
+        losses, weights : Tensor of float32, shape (n_local,)
             The losses that decided, and the weights after smoothing; of the local samples.
-        pruned : Tensor of bool, shape (n,)
+        pruned : Tensor of bool, shape (n_local,)
             Samples above the threshold.
         plan : Plan, optional
             The plan of all samples, if there is one.

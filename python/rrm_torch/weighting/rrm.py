@@ -11,18 +11,17 @@ from torch import Tensor
 
 import rrm_core
 
-from .._checks import check_count
 from ..distributed.process_group import stable_hash
 from .base import BaseRRM
 from .batch_checks import check_batch, check_same_shape
-from .epoch_checks import check_coverage, check_losses, raise_if_any_rank_failed
-from .fingerprint import Ids, hash_ids
+from .epoch_checks import check_losses, find_coverage_error, raise_if_any_rank_failed
+from .fingerprint import Ids
 from .layout import LayoutName, make_layout
 from .loss_buffer import EpochLossBuffer, LossBuffer, StepLossBuffer
+from .plan_replay import replay_plan
 from .pruning_history import PruningHistory
 from .schedule import Schedule
 from .settings import LossesFrom, Redistribute, Scale, Settings, Unit
-from .state import replay_plan
 
 
 class RRM(BaseRRM):
@@ -134,7 +133,7 @@ class RRM(BaseRRM):
         layout: LayoutName | None = None,
         group: dist.ProcessGroup | None = None,
     ) -> None:
-        self.settings = Settings(
+        settings = Settings(
             n=n,
             contamination=contamination,
             gamma=gamma,
@@ -147,13 +146,13 @@ class RRM(BaseRRM):
             nan=nan,
             scale=scale,
             weight_limit=weight_limit,
-            ids=hash_ids(ids, check_count("n", n)),
+            ids=ids,
             losses_from=losses_from,
         )
-        super().__init__(make_layout(layout, self.settings.n, group), layout)
+        super().__init__(settings, make_layout(layout, settings.n, group), layout)
         self._warns_of_coverage = losses_from == "training"
         # Ranks compare it. Raises for a schedule that no state could tell from another.
-        self._settings_hash = stable_hash((layout, losses_from, self.settings.describe()))
+        self._settings_hash = stable_hash((layout, losses_from, settings.describe()))
 
     @property
     def unit(self) -> Unit:
@@ -205,9 +204,9 @@ class RRM(BaseRRM):
 
         Parameters
         ----------
-        losses : Tensor, shape (n,), optional
-            The losses of all samples, as `rrm_torch.score` returns them: the paper's way. By default those that
-            `weighted_mean` recorded during the epoch, which need no extra pass.
+        losses : Tensor, shape (n_local,), optional
+            The losses of all samples (with a sharded layout, of this rank's), as `rrm_torch.score` returns them: the
+            paper's way. By default those that `weighted_mean` recorded during the epoch, which need no extra pass.
 
         Returns
         -------
@@ -263,13 +262,13 @@ class RRM(BaseRRM):
 
     def _check_coverage(self, due: bool) -> None:
         """Raise if the recorded losses can't be reweighted by; if no reweight is due, warn once instead."""
-        try:
-            check_coverage(self._buffer, self._layout, self.epoch + 1)
-        except ValueError as error:
-            if due:
-                raise
-            self._warns_of_coverage = False
-            warnings.warn(f"{error}. No reweight is due yet", stacklevel=3)
+        error = find_coverage_error(self._buffer, self._layout, self.epoch + 1)
+        if error is None:
+            return
+        if due:
+            raise ValueError(error)
+        self._warns_of_coverage = False
+        warnings.warn(f"{error}. No reweight is due yet", stacklevel=3)
 
     def _reweight(self, losses: Tensor) -> rrm_core.Plan:
         """Replace the weights by those that follow from the losses of the local samples; return the plan."""

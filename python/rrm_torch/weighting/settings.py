@@ -7,15 +7,17 @@ from numbers import Real
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import rrm_core
+from rrm_core._arguments import check_mu
 
-from .._checks import check_count, check_mu
+from .._checks import check_count
 from . import schedule
+from .fingerprint import Ids, hash_ids
 from .schedule import Schedule
 
 Unit: TypeAlias = Literal["epoch", "step"]
 Scale: TypeAlias = Literal["mean", "paper"]
 LossesFrom: TypeAlias = Literal["training", "pass"]
-Redistribute: TypeAlias = "Literal['kept', 'argmin', 'drop'] | float"
+Redistribute: TypeAlias = Literal["kept", "argmin", "drop"] | float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class BatchSettings:
     scale : {"mean", "paper"}
     weight_limit : float
     ids : str or None
-        A hash of what identifies the samples, see `fingerprint`.
+        A hash of what identifies the samples, see `fingerprint`; made of the argument of this name.
 
     Raises
     ------
@@ -54,7 +56,7 @@ class BatchSettings:
     nan: Literal["raise", "prune"] = "raise"
     scale: Scale = "mean"
     weight_limit: float = 100.0
-    ids: str | None = None
+    ids: Ids | None = None
 
     # What a saved state must agree in, apart from n and ids: settings with a schedule, and plain ones.
     SCHEDULES: ClassVar[tuple[str, ...]] = ("contamination", "gamma")
@@ -73,6 +75,7 @@ class BatchSettings:
                 f"weight_limit must be at least 1, the initial weight of every sample, got {self.weight_limit}"
             )
         self._set("weight_limit", float(self.weight_limit))
+        self._set("ids", hash_ids(self.ids, self.n))
 
     def rule(self, epoch: int) -> rrm_core.Rule:
         """Return the rule of the reweight after `epoch`."""
@@ -152,10 +155,9 @@ class Settings(BatchSettings):
         check_choice("losses_from", self.losses_from, LossesFrom)
         super().__post_init__()
         self._check_quota()
-        for mu in schedule.known(self.mu, self.warmup):
-            check_mu(mu)
+        steps = [check_mu(mu) for mu in schedule.known(self.mu, self.warmup)]
         if not callable(self.mu):
-            self._set("mu", float(self.mu))
+            self._set("mu", steps[0])
 
     def is_due(self, epoch: int) -> bool:
         """Return whether a reweight follows `epoch`, or the step where steps are counted."""

@@ -7,21 +7,15 @@ on the layout.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-import rrm_core
-
 from .layout import Layout
-from .settings import BatchSettings, Settings
-
-if TYPE_CHECKING:
-    # Imports this module.
-    from .pruning_history import Reweight
+from .settings import BatchSettings
 
 VERSION = 2
 
@@ -64,7 +58,7 @@ ENTRIES = (
     Entry("weights", "rrm", "shards", torch.float32, "(n,)"),
     Entry("losses", "rrm", "shards", torch.float32, "(n,)"),
     Entry("recorded", "buffer", "shards", torch.float32, "(n,)"),
-    Entry("times_seen", "buffer", "shards", torch.uint8, "(n,)"),
+    Entry("is_recorded", "buffer", "shards", torch.uint8, "(n,)"),
     Entry("trajectory", "rrm", "same"),
     Entry("rounds", "history", "same"),
     Entry("bits", "history", "bit shards", torch.uint8, "(reweights, ceil(n / 8))"),
@@ -150,23 +144,3 @@ def local(state: Mapping[str, Any], table: Iterable[Entry], layout: Layout, devi
             part = layout.local_slice(state[entry.name], packed=entry.merge == "bit shards")
             tensors[entry.name] = part.detach().to(device, entry.dtype, copy=True)
     return tensors
-
-
-def replay_plan(settings: Settings, losses: Tensor, rounds: Sequence[Reweight]) -> rrm_core.Plan | None:
-    """Return the plan of the last reweight, bit for bit, from the losses of all samples; None before the first.
-
-    Raises
-    ------
-    ValueError
-        The plan differs from what was recorded of it: the state was saved by an RRM with another schedule.
-    """
-    if not rounds:
-        return None
-    last = rounds[-1]
-    plan: rrm_core.Plan = rrm_core.plan(losses, **asdict(settings.rule(last.epoch)))
-    if plan.n_pruned != last.n_pruned or plan.threshold != last.threshold:
-        raise ValueError(
-            f"state was saved by an RRM with another schedule, which pruned {last.n_pruned} samples after "
-            f"{settings.unit} {last.epoch}, where this one prunes {plan.n_pruned}"
-        )
-    return plan

@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.common.losses import Losses
 from benchmarks.gpu.cells import MISLEADING, RULES, TIES, Cell
-from benchmarks.gpu.contenders import Job, Ours
+from benchmarks.gpu.contenders import Job, Reweight
 from benchmarks.gpu.devices import TorchDevice, kernel_name
 from benchmarks.gpu.rivals import RIVALS, TorchRival
 from benchmarks.pages import gpu_tables
@@ -92,7 +92,7 @@ class TorchOnCpu(TorchDevice):
 def test_rivals_compute_the_expected_weights(format, distribution, rule, mu):
     cell = Cell(Losses(5000, distribution, format), mu=mu, rule=rule)
     job = Job(cell, TorchOnCpu(), cell.draw())
-    for name, kind in {"ours": Ours, **RIVALS}.items():
+    for name, kind in {"ours": Reweight, **RIVALS}.items():
         if not name.startswith("cupy") and (name, format) != ("torch.quantile", "bfloat16"):
             kind(job).check()
 

@@ -58,7 +58,7 @@ def test_extrapolations_follow_from_the_record():
     ranks, workers = scale_tables.scale_paper(made_up).split("\n\n")
     assert "Counting: 20 ms on one thread" in ranks  # 1e7 losses of 2e-9 s
     assert "Memory of RRM, sharded: 220 MB a rank, and 1.25 MB for each reweight" in ranks
-    assert "1.57 MB through all-reduce and 2.05 MB of roll calls, 4 ms at 10 Gbit/s" in ranks
+    assert "1.57 MB through all-reduce and 2.05 MB of status messages, 4 ms at 10 Gbit/s" in ranks
     assert "0.8 s in rings of 1,000, 8 ms in trees" in ranks
     assert "A checkpoint is of all samples, 120 GB and 1.25 GB for each reweight" in ranks
     assert "0.8 TB as above, a billion rows on each: 20 s to plan, 33 s to plan and write 400 GB" in workers

@@ -28,7 +28,7 @@ ERRORS = {"cudaErrorInsufficientDriver": 35, "cudaErrorNoDevice": 100, "cudaErro
 LIBRARY = "libstand_in_cudart.so"
 MODULE = f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
 
-needs_nvcc = skip_without_nvcc("that the CUDA backend is right, nor that it uses the caller's streams and memory")
+needs_nvcc = skip_without_nvcc("the CUDA backend, and its use of streams and memory, are not tested")
 
 
 TABLE = """

@@ -2,7 +2,7 @@
 // PTX of its kernel, translated by ptx/translator.py, on the execution model.
 //
 // Enqueued operations run when they are waited for, or in finish_all: as late as streams and events allow, or in a
-// random order that they allow (depend_on Order). An operation that is not ordered after its producer therefore reads
+// random order that they allow (see Order). An operation that is not ordered after its producer therefore reads
 // stale data. Freed memory is poisoned, in stream order too.
 //
 // The functions stand_in_* at the end are the interface for tests, called by stand_in.py.
@@ -157,7 +157,7 @@ bool in_model = false;
         in_model = true;
         work();
     } else {
-        mark_lost("the model of CUDA's execution failed, depend_on above");
+        mark_lost("the model of CUDA's execution failed; see the message above");
     }
     in_model = false;
 }

@@ -1,8 +1,7 @@
 // The CUDA kernels on the model of CUDA's execution, against a definition by sorting, on random cases.
 //
-//     kernel_cases CASES SEED [ptx]     runs the kernels' source, or their PTX if it was linked in; prints the number
-//     of
-//                                       cases; exit code 1 and the first case that differs, if there is one
+//     kernel_cases CASES SEED [ptx]     runs the kernels' source, or their PTX if it was linked in; prints the
+//                                       number of cases; exit code 1 and the first case that differs, if there is one
 //     kernel_cases costs FORMAT N RULE  prints launches and bytes of one call with N exponential losses, as JSON
 #include <cstdio>
 #include <cstdlib>

@@ -106,8 +106,8 @@ void switch_stacks(Context &from, Context &to) {
 }
 #else
 // Only what a function must preserve for its caller. The control words of the floating-point units stay as they are:
-// kernels don't change them, so those of whoever called run() hold for every thread. `ret` mispredicts where it leads,
-// yet an indirect jump in its place made a shuffle of 21 ns take 34.
+// kernels don't change them, so those of whoever called run() hold for every thread. `ret` is mispredicted,
+// but an indirect jump in its place was slower: 34 ns for a shuffle instead of 21.
 extern "C" void rrm_model_switch(void **from, void *to);
 asm(R"(
     .text
@@ -136,7 +136,7 @@ rrm_model_switch:
 
 void prepare(Context &context, char *stack, unsigned serial, void (*entry)()) {
     constexpr unsigned preserved = 6;
-    // Were all stacks to begin at the same place of a page, they would evict each other from the caches.
+    // If all stacks began at the same offset of a page, they would evict each other from the caches.
     char *const top = stack + Stacks::size - 64 * (serial % 61) - 128;
     void **const frame = reinterpret_cast<void **>(top); // on a multiple of 16: `entry` finds what a call leaves
     std::memset(frame, 0, (preserved + 2) * sizeof *frame);

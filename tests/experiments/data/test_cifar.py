@@ -129,7 +129,7 @@ def test_batch_with_forbidden_names_is_rejected(tmp_path, content, named):
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        (b"", ValueError, "can't be read as a batch of CIFAR-10: .*; extract it anew"),
+        (b"", ValueError, "can't be read as a batch of CIFAR-10: .*; extract it again"),
         (b"plain text", ValueError, "can't be read as a batch"),
         (pickle.dumps(batch(1))[:-3000], ValueError, "can't be read as a batch"),
         ([1, 2], ValueError, "must hold a dict with b'data' and b'labels'"),

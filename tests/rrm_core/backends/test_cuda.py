@@ -14,7 +14,17 @@ from cuda_model.cudart.fake_gpu import Device, PlainArray
 from cuda_model.cudart.stand_in import needs_nvcc
 from rrm_core.arrays import convert
 from rrm_core.arrays.placement import Placement
-from support.families import DTYPES, FAMILIES, LARGE, SMALL, assert_same_bits, losses, old_weights, questions, reference
+from support.families import (
+    DTYPES,
+    FAMILIES,
+    LARGE,
+    SMALL,
+    assert_same_bits,
+    losses,
+    old_weights,
+    reference,
+    reweight_cases,
+)
 from support.frameworks import FRAMEWORKS
 
 pytestmark = needs_nvcc
@@ -35,7 +45,7 @@ TUNINGS = {
 
 def assert_equals_reference(gpu, family, n, dtype, *, every):
     c, w = gpu.asarray(losses(family, n, dtype)), gpu.asarray(old_weights(n, dtype))
-    asked = zip(questions(family), reference(family, n, dtype), strict=True)
+    asked = zip(reweight_cases(family), reference(family, n, dtype), strict=True)
     for i, ((rule, mu, with_old), (expected, expected_plan)) in enumerate(asked):
         if (i + n) % every:
             continue
@@ -184,7 +194,7 @@ def test_plan_then_apply_equals_reweight(gpu, family, dtype):
     n = 1000
     c, w = losses(family, n, dtype), old_weights(n, dtype)
     c_gpu, w_gpu = gpu.asarray(c), gpu.asarray(w)
-    for rule, mu, with_old in list(questions(family))[::7]:
+    for rule, mu, with_old in list(reweight_cases(family))[::7]:
         expected, expected_plan = rrm_core.reweight(c, w if with_old else None, mu=mu, backend="numpy", **rule)
         plan = rrm_core.plan(c_gpu, **rule)
         old = w_gpu if with_old else None

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import rrm_core
-from support.families import DTYPES, FAMILIES, LARGE, assert_same_bits, losses, old_weights, questions, reference
+from support.families import DTYPES, FAMILIES, LARGE, assert_same_bits, losses, old_weights, reference, reweight_cases
 from support.frameworks import make
 
 pytestmark = pytest.mark.skipif(
@@ -34,7 +34,7 @@ def assert_equal(actual, expected):
 @pytest.mark.parametrize("n", [1, 33, 4096, 4097, LARGE])
 def test_bits_equal_the_reference(family, n, dtype):
     c, w = on_gpu(losses(family, n, dtype)), on_gpu(old_weights(n, dtype))
-    for (rule, mu, with_old), expected in zip(questions(family), reference(family, n, dtype), strict=True):
+    for (rule, mu, with_old), expected in zip(reweight_cases(family), reference(family, n, dtype), strict=True):
         assert_equal(rrm_core.reweight(c, w if with_old else None, mu=mu, backend="cuda", **rule), expected)
 
 

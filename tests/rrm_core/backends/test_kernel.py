@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 import rrm_core
 from rrm_core import _cpu
 from rrm_core.backends import cpp
-from support.families import DTYPES, FAMILIES, assert_same_bits, losses, old_weights, questions, reference
+from support.families import DTYPES, FAMILIES, assert_same_bits, losses, old_weights, reference, reweight_cases
 from support.tuned import AVAILABLE, SETS
 
 THREADS = (1, 2, 3, 7)
@@ -71,7 +71,7 @@ def test_every_instruction_set_and_thread_count_gives_reference_bits(family, dty
         w = old_weights(n, dtype)
         results = reference(family, n, dtype)
         for i, ((rule, mu, with_old), (expected, expected_plan)) in enumerate(
-            zip(questions(family), results, strict=True)
+            zip(reweight_cases(family), results, strict=True)
         ):
             if i % RULE_STRIDE != n % RULE_STRIDE:
                 continue

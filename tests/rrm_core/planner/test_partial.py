@@ -12,7 +12,7 @@ import rrm_core
 from rrm_core import Planner
 from rrm_core.definition.formats import BY_NAME, FLOAT32
 from rrm_core.planner.round_counts import MISSING
-from support.families import DTYPES, losses, questions
+from support.families import DTYPES, losses, reweight_cases
 from support.planners import combined, count_in_parts, planner_in_round_two, split
 
 
@@ -20,7 +20,7 @@ from support.planners import combined, count_in_parts, planner_in_round_two, spl
 @pytest.mark.parametrize("family", ["exponential", "NaN", "capped", "zeros of both signs", "same leading bits"])
 def test_partial_results_combine_as_documented(family, dtype):
     c, rng = losses(family, 30_011, dtype), np.random.default_rng(2)
-    for rule, _, _ in list(questions(family))[::8]:
+    for rule, _, _ in list(reweight_cases(family))[::8]:
         planner = Planner(**rule)
         while not planner.done:
             counted = []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import rrm_core
 from rrm_core import Planner
 from rrm_core.backends import cpp
-from support.families import DTYPES, FAMILIES, LARGE, losses, questions, reference
+from support.families import DTYPES, FAMILIES, LARGE, losses, reference, reweight_cases
 from support.planners import count_in_parts, plan_of, through_a_file
 from support.tuned import AVAILABLE, tuned
 
@@ -30,7 +30,7 @@ def test_every_rule_matches_the_plan_of_all_losses(family, dtype):
     rng = np.random.default_rng(len(family))
     for place, n in enumerate(SIZES):
         c, answers = losses(family, n, dtype), reference(family, n, dtype)
-        for i, ((rule, _, _), (_, expected)) in enumerate(zip(questions(family), answers, strict=True)):
+        for i, ((rule, _, _), (_, expected)) in enumerate(zip(reweight_cases(family), answers, strict=True)):
             backend, name, threads = COUNTERS[(i + i // len(COUNTERS) + place) % len(COUNTERS)]
             with tuned(name):
                 planner = count_in_parts(c, rng, backend=backend, threads=threads, **rule)
@@ -42,7 +42,7 @@ def test_every_rule_matches_the_plan_of_all_losses(family, dtype):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_many_losses_with_every_backend_and_thread_count(family, dtype):
     c, rng = losses(family, LARGE, dtype), np.random.default_rng(1)
-    rules = [rule for i, (rule, _, _) in enumerate(questions(family)) if i % 16 == len(family) % 16]
+    rules = [rule for i, (rule, _, _) in enumerate(reweight_cases(family)) if i % 16 == len(family) % 16]
     for i, rule in enumerate(rules):
         expected = rrm_core.plan(c, backend="numpy", **rule)
         for backend, name, threads in COUNTERS[i % 3 :: 3]:

@@ -13,7 +13,7 @@ import pytest
 import rrm_core
 from rrm_core.definition.formats import FLOAT32
 from rrm_core.stream import arrow_layout, arrow_source
-from support.families import DTYPES, FAMILIES, LARGE, assert_same_bits, losses, old_weights, questions, reference
+from support.families import DTYPES, FAMILIES, LARGE, assert_same_bits, losses, old_weights, reference, reweight_cases
 from support.frameworks import make
 
 N = 4097
@@ -105,7 +105,7 @@ def test_every_source_and_sink(family, dtype, tmp_path, small_tiles):
     ]
     # Sources, sinks and rules alternate with different periods.
     turn = 7 * list(FAMILIES).index(family) + 3 * list(DTYPES).index(dtype)
-    asked = list(zip(questions(family), reference(family, N, dtype), strict=True))
+    asked = list(zip(reweight_cases(family), reference(family, N, dtype), strict=True))
     for i in range(turn, turn + 9):
         (rule, mu, with_old), (expected, plan) = asked[(4 * i) % len(asked)]
         kind, old_kind = kinds[i % len(kinds)], (FILES + MEMORY)[(4 * i + 2) % 15]
@@ -124,6 +124,23 @@ def test_every_source_and_sink(family, dtype, tmp_path, small_tiles):
             actual = read_weights(out)
         assert_same_bits(actual, expected, label)
         assert rrm_core.stream.plan(source, threads=2, **rule) == plan, label
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "zstd"])
+def test_arrow_file_with_an_empty_record_batch(compression, tmp_path):
+    c = losses("exponential", 40, "float32")
+    table = pa.table({"loss": c})
+    with pa.ipc.new_file(
+        tmp_path / "losses.arrow",
+        table.schema,
+        options=pa.ipc.IpcWriteOptions(compression=None if compression == "uncompressed" else compression),
+    ) as file:
+        for start, end in ((0, 30), (30, 30), (30, 40)):
+            file.write_batch(pa.record_batch({"loss": c[start:end]}))
+    expected, plan = rrm_core.reweight(c, contamination=0.2)
+    chunks = []
+    assert rrm_core.stream.reweight(tmp_path / "losses.arrow", chunks.append, contamination=0.2) == plan
+    assert_same_bits(np.concatenate(chunks), expected, compression)
 
 
 @pytest.mark.parametrize("with_old", [False, True], ids=["without old weights", "with old weights"])

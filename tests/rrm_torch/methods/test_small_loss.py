@@ -14,7 +14,7 @@ def test_trimmed_keeps_the_smallest_losses():
     rrm = methods.trimmed(N, 0.25, warmup=1)
     rrm.step(LOSSES)
     assert_close(rrm.weights, (INDEX < 15).float())
-    rrm.step(LOSSES.flip(0))  # chosen anew
+    rrm.step(LOSSES.flip(0))  # chosen again
     assert_close(rrm.weights, (INDEX >= 5).float())
 
 

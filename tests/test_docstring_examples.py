@@ -1,0 +1,46 @@
+"""The examples in docstrings print what they show."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import pytest
+
+import rrm_core
+import rrm_torch
+import rrm_torch.distributed
+
+ROOT = Path(__file__).parent.parent
+# Public classes belong to their package by `__module__`, so that doctest.testmod of their file would skip them.
+PACKAGES = (rrm_core, rrm_core.stream, rrm_torch, rrm_torch.distributed)
+
+
+def examples():
+    """Return the docstrings with examples of the public names, by name, each once."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    tests = {}
+    for package in PACKAGES:
+        for name in package.__all__:
+            member = getattr(package, name)
+            if getattr(member, "__doc__", None) and callable(member):
+                found = finder.find(member, f"{package.__name__}.{name}", module=False, globs=vars(package).copy())
+                tests |= {test.docstring: test for test in found if test.examples}
+    return {test.name: test for test in tests.values()}
+
+
+EXAMPLES = examples()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_in_docstrings(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    results = doctest.DocTestRunner().run(EXAMPLES[name], out=printed.append)
+    assert results.failed == 0, "".join(printed)
+
+
+def test_all_examples_are_run():
+    files = [*(ROOT / "rrm_core").rglob("*.py"), *(ROOT / "python" / "rrm_torch").rglob("*.py")]
+    lines = sum(file.read_text(encoding="utf-8").count(">>> ") for file in files)
+    assert sum(len(test.examples) for test in EXAMPLES.values()) == lines > 0
