@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .._models import autocast_context, device_of
+from .._models import autocast_context, device_of, to_device
 from ..adversarial.attacks import Attack
 from ..data.loaders import Loader
 from ..losses.per_sample import Loss, cross_entropy
@@ -222,8 +222,8 @@ def _train_epoch(
     loss_sum = torch.zeros((), device=device)
     n_samples = 0
     for index, x, y in loader:
-        x = x.to(device, non_blocking=True)
-        y = y.to(device, non_blocking=True)
+        x = to_device(x, device)
+        y = to_device(y, device)
         if attack is not None:
             weights = rrm.weights_for(index) if rrm is not None and attack.weighted else None
             with autocast_context(device, autocast):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -162,9 +161,8 @@ class PruningHistory:
         without_nan = losses
         if plan is None or plan.n_nan:
             without_nan = losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
-        threshold = plan.threshold if plan is not None and math.isfinite(plan.threshold) else None
         largest_weight = self._largest(weights)
-        sums = ReweightSums(self.n, largest_weight, plan, threshold, losses.device)
+        sums = ReweightSums(self.n, largest_weight, plan, losses.device)
         keys, n_masked = self._scan(without_nan, weights, pruned, sums)
         totals = self._layout.all_reduce_sum(
             torch.cat([torch.bincount(keys, minlength=N_KEYS), n_masked, sums.totals()])

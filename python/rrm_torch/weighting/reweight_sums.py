@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from ..distributed.exact_sum import ExactSum
 
 
 class ReweightSums:
-    """The sums of the weights, their squares, and the losses up to the threshold.
+    """The sums of the weights, their squares, and, with a finite threshold, the losses up to it.
 
     Parameters
     ----------
@@ -19,20 +21,17 @@ class ReweightSums:
         Number of samples, on all ranks together.
     largest_weight : float
     plan : Plan or None
-    threshold : float or None
-        Of the plan, if it is finite.
     device : torch.device
         Of the samples.
     """
 
-    def __init__(
-        self, n: int, largest_weight: float, plan: rrm_core.Plan | None, threshold: float | None, device: torch.device
-    ) -> None:
+    def __init__(self, n: int, largest_weight: float, plan: rrm_core.Plan | None, device: torch.device) -> None:
         largest_cost = 0.0
-        if plan is not None and threshold is not None:
-            largest_cost = max(abs(plan.loss_min), abs(threshold))
         self._n = n
-        self._threshold = threshold
+        self._threshold: float | None = None
+        if plan is not None and math.isfinite(plan.threshold):
+            self._threshold = plan.threshold
+            largest_cost = max(abs(plan.loss_min), abs(plan.threshold))
         self._mass = ExactSum(largest_weight, n, device)
         self._squares = ExactSum(largest_weight * largest_weight, n, device)
         self._cost = ExactSum(largest_cost, n, device)
