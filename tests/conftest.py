@@ -1,7 +1,9 @@
-"""Settings that hold for every test."""
+"""Settings that hold for every test, and what several folders of tests build."""
 
+import fcntl
 import os
 
+import pytest
 from hypothesis import settings
 
 # Threads that wait for each other shall sleep, not spin: thousands of short parallel loops otherwise take minutes on a
@@ -11,3 +13,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # The same examples on every run and machine; how long one takes says nothing about its correctness.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def stand_in_folder(tmp_path_factory):
+    """Return the folder of the CUDA backend on a stand-in for CUDA's runtime library, built once for all processes."""
+    from cuda_model.cudart.stand_in import build
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "stand_in"
+    complete = folder / "complete"
+    with (shared / "stand_in.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            folder.mkdir(exist_ok=True)
+            build(folder)
+            complete.touch()
+    return folder

@@ -162,7 +162,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--record", type=Path, metavar="PATH", help="output file; benchmarks/results/gpu.json is reserved for a GPU"
     )
-    parser.add_argument("--stand-in", action="store_true", help="run on a model of a GPU, built into build/stand_in")
+    parser.add_argument("--stand-in", action="store_true", help="run on a model of a GPU")
+    parser.add_argument(
+        "--build", type=Path, default=ROOT / "build" / "stand_in", metavar="FOLDER", help="where the model is built"
+    )
     options = parser.parse_args(argv)
     if options.stand_in:
         sizes, record = STAND_IN_SIZES, ROOT / "build" / "gpu-stand-in.json"
@@ -183,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, record, print. Return the exit code."""
     options = parse_arguments(argv)
     try:
-        device = StandInDevice(ROOT / "build" / "stand_in") if options.stand_in else TorchDevice()
+        device = StandInDevice(options.build) if options.stand_in else TorchDevice()
     except NoDeviceError as error:
         hint = "" if options.stand_in else "; --stand-in tests the benchmark itself on a model of one"
         print(f"bench_gpu.py: no GPU: {error}{hint}", file=sys.stderr)

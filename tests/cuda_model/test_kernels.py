@@ -13,7 +13,7 @@ import pytest
 
 from cuda_model.builds import NVCC, ROOT, harness, kernels, link, needs_nvcc, translate
 
-CASES = {"plain": 6000, "address": 1000, "thread": 100, "PTX": 3000}
+CASES = {"plain": 6000, "address": 1000, "thread": 50, "PTX": 1500}
 FLOOR = 16  # bytes a sample: losses read twice, weights read and written
 
 

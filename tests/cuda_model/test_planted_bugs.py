@@ -24,8 +24,8 @@ def copy_of_kernels(folder, only):
     source.write_text("".join(kept))
 
 
-def failure(folder, mode, only, objects, bug=None):
-    """Return the output of the run with a bug planted, or "" if it passes."""
+def failure(folder, mode, only, objects, cases, bug=None):
+    """Return the output of a run of random cases with a bug planted, or "" if it passes."""
     copy_of_kernels(folder, only)
     if bug is not None:
         file = folder / "csrc" / "cuda" / bug.file
@@ -37,7 +37,7 @@ def failure(folder, mode, only, objects, bug=None):
     command = link(folder / "program", mode, *compiled, *objects)
     environment = {"TSAN_OPTIONS": "halt_on_error=1", "PATH": "/usr/bin:/bin"}
     run = subprocess.run(
-        [*command, str(CASES[mode]), "1"], capture_output=True, text=True, check=False, timeout=300, env=environment
+        [*command, str(cases), "1"], capture_output=True, text=True, check=False, timeout=300, env=environment
     )
     return "" if run.returncode == 0 else run.stdout + run.stderr
 
@@ -58,7 +58,7 @@ def test_every_planted_bug_is_detected(objects, tmp_path):
         folder = tmp_path / f"{BUGS.index(bug)}"
         folder.mkdir()
         kind = mode_of(bug), bug.format
-        output = failure(folder, *kind, objects[kind], bug)
+        output = failure(folder, *kind, objects[kind], CASES[kind[0]], bug)
         # A wrong result, a violation of CUDA's rules, or a race; a crash, for example, does not count as detected.
         expected = r"ThreadSanitizer: data race" if bug.detected_by == "race" else r"case \d+ differs|model of CUDA: "
         return bug.name, output if re.search(expected, output) else ""
@@ -71,4 +71,4 @@ def test_every_planted_bug_is_detected(objects, tmp_path):
 
 @pytest.mark.parametrize("kind", [("plain", "Float32"), ("plain", "BFloat16"), ("thread", "Float32")])
 def test_kernels_without_a_planted_bug_pass(kind, objects, tmp_path):
-    assert failure(tmp_path, *kind, objects[kind]) == ""
+    assert failure(tmp_path, *kind, objects[kind], CASES[kind[0]] // 4) == ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sys
 from importlib import import_module
 
@@ -11,25 +9,14 @@ import pytest
 
 import rrm_core
 from cuda_model.cudart.fake_gpu import Gpu
-from cuda_model.cudart.stand_in import StandIn, build
+from cuda_model.cudart.stand_in import StandIn
 from rrm_core.backends import registry
 
 
 @pytest.fixture(scope="session")
-def stand_in(tmp_path_factory):
-    """Return the module as nvcc makes it, on a stand-in for CUDA's runtime library; built once for all workers."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder = shared / "stand_in"
-    complete = folder / "complete"
-    with (shared / "stand_in.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not complete.exists():
-            folder.mkdir(exist_ok=True)
-            build(folder)
-            complete.touch()
-    return StandIn(folder)
+def stand_in(stand_in_folder):
+    """Return the module as nvcc makes it, on a stand-in for CUDA's runtime library."""
+    return StandIn(stand_in_folder)
 
 
 @pytest.fixture

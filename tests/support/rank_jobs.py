@@ -28,7 +28,10 @@ def on_ranks(
     a function of a module that can be imported.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch.distributed", "rrm_torch", "rrm_torch.distributed"])
+    # torch.optim and fully_shard import torch._dynamo when they are first used, which takes a second.
+    context.set_forkserver_preload(
+        ["torch", "torch._dynamo", "torch.distributed", "rrm_torch", "rrm_torch.distributed"]
+    )
     with tempfile.TemporaryDirectory() as folder:
         store = str(Path(folder) / "store")
         ranks = []

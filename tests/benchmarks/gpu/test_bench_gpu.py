@@ -50,9 +50,10 @@ def test_stand_in_rejects_the_record_of_a_gpu():
 
 
 @needs_nvcc
-def test_runs_on_the_stand_in(tmp_path):
+def test_runs_on_the_stand_in(stand_in_folder, tmp_path):
     n = 30_000
-    run = bench_gpu("--stand-in", "--sizes", 500, 5000, "--conditions", n, "--record", tmp_path / "run.json")
+    options = ("--build", stand_in_folder, "--sizes", 500, 5000, "--conditions", n, "--record", tmp_path / "run.json")
+    run = bench_gpu("--stand-in", *options)
     assert run.returncode == 0, run.stdout + run.stderr
     record = json.loads((tmp_path / "run.json").read_text())
     assert (record["is_gpu"], record["device"]) == (False, "stand-in (a model on the CPU)")
