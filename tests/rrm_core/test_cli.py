@@ -256,7 +256,7 @@ def test_interrupt_is_reported_in_one_line(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(rrm_core.stream, "plan", interrupt)
     assert cli.main(shlex.split("plan losses.npy --gamma 1")) == 130
-    message = "python -m rrm_core plan: error: interrupted; no file was to be written\n"
+    message = "python -m rrm_core plan: error: interrupted; this command writes no file\n"
     assert capsys.readouterr().err == message
 
 

@@ -16,10 +16,10 @@ from support.weighting import FIVE, INDEX, LOSSES, N, assert_identical, one_epoc
         (torch.ones(2, 2), torch.zeros(2, 2, dtype=torch.int64), ValueError, r"shape \(batch,\)"),
         (torch.ones(3), torch.tensor([0, 5, 9]), IndexError, r"index must lie in \[0, 5\), got 2 of 3 outside.* 5;"),
         (torch.ones(3), torch.tensor([-1, 1, 2]), IndexError, r"got 1 of 3 outside, the first -1"),
-        (torch.ones(2), [0, 1], TypeError, "index must be a tensor of int64, got list"),
-        (torch.ones(2), np.array([0, 1]), TypeError, "index must be a tensor of int64, got ndarray"),
-        (torch.ones(2), torch.tensor([True, False]), TypeError, "index must be a tensor of int64, got torch.bool"),
-        (torch.ones(2), torch.tensor([0, 1], dtype=torch.uint8), TypeError, "int64, got torch.uint8"),
+        (torch.ones(2), [0, 1], TypeError, "index must be a tensor of int64 or int32, got list"),
+        (torch.ones(2), np.array([0, 1]), TypeError, "index must be a tensor of int64 or int32, got ndarray"),
+        (torch.ones(2), torch.tensor([True, False]), TypeError, "index must be a tensor of int64 or int32, got torch.bool"),
+        (torch.ones(2), torch.tensor([0, 1], dtype=torch.uint8), TypeError, "int64 or int32, got torch.uint8"),
     ],
 )
 def test_invalid_batch_raises_and_records_nothing(losses, index, error, message):
@@ -39,7 +39,7 @@ def test_invalid_batch_raises_and_records_nothing(losses, index, error, message)
             ValueError,
             r"losses and index must both have shape \(batch,\), got \(1,\) and",
         ),
-        (torch.ones(2), [0, 1], TypeError, "index must be a tensor of int64, got list"),
+        (torch.ones(2), [0, 1], TypeError, "index must be a tensor of int64 or int32, got list"),
     ],
     ids=["shape", "list"],
 )

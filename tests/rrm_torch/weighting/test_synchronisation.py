@@ -88,7 +88,7 @@ def test_batch_rrm_does_not_synchronise(monkeypatch):
     """Of rrm_core's CUDA kernels, tests of their own say that they don't; here is what surrounds them."""
     calls = []
 
-    def reweight(losses, **rule):
+    def reweight(losses, weights, *, mu, **rule):
         calls.append(rule["contamination"])
         return torch.empty_like(losses), None
 
