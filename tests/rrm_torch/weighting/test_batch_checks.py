@@ -18,7 +18,7 @@ from support.weighting import FIVE, INDEX, LOSSES, N, assert_identical, one_epoc
         (torch.ones(3), torch.tensor([-1, 1, 2]), IndexError, r"got 1 of 3 outside, the first -1"),
         (torch.ones(2), [0, 1], TypeError, "index must be a tensor of int64 or int32, got list"),
         (torch.ones(2), np.array([0, 1]), TypeError, "index must be a tensor of int64 or int32, got ndarray"),
-        (torch.ones(2), torch.tensor([True, False]), TypeError, "index must be a tensor of int64 or int32, got torch.bool"),
+        (torch.ones(2), torch.tensor([True, False]), TypeError, "int64 or int32, got torch.bool"),
         (torch.ones(2), torch.tensor([0, 1], dtype=torch.uint8), TypeError, "int64 or int32, got torch.uint8"),
     ],
 )
