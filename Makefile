@@ -10,7 +10,6 @@ OTHER_CXX_FILES := $(wildcard tests/native/*.h tests/native/*.cpp tests/cuda_mod
 # clang-tidy reads the CUDA kernels as the model of CUDA on the CPU does, and their binding where CUDA's headers are.
 TIDY_FILES := $(filter-out $(if $(shell command -v nvcc),,bindings/cuda.cpp),$(filter %.cpp,$(CXX_FILES)))
 BUILD_FILES := pyproject.toml CMakeLists.txt $(CXX_FILES)
-TEST_PROCESSES := $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() + 1, 5))")
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test bench bench-table lint wheel clean
@@ -19,11 +18,11 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: .venv/run.stamp
 	$(BIN)/python -m rrm_torch demo --report report
 
-# Numba's compilation is cached before the tests, without coverage. One process more than cores: tests wait for ranks,
-# child processes and compilers. worksteal gives each process consecutive tests, which share fixtures.
+# Numba's compilation is cached before the tests, without coverage. worksteal gives each process consecutive tests, which
+# share fixtures, until it runs out of them.
 test: .venv/dev.stamp
 	PYTHONPATH=tests $(BIN)/python tests/support/compile_numba.py
-	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --cov --cov-report=term
 
 # HEADERS, a folder with x86-simd-sort and Highway, adds their selections to the comparison.
 bench: .venv/bench.stamp

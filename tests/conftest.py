@@ -16,19 +16,29 @@ settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
-def stand_in_folder(tmp_path_factory):
-    """Return the folder of the CUDA backend on a stand-in for CUDA's runtime library, built once for all processes."""
-    from cuda_model.cudart.stand_in import build
-
+def build_once(tmp_path_factory):
+    """Return ``build_once(name, build)``, which calls ``build(folder)`` in one of the processes and returns the folder."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-    folder = shared / "stand_in"
-    complete = folder / "complete"
-    with (shared / "stand_in.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not complete.exists():
-            folder.mkdir(exist_ok=True)
-            build(folder)
-            complete.touch()
-    return folder
+
+    def built(name, build):
+        folder = shared / name
+        complete = shared / f"{name}.complete"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not complete.exists():
+                folder.mkdir(exist_ok=True)
+                build(folder)
+                complete.touch()
+        return folder
+
+    return built
+
+
+@pytest.fixture(scope="session")
+def stand_in_folder(build_once):
+    """Return the folder of the CUDA backend on a stand-in for CUDA's runtime library."""
+    from cuda_model.cudart.stand_in import build
+
+    return build_once("stand_in", build)

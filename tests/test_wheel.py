@@ -36,14 +36,16 @@ print(rrm_core.__file__)
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dist")
+def build(folder):
     # Built from the source distribution, which must therefore be complete; without CUDA, since nvcc takes minutes.
     without_cuda = "--config-setting=cmake.define.RRM_CUDA=OFF"
     command = [sys.executable, "-m", "build", without_cuda, "--outdir", folder, ROOT]
     subprocess.run(command, check=True, capture_output=True)
-    (path,) = folder.glob("*.whl")
+
+
+@pytest.fixture(scope="module")
+def wheel(build_once):
+    (path,) = build_once("dist", build).glob("*.whl")
     return path
 
 

@@ -267,7 +267,7 @@ def test_rejects_memory_of_another_device_or_the_host(quick):
     host = np.ones(5000, np.float32)
     nowhere = Array(quick, host, host.ctypes.data, host.dtype, host.shape, host.strides, 0)
     for args, name in (((nowhere,), "losses"), ((c, nowhere), "weights")):
-        message = rf"^{name} is said to lie on a CUDA device, but address {host.ctypes.data:#x} is not on one"
+        message = rf"^{name} claims to be on a CUDA device, but address {host.ctypes.data:#x} is not on one"
         with pytest.raises(ValueError, match=message):
             rrm_core.reweight(*args, mu=0.3, **RULE)
     assert calls(quick, "launch") == []
