@@ -17,7 +17,7 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(scope="session")
 def build_once(tmp_path_factory):
-    """Return ``build_once(name, build)``, which calls ``build(folder)`` in one of the processes and returns the folder."""
+    """Return ``build_once(name, build)``, which calls ``build(folder)`` in one process only, and returns the folder."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
