@@ -201,12 +201,12 @@ def _plot_changes(axes: Any, columns: dict[str, list[Any]]) -> None:
     }
     lines = [_plot(axes, epochs, columns[f"n_{name}"], label=name, **style) for name, style in styles.items()]
     # All pruned samples enter in the first reweight and few in later ones; a symmetric log scale shows both, and 0.
-    axes.set(title="changes from round to round", ylabel="samples", yscale="symlog")
+    axes.set(title="changes from reweight to reweight", ylabel="samples", yscale="symlog")
     axes.set_ylim(-0.2, 10 * max(10, *columns["n_entered"]) ** 1.2)  # leaves room for the legend above the lines
     right = axes.twinx()
     overlap = [np.nan if value is None else 100 * value for value in columns["overlap"]]
     lines.append(_plot(right, epochs, overlap, color="black", linestyle=":", label="overlap (right)"))
-    right.set(ylabel="in both rounds, % of those in either", ylim=(-2, 132), yticks=range(0, 101, 20))
+    right.set(ylabel="in both reweights, % of those in either", ylim=(-2, 132), yticks=range(0, 101, 20))
     right.legend(handles=lines, fontsize=9, ncols=2, loc="upper center")
 
 

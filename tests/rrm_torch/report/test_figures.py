@@ -126,7 +126,7 @@ def test_trajectory_shows_the_statistics_of_every_reweight(changing):
     levels = lines(drawn["losses above the threshold were pruned"])
     np.testing.assert_array_equal(levels["threshold"], [entry.threshold for entry in rounds])
     np.testing.assert_array_equal(levels["gamma"], [entry.gamma for entry in rounds])
-    changes = lines(drawn["changes from round to round"])
+    changes = lines(drawn["changes from reweight to reweight"])
     np.testing.assert_array_equal(changes["entered"], [2, 1, 1, 1, 0])
     np.testing.assert_array_equal(changes["left"], [0, 1, 1, 1, 0])
     np.testing.assert_array_equal(changes["returned"], [0, 0, 1, 0, 0])
