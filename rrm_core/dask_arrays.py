@@ -19,7 +19,7 @@ from ._engine import prepare as prepare_block
 from .arrays.checks import check_match
 from .arrays.convert import to_argument
 from .arrays.placement import Argument, Placement
-from .backends.registry import candidates_for, check_counts, check_serves
+from .backends.registry import candidates_for, check_can_count, check_can_serve
 from .definition.formats import BY_NAME, Array, Format
 from .definition.plan import Plan
 from .definition.rule import Rule
@@ -62,8 +62,8 @@ def prepare(
         weights = _match_chunks(weights, losses, loss_argument)
     if backend is not None:
         placement = loss_argument.placement
-        check_counts(backend)
-        check_serves(backend, candidates_for(on_host=placement.on_host, on_cuda=placement.on_cuda))
+        check_can_count(backend)
+        check_can_serve(backend, candidates_for(on_host=placement.on_host, on_cuda=placement.on_cuda))
     format = loss_argument.format
     old_weights = weights if mu < 1 else None
     return Request(losses, old_weights, mu, None, None, _PLACEMENT, format, Blocks(format, backend), threads)

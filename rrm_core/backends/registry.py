@@ -175,7 +175,7 @@ def choose(name: str | None, *, on_host: bool, on_cuda: bool) -> Backend:
     candidates = candidates_for(on_host=on_host, on_cuda=on_cuda)
     if name is None:
         return first_available(candidates)
-    check_serves(name, candidates)
+    check_can_serve(name, candidates)
     return load(name)
 
 
@@ -183,7 +183,7 @@ def choose_counting(name: str | None) -> CountingBackend:
     """Return the backend called `name`, or the first available one, to count losses on the host for a `Planner`."""
     if name is None:
         return cast("CountingBackend", first_available(COUNTING))
-    check_counts(name)
+    check_can_count(name)
     return cast("CountingBackend", load(name))
 
 
@@ -196,7 +196,7 @@ def candidates_for(*, on_host: bool, on_cuda: bool) -> tuple[str, ...]:
     return ELSEWHERE
 
 
-def check_serves(name: str, candidates: tuple[str, ...]) -> None:
+def check_can_serve(name: str, candidates: tuple[str, ...]) -> None:
     """Raise a ValueError unless `name` is a backend for arrays that `candidates` serve."""
     # A tuple, since `name` may be unhashable.
     if name not in tuple(LOADERS):
@@ -209,7 +209,7 @@ def check_serves(name: str, candidates: tuple[str, ...]) -> None:
         raise ValueError(f"backend={name!r} needs losses {needs}; these are served by {served}")
 
 
-def check_counts(name: str) -> None:
+def check_can_count(name: str) -> None:
     """Raise a ValueError unless `name` is a backend that counts losses for a `Planner`."""
     if name not in COUNTING:
         raise ValueError(f"backend must be one of {', '.join(map(repr, COUNTING))} or None, got {name!r}")
