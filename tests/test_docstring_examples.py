@@ -1,4 +1,4 @@
-"""The examples in docstrings print what they show."""
+"""The examples in docstrings print what they show, on their own, as a reader would copy them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def examples():
         for name in package.__all__:
             member = getattr(package, name)
             if getattr(member, "__doc__", None) and callable(member):
-                found = finder.find(member, f"{package.__name__}.{name}", module=False, globs=vars(package).copy())
+                found = finder.find(member, f"{package.__name__}.{name}", module=False, globs={})
                 tests |= {test.docstring: test for test in found if test.examples}
     return {test.name: test for test in tests.values()}
 

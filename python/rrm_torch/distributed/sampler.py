@@ -35,7 +35,7 @@ class ShardSampler(Sampler[int]):
 
     Examples
     --------
-    >>> from torch.utils.data import DataLoader
+    >>> from rrm_torch.distributed import ShardSampler
     >>> sampler = ShardSampler(20, rank=1, size=2, shuffle=False)
     >>> list(sampler)
     [8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]

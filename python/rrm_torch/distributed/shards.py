@@ -25,6 +25,7 @@ def slice_of(n: int, rank: int, size: int) -> tuple[int, int]:
 
     Examples
     --------
+    >>> from rrm_torch.distributed import slice_of
     >>> [slice_of(100, rank, 3) for rank in range(3)]
     [(0, 32), (32, 64), (64, 100)]
     """

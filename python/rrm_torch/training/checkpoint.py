@@ -57,6 +57,7 @@ class Checkpoint:
     Examples
     --------
     >>> import tempfile, torch
+    >>> from rrm_torch import Checkpoint
     >>> model = torch.nn.Linear(3, 2)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     >>> with tempfile.TemporaryDirectory() as folder:

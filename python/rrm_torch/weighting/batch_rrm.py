@@ -50,6 +50,7 @@ class BatchRRM(BaseRRM):
     Examples
     --------
     >>> import torch
+    >>> from rrm_torch import BatchRRM
     >>> rrm = BatchRRM(4, contamination=0.5, warmup=1)
     >>> rrm.step()  # ends the warm-up
     >>> losses = torch.tensor([0.1, 9.0, 0.2, 0.3])

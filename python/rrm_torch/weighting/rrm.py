@@ -100,6 +100,7 @@ class RRM(BaseRRM):
     Examples
     --------
     >>> import torch
+    >>> from rrm_torch import RRM
     >>> rrm = RRM(4, contamination=0.25, warmup=1)
     >>> for _ in range(2):
     ...     losses = torch.tensor([0.1, 9.0, 0.2, 0.3])  # from the model, with reduction="none"

@@ -61,6 +61,7 @@ class Ramp:
 
     Examples
     --------
+    >>> from rrm_torch import Ramp
     >>> contamination = Ramp(0.2, over=4)
     >>> [contamination(epoch) for epoch in (0, 1, 2, 4, 5)]
     [0.0, 0.05, 0.1, 0.2, 0.2]
