@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runner import environment
+from rrm_core._atomic_write import atomic_write
 
 ROOT = environment.CHECKOUT
 RESULTS = ROOT / "benchmarks" / "results"
@@ -41,4 +42,5 @@ def provenance(*packages: str, draft: bool = False) -> dict[str, Any]:
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Write a record."""
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    with atomic_write(path) as file:
+        file.write((json.dumps(record, indent=1) + "\n").encode())

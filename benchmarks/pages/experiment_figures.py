@@ -22,6 +22,7 @@ from benchmarks.pages.experiment_record import (
     select,
 )
 from benchmarks.pages.experiment_tables import PUBLISHED, gains, grid, label_counts
+from rrm_core._atomic_write import atomic_write
 
 COLOURS = ("tab:gray", "tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:red", "tab:pink")
 CURVES = "curves are means over the seeds, and thinly each seed"
@@ -31,7 +32,9 @@ def draw(name: str, record: Record, path: Path) -> None:
     """Draw a figure of a record, and store a hash of the record in the file."""
     require_complete(record)
     path.parent.mkdir(parents=True, exist_ok=True)
-    FIGURES[name](record).savefig(path, dpi=110, metadata={figure_sources.KEY: digest(record)})
+    figure = FIGURES[name](record)
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=110, metadata={figure_sources.KEY: digest(record)})
 
 
 def table6(record: Record) -> Figure:

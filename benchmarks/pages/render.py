@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.pages import experiment_tables, figure_sources, gpu_tables, reweight_tables, scale_tables
 from benchmarks.pages.experiment_record import spread
+from rrm_core._atomic_write import atomic_write
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -274,7 +275,8 @@ def main() -> int:
             print(f"{page} differs from benchmarks/results/: run python -m benchmarks.pages.render")
             code = 1
         else:
-            path.write_text(rendered(text))
+            with atomic_write(path) as file:
+                file.write(rendered(text).encode())
             print(f"wrote {page}")
     return code
 

@@ -98,7 +98,10 @@ def run_job(
         }
         write_json(directory.result_path(job), content)
     except Exception:
-        directory.error_path(job).write_text(traceback.format_exc(), encoding="utf-8")
+        # A name of a file that is not UTF-8 may be part of it.
+        text = traceback.format_exc().encode(errors="backslashreplace")
+        with atomic_write(directory.error_path(job), durable=False) as file:
+            file.write(text)
         raise
     directory.remove_unfinished(job)
     return seconds

@@ -118,10 +118,10 @@ def reweight(
         See `plan`.
     out : path or callable
         A ``.npy``, ``.parquet``, ``.arrow`` or ``.feather`` file, the last three with one column ``sample_weight``. It
-        appears only once it is complete: ``NAME.tmp`` beside it is written first. It may be the file of `weights`,
-        which it then replaces, but not that of the losses. Or a function, which is called in the calling thread with
-        one array of new weights after the other, in order; it may keep the arrays. If the losses come in chunks, the
-        arrays have the sizes of the chunks.
+        appears only once it is complete: a temporary file beside it is written first. It may be a symbolic link, which
+        is followed, or the file of `weights`, which it then replaces, but not that of the losses. Or a function, which
+        is called in the calling thread with one array of new weights after the other, in order; it may keep the arrays.
+        If the losses come in chunks, the arrays have the sizes of the chunks.
     weights : path, array, or chunks, optional
         The current weights, float32 (float64 for float64 losses), in the order of the losses, but possibly in other
         chunks; ones if None. Read once, and only if ``mu < 1``. In a Parquet or Arrow file, the column
@@ -154,7 +154,7 @@ def reweight(
     source_memory = budget.memory // SOURCE_MEMORY_DIVISOR
     step = check_mu(mu)
     with ExitStack() as stack:
-        open_sink = sink_factory(out, {"losses": losses, "weights": weights}, few_values=step == 1)
+        open_sink = sink_factory(out, losses, few_values=step == 1)
         loss_source = open_source("losses", losses, column, source_memory)
         stack.callback(loss_source.close)
         weight_source = None

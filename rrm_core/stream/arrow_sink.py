@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from .._atomic_write import atomic_write
+from .._atomic_write import annotate_os_error, atomic_write
 from ..definition.formats import Array
 from ._pyarrow import WEIGHT_COLUMN, pa, parquet
-from .sinks import annotate_os_error
 
 GROUP_ROWS = 1 << 20  # rows of a row group or a record batch
 
@@ -38,7 +36,6 @@ class TableSink:
 
     def __init__(self, path: Path, file: IO[bytes], dtype: np.dtype[Any], *, few_values: bool) -> None:
         self._path = path
-        self._file = file
         self._schema = pa.schema([pa.field(WEIGHT_COLUMN, pa.from_numpy_dtype(dtype), nullable=False)])
         self._group = np.empty(GROUP_ROWS, dtype)
         self._n_rows = 0
@@ -71,13 +68,11 @@ class TableSink:
         """Do nothing: chunks are not visible in the file."""
 
     def commit(self) -> None:
-        """Write the last row group, close the writer, and flush to disk."""
+        """Write the last row group, and close the writer."""
         if self._n_rows:
             self._write_group()
         with annotate_os_error(self._path):
             self._writer.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
 
     def abort(self) -> None:
         """Close the writer explicitly: its destructor would write to a closed file and print an error."""
@@ -88,8 +83,7 @@ class TableSink:
 @contextmanager
 def open_table_sink(path: Path, dtype: np.dtype[Any], *, few_values: bool) -> Iterator[TableSink]:
     """Open a temporary Parquet or Arrow file of weights that replaces `path` at the end."""
-    # Not durable: `commit` flushes to disk, and names the file if that fails.
-    with atomic_write(path, durable=False) as file:
+    with atomic_write(path) as file:
         sink = TableSink(path, file, dtype, few_values=few_values)
         try:
             yield sink

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from array_api_compat import is_array_api_obj
 
+from .._atomic_write import resolve_output
 from .memory import Chunks, InMemory
 from .npy import NpyFile, open_npy_sink
 from .sinks import CallbackSink, Sink
@@ -60,14 +61,14 @@ def open_source(name: str, argument: Any, column: str | None, memory: int) -> So
     raise ValueError(f"{name} must be {FILE_KINDS}, according to its suffix, got {path}")
 
 
-def sink_factory(out: Any, sources: dict[str, Any], *, few_values: bool) -> SinkFactory:
+def sink_factory(out: Any, losses: Any, *, few_values: bool) -> SinkFactory:
     """Return a function ``(n, dtype)`` that opens the sink, which can be called once the losses are planned.
 
     Parameters
     ----------
     out : path or callable
-    sources : dict
-        The arguments that are read, by name.
+    losses : path, array, or iterable of arrays
+        The argument that is read, which `out` must not replace.
     few_values : bool
         True if the weights have only a few distinct values.
 
@@ -86,8 +87,8 @@ def sink_factory(out: Any, sources: dict[str, Any], *, few_values: bool) -> Sink
     path = Path(out)
     if path.suffix not in (".npy", ".parquet", *ARROW_SUFFIXES):
         raise ValueError(f"out must be {FILE_KINDS}, according to its suffix, got {path}")
-    _check_folder(path)
-    _check_overwrites(path, sources)
+    resolve_output(path, "out")
+    _check_overwrites(path, losses)
     if path.suffix == ".npy":
         return lambda n, dtype: open_npy_sink(path, n, dtype)
     # Imported only here, because it imports pyarrow.
@@ -101,29 +102,11 @@ def _refuse_column(column: str | None, reason: str) -> None:
         raise ValueError(f"column={column!r} names a column of a Parquet or Arrow file, but {reason}; leave it out")
 
 
-def _check_folder(path: Path) -> None:
-    """Raise an OSError if no file can be created at a path."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"out: there is no folder {path.parent} for {path.name}; create it first")
-    if path.is_dir():
-        raise IsADirectoryError(f"out: {path} is a folder; name a file in it")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(
-            f"out: no file can be created in {path.parent}; choose another folder, or change its permissions"
-        )
-
-
-def _check_overwrites(path: Path, sources: dict[str, Any]) -> None:
-    """Raise a ValueError if `path` is the file of the losses, or its temporary file is one of the sources."""
-    temporary = path.with_name(path.name + ".tmp")
-    for name, argument in sources.items():
-        source = _file_of(argument)
-        if source is None:
-            continue
-        if name == "losses" and _same_file(path, source):
-            raise ValueError(f"out is the file of the losses, {path}, which are never overwritten; name another")
-        if _same_file(temporary, source):
-            raise ValueError(f"out is written as {temporary} first, which is the file of the {name}; name another")
+def _check_overwrites(path: Path, losses: Any) -> None:
+    """Raise a ValueError if `path` is the file of the losses."""
+    source = _file_of(losses)
+    if source is not None and _same_file(path, source):
+        raise ValueError(f"out is the file of the losses, {path}, which are never overwritten; name another")
 
 
 def _file_of(argument: Any) -> Path | None:

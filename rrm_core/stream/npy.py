@@ -5,7 +5,6 @@ If another process truncates a mapped file, access to it kills this process; a s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -14,10 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from .._atomic_write import atomic_write
+from .._atomic_write import annotate_os_error, atomic_write
 from ..definition.formats import BY_NAME, Array
 from .files import StableFile, pwrite_full
-from .sinks import annotate_os_error
 from .source import Chunk
 
 _HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -135,14 +133,11 @@ class NpySink:
         """Do nothing: chunks are not visible in the file."""
 
     def commit(self) -> None:
-        """Flush to disk."""
-        with annotate_os_error(self._path):
-            os.fsync(self._file.fileno())
+        """Do nothing: `atomic_write` flushes to disk."""
 
 
 @contextmanager
 def open_npy_sink(path: Path, n: int, dtype: np.dtype[Any]) -> Iterator[NpySink]:
     """Open a temporary ``.npy`` file of `n` weights that replaces `path` at the end."""
-    # Not durable: `commit` flushes to disk, and names the file if that fails.
-    with atomic_write(path, durable=False) as file:
+    with atomic_write(path) as file:
         yield NpySink(path, file, n, dtype)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,15 +62,3 @@ class CallbackSink:
 
     def commit(self) -> None:
         """Do nothing: all weights have been passed on."""
-
-
-@contextmanager
-def annotate_os_error(path: Path) -> Iterator[None]:
-    """Add to an OSError that the file at `path`, which a temporary file was to replace, is unchanged."""
-    try:
-        yield
-    except OSError as error:
-        outcome = f"{path} could not be written and is unchanged"
-        if error.errno is None:
-            raise OSError(f"{error}; {outcome}") from error
-        raise OSError(error.errno, f"{error.strerror}; {outcome}") from error

@@ -141,12 +141,17 @@ def failing_save(folder: str) -> list[str]:
     run.checkpoint.save(1)
     said = []
     if dist.get_rank() == 0:
-        Path(folder, "run.pt.tmp").mkdir()
+        Path(folder, "run.pt").rename(Path(folder, "kept.pt"))
+        Path(folder, "run.pt").mkdir()
     dist.barrier()
     try:
         run.checkpoint.save(2)
     except OSError as error:
-        said.append(str(error))
+        said.append(str(error).replace(folder, ""))
+    if dist.get_rank() == 0:
+        Path(folder, "run.pt").rmdir()
+        Path(folder, "kept.pt").rename(Path(folder, "run.pt"))
+    dist.barrier()
     kept = run.checkpoint.objects["rrm"]
     run.checkpoint.objects["rrm"] = Failing()
     try:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -30,9 +31,7 @@ def prepare(folder: Path) -> None:
     """Create the folder, and check that it is writable before any training; OSError otherwise."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(f"report folder {str(folder)!r} can't be written: {error.strerror}; choose another") from error
 

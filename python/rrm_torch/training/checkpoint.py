@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from rrm_core._atomic_write import atomic_write
+from rrm_core._atomic_write import atomic_write, resolve_output
 
 from ..distributed import FullState, ProcessGroup
 from ..distributed.process_group import first_mismatch, stable_hash
@@ -51,8 +51,8 @@ class Checkpoint:
     TypeError
         An object is neither Stateful nor a generator; or it is an ELR and there are several ranks, because each rank's
         ELR has the averages of other samples.
-    FileNotFoundError, IsADirectoryError
-        The folder doesn't exist, or the path is a folder.
+    OSError
+        No file can be written at the path: for example, the folder doesn't exist, or the path is that of a folder.
 
     Examples
     --------
@@ -83,10 +83,7 @@ class Checkpoint:
                 )
             if ranks is not None and isinstance(value, ELR):
                 raise TypeError(f"{name} can't be saved: each rank's ELR has only the averages of its own samples")
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"folder {str(self.path.parent)!r} of the checkpoint doesn't exist; create it")
-        if self.path.is_dir():
-            raise IsADirectoryError(f"checkpoint {str(self.path)!r} is a folder; name a file in it")
+        resolve_output(self.path, "checkpoint")
 
     def contents(self) -> list[Any]:
         """Return the objects, and those inside them: the model and the optimizer of a FullState."""

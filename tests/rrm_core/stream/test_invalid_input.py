@@ -190,24 +190,6 @@ def test_out_is_the_file_of_the_losses(how, tmp_path, monkeypatch):
     assert_same_bits(np.load(path), C)
 
 
-@pytest.mark.parametrize("which", ["losses", "weights"])
-def test_temporary_file_is_a_source(which, tmp_path):
-    link = tmp_path / "read.npy"
-    save(link)
-    link.rename(tmp_path / "w.npy.tmp")
-    link.symlink_to(tmp_path / "w.npy.tmp")
-    sources = {"losses": C, "weights": W} | {which: link}
-    assert_rejected(
-        ValueError,
-        f"which is the file of the {which}; name another",
-        sources["losses"],
-        tmp_path / "w.npy",
-        weights=sources["weights"],
-        mu=0.3,
-    )
-    assert_same_bits(np.load(link), C)
-
-
 # Files
 
 

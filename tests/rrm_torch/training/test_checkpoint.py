@@ -122,7 +122,7 @@ def test_load_rejects_another_model(tmp_path):
 def test_rejects_bad_arguments(tmp_path):
     with pytest.raises(TypeError, match=r"loader must be a torch\.Generator or have state_dict"):
         Checkpoint(tmp_path / "run.pt", loader=[1, 2])
-    with pytest.raises(FileNotFoundError, match=r"folder '.*nowhere' of the checkpoint doesn't exist"):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint: there is no folder .*nowhere for run.pt"):
         Checkpoint(tmp_path / "nowhere" / "run.pt", model=nn.Linear(3, 2))
     with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
         Checkpoint(tmp_path, model=nn.Linear(3, 2))
