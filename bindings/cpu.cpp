@@ -19,6 +19,7 @@
 #include "../csrc/cpu/thread_team.h"
 #include "../csrc/cpu/tuning.h"
 #include "convert.h"
+#include "gil.h"
 
 namespace py = pybind11;
 
@@ -44,7 +45,7 @@ py::tuple reweight(const py::array &losses, int format, const rrm::Rule &rule, d
         rrm::Plan plan{};
         rrm::NonFiniteCounts non_finite;
         {
-            const py::gil_scoped_release released;
+            const rrm::GilRelease released;
             non_finite = rrm::cpu::reweight<F>(c, n, rule, mu, w_old, w_new, threads, plan);
         }
         return rrm::outcome_to_python(non_finite, plan, n, rule.prune_nan);
@@ -64,7 +65,7 @@ void apply(const py::array &losses, int format, double threshold, double recipie
         plan.recipient_threshold = recipient_threshold;
         plan.levels = rrm::levels_from_tuple(levels);
         const std::int64_t n = losses.size();
-        const py::gil_scoped_release released;
+        const rrm::GilRelease released;
         rrm::cpu::apply<F>(c, n, plan, mu, w_old, w_new, threads);
     });
 }
@@ -74,7 +75,7 @@ std::int64_t count_foreign(const py::array &losses, int format, double loss_min,
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const std::int64_t n = losses.size();
-        const py::gil_scoped_release released;
+        const rrm::GilRelease released;
         return rrm::cpu::count_foreign<F>(c, n, loss_min, allow_nan, threads);
     });
 }
@@ -88,7 +89,7 @@ py::tuple count_first_pass(const py::array &losses, int format, std::int64_t fir
         const std::int64_t n = losses.size();
         rrm::cpu::FirstPassCounts result{.counts = counts.mutable_data()};
         {
-            const py::gil_scoped_release released;
+            const rrm::GilRelease released;
             rrm::cpu::count_first_pass<F>(c, n, first, threads, result);
         }
         return py::make_tuple(result.min_key, result.first_nan, result.first_neg_inf, result.checksum);
@@ -118,7 +119,7 @@ py::tuple count_pass(const py::array &losses, int format, const std::vector<KeyR
         if constexpr (F::width > rrm::cpu::bin_bits) {
             const auto *c = bits<F>(losses);
             const std::int64_t n = losses.size();
-            const py::gil_scoped_release released;
+            const rrm::GilRelease released;
             rrm::cpu::count_pass<F>(c, n, threads, pass);
         }
     });
@@ -138,7 +139,7 @@ std::uint32_t checksum(const py::array &losses, int format) {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const std::int64_t n = losses.size();
-        const py::gil_scoped_release released;
+        const rrm::GilRelease released;
         return rrm::cpu::checksum<F>(c, n);
     });
 }

@@ -12,6 +12,7 @@
 #include "../csrc/cuda/reweight.h"
 #include "convert.h"
 #include "dlpack.h"
+#include "gil.h"
 
 namespace py = pybind11;
 
@@ -108,7 +109,7 @@ std::size_t workspace_bytes(int format, std::int64_t n, const rrm::Rule &rule, i
 
 void reweight(Address losses, int format, std::int64_t n, const rrm::Rule &rule, double mu, Address old, Address out,
               bool out_is_new, Address outcome, Address workspace, int device, Address stream) {
-    const py::gil_scoped_release released; // a launch blocks if the queue is full
+    const rrm::GilRelease released; // a launch blocks if the queue is full
     const DeviceGuard guard(device);
     check(rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
@@ -124,7 +125,7 @@ void reweight(Address losses, int format, std::int64_t n, const rrm::Rule &rule,
 // Copies a value from the device in stream order, and waits for it.
 template <class T> T copy_to_host(Address address, int device, Address stream) {
     T value{};
-    const py::gil_scoped_release released;
+    const rrm::GilRelease released;
     const DeviceGuard guard(device);
     check(cudaMemcpyAsync(&value, pointer<void>(address), sizeof value, cudaMemcpyDeviceToHost,
                           pointer<CUstream_st>(stream)));
@@ -143,7 +144,7 @@ void apply(Address losses, int format, std::int64_t n, double threshold, double 
     plan.threshold = threshold;
     plan.recipient_threshold = recipient_threshold;
     plan.levels = rrm::levels_from_tuple(levels);
-    const py::gil_scoped_release released; // a launch blocks if the queue is full
+    const rrm::GilRelease released; // a launch blocks if the queue is full
     const DeviceGuard guard(device);
     check(rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
@@ -158,7 +159,7 @@ void apply(Address losses, int format, std::int64_t n, double threshold, double 
 std::int64_t count_foreign(Address losses, int format, std::int64_t n, double loss_min, bool allow_nan, Address counter,
                            int device, Address stream) {
     {
-        const py::gil_scoped_release released;
+        const rrm::GilRelease released;
         const DeviceGuard guard(device);
         check(rrm::with_format(format, [&](auto f) {
             using F = decltype(f);
@@ -185,7 +186,7 @@ void order_after(Address stream, Address producer, int device) {
 }
 
 void synchronize(int device, Address stream) {
-    const py::gil_scoped_release released;
+    const rrm::GilRelease released;
     const DeviceGuard guard(device);
     check(cudaStreamSynchronize(pointer<CUstream_st>(stream)));
 }

@@ -361,6 +361,26 @@ except RuntimeError as error:
     assert "writes 8 bytes at 0x" in run.stderr
 
 
+def test_daemon_threads_in_the_module_end_with_the_process(stand_in):
+    program = f"""
+import threading, time
+from pathlib import Path
+from cuda_model.cudart.stand_in import StandIn
+stand_in = StandIn(Path({str(Path(stand_in.module.__file__).parent)!r}))
+stand_in.reset()
+
+def repeat():
+    while True:
+        stand_in.module.synchronize(0, 0)
+
+for _ in range(8):
+    threading.Thread(target=repeat, daemon=True).start()
+time.sleep(0.2)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 # Unavailable devices and modules.
 
 
