@@ -20,3 +20,10 @@ def check_count(name: str, value: object) -> int:
     if isinstance(value, bool) or count < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
     return count
+
+
+def column_remedy(name: str, shape: tuple[int, ...]) -> str:
+    """Return what an error message adds about labels of shape (n, 1); otherwise an empty string."""
+    if len(shape) == 2 and shape[1] == 1:
+        return f"; labels in a column are {name}[:, 0]"
+    return ""

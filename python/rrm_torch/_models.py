@@ -1,14 +1,19 @@
-"""Helpers for a model's train/eval mode, device and precision."""
+"""Helpers for a model's train/eval mode, device and precision, and for moving its inputs."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from copy import copy
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -49,6 +54,39 @@ def device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy the tensor to `device`, asynchronously unless that is the CPU."""
-    return tensor.to(device, non_blocking=device.type != "cpu")
+def to_device(values: T, device: torch.device) -> T:
+    """Copy the tensors in a nesting of containers to `device`, asynchronously unless that is the CPU; see `map_leaves`.
+
+    Other objects with a method ``to``, such as packed sequences, are moved by it; anything else stays as it is.
+    """
+    non_blocking = device.type != "cpu"
+
+    def move(leaf: Any) -> Any:
+        return leaf.to(device, non_blocking=non_blocking) if callable(getattr(leaf, "to", None)) else leaf
+
+    return map_leaves(move, values)
+
+
+def map_leaves(function: Callable[[Any], Any], values: T) -> T:
+    """Apply a function to whatever is in a nesting of mappings, lists, tuples and dataclasses, keeping their types."""
+    return cast("T", _map_leaves(function, values))
+
+
+def _map_leaves(function: Callable[[Any], Any], values: Any) -> Any:
+    if isinstance(values, Tensor):
+        return function(values)
+    if isinstance(values, MutableMapping):
+        # A copy keeps the other attributes of a subclass, such as those of the batches of Hugging Face's tokenizers.
+        mapped = copy(values)
+        for key, value in values.items():
+            mapped[key] = _map_leaves(function, value)
+        return mapped
+    if isinstance(values, Mapping):
+        return {key: _map_leaves(function, value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)) and not isinstance(values, PackedSequence):
+        items = [_map_leaves(function, value) for value in values]
+        return type(values)(*items) if hasattr(values, "_fields") else type(values)(items)
+    if is_dataclass(values) and not isinstance(values, type) and not hasattr(values, "to"):
+        names = [field.name for field in fields(values) if field.init]
+        return replace(values, **{name: _map_leaves(function, getattr(values, name)) for name in names})
+    return function(values)

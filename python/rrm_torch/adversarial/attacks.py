@@ -10,14 +10,18 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from .._models import device_of, evaluation_mode
-from ..losses.per_sample import Loss, cross_entropy, full_precision
-from ..losses.regularized import Regularized, label_loss
+from .._models import device_of, evaluation_mode, map_leaves, to_device
+from ..data.batch import split_batch
+from ..losses.accuracy import Accuracy
+from ..losses.per_sample import Loss, cross_entropy
+from ..losses.regularized import Regularized, check_losses, label_loss
+from ..losses.targets import full_precision
+from .inputs import AttackedInputs
 from .projected_ascent import (
     Ball,
     Norm,
@@ -28,6 +32,8 @@ from .projected_ascent import (
     leave_inference_mode,
     scale_of,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,13 @@ class Attack:
     def __call__(
         self,
         model: nn.Module,
-        x: Tensor,
-        y: Tensor,
+        x: T,
+        y: Any,
         loss: Loss | Regularized = cross_entropy,
         weights: Tensor | None = None,
         *,
         generator: torch.Generator | None = None,
-    ) -> Tensor:
+    ) -> T:
         """Return adversarial examples for a batch.
 
         Parameters
@@ -82,7 +88,8 @@ class Attack:
         model : nn.Module
             Its parameters, their gradients and its mode are left unchanged.
         x : Tensor, shape (batch, ...)
-            Floating-point inputs.
+            Floating-point inputs; or a nesting of dicts, lists and tuples with a single floating-point tensor, which is
+            attacked.
         y : Tensor, shape (batch, ...)
             Labels.
         loss : callable or Regularized, default cross-entropy
@@ -101,31 +108,29 @@ class Attack:
         Raises
         ------
         TypeError
-            `x` isn't floating-point.
+            `x` isn't floating-point, or doesn't hold exactly one floating-point tensor; or `loss` doesn't return a
+            tensor of real numbers.
         ValueError
             A shape is wrong.
         """
-        if not x.is_floating_point():
-            raise TypeError(f"x must be floating-point, got {x.dtype}; convert with x.float()")
-        if weights is not None and weights.shape != x.shape[:1]:
-            raise ValueError(f"weights must have shape {tuple(x.shape[:1])}, got {tuple(weights.shape)}")
+        inputs = AttackedInputs(x)
+        if weights is not None and weights.shape != inputs.tensor.shape[:1]:
+            raise ValueError(f"weights must have shape {tuple(inputs.tensor.shape[:1])}, got {tuple(weights.shape)}")
         if self.eps == 0:
-            return x.detach().clone()
+            return inputs.replaced_by(inputs.tensor.detach().clone())
         loss_function = label_loss(loss)
         with enable_gradients(model, self.model_mode):
-            centre = leave_inference_mode(x.detach())
-            labels = leave_inference_mode(y)
+            inputs = AttackedInputs(map_leaves(leave_inference_mode, x))
+            labels = map_leaves(leave_inference_mode, y)
             if weights is not None:
                 weights = leave_inference_mode(weights.detach())
 
             def objective(points: Tensor) -> Tensor:
-                losses = loss_function(full_precision(model(points)), labels)
-                # Losses of the wrong shape go unweighted to input_gradient, which raises.
-                if weights is None or losses.ndim != 1:
-                    return losses
-                return losses * weights
+                losses = loss_function(full_precision(model(inputs.replaced_by(points))), labels)
+                check_losses(losses, points.shape[:1])
+                return losses if weights is None else losses * weights
 
-            return self._perturb(objective, centre, generator)
+            return inputs.replaced_by(self._perturb(objective, inputs.tensor.detach(), generator))
 
     def _perturb(self, objective: Objective, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """Maximise the objective within the ball around x."""
@@ -235,7 +240,7 @@ BY_NAME: dict[str, type[FGSM] | type[PGD]] = {"fgsm": FGSM, "pgd": PGD}
 
 def robustness(
     model: nn.Module,
-    loader: Iterable[Sequence[Tensor]],
+    loader: Iterable[Any],
     attack: Attack,
     eps: Sequence[float],
     *,
@@ -247,9 +252,10 @@ def robustness(
     Parameters
     ----------
     model : nn.Module
-        A classifier that returns logits; put in evaluation mode for the pass.
-    loader : iterable of (index, x, y) or of (x, y)
-        Usually the test set; iterated once.
+        A classifier that returns logits, shape (batch, n_classes), of at least two classes; put in evaluation mode for
+        the pass.
+    loader : iterable of (index, x, y), of (x, y) or of dict
+        Usually the test set; iterated once. See `rrm_torch.fit` for dicts. Labels are integers, shape (batch,).
     attack : Attack
         Its `eps` is replaced by each of the sizes; a `step_size` other than None is kept.
     eps : sequence of float
@@ -262,26 +268,27 @@ def robustness(
     Returns
     -------
     dict of float to float
-        Accuracy in [0, 1] by eps, in the order of `eps`.
+        Accuracy in [0, 1] by eps, in the order of `eps`. Samples of class -100 have no label, and aren't counted.
 
     Raises
     ------
+    TypeError
+        Inputs can't be attacked, outputs aren't real floating-point numbers, or labels aren't integers.
     ValueError
-        The loader yields no batch, or an eps is negative or not finite.
+        A shape is wrong, the loader yields no sample with a label, or an eps is negative or not finite.
+    IndexError
+        A class on the host is out of range.
     """
     device = device_of(model)
     attacks = {float(size): replace(attack, eps=float(size)) for size in eps}
     generators = {size: torch.Generator(device).manual_seed(seed) for size in attacks}
-    n_correct = {size: torch.zeros((), dtype=torch.int64, device=device) for size in attacks}
-    n_samples = 0
+    accuracies = {size: Accuracy(device) for size in attacks}
     with evaluation_mode(model), torch.no_grad():
-        for *_, x, y in loader:
-            x = x.to(device)
-            y = y.to(device)
+        for batch in loader:
+            _, x, y = split_batch(batch)
+            x = to_device(x, device)
+            labels = to_device(y, device)
             for size, sized_attack in attacks.items():
-                x_adversarial = sized_attack(model, x, y, loss, generator=generators[size])
-                n_correct[size] += (model(x_adversarial).argmax(1) == y).sum()
-            n_samples += len(y)
-    if n_samples == 0:
-        raise ValueError("loader yields no batch")
-    return {size: int(count) / n_samples for size, count in n_correct.items()}
+                x_adversarial = sized_attack(model, x, labels, loss, generator=generators[size])
+                accuracies[size].add(model(x_adversarial), y)
+    return {size: accuracy.share() for size, accuracy in accuracies.items()}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from .._models import evaluation_mode, to_device
+from ..losses.regularized import check_losses
 
+T = TypeVar("T")
 Norm: TypeAlias = Literal["linf", "l2"]
 Objective: TypeAlias = Callable[[Tensor], Tensor]
 """Maps points of shape (batch, ...) to one value per sample, shape (batch,)."""
@@ -98,8 +100,8 @@ def ascend(objective: Objective, x: Tensor, start: Tensor, ball: Ball, *, steps:
 
     Raises
     ------
-    ValueError
-        The objective doesn't return one value per sample.
+    TypeError, ValueError
+        The objective doesn't return one real number per sample.
     """
     points = start
     for _ in range(steps):
@@ -112,16 +114,12 @@ def input_gradient(objective: Objective, points: Tensor) -> Tensor:
 
     Raises
     ------
-    ValueError
-        The objective doesn't return one value per sample.
+    TypeError, ValueError
+        The objective doesn't return one real number per sample.
     """
     points = points.detach().requires_grad_()
     values = objective(points)
-    if values.shape != points.shape[:1]:
-        raise ValueError(
-            f"loss must return one value per sample, of shape {tuple(points.shape[:1])}, got {tuple(values.shape)}; "
-            "use reduction='none'"
-        )
+    check_losses(values, points.shape[:1])
     (gradient,) = torch.autograd.grad(values.sum(), points)
     return gradient
 
@@ -137,10 +135,10 @@ def enable_gradients(model: nn.Module, mode: Literal["eval", "train"] = "eval") 
         yield
 
 
-def leave_inference_mode(values: Tensor) -> Tensor:
-    """Return a copy of an inference tensor that autograd can save; any other tensor unchanged."""
-    if values.is_inference():
-        return values.clone()
+def leave_inference_mode(values: T) -> T:
+    """Return a copy of an inference tensor that autograd can save; any other value unchanged."""
+    if isinstance(values, Tensor) and values.is_inference():
+        return cast("T", values.clone())
     return values
 
 
@@ -163,4 +161,4 @@ def scale_of(unit: float | tuple[float, ...], x: Tensor) -> float | Tensor:
             f"unit has {len(unit)} entries, one per channel, so x must have shape (batch, {len(unit)}, ...), "
             f"got {tuple(x.shape)}"
         )
-    return to_device(torch.tensor(unit, dtype=x.dtype), x.device).reshape(-1, *[1] * (x.ndim - 2))
+    return to_device(torch.tensor(unit, dtype=x.dtype, device="cpu"), x.device).reshape(-1, *[1] * (x.ndim - 2))

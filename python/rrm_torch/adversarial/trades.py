@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor, nn
 
-from ..losses.per_sample import cross_entropy, full_precision
+from .._models import map_leaves
+from ..losses.per_sample import cross_entropy
 from ..losses.regularized import LossParts
+from ..losses.targets import check_logits, full_precision
 from .attacks import PGD
+from .inputs import AttackedInputs
 from .projected_ascent import Ball, ascend, enable_gradients, leave_inference_mode, scale_of
+
+T = TypeVar("T")
 
 START_STD = 0.001
 """Standard deviation of the noise that the ascent starts with: at x itself the gradient of the divergence is 0."""
@@ -52,7 +59,7 @@ class TRADES:
         """Return the cross-entropy of each sample, shape (batch,); see `rrm_torch.cross_entropy`."""
         return cross_entropy(outputs, y)
 
-    def parts(self, model: nn.Module, x: Tensor, y: Tensor, index: Tensor) -> LossParts:  # noqa: ARG002
+    def parts(self, model: nn.Module, x: Any, y: Tensor, index: Tensor) -> LossParts:  # noqa: ARG002
         """Return both parts of the losses of a batch.
 
         Parameters
@@ -71,40 +78,41 @@ class TRADES:
 
         Raises
         ------
-        TypeError, ValueError
-            A shape or type is wrong.
+        TypeError, ValueError, IndexError
+            A shape, a type or a class is wrong.
         """
         x_adversarial = self.perturb(model, x)
         outputs = model(x)
         divergence = _kl_divergence(_log_softmax(outputs), _log_softmax(model(x_adversarial)))
         return LossParts(self.label_loss(outputs, y), self.beta * divergence)
 
-    def perturb(self, model: nn.Module, x: Tensor) -> Tensor:
-        """Return x' for floating-point x of shape (batch, ...), in x's shape and type; the model is left unchanged."""
+    def perturb(self, model: nn.Module, x: T) -> T:
+        """Return x', for inputs x as an attack takes them, in their shape and type; the model is left unchanged."""
         attack = self.attack
-        if not x.is_floating_point():
-            raise TypeError(f"x must be floating-point, got {x.dtype}; convert with x.float()")
+        inputs = AttackedInputs(x)
         if attack.eps == 0:
-            return x.detach().clone()
+            return inputs.replaced_by(inputs.tensor.detach().clone())
         with enable_gradients(model):
-            centre = leave_inference_mode(x.detach())
+            inputs = AttackedInputs(map_leaves(leave_inference_mode, x))
+            centre = inputs.tensor.detach()
             scale = scale_of(attack.unit, centre)
-            clean = _log_softmax(model(centre)).detach()
-            return ascend(
-                lambda points: _kl_divergence(clean, _log_softmax(model(points))),
+            clean = _log_softmax(model(inputs.replaced_by(centre))).detach()
+            points = ascend(
+                lambda points: _kl_divergence(clean, _log_softmax(model(inputs.replaced_by(points)))),
                 centre,
                 centre + START_STD * torch.randn_like(centre) * scale,
                 Ball(attack.eps, attack.norm, scale, attack.clip),
                 steps=attack.steps,
                 size=attack.effective_step_size,
             )
+            return inputs.replaced_by(points)
 
     def __repr__(self) -> str:
         return f"TRADES({self.attack!r}, beta={self.beta!r})"
 
 
 def _log_softmax(outputs: Tensor) -> Tensor:
-    return full_precision(outputs).log_softmax(1)
+    return full_precision(check_logits(outputs)).log_softmax(1)
 
 
 def _kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:

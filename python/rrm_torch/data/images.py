@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .._checks import column_remedy
 from .idx import read_idx
 
 FASHION = (
@@ -292,7 +293,8 @@ def _image_data(
 def _check_labels(name: str, labels: npt.NDArray[Any], images: npt.NDArray[Any]) -> None:
     """Raise unless there is one integer label per image."""
     if labels.ndim != 1:
-        raise ValueError(f"{name} must have shape (n,), one label per image, got {labels.shape}")
+        remedy = column_remedy(name.rpartition(": ")[2], labels.shape)
+        raise ValueError(f"{name} must have shape (n,), one label per image, got {labels.shape}{remedy}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got {labels.dtype}")
     if images.shape[:1] != labels.shape:

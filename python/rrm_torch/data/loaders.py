@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, Sampler, SequentialSampler
 
-Loader: TypeAlias = Iterable[tuple[Tensor, Tensor, Tensor]]
-"""Yields batches (index, x, y): the samples' indices in the data set, inputs and labels."""
+from .batch import INDEX_KEY
+
+Loader: TypeAlias = Iterable[Any]
+"""Yields batches: (index, x, y), the samples' indices in the data set, inputs and labels; or dicts of them."""
 
 
-class Indexed(Dataset[tuple[Any, ...]]):
+class Indexed(Dataset[Any]):
     """A map-style data set that adds the index to its items, so that an ordinary DataLoader yields (index, x, y).
+
+    An item that is a tuple or a list gets its index in front; one that is a dict, as in Hugging Face's data sets, gets
+    it under the key ``sample_index``, and the DataLoader yields dicts. A list, array or tensor of indices fetches a
+    whole batch, for ``DataLoader(Indexed(dataset), sampler=BatchSampler(...), batch_size=None)``: the data set is
+    asked for ``dataset[list_of_int]``, as `TensorDataset` and Hugging Face's data sets answer it.
 
     Parameters
     ----------
     dataset : torch.utils.data.Dataset
-        A map-style data set with ``len(dataset)``, whose items ``dataset[i]`` are tuples such as (x, y).
+        A map-style data set with ``len(dataset)``, whose items ``dataset[i]`` are tuples such as (x, y), or dicts.
 
     Raises
     ------
     TypeError
-        `dataset` isn't map-style; or, on access, an item isn't a tuple or list.
+        `dataset` isn't map-style; or, on access, an item isn't a tuple, list or dict, or the data set doesn't take a
+        list of indices.
+    ValueError
+        On access: an item has the key ``sample_index`` already, with another value; or the data set returned another
+        number of samples than it was asked for.
+    IndexError
+        On access: an index is out of range.
     """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
@@ -39,15 +54,80 @@ class Indexed(Dataset[tuple[Any, ...]]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        index = operator.index(index)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index must lie in [{-len(self)}, {len(self)}), got {index}")
-        index %= len(self)  # a negative index refers to the same sample as the positive one
-        item = self.dataset[index]
-        if not isinstance(item, (tuple, list)):
-            raise TypeError(f"dataset must contain tuples such as (x, y), got {type(item).__name__} at index {index}")
+    def __getitem__(self, index: int | Sequence[int] | npt.NDArray[np.integer] | Tensor) -> Any:
+        if _is_batch_of_indices(index):
+            return self._batch(self._positions(index))
+        position = self._position(index)
+        return _with_index(self.dataset[position], position)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Return the items of several samples, which a DataLoader collates; the data set fetches them all at once."""
+        positions = self._positions(indices)
+        fetch = getattr(self.dataset, "__getitems__", None)
+        if fetch is not None:
+            items = fetch(positions)
+            _check_n_samples(len(items), len(positions))
+        else:
+            items = [self.dataset[position] for position in positions]
+        return [_with_index(item, position) for item, position in zip(items, positions, strict=True)]
+
+    def _batch(self, positions: list[int]) -> Any:
+        """Return a batch that the data set makes from a list of indices, with the indices as a tensor."""
+        try:
+            batch = self.dataset[positions]
+        except TypeError as error:
+            raise TypeError(
+                f"dataset must take a list of indices, as TensorDataset does, got an error from "
+                f"{type(self.dataset).__name__}: {error}; without batch_size=None a DataLoader fetches the samples of "
+                "Indexed one by one, and rrm_torch.batches takes whole batches from tensors"
+            ) from error
+        if isinstance(batch, list) and all(isinstance(item, (tuple, list, Mapping)) for item in batch):
+            raise TypeError(
+                "dataset must return one batch for a list of indices, such as (x, y), got a list of items; return them "
+                "from __getitems__, and leave out batch_size=None"
+            )
+        for field in batch.values() if isinstance(batch, Mapping) else batch:
+            if isinstance(field, (Tensor, np.ndarray)):
+                _check_n_samples(len(field), len(positions))
+        return _with_index(batch, torch.tensor(positions, dtype=torch.int64, device="cpu"))
+
+    def _positions(self, indices: Any) -> list[int]:
+        values = indices.tolist() if isinstance(indices, (Tensor, np.ndarray)) else indices
+        return [self._position(index) for index in values]
+
+    def _position(self, index: Any) -> int:
+        """Return an index as an integer in [0, n); a negative one refers to the same sample as a positive one."""
+        if isinstance(index, bool):
+            raise TypeError(f"index must be an integer, got {index}; convert a mask with .nonzero()")
+        position = operator.index(index)
+        n = len(self)
+        if not -n <= position < n:
+            raise IndexError(f"index must lie in [{-n}, {n}), got {position}")
+        return position % n
+
+
+def _is_batch_of_indices(index: object) -> bool:
+    if isinstance(index, (Tensor, np.ndarray)):
+        return index.ndim > 0
+    return isinstance(index, Sequence)
+
+
+def _with_index(item: Any, index: int | Tensor) -> Any:
+    """Return an item or a batch with its index."""
+    if isinstance(item, Mapping):
+        if INDEX_KEY in item and not np.array_equal(item[INDEX_KEY], index):
+            raise ValueError(
+                f"dataset must not use the key {INDEX_KEY!r}, got {item[INDEX_KEY]!r} at index {index}; rename it"
+            )
+        return {**item, INDEX_KEY: index}
+    if isinstance(item, (tuple, list)):
         return (index, *item)
+    raise TypeError(f"dataset must contain tuples such as (x, y), or dicts, got {type(item).__name__} at index {index}")
+
+
+def _check_n_samples(found: int, requested: int) -> None:
+    if found != requested:
+        raise ValueError(f"dataset must return as many samples as it is asked for, {requested}, got {found}")
 
 
 def batches(

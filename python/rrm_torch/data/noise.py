@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .._checks import column_remedy
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -333,7 +335,8 @@ def _make_generator(rng: np.random.Generator | int) -> np.random.Generator:
 def _check_labels(labels: npt.ArrayLike, n_classes: int) -> npt.NDArray[np.int64]:
     array = np.asarray(labels)
     if array.ndim != 1:
-        raise ValueError(f"labels must be 1-D, one class index per sample, got shape {array.shape}")
+        remedy = column_remedy("labels", array.shape)
+        raise ValueError(f"labels must be 1-D, one class index per sample, got shape {array.shape}{remedy}")
     if not len(array):
         raise ValueError("labels must contain at least one label, got an empty array")
     if array.dtype.kind not in "iu":

@@ -12,9 +12,9 @@ from .per_sample import (
     generalized_cross_entropy,
     mean_absolute_error,
     mean_squared_error,
-    pool,
     token_cross_entropy,
 )
+from .pooling import pool
 from .regularized import LossParts, Regularized, label_loss, split_loss
 
 __all__ = [

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .._models import to_device
 from .per_sample import cross_entropy
 from .regularized import LossParts
+from .targets import check_logits
 
 CLAMP = 1e-4
 """Bounds probabilities away from 0 and 1, so that log(1 - <q, p>) stays above -9.3."""
@@ -57,7 +58,9 @@ class ELR:
         self.n_classes = int(n_classes)
         self.beta = float(beta)
         self.weight = float(weight)
-        self._targets = torch.zeros(self.n, self.n_classes)
+        # A state that outlives inference mode and does not depend on torch's defaults.
+        with torch.inference_mode(False):
+            self._targets = torch.zeros(self.n, self.n_classes, dtype=torch.float32, device="cpu")
 
     @property
     def targets(self) -> Tensor:
@@ -90,12 +93,14 @@ class ELR:
 
         Raises
         ------
+        TypeError
+            The model's outputs or the labels have the wrong type.
         ValueError
-            `outputs` or `index` has the wrong shape.
+            The outputs, the labels or `index` have the wrong shape.
         IndexError
-            An index is outside [0, n); raised by torch, on the CPU.
+            An index is outside [0, n), or a class is out of range; on the CPU.
         """
-        outputs = model(x)
+        outputs = check_logits(model(x))
         if outputs.shape != (len(index), self.n_classes):
             raise ValueError(
                 f"outputs must have shape {(len(index), self.n_classes)} for {len(index)} indices and ELR's n_classes, "
@@ -106,6 +111,7 @@ class ELR:
         q = self._update_targets(p, index)
         return LossParts(losses, self.weight * torch.log1p(-(q * p).sum(1)))
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def _update_targets(self, p: Tensor, index: Tensor) -> Tensor:
         """Update the moving averages of the samples with p, and return them in p's type."""

@@ -1,8 +1,9 @@
 """Per-sample losses, of shape (batch,).
 
 Every function takes `outputs`, the model's logits, and `y`: classes, an integer tensor of shape (batch,), or soft
-labels, a floating-point tensor of shape (batch, n_classes) whose rows are distributions. Half-precision outputs are
-converted to float32. Label values aren't checked, because that would wait for the GPU: torch reports a class out of
+labels, a floating-point tensor of shape (batch, n_classes) whose rows are distributions. A sample of class -100, or
+whose soft labels are all 0, has no label: its loss is NaN, with gradient 0. Half-precision outputs are converted to
+float32. Label values are checked on the host; on a GPU, where that would wait for it, torch reports a class out of
 range.
 """
 
@@ -10,20 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, TypeAlias, TypeVar, cast
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from .pooling import Pooling
+from .pooling import pool as _pool  # for functions with a parameter called `pool`
+from .targets import (
+    IGNORED_CLASS,
+    check_floating,
+    check_n_classes,
+    check_probabilities,
+    full_precision,
+    read_targets,
+)
+
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """``loss(outputs, y)``, one value per sample."""
 
-Pooling: TypeAlias = Literal["mean", "sum", "max"]
-T = TypeVar("T")
-
-# Torch's default of -100 would give samples with that label a loss of 0, the smallest of all.
-IGNORE_NO_LABEL = -(2**63)
+# With torch's default of -100, tokens of that class would have a loss of 0 where another class is to be ignored.
+IGNORE_NO_CLASS = -(2**63)
 
 
 def cross_entropy(outputs: Tensor, y: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
@@ -34,19 +43,24 @@ def cross_entropy(outputs: Tensor, y: Tensor, *, label_smoothing: float = 0.0) -
     outputs : Tensor, shape (batch, n_classes)
         Logits.
     y : Tensor, shape (batch,) or (batch, n_classes)
-        Classes or soft labels.
+        Classes, or soft labels whose rows sum to 1; -100, or a row of zeros, for a sample without a label.
     label_smoothing : float in [0, 1), default 0
         Share of the label's probability that is spread evenly over all classes [1]_.
 
     Returns
     -------
     Tensor, shape (batch,)
-        Losses, at least 0.
+        Losses, at least 0; NaN, with gradient 0, for a sample without a label.
 
     Raises
     ------
-    TypeError, ValueError
-        A shape or type is wrong, or `label_smoothing` is outside its range.
+    TypeError
+        `outputs` isn't a tensor of real floating-point numbers, or `y` isn't one of integers or of soft labels.
+    ValueError
+        A shape is wrong, there are fewer than two classes, soft labels on the host aren't distributions, or
+        `label_smoothing` is outside its range.
+    IndexError
+        A class on the host is out of range.
 
     References
     ----------
@@ -54,8 +68,15 @@ def cross_entropy(outputs: Tensor, y: Tensor, *, label_smoothing: float = 0.0) -
     """
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
-    outputs, y = as_logits_and_targets(outputs, y)
-    return F.cross_entropy(outputs, y, reduction="none", label_smoothing=label_smoothing, ignore_index=IGNORE_NO_LABEL)
+    targets = read_targets(outputs, y)
+    losses = F.cross_entropy(
+        targets.outputs,
+        targets.y,
+        reduction="none",
+        label_smoothing=label_smoothing,
+        ignore_index=IGNORE_NO_CLASS,
+    )
+    return targets.mask(losses)
 
 
 def mean_absolute_error(outputs: Tensor, y: Tensor) -> Tensor:
@@ -74,17 +95,18 @@ def mean_absolute_error(outputs: Tensor, y: Tensor) -> Tensor:
 
     Raises
     ------
-    TypeError, ValueError
-        A shape or type is wrong.
+    TypeError, ValueError, IndexError
+        See `cross_entropy`.
 
     References
     ----------
     .. [1] Ghosh, Kumar, Sastry, "Robust Loss Functions under Label Noise for Deep Neural Networks", AAAI 2017.
     """
-    outputs, y = as_logits_and_targets(outputs, y)
-    if y.is_floating_point():
-        return (outputs.softmax(1) - y).abs().sum(1)
-    return 2 * (1 - _label_entry(outputs.softmax(1), y))
+    targets = read_targets(outputs, y)
+    p = targets.outputs.softmax(1)
+    if targets.y.is_floating_point():
+        return targets.mask((p - targets.y).abs().sum(1))
+    return targets.mask(2 * (1 - _label_entry(p, targets.y)))
 
 
 def mean_squared_error(outputs: Tensor, y: Tensor) -> Tensor:
@@ -102,14 +124,15 @@ def mean_squared_error(outputs: Tensor, y: Tensor) -> Tensor:
 
     Raises
     ------
-    TypeError, ValueError
-        A shape or type is wrong.
+    TypeError, ValueError, IndexError
+        See `cross_entropy`.
     """
-    outputs, y = as_logits_and_targets(outputs, y)
-    p = outputs.softmax(1)
-    if y.is_floating_point():
-        return (p - y).square().sum(1)
-    return p.scatter_add(1, y[:, None], -torch.ones_like(p[:, :1])).square().sum(1)
+    targets = read_targets(outputs, y)
+    p = targets.outputs.softmax(1)
+    if targets.y.is_floating_point():
+        return targets.mask((p - targets.y).square().sum(1))
+    differences = p.scatter_add(1, targets.y[:, None], -torch.ones_like(p[:, :1]))
+    return targets.mask(differences.square().sum(1))
 
 
 def generalized_cross_entropy(outputs: Tensor, y: Tensor, *, q: float = 0.7, truncation: float | None = None) -> Tensor:
@@ -131,8 +154,8 @@ def generalized_cross_entropy(outputs: Tensor, y: Tensor, *, q: float = 0.7, tru
 
     Raises
     ------
-    TypeError, ValueError
-        A shape or type is wrong, or `q` or `truncation` is outside its range.
+    TypeError, ValueError, IndexError
+        See `cross_entropy`; or `q` or `truncation` is outside its range.
 
     References
     ----------
@@ -143,16 +166,18 @@ def generalized_cross_entropy(outputs: Tensor, y: Tensor, *, q: float = 0.7, tru
         raise ValueError(f"q must lie in (0, 1], got {q}; cross_entropy is the limit at 0")
     if truncation is not None and not 0 < truncation < 1:
         raise ValueError(f"truncation must lie in (0, 1), got {truncation}; None doesn't truncate")
-    outputs, y = as_logits_and_targets(outputs, y)
-    log_p = outputs.log_softmax(1)
-    soft = y.is_floating_point()
+    targets = read_targets(outputs, y)
+    log_p = targets.outputs.log_softmax(1)
+    soft = targets.y.is_floating_point()
     if not soft:
-        log_p = _label_entry(log_p, y)
+        log_p = _label_entry(log_p, targets.y)
     # From log p: the gradient of p ** q is infinite at p = 0. With expm1: 1 - p ** q cancels for small q.
     losses = -torch.expm1(q * log_p) / q
     if truncation is not None:
         losses = losses.clamp(max=(1 - truncation**q) / q)
-    return (y * losses).sum(1) if soft else losses
+    if soft:
+        losses = (targets.y * losses).sum(1)
+    return targets.mask(losses)
 
 
 def binary_cross_entropy(outputs: Tensor, y: Tensor, *, pool: Pooling = "mean") -> Tensor:
@@ -170,23 +195,33 @@ def binary_cross_entropy(outputs: Tensor, y: Tensor, *, pool: Pooling = "mean") 
     Returns
     -------
     Tensor, shape (batch,)
-        Losses, at least 0.
+        Losses, at least 0; NaN if there are no labels.
 
     Raises
     ------
+    TypeError
+        `outputs` isn't a tensor of real floating-point numbers, or `y` isn't a tensor of real numbers.
     ValueError
-        The shapes differ or aren't two-dimensional, or `pool` is something else.
+        The shapes differ or aren't two-dimensional, a target on the host is outside [0, 1], or `pool` is something
+        else.
     """
+    check_floating("outputs", outputs)
+    if not isinstance(y, Tensor) or y.is_complex():
+        kind = y.dtype if isinstance(y, Tensor) else type(y).__name__
+        raise TypeError(f"y must be a tensor of real numbers, got {kind}")
     if outputs.ndim != 2 or y.shape != outputs.shape:
         raise ValueError(
             "outputs and y must both have shape (batch, n_labels), "
             f"got {tuple(outputs.shape)} and {tuple(y.shape)}; for a single label, pass outputs[:, None] and y[:, None]"
         )
+    check_probabilities(y)
     outputs = full_precision(outputs)
     return _pool(F.binary_cross_entropy_with_logits(outputs, y.to(outputs.dtype), reduction="none"), None, pool)
 
 
-def token_cross_entropy(outputs: Tensor, y: Tensor, *, ignore_index: int = -100, pool: Pooling = "mean") -> Tensor:
+def token_cross_entropy(
+    outputs: Tensor, y: Tensor, *, ignore_index: int = IGNORED_CLASS, pool: Pooling = "mean"
+) -> Tensor:
     """Return the cross-entropy of each sequence, pooled over its tokens.
 
     Parameters
@@ -196,77 +231,30 @@ def token_cross_entropy(outputs: Tensor, y: Tensor, *, ignore_index: int = -100,
     y : Tensor, shape (batch, n_tokens) or (batch, n_tokens, n_classes)
         Classes or soft labels.
     ignore_index : int, default -100
-        Tokens of this class, such as padding, are ignored. With soft labels no token is ignored.
+        Tokens of this class, such as padding, are ignored; of soft labels, those that are all 0.
     pool : {"mean", "sum", "max"}, default "mean"
         How to pool the losses of a sequence's tokens.
 
     Returns
     -------
     Tensor, shape (batch,)
-        Losses, at least 0; 0 for a sequence whose tokens are all ignored.
+        Losses, at least 0; NaN, with gradient 0, for a sequence whose tokens are all ignored.
 
     Raises
     ------
-    TypeError, ValueError
-        A shape or type is wrong, or `pool` is something else.
+    TypeError, ValueError, IndexError
+        See `cross_entropy`; or `pool` is something else.
     """
+    check_floating("outputs", outputs)
     if outputs.ndim != 3:
         raise ValueError(f"outputs must have shape (batch, n_tokens, n_classes), got {tuple(outputs.shape)}")
+    check_n_classes(outputs)
     shape = outputs.shape[:2]
     if y.shape not in (shape, outputs.shape):
         raise ValueError(f"y must have shape {tuple(shape)} or {tuple(outputs.shape)}, got {tuple(y.shape)}")
-    outputs, tokens = as_logits_and_targets(outputs.flatten(0, 1), y.flatten(0, 1))
-    losses = F.cross_entropy(outputs, tokens, reduction="none", ignore_index=ignore_index).reshape(shape)
-    mask = None if tokens.is_floating_point() else y != ignore_index
-    return _pool(losses, mask, pool)
-
-
-def pool(losses: Tensor, mask: Tensor | None = None, how: Pooling = "mean") -> Tensor:
-    """Pool several losses per sample into one.
-
-    Parameters
-    ----------
-    losses : Tensor, shape (batch, ...)
-        Losses of each sample's tokens, labels or pixels.
-    mask : Tensor of bool, same shape, optional
-        Which losses to include. By default all.
-    how : {"mean", "sum", "max"}, default "mean"
-        The gradient of ``"max"`` is shared evenly among equal maxima.
-
-    Returns
-    -------
-    Tensor, shape (batch,)
-        At least float32; 0 where the mask excludes all losses of a sample.
-
-    Raises
-    ------
-    ValueError
-        `how` is something else, or a shape is wrong.
-    """
-    if how not in ("mean", "sum", "max"):
-        raise ValueError(f"pool must be one of mean, sum, max, got {how!r}")
-    if losses.ndim == 0:
-        raise ValueError("losses must have shape (batch, ...), got (); compute the loss with reduction='none'")
-    if mask is not None and mask.shape != losses.shape:
-        raise ValueError(f"mask must have the shape of losses, {tuple(losses.shape)}, got {tuple(mask.shape)}")
-    included = torch.ones_like(losses, dtype=torch.bool) if mask is None else mask.bool()
-    included = _as_matrix(included)
-    losses = _as_matrix(full_precision(losses))
-    if how == "max" and losses.shape[1]:
-        highest = losses.masked_fill(~included, -torch.inf).amax(1)
-        return torch.where(included.any(1), highest, 0)
-    total = torch.where(included, losses, 0).sum(1)  # 0 * NaN would be NaN
-    if how == "mean":
-        return total / included.sum(1).clamp(min=1)
-    return total
-
-
-_pool = pool  # for functions with a parameter called `pool`
-
-
-def _as_matrix(values: Tensor) -> Tensor:
-    """Return values of shape (batch, ...) in shape (batch, n)."""
-    return values[:, None] if values.ndim == 1 else values.flatten(1)
+    targets = read_targets(outputs.flatten(0, 1), y.flatten(0, 1), ignore_index=ignore_index)
+    losses = F.cross_entropy(targets.outputs, targets.y, reduction="none", ignore_index=IGNORE_NO_CLASS)
+    return _pool(losses.reshape(shape), ~targets.ignored.reshape(shape), pool)
 
 
 BY_NAME: dict[str, Loss] = {
@@ -286,30 +274,6 @@ def by_name(name: str) -> Loss:
     return BY_NAME[name]
 
 
-def as_logits_and_targets(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return outputs in at least float32, and y as int64 classes or as soft labels of the outputs' type."""
-    if outputs.ndim != 2:
-        raise ValueError(f"outputs must have shape (batch, n_classes), got {tuple(outputs.shape)}")
-    outputs = full_precision(outputs)
-    soft = y.is_floating_point()
-    expected_shape = outputs.shape if soft else outputs.shape[:1]
-    if y.shape != expected_shape:
-        raise ValueError(
-            f"y must have shape {tuple(outputs.shape[:1])}, as classes, or {tuple(outputs.shape)}, as floating soft "
-            f"labels, to fit the outputs, got {tuple(y.shape)} of {y.dtype}"
-        )
-    if y.dtype == torch.bool or y.is_complex():
-        raise TypeError(f"y must hold integer classes or floating soft labels, got {y.dtype}; convert with y.long()")
-    return outputs, y.to(outputs.dtype if soft else torch.int64)
-
-
 def _label_entry(values: Tensor, y: Tensor) -> Tensor:
     """Return the entry of each sample's class from values of shape (batch, n_classes)."""
     return values.gather(1, y[:, None]).squeeze(1)
-
-
-def full_precision(values: T) -> T:
-    """Convert a half-precision tensor to float32; return anything else, such as a dict of outputs, unchanged."""
-    if not isinstance(values, Tensor) or not values.is_floating_point() or values.dtype.itemsize >= 4:
-        return values
-    return cast("T", values.float())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
-from .per_sample import Loss, full_precision
+from .per_sample import Loss
+from .targets import full_precision
 
 
 class LossParts(NamedTuple):
@@ -26,12 +28,12 @@ class Regularized(Protocol):
         """Return the label loss of each sample, shape (batch,), without changing any state; scoring passes use it."""
         ...
 
-    def parts(self, model: nn.Module, x: Tensor, y: Tensor, index: Tensor) -> LossParts:
+    def parts(self, model: nn.Module, x: Any, y: Any, index: Tensor) -> LossParts:
         """Return both parts for a training batch; `index`, shape (batch,), holds the samples' indices."""
         ...
 
 
-def split_loss(loss: Loss | Regularized, model: nn.Module, x: Tensor, y: Tensor, index: Tensor) -> LossParts:
+def split_loss(loss: Loss | Regularized, model: nn.Module, x: Any, y: Any, index: Tensor) -> LossParts:
     """Compute the parts of a loss, with or without a regularizer, for a training batch.
 
     Parameters
@@ -53,7 +55,7 @@ def split_loss(loss: Loss | Regularized, model: nn.Module, x: Tensor, y: Tensor,
     Raises
     ------
     TypeError
-        `loss` is neither callable nor Regularized.
+        `loss` is neither callable nor Regularized, or a part isn't a tensor of real numbers.
     ValueError
         A part isn't one value per sample.
     """
@@ -63,12 +65,37 @@ def split_loss(loss: Loss | Regularized, model: nn.Module, x: Tensor, y: Tensor,
         function = label_loss(loss)  # before the model runs
         parts = LossParts(function(full_precision(model(x)), y))
     for part in parts:
-        if part is not None and part.shape != index.shape:
-            raise ValueError(
-                f"loss must return one value per sample, of shape {tuple(index.shape)}, got {tuple(part.shape)}; "
-                "use reduction='none'"
-            )
+        if part is not None:
+            check_losses(part, index.shape)
     return parts
+
+
+def check_losses(losses: object, shape: torch.Size) -> None:
+    """Raise unless a loss has returned one real number per sample.
+
+    Parameters
+    ----------
+    losses : Tensor
+        What the loss has returned.
+    shape : torch.Size
+        ``(batch,)``.
+
+    Raises
+    ------
+    TypeError
+        `losses` isn't a tensor, or is complex.
+    ValueError
+        It has another shape.
+    """
+    if not isinstance(losses, Tensor):
+        raise TypeError(f"loss must return a tensor, got {type(losses).__name__}")
+    if losses.is_complex():
+        raise TypeError(f"loss must return real numbers, got {losses.dtype}; take its .abs() or .real")
+    if losses.shape != shape:
+        raise ValueError(
+            f"loss must return one value per sample, of shape {tuple(shape)}, got {tuple(losses.shape)}; "
+            "use reduction='none', and rrm_torch.losses.pool for several losses of a sample"
+        )
 
 
 def label_loss(loss: Loss | Regularized) -> Loss:

@@ -1,11 +1,13 @@
 """The training loop.
 
-Every loader yields (index, x, y), as `rrm_torch.batches` and a DataLoader over `rrm_torch.Indexed` do. Under FSDP all
-ranks must run the same passes together, over the same number of batches, because each holds a shard of the model.
+Every loader yields (index, x, y), or dicts, as `rrm_torch.batches` and a DataLoader over `rrm_torch.Indexed` do. Under
+FSDP all ranks must run the same passes together, over the same number of batches, because each holds a shard of the
+model.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +20,10 @@ from torch import Tensor, nn
 
 from .._models import autocast_context, device_of, to_device
 from ..adversarial.attacks import Attack
+from ..data.batch import split_indexed_batch
 from ..data.loaders import Loader
 from ..losses.per_sample import Loss, cross_entropy
+from ..losses.pooling import batch_mean
 from ..losses.regularized import Regularized, label_loss, split_loss
 from ..weighting.base import BaseRRM
 from ..weighting.batch_rrm import BatchRRM
@@ -34,6 +38,27 @@ class Seconds:
     training: float = 0.0
     scoring: float = 0.0
     reweighting: float = 0.0
+
+
+class MeanLoss:
+    """Mean of an epoch's losses without those that are NaN, summed on a device so that no batch waits for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.n_samples = 0
+        self._sum = torch.zeros((), dtype=torch.float32, device=device)
+        self._n_counted = torch.zeros((), dtype=torch.int64, device=device)
+
+    def add(self, losses: Tensor) -> None:
+        """Add the losses of a batch, shape (batch,)."""
+        counted = ~losses.isnan()
+        self.n_samples += len(losses)
+        self._sum = self._sum + torch.where(counted, losses, 0).sum()
+        self._n_counted += counted.sum()
+
+    def value(self) -> float:
+        """Return the mean; NaN if no loss was counted."""
+        n_counted = int(self._n_counted)
+        return float(self._sum) / n_counted if n_counted else math.nan
 
 
 def fit(
@@ -58,8 +83,10 @@ def fit(
     ----------
     model : nn.Module
         Maps x to the outputs that `loss` expects. Trained in place, in training mode, on the device of its parameters.
-    loader : iterable of (index, x, y)
-        One epoch of the training set.
+    loader : iterable of (index, x, y) or of dict
+        One epoch of the training set. x may be a tensor, or a nesting of dicts, lists and tuples of tensors: the model
+        is called with it as a single argument. Of a batch that is a dict, as `rrm_torch.Indexed` makes of a data set of
+        dicts, the index is the entry ``sample_index``, y the entry ``labels`` or ``label``, and x a dict of all others.
     optimizer : torch.optim.Optimizer
         Optimizes the model's parameters.
     epochs : int
@@ -87,7 +114,7 @@ def fit(
         It should also hold the generator of a transform that has its own, which `fit` can't detect.
     on_epoch : callable, optional
         Called as ``on_epoch(epoch, mean_loss)`` after each epoch, before the checkpoint is saved. Epochs count from 1;
-        the mean loss is unweighted.
+        the mean loss is unweighted, and leaves out samples whose loss is NaN because they have no label.
 
     Returns
     -------
@@ -97,7 +124,7 @@ def fit(
     Raises
     ------
     TypeError
-        `rrm` or `attack` has the wrong type.
+        `rrm`, `attack`, a batch, or what the loss returned has the wrong type.
     ValueError
         The loader yields no batch, a loss isn't one value per sample, options contradict each other, or the checkpoint
         lacks an object, belongs to another run, or has done more epochs than `epochs`.
@@ -121,7 +148,7 @@ def fit(
     for epoch in range(epochs_done + 1, epochs + 1):
         start = time.perf_counter()
         _set_epoch(loader, epoch)
-        loss_sum, n_samples = _train_epoch(model, loader, optimizer, rrm, loss, attack, autocast)
+        mean_loss = _train_epoch(model, loader, optimizer, rrm, loss, attack, autocast)
         trained = time.perf_counter()
         seconds.training += trained - start
         if rrm is not None and rrm.unit == "epoch":
@@ -139,7 +166,7 @@ def fit(
         if scheduler is not None:
             scheduler.step()
         if on_epoch is not None:
-            on_epoch(epoch, float(loss_sum) / n_samples)
+            on_epoch(epoch, mean_loss.value())
         if checkpoint is not None:
             checkpoint.save(epoch)
     return seconds
@@ -214,14 +241,13 @@ def _train_epoch(
     loss: Loss | Regularized,
     attack: Attack | None,
     autocast: torch.dtype | None,
-) -> tuple[Tensor, int]:
-    """Train for one epoch; return the sum of the unweighted losses and the number of samples."""
+) -> MeanLoss:
+    """Train for one epoch; return the mean of the unweighted losses."""
     device = device_of(model)
     model.train()
-    # Summed on the device, so that no batch waits for it.
-    loss_sum = torch.zeros((), device=device)
-    n_samples = 0
-    for index, x, y in loader:
+    mean_loss = MeanLoss(device)
+    for batch in loader:
+        index, x, y = split_indexed_batch(batch)
         x = to_device(x, device)
         y = to_device(y, device)
         if attack is not None:
@@ -232,20 +258,17 @@ def _train_epoch(
             losses, regularizer = split_loss(loss, model, x, y, index)
         if rrm is not None:
             batch_loss = rrm.weighted_mean(losses, index, regularizer=regularizer)
-        elif regularizer is not None:
-            batch_loss = (losses + regularizer).mean()
         else:
-            batch_loss = losses.mean()
+            batch_loss = batch_mean(losses, regularizer)
         optimizer.zero_grad()
         batch_loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if rrm is not None and rrm.unit == "step":
             rrm.step()
-        loss_sum = loss_sum + losses.detach().sum()
-        n_samples += len(losses)
-    if n_samples == 0:
+        mean_loss.add(losses.detach())
+    if mean_loss.n_samples == 0:
         raise ValueError("loader yields no batch")
-    return loss_sum, n_samples
+    return mean_loss
 
 
 def _score_epoch(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .._models import autocast_context, device_of, evaluation_mode, no_grad_context, to_device, unwrap_ddp
 from ..adversarial.attacks import Attack
+from ..data.batch import split_indexed_batch
 from ..data.loaders import Loader
-from ..losses.per_sample import Loss, cross_entropy, full_precision
-from ..losses.regularized import Regularized, label_loss
+from ..losses.per_sample import Loss, cross_entropy
+from ..losses.regularized import Regularized, check_losses, label_loss
+from ..losses.targets import check_logits, full_precision
 
 
 def score(
@@ -28,8 +31,9 @@ def score(
     ----------
     model : nn.Module
         Put in evaluation mode for the pass.
-    loader : iterable of (index, x, y)
-        The training set, each sample once, in any order and with any batch size; not augmented.
+    loader : iterable of (index, x, y) or of dict
+        The training set, each sample once, in any order and with any batch size; not augmented. See `rrm_torch.fit`
+        for dicts.
     loss : callable or Regularized, default cross-entropy
         ``loss(model(x), y)``, one loss per sample. Of a loss with a regularizer, only the label loss is computed.
     attack : Attack, optional
@@ -40,12 +44,14 @@ def score(
     Returns
     -------
     Tensor, shape (n,)
-        Losses in the order of the index, on the model's device.
+        Losses in the order of the index, on the model's device; NaN for samples without a label.
 
     Raises
     ------
+    TypeError
+        A batch, its index or its losses have the wrong type.
     ValueError
-        An index is missing or repeated, or the loader yields no batch.
+        An index is missing or repeated, the loader yields no batch, or a shape is wrong.
     """
     return _in_index_order(score_batches(model, loader, label_loss(loss), attack=attack, autocast=autocast))
 
@@ -56,9 +62,10 @@ def predict(model: nn.Module, loader: Loader) -> Tensor:
     Parameters
     ----------
     model : nn.Module
-        A classifier that returns logits; put in evaluation mode for the pass.
-    loader : iterable of (index, x, y)
-        Each sample once, in any order.
+        A classifier that returns logits, shape (batch, n_classes), of at least two classes; put in evaluation mode for
+        the pass.
+    loader : iterable of (index, x, y) or of dict
+        Each sample once, in any order. See `rrm_torch.fit` for dicts.
 
     Returns
     -------
@@ -67,54 +74,76 @@ def predict(model: nn.Module, loader: Loader) -> Tensor:
 
     Raises
     ------
+    TypeError
+        A batch, its index or the model's outputs have the wrong type.
     ValueError
-        An index is missing or repeated, or the loader yields no batch.
+        An index is missing or repeated, the loader yields no batch, or a shape is wrong.
     """
-    return _in_index_order(score_batches(model, loader, lambda logits, _: logits.softmax(1)))
+    return _in_index_order(_probability_batches(model, loader))
 
 
 def score_batches(
     model: nn.Module,
     loader: Loader,
-    function: Loss,
+    loss: Loss,
     *,
     attack: Attack | None = None,
     autocast: torch.dtype | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield each batch's index and ``function(model(x), y)``, on the model's device, in inference mode.
+    """Yield each batch's index and losses, on the model's device, in inference mode.
 
     Parameters
     ----------
     model, loader, attack, autocast
         See `score`.
-    function : callable
-        Maps outputs and labels to a tensor of shape (batch, ...); the objective of the attack.
+    loss : callable
+        ``loss(model(x), y)``, one loss per sample; the objective of the attack.
 
     Yields
     ------
     index : Tensor, shape (batch,)
-    values : Tensor, shape (batch, ...)
+    losses : Tensor, shape (batch,)
 
     Raises
     ------
-    ValueError
-        `function` doesn't return one row per sample.
+    TypeError, ValueError
+        `loss` doesn't return one real number per sample, or the loader yields something else than batches.
     """
+    for index, outputs, y in _output_batches(model, loader, loss, attack, autocast):
+        losses = loss(outputs, y)
+        check_losses(losses, index.shape)
+        yield index, losses
+
+
+def _probability_batches(model: nn.Module, loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield each batch's index and predicted probabilities, shape (batch, n_classes)."""
+    for index, outputs, _ in _output_batches(model, loader):
+        probabilities = check_logits(outputs).softmax(1)
+        if len(probabilities) != len(index):
+            raise ValueError(
+                f"model must return one row of logits per sample, for {len(index)} indices, got {len(probabilities)}"
+            )
+        yield index, probabilities
+
+
+def _output_batches(
+    model: nn.Module,
+    loader: Loader,
+    objective: Loss = cross_entropy,
+    attack: Attack | None = None,
+    autocast: torch.dtype | None = None,
+) -> Iterator[tuple[Tensor, Any, Any]]:
+    """Yield each batch's index, outputs in at least float32, and labels, on the model's device, in inference mode."""
     model = unwrap_ddp(model)
     device = device_of(model)
     with evaluation_mode(model), no_grad_context(model), autocast_context(device, autocast):
-        for index, x, y in loader:
+        for batch in loader:
+            index, x, y = split_indexed_batch(batch)
             x = to_device(x, device)
             y = to_device(y, device)
             if attack is not None:
-                x = attack(model, x, y, function)
-            values = function(full_precision(model(x)), y)
-            if values.shape[:1] != index.shape:
-                raise ValueError(
-                    f"loss must return one value per sample, of shape {tuple(index.shape)}, got {tuple(values.shape)}; "
-                    "use reduction='none'"
-                )
-            yield to_device(index, device), values
+                x = attack(model, x, y, objective)
+            yield to_device(index, device), full_precision(model(x)), y
 
 
 def _in_index_order(batches: Iterator[tuple[Tensor, Tensor]]) -> Tensor:

@@ -77,9 +77,11 @@ def test_indexed_rejects_bad_index(index, error, message):
         Indexed(TensorDataset(X, Y))[index]
 
 
-@pytest.mark.parametrize(("item", "kind"), [(torch.zeros(2), "Tensor"), ({"x": 1}, "dict"), ("xy", "str")])
+@pytest.mark.parametrize(("item", "kind"), [(torch.zeros(2), "Tensor"), ("xy", "str"), ({"x", "y"}, "set")])
 def test_indexed_rejects_items_that_are_not_tuples(item, kind):
-    with pytest.raises(TypeError, match=rf"dataset must contain tuples such as \(x, y\), got {kind} at index 1"):
+    with pytest.raises(
+        TypeError, match=rf"dataset must contain tuples such as \(x, y\), or dicts, got {kind} at index 1"
+    ):
         Indexed([("x", "y"), item])[1]
 
 
