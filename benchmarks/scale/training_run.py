@@ -79,12 +79,12 @@ def bytes_of_tensors(rrm: RRM) -> int:
 
     def add(thing: object) -> None:
         for value in vars(thing).values():
-            for tensor in value if isinstance(value, list) else [value]:
+            for tensor in value if isinstance(value, tuple) else [value]:
                 if isinstance(tensor, Tensor):
                     storage = tensor.untyped_storage()
                     sizes[storage.data_ptr()] = storage.nbytes()
 
-    for part in (rrm, rrm.trajectory, rrm._buffer):
+    for part in (rrm._state, rrm.trajectory._records, rrm._buffer):
         add(part)
     return sum(sizes.values())
 

@@ -20,7 +20,8 @@ from .training.fit import fit
 from .training.history import History
 from .training.score import predict, score
 from .weighting.batch_rrm import BatchRRM
-from .weighting.pruning_history import PruningHistory, Reweight
+from .weighting.pruning_history import PruningHistory
+from .weighting.reweight import Reweight
 from .weighting.rrm import RRM
 from .weighting.schedule import Ramp
 

@@ -18,6 +18,9 @@ T = TypeVar("T")
 PACKAGES = tuple(str(Path(package.__file__ or "").parent) for package in (rrm_core, rrm_torch))
 
 
+LAST = 10  # a call changes the state shortly before its end
+
+
 class Interrupt(KeyboardInterrupt):
     """Stands for Ctrl-C; a class of its own, so that a real one still ends the tests."""
 
@@ -42,7 +45,7 @@ def interrupted(
     call : callable
         Changes it.
     samples : int, optional
-        Try this many instructions, chosen at random, rather than each one.
+        Try this many instructions, chosen at random, and the last few, rather than each one.
     seed : int
 
     Yields
@@ -54,7 +57,7 @@ def interrupted(
     total = count_instructions(lambda: call(first))
     points = range(1, total + 1)
     if samples is not None and samples < total:
-        points = sorted(random.Random(seed).sample(points, samples))
+        points = sorted({*random.Random(seed).sample(points, samples), *points[-LAST:]})
     for point in points:
         subject = make()
         try:

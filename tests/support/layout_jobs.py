@@ -13,6 +13,7 @@ from torch.utils.data import DistributedSampler
 from rrm_torch import RRM
 from rrm_torch.distributed import ShardSampler, process_group, slice_of
 from rrm_torch.weighting import layout as layout_module
+from support.weighting import set_epoch
 
 
 def losses_of_epoch(epoch: int, n: int) -> torch.Tensor:
@@ -167,7 +168,7 @@ def error_and_recovery(layout: str, n: int, fault: str) -> list[str]:
         if fault == "alone":
             given = torch.ones(len(rrm.weights))
         if fault == "epoch":
-            rrm.epoch = 1
+            set_epoch(rrm, 1)
     raised = []
     for batch in torch.split(index, 16):
         rrm.weighted_mean(c[batch], batch)
@@ -178,10 +179,11 @@ def error_and_recovery(layout: str, n: int, fault: str) -> list[str]:
     except Exception as error:
         raised.append(f"{type(error).__name__}: {error}")
     before = rrm.weights.clone()
+    rrm.reset_losses()
     if fault in ("settings", "losses_from", "layout"):
         rrm = RRM(n, contamination=0.2, warmup=1, layout=layout)
     if fault == "epoch":
-        rrm.epoch = 0
+        set_epoch(rrm, 0)
     index = visited_samples(layout, 1, n)
     rrm.weighted_mean(losses_of_epoch(1, n)[index], index)
     rrm.step()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.testing import assert_close
 
@@ -31,3 +33,8 @@ def epoch_of_steps(rrm, losses, batch_size=5):
         rrm.weighted_mean(losses[index], index)
         reweighted.append(rrm.step() is not None)
     return reweighted
+
+
+def set_epoch(rrm, epoch):
+    """Let an RRM believe that so many epochs have ended."""
+    rrm._state = replace(rrm._state, epoch=epoch)

@@ -34,14 +34,16 @@ class ExactSum:
     """
 
     def __init__(self, largest: float, n: int, device: torch.device) -> None:
-        self._exponent = min(BITS, 62 - n.bit_length()) - math.frexp(largest)[1]
+        exponent = min(BITS, 62 - n.bit_length()) - math.frexp(largest)[1]
+        # 2.0**1024 is beyond a double: numbers below 1e-297 are rounded to a multiple of 2**-1023.
+        self._exponent = min(exponent, 1023)
         self.total = torch.zeros((), dtype=torch.int64, device=device)
 
     def add(self, block: Tensor) -> None:
-        """Add numbers: float32, shape (m,), with m at most `BLOCK`."""
-        scaled = block.double().mul_(2.0**self._exponent).round_()
+        """Add numbers: float32 or float64, shape (m,), with m at most `BLOCK`."""
+        scaled = (block.double() * 2.0**self._exponent).round_()
         self.total += scaled.sum().long()
 
-    def value(self, total: int) -> float:
-        """Return a total as a float."""
-        return math.ldexp(float(total), -self._exponent)
+    def value(self, total: int, divisor: int = 1) -> float:
+        """Return a total over a divisor as a float."""
+        return math.ldexp(float(total) / divisor, -self._exponent)

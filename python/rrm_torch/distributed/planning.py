@@ -171,10 +171,10 @@ def _all_reduce_partial(planner: rrm_core.Planner, ranks: ProcessGroup, offset: 
         "minima": ranks.all_reduce_min(torch.from_numpy(minima)).numpy(),
     }
     if planner.round > 1:
-        counts = ranks.all_gather(torch.tensor([len(keys)]))[:, 0].tolist()
+        counts = ranks.all_gather(torch.tensor([len(keys)], device="cpu"))[:, 0].tolist()
         start = sum(counts[: ranks.rank])
         # The sum over ranks concatenates the keys: each rank's array is zero outside its own part.
-        padded = torch.zeros(sum(counts), dtype=torch.int64)
+        padded = torch.zeros(sum(counts), dtype=torch.int64, device="cpu")
         padded[start : start + len(keys)] = torch.from_numpy(keys)
         combined["keys"] = ranks.all_reduce_sum(padded).numpy()
     return combined

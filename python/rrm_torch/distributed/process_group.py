@@ -184,9 +184,9 @@ class ProcessGroup:
 def _row(error: Exception | None, numbers: Sequence[int]) -> Tensor:
     """Return what a rank sends in `sync_or_raise`: int64, shape (WORDS,)."""
     assert len(numbers) < MESSAGE_START
-    row = torch.zeros(WORDS, dtype=torch.int64)
+    row = torch.zeros(WORDS, dtype=torch.int64, device="cpu")
     row[0] = STATUS_OK
-    row[1 : 1 + len(numbers)] = torch.tensor(numbers, dtype=torch.int64)
+    row[1 : 1 + len(numbers)] = torch.tensor(numbers, dtype=torch.int64, device="cpu")
     if error is not None:
         row[0] += 1 + [isinstance(error, kind) for kind in (*ERROR_TYPES, object)].index(True)
         n_bytes = 8 * (WORDS - MESSAGE_START)

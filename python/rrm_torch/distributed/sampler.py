@@ -67,7 +67,7 @@ class ShardSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         n_local = self.end - self.begin
-        order = torch.arange(n_local)
+        order = torch.arange(n_local, device="cpu")
         if self.shuffle:
             # torch's generator would use only 32 bits of a seed.
             rng = np.random.default_rng([self.seed, self.epoch, self.rank])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,9 +16,12 @@ from .._models import to_device
 from . import state as states
 from .batch_checks import check_batch
 from .layout import Layout, LayoutName
+from .live_state import LiveState
 from .loss_buffer import LossBuffer
-from .pruning_history import PruningHistory, Reweight
+from .pruning_history import PruningHistory
+from .reweight import Reweight
 from .settings import BatchSettings, Unit
+from .state_checks import check_state
 
 
 class BaseRRM(ABC):
@@ -27,25 +31,23 @@ class BaseRRM(ABC):
     ----------
     settings : BatchSettings
         The arguments, validated; constant.
-    epoch : int
-        Epochs that have ended; steps where these are counted.
     layout : {"replicated", "sharded"} or None
-    trajectory : PruningHistory
-        What each reweight pruned.
     """
 
     settings: BatchSettings
 
+    @torch.inference_mode(False)
     def __init__(self, settings: BatchSettings, layout: Layout, layout_name: LayoutName | None = None) -> None:
         self.settings = settings
-        self.epoch = 0
         self.layout = layout_name
-        self.trajectory = PruningHistory(layout.n, layout)
         self._layout = layout
-        self._weights = torch.ones(layout.n_local)
-        self._losses = torch.full((layout.n_local,), torch.nan)
-        self._buffer = self._new_buffer()
-        self._plan: rrm_core.Plan | None = None
+        self._state = LiveState(
+            epoch=0,
+            weights=torch.ones(layout.n_local, dtype=torch.float32, device="cpu"),
+            losses=torch.full((layout.n_local,), torch.nan, dtype=torch.float32, device="cpu"),
+            trajectory=PruningHistory(layout.n, layout),
+            buffer=self._new_buffer(),
+        )
         self._warned_of_weight = False
 
     @property
@@ -59,24 +61,33 @@ class BaseRRM(ABC):
         return "epoch"
 
     @property
+    def epoch(self) -> int:
+        """Epochs that have ended; steps where these are counted."""
+        return self._state.epoch
+
+    @property
     def weights(self) -> Tensor:
-        """Current sample weights: float32, shape (n_local,), all 1 before the first reweight.
+        """Current sample weights: shape (n_local,), all 1 before the first reweight.
 
-        The state itself, not a copy; of the samples that this process stores, all n without a sharded layout.
-
-        Their mean is 1; with ``redistribute="drop"`` it falls below.
+        float32, or float64 once a loss of float64 has come. The state itself, not a copy; of the samples that this
+        process stores, all n without a sharded layout. Their mean is 1; with ``redistribute="drop"`` it falls below.
         """
-        return self._weights
+        return self._state.weights
 
     @property
     def losses(self) -> Tensor:
-        """The losses behind the last reweight: float32, shape (n_local,); NaN before the first, or without one."""
-        return self._losses
+        """The losses behind the last reweight: as `weights`; NaN before the first, or for a sample without one."""
+        return self._state.losses
+
+    @property
+    def trajectory(self) -> PruningHistory:
+        """What each reweight pruned. The next reweight makes a new one."""
+        return self._state.trajectory
 
     @property
     def plan(self) -> rrm_core.Plan | None:
         """Threshold and counts of the last reweight; None before the first, and with `BatchRRM`."""
-        return self._plan
+        return self._state.plan
 
     @property
     def due(self) -> bool:
@@ -106,7 +117,7 @@ class BaseRRM(ABC):
             outside = index[(index < begin) | (index >= end)]
             if len(outside):
                 raise IndexError(f"index must lie in [{begin}, {end}), the local samples, got {int(outside[0])}")
-        return self._weights[to_device(index, self._weights.device) - begin]
+        return self.weights[to_device(index, self.weights.device) - begin]
 
     def record(self, losses: Tensor, index: Tensor) -> None:
         """Record the losses of a batch for the next `step` without weighting them, for a pass that only scores.
@@ -126,17 +137,15 @@ class BaseRRM(ABC):
         check_batch(losses, index)
         self._record(losses, index)
 
+    @torch.inference_mode(False)
     def reset_losses(self) -> None:
         """Forget which losses were recorded, so that `step` uses only those recorded from now on."""
-        self._buffer.reset()
+        self._state = replace(self._state, buffer=self._buffer.cleared())
 
     def to(self, device: torch.device) -> None:
         """Move the state to `device`; a no-op if it is there already. `weighted_mean` and `step` call this."""
-        if self._weights.device != device:
-            self._weights = self._weights.to(device)
-            self._losses = self._losses.to(device)
-            self._buffer.to(device)
-            self.trajectory.to(device)
+        if self.weights.device != device:
+            self._state = self._state.to(device)
 
     def flagged(self) -> Tensor:
         """Return the samples that the last reweight pruned, the most suspicious first, in the order of `ranking`.
@@ -159,27 +168,38 @@ class BaseRRM(ABC):
         """
         return self.trajectory.ranking()
 
+    @torch.inference_mode(False)
     def state_dict(self) -> dict[str, Any]:
-        """Return the state at the end of an epoch: tensors, numbers and strings, fit for ``torch.save``.
+        """Return the state, complete at any moment: tensors, numbers and strings, fit for ``torch.save``.
 
-        `rrm_torch.weighting.state` lists the entries. With a layout it is the state of all samples, the same on all
-        ranks, which call this together.
+        `rrm_torch.weighting.state` lists the entries. It includes the losses recorded in the epoch under way, so that a
+        run resumed from it ends with the bits of one that was not interrupted. With a layout it is the state of all
+        samples, the same on all ranks, which call this together.
         """
+        rows = self._layout.sync_or_raise(None, self._is_double, self._buffer.has_losses)
+        state = self._state
+        if any(row[0] for row in rows):
+            state = state.double()
+        recorded = None
+        marks = None
+        if any(row[1] for row in rows):
+            buffer = self._layout.merge_recorded(state.buffer)
+            recorded = torch.where(buffer.marks > 0, buffer.losses, torch.nan)
+            marks = buffer.saved_marks(state.epoch + 1, state.last_reweight)
         values = {
             "version": states.VERSION,
             "class": type(self).__name__,
             "settings": self.settings.describe(),
-            "epoch": self.epoch,
-            "weights": self._weights,
-            "losses": self._losses,
-            "trajectory": self.trajectory.state_dict(),
+            "epoch": state.epoch,
+            "weights": state.weights,
+            "losses": state.losses,
+            "recorded": recorded,
+            "marks": marks,
+            "trajectory": state.trajectory.state_dict(),
         }
-        if self._buffer.OUTLIVES_EPOCH:
-            buffer = self._buffer.copy()
-            self._layout.merge_recorded(buffer)
-            values |= {"recorded": buffer.losses, "is_recorded": (buffer.marks > 0).byte()}
-        return states.export(values, self._state_entries(), self._layout)
+        return states.export(values, states.entries("rrm", "buffer"), self._layout)
 
+    @torch.inference_mode(False)
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state returned by `state_dict`.
 
@@ -191,39 +211,42 @@ class BaseRRM(ABC):
         Raises
         ------
         ValueError
-            The settings differ, the data set does, or an entry is missing or damaged; the message says which. The
-            state is as before the call.
+            The settings differ, the data set does, or an entry is missing or can't be right; the message says which.
+            After any error or interrupt the state is as before the call.
         """
-        table = self._state_entries()
-        states.check_entries(state, table, "state", f"{type(self).__name__}.state_dict()")
-        states.check_origin(state, type(self).__name__, self.settings)
-        states.check_shapes(state, table, self.n)
-        states.check_values(state)
-        device = self._weights.device
+        rounds = check_state(state, type(self).__name__, self.settings)
+        self._check_consistency(state, rounds)
+        device = self.weights.device
         trajectory = PruningHistory(self.n, self._layout)
         trajectory.load_state_dict(state["trajectory"])
-        trajectory.to(device)
-        plan = self._plan_again(state["losses"].detach().to(device).float(), trajectory)
-        tensors = states.local(state, table, self._layout, device)
-        buffer = self._new_buffer()
-        buffer.to(device)
-        if buffer.OUTLIVES_EPOCH:
-            buffer.load(tensors["recorded"], tensors["is_recorded"])
-        # Everything that can fail is done: from here on the state changes.
-        self.epoch = state["epoch"]
-        self.trajectory = trajectory
-        self._weights = tensors["weights"]
-        self._losses = tensors["losses"]
-        self._buffer = buffer
-        self._plan = plan
+        tensors = states.local(state, states.entries("rrm", "buffer"), self._layout, device)
+        buffer = self._new_buffer().to(device)
+        if tensors["weights"].dtype == torch.float64:
+            buffer = buffer.double()
+        if "recorded" in tensors:
+            last_reweight = rounds[-1].epoch if rounds else 0
+            buffer = buffer.loaded(tensors["recorded"], tensors["marks"], state["epoch"] + 1, last_reweight)
+        plan = self._plan_again(state, rounds)
+        self._state = LiveState(
+            epoch=state["epoch"],
+            weights=tensors["weights"],
+            losses=tensors["losses"],
+            trajectory=trajectory.to(device),
+            buffer=buffer,
+            plan=plan,
+        )
 
     def __repr__(self) -> str:
-        # Without what is None, and without the defaults of unit and scale.
-        omitted = (None, "epoch", "mean")
-        settings = [f"{name}={value!r}" for name, value in self.settings.describe().items() if value not in omitted]
+        defaults = {"unit": "epoch", "unseen": "raise", "scale": "mean"}
+        settings = [
+            f"{name}={value!r}"
+            for name, value in self.settings.describe().items()
+            if value is not None and value != defaults.get(name)
+        ]
         progress = f"{self.unit}={self.epoch}"
-        if self.trajectory.rounds:
-            progress += f", pruned={self.trajectory.rounds[-1].n_pruned}"
+        rounds = self.trajectory.rounds
+        if rounds:
+            progress += f", pruned={rounds[-1].n_pruned}"
         return f"{type(self).__name__}({', '.join(settings)}; {progress})"
 
     @abstractmethod
@@ -239,39 +262,49 @@ class BaseRRM(ABC):
         """Return an empty buffer for the recorded losses."""
 
     @abstractmethod
-    def _plan_again(self, losses: Tensor, trajectory: PruningHistory) -> rrm_core.Plan | None:
+    def _check_consistency(self, state: dict[str, Any], rounds: list[Reweight]) -> None:
+        """Raise a ValueError if the entries of a state contradict each other."""
+
+    @abstractmethod
+    def _plan_again(self, state: dict[str, Any], rounds: list[Reweight]) -> rrm_core.Plan | None:
         """Return the plan of the last reweight, made again from its losses when a state is loaded."""
 
+    @property
+    def _buffer(self) -> LossBuffer:
+        return self._state.buffer
+
+    @property
+    def _is_double(self) -> bool:
+        return self.weights.dtype == torch.float64
+
     def _record(self, losses: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Record a batch; return its losses without gradient, as float32, and the samples' positions in `weights`."""
+        """Record a batch; return its losses without gradient, as recorded, and the samples' positions in `weights`."""
         self.to(losses.device)
-        detached = losses.detach().float()
+        if losses.dtype == torch.float64 and not self._is_double:
+            self._state = self._state.double()
+        detached = losses.detach().to(self.weights.dtype)
         return detached, self._buffer.record(detached, index, self.epoch + 1)
 
     def _mean(self, losses: Tensor, weights: Tensor, regularizer: Tensor | None) -> Tensor:
-        """Return the mean of weights times losses, plus that of a regularizer."""
+        """Return the mean of weights times losses, plus that of a regularizer, over the samples that have a loss."""
         weighted = torch.where(weights == 0, 0, weights * losses)
+        # Before the regularizer, whose NaN is an error to be seen.
+        has_loss = ~weighted.isnan()
         if regularizer is not None:
             weighted = weighted + regularizer
+        total = torch.where(has_loss, weighted, 0).sum()
         if self.settings.scale == "mean":
-            return weighted.mean()
+            return total / has_loss.sum().clamp(min=1)
         # Gradients are averaged over ranks; the factor `size` makes theirs that of the sum over all ranks.
-        return weighted.sum() / (self.n / self._layout.size)
+        return total / (self.n / self._layout.size)
 
-    def _warn_of_weight(self, entry: Reweight, reason: str) -> None:
+    def _warn_of_weight(self, entry: Reweight, reason: str, stacklevel: int) -> None:
         """Warn, once, if the largest weight of a reweight exceeds the limit."""
         limit = self.settings.weight_limit
         if entry.largest_weight > limit and not self._warned_of_weight:
             self._warned_of_weight = True
-            # The caller of `step`, which calls the method that calls this.
             warnings.warn(
                 f"a sample's weight is {entry.largest_weight:,.0f}, above weight_limit={limit:g}: {reason}; "
                 "redistribute='kept', or a fraction such as 0.1, spreads it",
-                stacklevel=4,
+                stacklevel=stacklevel + 1,
             )
-
-    def _state_entries(self) -> list[states.Entry]:
-        """Return the part of the table of `state` that applies."""
-        if self._buffer.OUTLIVES_EPOCH:
-            return states.entries("rrm", "buffer")
-        return states.entries("rrm")

@@ -12,9 +12,11 @@ def check_batch(losses: Tensor, index: Tensor) -> None:
     Raises
     ------
     TypeError
-        `index` is not a tensor of int64 or int32.
+        `index` is not a tensor of int64 or int32, or `losses` not one of floating-point numbers.
     ValueError
         They are not one-dimensional, or differ in length.
+    RuntimeError
+        They are inside a transform of torch.func, where nothing can be recorded.
     """
     # Callers without a type checker pass NumPy arrays and lists.
     index_object: object = index
@@ -23,6 +25,7 @@ def check_batch(losses: Tensor, index: Tensor) -> None:
         raise TypeError(
             f"index must be a tensor of int64 or int32, got {kind}; rrm_torch.Indexed makes a loader yield one"
         )
+    check_floating("losses", losses)
     if losses.ndim != 1 or index.shape != losses.shape:
         raise ValueError(
             "losses and index must both have shape (batch,), "
@@ -31,7 +34,33 @@ def check_batch(losses: Tensor, index: Tensor) -> None:
         )
 
 
+def check_floating(name: str, values: Tensor) -> None:
+    """Raise unless values are a tensor of floating-point numbers outside the transforms of torch.func.
+
+    Raises
+    ------
+    TypeError, RuntimeError
+    """
+    values_object: object = values
+    if not isinstance(values_object, Tensor) or not values_object.is_floating_point():
+        kind = values_object.dtype if isinstance(values_object, Tensor) else type(values_object).__name__
+        raise TypeError(f"{name} must be a tensor of floating-point numbers, got {kind}")
+    if torch._C._functorch.is_functorch_wrapped_tensor(values):
+        raise RuntimeError(
+            f"{name} are inside a transform of torch.func, such as grad or vmap, where losses can't be recorded: "
+            "multiply them by rrm.weights_for(index) there, return them as well, and pass them to rrm.record outside"
+        )
+
+
 def check_same_shape(name: str, values: Tensor | None, losses: Tensor) -> None:
-    """Raise a ValueError unless an optional argument has the shape of the losses."""
-    if values is not None and values.shape != losses.shape:
+    """Raise unless an optional argument holds floating-point numbers in the shape of the losses.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if values is None:
+        return
+    check_floating(name, values)
+    if values.shape != losses.shape:
         raise ValueError(f"{name} must have the losses' shape {tuple(losses.shape)}, got {tuple(values.shape)}")

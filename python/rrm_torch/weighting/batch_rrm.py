@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from .epoch_checks import check_losses, raise_if_any_rank_failed
 from .fingerprint import Ids
 from .layout import SingleProcess, reweight_by_rule
 from .loss_buffer import EpochLossBuffer, LossBuffer
-from .pruning_history import PruningHistory
+from .reweight import Reweight
 from .schedule import Schedule
 from .settings import BatchSettings, Redistribute, Scale
 
@@ -123,9 +124,10 @@ class BatchRRM(BaseRRM):
         check_same_shape("regularizer", regularizer, losses)
         check_same_shape("ranking", ranking, losses)
         detached, positions = self._record(losses, index)
-        self._weights[positions] = self._batch_weights(detached if ranking is None else ranking.detach().float())
-        return self._mean(losses, self._weights[positions], regularizer)
+        self.weights[positions] = self._batch_weights(detached if ranking is None else ranking.detach())
+        return self._mean(losses, self.weights[positions], regularizer)
 
+    @torch.inference_mode(False)
     def step(self, losses: Tensor | None = None) -> None:
         """End an epoch.
 
@@ -139,8 +141,8 @@ class BatchRRM(BaseRRM):
         TypeError
             `losses` isn't a tensor.
         ValueError
-            `losses` were passed; or the losses of the epoch contain NaN, and `nan` is ``"raise"``. The epoch is not
-            counted.
+            `losses` were passed; or the losses of the epoch contain NaN, and `nan` is ``"raise"``. The state is as
+            before the call.
         IndexError
             An index on a GPU was out of range. The losses that came with it were not recorded.
 
@@ -152,28 +154,32 @@ class BatchRRM(BaseRRM):
         check_losses(losses)
         if losses is not None:
             raise ValueError("losses can't be passed to BatchRRM.step: each batch is weighted by its own")
-        try:
-            raise_if_any_rank_failed(self._buffer, self._layout)
-            recorded = self._buffer.marks > 0
-        finally:
-            self._buffer.end_step()
-        epoch_losses = torch.where(recorded, self._buffer.losses, torch.nan)
+        raise_if_any_rank_failed(self._buffer, self._layout)
+        state = self._state
+        recorded = state.buffer.marks > 0
+        epoch_losses = torch.where(recorded, state.buffer.losses, torch.nan)
         n_nan = int((epoch_losses.isnan() & recorded).count_nonzero())
         # On a GPU no plan was read, and so none has raised this.
         if n_nan and self.settings.nan == "raise":
-            raise ValueError(f"losses contain NaN: {n_nan} since the last step; nan='prune' prunes them")
-        self.epoch += 1
-        self._losses = epoch_losses
-        if self.epoch > self.settings.warmup:
-            self._record_epoch(recorded)
-
-    def _record_epoch(self, recorded: Tensor) -> None:
-        pruned = (self._weights == 0) & recorded
-        entry = self.trajectory.record(self.epoch, self._losses, self._weights, pruned)
-        self._warn_of_weight(entry, "it received the mass of what was pruned from its batch")
+            raise ValueError(
+                f"losses contain NaN: {n_nan} since the last step; nan='prune' prunes them, and reset_losses() begins "
+                "the epoch again"
+            )
+        epoch = state.epoch + 1
+        trajectory = state.trajectory
+        if epoch > self.settings.warmup:
+            pruned = (state.weights == 0) & recorded
+            trajectory = trajectory.copy()
+            entry = trajectory.record(epoch, epoch_losses, state.weights, pruned)
+            self._warn_of_weight(entry, "it received the mass of what was pruned from its batch", stacklevel=3)
+        # All that can fail is done: the state changes by this one assignment.
+        self._state = replace(
+            state, epoch=epoch, losses=epoch_losses, trajectory=trajectory, buffer=state.buffer.next_epoch()
+        )
 
     def _batch_weights(self, losses: Tensor) -> Tensor:
-        """Return the weights of a batch by its losses: float32, shape (batch,)."""
+        """Return the weights of a batch by its losses: of the dtype of `weights`, shape (batch,)."""
+        losses = losses.to(self.weights.dtype)
         if self.epoch < self.settings.warmup or not len(losses):
             return torch.ones_like(losses)
         weights, _ = reweight_by_rule(losses, None, 1.0, self.settings.rule(self.epoch))
@@ -182,5 +188,8 @@ class BatchRRM(BaseRRM):
     def _new_buffer(self) -> LossBuffer:
         return EpochLossBuffer(0, self.settings.n)
 
-    def _plan_again(self, losses: Tensor, trajectory: PruningHistory) -> None:
+    def _check_consistency(self, state: dict[str, Any], rounds: list[Reweight]) -> None:
+        """Do nothing: the weights of a batch follow from its own losses, of which only the latest are kept."""
+
+    def _plan_again(self, state: dict[str, Any], rounds: list[Reweight]) -> None:
         """Return None: each batch had a plan of its own, and none is kept."""

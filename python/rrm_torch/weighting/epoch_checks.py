@@ -6,8 +6,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..distributed.process_group import first_mismatch
+from .batch_checks import check_floating
 from .layout import Layout
-from .loss_buffer import LossBuffer, StepLossBuffer
+from .live_state import LiveState
+from .loss_buffer import LossBuffer
+from .settings import Settings
 
 REMEDIES = {
     "settings": "make RRM with the same arguments on all ranks",
@@ -28,11 +31,14 @@ def check_losses(losses: object, n_local: int | None = None) -> None:
         return
     if not isinstance(losses, Tensor):
         raise TypeError(f"losses must be a tensor, got {type(losses).__name__}; rrm_torch.score returns one")
+    check_floating("losses", losses)
     if n_local is not None and losses.shape != (n_local,):
         raise ValueError(f"losses must have shape ({n_local},), one per sample, got {tuple(losses.shape)}")
 
 
-def raise_if_any_rank_failed(buffer: LossBuffer, layout: Layout, error: Exception | None = None, **equal: int) -> bool:
+def raise_if_any_rank_failed(
+    buffer: LossBuffer, layout: Layout, error: Exception | None = None, *, is_double: bool = False, **equal: int
+) -> tuple[bool, bool]:
     """Raise on all ranks an error of one of them, a difference between them, or an index out of range.
 
     Parameters
@@ -42,13 +48,17 @@ def raise_if_any_rank_failed(buffer: LossBuffer, layout: Layout, error: Exceptio
     layout : Layout
     error : Exception, optional
         The error of this rank.
+    is_double : bool
+        Whether this rank has losses of float64.
     **equal : int
-        Numbers that must be the same on all ranks, at most four, by a name in `REMEDIES`.
+        Numbers that must be the same on all ranks, at most three, by a name in `REMEDIES`.
 
     Returns
     -------
-    bool
+    has_losses : bool
         Whether any rank's buffer has losses.
+    is_double : bool
+        Whether any rank has losses of float64.
 
     Raises
     ------
@@ -59,47 +69,64 @@ def raise_if_any_rank_failed(buffer: LossBuffer, layout: Layout, error: Exceptio
     IndexError
         An index was out of range.
     """
-    rows = layout.sync_or_raise(error, *buffer.take_out_of_range(), buffer.has_losses, *equal.values())
-    for column, name in enumerate(equal, 3):
+    rows = layout.sync_or_raise(error, *buffer.take_out_of_range(), buffer.has_losses, is_double, *equal.values())
+    for column, name in enumerate(equal, 4):
         rank = first_mismatch([row[column] for row in rows])
         if rank is not None:
             raise ValueError(f"rank {rank} differs from rank 0 in {name}; {REMEDIES[name]}")
     for rank, (n_out_of_range, example, *_) in enumerate(rows):
         if n_out_of_range:
             _raise_out_of_range(layout, rank, n_out_of_range, example)
-    return any(row[2] for row in rows)
+    return any(row[2] for row in rows), any(row[3] for row in rows)
 
 
-def find_coverage_error(buffer: LossBuffer, layout: Layout, step: int) -> str | None:
+def find_coverage_error(state: LiveState, buffer: LossBuffer, settings: Settings, layout: Layout) -> str | None:
     """Return why a reweight can't use the recorded losses; None if it can.
 
-    It needs the losses of one epoch, in which each sample was recorded once (with several ranks, whose samplers repeat
-    samples to give all ranks the same number, at least once); or, where steps are counted, a loss of each sample.
-    Collective where the layout has ranks.
+    With ``unseen="latest"`` it needs a loss recorded since the last reweight. Otherwise it needs the losses of one
+    epoch, in which each sample was recorded once (with several ranks, whose samplers repeat samples to give all ranks
+    the same number, at least once); or, where steps are counted, a loss of each sample. Collective where the layout has
+    ranks.
 
     Parameters
     ----------
+    state : LiveState
+        At the end of an epoch or step that is not counted yet.
     buffer : LossBuffer
-        After `Layout.merge_recorded`.
+        Its buffer, after `Layout.merge_recorded`.
+    settings : Settings
     layout : Layout
-    step : int
-        The epoch or step that ends.
     """
+    if settings.unseen == "latest":
+        n_recent, _ = _count_samples(buffer.marks > state.last_reweight, layout)
+        if n_recent:
+            return None
+        return (
+            f"of the {layout.n} samples, none has a loss that was recorded since the last reweight and is a number: "
+            "call weighted_mean for each batch, and see whether the model diverged"
+        )
     n_missing, first_missing = _count_samples(buffer.marks == 0, layout)
     missing = f"{n_missing} missing (the first: index {first_missing})"
-    if isinstance(buffer, StepLossBuffer):
+    if settings.unit == "step":
         if not n_missing:
             return None
         return (
-            f"of the {layout.n} samples, {missing} in the {step} steps so far: give a warmup of at least one epoch's "
-            "steps, and a loader that visits each sample"
+            f"of the {layout.n} samples, {missing} in the {state.epoch + 1} steps so far: give a warmup of at least "
+            "one epoch's steps, and a loader that visits each sample; or unseen='latest' plans without them"
         )
+    return _find_error_of_epoch(buffer, layout, n_missing, missing)
+
+
+def _find_error_of_epoch(buffer: LossBuffer, layout: Layout, n_missing: int, missing: str) -> str | None:
+    """Return why the losses recorded in one epoch can't be used; None if they can."""
+    alternative = "or unseen='latest' uses each sample's latest loss"
     if layout.size > 1:
         if not n_missing:
             return None
         return (
             f"of the {layout.n} samples, since the last step, {missing} on all ranks together: a loader with "
-            "drop_last=True, or a sampler with it, does that. Let the ranks visit all samples between them"
+            "drop_last=True, or a sampler with it, does that. Let the ranks visit all samples between them; "
+            f"{alternative}"
         )
     n_repeated, first_repeated = _count_samples(buffer.marks > 1, layout)
     faults = []
@@ -115,7 +142,23 @@ def find_coverage_error(buffer: LossBuffer, layout: Layout, step: int) -> str | 
     return (
         f"of the {layout.n} samples, since the last step, {' and '.join(faults)}: a loader with drop_last=True, a "
         "sampler with replacement, an epoch broken off or weighted_mean called twice for a batch does that. "
-        f"{remedy}"
+        f"{remedy}; {alternative}. reset_losses() begins the epoch again"
+    )
+
+
+def find_nan(buffer: LossBuffer, settings: Settings, layout: Layout) -> str | None:
+    """Return a warning about recorded losses that are NaN where that is an error; None if there are none.
+
+    Collective where the layout has ranks.
+    """
+    if settings.nan != "raise":
+        return None
+    n_nan, first = _count_samples((buffer.marks > 0) & buffer.losses.isnan(), layout)
+    if not n_nan:
+        return None
+    return (
+        f"{n_nan} of the {layout.n} samples have a loss that is NaN (the first: index {first}): see whether the model "
+        "diverged; unseen='latest' plans without them"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor
 
 Ids: TypeAlias = Sequence[str] | Sequence[int] | np.ndarray[Any, Any] | Tensor
@@ -47,23 +48,54 @@ def fingerprint(ids: Ids) -> str:
     TypeError
         `ids` is not a sequence, or of neither text nor numbers.
     """
-    array = np.asarray(ids.detach().cpu() if isinstance(ids, Tensor) else ids)
+    if isinstance(ids, Tensor):
+        # NumPy has no bfloat16; float32 holds its values.
+        ids = ids.detach().resolve_conj().resolve_neg().cpu()
+        ids = (ids.float() if ids.dtype == torch.bfloat16 else ids).numpy()
+    array = np.asarray(ids) if isinstance(ids, np.ndarray) else _as_array(ids)
     if array.ndim == 0:
         raise TypeError(f"ids must be a sequence, one for each sample, got {ids!r}")
-    if array.dtype.kind == "O" and all(isinstance(item, (str, PurePath)) for item in array.ravel()):
-        # Paths, or strings of pandas.
-        array = array.astype(str)
-    if array.dtype.kind not in "biufUS":
-        raise TypeError(f"ids must be text or numbers, got {array.dtype}")
-    if array.dtype.kind in "US":
-        # Each with its length: NumPy pads strings to the longest.
-        texts = [item if isinstance(item, bytes) else item.encode() for item in array.ravel().tolist()]
-        content = b"".join(len(text).to_bytes(8, "little") + text for text in texts)
+    if array.dtype.kind in "OUS":
+        content = _encode_items(array)
         kind = "text"
-    else:
+    elif array.dtype.kind in "biuf":
         ordered = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
         content = ordered.tobytes()
         kind = ordered.dtype.str
+    else:
+        raise TypeError(f"ids must be text or numbers, got {array.dtype}")
     digest = hashlib.blake2b(f"{kind}{array.shape}".encode(), digest_size=16)
     digest.update(content)
     return digest.hexdigest()
+
+
+def _as_array(ids: object) -> np.ndarray[Any, Any]:
+    """Return a sequence as an array that holds its numbers and strings unchanged."""
+    array = np.asarray(ids)
+    if array.dtype.kind in "biu":
+        return array
+    # NumPy turns integers beyond int64 into floats, drops trailing NULs of strings, and turns numbers beside text
+    # into text.
+    objects = np.asarray(ids, dtype=object)
+    numbers = all(isinstance(item, (float, np.floating)) for item in objects.ravel())
+    return array if array.dtype.kind == "f" and numbers else objects
+
+
+def _encode_items(array: np.ndarray[Any, Any]) -> bytes:
+    """Return text, paths and numbers of any size as bytes, each with its length."""
+    parts = []
+    for item in array.ravel().tolist():
+        if isinstance(item, (str, PurePath)):
+            # A file name that is not UTF-8 holds its bytes as surrogates.
+            part = str(item).encode(errors="surrogatepass")
+        elif isinstance(item, bytes):
+            part = item
+        elif isinstance(item, int) and not isinstance(item, bool):
+            # A byte that no text begins with.
+            part = b"\xff" + str(item).encode()
+        elif isinstance(item, float):
+            part = b"\xfe" + item.hex().encode()
+        else:
+            raise TypeError(f"ids must be text or numbers, got {type(item).__name__} among them")
+        parts.append(len(part).to_bytes(8, "little") + part)
+    return b"".join(parts)

@@ -58,13 +58,45 @@ class Layout(ABC):
     def sync_or_raise(self, error: Exception | None, *numbers: int) -> list[list[int]]:
         """Return the numbers of every rank; if a rank passes an error, raise it on all ranks instead."""
 
-    @abstractmethod
-    def reweight(self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule) -> tuple[Tensor, rrm_core.Plan]:
-        """Return the new weights of the local samples, and the plan of all samples."""
+    def reweight(
+        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule, members: Tensor | None = None
+    ) -> tuple[Tensor, rrm_core.Plan]:
+        """Return the new weights of the local samples, and the plan.
+
+        Parameters
+        ----------
+        losses, weights : Tensor, shape (n_local,)
+            Of one dtype.
+        mu : float
+        rule : Rule
+        members : Tensor of bool, shape (n_local,), optional
+            The samples that take part; by default all. The others are not planned, and keep their weights.
+
+        Raises
+        ------
+        ValueError
+            The losses cannot be reweighted.
+        """
+        if members is None:
+            return self._reweight(losses, weights, mu, rule)
+        index = members.nonzero()[:, 0]
+        try:
+            part, plan = self._reweight(losses[index], weights[index], mu, rule)
+        except ValueError as error:
+            raise ValueError(f"{error} (counted among the samples that have a loss)") from None
+        new_weights = weights.clone()
+        new_weights[index] = part
+        return new_weights, plan
 
     @abstractmethod
-    def merge_recorded(self, buffer: LossBuffer) -> None:
-        """Store in `buffer` the losses of local samples that other ranks have recorded."""
+    def _reweight(
+        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
+    ) -> tuple[Tensor, rrm_core.Plan]:
+        """Return the new weights of some local samples, and the plan of those of all ranks."""
+
+    @abstractmethod
+    def merge_recorded(self, buffer: LossBuffer) -> LossBuffer:
+        """Return a buffer that also has the losses of local samples that other ranks have recorded."""
 
     def reconcile(self, losses: Tensor) -> Tensor:
         """Return the losses of the local samples made equal on all ranks that store them."""
@@ -99,13 +131,14 @@ class SingleProcess(Layout):
             raise error
         return [[*numbers]]
 
-    def reweight(  # noqa: D102
+    def _reweight(
         self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
     ) -> tuple[Tensor, rrm_core.Plan]:
         return reweight_by_rule(losses, weights, mu, rule)
 
-    def merge_recorded(self, buffer: LossBuffer) -> None:
-        """Do nothing: there are no other ranks."""
+    def merge_recorded(self, buffer: LossBuffer) -> LossBuffer:
+        """Return the buffer itself: there are no other ranks."""
+        return buffer
 
 
 class RankLayout(Layout):
@@ -127,26 +160,27 @@ class Replicated(RankLayout):
         # The first indices of NaN and of -inf that came from this rank; n if there is none.
         self._first_invalid = [n, n]
 
-    def merge_recorded(self, buffer: LossBuffer) -> None:
-        """Give every rank each sample's latest loss; of several recorded at one time, the highest, NaN above all."""
+    def merge_recorded(self, buffer: LossBuffer) -> LossBuffer:
+        """Return each sample's latest loss on any rank; of several recorded at one time, the highest, NaN above all."""
         self._first_invalid = [self.n, self.n]
+        losses = torch.empty_like(buffer.losses)
+        marks = torch.empty_like(buffer.marks)
         for begin in range(0, self.n, PIECE):
             part = slice(begin, begin + PIECE)
-            losses, recency = self._latest(begin, buffer.losses[part], buffer.recency(part))
-            buffer.losses[part] = losses
-            buffer.marks[part] = recency
+            losses[part], marks[part] = self._latest(begin, buffer.losses[part], buffer.recency(part))
+        return buffer.replaced(losses, marks)
 
     def reconcile(self, losses: Tensor) -> Tensor:
         """Return each sample's highest loss, in case ranks were given losses that differ in a bit."""
         self._first_invalid = [self.n, self.n]
         ones = torch.ones(min(PIECE, self.n), dtype=torch.int64, device=losses.device)
         merged = []
-        for i, piece in enumerate(torch.split(losses.detach().float(), PIECE)):
+        for i, piece in enumerate(torch.split(losses, PIECE)):
             highest, _ = self._latest(i * PIECE, piece, ones[: len(piece)])
             merged.append(highest)
         return torch.cat(merged)
 
-    def reweight(  # noqa: D102
+    def _reweight(
         self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
     ) -> tuple[Tensor, rrm_core.Plan]:
         try:
@@ -167,20 +201,38 @@ class Replicated(RankLayout):
 
     def _latest(self, begin: int, losses: Tensor, recency: Tensor) -> tuple[Tensor, Tensor]:
         """Return, of all ranks, each sample's latest loss and its recency; the samples start at index `begin`."""
+        losses = torch.where(losses.isnan(), torch.nan, losses)
+        if losses.dtype == torch.float64:
+            merged, latest, is_own = self._latest_double(losses, recency)
+        else:
+            merged, latest, is_own = self._latest_float(losses, recency)
+        for kind, invalid in enumerate((merged.isnan(), merged.isneginf())):
+            from_here = invalid & is_own
+            if self._first_invalid[kind] == self.n and bool(from_here.any()):
+                self._first_invalid[kind] = begin + int(from_here.int().argmax())
+        return merged, latest
+
+    def _latest_float(self, losses: Tensor, recency: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the latest losses of float32, their recency, and which of them this rank has."""
         # One maximum decides both: the recency is in the upper half of a word, and in the lower half are the loss's
         # bits, mapped so that their order is that of the numbers.
-        bits = torch.where(losses.isnan(), torch.nan, losses).view(torch.int32).long()
+        bits = losses.view(torch.int32).long()
         ordered = torch.where(bits < 0, ~bits, bits + (1 << 31))
         own = recency << 32 | ordered
         latest = self.ranks.all_reduce_max(own)
         ordered = latest & 0xFFFF_FFFF
         bits = torch.where(ordered < 1 << 31, ~ordered, ordered - (1 << 31))
-        merged = bits.int().view(torch.float32)
-        for kind, invalid in enumerate((merged.isnan(), merged.isneginf())):
-            from_here = invalid & (own == latest)
-            if self._first_invalid[kind] == self.n and bool(from_here.any()):
-                self._first_invalid[kind] = begin + int(from_here.int().argmax())
-        return merged, latest >> 32
+        return bits.int().view(torch.float32), latest >> 32, own == latest
+
+    def _latest_double(self, losses: Tensor, recency: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the same of float64, whose bits fill a word: one maximum for the recency, and one for the losses."""
+        latest = self.ranks.all_reduce_max(recency)
+        bits = losses.view(torch.int64)
+        ordered = torch.where(bits < 0, bits ^ 0x7FFF_FFFF_FFFF_FFFF, bits)
+        ordered = torch.where(recency == latest, ordered, torch.iinfo(torch.int64).min)
+        highest = self.ranks.all_reduce_max(ordered)
+        bits = torch.where(highest < 0, highest ^ 0x7FFF_FFFF_FFFF_FFFF, highest)
+        return bits.view(torch.float64), latest, ordered == highest
 
 
 class Sharded(RankLayout):
@@ -189,13 +241,14 @@ class Sharded(RankLayout):
     def local_range(self, rank: int) -> tuple[int, int]:  # noqa: D102
         return slice_of(self.n, rank, self.size)
 
-    def reweight(  # noqa: D102
+    def _reweight(
         self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
     ) -> tuple[Tensor, rrm_core.Plan]:
         return reweight_on_ranks(losses, weights, mu, self.ranks, rule)
 
-    def merge_recorded(self, buffer: LossBuffer) -> None:
-        """Do nothing: no other rank records losses of the local samples."""
+    def merge_recorded(self, buffer: LossBuffer) -> LossBuffer:
+        """Return the buffer itself: no other rank records losses of the local samples."""
+        return buffer
 
     def gather_per_shard(self, *numbers: int) -> list[list[int]]:  # noqa: D102
         return self.ranks.sync_or_raise(None, *numbers)

@@ -1,24 +1,28 @@
 """LossBuffer: the latest loss of each sample, recorded batch by batch.
 
 Two policies say how long a loss counts: for one epoch (`EpochLossBuffer`), or until the next one is recorded, however
-many steps later (`StepLossBuffer`).
+many epochs or steps later (`LatestLossBuffer`).
 """
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from .._models import to_device
 
+Buffer = TypeVar("Buffer", bound="LossBuffer")
+
 
 class LossBuffer(ABC):
     """The latest loss of each sample, and a mark that says when or how often it was recorded.
 
-    Recording never waits for a GPU.
+    Only `record` changes a buffer in place; it never waits for a GPU. The other methods return a new buffer, which may
+    share tensors with this one.
 
     Parameters
     ----------
@@ -27,34 +31,34 @@ class LossBuffer(ABC):
     defer_errors : bool, default False
         Whether an index out of range on the host is reported by `take_out_of_range` instead of raised, because other
         ranks would wait for this one. An index on a GPU is always reported there.
+    skip_nan : bool, default False
+        Whether a loss that is NaN is not recorded, so that the sample keeps the one before.
 
     Attributes
     ----------
     MARK_DTYPE : torch.dtype
         Of `marks`.
-    OUTLIVES_EPOCH : bool
-        Whether losses still count in the next epoch, and so belong in a saved state.
     has_losses : bool
-        Whether anything was recorded since the last `reset`.
+        Whether anything was recorded that still counts.
     """
 
     MARK_DTYPE: ClassVar[torch.dtype]
-    OUTLIVES_EPOCH: ClassVar[bool]
 
-    def __init__(self, begin: int, end: int, *, defer_errors: bool = False) -> None:
+    def __init__(self, begin: int, end: int, *, defer_errors: bool = False, skip_nan: bool = False) -> None:
         self.begin = begin
         self.end = end
         self.defer_errors = defer_errors
+        self.skip_nan = skip_nan
         self.has_losses = False
-        # The additional last element receives the losses whose index is out of range.
-        self._losses = torch.zeros(end - begin + 1)
-        self._marks = torch.zeros(end - begin + 1, dtype=self.MARK_DTYPE)
-        self._n_out_of_range = torch.zeros((), dtype=torch.int64)
+        # The additional last element receives the losses that are not recorded, such as those of an index out of range.
+        self._losses = torch.zeros(end - begin + 1, dtype=torch.float32, device="cpu")
+        self._marks = torch.zeros(end - begin + 1, dtype=self.MARK_DTYPE, device="cpu")
+        self._n_out_of_range = torch.zeros((), dtype=torch.int64, device="cpu")
         self._example = begin
 
     @property
     def losses(self) -> Tensor:
-        """Latest loss of each local sample: float32, shape (end - begin,). A view, not a copy."""
+        """Latest loss of each local sample: float32 or float64, shape (end - begin,). A view, not a copy."""
         return self._losses[:-1]
 
     @property
@@ -62,15 +66,16 @@ class LossBuffer(ABC):
         """When or how often each local sample was recorded, 0 for never: shape (end - begin,). A view, not a copy."""
         return self._marks[:-1]
 
-    def record(self, losses: Tensor, index: Tensor, step: int) -> Tensor:
+    def record(self, losses: Tensor, index: Tensor, epoch: int) -> Tensor:
         """Store the losses of a batch.
 
         Parameters
         ----------
-        losses : Tensor of float32, shape (batch,)
+        losses : Tensor, shape (batch,)
+            Of the dtype of the buffer.
         index : Tensor of int64 or int32, shape (batch,)
             The samples' indices, on the host or the device of the losses.
-        step : int
+        epoch : int
             The epoch or step under way, counted from 1.
 
         Returns
@@ -86,59 +91,86 @@ class LossBuffer(ABC):
         positions, targets = self._positions(index)
         positions = to_device(positions, losses.device).long()
         targets = positions if targets is None else to_device(targets, losses.device).long()
+        if self.skip_nan:
+            targets = torch.where(losses.isnan(), self.end - self.begin, targets)
         self._losses[targets] = losses
-        self._mark(targets, step)
+        self._mark(targets, epoch)
         if len(index):
             self.has_losses = True
         return positions
 
     @abstractmethod
-    def _mark(self, targets: Tensor, step: int) -> None:
+    def _mark(self, targets: Tensor, epoch: int) -> None:
         """Mark the samples at some positions as recorded."""
 
     @abstractmethod
-    def end_step(self) -> None:
-        """Clear the marks of losses that do not count in the next epoch or step; `losses` keeps its values."""
+    def next_epoch(self) -> LossBuffer:
+        """Return the buffer of the next epoch or step, with the losses that still count then."""
 
     @abstractmethod
     def recency(self, part: slice) -> Tensor:
         """Return int64 numbers by which ranks decide whose loss of a sample is the latest: 0 for none, else larger."""
 
-    def reset(self) -> None:
-        """Clear all marks: no sample counts as recorded. `losses` keeps its values until they are recorded again."""
-        self._marks.zero_()
-        self.has_losses = False
+    @abstractmethod
+    def saved_marks(self, epoch: int, last_reweight: int) -> Tensor:
+        """Return the marks as a state holds them: uint8, shape (end - begin,), 0 for never.
 
-    def copy(self) -> LossBuffer:
-        """Return a buffer with the same losses and marks."""
-        other = type(self)(self.begin, self.end, defer_errors=self.defer_errors)
-        other.to(self._losses.device)
-        other.load(self.losses, self.marks)
+        Parameters
+        ----------
+        epoch : int
+            The epoch or step under way, counted from 1.
+        last_reweight : int
+            The epoch or step that the last reweight followed; 0 before the first.
+        """
+
+    @abstractmethod
+    def loaded(self: Buffer, losses: Tensor, saved_marks: Tensor, epoch: int, last_reweight: int) -> Buffer:
+        """Return a buffer with the losses and marks of a state; see `saved_marks`."""
+
+    def cleared(self: Buffer) -> Buffer:
+        """Return a buffer without marks: no sample counts as recorded."""
+        other = copy.copy(self)
+        other._marks = torch.zeros_like(self._marks)
+        other._n_out_of_range = torch.zeros_like(self._n_out_of_range)
+        other._example = self.begin
+        other.has_losses = False
         return other
 
-    def load(self, losses: Tensor, marks: Tensor) -> None:
-        """Replace the losses and marks of all local samples."""
-        self.losses[:] = losses
-        self.marks[:] = marks
-        self.has_losses = True
+    def replaced(self: Buffer, losses: Tensor, marks: Tensor) -> Buffer:
+        """Return a buffer with copies of these losses and marks of all local samples."""
+        other = copy.copy(self)
+        other._losses = torch.cat([losses, losses.new_zeros(1)])
+        other._marks = torch.cat([marks.to(self.MARK_DTYPE), marks.new_zeros(1, dtype=self.MARK_DTYPE)])
+        other.has_losses = True
+        return other
 
     def take_out_of_range(self) -> tuple[int, int]:
-        """Return the number of deferred indices out of range and one of them, and reset the number.
+        """Return the number of deferred indices out of range and one of them, and forget them: they are raised once.
 
         The example is `begin` if only a GPU holds the indices.
         """
         count = int(self._n_out_of_range)
         example = self._example
-        self._n_out_of_range.zero_()
-        self._example = self.begin
+        if count:
+            self._n_out_of_range.zero_()
+            self._example = self.begin
         return count, example
 
-    def to(self, device: torch.device) -> None:
-        """Move to `device`; a no-op if the buffer is there already."""
-        if self._losses.device != device:
-            self._losses = self._losses.to(device)
-            self._marks = self._marks.to(device)
-            self._n_out_of_range = self._n_out_of_range.to(device)
+    def to(self: Buffer, device: torch.device) -> Buffer:
+        """Return the buffer on a device: this one if it is there already."""
+        if self._losses.device == device:
+            return self
+        other = copy.copy(self)
+        other._losses = self._losses.to(device)
+        other._marks = self._marks.to(device)
+        other._n_out_of_range = self._n_out_of_range.to(device)
+        return other
+
+    def double(self: Buffer) -> Buffer:
+        """Return the buffer with losses of float64."""
+        other = copy.copy(self)
+        other._losses = self._losses.double()
+        return other
 
     def _positions(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the positions of samples, clamped to the range; and the elements to store in, if they differ."""
@@ -164,32 +196,56 @@ class EpochLossBuffer(LossBuffer):
     """Losses of one epoch. A mark counts how often a sample was recorded in it; 2 stands for twice or more."""
 
     MARK_DTYPE = torch.uint8
-    OUTLIVES_EPOCH = False
 
-    def _mark(self, targets: Tensor, step: int) -> None:  # noqa: ARG002
+    def _mark(self, targets: Tensor, epoch: int) -> None:  # noqa: ARG002
         self._marks.index_add_(0, targets, torch.ones_like(targets, dtype=torch.uint8))
         # Without the limit, a count of 256 would wrap around to 0.
         self._marks[targets] = self._marks[targets].clamp(max=2)
 
-    def end_step(self) -> None:
-        """Reset: a loss counts for one epoch."""
-        self.reset()
+    def next_epoch(self) -> EpochLossBuffer:
+        """Return a buffer without losses: each counts for one epoch."""
+        return self.cleared()
 
     def recency(self, part: slice) -> Tensor:  # noqa: D102
         return self.marks[part].clamp(max=1).long()
 
+    def saved_marks(self, epoch: int, last_reweight: int) -> Tensor:  # noqa: ARG002
+        """Return how often each sample was recorded in this epoch: 0, 1, or 2 for twice or more."""
+        return self.marks
 
-class StepLossBuffer(LossBuffer):
-    """Losses of any number of steps. A mark is the step at which a sample was recorded last."""
+    def loaded(  # noqa: D102
+        self,
+        losses: Tensor,
+        saved_marks: Tensor,
+        epoch: int,  # noqa: ARG002
+        last_reweight: int,  # noqa: ARG002
+    ) -> EpochLossBuffer:
+        return self.replaced(losses, saved_marks)
+
+
+class LatestLossBuffer(LossBuffer):
+    """Losses of any number of epochs or steps. A mark is the epoch or step in which a sample was recorded last."""
 
     MARK_DTYPE = torch.int32
-    OUTLIVES_EPOCH = True
 
-    def _mark(self, targets: Tensor, step: int) -> None:
-        self._marks.index_fill_(0, targets, step)
+    def _mark(self, targets: Tensor, epoch: int) -> None:
+        self._marks.index_fill_(0, targets, epoch)
 
-    def end_step(self) -> None:
-        """Keep everything: a loss counts until the sample's next one."""
+    def next_epoch(self) -> LatestLossBuffer:
+        """Return this buffer: a loss counts until the sample's next one."""
+        return self
 
     def recency(self, part: slice) -> Tensor:  # noqa: D102
         return self.marks[part].long()
+
+    def saved_marks(self, epoch: int, last_reweight: int) -> Tensor:
+        """Return 1 for a loss used by an earlier reweight, 2 for one recorded since the last, 3 for this epoch's."""
+        marks = self.marks
+        levels = [marks > 0, marks > last_reweight, marks >= epoch]
+        return torch.stack(levels).sum(0, dtype=torch.uint8)
+
+    def loaded(  # noqa: D102
+        self, losses: Tensor, saved_marks: Tensor, epoch: int, last_reweight: int
+    ) -> LatestLossBuffer:
+        levels = torch.tensor([0, 1, last_reweight + 1, epoch], dtype=torch.int32, device=saved_marks.device)
+        return self.replaced(losses, levels[saved_marks.long()])

@@ -12,9 +12,9 @@ N_KEYS = 1 << 16
 
 
 def leading_bits(losses: Tensor) -> Tensor:
-    """Return the leading 16 of each loss's 32 bits, as a number in the order of the losses, which hold no NaN."""
+    """Return the leading 16 bits of each loss as float32, as a number in the order of the losses, which hold no NaN."""
     # Adding 0.0 turns -0.0 into 0.0.
-    bits = (losses + 0.0).view(torch.int32)
+    bits = (losses.float() + 0.0).view(torch.int32)
     # The bits of negative numbers are in descending order.
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
     return (ordered >> 16) + N_KEYS // 2
@@ -22,5 +22,6 @@ def leading_bits(losses: Tensor) -> Tensor:
 
 def loss_ranks(keys: Tensor, counts: Tensor, n: int) -> Tensor:
     """Return each loss's rank over n - 1, from its key and the number of losses with each key; equal keys share it."""
-    middle = (counts.cumsum(0) - (counts + 1) / 2) / max(n - 1, 1)
-    return middle.float().index_select(0, keys)
+    # float32 by name: the quotient of integers has torch's default dtype.
+    middle = (counts.cumsum(0) - (counts + 1).float() / 2) / max(n - 1, 1)
+    return middle.index_select(0, keys)

@@ -17,6 +17,8 @@ class ReweightSums:
 
     Parameters
     ----------
+    n_planned : int
+        Number of samples that took part in the reweight, on all ranks together.
     n : int
         Number of samples, on all ranks together.
     largest_weight : float
@@ -25,19 +27,22 @@ class ReweightSums:
         Of the samples.
     """
 
-    def __init__(self, n: int, largest_weight: float, plan: rrm_core.Plan | None, device: torch.device) -> None:
+    def __init__(
+        self, n_planned: int, n: int, largest_weight: float, plan: rrm_core.Plan | None, device: torch.device
+    ) -> None:
         largest_cost = 0.0
-        self._n = n
+        self.plan = plan
+        self._n_planned = n_planned
         self._threshold: float | None = None
         if plan is not None and math.isfinite(plan.threshold):
             self._threshold = plan.threshold
             largest_cost = max(abs(plan.loss_min), abs(plan.threshold))
         self._mass = ExactSum(largest_weight, n, device)
         self._squares = ExactSum(largest_weight * largest_weight, n, device)
-        self._cost = ExactSum(largest_cost, n, device)
+        self._cost = ExactSum(largest_cost, n_planned, device)
 
     def add(self, losses: Tensor, weights: Tensor) -> None:
-        """Add a block of samples."""
+        """Add a block of samples: the losses of those that took part, and the weights of all."""
         self._mass.add(weights)
         self._squares.add(weights * weights)
         if self._threshold is not None:
@@ -54,4 +59,4 @@ class ReweightSums:
         effective_sample_size = mass * mass / squares if squares else 0.0
         if self._threshold is None:
             return effective_sample_size, None
-        return effective_sample_size, self._cost.value(totals[2]) / self._n
+        return effective_sample_size, self._cost.value(totals[2], self._n_planned)

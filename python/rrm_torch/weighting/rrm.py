@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -14,14 +15,16 @@ import rrm_core
 from ..distributed.process_group import stable_hash
 from .base import BaseRRM
 from .batch_checks import check_batch, check_same_shape
-from .epoch_checks import check_losses, find_coverage_error, raise_if_any_rank_failed
+from .epoch_checks import check_losses, find_coverage_error, find_nan, raise_if_any_rank_failed
 from .fingerprint import Ids
 from .layout import LayoutName, make_layout
-from .loss_buffer import EpochLossBuffer, LossBuffer, StepLossBuffer
+from .live_state import LiveState
+from .loss_buffer import EpochLossBuffer, LatestLossBuffer, LossBuffer
 from .plan_replay import replay_plan
-from .pruning_history import PruningHistory
+from .reweight import Reweight
 from .schedule import Schedule
-from .settings import LossesFrom, Redistribute, Scale, Settings, Unit
+from .settings import LossesFrom, Redistribute, Scale, Settings, Unit, Unseen
+from .state_checks import check_consistency
 
 
 class RRM(BaseRRM):
@@ -71,6 +74,11 @@ class RRM(BaseRRM):
         Where the losses of a reweight come from: `weighted_mean` records them in training; or a pass of its own
         computes them, and passes them to `step` or, after `reset_losses`, to `record`. With ``"pass"``, training may
         visit any samples, and no warning says that the losses recorded there are incomplete.
+    unseen : {"raise", "latest"}, default "raise"
+        What happens to a sample that was not seen in the epoch of a reweight, as with ``drop_last=True``. ``"raise"``
+        is an error: it would otherwise go unnoticed that losses are missing because of a mistake in the loop.
+        ``"latest"`` uses its last loss; a sample that was never seen keeps weight 1, and takes no part in the plan; and
+        a loss that is NaN, such as that of a text without a label, counts as unseen unless ``nan="prune"``.
     layout : {"replicated", "sharded"}, optional
         How the ranks of a torch.distributed job share the samples, see `rrm_torch.distributed`. ``"replicated"``: each
         stores the weights of all, and may train on any. ``"sharded"``: each stores those of its slice, and trains on no
@@ -131,6 +139,7 @@ class RRM(BaseRRM):
         weight_limit: float = 100.0,
         ids: Ids | None = None,
         losses_from: LossesFrom = "training",
+        unseen: Unseen = "raise",
         layout: LayoutName | None = None,
         group: dist.ProcessGroup | None = None,
     ) -> None:
@@ -149,6 +158,7 @@ class RRM(BaseRRM):
             weight_limit=weight_limit,
             ids=ids,
             losses_from=losses_from,
+            unseen=unseen,
         )
         super().__init__(settings, make_layout(layout, settings.n, group), layout)
         self._warns_of_coverage = losses_from == "training"
@@ -182,12 +192,13 @@ class RRM(BaseRRM):
         Tensor, shape ()
             ``(weights[index] * losses + regularizer).mean()``, to call ``backward()`` on; with ``scale="paper"`` the
             sum over n. A loss of weight 0 counts as 0 even if it is infinite or NaN; but if the model's outputs are
-            infinite or NaN, the gradients are too. Nothing here waits for a GPU.
+            infinite or NaN, the gradients are too. Another sample whose loss is NaN has none, and is left out; the mean
+            of no sample is 0. Nothing here waits for a GPU.
 
         Raises
         ------
         TypeError
-            `index` isn't a tensor of integers.
+            `index` isn't a tensor of integers, or `losses` not one of floating-point numbers.
         ValueError
             `losses` isn't one-dimensional, or another argument has another length.
         IndexError
@@ -197,9 +208,10 @@ class RRM(BaseRRM):
         check_same_shape("regularizer", regularizer, losses)
         detached, positions = self._record(losses, index)
         # A rank with an empty slice has no weights to index.
-        weights = self._weights[positions] if self._layout.n_local else torch.zeros_like(detached)
+        weights = self.weights[positions] if self._layout.n_local else torch.zeros_like(detached)
         return self._mean(losses, weights, regularizer)
 
+    @torch.inference_mode(False)
     def step(self, losses: Tensor | None = None) -> rrm_core.Plan | None:
         """End an epoch, or a step where these are counted; reweight if that is due.
 
@@ -218,13 +230,15 @@ class RRM(BaseRRM):
         ------
         ValueError
             A reweight is due but a sample was not recorded, or more than once, since the last step (where steps are
-            counted: never); or `losses` has the wrong shape, or only some ranks pass any. Weights, losses and epoch are
-            as before the call. With a layout: ranks have other settings, or aren't in the same epoch.
+            counted: never), see `unseen`; or `losses` has the wrong shape, or only some ranks pass any. With a layout:
+            ranks have other settings, or aren't in the same epoch.
         TypeError
             `losses` isn't a tensor.
         IndexError
             An index on a GPU was outside [0, n); or, with several ranks, any was outside the rank's samples. The losses
-            that came with it were not recorded.
+            that came with it were not recorded. The next call does not raise this again.
+
+        After any error or interrupt the state is as before the call, recorded losses included; otherwise as after it.
 
         Warns
         -----
@@ -232,65 +246,100 @@ class RRM(BaseRRM):
             Once each: no reweight is due yet, but the losses of this epoch are incomplete and would be an error when
             one is; a sample's weight exceeds `weight_limit`.
         """
-        due = self.due
-        if self.unit == "step" and not due:
+        if self.unit == "step" and not self.due:
             check_losses(losses)
-            self.epoch += 1
+            self._state = replace(self._state, epoch=self.epoch + 1)
             return None
-        try:
-            any_recorded = self._check_ranks(losses)
-            if losses is None and (due or (any_recorded and self._warns_of_coverage)):
-                self._layout.merge_recorded(self._buffer)
-                self._check_coverage(due)
-        finally:
-            # After an error, too, the next epoch starts without marks; the losses remain for the reweight below.
-            self._buffer.end_step()
-        plan = None
-        if due:
-            plan = self._reweight(self._buffer.losses if losses is None else self._layout.reconcile(losses))
-        self.epoch += 1
-        return plan
+        state, any_recorded = self._agree(losses)
+        buffer = state.buffer
+        if losses is None and (self.due or (any_recorded and self._warns_of_coverage)):
+            buffer = self._layout.merge_recorded(buffer)
+            self._check_coverage(state, buffer)
+        if self.due:
+            state = self._reweighted(state, buffer, losses)
+        # All that can fail is done: the state changes by this one assignment.
+        self._state = state = replace(state, epoch=state.epoch + 1, buffer=buffer.next_epoch())
+        return state.plan if state.last_reweight == state.epoch else None
 
-    def _check_ranks(self, losses: Tensor | None) -> bool:
-        """Raise on all ranks what is wrong on one; return whether any rank has recorded losses."""
+    def _agree(self, losses: Tensor | None) -> tuple[LiveState, bool]:
+        """Raise on all ranks what is wrong on one; return the state, of one dtype, and whether any has recorded."""
         error: Exception | None = None
+        is_double = self._is_double
         try:
             check_losses(losses, self._layout.n_local if self.due else None)
+            is_double |= losses is not None and losses.dtype == torch.float64
         except (TypeError, ValueError) as failure:
             error = failure
         equal = {"settings": self._settings_hash, "epoch": self.epoch, "losses": losses is not None}
-        return raise_if_any_rank_failed(self._buffer, self._layout, error, **equal)
+        any_recorded, any_double = raise_if_any_rank_failed(
+            self._buffer, self._layout, error, is_double=is_double, **equal
+        )
+        if losses is not None:
+            self.to(losses.device)
+        return self._state.double() if any_double else self._state, any_recorded
 
-    def _check_coverage(self, due: bool) -> None:
+    def _check_coverage(self, state: LiveState, buffer: LossBuffer) -> None:
         """Raise if the recorded losses can't be reweighted by; if no reweight is due, warn once instead."""
-        error = find_coverage_error(self._buffer, self._layout, self.epoch + 1)
+        error = find_coverage_error(state, buffer, self.settings, self._layout)
+        if self.due:
+            if error is not None:
+                raise ValueError(error)
+            return
+        error = error or find_nan(buffer, self.settings, self._layout)
         if error is None:
             return
-        if due:
-            raise ValueError(error)
         self._warns_of_coverage = False
-        warnings.warn(f"{error}. No reweight is due yet", stacklevel=3)
+        warnings.warn(f"{error}. No reweight is due yet", stacklevel=4)
 
-    def _reweight(self, losses: Tensor) -> rrm_core.Plan:
-        """Replace the weights by those that follow from the losses of the local samples; return the plan."""
-        self.to(losses.device)
-        losses = losses.detach().to(torch.float32, copy=True)
-        epoch = self.epoch + 1
+    def _reweighted(self, state: LiveState, buffer: LossBuffer, passed: Tensor | None) -> LiveState:
+        """Return the state after the reweight by the losses passed to `step`, or by those recorded."""
+        epoch = state.epoch + 1
         rule = self.settings.rule(epoch)
-        weights, plan = self._layout.reweight(losses, self._weights, self.settings.mu_at(epoch), rule)
+        losses, members = self._losses_and_members(state, buffer, passed)
+        weights, plan = self._layout.reweight(losses, state.weights, self.settings.mu_at(epoch), rule, members)
         # Written so that NaN counts as pruned.
         pruned = ~(losses <= plan.threshold)
-        entry = self.trajectory.record(epoch, losses, weights, pruned, plan)
-        self._weights = weights
-        self._losses = losses
-        self._plan = plan
-        received = f"{plan.n_recipients} of {self.n} samples received the mass of {plan.n_pruned} pruned ones"
-        self._warn_of_weight(entry, f"{received}, and may outweigh a batch")
-        return plan
+        if members is not None:
+            pruned &= members
+        trajectory = state.trajectory.copy()
+        entry = trajectory.record(epoch, losses, weights, pruned, plan, members)
+        received = f"{plan.n_recipients} of {plan.n} samples received the mass of {plan.n_pruned} pruned ones"
+        self._warn_of_weight(entry, f"{received}, and may outweigh a batch", stacklevel=4)
+        return replace(state, weights=weights, losses=losses, plan=plan, trajectory=trajectory)
+
+    def _losses_and_members(
+        self, state: LiveState, buffer: LossBuffer, passed: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return a copy of the losses to reweight by, and which samples have one; None if all do."""
+        if passed is None:
+            losses = buffer.losses.clone()
+            seen = buffer.marks > 0
+        else:
+            losses = self._layout.reconcile(passed.detach().to(state.weights.dtype, copy=True))
+            seen = torch.ones_like(losses, dtype=torch.bool)
+        if self.settings.unseen == "raise":
+            return losses, None
+        if self.settings.skips_nan:
+            # A sample without a loss in this pass keeps the one before.
+            losses = torch.where(losses.isnan(), state.losses, losses)
+            seen &= ~losses.isnan()
+        if bool(seen.all()):
+            return losses, None
+        return losses.masked_fill_(~seen, torch.nan), seen
 
     def _new_buffer(self) -> LossBuffer:
-        buffer = StepLossBuffer if self.unit == "step" else EpochLossBuffer
-        return buffer(self._layout.begin, self._layout.end, defer_errors=self._layout.size > 1)
+        buffer = LatestLossBuffer if self.settings.keeps_latest else EpochLossBuffer
+        return buffer(
+            self._layout.begin,
+            self._layout.end,
+            defer_errors=self._layout.size > 1,
+            skip_nan=self.settings.skips_nan,
+        )
 
-    def _plan_again(self, losses: Tensor, trajectory: PruningHistory) -> rrm_core.Plan | None:
-        return replay_plan(self.settings, losses, trajectory.rounds)
+    def _check_consistency(self, state: dict[str, Any], rounds: list[Reweight]) -> None:
+        check_consistency(state, rounds, self.settings)
+
+    def _plan_again(self, state: dict[str, Any], rounds: list[Reweight]) -> rrm_core.Plan | None:
+        if not rounds:
+            return None
+        return replay_plan(self.settings, state["losses"].detach().cpu(), state["trajectory"]["bits"][-1], rounds)

@@ -17,6 +17,7 @@ from .schedule import Schedule
 Unit: TypeAlias = Literal["epoch", "step"]
 Scale: TypeAlias = Literal["mean", "paper"]
 LossesFrom: TypeAlias = Literal["training", "pass"]
+Unseen: TypeAlias = Literal["raise", "latest"]
 Redistribute: TypeAlias = Literal["kept", "argmin", "drop"] | float
 
 
@@ -134,6 +135,7 @@ class Settings(BatchSettings):
     every : int
     unit : {"epoch", "step"}
     losses_from : {"training", "pass"}
+    unseen : {"raise", "latest"}
 
     Raises
     ------
@@ -145,14 +147,16 @@ class Settings(BatchSettings):
     every: int = 1
     unit: Unit = "epoch"
     losses_from: LossesFrom = "training"
+    unseen: Unseen = "raise"
 
     SCHEDULES: ClassVar[tuple[str, ...]] = ("contamination", "gamma", "mu")
-    PLAIN: ClassVar[tuple[str, ...]] = ("redistribute", "ties", "nan", "warmup", "every", "unit", "scale")
+    PLAIN: ClassVar[tuple[str, ...]] = ("redistribute", "ties", "nan", "warmup", "every", "unit", "unseen", "scale")
 
     def __post_init__(self) -> None:
         self._set("every", check_count("every", self.every))
         check_choice("unit", self.unit, Unit)
         check_choice("losses_from", self.losses_from, LossesFrom)
+        check_choice("unseen", self.unseen, Unseen)
         super().__post_init__()
         self._check_quota()
         steps = [check_mu(mu) for mu in schedule.known(self.mu, self.warmup)]
@@ -162,6 +166,16 @@ class Settings(BatchSettings):
     def is_due(self, epoch: int) -> bool:
         """Return whether a reweight follows `epoch`, or the step where steps are counted."""
         return schedule.due(epoch, warmup=self.warmup, every=self.every)
+
+    @property
+    def keeps_latest(self) -> bool:
+        """Whether a sample's loss counts until its next one, rather than for one epoch."""
+        return self.unit == "step" or self.unseen == "latest"
+
+    @property
+    def skips_nan(self) -> bool:
+        """Whether a sample whose loss is NaN counts as unseen, rather than as an error or as pruned."""
+        return self.unseen == "latest" and self.nan == "raise"
 
     def mu_at(self, epoch: int) -> float:
         """Return the step from the current weights to the new ones in the reweight after `epoch`."""

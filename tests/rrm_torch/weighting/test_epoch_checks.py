@@ -25,7 +25,18 @@ def test_counts_missing_and_repeated_samples(batches, message):
         rrm.step()
     assert rrm.epoch == 0
     assert_identical(rrm.weights, torch.ones(5))
+    rrm.reset_losses()
     assert one_epoch(rrm) is not None  # what was broken off doesn't spoil the next epoch
+
+
+def test_missing_samples_can_be_added_after_error():
+    rrm = RRM(5, contamination=0.2, warmup=1)
+    rrm.weighted_mean(FIVE[:2], INDEX[:2])
+    with pytest.raises(ValueError, match="3 missing"):
+        rrm.step()
+    rrm.weighted_mean(FIVE[2:], INDEX[2:5])
+    rrm.step()
+    assert_identical(rrm.losses, FIVE)
 
 
 def test_losses_passed_to_step_need_no_coverage():
@@ -48,14 +59,13 @@ def test_warns_once_about_incomplete_epoch_before_reweight_is_due():
 
 
 @pytest.mark.parametrize("losses", [torch.ones(4), "text"], ids=["shape", "text"])
-def test_next_epoch_starts_empty_after_invalid_losses(losses):
+def test_recorded_losses_survive_invalid_ones(losses):
     rrm = RRM(5, contamination=0.2, warmup=1)
-    index = torch.arange(5)
-    rrm.weighted_mean(torch.ones(5), index)
+    rrm.weighted_mean(FIVE, INDEX[:5])
     with pytest.raises((TypeError, ValueError), match="losses must"):
         rrm.step(losses)
-    rrm.weighted_mean(torch.arange(5.0), index)
-    assert rrm.step().n_pruned == 1
+    rrm.step()
+    assert_identical(rrm.losses, FIVE)
 
 
 def test_step_reweight_requires_every_sample_recorded():

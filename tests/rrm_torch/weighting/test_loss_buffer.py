@@ -7,8 +7,8 @@ from rrm_torch import RRM
 from support.weighting import FIVE, INDEX, LOSSES, N, assert_identical, epoch_of_steps, one_epoch
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_losses_of_any_dtype_are_stored_as_float32(dtype):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_losses_of_up_to_32_bits_are_stored_as_float32(dtype):
     rrm = RRM(5, contamination=0.2, warmup=1)
     one_epoch(rrm, FIVE.to(dtype))
     assert_identical(rrm.losses, FIVE.to(dtype).float())

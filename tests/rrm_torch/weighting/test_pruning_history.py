@@ -114,7 +114,9 @@ def test_state_round_trip():
 
 def test_rejects_state_of_other_length():
     rrm, _ = rounds_of()
-    with pytest.raises(ValueError, match=r"6 rounds of 400 samples, got bits of shape \(6, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"6 rounds of 400 samples, in bits of shape \(6, 50\) and torch.uint8, got \(6, 5\)"
+    ):
         PruningHistory(400).load_state_dict(rrm.trajectory.state_dict())
 
 

@@ -16,6 +16,7 @@ from rrm_torch import ELR, RRM, BatchRRM, batches, fit
 from rrm_torch.adversarial.attacks import FGSM, PGD
 from rrm_torch.adversarial.trades import TRADES
 from rrm_torch.losses import per_sample as losses
+from support.weighting import set_epoch
 
 N = 24
 
@@ -93,7 +94,7 @@ def test_batch_rrm_does_not_synchronise(monkeypatch):
         return torch.empty_like(losses), None
 
     rrm = BatchRRM(N, contamination=0.25, warmup=1)
-    rrm.epoch = 1
+    set_epoch(rrm, 1)
     monkeypatch.setattr(rrm, "step", lambda losses: None)
     monkeypatch.setattr(rrm_core, "reweight", reweight)
     assert loop(rrm=rrm).blocking == []
@@ -135,5 +136,6 @@ def test_index_on_device_is_checked_by_next_step():
     rrm._buffer._n_out_of_range = rrm._buffer._n_out_of_range.as_subclass(torch.Tensor)
     with pytest.raises(IndexError, match=r"index must lie in \[0, 4\), got 2 outside"):
         rrm.step()
+    rrm.reset_losses()
     rrm.weighted_mean(torch.arange(4.0), torch.arange(4))
     assert rrm.step() is not None

@@ -1,0 +1,65 @@
+"""LiveState: everything about the samples that training changes, replaced as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+import rrm_core
+
+from .loss_buffer import LossBuffer
+from .pruning_history import PruningHistory
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """The state of an `RRM` or `BatchRRM` in memory.
+
+    `RRM.step`, `load_state_dict` and what else replaces state make a new one, and store it by one assignment: after any
+    error or interrupt the state is the one before or the one after. Two tensors are written in place, by one batch at
+    a time: those of `buffer`, and in `BatchRRM` the weights.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that have ended; steps where these are counted.
+    weights, losses : Tensor, shape (n_local,)
+        float32, or float64 once a loss of float64 has come.
+    trajectory : PruningHistory
+        Never changed once it is part of a state.
+    buffer : LossBuffer
+    plan : Plan or None
+    """
+
+    epoch: int
+    weights: Tensor
+    losses: Tensor
+    trajectory: PruningHistory
+    buffer: LossBuffer
+    plan: rrm_core.Plan | None = None
+
+    @property
+    def last_reweight(self) -> int:
+        """The epoch that the last reweight followed; 0 before the first."""
+        rounds = self.trajectory.rounds
+        return rounds[-1].epoch if rounds else 0
+
+    @torch.inference_mode(False)
+    def to(self, device: torch.device) -> LiveState:
+        """Return the state on a device."""
+        return replace(
+            self,
+            weights=self.weights.to(device),
+            losses=self.losses.to(device),
+            trajectory=self.trajectory.to(device),
+            buffer=self.buffer.to(device),
+        )
+
+    @torch.inference_mode(False)
+    def double(self) -> LiveState:
+        """Return the state in float64, which holds the same numbers."""
+        if self.weights.dtype == torch.float64:
+            return self
+        return replace(self, weights=self.weights.double(), losses=self.losses.double(), buffer=self.buffer.double())

@@ -1,0 +1,122 @@
+"""What other code sets in torch and NumPy, such as the default dtype, changes neither the state nor its bits."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from rrm_torch import RRM, BatchRRM
+from support.layout_jobs import flatten
+from support.weighting import FIVE, INDEX, assert_identical
+
+FLOAT32 = torch.float32
+
+
+@contextmanager
+def default_dtype(dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(FLOAT32)
+
+
+@contextmanager
+def default_device(name):
+    torch.set_default_device(name)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+CONTEXTS = {
+    "float64": lambda: default_dtype(torch.float64),
+    "bfloat16": lambda: default_dtype(torch.bfloat16),
+    "float16": lambda: default_dtype(torch.float16),
+    "meta device": lambda: default_device("meta"),
+    "inference mode": torch.inference_mode,
+    "no gradients": torch.no_grad,
+    "NumPy raises": lambda: np.errstate(all="raise"),
+}
+
+
+def course(kind):
+    """Return the state after three epochs, saved and loaded in the middle of the third."""
+    make = lambda: kind(5, contamination=0.2, warmup=1)  # noqa: E731
+    rrm = make()
+    for epoch in range(3):
+        rrm.weighted_mean(FIVE[:2] + epoch, INDEX[:2])
+        state = rrm.state_dict()
+        rrm = make()
+        rrm.load_state_dict(state)
+        rrm.weighted_mean(FIVE[2:5], INDEX[2:5])
+        rrm.step()
+    return rrm
+
+
+@pytest.mark.parametrize("kind", [RRM, BatchRRM])
+@pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
+def test_state_does_not_depend_on_settings_of_others(context, kind):
+    wanted = flatten(course(kind).state_dict())
+    with context():
+        rrm = course(kind)
+        state = rrm.state_dict()
+        shares = rrm.trajectory.share_pruned.dtype, rrm.trajectory.mean_rank.dtype
+        ranking = rrm.ranking().tolist()
+    assert flatten(state) == wanted
+    assert shares == (FLOAT32, FLOAT32)
+    assert ranking == course(kind).ranking().tolist()
+    assert {rrm.weights.dtype, rrm.losses.dtype} == {FLOAT32}
+    assert rrm.weights.device.type == "cpu"
+
+
+@pytest.mark.parametrize("kind", [RRM, BatchRRM])
+def test_trains_after_state_was_made_in_inference_mode(kind):
+    with torch.inference_mode():
+        rrm = course(kind)
+        rrm.record(FIVE[:2], INDEX[:2])
+        rrm.reset_losses()
+        rrm.step(FIVE) if kind is RRM else None
+    losses = FIVE.clone().requires_grad_()
+    rrm.weighted_mean(losses, INDEX[:5]).backward()
+    assert losses.grad is not None
+    rrm.step()
+
+
+@pytest.mark.parametrize("losses", [torch.rand(4, dtype=torch.complex64), torch.arange(4), torch.ones(4).bool(), [0.1]])
+def test_rejects_losses_that_are_not_floating_point(losses):
+    rrm = RRM(4, contamination=0.25, warmup=1)
+    for call in (rrm.weighted_mean, rrm.record):
+        with pytest.raises(TypeError, match="losses must be a tensor of floating-point numbers, got"):
+            call(losses, torch.arange(4))
+    if not isinstance(losses, list):
+        with pytest.raises(TypeError, match="losses must be a tensor of floating-point numbers, got"):
+            rrm.step(losses)
+    with pytest.raises(TypeError, match="regularizer must be a tensor of floating-point numbers, got"):
+        rrm.weighted_mean(FIVE[:4], torch.arange(4), regularizer=losses)
+
+
+@pytest.mark.parametrize("transform", ["grad", "vmap"])
+def test_transform_of_torch_func_names_remedy(transform):
+    rrm = RRM(4, contamination=0.25, warmup=1)
+    call = lambda factor: rrm.weighted_mean(factor * FIVE[:4], INDEX[:4])  # noqa: E731
+    with pytest.raises(RuntimeError, match=r"torch.func.*rrm.weights_for\(index\).*rrm.record outside"):
+        torch.func.grad(call)(torch.tensor(1.0)) if transform == "grad" else torch.func.vmap(call)(torch.ones(3))
+    losses = torch.func.grad(lambda factor: (rrm.weights_for(INDEX[:4]) * factor * FIVE[:4]).mean())
+    assert losses(torch.tensor(1.0)) == FIVE[:4].mean()
+
+
+def test_losses_that_torch_negates_lazily_are_recorded_by_value():
+    plain = FIVE[:4].clone()
+    negated = torch.complex(plain, -plain).conj().imag
+    assert negated.is_neg()
+    rrm = RRM(4, contamination=0.25, warmup=1)
+    rrm.weighted_mean(negated, INDEX[:4])
+    rrm.step()
+    assert_identical(rrm.losses, plain)
+    rrm.step(negated)
+    assert_identical(rrm.losses, plain)
