@@ -345,6 +345,42 @@ def step_differences(n: int, expected: dict[str, Any]) -> list[list[str]]:
     ]
 
 
+def train_in_halves(layouts: tuple[str | None, str | None], n: int, unseen: str, double: bool) -> dict[str, Any]:
+    """Train for four epochs, each begun in one layout and ended in the other from a state in its middle.
+
+    With ``unseen="latest"`` a third of the samples is left out of each epoch, and some of all. With `double` some
+    losses of one rank are float64, in the second epoch.
+    """
+    settings = {"contamination": 0.2, "warmup": 1, "mu": 0.3, "unseen": unseen}
+    rrm = RRM(n, layout=layouts[0], **settings)
+    for epoch in range(4):
+        c = losses_of_epoch(epoch, n)
+        if double and epoch == 1 and (layouts[0] is None or dist.get_rank() == 1):
+            c = c.double()
+        for half, layout in enumerate(layouts):
+            index = visited_samples(layout, epoch, n)
+            index = index[(index < n // 2) == (half == 0)]
+            if unseen == "latest":
+                index = index[((index + epoch) % 3 != 0) & (index % 50 != 7)]
+            for batch in torch.split(index, 16):
+                rrm.weighted_mean(c[batch], batch)
+            state = rrm.state_dict()
+            rrm = RRM(n, layout=layouts[1 - half], **settings)
+            rrm.load_state_dict(state)
+            if half:
+                rrm.step()
+    return outcome(rrm)
+
+
+def differences_in_halves(n: int, expected: list[tuple[str, bool, dict[str, Any]]]) -> list[list[str]]:
+    """Return how the outcomes of both orders of layouts differ from the expected ones."""
+    return [
+        differences(train_in_halves(layouts, n, unseen, double), wanted)
+        for unseen, double, wanted in expected
+        for layouts in (("replicated", "sharded"), ("sharded", "replicated"))
+    ]
+
+
 def invalid_layout_errors() -> list[str]:
     """Return the errors of invalid layouts."""
     settings = {"layout": "split"}, {"group": dist.group.WORLD}

@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 import rrm_core
 
-from ..distributed.exact_sum import BLOCK
 from . import state as states
 from .layout import Layout, SingleProcess
-from .loss_ranks import N_KEYS, leading_bits, loss_ranks
+from .loss_ranks import N_KEYS, loss_ranks
+from .pruning_records import PruningRecords, pack, scan, unpack
 from .reweight import Reweight
 from .reweight_sums import ReweightSums
 from .state_checks import check_history
-
-
-@dataclass(frozen=True)
-class _Records:
-    """What a history holds, replaced as a whole.
-
-    Attributes
-    ----------
-    rounds : tuple of Reweight
-    bits : tuple of Tensor
-        By reweight, which local samples it pruned: uint8 on the host, the first of eight samples in the highest bit.
-    last : Tensor of bool, shape (n_local,)
-        The samples that the last reweight pruned.
-    times : Tensor of int32, shape (n_local,)
-        How many reweights pruned a sample.
-    rank_sum : Tensor of float32, shape (n_local,)
-        Sum of a sample's loss ranks.
-    planned : Tensor of int32, shape (n_local,), optional
-        How many reweights a sample took part in; None if every sample took part in each.
-    """
-
-    rounds: tuple[Reweight, ...]
-    bits: tuple[Tensor, ...]
-    last: Tensor
-    times: Tensor
-    rank_sum: Tensor
-    planned: Tensor | None = None
 
 
 class PruningHistory:
@@ -65,7 +37,7 @@ class PruningHistory:
         self.n = n
         self._layout = SingleProcess(n) if layout is None else layout
         n_local = self._layout.n_local
-        self._records = _Records(
+        self._records = PruningRecords(
             rounds=(),
             bits=(),
             last=torch.zeros(n_local, dtype=torch.bool, device="cpu"),
@@ -105,7 +77,7 @@ class PruningHistory:
 
         Eight times as large as what is stored. If ranks store slices, all of them must call this.
         """
-        return _unpack(self._layout.all_gather(self._stacked_bits(), packed=True), self.n)
+        return unpack(self._layout.all_gather(self._stacked_bits(), packed=True), self.n)
 
     def ranking(self) -> Tensor:
         """Return all samples, the most suspicious first: by the share of reweights that pruned them, then mean rank.
@@ -181,7 +153,7 @@ class PruningHistory:
         n_planned = self.n if plan is None else plan.n
         largest_weight = self._largest(weights)
         sums = ReweightSums(n_planned, self.n, largest_weight, plan, losses.device)
-        keys, n_masked = _scan(records, losses, weights, pruned, members, sums)
+        keys, n_masked = scan(records, losses, weights, pruned, members, sums)
         counted = keys if members is None else keys[members]
         totals = self._layout.all_reduce_sum(
             torch.cat([torch.bincount(counted, minlength=N_KEYS), n_masked, sums.totals()])
@@ -212,9 +184,9 @@ class PruningHistory:
             planned = torch.full_like(records.times, len(records.rounds))
         if planned is not None:
             planned = planned + (1 if members is None else members)
-        self._records = _Records(
+        self._records = PruningRecords(
             rounds=(*records.rounds, entry),
-            bits=(*records.bits, _pack(pruned)),
+            bits=(*records.bits, pack(pruned)),
             last=pruned.clone(),
             times=records.times + pruned,
             rank_sum=records.rank_sum + (ranks if members is None else torch.where(members, ranks, 0)),
@@ -251,9 +223,9 @@ class PruningHistory:
         times = torch.zeros(n_local, dtype=torch.int32, device="cpu")
         last = torch.zeros(n_local, dtype=torch.bool, device="cpu")
         for row in bits:
-            last = _unpack(row, n_local)
+            last = unpack(row, n_local)
             times += last
-        self._records = _Records(
+        self._records = PruningRecords(
             rounds=tuple(rounds),
             bits=bits,
             last=last.to(device),
@@ -278,37 +250,3 @@ class PruningHistory:
         if self._records.bits:
             return torch.stack(self._records.bits)
         return torch.zeros(0, -(-self._layout.n_local // 8), dtype=torch.uint8, device="cpu")
-
-
-def _scan(
-    records: _Records, losses: Tensor, weights: Tensor, pruned: Tensor, members: Tensor | None, sums: ReweightSums
-) -> tuple[Tensor, Tensor]:
-    """Add the local samples to `sums`; return the keys of their losses, and four counts.
-
-    The counts are those of samples pruned now and before, now, before, and now again after a reweight that did not.
-    """
-    keys = torch.empty(len(losses), dtype=torch.int32, device=losses.device)
-    counts = torch.zeros(4, dtype=torch.int64, device=losses.device)
-    may_have_nan = sums.plan is None or sums.plan.n_nan or members is not None
-    for begin in range(0, len(losses), BLOCK):
-        part = slice(begin, begin + BLOCK)
-        block = losses[part]
-        if may_have_nan:
-            block = block.nan_to_num(nan=torch.inf, posinf=torch.inf)
-        keys[part] = leading_bits(block)
-        now = pruned[part]
-        before = records.last[part]
-        masks = (now & before, now, before, now & ~before & (records.times[part] > 0))
-        counts += torch.stack([mask.count_nonzero() for mask in masks])
-        sums.add(block if members is None else block[members[part]], weights[part])
-    return keys, counts
-
-
-def _pack(mask: Tensor) -> Tensor:
-    """Return a mask as bits, eight samples in a byte, on the host."""
-    return torch.from_numpy(np.packbits(mask.cpu().numpy()))
-
-
-def _unpack(bits: Tensor, n: int) -> Tensor:
-    """Return bits as a mask of n samples along the last axis."""
-    return torch.from_numpy(np.unpackbits(bits.numpy(), axis=-1, count=n).view(bool))

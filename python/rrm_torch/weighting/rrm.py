@@ -25,6 +25,7 @@ from .reweight import Reweight
 from .schedule import Schedule
 from .settings import LossesFrom, Redistribute, Scale, Settings, Unit, Unseen
 from .state_checks import check_consistency
+from .step_losses import losses_of_step
 
 
 class RRM(BaseRRM):
@@ -295,7 +296,7 @@ class RRM(BaseRRM):
         """Return the state after the reweight by the losses passed to `step`, or by those recorded."""
         epoch = state.epoch + 1
         rule = self.settings.rule(epoch)
-        losses, members = self._losses_and_members(state, buffer, passed)
+        losses, members = losses_of_step(state, buffer, passed, self.settings, self._layout)
         weights, plan = self._layout.reweight(losses, state.weights, self.settings.mu_at(epoch), rule, members)
         # Written so that NaN counts as pruned.
         pruned = ~(losses <= plan.threshold)
@@ -306,26 +307,6 @@ class RRM(BaseRRM):
         received = f"{plan.n_recipients} of {plan.n} samples received the mass of {plan.n_pruned} pruned ones"
         self._warn_of_weight(entry, f"{received}, and may outweigh a batch", stacklevel=4)
         return replace(state, weights=weights, losses=losses, plan=plan, trajectory=trajectory)
-
-    def _losses_and_members(
-        self, state: LiveState, buffer: LossBuffer, passed: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return a copy of the losses to reweight by, and which samples have one; None if all do."""
-        if passed is None:
-            losses = buffer.losses.clone()
-            seen = buffer.marks > 0
-        else:
-            losses = self._layout.reconcile(passed.detach().to(state.weights.dtype, copy=True))
-            seen = torch.ones_like(losses, dtype=torch.bool)
-        if self.settings.unseen == "raise":
-            return losses, None
-        if self.settings.skips_nan:
-            # A sample without a loss in this pass keeps the one before.
-            losses = torch.where(losses.isnan(), state.losses, losses)
-            seen &= ~losses.isnan()
-        if bool(seen.all()):
-            return losses, None
-        return losses.masked_fill_(~seen, torch.nan), seen
 
     def _new_buffer(self) -> LossBuffer:
         buffer = LatestLossBuffer if self.settings.keeps_latest else EpochLossBuffer

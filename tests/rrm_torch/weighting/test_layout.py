@@ -60,6 +60,16 @@ def test_reweights_by_step(size):
         assert found == [[]] * 4
 
 
+@pytest.mark.parametrize("size", [2, 3])
+def test_states_in_mid_epoch_unseen_samples_and_float64(size):
+    cases = [(unseen, double) for unseen in ("raise", "latest") for double in (False, True)]
+    wanted = [(*case, layout_jobs.train_in_halves((None, None), N, *case)) for case in cases]
+    assert {str(outcome["state"]["weights"].dtype) for *_, outcome in wanted} == {"torch.float32", "torch.float64"}
+    assert wanted[2][2]["state"]["trajectory"]["planned"] is not None
+    for found in on_ranks(size, layout_jobs.differences_in_halves, N, wanted):
+        assert found == [[]] * (2 * len(cases))
+
+
 @pytest.mark.parametrize("resumed", [1, 2])
 def test_state_of_four_ranks_resumes_on_fewer(resumed):
     settings = SETTINGS[1]

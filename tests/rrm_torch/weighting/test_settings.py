@@ -61,7 +61,7 @@ def test_rejects_invalid_arguments(arguments, error, message):
         ),
         ({"contamination": 0.2, "weight_limit": 0.5}, ValueError, "weight_limit must be at least 1.* got 0.5"),
         ({"contamination": 0.2, "ids": ["a"]}, ValueError, "ids must name each of the n=10 samples, got 1"),
-        ({"contamination": 0.2, "ids": [None] * 10}, TypeError, "ids must be text or numbers, got object"),
+        ({"contamination": 0.2, "ids": [None] * 10}, TypeError, "ids must be text or numbers, got NoneType among them"),
     ],
 )
 def test_rejects_invalid_options(settings, error, message):
