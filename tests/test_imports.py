@@ -205,7 +205,7 @@ def test_the_core_imports_lower_levels_only(file):
 
 # From the lowest level up. A package imports packages of its own level and of lower ones.
 TORCH_LEVELS = (
-    ("_checks", "_models", "distributed", "data", "models", "losses"),
+    ("_checks", "_models", "_rollback", "distributed", "data", "models", "losses"),
     ("weighting",),
     ("adversarial",),
     ("training",),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import index
+
+from torch import Tensor, nn
 
 
 def check_count(name: str, value: object) -> int:
@@ -27,3 +30,18 @@ def column_remedy(name: str, shape: tuple[int, ...]) -> str:
     if len(shape) == 2 and shape[1] == 1:
         return f"; labels in a column are {name}[:, 0]"
     return ""
+
+
+def check_state_of_module(module: nn.Module, state: object) -> None:
+    """Raise unless `state` is a dict whose tensors have the types of the module's, to which loading converts silently.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(state, Mapping):
+        raise ValueError(f"the state of a module must be a dict, got {type(state).__name__}")
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        saved = state.get(name)
+        if isinstance(saved, Tensor) and saved.dtype != tensor.dtype:
+            raise ValueError(f"{name} is {saved.dtype} in the state and {tensor.dtype} here")

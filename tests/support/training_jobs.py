@@ -123,7 +123,7 @@ def finished(folder: str, layout: str | None, wrap: str) -> tuple[int, int]:
 
 
 class Failing:
-    """An object whose state_dict and load_state_dict fail on rank 1."""
+    """An object whose state_dict fails on rank 1."""
 
     def state_dict(self) -> dict[str, Any]:
         if dist.get_rank() == 1:
@@ -131,7 +131,17 @@ class Failing:
         return {}
 
     def load_state_dict(self, _state: dict[str, Any]) -> None:
-        if dist.get_rank() == 1:
+        raise AssertionError
+
+
+class FailingLoad:
+    """An object whose load_state_dict fails on rank 1, unless it gets its own state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rank": dist.get_rank()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if dist.get_rank() == 1 and state.get("rank") != 1:
             raise IndexError("no such entry")
 
 
@@ -158,6 +168,7 @@ def failing_save(folder: str) -> list[str]:
         run.checkpoint.save(2)
     except RuntimeError as error:
         said.append(str(error))
+    run.checkpoint.objects["rrm"] = FailingLoad()
     try:
         run.checkpoint.load()
     except ValueError as error:
@@ -172,6 +183,29 @@ def failing_save(folder: str) -> list[str]:
     run.checkpoint.objects.pop("another", None)
     said.append(str(run.checkpoint.load()))
     return said
+
+
+def undone_load(folder: str, wrap: str) -> bool:
+    """Load a file of which an object fails on rank 1; return whether this rank's state is as before."""
+    run = Training(str(Path(folder) / "run.pt"), "replicated", wrap)
+    run.checkpoint.objects["last"] = FailingLoad()
+    run.fit(1)
+    run.checkpoint.path = Path(folder, "other.pt")
+    run.fit(2)
+
+    def state() -> list[Any]:
+        optimizer = run.optimizer.state_dict()["state"].values()
+        tensors = [*run.model.state_dict().values(), *(value for entry in optimizer for value in entry.values())]
+        local = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
+        return [[tensor.tolist() for tensor in local], run.rrm.weights.tolist(), torch.get_rng_state().tolist()]
+
+    before = state()
+    run.checkpoint.path = Path(folder, "run.pt")
+    try:
+        run.checkpoint.load()
+    except ValueError as error:
+        return "rank 1: last of checkpoint" in str(error) and state() == before
+    return False
 
 
 def untold(folder: str, wrap: str) -> str:

@@ -138,24 +138,42 @@ class ELR:
         Raises
         ------
         ValueError
-            The settings differ, or an entry is missing or has the wrong shape. The state is left unchanged.
+            The settings differ, or an entry is missing, has the wrong type or shape, or isn't an average of
+            probabilities. The state is left unchanged.
         """
         missing = {"settings", "targets"} - state.keys()
         if missing:
             raise ValueError(f"state lacks {', '.join(sorted(missing))}; pass what ELR.state_dict() returned")
-        saved = state["settings"]
+        self._check_settings(state["settings"])
+        self._check_targets(state["targets"])
+        # A tensor made in inference mode could not be updated outside it.
+        with torch.inference_mode(False):
+            targets = state["targets"].detach().to(self._targets.device, copy=True)
+        self._targets = targets
+
+    def _check_settings(self, saved: Any) -> None:
+        """Raise ValueError if settings from a state aren't those of this object."""
+        if not isinstance(saved, dict):
+            raise ValueError(f"state's settings must be a dict, got {type(saved).__name__}")
         differences = [
             f"{name} is {saved.get(name)!r} in the state and {value!r} here"
             for name, value in self._settings().items()
-            if saved.get(name) != value
+            if type(saved.get(name)) is not type(value) or saved[name] != value
         ]
         if differences:
             raise ValueError(f"state was saved by an ELR with other settings: {', '.join(differences)}")
-        if state["targets"].shape != self._targets.shape:
+
+    def _check_targets(self, targets: Any) -> None:
+        """Raise ValueError unless targets from a state can be those of this object."""
+        if not isinstance(targets, Tensor) or targets.dtype != torch.float32 or targets.layout != torch.strided:
+            raise ValueError("state's targets must be a tensor of float32; pass what ELR.state_dict() returned")
+        if targets.shape != self._targets.shape:
             raise ValueError(
-                f"state's targets must have shape {tuple(self._targets.shape)}, got {tuple(state['targets'].shape)}"
+                f"state's targets must have shape {tuple(self._targets.shape)}, got {tuple(targets.shape)}"
             )
-        self._targets = state["targets"].detach().to(self._targets.device, torch.float32, copy=True)
+        # NaN is what outputs that are NaN leave.
+        if bool(((targets < 0) | (targets > 1)).any()):
+            raise ValueError("state's targets must lie in [0, 1], as averages of probabilities; the file is damaged")
 
     def __repr__(self) -> str:
         return f"ELR({', '.join(f'{name}={value!r}' for name, value in self._settings().items())})"

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import io
-import pickle
+import operator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import nn
 
 from rrm_core._atomic_write import atomic_write, resolve_output
 
+from .._checks import check_state_of_module
+from .._rollback import (
+    all_or_nothing,
+    attribute_restorer,
+    generator_restorer,
+    module_restorer,
+    optimizer_restorer,
+    state_restorer,
+)
 from ..distributed import FullState, ProcessGroup
+from ..distributed.full_state import full_state_restorer, load_full_state
 from ..distributed.process_group import first_mismatch, stable_hash
 from ..losses.elr import ELR
 from ..weighting.base import BaseRRM
-from . import random_state
+from . import checkpoint_file, random_state
+from .history import History
+
+MAX_EPOCH = 2**53
+"""More epochs than any run has."""
 
 
 @runtime_checkable
@@ -33,7 +49,8 @@ class Checkpoint:
     """A file with everything that a training run needs to resume, written atomically after each epoch.
 
     It holds the states of the objects, the number of epochs done, and the states of the global random number
-    generators: of torch, on the CPU and on every GPU, of NumPy and of Python.
+    generators: of torch, on the CPU and on every GPU, of NumPy and of Python. It is a file of ``torch.save`` with a
+    SHA-256 in the comment of the archive, by which `load` detects damage.
 
     Parameters
     ----------
@@ -93,15 +110,24 @@ class Checkpoint:
     def save(self, epoch: int) -> None:
         """Replace the file by the state after `epoch`. If the process is killed, the file is the old or the new one.
 
+        Parameters
+        ----------
+        epoch : int
+            Number of epochs done, at least 0.
+
         Raises
         ------
         OSError
             The file can't be written; an old file is left unchanged.
         ValueError
-            The objects' names differ between ranks.
+            The objects' names differ between ranks, or `epoch` is negative.
         TypeError
-            A state contains a value that ``torch.load(weights_only=True)`` rejects, such as a NumPy scalar.
+            A state contains a value that ``torch.load(weights_only=True)`` rejects, such as a NumPy scalar; or `epoch`
+            isn't an integer.
         """
+        epoch = operator.index(epoch)
+        if not 0 <= epoch < MAX_EPOCH:
+            raise ValueError(f"epoch must lie in [0, 2**53), got {epoch}; it is the number of epochs done")
         hashes = [row[0] for row in self._sync_or_raise(None, stable_hash(sorted(self.objects)))]
         if other := first_mismatch(hashes):
             raise ValueError(
@@ -114,16 +140,21 @@ class Checkpoint:
         if self._rank == 0:
             try:
                 if not self._is_loadable:
-                    _check_loadable(states)
+                    _check_loadable(states | {"NumPy's global generator": rank_0_random["numpy"]})
                     self._is_loadable = True
                 with atomic_write(self.path) as file:
-                    torch.save(content, file)
+                    checkpoint_file.write(content, file)
             except Exception as write_error:
                 error = write_error
         self._sync_or_raise(error)
 
     def load(self) -> int:
         """Restore the state in the file, if there is one.
+
+        The file is read and verified before anything changes. Then all objects and the global random number generators
+        are restored, or none: if one fails or is interrupted, the others are put back. Ctrl-C and other signals with a
+        Python handler take effect once this is done. Until then there is a copy of the old model on the host, and of
+        the old states of objects that are neither torch's nor rrm_torch's.
 
         Returns
         -------
@@ -133,23 +164,32 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            The file isn't a valid checkpoint; it holds other objects, or was saved for another data set or with other
-            settings; or the ranks see different files. Some objects may have been restored already, RRM first; the
-            file is left unchanged.
+            The file isn't a valid checkpoint, or is damaged; it holds other objects, or was saved for another data set
+            or with other settings; or the ranks see different files. Nothing has changed.
+        OSError
+            The file can't be read. Nothing has changed.
+
+        Notes
+        -----
+        Objects that are neither torch's nor rrm_torch's are put back by their own ``load_state_dict``; if that fails,
+        its error is raised. Of a module, parameters, buffers and extra states are put back, but a lazy module keeps the
+        parameters that it has made. If a rank is killed while the ranks end this call, others may have the new state.
         """
-        content = self._read_on_all_ranks()
-        if content is None:
-            return 0
-        other_random = content.get("others", [])
-        random = content["random"]
-        if 1 <= self._rank <= len(other_random):
-            random = other_random[self._rank - 1]
-        self._restore(content["parts"] | random.get("generators", {}))
-        random_state.restore(random)
-        if self._rank > len(other_random):
-            # The file was saved with fewer ranks: this rank must not repeat the random numbers of another one.
-            random_state.seed_from(random["torch"], self._rank)
-        return int(content["epoch"])
+        # Tensors made in inference mode could not be trained later.
+        with torch.inference_mode(False):
+            content = self._read_on_all_ranks()
+            if content is None:
+                return 0
+            other_random = content["others"]
+            random = content["random"]
+            if 1 <= self._rank <= len(other_random):
+                random = other_random[self._rank - 1]
+            states = content["parts"] | random.get("generators", {})
+            # If the file was saved with fewer ranks, this rank must not repeat the random numbers of another one.
+            seeds_rank = self._rank > len(other_random)
+            all_or_nothing(lambda: self._restore_all(states, random, seeds_rank=seeds_rank), self._restorers())
+        epoch: int = content["epoch"]
+        return epoch
 
     @property
     def _rank(self) -> int:
@@ -217,52 +257,113 @@ class Checkpoint:
         if not self.path.exists():
             return None
         hint = "; remove it to start afresh"
-        file = io.BytesIO(self.path.read_bytes())
         try:
-            content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            content["epoch"] = int(content["epoch"])
-            states = dict(content["parts"])
-            random_state.check(dict(content["random"]))
-        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
-            raise ValueError(f"{str(self.path)!r} isn't a checkpoint ({_first_line(error)}){hint}") from error
+            with self.path.open("rb") as file:
+                content = checkpoint_file.read(file)
+            self._check_entries(content)
+        except ValueError as error:
+            reason = checkpoint_file.first_line(error)
+            raise ValueError(f"{str(self.path)!r} isn't a checkpoint ({reason}){hint}") from error
+        states: dict[str, Any] = content["parts"]
         if states.keys() != self.objects.keys():
-            saved = ", ".join(sorted(states))
+            saved = ", ".join(sorted(map(str, states)))
             expected = ", ".join(sorted(self.objects))
             raise ValueError(f"checkpoint {str(self.path)!r} holds {saved}, not {expected}{hint}")
-        return content
+        checked: dict[str, Any] = content
+        return checked
 
-    def _restore(self, states: dict[str, Any]) -> None:
-        """Restore the states of all objects; raise on all ranks if that fails on one."""
+    def _check_entries(self, content: Any) -> None:
+        """Raise ValueError unless a file's content has the types and values that `save` writes."""
+        types = {"epoch": int, "parts": dict, "random": dict, "others": list}
+        for name, expected in types.items():
+            value = content.get(name) if isinstance(content, dict) else None
+            if type(value) is not expected:
+                raise ValueError(f"its entry {name!r} is a {type(value).__name__}, not a {expected.__name__}")
+        if not 0 <= content["epoch"] < MAX_EPOCH:
+            raise ValueError(f"its epoch is {content['epoch']}")
+        own_generators = {name for name, value in self.objects.items() if isinstance(value, torch.Generator)}
+        for random in [content["random"], *content["others"]]:
+            random_state.check(random)
+            generators = random.get("generators", {})
+            if not isinstance(generators, dict) or not generators.keys() <= own_generators:
+                raise ValueError("its random states are those of other generators")
+
+    def _restorers(self) -> dict[str, Callable[[], None]]:
+        """Return functions that put back the current states, by name; raise on all ranks if that fails on one."""
+        restorers: dict[str, Callable[[], None]] = {}
+        error: Exception | None = None
+        try:
+            for name, value in self.objects.items():
+                restorers[name] = _restorer(value)
+            restorers["the random state"] = random_state.restorer()
+        except Exception as failure:
+            error = failure
+        self._sync_or_raise(error)
+        return restorers
+
+    def _restore_all(self, states: dict[str, Any], random: dict[str, Any], *, seeds_rank: bool) -> None:
+        """Restore all objects and the global generators; raise on all ranks if that fails on one."""
         # RRM first: it detects another data set before the model is overwritten.
         for name in sorted(states, key=lambda name: not isinstance(self.objects[name], BaseRRM)):
-            value = self.objects[name]
-            error: ValueError | None = None
-            try:
-                if isinstance(value, torch.Generator):
-                    value.set_state(states[name])
-                else:
-                    value.load_state_dict(states[name])
-            except Exception as cause:  # any error, so that no rank waits for this one
-                reason = " ".join(str(cause).split()) or type(cause).__name__
-                error = ValueError(f"{name} of checkpoint {str(self.path)!r} doesn't match: {reason}")
-                error.__cause__ = cause
-            self._sync_or_raise(error)
+            self._restore(name, states[name])
+        error: Exception | None = None
+        try:
+            random_state.restore(random)
+            if seeds_rank:
+                random_state.seed_from(random["torch"], self._rank)
+        except Exception as failure:
+            error = failure
+        self._sync_or_raise(error)
+
+    def _restore(self, name: str, state: Any) -> None:
+        """Restore the state of an object; raise on all ranks if that fails on one."""
+        error: ValueError | None = None
+        try:
+            _load_into(self.objects[name], state)
+        except Exception as cause:  # any error, so that no rank waits for this one
+            reason = " ".join(str(cause).split()) or type(cause).__name__
+            error = ValueError(f"{name} of checkpoint {str(self.path)!r} doesn't match: {reason}")
+            error.__cause__ = cause
+        self._sync_or_raise(error)
+
+
+def _load_into(value: Any, state: Any) -> None:
+    """Load a state into an object."""
+    if isinstance(value, torch.Generator):
+        value.set_state(state)
+        return
+    if isinstance(value, nn.Module):
+        check_state_of_module(value, state)
+    if isinstance(value, FullState):
+        load_full_state(value, state)
+    else:
+        value.load_state_dict(state)
+
+
+def _restorer(value: Any) -> Callable[[], None]:
+    """Return a function that puts back the current state of an object."""
+    if isinstance(value, torch.Generator):
+        return generator_restorer(value)
+    if isinstance(value, nn.Module):
+        return module_restorer(value)
+    if isinstance(value, FullState):
+        return full_state_restorer(value)
+    if isinstance(value, (BaseRRM, History, ELR)):
+        return attribute_restorer(value)
+    if type(value).load_state_dict is torch.optim.Optimizer.load_state_dict:
+        return optimizer_restorer(value)
+    return state_restorer(value)
 
 
 def _check_loadable(states: dict[str, Any]) -> None:
-    """Raise if a state can be saved, but not loaded with ``weights_only=True``."""
+    """Raise TypeError if a state can be saved, but not loaded."""
     for name, state in states.items():
         file = io.BytesIO()
-        torch.save(state, file)
-        file.seek(0)
+        checkpoint_file.write(state, file)
         try:
-            torch.load(file, weights_only=True)
-        except pickle.UnpicklingError as error:
+            checkpoint_file.read(file)
+        except ValueError as error:
             raise TypeError(
                 f"the state of {name} must consist of tensors, numbers, strings and containers of these, otherwise it "
-                f"can't be loaded with weights_only=True: {_first_line(error)}"
+                f"can't be loaded with weights_only=True: {error}"
             ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split("\n")[0].split())[:200] or type(error).__name__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -113,11 +113,22 @@ class History:
         return {"epochs": [asdict(epoch) for epoch in self.epochs]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the epochs returned by `state_dict`."""
-        self.epochs = [
-            Epoch(**{**entry, "groups": {name: Group(**group) for name, group in entry["groups"].items()}})
-            for entry in state["epochs"]
-        ]
+        """Restore the epochs returned by `state_dict`.
+
+        Raises
+        ------
+        ValueError
+            An entry is missing, or has the wrong type or value. The epochs are left unchanged.
+        """
+        entries = state.get("epochs")
+        if not isinstance(entries, list):
+            raise ValueError("state lacks a list of epochs; pass what History.state_dict() returned")
+        epochs: list[Epoch] = []
+        try:
+            epochs.extend(_epoch(entry) for entry in entries)
+        except ValueError as error:
+            raise ValueError(f"state's epochs[{len(epochs)}] is invalid: {error}") from error
+        self.epochs = epochs
 
     def members(self, n: int) -> dict[str, npt.NDArray[np.bool_]]:
         """Return the groups of samples by name, as masks of shape (n,); empty groups are left out."""
@@ -133,3 +144,39 @@ def _group(rrm: BaseRRM, mask: npt.NDArray[np.bool_]) -> Group:
     weights = rrm.weights.cpu().numpy()[mask]
     counts, _ = np.histogram(weights, WEIGHT_EDGES)
     return Group(float(weights.mean(dtype=np.float64)), float(pruned.mean()), tuple(counts.tolist()))
+
+
+def _epoch(entry: Any) -> Epoch:
+    """Return an epoch from a state; raise ValueError unless it is one that `record` could have made."""
+    _check_fields(entry, Epoch)
+    if not isinstance(entry["groups"], dict):
+        raise ValueError(f"groups must be a dict, got {type(entry['groups']).__name__}")
+    groups = {}
+    for name, group in entry["groups"].items():
+        _check_fields(group, Group)
+        if not isinstance(name, str):
+            raise ValueError(f"names of groups must be strings, got {name!r}")
+        _check_numbers(group, "mean_weight", "pruned")
+        histogram = group["histogram"]
+        if not isinstance(histogram, (tuple, list)) or any(type(count) is not int for count in histogram):
+            raise ValueError(f"histogram of {name!r} must be a tuple of integers")
+        groups[name] = Group(**{**group, "histogram": tuple(histogram)})
+    if type(entry["epoch"]) is not int or not 1 <= entry["epoch"] < 2**53:
+        raise ValueError(f"epoch must be an integer of at least 1, got {entry['epoch']!r}")
+    _check_numbers(entry, "loss", "accuracy")
+    if entry["threshold"] is not None:
+        _check_numbers(entry, "threshold")
+    return Epoch(**{**entry, "groups": groups})
+
+
+def _check_fields(entry: Any, kind: type) -> None:
+    """Raise ValueError unless `entry` is a dict with the fields of a dataclass."""
+    names = {item.name for item in fields(kind)}
+    if not isinstance(entry, dict) or entry.keys() != names:
+        raise ValueError(f"it must have {', '.join(sorted(names))}")
+
+
+def _check_numbers(entry: dict[str, Any], *names: str) -> None:
+    for name in names:
+        if type(entry[name]) not in (int, float):
+            raise ValueError(f"{name} must be a number, got {entry[name]!r}")

@@ -104,6 +104,11 @@ def test_failing_save_raises_same_error_on_all_ranks(tmp_path):
 
 
 @pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
+def test_load_that_fails_on_one_rank_is_undone_on_all(tmp_path, wrap):
+    assert on_ranks(2, training_jobs.undone_load, str(tmp_path), wrap) == [True, True]
+
+
+@pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
 def test_error_within_collective_state_dict_is_raised(tmp_path, wrap):
     first, second = on_ranks(2, training_jobs.untold, str(tmp_path), wrap, timeout=5)
     assert second == "MemoryError: no room for a copy"
