@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "../csrc/cpu/bucket_counts.h"
 #include "../csrc/cpu/kernels.h"
 #include "../csrc/cpu/reweight.h"
+#include "../csrc/cpu/round_counts.h"
 #include "../csrc/cpu/select.h"
 #include "../csrc/cpu/thread_team.h"
 #include "../csrc/cpu/tuning.h"
@@ -80,58 +82,46 @@ std::int64_t count_foreign(const py::array &losses, int format, double loss_min,
     });
 }
 
-// Adds to `counts`. Returns the smallest key, the first index of NaN and of -infinity, and the checksum.
-py::tuple count_first_pass(const py::array &losses, int format, std::int64_t first, py::array_t<std::int64_t> counts,
-                           int threads) {
-    return rrm::with_format(format, [&](auto f) -> py::tuple {
+// Adds to the counts of a round, see round_counts.h.
+void count_first_pass(const py::array &losses, int format, std::int64_t first, py::array_t<std::int64_t> counts,
+                      int threads) {
+    rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const std::int64_t n = losses.size();
-        rrm::cpu::FirstPassCounts result{.counts = counts.mutable_data()};
-        {
-            const rrm::GilRelease released;
-            rrm::cpu::count_first_pass<F>(c, n, first, threads, result);
-        }
-        return py::make_tuple(result.min_key, result.first_nan, result.first_neg_inf, result.checksum);
+        auto *numbers = counts.mutable_data();
+        const rrm::GilRelease released;
+        rrm::cpu::add_first_pass<F>(c, n, first, format, threads, numbers);
     });
 }
 
 using KeyRange = std::tuple<std::uint64_t, std::uint64_t, int>; // first and last key, shift
 
-// Adds to the counts of a range's bins if its buffer has type int64, and stores keys in it if it has type uint64.
-py::tuple count_pass(const py::array &losses, int format, const std::vector<KeyRange> &ranges,
-                     std::vector<py::array> buffers, const std::vector<std::uint64_t> &pivots, int threads) {
-    rrm::cpu::CountingPass pass;
+// Adds to the counts of a round; stores the keys of the ranges if there is memory for them.
+void count_pass(const py::array &losses, int format, const std::vector<KeyRange> &ranges,
+                std::vector<py::array_t<std::uint64_t>> key_memory, const std::vector<std::uint64_t> &pivots,
+                py::array_t<std::int64_t> counts, int threads) {
+    std::array<rrm::cpu::KeyRange, 2> key_ranges;
+    std::array<rrm::cpu::KeyMemory, 2> memory;
+    std::array<std::uint64_t, 2> pivot_keys{};
     for (std::size_t i = 0; i < ranges.size(); ++i) {
         const auto &[first, last, shift] = ranges[i];
-        pass.ranges.at(i) = {first, last, shift};
-        rrm::cpu::RangeCounts &range_counts = pass.range_counts.at(i);
-        if (buffers.at(i).dtype().kind() == 'i') {
-            range_counts.counts = static_cast<std::int64_t *>(buffers[i].mutable_data());
-        } else {
-            range_counts.keys = static_cast<std::uint64_t *>(buffers[i].mutable_data());
-            range_counts.capacity = buffers[i].size();
-        }
+        key_ranges.at(i) = {first, last, shift};
     }
-    std::ranges::copy(pivots, pass.pivots.begin());
+    for (std::size_t i = 0; i < key_memory.size(); ++i) {
+        memory.at(i) = {key_memory[i].mutable_data(), key_memory[i].size()};
+    }
+    std::ranges::copy(pivots, pivot_keys.begin());
     rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         if constexpr (F::width > rrm::cpu::bin_bits) {
             const auto *c = bits<F>(losses);
             const std::int64_t n = losses.size();
+            auto *numbers = counts.mutable_data();
             const rrm::GilRelease released;
-            rrm::cpu::count_pass<F>(c, n, threads, pass);
+            rrm::cpu::add_pass<F>(c, n, key_ranges, memory, pivot_keys, threads, numbers);
         }
     });
-    py::list n_in_range;
-    for (std::size_t i = 0; i < ranges.size(); ++i) {
-        n_in_range.append(pass.range_counts[i].n_in_range);
-    }
-    py::list pivot_counts;
-    for (std::size_t i = 0; i < pivots.size(); ++i) {
-        pivot_counts.append(py::make_tuple(pass.pivot_counts[i].n_below, pass.pivot_counts[i].n_equal));
-    }
-    return py::make_tuple(pass.checksum, n_in_range, pivot_counts);
 }
 
 std::uint32_t checksum(const py::array &losses, int format) {

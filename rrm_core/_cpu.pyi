@@ -37,18 +37,17 @@ def apply(
     /,
 ) -> None: ...
 def count_foreign(losses: Array, format: int, loss_min: float, allow_nan: bool, threads: int, /) -> int: ...
-def count_first_pass(
-    losses: Array, format: int, first: int, counts: Array, threads: int, /
-) -> tuple[int, int, int, int]: ...  # smallest key, first index of NaN and of -inf (-1: none), checksum
+def count_first_pass(losses: Array, format: int, first: int, counts: Array, threads: int, /) -> None: ...
 def count_pass(
     losses: Array,
     format: int,
     ranges: list[tuple[int, int, int]],  # at most two: first and last key, shift; bin = (key - first) >> shift
-    buffers: list[Array],  # one per range: int64 for the counts of bins, which are added to; uint64 for keys
+    key_memory: list[Array],  # uint64, one per range; or none, and the counts have a histogram per range
     pivots: list[int],  # at most two keys
+    counts: Array,
     threads: int,
     /,
-) -> tuple[int, list[int], list[tuple[int, int]]]: ...  # checksum, losses in ranges, losses below and equal to pivots
+) -> None: ...
 def checksum(losses: Array, format: int, /) -> int: ...
 def levels(
     n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: _Redistribute, /

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from .._arguments import MAX_THREADS
-from ..definition.counting import FirstPassCounts, PassCounts
 from ..definition.formats import BY_STORAGE, PLAIN, Array
 from ..definition.plan import Plan, plan_from_kernel
 from ..definition.rule import Rule
@@ -103,27 +102,24 @@ def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
     return int(_extension().count_foreign(_plain(losses), code, plan.loss_min, plan.n_nan > 0, threads))
 
 
-def count_first_pass(losses: Array, first: int, counts: Array, threads: int | None) -> FirstPassCounts:
-    """Add the losses to `counts`, by the leading 16 bits of their keys; `first` is the index of the first loss."""
+def count_first_pass(losses: Array, first: int, counts: Array, threads: int | None) -> None:
+    """Add the losses to the counts of the first pass; `first` is the index of the first loss."""
     code = BY_STORAGE[losses.dtype].code
-    threads = threads or default_threads()
-    return FirstPassCounts(*_extension().count_first_pass(_plain(losses), code, first, counts, threads))
+    _extension().count_first_pass(_plain(losses), code, first, counts, threads or default_threads())
 
 
 def count_pass(
     losses: Array,
     ranges: Sequence[tuple[int, int, int]],
-    buffers: Sequence[Array],
+    key_memory: Sequence[Array],
     pivots: Sequence[int],
+    counts: Array,
     threads: int | None,
-) -> PassCounts:
-    """Count the losses in at most two ranges, or collect their keys; and those below and at each of two pivots.
-
-    An array of `buffers` holds the counts of the range's bins if its type is signed, else it receives the keys.
-    """
+) -> None:
+    """Add the losses to the counts of a later pass; for the parameters see `count_pass` in `numpy.py`."""
     code = BY_STORAGE[losses.dtype].code
     threads = threads or default_threads()
-    return PassCounts(*_extension().count_pass(_plain(losses), code, ranges, buffers, pivots, threads))
+    _extension().count_pass(_plain(losses), code, ranges, key_memory, pivots, counts, threads)
 
 
 def checksum(losses: Array) -> int:

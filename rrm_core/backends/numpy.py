@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..definition.counting import BIN_BITS, BINS, FirstPassCounts, PassCounts
+from ..definition.counting import (
+    BIN_BITS,
+    BINS,
+    CHECKSUM,
+    HISTOGRAMS,
+    MISSING,
+    N_MINIMA,
+    PIVOTS,
+    RANGES,
+    N,
+    to_signed,
+)
 from ..definition.formats import BY_STORAGE, Array, widen
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
@@ -84,46 +95,80 @@ def count_foreign(plan: Plan, losses: Array, threads: int | None = None) -> int:
     return int(np.count_nonzero(~possible))
 
 
-def count_first_pass(losses: Array, first: int, counts: Array, threads: int | None = None) -> FirstPassCounts:  # noqa: ARG001
-    """Add the losses to `counts`, by the leading 16 bits of their keys; `first` is the index of the first loss."""
-    values = widen(losses)
+def count_first_pass(losses: Array, first: int, counts: Array, threads: int | None = None) -> None:  # noqa: ARG001
+    """Add the losses to the counts of the first pass; `first` is the index of the first loss."""
     keys = _keys(losses)
+    values = widen(losses)
+    code = BY_STORAGE[losses.dtype].code
+    min_key = int(keys.min(initial=_nan_key(keys)))
     nan_indices = np.flatnonzero(np.isnan(values))
     neg_inf_indices = np.flatnonzero(values == -math.inf)
-    result = FirstPassCounts(
-        min_key=int(keys.min()),
-        first_nan=first + int(nan_indices[0]) if nan_indices.size else -1,
-        first_neg_inf=first + int(neg_inf_indices[0]) if neg_inf_indices.size else -1,
-        checksum=checksum(losses),
-    )
-    # Last: if memory runs out before, nothing has been counted.
-    counts += np.bincount((keys >> (8 * keys.itemsize - BIN_BITS)).astype(np.intp), minlength=BINS)
-    return result
+    minima = [
+        to_signed(min_key) if min_key < _nan_key(keys) else MISSING,
+        first + int(nan_indices[0]) if nan_indices.size else MISSING,
+        first + int(neg_inf_indices[0]) if neg_inf_indices.size else MISSING,
+        code,
+        -code,
+    ]
+    bins = (keys >> (8 * keys.itemsize - BIN_BITS)).astype(np.intp)
+    bins += HISTOGRAMS
+    difference = np.bincount(bins, minlength=len(counts))
+    # This difference may overflow, and so does the sum of it and the old minimum, which gives the new one.
+    difference[:N_MINIMA] = np.minimum(counts[:N_MINIMA], minima) - counts[:N_MINIMA]
+    _add(counts, losses, difference)
 
 
 def count_pass(
     losses: Array,
     ranges: Sequence[tuple[int, int, int]],
-    buffers: Sequence[Array],
+    key_memory: Sequence[Array],
     pivots: Sequence[int],
+    counts: Array,
     threads: int | None = None,  # noqa: ARG001
-) -> PassCounts:
-    """Count the losses in at most two ranges, or collect their keys; and those below and at each of two pivots.
+) -> None:
+    """Add the losses to the counts of a later pass.
 
-    An array of `buffers` holds the counts of the range's bins if its type is signed, else it receives the keys.
+    Parameters
+    ----------
+    losses : array of shape (m,)
+    ranges : sequence of (int, int, int)
+        At most two ranges of keys: first and last key, and the right shift that turns the distance from the first key
+        into the bin.
+    key_memory : sequence of uint64 arrays
+        Memory for the keys in each range, of which the first ones are stored already; or none, and the counts have a
+        histogram for each range.
+    pivots : sequence of int
+        At most two keys.
+    counts : int64 array
+        See `rrm_core.definition.counting`.
     """
     keys = _keys(losses)
+    bins = np.empty(0, np.intp)
     n_in_range = []
-    for (lowest, highest, shift), target in zip(ranges, buffers, strict=True):
+    for i, (lowest, highest, shift) in enumerate(ranges):
         inside = keys[(keys >= lowest) & (keys <= highest)]
         n_in_range.append(inside.size)
-        if target.dtype.kind == "u":
-            target[: inside.size] = inside[: target.size]
+        if key_memory:
+            free = key_memory[i][counts[RANGES + i] :]
+            free[: inside.size] = inside[: free.size]
         else:
-            bins = (inside - keys.dtype.type(lowest)) >> shift
-            target += np.bincount(bins.astype(np.intp), minlength=BINS)
-    pivot_counts = [(int(np.count_nonzero(keys < pivot)), int(np.count_nonzero(keys == pivot))) for pivot in pivots]
-    return PassCounts(checksum(losses), n_in_range, pivot_counts)
+            bins_of_range = ((inside - keys.dtype.type(lowest)) >> shift).astype(np.intp)
+            bins_of_range += HISTOGRAMS + i * BINS
+            bins = np.concatenate([bins, bins_of_range]) if i else bins_of_range
+    difference = np.bincount(bins, minlength=len(counts))
+    difference[RANGES : RANGES + len(ranges)] = n_in_range
+    for i, pivot in enumerate(pivots):
+        difference[PIVOTS + 2 * i] = np.count_nonzero(keys < pivot)
+        difference[PIVOTS + 2 * i + 1] = np.count_nonzero(keys == pivot)
+    _add(counts, losses, difference)
+
+
+def _add(counts: Array, losses: Array, difference: Array) -> None:
+    """Add the losses to `counts`, given the difference that they make but for their number and checksum."""
+    difference[N] = len(losses)
+    difference[CHECKSUM] = (int(counts[CHECKSUM]) + checksum(losses)) % 2**32 - int(counts[CHECKSUM])
+    # One call that changes all counts: see `rrm_core.definition.counting`.
+    np.add(counts, difference, out=counts)
 
 
 def checksum(losses: Array) -> int:
@@ -138,5 +183,10 @@ def _keys(losses: Array) -> Array:
     bits = np.ascontiguousarray(losses).view(unsigned)
     sign = unsigned.type(1 << (8 * unsigned.itemsize - 1))
     keys = np.where(bits > sign, ~bits, bits | sign)
-    keys[np.isnan(widen(losses))] = np.iinfo(unsigned).max
+    keys[np.isnan(widen(losses))] = _nan_key(keys)
     return keys
+
+
+def _nan_key(keys: Array) -> int:
+    """Return the key of NaN, the largest one of the keys' type."""
+    return int(np.iinfo(keys.dtype).max)

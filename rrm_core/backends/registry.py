@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol, cast
 
-from ..definition.counting import FirstPassCounts, PassCounts
 from ..definition.plan import Plan
 from ..definition.rule import Rule
 
@@ -41,18 +40,22 @@ class Backend(Protocol):
 class CountingBackend(Backend, Protocol):
     """The functions of a backend that counts losses for a `Planner`. See `rrm_core.definition.counting`."""
 
-    def count_first_pass(self, losses: Any, first: int, counts: Any, threads: int | None) -> FirstPassCounts:
-        """Add the losses to the counts of all bins; `first` is the index of the first loss."""
+    def count_first_pass(self, losses: Any, first: int, counts: Any, threads: int | None) -> None:
+        """Add the losses to the counts of the first pass; `first` is the index of the first loss.
+
+        If an error is raised, nothing has been counted. The counts change in one call of compiled code.
+        """
 
     def count_pass(
         self,
         losses: Any,
         ranges: Sequence[tuple[int, int, int]],
-        buffers: Sequence[Any],
+        key_memory: Sequence[Any],
         pivots: Sequence[int],
+        counts: Any,
         threads: int | None,
-    ) -> PassCounts:
-        """Count the losses in ranges of keys, or collect their keys; and count the losses below and at each pivot."""
+    ) -> None:
+        """Add the losses to the counts of a later pass, in the same way; see `count_pass` in `numpy.py`."""
 
     def checksum(self, losses: Any) -> int:
         """Return the sum of the losses' words, modulo 2**32."""

@@ -1,52 +1,60 @@
-"""Counts that backends return in each pass of an exact multi-pass selection.
+"""Counts of one pass of an exact multi-pass selection, as an array that backends add to.
 
 Losses are compared through their order-preserving integer keys (`csrc/ordered_key.h`). The first pass counts all
-losses in 65,536 bins, by the leading 16 bits of their keys. A later pass counts the losses in a range of keys, by the
-next 16 bits, or collects the keys of that range. Counts add up, so that the order of the parts, and the thread or the
-machine that counts them, cannot change the result.
+losses in 65,536 bins, by the leading 16 bits of their keys. A later pass counts the losses in at most two ranges of
+keys, by the next 16 bits, or collects the keys of those ranges; and the losses below and at each of at most two keys,
+the pivots. Counts add up, so that the order of the parts, and the thread or the machine that counts them, cannot change
+the result.
+
+All counts are in one int64 array, so that a backend can change all of them in a single call of compiled code: Python
+raises KeyboardInterrupt and the like between calls, so that losses are counted as a whole or not at all.
+`csrc/cpu/round_counts.h` has the same layout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import numpy as np
+
+from .formats import Array
 
 BIN_BITS = 16
 BINS = 1 << BIN_BITS
 
+# Minima, which take the minimum of two arrays: the smallest key other than that of NaN, as a signed number; the index
+# of the first NaN and of the first -inf; the code of the losses' type, and its negative. Only the first pass changes
+# them.
+MIN_KEY = 0
+FIRST_NAN = 1
+FIRST_NEG_INF = 2
+TYPE_CODE = 3
+NEGATIVE_TYPE_CODE = 4
+# Sums, which add up: number of losses; sum of their 32-bit words (16-bit words for 16-bit losses) modulo 2**32; numbers
+# below and at each pivot; number in each range; then the histograms, of BINS numbers each.
+N = 5
+CHECKSUM = 6
+PIVOTS = 7
+RANGES = 11
+HISTOGRAMS = 13
 
-class FirstPassCounts(NamedTuple):
-    """Result of the first pass, besides the counts of the bins.
-
-    Attributes
-    ----------
-    min_key : int
-        The smallest key; that of NaN, the largest key, if all losses are NaN.
-    first_nan, first_neg_inf : int
-        Index of the first NaN and of the first -inf; -1 if there is none.
-    checksum : int
-        Sum of the losses' 32-bit words (16-bit words for 16-bit losses), modulo 2**32.
-    """
-
-    min_key: int
-    first_nan: int
-    first_neg_inf: int
-    checksum: int
+N_MINIMA = N
+# Stands for a key, an index or a type that does not exist: the neutral element of the minimum.
+MISSING = np.iinfo(np.int64).max
+# Fewer losses than this are counted, so that the sum of a histogram cannot overflow.
+MAX_LOSSES = 1 << 47
 
 
-class PassCounts(NamedTuple):
-    """Result of a later pass, besides the counts of the bins or the keys collected.
+def empty_counts(n_histograms: int) -> Array:
+    """Return the counts of no loss."""
+    counts = np.zeros(HISTOGRAMS + n_histograms * BINS, np.int64)
+    counts[:N_MINIMA] = MISSING
+    return counts
 
-    Attributes
-    ----------
-    checksum : int
-        As in `FirstPassCounts`.
-    n_in_range : sequence of int
-        Number of losses in each range.
-    pivot_counts : sequence of (int, int)
-        For each pivot, the number of losses below it and the number equal to it.
-    """
 
-    checksum: int
-    n_in_range: Sequence[int]
-    pivot_counts: Sequence[tuple[int, int]]
+def to_signed(key: int) -> int:
+    """Return a key as an int64 in the same order."""
+    return key - (1 << 63)
+
+
+def to_unsigned(number: int) -> int:
+    """Return the key that `to_signed` turned into this number."""
+    return number + (1 << 63)

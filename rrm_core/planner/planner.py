@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import index
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,28 @@ from .round_state import SelectionState
 from .state_format import decode_state, encode_state
 
 MAX_OFFSET = 1 << 62  # so that kernels can add a length without overflow
+
+
+class _Round(NamedTuple):
+    """What changes as a whole when a round ends; the counts change during the round.
+
+    Attributes
+    ----------
+    state : SelectionState
+        State at the start of the round.
+    counts : RoundCounts
+    plan : Plan, optional
+        The plan, once complete.
+    """
+
+    state: SelectionState
+    counts: RoundCounts
+    plan: Plan | None
+
+    @classmethod
+    def start(cls, state: SelectionState) -> _Round:
+        """Return the round that starts with a state, without counts."""
+        return cls(state, RoundCounts(state), state.plan() if state.complete else None)
 
 
 class Planner:
@@ -88,7 +110,7 @@ class Planner:
         threads: int | None = None,
     ) -> None:
         self._set_backend(backend, threads)
-        self._start_round(SelectionState(Rule(contamination, gamma, redistribute, ties, nan)))
+        self._round = _Round.start(SelectionState(Rule(contamination, gamma, redistribute, ties, nan)))
 
     @classmethod
     def from_rule(cls, rule: Rule, *, backend: str | None = None, threads: int | None = None) -> Planner:
@@ -103,52 +125,44 @@ class Planner:
             raise TypeError(f"rule must be a Rule, got {type(rule).__name__}")
         planner = cls.__new__(cls)
         planner._set_backend(backend, threads)
-        planner._start_round(SelectionState(rule))
+        planner._round = _Round.start(SelectionState(rule))
         return planner
 
     def _set_backend(self, backend: str | None, threads: int | None) -> None:
         self._backend = registry.choose_counting(backend)
         self._threads = check_threads(threads)
 
-    def _start_round(self, state: SelectionState) -> None:
-        plan = state.plan() if state.complete else None
-        counts = RoundCounts(state)
-        # Nothing fails from here on, so that the planner changes as a whole or not at all.
-        self._state = state
-        self._plan = plan
-        self._counts = counts
-
     @property
     def rule(self) -> Rule:
         """The rule."""
-        return self._state.rule
+        return self._round.state.rule
 
     @property
     def round(self) -> int:
         """Current round, counted from 1; the last one once the planner is done."""
-        return self._state.round
+        return self._round.state.round
 
     @property
     def n(self) -> int:
         """Number of losses counted so far in this round."""
-        return self._counts.n
+        return self._round.counts.n
 
     @property
     def done(self) -> bool:
         """True once the plan is complete and no further round is needed."""
-        return self._plan is not None
+        return self._round.plan is not None
 
     @property
     def plan(self) -> Plan:
         """The plan of all losses; raises a ValueError before the planner is done."""
-        if self._plan is None:
+        if self._round.plan is None:
             raise ValueError(f"the plan is not complete: round {self.round} is in progress; end it with advance()")
-        return self._plan
+        return self._round.plan
 
     @property
     def checksum(self) -> int:
         """Sum of the losses' words modulo 2**32, known after the first round; detects a source that changes."""
-        return self._state.checksum
+        return self._round.state.checksum
 
     def update(self, losses: Any, *, offset: int | None = None) -> None:
         """Count some losses in this round.
@@ -167,12 +181,18 @@ class Planner:
         TypeError, ValueError
             The array has the wrong type or shape, or another type than those before; or the planner is done. Nothing
             has been counted. Losses that cannot be reweighted, such as NaN, are reported by `advance`.
+
+        Notes
+        -----
+        If any other exception is raised, such as KeyboardInterrupt or MemoryError, the losses have been counted as a
+        whole or not at all; `n` tells which.
         """
         self._require_not_done()
         first = self.n if offset is None else _check_offset(offset)
         view, format = to_host("losses", losses)
-        self._counts.require_format(format)
-        self._counts.add(view, format, first, self._backend, self._threads)
+        counts = self._round.counts
+        counts.require_format(format)
+        counts.add(view, first, self._backend, self._threads)
 
     def merge(self, other: Planner) -> None:
         """Add the counts of another planner of the same round. The other planner does not change.
@@ -182,6 +202,11 @@ class Planner:
         TypeError, ValueError
             `other` is not a planner, or has another rule, round or type of losses, or has seen other losses in the
             rounds before; or it is this planner. Nothing has changed.
+
+        Notes
+        -----
+        If any other exception is raised, such as KeyboardInterrupt, the counts have been added as a whole or not at
+        all; `n` tells which.
         """
         if not isinstance(other, Planner):
             raise TypeError(f"other must be a Planner, got {type(other).__name__}; Planner.from_partial makes one")
@@ -192,14 +217,16 @@ class Planner:
             raise ValueError(f"other has another rule: {other.rule}, not {self.rule}")
         if other.done:
             raise ValueError("other is done; start each round from this planner's partial()")
-        if other._state != self._state:
+        if other._round.state != self._round.state:
             raise ValueError(
                 f"other is in round {other.round} of another selection, not in round {self.round} of this one; start "
                 "each round from this planner's partial()"
             )
-        if other._counts.format is not None:
-            self._counts.require_format(other._counts.format)
-        self._counts.add_counts(other._counts)
+        counts = self._round.counts
+        other_counts = other._round.counts
+        if other_counts.format is not None:
+            counts.require_format(other_counts.format)
+        counts.add_counts(other_counts)
 
     def advance(self) -> None:
         """End the round, in which every loss was counted: complete the plan, or start the next round.
@@ -208,13 +235,20 @@ class Planner:
         ------
         ValueError
             The losses cannot be reweighted, as for `rrm_core.reweight`; or other losses were counted than in the first
-            round.
+            round. The round goes on.
+
+        Notes
+        -----
+        If any other exception is raised, such as KeyboardInterrupt, the round has ended or goes on with its counts;
+        `done` and `round` tell which.
         """
         self._require_not_done()
-        if self._counts.format is None or (self.round == 1 and not self.n):
+        counts = self._round.counts
+        if self.round == 1 and not self.n:
             raise ValueError("no losses were counted; at least one sample is needed")
-        self._counts.check()
-        self._start_round(self._counts.next_state())
+        counts.check()
+        # One assignment, so that a call that is interrupted leaves the old round or the new one.
+        self._round = _Round.start(counts.next_state())
 
     def partial(self) -> dict[str, Array]:
         """Return the partial result: the state of the selection and the counts of this round.
@@ -228,13 +262,13 @@ class Planner:
             A round has 65,536 sums for each threshold it looks for, or a few keys. The arrays are copies, and fit in
             ``np.savez`` or a message.
         """
-        return {"state": encode_state(self._state)} | self._counts.to_arrays()
+        return {"state": encode_state(self._round.state)} | self._round.counts.to_arrays()
 
     @classmethod
     def from_partial(
         cls, partial: Mapping[str, Any], *, backend: str | None = None, threads: int | None = None
     ) -> Planner:
-        """Return a planner with the state and the counts of a `partial` result.
+        """Return a planner with the state and the counts of a `partial` result, once these are found consistent.
 
         Parameters
         ----------
@@ -247,17 +281,24 @@ class Planner:
         Raises
         ------
         ValueError
-            It is not a partial result of this version.
+            It is not a partial result of this version, or its numbers contradict each other.
         TypeError
-            It is combined of results for losses of different types.
+            It is not a mapping, or is combined of results for losses of different types.
+
+        Notes
+        -----
+        A result that was altered leads to one of these errors, to an error of `advance`, or to the plan of other
+        losses; never to a plan that no losses have.
         """
+        if not isinstance(partial, Mapping):
+            raise TypeError(f"partial must be a mapping of str to array, got {type(partial).__name__}")
         planner = cls.__new__(cls)
         planner._set_backend(backend, threads)
         try:
-            planner._start_round(decode_state(_as_int64("state", partial["state"]).tolist()))
+            planner._round = _Round.start(decode_state(_as_int64("state", partial["state"])))
             if len(partial) > 1:
                 counts = {name: _as_int64(name, partial[name]) for name in ("sums", "minima", "keys")}
-                planner._counts.load_arrays(**counts)
+                planner._round.counts.load_arrays(**counts)
         except KeyError as error:
             raise ValueError(
                 f"partial is not a result of Planner.partial() in this version: it lacks {error}"
@@ -267,7 +308,7 @@ class Planner:
         return planner
 
     def __repr__(self) -> str:
-        progress = f"plan={self._plan}" if self.done else f"round={self.round}, n={self.n:_}"
+        progress = f"plan={self._round.plan}" if self.done else f"round={self.round}, n={self.n:_}"
         return f"Planner({self.rule}; {progress})"
 
     def _require_not_done(self) -> None:
@@ -286,8 +327,10 @@ def _check_offset(offset: Any) -> int:
 
 
 def _as_int64(name: str, array: Any) -> Array:
-    """Return a copy of a one-dimensional integer array, as int64."""
-    numbers = np.array(array)
+    """Return a one-dimensional array of integers as int64."""
+    numbers = np.asarray(array)
     if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
         raise ValueError(f"{name} is an array of {numbers.ndim} dimensions and {numbers.dtype}, not of one and int64")
+    if numbers.dtype.kind == "u" and numbers.size and numbers.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} has numbers beyond int64")
     return numbers.astype(np.int64, copy=False)

@@ -7,165 +7,141 @@ from dataclasses import replace
 import numpy as np
 
 from ..backends.registry import CountingBackend
-from ..definition.counting import BINS
+from ..definition.counting import (
+    BINS,
+    CHECKSUM,
+    HISTOGRAMS,
+    MAX_LOSSES,
+    MISSING,
+    N_MINIMA,
+    NEGATIVE_TYPE_CODE,
+    PIVOTS,
+    RANGES,
+    TYPE_CODE,
+    N,
+    empty_counts,
+    to_unsigned,
+)
 from ..definition.formats import BY_CODE, Array, Format
+from .consistency import are_counts_consistent, is_consistent
 from .rank_search import PivotCount, Target
 from .round_state import SelectionState
-from .state_format import to_signed, to_unsigned
 
-# Stands for a key or an index that does not exist: the neutral element of the minimum.
-MISSING = np.iinfo(np.int64).max
-
-# Layout of the sums: number of losses, checksum, counts below and at two pivots, counts in two ranges, histograms.
-N = 0
-CHECKSUM = 1
-PIVOTS = 2
-RANGES = 6
-HISTOGRAMS = 8
+CONTRADICTION = (
+    "the counts contradict each other: partial results were not combined as partial() documents; begin the round again"
+)
 
 
 class RoundCounts:
-    """Counts of one round. Sums add up, minima take the minimum, collected keys are concatenated.
+    """Counts of one round. Whatever is raised, KeyboardInterrupt included, a method changes all of them or none.
 
     Parameters
     ----------
     state : SelectionState
         What the round has to count.
-
-    Attributes
-    ----------
-    format : Format or None
-        Type of the losses: of those counted so far, or in the first round.
-    sums : int64 array
-        See the layout above; one histogram of `BINS` for each range, none if keys are collected.
-    minima : int64 array of shape (3,)
-        Smallest key, index of the first NaN and of the first -inf, counted in the first round; `MISSING` if none.
-    keys : list of uint64 arrays
-        Collected keys.
     """
 
     def __init__(self, state: SelectionState) -> None:
         self._state = state
         self._pivots = state.pivots
-        self._ranges = state.ranges
-        self._collects_keys = state.collects_keys
-        if state.complete or self._collects_keys:
+        self._ranges = list(state.ranges)
+        if state.complete or state.collects_keys:
             n_histograms = 0
         else:
             n_histograms = len(self._ranges) or 1
-        self.format = state.format
-        self.sums = np.zeros(HISTOGRAMS + n_histograms * BINS, np.int64)
-        self.minima = np.full(3, MISSING, np.int64)
-        self.keys: list[Array] = []
+        # See rrm_core/definition/counting.py. Backends add to it.
+        self._counts = empty_counts(n_histograms)
+        if state.format is not None:
+            self._counts[[TYPE_CODE, NEGATIVE_TYPE_CODE]] = state.format.code, -state.format.code
+        # For each range, memory for the keys of all losses in it. The first ones are in use, as many as were counted.
+        self._key_memory: list[Array] = []
+        if state.collects_keys:
+            self._key_memory = [np.empty(n_inside, np.uint64) for n_inside in state.ranges.values()]
 
     @property
     def n(self) -> int:
         """Number of losses counted."""
-        return int(self.sums[N])
+        return int(self._counts[N])
 
     @property
     def checksum(self) -> int:
         """Sum of the losses' words, modulo 2**32."""
-        return int(self.sums[CHECKSUM]) % 2**32
+        return int(self._counts[CHECKSUM])
+
+    @property
+    def format(self) -> Format | None:
+        """Type of the losses: of those counted so far, or in the first round."""
+        return BY_CODE.get(int(self._counts[TYPE_CODE]))
+
+    @property
+    def keys(self) -> list[Array]:
+        """The keys collected in each range."""
+        n_in_range = self._counts[RANGES:HISTOGRAMS].tolist()
+        return [memory[:n_inside] for memory, n_inside in zip(self._key_memory, n_in_range, strict=False)]
 
     @property
     def _histograms(self) -> Array:
-        # A view, so that kernels count in `sums`.
-        return self.sums[HISTOGRAMS:].reshape(-1, BINS)
+        return self._counts[HISTOGRAMS:].reshape(-1, BINS)
 
-    def add(self, losses: Array, format: Format, offset: int, backend: CountingBackend, threads: int | None) -> None:
-        """Count losses; if the backend raises an error, nothing is counted.
+    def add(self, losses: Array, offset: int, backend: CountingBackend, threads: int | None) -> None:
+        """Count losses.
 
         Parameters
         ----------
         losses : array of shape (m,)
             On the host, as a backend takes it.
-        format : Format
-            Type of the losses.
         offset : int
             Index of the first of them among all losses.
         backend : CountingBackend
         threads : int, optional
         """
-        if not len(losses):
-            self.format = format
-            return
         if self._state.round == 1:
-            checksum = self._add_first_round(losses, format, offset, backend, threads)
+            backend.count_first_pass(losses, offset, self._counts, threads)
         else:
-            checksum = self._add_later_round(losses, backend, threads)
-        self.format = format
-        # Last, so that `check` notices an update that was interrupted.
-        self.sums[N] += len(losses)
-        self.sums[CHECKSUM] += checksum
-
-    def _add_first_round(
-        self, losses: Array, format: Format, offset: int, backend: CountingBackend, threads: int | None
-    ) -> int:
-        counts = backend.count_first_pass(losses, offset, self._histograms[0], threads)
-        minima = np.full(3, MISSING, np.int64)
-        nan_key = (1 << format.width) - 1
-        if counts.min_key != nan_key:
-            minima[0] = to_signed(counts.min_key)
-        if counts.first_nan >= 0:
-            minima[1] = counts.first_nan
-        if counts.first_neg_inf >= 0:
-            minima[2] = counts.first_neg_inf
-        self.minima = np.minimum(self.minima, minima)
-        return counts.checksum
-
-    def _add_later_round(self, losses: Array, backend: CountingBackend, threads: int | None) -> int:
-        memory: list[Array]
-        if self._collects_keys:
-            memory = [np.empty(min(len(losses), n_inside), np.uint64) for n_inside in self._ranges.values()]
-        else:
-            memory = list(self._histograms)
-        counts = backend.count_pass(losses, list(self._ranges), memory, self._pivots, threads)
-        for i, pivot_count in enumerate(counts.pivot_counts):
-            self.sums[PIVOTS + 2 * i : PIVOTS + 2 * i + 2] += pivot_count
-        for i, n_inside in enumerate(counts.n_in_range):
-            self.sums[RANGES + i] += n_inside
-            if self._collects_keys:
-                # A copy, so that the rest of the memory is freed.
-                self.keys.append(memory[i][:n_inside].copy())
-        return counts.checksum
+            backend.count_pass(losses, self._ranges, self._key_memory, self._pivots, self._counts, threads)
 
     def add_counts(self, other: RoundCounts) -> None:
-        """Add the counts of another planner of the same round."""
-        if other.format is not None:
-            self.format = other.format
-        self.sums += other.sums
-        self.minima = np.minimum(self.minima, other.minima)
-        self.keys += other.keys
-
-    def check(self) -> None:
-        """Raise if the counts are inconsistent, or if this pass did not see the same losses as the first.
+        """Add the counts of another planner of the same round.
 
         Raises
         ------
         ValueError
-            The message says which of the two.
+            The sums would no longer be exact.
+        """
+        if self.n + other.n >= MAX_LOSSES:
+            raise ValueError(f"{self.n:_} and {other.n:_} losses are too many; a plan has fewer than 2**47")
+        counts = self._counts + other._counts
+        np.minimum(self._counts[:N_MINIMA], other._counts[:N_MINIMA], out=counts[:N_MINIMA])
+        counts[CHECKSUM] %= 2**32
+        self._store_keys(other.keys)
+        # Only now do the stored keys count.
+        self._counts = counts
+
+    def _store_keys(self, keys: list[Array]) -> None:
+        """Write keys to the unused memory of their ranges; more than fit are counted in error and not needed."""
+        for memory, used, more in zip(self._key_memory, self.keys, keys, strict=True):
+            unused = memory[len(used) :]
+            unused[: len(more)] = more[: len(unused)]
+
+    def check(self) -> None:
+        """Raise if this pass did not see the same losses as the first.
+
+        Raises
+        ------
+        ValueError
+            The message gives the remedy.
         """
         state = self._state
-        n_inside = [self.n]
-        if state.round > 1:
-            n_inside = self.sums[RANGES : RANGES + len(self._ranges)].tolist()
-            remedy = "give every loss to one planner once in each round, and do not modify the source meanwhile"
-            if self.n != state.n:
-                raise ValueError(
-                    f"{self.n:_} losses were counted in round {state.round}, but {state.n:_} in the first; {remedy}"
-                )
-            if self.checksum != state.checksum or n_inside != list(self._ranges.values()):
-                raise ValueError(f"other losses were counted in round {state.round} than in the first; {remedy}")
-        if self._collects_keys:
-            consistent = sum(map(len, self.keys)) == sum(n_inside)
-        else:
-            consistent = self._histograms.sum(axis=1).tolist() == n_inside
-        if not consistent:
+        if state.round == 1:
+            return
+        remedy = "give every loss to one planner once in each round, and do not modify the source meanwhile"
+        if self.n != state.n:
             raise ValueError(
-                "the counts contradict each other: an update was interrupted, or partial results were not combined as "
-                "partial() documents; begin the round again"
+                f"{self.n:_} losses were counted in round {state.round}, but {state.n:_} in the first; {remedy}"
             )
+        n_in_range = self._counts[RANGES : RANGES + len(self._ranges)].tolist()
+        if self.checksum != state.checksum or n_in_range != list(state.ranges.values()):
+            raise ValueError(f"other losses were counted in round {state.round} than in the first; {remedy}")
 
     def next_state(self) -> SelectionState:
         """Return the state after this round.
@@ -173,19 +149,21 @@ class RoundCounts:
         Raises
         ------
         ValueError
-            The losses cannot be reweighted.
+            The losses cannot be reweighted, or the counts contradict those of earlier rounds.
         """
         state = self._state
         if state.round == 1:
             assert self.format is not None
-            min_key, *first_indices = self.minima.tolist()
+            min_key, *first_indices = self._counts[:TYPE_CODE].tolist()
             minima = [to_unsigned(min_key), *first_indices]
             state = state.after_first_round(self.format, self.n, self.checksum, minima, self._histograms[0])
         else:
             state = replace(state, threshold=self._narrow(state.threshold), recipients=self._narrow(state.recipients))
-        if state.complete:
-            return state
-        return replace(state, round=state.round + 1)
+        if not state.complete:
+            state = replace(state, round=state.round + 1)
+        if not is_consistent(state):
+            raise ValueError(CONTRADICTION)
+        return state
 
     def _narrow(self, target: Target | None) -> Target | None:
         """Return what is known of a threshold after this round, a later one."""
@@ -193,24 +171,17 @@ class RoundCounts:
             return target
         if isinstance(target, PivotCount):
             i = PIVOTS + 2 * self._pivots.index(target.key)
-            return PivotCount(target.key, *self.sums[i : i + 2].tolist())
-        if self._collects_keys:
-            return target.resolve(np.concatenate(self.keys))
-        return target.narrow(self._histograms[list(self._ranges).index(target.bounds)])
+            return PivotCount(target.key, *self._counts[i : i + 2].tolist())
+        i = self._ranges.index(target.bounds)
+        if self._key_memory:
+            return target.resolve(self.keys[i])
+        return target.narrow(self._histograms[i])
 
     def to_arrays(self) -> dict[str, Array]:
-        """Return copies of the counts as int64 arrays: ``"sums"``, ``"minima"`` and ``"keys"``.
-
-        The minima end with the type's code and its negative, so that their minimum over planners tells whether all
-        have counted losses of the same type.
-        """
-        if self.format is None:
-            codes = [MISSING, MISSING]
-        else:
-            codes = [self.format.code, -self.format.code]
+        """Return copies of the counts as int64 arrays: ``"sums"``, ``"minima"`` and ``"keys"``."""
         return {
-            "sums": self.sums.copy(),
-            "minima": np.array([*self.minima, *codes], np.int64),
+            "sums": self._counts[N:].copy(),
+            "minima": self._counts[:N_MINIMA].copy(),
             "keys": np.concatenate([*self.keys, np.empty(0, np.uint64)]).view(np.int64),
         }
 
@@ -220,22 +191,47 @@ class RoundCounts:
         Raises
         ------
         ValueError
-            The arrays do not belong to this round.
+            The arrays do not belong to this round, or contradict each other.
         TypeError
             They are combined of planners that counted losses of different types.
         """
-        if sums.shape != self.sums.shape or minima.shape != (5,):
+        if len(minima) != N_MINIMA or len(minima) + len(sums) != len(self._counts):
             raise ValueError("arrays of another length")
-        codes = {int(minima[3]), -int(minima[4])} - {MISSING, -MISSING}
-        if not codes <= set(BY_CODE):
-            raise ValueError(f"losses of types {sorted(codes)}")
-        for code in sorted(codes):
-            self.require_format(BY_CODE[code])
-            self.format = BY_CODE[code]
-        self.sums[...] = sums
-        self.minima = minima[:3]
-        if len(keys):
-            self.keys = [keys.view(np.uint64)]
+        self._check_types(minima)
+        counts = np.concatenate([minima, sums])
+        if not are_counts_consistent(self._state, counts):
+            raise ValueError(CONTRADICTION)
+        counts[CHECKSUM] %= 2**32
+        self._store_keys(self._split_keys(keys.view(np.uint64), counts))
+        self._counts = counts
+
+    def _check_types(self, minima: Array) -> None:
+        """Raise unless the last two minima are the code of one type and its negative, or of none."""
+        if self._state.format is None and (minima[TYPE_CODE:] == MISSING).all():
+            return
+        codes = [int(minima[TYPE_CODE]), -int(minima[NEGATIVE_TYPE_CODE])]
+        if not set(codes) <= set(BY_CODE):
+            raise ValueError(f"losses of types {codes}")
+        format = self._state.format or BY_CODE[codes[0]]
+        for code in codes:
+            if code != format.code:
+                raise TypeError(f"losses must be {format.name}, as those before, got {BY_CODE[code].name}")
+
+    def _split_keys(self, keys: Array, counts: Array) -> list[Array]:
+        """Return the keys in each range; raise a ValueError unless there are as many as were counted."""
+        if not self._key_memory:
+            if len(keys):
+                raise ValueError(CONTRADICTION)
+            return []
+        keys_of_ranges = [keys[(keys >= first) & (keys <= last)] for first, last, _ in self._ranges]
+        n_in_range = counts[RANGES:HISTOGRAMS].tolist()
+        is_complete = sum(map(len, keys_of_ranges)) == len(keys) and all(
+            min(n, len(memory)) <= len(found) <= n
+            for n, memory, found in zip(n_in_range, self._key_memory, keys_of_ranges, strict=False)
+        )
+        if not is_complete:
+            raise ValueError(CONTRADICTION)
+        return keys_of_ranges
 
     def require_format(self, format: Format) -> None:
         """Raise a TypeError if losses of another type have been counted."""

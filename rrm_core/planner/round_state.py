@@ -93,39 +93,26 @@ class SelectionState:
         ValueError
             The losses cannot be reweighted.
         """
-        rule = self.rule
         shift = format.width - BIN_BITS
         min_key, first_nan, first_neg_inf = minima
         # NaN and the infinities have bins of their own.
         n_nan = int(histogram[-1])
         n_pos_inf = int(histogram[format.key(math.inf) >> shift])
         n_neg_inf = int(histogram[format.key(-math.inf) >> shift])
-        check_losses(rule, n, NonFiniteCounts(n_nan, first_nan, n_neg_inf, first_neg_inf, n_pos_inf))
+        check_losses(self.rule, n, NonFiniteCounts(n_nan, first_nan, n_neg_inf, first_neg_inf, n_pos_inf))
 
-        def of_rank(rank: int) -> RankRange:
-            return RankRange(min(rank, n - n_nan), 0, format.width).narrow(histogram)
-
-        def of_key(key: int) -> PivotCount:
+        def count(target: Target | None) -> Target | None:
+            if target is None:
+                return None
+            if isinstance(target, RankRange):
+                return target.narrow(histogram)
             if shift:
-                return PivotCount(key)
+                return target
             # Losses of 16 bits have a bin per key: no other round is needed.
-            return PivotCount(key, int(histogram[:key].sum()), int(histogram[key]))
+            return PivotCount(target.key, int(histogram[: target.key].sum()), int(histogram[target.key]))
 
-        threshold: Target
-        if rule.gamma is None:
-            threshold = of_rank(n - rule.quota(n))
-        elif rule.gamma:
-            threshold = of_key(format.key(format.round_down(format.decode(min_key) + rule.gamma)))
-        else:
-            threshold = of_key(min_key)
-        recipients: Target | None = None
-        rank = rule.recipient_rank(n)
-        if rank == 1:
-            recipients = of_key(min_key)
-        # The recipients' threshold never lies above the other one.
-        elif 0 < rank <= n and (rule.gamma is not None or rank < n - rule.quota(n)):
-            recipients = of_rank(rank)
-        return SelectionState(rule, 1, format, n, checksum, n_nan, min_key, threshold, recipients)
+        threshold, recipients = map(count, find_targets(self.rule, format, n, n_nan, min_key))
+        return SelectionState(self.rule, 1, format, n, checksum, n_nan, min_key, threshold, recipients)
 
     def plan(self) -> Plan:
         """Return the plan; the state must be complete."""
@@ -148,3 +135,36 @@ class SelectionState:
         thresholds = Thresholds(decode(self.min_key), decode(threshold.key), recipient_threshold)
         counts = Counts(self.n - n_kept, threshold.n_at, n_recipients)
         return make_plan(self.rule, self.format, self.n, self.n_nan, thresholds, counts)
+
+
+def find_targets(rule: Rule, format: Format, n: int, n_nan: int, min_key: int) -> tuple[Target, Target | None]:
+    """Return the thresholds by their ranks or keys, before anything is counted; see `SelectionState`.
+
+    Parameters
+    ----------
+    rule : Rule
+    format : Format
+        Type of the losses.
+    n, n_nan : int
+        Number of losses, and of NaN among them.
+    min_key : int
+        Smallest key.
+    """
+
+    def of_rank(rank: int) -> RankRange:
+        return RankRange(min(rank, n - n_nan), 0, format.width)
+
+    threshold: Target
+    if rule.gamma is None:
+        threshold = of_rank(n - rule.quota(n))
+    elif rule.gamma:
+        threshold = PivotCount(format.key(format.round_down(format.decode(min_key) + rule.gamma)))
+    else:
+        threshold = PivotCount(min_key)
+    rank = rule.recipient_rank(n)
+    if rank == 1:
+        return threshold, PivotCount(min_key)
+    # The recipients' threshold never lies above the other one.
+    if 0 < rank <= n and (rule.gamma is not None or rank < n - rule.quota(n)):
+        return threshold, of_rank(rank)
+    return threshold, None

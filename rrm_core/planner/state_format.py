@@ -12,9 +12,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..definition.counting import BIN_BITS
+from ..definition.counting import BIN_BITS, to_signed, to_unsigned
 from ..definition.formats import BY_CODE, Array
 from ..definition.rule import Redistribute, Rule
+from .consistency import is_consistent
 from .rank_search import PivotCount, RankRange, Target
 from .round_state import SelectionState
 
@@ -56,20 +57,21 @@ def encode_state(state: SelectionState) -> Array:
     return np.array(numbers, np.int64)
 
 
-def decode_state(numbers: Sequence[int]) -> SelectionState:
-    """Return the state that `encode_state` has encoded.
+def decode_state(vector: Array) -> SelectionState:
+    """Return the state that `encode_state` has encoded in an int64 vector.
 
     Raises
     ------
     ValueError
         The numbers are of another version, or not a state.
     """
-    if not numbers:
+    if not len(vector):
         raise ValueError(f"version none, not {VERSION}")
-    if numbers[0] != VERSION:
-        raise ValueError(f"version {numbers[0]}, not {VERSION}")
-    if len(numbers) != LENGTH:
-        raise ValueError(f"a state of {len(numbers)} numbers, not {LENGTH}")
+    if vector[0] != VERSION:
+        raise ValueError(f"version {vector[0]}, not {VERSION}")
+    if len(vector) != LENGTH:
+        raise ValueError(f"a state of {len(vector)} numbers, not {LENGTH}")
+    numbers = vector.tolist()
     is_gamma, value, recipients, fraction, shares_ties, prunes_nan, round, code = numbers[1:9]
     if not 0 <= recipients < len(_RECIPIENTS):
         raise ValueError("an unknown way to redistribute")
@@ -97,19 +99,9 @@ def decode_state(numbers: Sequence[int]) -> SelectionState:
         threshold=_decode_target(numbers[-2 * TARGET_LENGTH : -TARGET_LENGTH]),
         recipients=_decode_target(numbers[-TARGET_LENGTH:]),
     )
-    if not _is_consistent(state) or encode_state(state).tolist() != numbers:
+    if not is_consistent(state) or encode_state(state).tolist() != numbers:
         raise ValueError("an inconsistent state")
     return state
-
-
-def to_signed(key: int) -> int:
-    """Return a key as an int64 in the same order."""
-    return key - (1 << 63)
-
-
-def to_unsigned(number: int) -> int:
-    """Return the key that `to_signed` turned into this number."""
-    return number + (1 << 63)
 
 
 def _double_to_bits(x: float) -> int:
@@ -137,18 +129,3 @@ def _decode_target(numbers: Sequence[int]) -> Target | None:
     if width not in range(0, 64, BIN_BITS):
         raise ValueError(f"a key range of {width} bits")
     return RankRange(rank, to_unsigned(key), width, n_below, n_inside)
-
-
-def _is_consistent(state: SelectionState) -> bool:
-    format = state.format
-    if format is None or state.threshold is None:  # before the first round is over
-        return state == SelectionState(state.rule)
-    keys = range(1 << format.width)
-    ranges = [target for target in state.targets if isinstance(target, RankRange)]
-    return (
-        state.n > 0
-        and (state.round > 1 or (state.round == 1 and state.complete))
-        and state.min_key in keys
-        and all(target.key in keys for target in state.targets)
-        and all(target.width < format.width and target.first + (1 << target.width) - 1 in keys for target in ranges)
-    )

@@ -44,10 +44,10 @@ def plan(
     Parameters
     ----------
     losses : path, array, or chunks
-        A ``.npy`` file of float16, float32 or float64; a Parquet (``.parquet``) or Arrow (``.arrow``, ``.feather``, in
-        the file or the streaming format) file, in which a null counts as NaN, as in pandas; an array or a `np.memmap`;
-        or arrays in order, from an iterable that can be iterated repeatedly: a list of arrays, or an object whose
-        ``__iter__`` starts over. A chunk may reuse the memory of the previous one. Files are read, not memory-mapped.
+        A ``.npy`` file of float16, float32 or float64; a Parquet (``.parquet``) or Arrow (``.arrow``, ``.feather``)
+        file, in which a null counts as NaN, as in pandas; an array or a `np.memmap`; or arrays in order, from an
+        iterable that can be iterated repeatedly: a list of arrays, or an object whose ``__iter__`` starts over. A chunk
+        may reuse the memory of the previous one. Files are read, not memory-mapped.
     contamination, gamma, redistribute, ties, nan
         The rule, as for `rrm_core.reweight`.
     column : str, optional

@@ -51,7 +51,7 @@ def open_source(name: str, argument: Any, column: str | None, memory: int) -> So
         return NpyFile(name, path)
     if path.suffix == ".parquet":
         # Imported only here, because it imports pyarrow.
-        from .parquet_source import ParquetColumn
+        from .arrow_source import ParquetColumn
 
         return ParquetColumn(name, path, column, memory)
     if path.suffix in ARROW_SUFFIXES:

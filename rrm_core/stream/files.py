@@ -61,13 +61,6 @@ class StableFile:
                 "meanwhile"
             )
 
-    def read_bytes(self, offset: int, n_bytes: int) -> bytearray:
-        """Return the bytes from `offset` on: fewer than `n_bytes` where the file ends before."""
-        memory = bytearray(max(min(n_bytes, self.size - offset), 0))
-        n_read = pread_full(self.file, memoryview(memory), offset)
-        del memory[n_read:]
-        return memory
-
     def check(self) -> None:
         """Raise a RuntimeError if the file at this path was modified, replaced or removed since it was opened."""
         try:

@@ -10,8 +10,8 @@ from numpy.testing import assert_array_equal
 
 import rrm_core
 from rrm_core import Planner
+from rrm_core.definition.counting import MISSING
 from rrm_core.definition.formats import BY_NAME, FLOAT32
-from rrm_core.planner.round_counts import MISSING
 from support.families import DTYPES, losses, reweight_cases
 from support.planners import combined, count_in_parts, planner_in_round_two, split
 
