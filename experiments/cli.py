@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rrm_core._atomic_write import resolve_output
 from rrm_core._cli import (
     BAD_INPUT,
     DONE,
@@ -19,7 +20,7 @@ from rrm_core._cli import (
     exit_code,
     positive_int,
     print_error,
-    replace_unencodable_output,
+    report_interrupt,
     run,
 )
 
@@ -46,14 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 runs failed, 2 bad input, 130 interrupted.
+        Exit code: 0 done, 1 runs failed, 2 bad input, 130 interrupted, 141 output cut off.
     """
+    return run(PROGRAM, _run_command, arguments)
+
+
+def _run_command(arguments: Sequence[str] | None) -> int:
     options = make_parser().parse_args(arguments)
-    replace_unencodable_output()
-    return run(PROGRAM, _run_command, options)
-
-
-def _run_command(options: argparse.Namespace) -> int:
     directory = RunDirectory(options.work or Path("report-experiments") / options.name)
     console = Console(markup=False, highlight=False, soft_wrap=True)
     with exit_code(BAD_INPUT, ValueError, OSError):
@@ -68,12 +68,13 @@ def _run_command(options: argparse.Namespace) -> int:
         check_data(experiment, options.data)
         if options.record:
             _check_recordable(options, experiment, jobs, directory)
-    code = _execute(options, experiment, len(jobs), statuses.count("done"), directory, console)
+    code = _execute(options, experiment, jobs, statuses.count("done"), directory, console)
     if options.record and code != INTERRUPTED:
         # Without a record, failed runs stay the reason of the exit code.
-        with exit_code(code or BAD_INPUT, ValueError, OSError):
-            _record(experiment, options.seeds, directory.path, options.record, options.draft)
-        console.print(f"recorded in {options.record}")
+        with report_interrupt(options.record):
+            with exit_code(code or BAD_INPUT, ValueError, OSError):
+                _record(experiment, options.seeds, directory.path, options.record, options.draft)
+            console.print(f"recorded in {options.record}")
     return code
 
 
@@ -86,12 +87,13 @@ def _print_statuses(console: Console, jobs: Sequence[Job], statuses: Sequence[st
 def _execute(
     options: argparse.Namespace,
     experiment: Experiment,
-    n_jobs: int,
+    jobs: Sequence[Job],
     n_done: int,
     directory: RunDirectory,
     console: Console,
 ) -> int:
     """Execute the jobs and print the outcome; return the exit code."""
+    n_jobs = len(jobs)
     display = ProgressDisplay(console, experiment.name, n_jobs, n_done)
 
     def on_event(event: Event) -> None:
@@ -112,7 +114,9 @@ def _execute(
                 options.only,
             )
     except KeyboardInterrupt:
-        console.print(f"Interrupted; {display.n_done} of {n_jobs} runs are done.")
+        # A worker may have finished a job that the display does not know of yet.
+        n_done = sum(directory.result_path(job).exists() for job in jobs)
+        console.print(f"Interrupted; {n_done} of {n_jobs} runs are done.")
         console.print("The same command resumes from here.")
         return INTERRUPTED
     if errors:
@@ -126,9 +130,7 @@ def _check_recordable(
     options: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job], directory: RunDirectory
 ) -> None:
     """Raise before the work what `_record` would raise after it."""
-    path = options.record
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ValueError(f"record {str(path)!r} can't be written: it must be a file in a folder that exists")
+    resolve_output(options.record, "record")
     if not options.draft and (environment.commit() or "").endswith(environment.DIRTY):
         sources = ", ".join(environment.SOURCES)
         raise ValueError(f"commit first: a record names its commit, and there are changes in {sources}; or add --draft")

@@ -1,4 +1,4 @@
-"""What the command lines of this distribution share: argument parser, exit codes, error messages, progress bar.
+"""What the command lines of this distribution share: argument parser, exit codes, guarded output, progress bar.
 
 ``python -m rrm_core``, ``python -m rrm_torch`` and ``python -m experiments`` are built on it. rich is imported only
 where a bar is drawn.
@@ -7,9 +7,9 @@ where a bar is drawn.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import math
+import os
 import signal
 import sys
 import threading
@@ -17,7 +17,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from ._atomic_write import record_written
+from ._standard_streams import OutputError, guarded_streams
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +31,7 @@ DONE = 0
 FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 128 + 2  # the shells' convention for SIGINT
+CUT_OFF = 128 + 13  # and for SIGPIPE: the reader of the output has ended
 
 LINE_INTERVAL = 10.0  # seconds between two progress lines where there is no terminal
 
@@ -81,7 +86,7 @@ class CommandError(Exception):
 
 
 @contextmanager
-def exit_code(code: int, *errors: type[BaseException], message: str | None = None) -> Iterator[None]:
+def exit_code(code: int, *errors: type[BaseException]) -> Iterator[None]:
     """Convert errors of the given types, raised within the context, into a `CommandError` with this exit code.
 
     Parameters
@@ -90,8 +95,6 @@ def exit_code(code: int, *errors: type[BaseException], message: str | None = Non
         Exit code of the process.
     *errors : exception types
         Errors to convert; others pass.
-    message : str, optional
-        Message to print in place of the error's own.
 
     Raises
     ------
@@ -101,30 +104,73 @@ def exit_code(code: int, *errors: type[BaseException], message: str | None = Non
     try:
         yield
     except errors as error:
-        raise CommandError(_one_line(error) if message is None else message, code) from error
+        raise CommandError(_one_line(error), code) from error
 
 
-def run(program: str, command: Callable[..., int], *arguments: Any) -> int:
-    """Call ``command(*arguments)`` and return the exit code.
+def run(program: str, command: Callable[..., int | None], *arguments: Any) -> int:
+    """Call ``command(*arguments)`` with guarded stdout and stderr, and return the exit code.
 
     Parameters
     ----------
     program : str
         The program's name, and the subcommand's if there is one.
     command : callable
-        Returns the exit code, or raises a `CommandError`, which is printed in one line on stderr. Other exceptions are
-        bugs and pass.
+        Returns the exit code, None for 0, or raises a `CommandError`, which is printed in one line on stderr. Other
+        exceptions, except KeyboardInterrupt, are bugs and pass.
 
     Returns
     -------
     int
-        Exit code.
+        Exit code: that of the command; 130 if it was interrupted, 141 if the reader of its output has ended, 1 if its
+        output could not be written for another reason.
     """
+    code = DONE
     try:
-        return command(*arguments)
+        with guarded_streams():
+            try:
+                code = _exit_code_of(program, command, arguments)
+                sys.stdout.flush()
+            except OutputError as error:
+                if error.is_cut_off:
+                    return code or CUT_OFF
+                print_error(program, error)
+                return code or FAILED
+            except KeyboardInterrupt:
+                print_error(program, "interrupted")
+                return INTERRUPTED
+    except KeyboardInterrupt:
+        # While the streams were being replaced: nothing can be said any more.
+        return INTERRUPTED
+    return code
+
+
+def _exit_code_of(program: str, command: Callable[..., int | None], arguments: Sequence[Any]) -> int:
+    try:
+        return command(*arguments) or DONE
     except CommandError as error:
         print_error(program, error)
         return error.code
+    except SystemExit:
+        # After --help, for example.
+        sys.stdout.flush()
+        raise
+
+
+@contextmanager
+def report_interrupt(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Convert an interrupt within the context into a `CommandError` that says whether `path` was written.
+
+    Raises
+    ------
+    CommandError
+        KeyboardInterrupt was raised.
+    """
+    with record_written() as written:
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            when = "after" if Path(path) in written else "before"
+            raise CommandError(f"interrupted {when} {path} was written", INTERRUPTED) from error
 
 
 def print_error(program: str, error: BaseException | str) -> None:
@@ -135,13 +181,6 @@ def print_error(program: str, error: BaseException | str) -> None:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def replace_unencodable_output() -> None:
-    """Print a question mark where the encoding of stdout or stderr lacks a character, rather than raise an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 @contextmanager

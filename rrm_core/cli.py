@@ -18,7 +18,6 @@ from ._cli import (
     BAD_INPUT,
     DONE,
     FAILED,
-    INTERRUPTED,
     Parser,
     exit_code,
     exit_on_signals,
@@ -26,6 +25,7 @@ from ._cli import (
     number_or_name,
     positive_int,
     print_table,
+    report_interrupt,
     report_progress,
     run,
 )
@@ -52,8 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 success, 1 failure while working, 2 invalid input, 130 interrupted.
+        Exit code: 0 success, 1 failure while working, 2 invalid input, 130 interrupted, 141 output cut off.
     """
+    return run(PROGRAM, _parse_and_run, arguments)
+
+
+def _parse_and_run(arguments: Sequence[str] | None) -> int:
     options = make_parser().parse_args(arguments)
     return run(f"{PROGRAM} {options.command}", options.function, options)
 
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_plan(options: argparse.Namespace) -> int:
     """Print the plan of the losses in a file."""
     start = time.perf_counter()
-    with _stream_errors("this command writes no file"), exit_on_signals(), report_progress() as progress:
+    with _stream_errors(), exit_on_signals(), report_progress() as progress:
         plan = rrm_core.stream.plan(options.losses, progress=progress, **_stream_arguments(options))
     print_table(_summary(options, plan, time.perf_counter() - start), as_json=options.json)
     return DONE
@@ -72,8 +76,15 @@ def run_plan(options: argparse.Namespace) -> int:
 
 def run_reweight(options: argparse.Namespace) -> int:
     """Write the sample weights of the losses in a file, and print the plan."""
+    with report_interrupt(options.out):
+        summary = _reweight(options)
+        print_table(summary, as_json=options.json)
+    return DONE
+
+
+def _reweight(options: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
-    with _stream_errors(f"{options.out} is unchanged"), exit_on_signals(), report_progress() as progress:
+    with _stream_errors(), exit_on_signals(), report_progress() as progress:
         if options.mu < 1 and options.weights is None:
             raise ValueError("--mu below 1 needs the current weights: give --weights")
         if options.weights is not None and options.mu == 1:
@@ -88,8 +99,7 @@ def run_reweight(options: argparse.Namespace) -> int:
         )
     summary = _summary(options, plan, time.perf_counter() - start)
     summary["weights"] = options.out
-    print_table(summary, as_json=options.json)
-    return DONE
+    return summary
 
 
 def run_info(options: argparse.Namespace) -> int:
@@ -99,13 +109,9 @@ def run_info(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _stream_errors(outcome: str) -> Iterator[None]:
-    """Convert errors to exit codes; `outcome` says what an interrupt leaves behind."""
-    with (
-        exit_code(INTERRUPTED, KeyboardInterrupt, message=f"interrupted; {outcome}"),
-        exit_code(FAILED, *RUNTIME_ERRORS),
-        exit_code(BAD_INPUT, *INPUT_ERRORS),
-    ):
+def _stream_errors() -> Iterator[None]:
+    """Convert errors to exit codes."""
+    with exit_code(FAILED, *RUNTIME_ERRORS), exit_code(BAD_INPUT, *INPUT_ERRORS):
         yield
 
 
@@ -176,7 +182,8 @@ examples
     python -m rrm_core plan losses.npy --contamination 0.2
 
 exit codes
-  0 success; 1 failure while working, such as a full disk; 2 invalid input; 130 interrupted"""
+  0 success; 1 failure while working, such as a full disk; 2 invalid input; 130 interrupted; 141 the reader of the
+  output has ended, such as head"""
 
 
 def make_parser() -> Parser:
@@ -197,7 +204,7 @@ def make_parser() -> Parser:
         help="read losses, write sample weights",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Write the sample weights of the losses in a file: 0 is pruned, 1 is unchanged, the mean is 1.\n"
-        "The output file appears only once it is complete; on an error or interrupt the previous one stays.",
+        "The output file appears only once it is complete; an error or interrupt before leaves the previous one.",
         epilog=EXAMPLES,
     )
     reweight.add_argument(

@@ -17,6 +17,7 @@ import numpy as np
 
 import rrm_core
 from benchmarks.common.record import RESULTS, ROOT, provenance, write_record
+from rrm_core._cli import run
 
 WARMUPS = 2
 BACKENDS = ("cpp", "numba", "numpy")
@@ -88,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run("python -m benchmarks.cpu.bench_backends", main))

@@ -19,6 +19,7 @@ import rrm_core
 from benchmarks.common.losses import Losses
 from benchmarks.common.record import RESULTS, provenance, write_record
 from benchmarks.cpu.native import Kernel, Native
+from rrm_core._cli import run
 
 N = 100
 CALLS = 2000
@@ -68,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run("python -m benchmarks.cpu.bench_call", main))

@@ -34,6 +34,7 @@ from benchmarks.common.timing import interleaved, line
 from benchmarks.cpu import rival_process
 from benchmarks.cpu.native import Composition, Floor, Kernel, Native, compiler_version
 from benchmarks.cpu.rivals import PYTHON_RIVALS, Public, Rival, one_thread
+from rrm_core._cli import run
 
 PACKAGES = ("rrm-core", "numpy", "torch", "numba", "polars")
 SIZES = (10_000, 50_000, 1_000_000, 10_000_000, 100_000_000)
@@ -218,4 +219,4 @@ def test_reweight(benchmark: Any, native: Native, name: str, n: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run("python -m benchmarks.cpu.bench_reweight", main))

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.common.record import provenance, write_record
+from rrm_core._cli import run
 
 from .instruction_counts import RECORD, build, instructions_per_sample
 
@@ -42,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run("python -m benchmarks.cpu.record_instructions", main))

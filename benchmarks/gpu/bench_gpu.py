@@ -54,6 +54,7 @@ from benchmarks.gpu.contenders import (
 from benchmarks.gpu.devices import Device, NoDeviceError, StandInDevice, TorchDevice, host_free_bytes
 from benchmarks.gpu.rivals import RIVALS
 from benchmarks.pages import gpu_tables
+from rrm_core._cli import run
 
 SIZES = [10**k for k in range(3, 10)]  # from sizes at which the host is faster
 CONDITIONS = 100_000_000
@@ -220,4 +221,4 @@ def _effort(options: argparse.Namespace) -> tuple[float, int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(run("python -m benchmarks.gpu.bench_gpu", main))

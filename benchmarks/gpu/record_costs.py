@@ -22,6 +22,7 @@ from benchmarks.common.losses import Losses
 from benchmarks.common.record import ROOT, provenance, write_record
 from benchmarks.gpu.cells import Cell
 from benchmarks.gpu.devices import kernel_name
+from rrm_core._cli import run
 
 sys.path.append(str(ROOT / "tests"))
 from cuda_model.builds import harness, kernels, link
@@ -73,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run("python -m benchmarks.gpu.record_costs", main))

@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.pages import experiment_tables, figure_sources, gpu_tables, reweight_tables, scale_tables
 from benchmarks.pages.experiment_record import spread
 from rrm_core._atomic_write import atomic_write
+from rrm_core._cli import run
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -282,4 +283,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(run("python -m benchmarks.pages.render", main))

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.record import RESULTS, ROOT, provenance, write_record
+from rrm_core import _cli
 
 TRAINING_RUN = "benchmarks.scale.training_run"
 TRAFFIC = "benchmarks.scale.count_traffic"
@@ -114,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(_cli.run("python -m benchmarks.scale.bench_ranks", main))

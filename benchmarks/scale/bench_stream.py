@@ -27,6 +27,7 @@ from pyarrow import parquet
 import rrm_core
 from benchmarks.common.record import RESULTS, provenance, write_record
 from rrm_core._atomic_write import atomic_write
+from rrm_core._cli import run
 from rrm_core.stream import arrow_source, pipeline
 
 RULE = {"contamination": 0.2}
@@ -265,4 +266,4 @@ def _say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run("python -m benchmarks.scale.bench_stream", main))

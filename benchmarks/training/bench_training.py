@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common.record import RESULTS, provenance, write_record
+from rrm_core._cli import run
 from rrm_torch import RRM, batches, cross_entropy
 from rrm_torch.models import small_resnet
 
@@ -122,4 +123,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run("python -m benchmarks.training.bench_training", main))

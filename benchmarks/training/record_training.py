@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.common.record import RESULTS, ROOT, provenance, write_record
+from rrm_core._cli import run
 
 
 def main() -> int:
@@ -51,4 +52,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(run("python -m benchmarks.training.record_training", main))

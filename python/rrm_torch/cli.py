@@ -22,7 +22,6 @@ from rrm_core._cli import (
     positive_int,
     print_error,
     progress_bar,
-    replace_unencodable_output,
     run,
 )
 
@@ -48,10 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 success, 1 training failed or the report could not be written, 2 bad input, 130 interrupted.
+        Exit code: 0 success, 1 training failed or the report could not be written, 2 bad input, 130 interrupted,
+        141 output cut off.
     """
+    return run(PROGRAM, _parse_and_run, arguments)
+
+
+def _parse_and_run(arguments: Sequence[str] | None) -> int:
     options = _make_parser().parse_args(arguments)
-    replace_unencodable_output()
     program = f"{PROGRAM} {options.command}"
     return run(program, _train, program, options)
 
@@ -74,12 +77,14 @@ def _train(program: str, options: argparse.Namespace) -> int:
     )
     trials: list[Trial] = []
     files: list[str] = []
+    n_reported = 0
     code = DONE
     try:
         for trial in _run_trials(console, data, settings, options.seeds):
             trials.append(trial)
             # Written before anything is printed, because stdout may be a closed pipe.
             files = folder.write(options.report, options.data, data, settings, trials)
+            n_reported = len(trials)
             if not console.is_terminal:  # without a terminal the progress bar is only printed at the end
                 console.print(
                     f"seed {trial.seed}: test accuracy {trial.plain.accuracy:.1%} plain, "
@@ -93,6 +98,10 @@ def _train(program: str, options: argparse.Namespace) -> int:
         code = FAILED
     if trials:
         console.print(table.make_table(trials, f"{task}, {settings.epochs} epochs"))
+    if n_reported < len(trials):
+        console.print(
+            f"Files of the report in {options.report} may lack seed {trials[-1].seed}: writing them ended early."
+        )
     if files:
         _print_files(console, options.report, files, len(trials))
     return code

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,29 +22,21 @@ class TableSink:
     Parameters
     ----------
     path : Path
-        The file that the temporary one will replace; its suffix is the kind.
-    file : binary file
-        The temporary file.
-    dtype : numpy.dtype
-        Type of the weights.
-    few_values : bool
-        True if the weights have only a few distinct values.
+        The file that the temporary one will replace, for messages.
+    writer : pyarrow.parquet.ParquetWriter or pyarrow.ipc.RecordBatchFileWriter
+    schema : pyarrow.Schema
+        That of the file: one column of weights.
     """
 
     needs_order = True
     keeps_buffers = False
 
-    def __init__(self, path: Path, file: IO[bytes], dtype: np.dtype[Any], *, few_values: bool) -> None:
+    def __init__(self, path: Path, writer: Any, schema: Any) -> None:
         self._path = path
-        self._schema = pa.schema([pa.field(WEIGHT_COLUMN, pa.from_numpy_dtype(dtype), nullable=False)])
-        self._group = np.empty(GROUP_ROWS, dtype)
+        self._writer = writer
+        self._schema = schema
+        self._group = np.empty(GROUP_ROWS, schema.field(0).type.to_pandas_dtype())
         self._n_rows = 0
-        with annotate_os_error(path):
-            if path.suffix == ".parquet":
-                # For many distinct values, each row group would start a dictionary and abandon it.
-                self._writer = parquet.ParquetWriter(file, self._schema, use_dictionary=few_values)
-            else:
-                self._writer = pa.ipc.new_file(file, self._schema)
 
     def write(self, start: int, weights: Array) -> None:  # noqa: ARG002
         """Append weights."""
@@ -74,19 +66,33 @@ class TableSink:
         with annotate_os_error(self._path):
             self._writer.close()
 
-    def abort(self) -> None:
-        """Close the writer explicitly: its destructor would write to a closed file and print an error."""
-        with suppress(OSError, pa.ArrowException):
-            self._writer.close()
-
 
 @contextmanager
 def open_table_sink(path: Path, dtype: np.dtype[Any], *, few_values: bool) -> Iterator[TableSink]:
-    """Open a temporary Parquet or Arrow file of weights that replaces `path` at the end."""
+    """Open a temporary file of weights that replaces `path` at the end: Parquet or Arrow, according to its suffix.
+
+    Parameters
+    ----------
+    path : Path
+    dtype : numpy.dtype
+        Type of the weights.
+    few_values : bool
+        True if the weights have only a few distinct values.
+    """
+    schema = pa.schema([pa.field(WEIGHT_COLUMN, pa.from_numpy_dtype(dtype), nullable=False)])
     with atomic_write(path) as file:
-        sink = TableSink(path, file, dtype, few_values=few_values)
+        writer = None
         try:
-            yield sink
+            with annotate_os_error(path):
+                if path.suffix == ".parquet":
+                    # For many distinct values, each row group would start a dictionary and abandon it.
+                    writer = parquet.ParquetWriter(file, schema, use_dictionary=few_values)
+                else:
+                    writer = pa.ipc.new_file(file, schema)
+            yield TableSink(path, writer, schema)
         except BaseException:
-            sink.abort()
+            # Explicitly: the destructor would write to a closed file and print an error.
+            if writer is not None:
+                with suppress(OSError, pa.ArrowException):
+                    writer.close()
             raise

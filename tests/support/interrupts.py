@@ -31,7 +31,12 @@ def count_instructions(call: Callable[[], Any]) -> int:
 
 
 def interrupted(
-    make: Callable[[], T], call: Callable[[T], Any], *, samples: int | None = None, seed: int = 0
+    make: Callable[[], T],
+    call: Callable[[T], Any],
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    last: int | None = None,
 ) -> Iterator[tuple[int, T]]:
     """Interrupt ``call(make())`` at its first instruction, another at its second, and so on to the last.
 
@@ -47,6 +52,8 @@ def interrupted(
     samples : int, optional
         Try this many instructions, chosen at random, and the last few, rather than each one.
     seed : int
+    last : int, optional
+        Try only the last so many instructions.
 
     Yields
     ------
@@ -55,8 +62,8 @@ def interrupted(
     """
     first = make()
     total = count_instructions(lambda: call(first))
-    points = range(1, total + 1)
-    if samples is not None and samples < total:
+    points = range(max(1, total - (last or total) + 1), total + 1)
+    if samples is not None and samples < len(points):
         points = sorted({*random.Random(seed).sample(points, samples), *points[-LAST:]})
     for point in points:
         subject = make()
