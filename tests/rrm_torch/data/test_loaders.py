@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, Subset, TensorDataset
 
 from rrm_torch.data.augmentation import FlipCrop, GaussianNoise
 from rrm_torch.data.loaders import Indexed, batches
@@ -83,6 +84,176 @@ def test_indexed_rejects_items_that_are_not_tuples(item, kind):
         TypeError, match=rf"dataset must contain tuples such as \(x, y\), or dicts, got {kind} at index 1"
     ):
         Indexed([("x", "y"), item])[1]
+
+
+def rows(item):
+    """Return the index, x and y of an item or a batch of dicts or tuples."""
+    if isinstance(item, dict):
+        return item["sample_index"], item["x"], item["label"]
+    return item
+
+
+class Table:
+    """A data set of dicts, which returns a dict of lists for a list of indices, as Hugging Face's do."""
+
+    def __init__(self, extra=None, getitems=False):
+        self.extra = extra or {}
+        self.asked = []
+        if getitems:
+            self.__getitems__ = self.several
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        if isinstance(index, list):
+            return {"x": X[index].tolist(), "label": Y[index].tolist()}
+        return {"x": X[index], "label": int(Y[index]), **self.extra}
+
+    def several(self, indices):
+        self.asked.append(indices)
+        return [{"x": X[index], "label": int(Y[index])} for index in indices]
+
+
+def test_index_is_added_to_items_that_are_dicts():
+    index, x, y = rows(Indexed(Table())[-7])
+    assert (index, y) == (3, 30)
+    assert_array_equal(x, X[3])
+
+
+def test_mapping_that_is_not_a_dict():
+    assert Indexed([MappingProxyType({"x": 1})])[0] == {"x": 1, "sample_index": 0}
+
+
+@pytest.mark.parametrize("present", [3, np.int64(3), torch.tensor(3)])
+def test_item_with_the_same_index_is_accepted(present):
+    assert Indexed(Table({"sample_index": present}))[3]["sample_index"] == 3
+
+
+@pytest.mark.parametrize("present", [4, "three", None, torch.tensor([3, 3])])
+def test_item_with_another_index_is_rejected(present):
+    with pytest.raises(ValueError, match=r"dataset must not use the key 'sample_index', got .* at index 3; rename it"):
+        Indexed(Table({"sample_index": present}))[3]
+
+
+DATASETS = {
+    "tuples": lambda: TensorDataset(X, Y),
+    "subset": lambda: Subset(TensorDataset(X, Y), range(10)),
+    "dicts": Table,
+    "dicts, several": lambda: Table(getitems=True),
+    "subset of dicts": lambda: Subset(Table(getitems=True), range(10)),
+}
+
+
+@pytest.mark.parametrize("make", DATASETS.values(), ids=DATASETS)
+def test_data_loader_collates_the_index(make):
+    seen = []
+    for batch in DataLoader(Indexed(make()), 4, shuffle=True):
+        index, x, y = rows(batch)
+        assert index.dtype == torch.int64
+        assert_array_equal(torch.as_tensor(x), X[index])
+        assert_array_equal(y, Y[index])
+        seen += index.tolist()
+    assert sorted(seen) == list(range(10))
+
+
+def test_data_loader_fetches_several_items_at_once():
+    table = Table(getitems=True)
+    assert len(list(DataLoader(Indexed(table), 5))) == 2
+    assert table.asked == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+
+
+@pytest.mark.parametrize("indices", [[3, -1, 3], (3, 9, 3), np.array([3, -1, 3]), torch.tensor([3, 9, 3]), []])
+@pytest.mark.parametrize("make", [DATASETS["tuples"], Table])
+def test_indexed_takes_whole_batches(make, indices):
+    index, x, y = rows(Indexed(make())[indices])
+    expected = [3, 9, 3] if len(indices) else []
+    assert index.dtype == torch.int64
+    assert index.tolist() == expected
+    assert_array_equal(torch.as_tensor(x).reshape(-1, 2, 2), X[expected])
+    assert_array_equal(y, Y[expected])
+
+
+@pytest.mark.parametrize("indices", [[3], torch.tensor([3]), np.array([3])])
+def test_batch_of_one_is_a_batch(indices):
+    index, x, _ = Indexed(TensorDataset(X, Y))[indices]
+    assert index.tolist() == [3]
+    assert x.shape == (1, 2, 2)
+
+
+def test_batch_sampler_without_collation():
+    data = Indexed(TensorDataset(X, Y))
+    sampler = BatchSampler(RandomSampler(data), 4, drop_last=False)
+    seen = []
+    for index, x, y in DataLoader(data, batch_size=None, sampler=sampler):
+        assert_array_equal(x, X[index])
+        assert_array_equal(y, Y[index])
+        seen += index.tolist()
+    assert sorted(seen) == list(range(10))
+
+
+class Answer:
+    """A data set with the same answer to any list of indices."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        return self.answer
+
+    def __getitems__(self, indices):
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("indices", "error", "message"),
+    [
+        ([0, 10], IndexError, r"index must lie in \[-10, 10\), got 10"),
+        (torch.tensor([-11, 0]), IndexError, r"got -11"),
+        ([0.5, 1], TypeError, "float"),
+        (torch.tensor([0.5, 1]), TypeError, "float"),
+        (np.ones(10, dtype=bool), TypeError, r"index must be an integer, got True; convert a mask with \.nonzero\(\)"),
+        (torch.ones(10).bool(), TypeError, "got True"),
+        (torch.zeros(2, 2).long(), TypeError, "list"),
+        ("01", TypeError, "str"),
+        (slice(3), TypeError, "slice"),
+        (None, TypeError, "NoneType"),
+        (True, TypeError, "got True"),
+    ],
+)
+def test_indexed_rejects_other_indices(indices, error, message):
+    with pytest.raises(error, match=message):
+        Indexed(TensorDataset(X, Y))[indices]
+
+
+def test_dataset_that_takes_no_lists_is_an_error_with_a_remedy():
+    with pytest.raises(TypeError, match=r"must take a list of indices, .* from list: .*Indexed one by one.*batches"):
+        Indexed([("x", 1), ("y", 2)])[[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        ((X[:3], Y[:3]), ValueError, "as many samples as it is asked for, 2, got 3"),
+        ((X[:2], Y[:1]), ValueError, "as many samples as it is asked for, 2, got 1"),
+        ({"x": X[:1].numpy()}, ValueError, "as many samples as it is asked for, 2, got 1"),
+        ([("x", 0), ("y", 1)], TypeError, "got a list of items; return them from __getitems__"),
+        ("xy", TypeError, r"must contain tuples such as \(x, y\), or dicts, got str"),
+        (X[:2], TypeError, r"must contain tuples such as \(x, y\), or dicts, got Tensor"),
+    ],
+)
+def test_rejects_answers_that_are_not_a_batch(answer, error, message):
+    with pytest.raises(error, match=message):
+        Indexed(Answer(answer))[[0, 1]]
+
+
+def test_rejects_too_few_items():
+    with pytest.raises(ValueError, match="as many samples as it is asked for, 2, got 1"):
+        next(iter(DataLoader(Indexed(Answer([("x", 1)])), 2)))
 
 
 # batches
