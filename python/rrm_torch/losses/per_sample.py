@@ -24,6 +24,7 @@ from .targets import (
     check_floating,
     check_n_classes,
     check_probabilities,
+    check_real,
     full_precision,
     read_targets,
 )
@@ -206,9 +207,7 @@ def binary_cross_entropy(outputs: Tensor, y: Tensor, *, pool: Pooling = "mean") 
         else.
     """
     check_floating("outputs", outputs)
-    if not isinstance(y, Tensor) or y.is_complex():
-        kind = y.dtype if isinstance(y, Tensor) else type(y).__name__
-        raise TypeError(f"y must be a tensor of real numbers, got {kind}")
+    check_real("y", y)
     if outputs.ndim != 2 or y.shape != outputs.shape:
         raise ValueError(
             "outputs and y must both have shape (batch, n_labels), "
@@ -246,6 +245,7 @@ def token_cross_entropy(
         See `cross_entropy`; or `pool` is something else.
     """
     check_floating("outputs", outputs)
+    check_real("y", y)
     if outputs.ndim != 3:
         raise ValueError(f"outputs must have shape (batch, n_tokens, n_classes), got {tuple(outputs.shape)}")
     check_n_classes(outputs)

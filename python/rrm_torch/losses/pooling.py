@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from .targets import full_precision
+from .targets import check_real, full_precision
 
 Pooling: TypeAlias = Literal["mean", "sum", "max"]
 
@@ -39,9 +39,7 @@ def pool(losses: Tensor, mask: Tensor | None = None, how: Pooling = "mean") -> T
     """
     if how not in ("mean", "sum", "max"):
         raise ValueError(f"pool must be one of mean, sum, max, got {how!r}")
-    if not isinstance(losses, Tensor) or losses.is_complex():
-        kind = losses.dtype if isinstance(losses, Tensor) else type(losses).__name__
-        raise TypeError(f"losses must be a tensor of real numbers, got {kind}")
+    check_real("losses", losses)
     if losses.ndim == 0:
         raise ValueError("losses must have shape (batch, ...), got (); compute the loss with reduction='none'")
     if mask is not None and mask.shape != losses.shape:

@@ -120,14 +120,22 @@ def check_n_classes(outputs: Tensor) -> None:
         )
 
 
-def check_floating(name: str, values: object) -> Tensor:
-    """Return a tensor of real floating-point numbers; TypeError if `values` is anything else."""
+def check_real(name: str, values: object) -> Tensor:
+    """Return a tensor of real numbers; TypeError if `values` is anything else."""
     if not isinstance(values, Tensor):
         hint = "; make the model return its logits" if hasattr(values, "logits") else ""
         raise TypeError(f"{name} must be a tensor, got {type(values).__name__}{hint}")
-    if not values.is_floating_point():
-        raise TypeError(f"{name} must be real floating-point numbers, got {values.dtype}")
+    if values.is_complex():
+        raise TypeError(f"{name} must be real numbers, got {values.dtype}")
     return values
+
+
+def check_floating(name: str, values: object) -> Tensor:
+    """Return a tensor of real floating-point numbers; TypeError if `values` is anything else."""
+    tensor = check_real(name, values)
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must be floating-point numbers, got {tensor.dtype}")
+    return tensor
 
 
 def host_range(values: Tensor) -> tuple[float, float] | None:

@@ -297,7 +297,7 @@ def test_instance_dependent_accepts_any_real_features(features):
             r"labels must be integers, got float64; convert with labels\.astype\(int\)",
         ),
         ({"labels": [True, False]}, TypeError, "labels must be integers, got bool"),
-        ({"labels": [[0], [1]]}, ValueError, r"labels must be 1-D, .* got shape \(2, 1\)"),
+        ({"labels": [[0], [1]]}, ValueError, r"labels must be 1-D, .* got shape \(2, 1\); .* labels\[:, 0\]"),
         ({"labels": 1}, ValueError, r"labels must be 1-D, .* got shape \(\)"),
         ({"labels": []}, ValueError, "labels must contain at least one label, got an empty array"),
         ({"rng": None}, TypeError, r"rng must be a numpy\.random\.Generator or an integer seed, got None"),

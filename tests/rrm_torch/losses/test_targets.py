@@ -72,7 +72,7 @@ def test_losses_name_the_column_of_labels_in_a_column(loss, dtype):
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int64, torch.bool])
 def test_losses_reject_outputs_that_are_not_floating_point(loss, dtype):
-    with pytest.raises(TypeError, match=rf"outputs must be real floating-point numbers, got {dtype}"):
+    with pytest.raises(TypeError, match=rf"outputs must be (real|floating-point) numbers, got {dtype}"):
         loss(torch.ones(3, K).to(dtype), torch.zeros(3).long())
 
 
@@ -93,6 +93,12 @@ def test_losses_reject_outputs_that_are_not_a_tensor(loss, logits):
 def test_losses_reject_labels_in_a_list(loss):
     with pytest.raises(TypeError, match=r"y must be a tensor, got list; convert with torch\.as_tensor\(y\)"):
         loss(torch.ones(3, K), [0, 1, 2])
+
+
+@pytest.mark.parametrize("loss", [token_cross_entropy, binary_cross_entropy])
+def test_pooled_losses_reject_labels_in_a_list(loss):
+    with pytest.raises(TypeError, match="y must be a tensor, got list"):
+        loss(torch.ones(3, 2, K), [[0, 1]] * 3)
 
 
 def test_an_output_with_logits_is_named():
@@ -148,7 +154,7 @@ def test_binary_cross_entropy_accepts_any_real_type(dtype):
 
 
 def test_binary_cross_entropy_rejects_complex_labels():
-    with pytest.raises(TypeError, match=r"y must be a tensor of real numbers, got torch\.complex64"):
+    with pytest.raises(TypeError, match=r"y must be real numbers, got torch\.complex64"):
         binary_cross_entropy(torch.zeros(2, 2), torch.zeros(2, 2, dtype=torch.complex64))
 
 
