@@ -69,7 +69,7 @@ def run_plan(options: argparse.Namespace) -> int:
     """Print the plan of the losses in a file."""
     start = time.perf_counter()
     with _stream_errors(), exit_on_signals(), report_progress() as progress:
-        plan = rrm_core.stream.plan(options.losses, progress=progress, **_stream_arguments(options))
+        plan = rrm_core.stream.plan(_losses(options), progress=progress, **_stream_arguments(options))
     print_table(_summary(options, plan, time.perf_counter() - start), as_json=options.json)
     return DONE
 
@@ -90,7 +90,7 @@ def _reweight(options: argparse.Namespace) -> dict[str, Any]:
         if options.weights is not None and options.mu == 1:
             raise ValueError("--weights are read only with a --mu below 1: give that too, or leave them out")
         plan = rrm_core.stream.reweight(
-            options.losses,
+            _losses(options),
             options.out,
             weights=options.weights,
             mu=options.mu,
@@ -115,6 +115,13 @@ def _stream_errors() -> Iterator[None]:
         yield
 
 
+def _losses(options: argparse.Namespace) -> str | list[str]:
+    """Return the losses as the library takes them: one path, or a list."""
+    if len(options.losses) == 1:
+        return str(options.losses[0])
+    return list(options.losses)
+
+
 def _stream_arguments(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in (*RULE_OPTIONS, *STREAM_OPTIONS)}
 
@@ -124,7 +131,7 @@ def _stream_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 def _summary(options: argparse.Namespace, plan: rrm_core.Plan, seconds: float) -> dict[str, Any]:
     return {
-        "losses": options.losses,
+        "losses": _losses(options),
         "samples": plan.n,
         "type": plan.dtype,
         "rule": asdict(plan.rule),
@@ -169,7 +176,8 @@ EXAMPLES = """\
 file formats
   .npy               a vector of float16, float32 or float64
   .parquet           a column of one of these types; a null counts as NaN
-  .arrow, .feather   likewise
+  .arrow, .feather   likewise, in the file or the streaming format
+  a folder           of files of one kind, read as one in natural order: part-2 before part-10
 
 examples
   prune the 20 % of the samples with the highest losses
@@ -178,6 +186,8 @@ examples
     python -m rrm_core reweight losses.npy --contamination 0.2 --weights weights.npy --mu 0.5 -o weights.npy
   read a column of a table, write a table
     python -m rrm_core reweight run.parquet --column loss --gamma 1.5 -o weights.parquet
+  read the files that several processes wrote, as one
+    python -m rrm_core reweight rank-0.npy rank-1.npy --contamination 0.2 -o weights.npy
   see the threshold and the counts without writing anything
     python -m rrm_core plan losses.npy --contamination 0.2
 
@@ -214,7 +224,9 @@ def make_parser() -> Parser:
         metavar="FILE",
         help="output file: .npy, .parquet, .arrow or .feather; an existing file is replaced at the end",
     )
-    reweight.add_argument("--weights", metavar="FILE", help="file of the current weights; required if --mu is below 1")
+    reweight.add_argument(
+        "--weights", metavar="FILE", help="file or folder of the current weights; required if --mu is below 1"
+    )
     reweight.add_argument(
         "--mu",
         type=float,
@@ -240,7 +252,13 @@ def make_parser() -> Parser:
 def _rule_and_source() -> Parser:
     """Return a parent parser with the options that ``plan`` and ``reweight`` share."""
     parser = Parser(add_help=False)
-    parser.add_argument("losses", metavar="LOSSES", help="file of losses: .npy, .parquet, .arrow or .feather")
+    parser.add_argument(
+        "losses",
+        metavar="LOSSES",
+        nargs="+",
+        help="file of losses: .npy, .parquet, .arrow or .feather; several files, in this order, or a folder of "
+        "files, in the natural order of their names, are read as one",
+    )
     threshold = parser.add_mutually_exclusive_group(required=True)
     threshold.add_argument(
         "--contamination",

@@ -28,7 +28,7 @@ import rrm_core
 from benchmarks.common.record import RESULTS, provenance, write_record
 from rrm_core._atomic_write import atomic_write
 from rrm_core._cli import run
-from rrm_core.stream import arrow_source, pipeline
+from rrm_core.stream import parquet_source, pipeline
 
 RULE = {"contamination": 0.2}
 READS = 2  # passes over float32 losses to plan; one more to reweight
@@ -42,7 +42,7 @@ from rrm_core._atomic_write import atomic_write
 def status(name):
     return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 if sys.argv[1].endswith(".parquet"):
-    from rrm_core.stream import arrow_sink, arrow_source
+    from rrm_core.stream import arrow_sink, arrow_source, parquet_source
 open("/proc/self/clear_refs", "w").write("5")  # resets the peak
 before = status("VmRSS")
 rrm_core.stream.reweight(sys.argv[1], sys.argv[2], contamination=0.2)
@@ -110,9 +110,9 @@ class FileTimings:
 
     def _read_parquet(self) -> Iterator[Any]:
         with pa.OSFile(str(self.path)) as opened:
-            file = parquet.ParquetFile(opened, buffer_size=arrow_source.READ_BYTES, pre_buffer=False)
+            file = parquet.ParquetFile(opened, buffer_size=parquet_source.READ_BYTES, pre_buffer=False)
             for batch in file.iter_batches(
-                batch_size=arrow_source.BATCH_BYTES // 4, columns=[COLUMN], use_threads=False
+                batch_size=parquet_source.BATCH_BYTES // 4, columns=[COLUMN], use_threads=False
             ):
                 yield batch.column(0).buffers()[1]
 

@@ -43,11 +43,13 @@ def plan(
 
     Parameters
     ----------
-    losses : path, array, or chunks
-        A ``.npy`` file of float16, float32 or float64; a Parquet (``.parquet``) or Arrow (``.arrow``, ``.feather``)
-        file, in which a null counts as NaN, as in pandas; an array or a `np.memmap`; or arrays in order, from an
-        iterable that can be iterated repeatedly: a list of arrays, or an object whose ``__iter__`` starts over. A chunk
-        may reuse the memory of the previous one. Files are read, not memory-mapped.
+    losses : path, list of paths, array, or chunks
+        A ``.npy`` file of float16, float32 or float64; a Parquet (``.parquet``) or Arrow (``.arrow``, ``.feather``, in
+        the file or the streaming format) file, in which a null counts as NaN, as in pandas; an array or a `np.memmap`;
+        or arrays in order, from an iterable that can be iterated repeatedly: a list of arrays, or an object whose
+        ``__iter__`` starts over. A chunk may reuse the memory of the previous one. Files are read, not memory-mapped.
+        Several files of one kind and type are one source: a list of paths, in its order; or a folder, in the natural
+        order of the names (part-2 before part-10), without hidden files and those that begin with an underscore.
     contamination, gamma, redistribute, ties, nan
         The rule, as for `rrm_core.reweight`.
     column : str, optional
@@ -119,10 +121,11 @@ def reweight(
     out : path or callable
         A ``.npy``, ``.parquet``, ``.arrow`` or ``.feather`` file, the last three with one column ``sample_weight``. It
         appears only once it is complete: a temporary file beside it is written first. It may be a symbolic link, which
-        is followed, or the file of `weights`, which it then replaces, but not that of the losses. Or a function, which
+        is followed, or the file of `weights`, which it then replaces, but neither a file of the losses nor one of
+        several files of weights. Or a function, which
         is called in the calling thread with one array of new weights after the other, in order; it may keep the arrays.
         If the losses come in chunks, the arrays have the sizes of the chunks.
-    weights : path, array, or chunks, optional
+    weights : path, list of paths, array, or chunks, optional
         The current weights, float32 (float64 for float64 losses), in the order of the losses, but possibly in other
         chunks; ones if None. Read once, and only if ``mu < 1``. In a Parquet or Arrow file, the column
         ``sample_weight`` or the only floating-point column.
@@ -154,7 +157,7 @@ def reweight(
     source_memory = budget.memory // SOURCE_MEMORY_DIVISOR
     step = check_mu(mu)
     with ExitStack() as stack:
-        open_sink = sink_factory(out, losses, few_values=step == 1)
+        open_sink = sink_factory(out, losses, weights, few_values=step == 1)
         loss_source = open_source("losses", losses, column, source_memory)
         stack.callback(loss_source.close)
         weight_source = None

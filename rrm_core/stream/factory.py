@@ -14,11 +14,10 @@ from array_api_compat import is_array_api_obj
 from .._atomic_write import resolve_output
 from .memory import Chunks, InMemory
 from .npy import NpyFile, open_npy_sink
+from .parts import ARROW_SUFFIXES, FILE_KINDS, SUFFIXES, FileSource, Parts, list_parts, paths_of
 from .sinks import CallbackSink, Sink
 from .source import Source
 
-ARROW_SUFFIXES = (".arrow", ".feather")
-FILE_KINDS = "a .npy, .parquet, .arrow or .feather file"
 SinkFactory: TypeAlias = "Callable[[int, np.dtype[Any]], AbstractContextManager[Sink]]"
 
 
@@ -29,7 +28,7 @@ def open_source(name: str, argument: Any, column: str | None, memory: int) -> So
     ----------
     name : str
         Name of the argument, for messages.
-    argument : path, array, or iterable of arrays
+    argument : path, list of paths, array, or iterable of arrays
     column : str, optional
         Column of a Parquet or Arrow file.
     memory : int
@@ -40,18 +39,32 @@ def open_source(name: str, argument: Any, column: str | None, memory: int) -> So
     TypeError, ValueError, OSError, ImportError
         See `rrm_core.stream.plan`.
     """
+
+    def open_file(path: Path) -> FileSource:
+        return _open_file(name, path, column, memory)
+
+    paths = paths_of(argument)
+    if paths is not None:
+        return Parts(name, paths, open_file)
     if not isinstance(argument, (str, os.PathLike)):
         _refuse_column(column, f"{name} are given as {type(argument).__name__}")
         if is_array_api_obj(argument):
             return InMemory(name, argument)
         return Chunks(name, argument)
     path = Path(argument)
+    if path.is_dir():
+        return Parts(name, list_parts(name, path), open_file, path)
+    return open_file(path)
+
+
+def _open_file(name: str, path: Path, column: str | None, memory: int) -> FileSource:
+    """Open a file as a source, according to its suffix."""
     if path.suffix == ".npy":
         _refuse_column(column, f"{path} is a .npy file")
         return NpyFile(name, path)
     if path.suffix == ".parquet":
         # Imported only here, because it imports pyarrow.
-        from .arrow_source import ParquetColumn
+        from .parquet_source import ParquetColumn
 
         return ParquetColumn(name, path, column, memory)
     if path.suffix in ARROW_SUFFIXES:
@@ -61,21 +74,21 @@ def open_source(name: str, argument: Any, column: str | None, memory: int) -> So
     raise ValueError(f"{name} must be {FILE_KINDS}, according to its suffix, got {path}")
 
 
-def sink_factory(out: Any, losses: Any, *, few_values: bool) -> SinkFactory:
+def sink_factory(out: Any, losses: Any, weights: Any, *, few_values: bool) -> SinkFactory:
     """Return a function ``(n, dtype)`` that opens the sink, which can be called once the losses are planned.
 
     Parameters
     ----------
     out : path or callable
-    losses : path, array, or iterable of arrays
-        The argument that is read, which `out` must not replace.
+    losses, weights : path, list of paths, array, or iterable of arrays
+        The arguments that are read. `out` must not replace a file of the losses, nor one of several files of weights.
     few_values : bool
         True if the weights have only a few distinct values.
 
     Raises
     ------
     OSError, TypeError, ValueError
-        `out` cannot be written, or would replace the losses.
+        `out` cannot be written, or would replace what is read.
     """
     if not isinstance(out, (str, os.PathLike)):
         if not callable(out):
@@ -85,10 +98,10 @@ def sink_factory(out: Any, losses: Any, *, few_values: bool) -> SinkFactory:
             )
         return lambda _, __: nullcontext(CallbackSink(out))
     path = Path(out)
-    if path.suffix not in (".npy", ".parquet", *ARROW_SUFFIXES):
+    if path.suffix not in SUFFIXES:
         raise ValueError(f"out must be {FILE_KINDS}, according to its suffix, got {path}")
     resolve_output(path, "out")
-    _check_overwrites(path, losses)
+    _check_overwrites(path, losses, weights)
     if path.suffix == ".npy":
         return lambda n, dtype: open_npy_sink(path, n, dtype)
     # Imported only here, because it imports pyarrow.
@@ -102,11 +115,18 @@ def _refuse_column(column: str | None, reason: str) -> None:
         raise ValueError(f"column={column!r} names a column of a Parquet or Arrow file, but {reason}; leave it out")
 
 
-def _check_overwrites(path: Path, losses: Any) -> None:
-    """Raise a ValueError if `path` is the file of the losses."""
+def _check_overwrites(path: Path, losses: Any, weights: Any) -> None:
+    """Raise a ValueError if `path` is a file of the losses, or one of several files of the losses or the weights."""
     source = _file_of(losses)
     if source is not None and _same_file(path, source):
         raise ValueError(f"out is the file of the losses, {path}, which are never overwritten; name another")
+    for name, argument in (("losses", losses), ("weights", weights)):
+        if any(_same_file(path, part) for part in paths_of(argument) or ()):
+            raise ValueError(f"out is one of the files of the {name}, {path}; name another")
+        if isinstance(argument, (str, os.PathLike)) and _same_file(path.parent, Path(argument)):
+            raise ValueError(
+                f"out lies in the folder of the {name}, {argument}, and would be one of them; name another"
+            )
 
 
 def _file_of(argument: Any) -> Path | None:

@@ -6,7 +6,7 @@ import os
 import stat
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..definition.formats import Array
 
@@ -36,10 +36,14 @@ class StableFile:
         self.path = path
         # Checked first: opening a pipe would block until something writes to it.
         if not stat.S_ISREG(path.stat().st_mode):
-            problem = "is a folder" if path.is_dir() else "is not a regular file and cannot be read more than once"
-            raise ValueError(f"{self.name} {problem}; give a .npy, .parquet, .arrow or .feather file")
-        self.file = path.open("rb", buffering=0)
-        self._identity = _identity(os.fstat(self.file.fileno()))
+            if path.is_dir():
+                raise ValueError(f"{self.name} is a folder; a folder is read only if it is given alone")
+            raise ValueError(
+                f"{self.name} is not a regular file and cannot be read more than once; give a .npy, .parquet, .arrow "
+                "or .feather file"
+            )
+        self._file: IO[bytes] | None = path.open("rb", buffering=0)
+        self._identity = _identity(os.fstat(self._file.fileno()))
 
     @property
     def size(self) -> int:
@@ -54,12 +58,26 @@ class StableFile:
         RuntimeError
             The file has become too short.
         """
-        n_read = pread_full(self.file, memory, offset)
+        n_read = self._pread(memory, offset)
         if n_read < len(memory):
             raise RuntimeError(
                 f"{self.name} became shorter while it was read: it ended at byte {offset + n_read:_}; do not modify it "
                 "meanwhile"
             )
+
+    def read_bytes(self, offset: int, n_bytes: int) -> bytearray:
+        """Return the bytes from `offset` on: fewer than `n_bytes` where the file ends before."""
+        memory = bytearray(max(min(n_bytes, self.size - offset), 0))
+        n_read = self._pread(memoryview(memory), offset)
+        del memory[n_read:]
+        return memory
+
+    def _pread(self, memory: Any, offset: int) -> int:
+        if self._file is not None:
+            return pread_full(self._file, memory, offset)
+        with self.path.open("rb", buffering=0) as file:
+            self._check_identity(_identity(os.fstat(file.fileno())))
+            return pread_full(file, memory, offset)
 
     def check(self) -> None:
         """Raise a RuntimeError if the file at this path was modified, replaced or removed since it was opened."""
@@ -67,6 +85,9 @@ class StableFile:
             identity = _identity(self.path.stat())
         except FileNotFoundError:
             raise RuntimeError(f"{self.name} was removed while it was read; do not modify it meanwhile") from None
+        self._check_identity(identity)
+
+    def _check_identity(self, identity: tuple[int, int, int, int]) -> None:
         if identity != self._identity:
             raise RuntimeError(
                 f"{self.name} changed while it was read: its size, modification time or inode differs; do not modify "
@@ -74,8 +95,10 @@ class StableFile:
             )
 
     def close(self) -> None:
-        """Close the file."""
-        self.file.close()
+        """Close the file. A later read opens it for its own duration."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:

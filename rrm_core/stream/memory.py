@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -105,6 +106,8 @@ def _hint(array: Any) -> str:
         return f" of shape {tuple(array.shape)}"
     if hasattr(array, "to_numpy"):
         return "; pass its to_numpy()"
+    if isinstance(array, (str, os.PathLike)):
+        return "; pass paths in a list"
     if isinstance(array, (int, float)):
         return "; make an array of plain numbers"
     return ""

@@ -88,6 +88,10 @@ class NpyFile:
         """Raise a RuntimeError if the file changed. See `StableFile.check`."""
         self._file.check()
 
+    def release(self) -> None:
+        """Close the file until it is read again."""
+        self._file.close()
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()

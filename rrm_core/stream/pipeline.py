@@ -11,11 +11,13 @@ import numpy as np
 
 from ..arrays.convert import to_host
 from ..backends import registry
+from ..definition.counting import MISSING
 from ..definition.formats import BY_NAME, Array, Format
 from ..definition.plan import Plan
 from ..definition.rule import Rule
 from ..planner.planner import Planner
 from .budget import Budget
+from .parts import Parts
 from .sinks import Sink
 from .source import Job, Source, iter_jobs, raise_length_mismatch
 from .thread_pool import map_ordered
@@ -105,9 +107,18 @@ def count_losses(losses: Source, rule: Rule, budget: Budget) -> tuple[Plan, int]
             planner.advance()
         except ValueError as error:
             if planner.round == 1:
-                raise
+                raise ValueError(f"{error}{_location(losses, planner)}") from error
             raise RuntimeError(f"{losses.name} changed while it was read: {error}") from error
     return planner.plan, planner.checksum
+
+
+def _location(losses: Source, planner: Planner) -> str:
+    """Return where the first NaN or -inf lies, for the end of a message, if the losses come in several files."""
+    _, first_nan, first_neg_inf = planner.partial()["minima"].tolist()[:3]
+    index = first_nan if planner.rule.nan == "raise" and first_nan != MISSING else first_neg_inf
+    if index == MISSING or not isinstance(losses, Parts):
+        return ""
+    return f"; it is {losses.locate(index)}"
 
 
 class _CountWorkspace(NamedTuple):

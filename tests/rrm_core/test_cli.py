@@ -262,13 +262,15 @@ def test_interrupt_is_reported_in_one_line(folder, capsys, monkeypatch):
 
 def test_help_shows_examples_that_work(folder, capsys):
     pa.parquet.write_table(pa.table({"loss": C, "other": W}), "run.parquet")
+    np.save("rank-0.npy", C[:1])
+    np.save("rank-1.npy", C[1:])
     with pytest.raises(SystemExit):
         cli.main(["reweight", "--help"])
     printed = capsys.readouterr().out
     examples = [
         line.split(maxsplit=3)[3] for line in printed.splitlines() if line.startswith("    python -m rrm_core ")
     ]
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         assert cli.main(shlex.split(example)) == 0, example
     assert max(map(len, cli.make_parser().format_help().splitlines())) <= 120

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rrm_core.stream import arrow_sink, arrow_source, pipeline
+from rrm_core.stream import arrow_sink, arrow_source, parquet_source, pipeline
 
 
 @pytest.fixture
@@ -14,4 +14,5 @@ def small_tiles(monkeypatch):
     monkeypatch.setattr(pipeline, "LAZY_JOB_BYTES", 3 * 2048)
     monkeypatch.setattr(pipeline, "JOB_BYTES", 2 * 2048)
     monkeypatch.setattr(arrow_source, "BATCH_BYTES", 2800)
+    monkeypatch.setattr(parquet_source, "BATCH_BYTES", 2800)
     monkeypatch.setattr(arrow_sink, "GROUP_ROWS", 900)

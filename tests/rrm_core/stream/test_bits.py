@@ -12,7 +12,7 @@ import pytest
 
 import rrm_core
 from rrm_core.definition.formats import FLOAT32
-from rrm_core.stream import arrow_layout, arrow_source
+from rrm_core.stream import arrow_source, parquet_source
 from support.families import DTYPES, FAMILIES, LARGE, assert_same_bits, losses, old_weights, reference, reweight_cases
 from support.frameworks import make
 
@@ -126,23 +126,6 @@ def test_every_source_and_sink(family, dtype, tmp_path, small_tiles):
         assert rrm_core.stream.plan(source, threads=2, **rule) == plan, label
 
 
-@pytest.mark.parametrize("compression", ["uncompressed", "zstd"])
-def test_arrow_file_with_an_empty_record_batch(compression, tmp_path):
-    c = losses("exponential", 40, "float32")
-    table = pa.table({"loss": c})
-    with pa.ipc.new_file(
-        tmp_path / "losses.arrow",
-        table.schema,
-        options=pa.ipc.IpcWriteOptions(compression=None if compression == "uncompressed" else compression),
-    ) as file:
-        for start, end in ((0, 30), (30, 30), (30, 40)):
-            file.write_batch(pa.record_batch({"loss": c[start:end]}))
-    expected, plan = rrm_core.reweight(c, contamination=0.2)
-    chunks = []
-    assert rrm_core.stream.reweight(tmp_path / "losses.arrow", chunks.append, contamination=0.2) == plan
-    assert_same_bits(np.concatenate(chunks), expected, compression)
-
-
 @pytest.mark.parametrize("with_old", [False, True], ids=["without old weights", "with old weights"])
 @pytest.mark.parametrize(("kind", "old_kind"), [*product(FILES + MEMORY, ["list", "npy"]), ("npy", "parquet")])
 def test_tiles_of_the_default_size(kind, old_kind, with_old, tmp_path):
@@ -224,7 +207,7 @@ def test_column_with_an_offset(first):
     c = losses("NaN", 100, "float32")
     for column in (pa.array(c), pa.array(c, from_pandas=True)):
         assert_same_bits(
-            arrow_source.column_values(column[first:], FLOAT32), column.to_numpy(zero_copy_only=False)[first:]
+            parquet_source.column_values(column[first:], FLOAT32), column.to_numpy(zero_copy_only=False)[first:]
         )
 
 
@@ -276,21 +259,6 @@ def test_progress_without_a_known_total():
     rrm_core.stream.reweight(chunks, lambda _: None, gamma=1.0, progress=lambda *report: reports.append(report))
     assert (300, None, "round 1") in reports
     assert reports[-1] == (300, 300, "writing")
-
-
-def test_summary_of_an_arrow_file(tmp_path):
-    c = losses("exponential", N, "float32")
-    found = {}
-    for kind in ("arrow", "arrow batches", "feather", "feather one batch"):
-        path = make_source(kind, c, tmp_path / kind)
-        with pa.memory_map(str(path)) as mapped:
-            found[kind] = arrow_layout.summarize_file(mapped)
-    assert found == {
-        "arrow": (N, N, False),
-        "arrow batches": (N, 333, False),
-        "feather": (N, 500, True),
-        "feather one batch": (N, N, True),
-    }
 
 
 @pytest.mark.parametrize(("kind", "stable"), [("arrow", True), ("feather", True), ("feather one batch", False)])

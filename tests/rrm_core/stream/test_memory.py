@@ -16,7 +16,7 @@ OVERHEAD = 24 * MIB  # code loaded meanwhile, memory kept by threads and by pyar
 PEAK = """
 import sys
 import numpy as np, rrm_core
-from rrm_core.stream import arrow_sink, arrow_source
+from rrm_core.stream import arrow_sink, arrow_source, parquet_source
 def status(name):
     return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 losses, weights, out, memory, threads = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
