@@ -87,10 +87,13 @@ def changed(value: Any, rng: random.Random) -> Any:
     """Return another value: any, or one close to this."""
     if rng.random() < 0.5:
         return rng.choice(VALUES)
-    if isinstance(value, torch.Tensor) and value.numel():
+    if isinstance(value, torch.Tensor):
+        if value.is_sparse or value.is_meta or not value.numel():
+            return rng.choice(VALUES)
         value = value.clone()
         position = rng.randrange(value.numel())
         if value.is_floating_point():
+            value = value.flatten() if value.ndim == 0 else value
             words = value.view(torch.uint8).flatten()
             words[rng.randrange(len(words))] ^= 1 << rng.randrange(8)
         elif value.dtype == torch.uint8:

@@ -148,6 +148,9 @@ def fit(
     for epoch in range(epochs_done + 1, epochs + 1):
         start = time.perf_counter()
         _set_epoch(loader, epoch)
+        if rrm is not None:
+            # Of an epoch that was interrupted, and begins again here.
+            rrm.discard_epoch()
         mean_loss = _train_epoch(model, loader, optimizer, rrm, loss, attack, autocast)
         trained = time.perf_counter()
         seconds.training += trained - start

@@ -17,7 +17,7 @@ from . import state as states
 from .batch_checks import check_batch
 from .layout import Layout, LayoutName
 from .live_state import LiveState
-from .loss_buffer import LossBuffer
+from .loss_buffer import EpochLossBuffer, LossBuffer
 from .pruning_history import PruningHistory
 from .reweight import Reweight
 from .settings import BatchSettings, Unit
@@ -141,6 +141,14 @@ class BaseRRM(ABC):
     def reset_losses(self) -> None:
         """Forget which losses were recorded, so that `step` uses only those recorded from now on."""
         self._state = replace(self._state, buffer=self._buffer.cleared())
+
+    def discard_epoch(self) -> None:
+        """Forget the losses recorded in the epoch under way, where a loss counts for one epoch only.
+
+        For a loop that begins an interrupted epoch again; `rrm_torch.fit` calls this.
+        """
+        if isinstance(self._buffer, EpochLossBuffer) and self._buffer.has_losses:
+            self.reset_losses()
 
     def to(self, device: torch.device) -> None:
         """Move the state to `device`; a no-op if it is there already. `weighted_mean` and `step` call this."""

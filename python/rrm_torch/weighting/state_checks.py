@@ -194,17 +194,21 @@ def _read_rounds(rounds: Any, n: int) -> list[Reweight]:
 def _check_reweight(entry: Reweight, n: int) -> None:
     """Raise a ValueError if a number of a reweight can't be right."""
     limit = n * (1 + TOLERANCE)
+    loss_min_is_valid = _is_number(entry.loss_min, above=-math.inf)
     valid = {
         "epoch": _is_int(entry.epoch),
-        "loss_min": _is_number(entry.loss_min) and entry.loss_min != -math.inf,
-        "threshold": entry.threshold is None or (_is_number(entry.threshold) and entry.threshold >= entry.loss_min),
-        "gamma": (entry.gamma is None and entry.threshold is None)
-        or (_is_number(entry.gamma) and entry.gamma >= 0 and entry.threshold is not None),
-        "largest_weight": _is_number(entry.largest_weight) and 0 <= entry.largest_weight <= limit,
-        "effective_sample_size": _is_number(entry.effective_sample_size) and 0 <= entry.effective_sample_size <= limit,
-        "objective": entry.objective is None
-        or (_is_number(entry.objective) and math.isfinite(entry.objective) and entry.threshold is not None),
+        "loss_min": loss_min_is_valid,
+        "threshold": entry.threshold is None or (loss_min_is_valid and _is_number(entry.threshold, entry.loss_min)),
+        "gamma": entry.gamma is None or _is_number(entry.gamma, 0),
+        "largest_weight": _is_number(entry.largest_weight, 0, limit),
+        "effective_sample_size": _is_number(entry.effective_sample_size, 0, limit),
+        "objective": entry.objective is None or _is_number(entry.objective, above=-math.inf, below=math.inf),
     }
+    if entry.threshold is None:
+        valid["gamma"] = entry.gamma is None
+        valid["objective"] = entry.objective is None
+    elif entry.gamma is None:
+        valid["gamma"] = False
     for name, is_valid in valid.items():
         if not is_valid:
             raise ValueError(f"state's rounds hold {name}={getattr(entry, name)!r}, which can't be right")
@@ -255,5 +259,18 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) and not math.isnan(value)
+def _is_number(
+    value: Any,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> bool:
+    """Return whether a value is a float within some limits."""
+    return (
+        isinstance(value, float)
+        and at_least <= value <= at_most
+        and (above is None or value > above)
+        and (below is None or value < below)
+    )

@@ -147,3 +147,21 @@ def test_fit_rejects_reduced_loss(blobs, weighted):
 def test_rejects_empty_loader(call):
     with pytest.raises(ValueError, match="loader yields no batch"):
         call(linear())
+
+
+def test_interrupted_epoch_begins_again():
+    x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > 0).long()
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    rrm = RRM(8, contamination=0.25, warmup=1)
+    loader = batches(x, y, 4, shuffle=False)
+
+    def interrupted():
+        yield next(iter(loader))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, interrupted(), optimizer, 1, rrm=rrm)
+    fit(model, loader, optimizer, 1, rrm=rrm)
+    assert rrm.plan.n == 8
