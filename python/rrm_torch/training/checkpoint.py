@@ -29,6 +29,7 @@ from ..losses.elr import ELR
 from ..weighting.base import BaseRRM
 from . import checkpoint_file, random_state
 from .history import History
+from .optimizer_state import check_optimizer_state, check_scheduler_state
 
 MAX_EPOCH = 2**53
 """More epochs than any run has."""
@@ -334,6 +335,10 @@ def _load_into(value: Any, state: Any) -> None:
         return
     if isinstance(value, nn.Module):
         check_state_of_module(value, state)
+    elif isinstance(value, torch.optim.lr_scheduler.LRScheduler):
+        check_scheduler_state(value, state)
+    elif _is_plain_optimizer(value):
+        check_optimizer_state(value, state)
     if isinstance(value, FullState):
         load_full_state(value, state)
     else:
@@ -350,9 +355,14 @@ def _restorer(value: Any) -> Callable[[], None]:
         return full_state_restorer(value)
     if isinstance(value, (BaseRRM, History, ELR)):
         return attribute_restorer(value)
-    if type(value).load_state_dict is torch.optim.Optimizer.load_state_dict:
+    if _is_plain_optimizer(value):
         return optimizer_restorer(value)
     return state_restorer(value)
+
+
+def _is_plain_optimizer(value: Any) -> bool:
+    """Whether an object is an optimizer that loads a state in torch's way."""
+    return type(value).load_state_dict is torch.optim.Optimizer.load_state_dict
 
 
 def _check_loadable(states: dict[str, Any]) -> None:

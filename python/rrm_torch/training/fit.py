@@ -131,6 +131,11 @@ def fit(
 
     Notes
     -----
+    An error or Ctrl-C leaves the model, the optimizer and `rrm` at some batch of an epoch. The checkpoint's file holds
+    the state after the last epoch that ended: `fit` with the same objects, or with new ones in another process, resumes
+    from it and ends with the bits of an uninterrupted run. Before the first epoch has ended there is no file, and the
+    objects must be made anew.
+
     If a loader has ``persistent_workers`` that draw random numbers, a resumed run draws different ones than an
     uninterrupted run.
     """
@@ -157,14 +162,17 @@ def fit(
         if rrm is not None and rrm.unit == "epoch":
             scored = trained
             losses = None
-            if score_loader is not None:
+            if score_loader is not None and rrm.due:
+                losses = _score_epoch(model, score_loader, rrm, loss, score_attack, autocast)
+                scored = time.perf_counter()
+                seconds.scoring += scored - trained
+            elif score_loader is not None:
                 # The losses recorded in training are not used, and need not be complete.
                 rrm.reset_losses()
-                if rrm.due:
-                    losses = _score_epoch(model, score_loader, rrm, loss, score_attack, autocast)
-                    scored = time.perf_counter()
-                    seconds.scoring += scored - trained
             rrm.step(losses)
+            if losses is not None:
+                # Only now, so that they are still there if the pass or the step fails.
+                rrm.reset_losses()
             seconds.reweighting += time.perf_counter() - scored
         if scheduler is not None:
             scheduler.step()
@@ -285,7 +293,11 @@ def _score_epoch(
     """Return the losses of a scoring pass; with several ranks, record those of this rank's samples and return None."""
     if rrm.layout is None:
         return score(model, loader, loss, attack=attack, autocast=autocast)
-    for index, losses in score_batches(model, loader, label_loss(loss), attack=attack, autocast=autocast):
+    # The whole pass before the losses recorded in training are dropped. A generator that was left half-way would also
+    # leave inference mode on.
+    batches = list(score_batches(model, loader, label_loss(loss), attack=attack, autocast=autocast))
+    rrm.reset_losses()
+    for index, losses in batches:
         rrm.record(losses, index)
     return None
 
