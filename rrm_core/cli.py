@@ -29,6 +29,7 @@ from ._cli import (
     report_progress,
     run,
 )
+from .backends.registry import unavailable_backends
 
 PROGRAM = "python -m rrm_core"
 SIZE_UNITS = {"": 0, "K": 10, "M": 20, "G": 30}  # binary logarithms
@@ -157,6 +158,8 @@ def _installation() -> dict[str, Any]:
         "NumPy": version("numpy"),
         "backends": list(rrm_core.available_backends()),
     }
+    for name, reason in unavailable_backends().items():
+        table[f"{name} backend"] = reason
     try:
         cpu = rrm_core.cpu_info()
     except ImportError:

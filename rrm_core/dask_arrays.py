@@ -108,9 +108,8 @@ class Blocks:
         self._format = format
         self._backend = backend
 
-    def is_available(self) -> bool:
-        """Return True: a Dask array exists, so that Dask is installed."""
-        return True
+    def check_available(self) -> None:
+        """Do nothing: a Dask array exists, so that Dask is installed."""
 
     def plan(self, losses: Any, rule: Rule, threads: int | None) -> Plan:
         """Return the plan, computed now by the current scheduler in as many rounds as the type of the losses takes."""

@@ -125,7 +125,7 @@ def test_relative_and_lazy_imports_are_resolved():
     assert "rrm_core.definition.formats.widen" in imports(CORE / "backends" / "numpy.py")
     assert "rrm_core.backends.numpy" in imports(CORE / "backends" / "registry.py")
     assert "rrm_core._cpu" in imports(CORE / "backends" / "cpp.py")
-    assert "rrm_core.backends.numba_kernels" in imports(CORE / "backends" / "numba.py")
+    assert "rrm_core.backends.numba_kernels" in imports(CORE / "backends" / "numba_runtime.py")
     assert "rrm_core._cuda" in imports(CORE / "backends" / "cuda_interop.py")
 
 
@@ -138,7 +138,9 @@ def test_type_checking_blocks_are_not_imports(tmp_path, monkeypatch):
 
 BACKEND_PARTS = {
     "registry": set(LOADERS),
-    "numba": {"numba_kernels"},
+    "numba": {"numba_runtime"},
+    "numba_runtime": {"numba_kernels"},
+    "numba_kernels": {"numba_compile"},
     "cuda": {"cuda_interop"},
 }
 
@@ -151,7 +153,7 @@ def test_backends_do_not_import_each_other(file):
 
 
 def test_the_registry_names_every_backend():
-    parts = {"registry", "numba_kernels", "cuda_interop", "__init__"}
+    parts = {"registry", "numba_runtime", "numba_kernels", "numba_compile", "cuda_interop", "__init__"}
     assert set(LOADERS) == {file.stem for file in modules(CORE / "backends")} - parts
 
 
@@ -168,6 +170,7 @@ def test_only_the_registry_imports_backends(file):
 def test_the_core_needs_numpy_and_array_api_compat_only(file):
     allowed = {"rrm_core", "numpy", "array_api_compat", *sys.stdlib_module_names}
     optional = {
+        CORE / "backends" / "numba_compile.py": "numba",
         CORE / "backends" / "numba_kernels.py": "numba",
         CORE / "dask_arrays.py": "dask",
         CORE / "stream" / "_pyarrow.py": "pyarrow",
@@ -358,7 +361,7 @@ def test_a_backend_has_the_functions_of_the_protocol(name):
     backend = import_module(f"rrm_core.backends.{name}")
     assert backend is LOADERS[name]()
     assert backend.__doc__
-    for function in ("is_available", "plan", "apply", "count_foreign"):
+    for function in ("check_available", "plan", "apply", "count_foreign"):
         assert inspect.getdoc(getattr(backend, function)), function
 
 

@@ -15,15 +15,17 @@ from ..definition.formats import BY_NAME
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
 
+# What is used of an array namespace.
+FUNCTIONS = ("argmax", "asarray", "astype", "count_nonzero", "full_like", "isnan", "sort", "uint8", "where")
 
-def is_available() -> bool:
-    """Return True: array-api-compat is a dependency."""
-    return True
+
+def check_available() -> None:
+    """Do nothing: array-api-compat is a dependency."""
 
 
 def plan(losses: Any, rule: Rule, threads: int | None = None) -> Plan:  # noqa: ARG001
     """Return the plan for `losses`, a 1-D array of any array-API framework."""
-    xp = array_namespace(losses)
+    xp = _namespace(losses)
     n = losses.shape[0]
     format = BY_NAME[dtype_name(losses)]
 
@@ -68,7 +70,7 @@ def apply(
     threads: int | None = None,  # noqa: ARG001
 ) -> Any:
     """Return the new weights, in `out` if given; `old_weights` None stands for ones."""
-    xp = array_namespace(losses)
+    xp = _namespace(losses)
     on = device(losses)
     weights_type = BY_NAME[plan.dtype].weights
     dtype = getattr(xp, weights_type.name)
@@ -99,11 +101,23 @@ def apply(
 
 def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  # noqa: ARG001
     """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
-    xp = array_namespace(losses)
+    xp = _namespace(losses)
     possible = losses >= plan.loss_min
     if plan.n_nan:
         possible = possible | xp.isnan(losses)
     return int(xp.count_nonzero(~possible))
+
+
+def _namespace(losses: Any) -> Any:
+    """Return the array namespace of `losses`; raise a TypeError if it lacks a function that is used here."""
+    xp = array_namespace(losses)
+    missing = [name for name in FUNCTIONS if not hasattr(xp, name)]
+    if missing:
+        raise TypeError(
+            f"losses are of type {type(losses).__name__}, whose array namespace lacks {', '.join(missing)}; "
+            "convert them to NumPy or torch"
+        )
+    return xp
 
 
 def dtype_name(array: Any) -> str:

@@ -20,31 +20,28 @@ from ..definition.rule import Rule
 from .cuda_interop import Memory, Stream, device_context, empty, is_contiguous, locate, stream_of
 
 
-def is_available() -> bool:
-    """Return whether the extension was built and finds a device. If it fails to load, its own error is raised."""
-    return find_spec("rrm_core._cuda") is not None and _devices()[0] > 0
-
-
-@cache
-def _devices() -> tuple[int, str]:
-    """Return the number of usable devices, and the reason if there is none."""
-    from .. import _cuda
-
-    return _cuda.device_count()
+def check_available() -> None:
+    """Raise an ImportError unless the extension was built and can be loaded, a RuntimeError if it finds no device."""
+    _extension()
 
 
 @cache
 def _extension() -> ModuleType:
     if find_spec("rrm_core._cuda") is None:
-        raise ImportError(
+        raise ModuleNotFoundError(
             "backend 'cuda' needs the compiled module rrm_core._cuda, which is not there; build it where nvcc is on "
-            "PATH: pip install . --config-settings=cmake.define.RRM_CUDA=ON"
+            "PATH, from a checkout: RRM_REQUIRE_COMPILED=1 pip install . --config-settings=cmake.define.RRM_CUDA=ON"
         )
-    count, reason = _devices()
+    try:
+        from .. import _cuda
+    except Exception as error:
+        raise ImportError(
+            f"backend 'cuda' cannot load the compiled module rrm_core._cuda: {error}; build it again, from a checkout: "
+            "RRM_REQUIRE_COMPILED=1 pip install . --config-settings=cmake.define.RRM_CUDA=ON"
+        ) from error
+    count, reason = _cuda.device_count()
     if count == 0:
         raise RuntimeError(f"backend 'cuda' finds no CUDA device: {reason}")
-    from .. import _cuda
-
     return _cuda
 
 

@@ -8,13 +8,6 @@ the call takes longer, but the result is the same. float16 and bfloat16 are firs
 from __future__ import annotations
 
 import math
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from importlib.util import find_spec
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,22 +15,11 @@ import numpy as np
 from ..definition.formats import BY_STORAGE, Array, Format, widen
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
+from .numba_runtime import exclusive, kernels, n_chunks, run
 
 MIN_SAMPLED = 65_536  # with fewer losses no sample is taken: all of them are collected
 MARGIN = 4.0  # half the bracket's width, in standard deviations of the sample's estimate of a rank
 CHANGED = "losses changed while they were read; don't write to them from another thread"
-
-_launch_lock = threading.Lock()
-
-
-def _reset_launch_lock() -> None:
-    global _launch_lock
-    _launch_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    # In a child process, a lock that another thread of the parent held would stay locked.
-    os.register_at_fork(after_in_child=_reset_launch_lock)
 
 
 class Bracket(NamedTuple):
@@ -111,39 +93,14 @@ class ScanResult(NamedTuple):
         return OrderStatistic(float(value) + 0.0, n_up_to_low + n_below, n_equal)
 
 
-def is_available() -> bool:
-    """Return whether Numba is installed."""
-    return find_spec("numba") is not None
-
-
-@cache
-def _kernels() -> ModuleType:
-    if not is_available():
-        raise ImportError("backend 'numba' needs Numba: pip install numba")
-    from . import numba_kernels
-
-    return numba_kernels
-
-
-@contextmanager
-def _launch(threads: int | None) -> Iterator[None]:
-    """Limit the threads of parallel loops; one Python thread at a time, since not all threading layers allow two."""
-    kernels = _kernels()
-    with _launch_lock:
-        default = kernels.get_num_threads()
-        if threads is None or threads >= default:
-            yield
-            return
-        kernels.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            kernels.set_num_threads(default)
+def check_available() -> None:
+    """Raise an ImportError unless Numba is installed and compiles functions."""
+    kernels()
 
 
 def plan(losses: Array, rule: Rule, threads: int | None) -> Plan:
     """Return the plan for `losses`, a 1-D NumPy array."""
-    with _launch(threads):
+    with exclusive(threads):
         return _plan(_values(losses), rule, BY_STORAGE[losses.dtype])
 
 
@@ -154,7 +111,7 @@ def reweight(
     values = _values(losses)
     format = BY_STORAGE[losses.dtype]
     new = np.empty(len(losses), format.weights) if out is None else out
-    with _launch(threads):
+    with exclusive(threads):
         plan = _plan(values, rule, format)
         _apply(plan, values, old_weights, mu, new)
     return new, plan
@@ -162,14 +119,14 @@ def reweight(
 
 def apply(plan: Plan, losses: Array, old_weights: Array | None, mu: float, out: Array, threads: int | None) -> Array:
     """Write the new weights to `out` and return it; `old_weights` None stands for ones."""
-    with _launch(threads):
+    with exclusive(threads):
         _apply(plan, _values(losses), old_weights, mu, out)
     return out
 
 
 def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
     """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
-    with _launch(threads):
+    with exclusive(threads):
         result = _scan(_values(losses), Bracket(plan.loss_min, plan.loss_min))
     if plan.n_nan:
         return result.low.n_below
@@ -219,7 +176,7 @@ def _bracket(values: Array, rank: int) -> Bracket:
     # With this size the sample and the expected number of candidates grow alike.
     size = int(n ** (2 / 3))
     # np.sort puts NaN last.
-    sample = np.sort(_kernels().draw_sample(values, size))
+    sample = np.sort(kernels().draw_sample(values, size))
     n_valid = size - int(np.count_nonzero(np.isnan(sample)))
     if not n_valid:
         return Bracket(math.inf, math.inf)
@@ -234,14 +191,14 @@ def _bracket(values: Array, rank: int) -> Bracket:
 
 def _scan(values: Array, bracket: Bracket) -> ScanResult:
     """Return what one pass over all values counts and collects."""
-    kernels = _kernels()
+    module = kernels()
     T = values.dtype.type  # noqa: N806
-    n_chunks = kernels.get_num_threads()
+    chunks = n_chunks()
     low, high, share, lowest = bracket
     # Room for twice the expected number, since chunks differ. Only the part that candidates fill is touched.
-    room = int(2 * share * values.size / n_chunks) + 2 * kernels.BLOCK if low < high else 0
-    candidates = np.empty((n_chunks, room), values.dtype)
-    counts, minima = kernels.scan(values, n_chunks, T(low), T(high), T(lowest), candidates)
+    room = int(2 * share * values.size / chunks) + 2 * module.BLOCK if low < high else 0
+    candidates = np.empty((chunks, room), values.dtype)
+    counts, minima = run(module.scan, values, chunks, T(low), T(high), T(lowest), candidates)
     minimum = minima.min()
     n_minimum = int(counts[minima == minimum, -1].sum())
     first_nan, first_neg_inf = counts[:, :2].min(axis=0).tolist()
@@ -265,25 +222,48 @@ def _count(values: Array, value: float) -> OrderStatistic:
 
 def _smallest(values: Array, rank: int) -> OrderStatistic:
     """Return the `rank`-th smallest value by radix selection: its bracket did not contain it."""
-    statistic = _count(values, _kernels().smallest(values, rank))
+    statistic = _count(values, _radix_select(values, rank))
     if not statistic.n_below < rank <= statistic.n_below + statistic.n_equal:
         raise RuntimeError(CHANGED)
     return statistic
 
 
+def _radix_select(values: Array, rank: int) -> float:
+    """Return the `rank`-th smallest value, NaN ranking last, by radix selection in two passes over any values.
+
+    Numba's integers widen to 64 bits and mixed signs become float64, therefore keys are uint64 throughout.
+    """
+    bits = values.view(f"u{values.dtype.itemsize}")
+    module = kernels()
+    chunks = n_chunks()
+    infinity = np.uint64(np.array(np.inf, values.dtype).view(bits.dtype))
+    counts = run(module.count_digits, bits, chunks, infinity)
+    cumulative = counts.sum(axis=0).cumsum()
+    digit = int(np.searchsorted(cumulative, rank))
+    ends = counts[:, digit].cumsum()
+    candidates = np.empty(ends[-1], bits.dtype)
+    starts = ends - counts[:, digit]
+    run(module.collect_keys, bits, chunks, infinity, np.uint64(digit), starts, ends, candidates)
+    k = rank - int(cumulative[digit] - candidates.size) - 1
+    key = int(np.partition(candidates, k)[k])
+    sign = 1 << (8 * bits.itemsize - 1)
+    pattern = key ^ sign if key & sign else key ^ (2 * sign - 1)
+    return float(np.array(pattern, bits.dtype).view(values.dtype))
+
+
 def _apply(plan: Plan, values: Array, old_weights: Array | None, mu: float, out: Array) -> None:
-    kernels = _kernels()
-    n_chunks = kernels.get_num_threads()
+    module = kernels()
+    chunks = n_chunks()
     T = out.dtype.type  # noqa: N806
     steps = T(mu) * np.array(plan.levels).astype(T)
     thresholds = tuple(np.array([plan.threshold, plan.recipient_threshold], values.dtype))
     new = out if out.flags.carray else np.empty(out.shape, out.dtype)
     if mu == 1:
-        kernels.replace(values, new, n_chunks, thresholds, tuple(steps))
+        run(module.replace, values, new, chunks, thresholds, tuple(steps))
     elif old_weights is None:
-        kernels.replace(values, new, n_chunks, thresholds, tuple(T(1 - mu) + steps))
+        run(module.replace, values, new, chunks, thresholds, tuple(T(1 - mu) + steps))
     else:
-        kernels.smooth(values, _plain(old_weights), new, n_chunks, thresholds, tuple(steps), T(1 - mu))
+        run(module.smooth, values, _plain(old_weights), new, chunks, thresholds, tuple(steps), T(1 - mu))
     if new is not out:
         out[...] = new
 

@@ -11,18 +11,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import config, prange
 
-# Imported again by the backend, which does not import Numba itself.
+# Imported again by numba_runtime, which does not import Numba itself.
+from numba import get_num_threads as get_num_threads
 from numba import set_num_threads as set_num_threads
 
 from ..definition.formats import Array
+from .numba_compile import compiled
 
 BLOCK = 4096  # losses that stay in the first-level cache while several loops read them; a multiple of 8
 DIGIT_BITS = 11  # leading bits of a key, by which radix selection counts; the counts fit the first-level cache
 
 
-@njit(cache=True)
+@compiled()
 def draw_sample(values: Array, size: int) -> Array:
     """Return one value from each of `size` equal parts, at a pseudo-random offset: periodic data cannot bias it."""
     stride = np.uint64(values.size // size)
@@ -34,7 +36,7 @@ def draw_sample(values: Array, size: int) -> Array:
     return sample
 
 
-@njit(cache=True)
+@compiled()
 def count_block(block: Array, low: float, high: float, lowest: float, inside: Array) -> tuple[int, int, int, int, int]:
     """Return the number of values below `low`, up to `low`, equal to `high`, up to `lowest`, and finite.
 
@@ -52,7 +54,7 @@ def count_block(block: Array, low: float, high: float, lowest: float, inside: Ar
     return int(n_below), int(n_up_to), int(n_high), int(n_up_to_lowest), int(n_finite)
 
 
-@njit(cache=True)
+@compiled()
 def count_equal(block: Array, value: float) -> int:
     """Return the number of values equal to `value`; if it is NaN, the number of NaN."""
     n = np.int32(0)
@@ -65,7 +67,7 @@ def count_equal(block: Array, value: float) -> int:
     return int(n)
 
 
-@njit(cache=True)
+@compiled()
 def first_equal(block: Array, value: float) -> int:
     """Return the first index of `value`, or of NaN if it is NaN; the size of the block if there is none."""
     for i in range(block.size):
@@ -74,7 +76,7 @@ def first_equal(block: Array, value: float) -> int:
     return block.size
 
 
-@njit(cache=True)
+@compiled()
 def append_inside(block: Array, inside: Array, row: Array, size: int) -> int:
     """Append the values between the pivots to the first `size` values of `row`; return the new size, -1 if full."""
     words = inside.view(np.uint64)[: block.size // 8]
@@ -95,7 +97,7 @@ def append_inside(block: Array, inside: Array, row: Array, size: int) -> int:
     return size
 
 
-@njit(cache=True)
+@compiled()
 def scan_chunk(
     values: Array, chunk: int, n_chunks: int, low: float, high: float, lowest: float, row: Array, counts: Array
 ) -> float:
@@ -141,7 +143,7 @@ def scan_chunk(
     return lowest
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def scan(
     values: Array, n_chunks: int, low: float, high: float, lowest: float, candidates: Array
 ) -> tuple[Array, Array]:
@@ -153,7 +155,7 @@ def scan(
     return counts, minima
 
 
-@njit(cache=True)
+@compiled()
 def step(x: float, thresholds: tuple[float, float], steps: tuple[float, ...]) -> Any:
     """Return the element of `steps` (pruned, tied, kept, tied_recipient, kept_recipient) for a loss."""
     below = x < thresholds[0]
@@ -162,14 +164,14 @@ def step(x: float, thresholds: tuple[float, float], steps: tuple[float, ...]) ->
     return steps[2] if below else (steps[1] if x == thresholds[0] else steps[0])
 
 
-@njit(cache=True)
+@compiled()
 def replace_part(values: Array, out: Array, thresholds: tuple[float, float], steps: tuple[float, ...]) -> None:
     """Write the step of each sample."""
     for i in range(values.size):
         out[i] = step(values[i], thresholds, steps)
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def replace(
     values: Array, out: Array, n_chunks: int, thresholds: tuple[float, float], steps: tuple[float, ...]
 ) -> None:
@@ -181,7 +183,7 @@ def replace(
         replace_part(values[start:stop], out[start:stop], thresholds, steps)
 
 
-@njit(cache=True)
+@compiled()
 def smooth_part(
     values: Array,
     old_weights: Array,
@@ -195,7 +197,7 @@ def smooth_part(
         new[i] = a * old_weights[i] + step(values[i], thresholds, steps)
 
 
-@njit(parallel=True, cache=True)
+@compiled(parallel=True)
 def smooth(
     values: Array,
     old_weights: Array,
@@ -217,28 +219,7 @@ def smooth(
             out[start:stop] = new
 
 
-def smallest(values: Array, rank: int) -> float:
-    """Return the `rank`-th smallest value, NaN ranking last, by radix selection in two passes over any values.
-
-    Numba's integers widen to 64 bits and mixed signs become float64, therefore keys are uint64 throughout.
-    """
-    bits = values.view(f"u{values.dtype.itemsize}")
-    n_chunks = get_num_threads()
-    infinity = np.uint64(np.array(np.inf, values.dtype).view(bits.dtype))
-    counts = count_digits(bits, n_chunks, infinity)
-    cumulative = counts.sum(axis=0).cumsum()
-    digit = int(np.searchsorted(cumulative, rank))
-    ends = counts[:, digit].cumsum()
-    candidates = np.empty(ends[-1], bits.dtype)
-    collect_keys(bits, n_chunks, infinity, np.uint64(digit), ends - counts[:, digit], ends, candidates)
-    k = rank - int(cumulative[digit] - candidates.size) - 1
-    key = int(np.partition(candidates, k)[k])
-    sign = 1 << (8 * bits.itemsize - 1)
-    pattern = key ^ sign if key & sign else key ^ (2 * sign - 1)
-    return float(np.array(pattern, bits.dtype).view(values.dtype))
-
-
-@njit(cache=True)
+@compiled()
 def key_of(bits: int, sign: np.uint64, infinity: np.uint64) -> np.uint64:
     """Return the order-preserving key of a float's bits: -0 is equal to +0, and NaN of either sign is last."""
     b = np.uint64(bits)
@@ -248,34 +229,54 @@ def key_of(bits: int, sign: np.uint64, infinity: np.uint64) -> np.uint64:
     return ~b & (sign | magnitude) if b > sign else b | sign
 
 
-@njit(parallel=True, cache=True)
+@compiled()
+def count_digits_part(bits: Array, infinity: np.uint64, counts: Array) -> None:
+    """Add to `counts` the number of keys with each leading digit."""
+    width = 8 * bits.itemsize
+    sign = np.uint64(1) << np.uint64(width - 1)
+    shift = np.uint64(width - DIGIT_BITS)
+    for i in range(bits.size):
+        counts[key_of(bits[i], sign, infinity) >> shift] += 1
+
+
+@compiled(parallel=True)
 def count_digits(bits: Array, n_chunks: int, infinity: np.uint64) -> Array:
     """Return, for each chunk, the number of keys with each leading digit."""
     n = bits.size
-    width = 8 * bits.itemsize
     counts = np.zeros((n_chunks, 1 << DIGIT_BITS), np.int64)
-    sign = np.uint64(1) << np.uint64(width - 1)
-    shift = np.uint64(width - DIGIT_BITS)
     for chunk in prange(n_chunks):
-        for i in range(chunk * n // n_chunks, (chunk + 1) * n // n_chunks):
-            digit = key_of(bits[i], sign, infinity) >> shift
-            counts[chunk, digit] += 1
+        count_digits_part(bits[chunk * n // n_chunks : (chunk + 1) * n // n_chunks], infinity, counts[chunk])
     return counts
 
 
-@njit(parallel=True, cache=True)
+@compiled()
+def collect_keys_part(bits: Array, infinity: np.uint64, digit: np.uint64, candidates: Array) -> None:
+    """Write the keys with a leading digit to `candidates`, as long as it has room."""
+    width = 8 * bits.itemsize
+    sign = np.uint64(1) << np.uint64(width - 1)
+    shift = np.uint64(width - DIGIT_BITS)
+    size = 0
+    for i in range(bits.size):
+        key = key_of(bits[i], sign, infinity)
+        if key >> shift == digit and size < candidates.size:
+            candidates[size] = key
+            size += 1
+
+
+@compiled(parallel=True)
 def collect_keys(
     bits: Array, n_chunks: int, infinity: np.uint64, digit: np.uint64, starts: Array, ends: Array, candidates: Array
 ) -> None:
     """Write the keys with a leading digit to `candidates`, each chunk's between its start and its end."""
     n = bits.size
-    width = 8 * bits.itemsize
-    sign = np.uint64(1) << np.uint64(width - 1)
-    shift = np.uint64(width - DIGIT_BITS)
     for chunk in prange(n_chunks):
-        size = starts[chunk]
-        for i in range(chunk * n // n_chunks, (chunk + 1) * n // n_chunks):
-            key = key_of(bits[i], sign, infinity)
-            if key >> shift == digit and size < ends[chunk]:
-                candidates[size] = key
-                size += 1
+        part = bits[chunk * n // n_chunks : (chunk + 1) * n // n_chunks]
+        collect_keys_part(part, infinity, digit, candidates[starts[chunk] : ends[chunk]])
+
+
+def check_compiler() -> None:
+    """Raise an error unless Numba compiles functions. No thread is started."""
+    if getattr(config, "DISABLE_JIT", 0):
+        raise RuntimeError("NUMBA_DISABLE_JIT is set, and NumPy is faster than interpreted loops")
+    if first_equal(np.ones(1, np.float32), 1.0) != 0:
+        raise RuntimeError("a compiled function returned a wrong result")

@@ -24,9 +24,8 @@ from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_
 from ..definition.rule import Rule
 
 
-def is_available() -> bool:
-    """Return True: NumPy is a dependency."""
-    return True
+def check_available() -> None:
+    """Do nothing: NumPy is a dependency."""
 
 
 def plan(losses: Array, rule: Rule, threads: int | None = None) -> Plan:  # noqa: ARG001

@@ -1,11 +1,12 @@
 """The backends: which of them can serve an array, and which one is chosen.
 
-Only this module imports a backend, and only when it is needed. A backend that is requested by name is never replaced
-by another one.
+Only this module imports a backend, and only when it is needed. A backend is available once it has been loaded and found
+to work. One that is requested by name is never replaced by another one.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol, cast
@@ -21,8 +22,12 @@ class Backend(Protocol):
     call and returns the new weights and the plan.
     """
 
-    def is_available(self) -> bool:
-        """Return whether the backend can run here."""
+    def check_available(self) -> None:
+        """Load what the backend needs; raise an error that says what to do if it cannot run here.
+
+        The error is a ModuleNotFoundError if something is not installed, another ImportError if it is installed but
+        does not work, and a RuntimeError if there is no device.
+        """
 
     def plan(self, losses: Any, rule: Rule, threads: int | None) -> Plan:
         """Return the plan; raise ValueError on losses that cannot be reweighted. `threads` limits those of a kernel."""
@@ -116,13 +121,30 @@ COUNTING = ("cpp", "numpy")  # those that count losses on the host for a `Planne
 def available_backends() -> tuple[str, ...]:
     """Return the names of the backends that can run here, the preferred one first.
 
+    The first call loads all of them, and thereby imports Numba where it is installed.
+
     Returns
     -------
     tuple of str
         Some of ``"cpp"`` (compiled), ``"numba"``, ``"numpy"`` (the reference), ``"cuda"`` (compiled, for NVIDIA GPUs)
-        and ``"array_api"`` (any other device or framework).
+        and ``"array_api"`` (any other device or framework). ``python -m rrm_core info`` prints why others cannot run.
     """
-    return tuple(name for name in LOADERS if load(name).is_available())
+    unavailable = unavailable_backends()
+    return tuple(name for name in LOADERS if name not in unavailable)
+
+
+def unavailable_backends() -> dict[str, str]:
+    """Return the backends that cannot run here, and for each why, and what to do about it."""
+    return {name: reason for name in LOADERS if (reason := _why_unavailable(name))}
+
+
+@cache
+def _why_unavailable(name: str) -> str | None:
+    try:
+        load(name).check_available()
+    except (ImportError, RuntimeError) as error:
+        return str(error)
+    return None
 
 
 class CpuInfo(NamedTuple):
@@ -220,5 +242,15 @@ def check_can_count(name: str) -> None:
 
 @cache
 def first_available(candidates: tuple[str, ...]) -> Backend:
-    """Return the first of these backends that can run here."""
-    return next(backend for name in candidates if (backend := load(name)).is_available())
+    """Return the first of these backends that can run here; warn of those that are installed but do not work."""
+    for name in candidates[:-1]:
+        try:
+            load(name).check_available()
+        except (ModuleNotFoundError, RuntimeError):
+            continue
+        except ImportError as error:
+            warnings.warn(f"{error}. Another backend is used instead", RuntimeWarning, stacklevel=2)
+            continue
+        return load(name)
+    # The last one needs nothing but the dependencies of this package.
+    return load(candidates[-1])

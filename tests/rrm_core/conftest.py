@@ -27,7 +27,7 @@ def gpu(stand_in, monkeypatch, request):
     backend = import_module("rrm_core.backends.cuda")
     monkeypatch.setitem(sys.modules, "rrm_core._cuda", stand_in.module)
     monkeypatch.setattr(rrm_core, "_cuda", stand_in.module, raising=False)
-    caches = backend._devices, backend._extension, backend._kernel_rule, registry.first_available
+    caches = backend._extension, backend._kernel_rule, registry.first_available, registry._why_unavailable
     stand_in.reset(**getattr(request, "param", {}))
     for cache in caches:
         cache.cache_clear()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.machinery
 import math
-import sys
-from importlib import import_module
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +13,6 @@ from numpy.testing import assert_array_equal
 from torch._subclasses import FakeTensorMode
 
 import rrm_core
-from rrm_core.backends import registry
 from support.families import BACKENDS, DTYPES, assert_same_bits
 from support.frameworks import FRAMEWORKS, make, to_numpy
 
@@ -471,74 +467,3 @@ def test_host_backends_reject_device_arrays(name):
     c = make("strict", C)
     refused(ValueError, f"backend={name!r} needs losses in host memory", rrm_core.reweight, c, backend=name, **OK)
     refused(ValueError, "these are served by 'array_api'", rrm_core.plan, c, backend=name, **OK)
-
-
-LOADERS = {
-    "cpp": (
-        "_extension",
-        "backend 'cpp' needs the compiled module rrm_core._cpu, which is not there; build it from a checkout",
-    ),
-    "numba": ("_kernels", "backend 'numba' needs Numba: pip install numba"),
-}
-
-
-@pytest.fixture(params=LOADERS)
-def unloaded(request):
-    """Clear the caches of a backend, so that it looks for its compiled part again, before and after the test."""
-    module = import_module(f"rrm_core.backends.{request.param}")
-    load = getattr(module, LOADERS[request.param][0])
-    caches = (load, registry.first_available)
-    for cache in caches:
-        cache.cache_clear()
-    yield request.param, module
-    for cache in caches:
-        cache.cache_clear()
-
-
-def test_missing_backend_error_names_what_to_install(unloaded, monkeypatch):
-    name, module = unloaded
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
-    assert name not in rrm_core.available_backends()
-    out, plan = W.copy(), rrm_core.plan(C, backend="numpy", **OK)
-    for call, args, more in (
-        (rrm_core.reweight, (C, W), {"out": out} | OK),
-        (rrm_core.plan, (C,), OK),
-        (rrm_core.apply, (plan, C, W), {"out": out}),
-    ):
-        refused(ImportError, LOADERS[name][1], call, *args, backend=name, **more)
-    assert_same_bits(out, W)
-
-
-def test_next_backend_replaces_a_missing_one(unloaded, monkeypatch):
-    _, module = unloaded
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
-    expected, plan = rrm_core.reweight(C, W, mu=0.3, backend="numpy", **OK)
-    weights, actual_plan = rrm_core.reweight(C, W, mu=0.3, **OK)
-    assert actual_plan == plan
-    assert_same_bits(weights, expected)
-
-
-def test_numpy_is_used_without_compiled_backends(unloaded, monkeypatch):
-    for name in LOADERS:
-        monkeypatch.setattr(f"rrm_core.backends.{name}.find_spec", lambda _: None)
-    assert rrm_core.available_backends() == ("numpy", "array_api")
-    assert_same_bits(rrm_core.reweight(C, **OK)[0], np.array([1, 0, 2, 1, 1], np.float32))
-
-
-def test_broken_backend_raises_its_own_error(unloaded, monkeypatch, tmp_path):
-    name, _ = unloaded
-    # Imports all backends.
-    assert rrm_core.available_backends() == BACKENDS
-    package, part = {"cpp": (rrm_core, "_cpu"), "numba": (sys.modules["rrm_core.backends"], "numba_kernels")}[name]
-    import_module(f"{package.__name__}.{part}")
-    # Replace the module by one that fails to load, as if it lacked a shared library.
-    monkeypatch.delitem(sys.modules, f"{package.__name__}.{part}")
-    monkeypatch.delattr(package, part)
-    (tmp_path / f"{part}.py").write_text("raise ImportError('undefined symbol: rrm')\n", encoding="utf-8")
-    monkeypatch.setattr(package, "__path__", [str(tmp_path)])
-    monkeypatch.setattr(sys, "meta_path", [importlib.machinery.PathFinder])
-    assert name in rrm_core.available_backends()
-    refused(ImportError, "undefined symbol: rrm", rrm_core.reweight, C, backend=name, **OK)
-    # The preferred backend is not silently replaced.
-    if name == "cpp":
-        refused(ImportError, "undefined symbol: rrm", rrm_core.reweight, C, **OK)
