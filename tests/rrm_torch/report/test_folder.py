@@ -12,8 +12,10 @@ from rrm_core._atomic_write import atomic_write
 from rrm_torch.data.images import load_digits
 from rrm_torch.report import folder as report_folder
 from rrm_torch.training.compare import ComparisonSettings, compare
+from support.interrupts import interrupted
 
 SETTINGS = ComparisonSettings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))
+SAMPLES = 10  # of the instructions that are interrupted
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +132,29 @@ def test_prepare_rejects_a_file(tmp_path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(OSError, match=r"report folder '.*file' can't be written: File exists; choose another"):
         report_folder.prepare(tmp_path / "file")
+
+
+# Interrupted before an opened file has a name, Python closes it with a warning.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_interrupt_leaves_old_files_or_new_ones(digits, trials, tmp_path, monkeypatch):
+    monkeypatch.setattr(report_folder, "find_spec", lambda _: None)
+    report_folder.write(tmp_path, "new", digits, SETTINGS, trials)
+    names = ("results.json", "flagged.csv")
+    new = {name: (tmp_path / name).read_bytes() for name in names}
+    old = dict.fromkeys(names, b"old")
+
+    def make():
+        for name in names:
+            (tmp_path / name).write_bytes(old[name])
+
+    found = set()
+    for last in (None, 300):
+        write = interrupted(
+            make, lambda _: report_folder.write(tmp_path, "new", digits, SETTINGS, trials), samples=SAMPLES, last=last
+        )
+        for point, _ in write:
+            assert {path.name for path in tmp_path.iterdir()} == set(names), point
+            content = {name: (tmp_path / name).read_bytes() for name in names}
+            assert all(content[name] in (old[name], new[name]) for name in names), point
+            found.add(tuple(content[name] == new[name] for name in names))
+    assert found == {(False, False), (True, False), (True, True)}
