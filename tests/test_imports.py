@@ -41,7 +41,7 @@ HEAVY = (
 )
 
 # Private modules of rrm_core that all packages of this distribution share. They import nothing else of rrm_core.
-SHARED = ("_arguments", "_atomic_write", "_cli", "_public", "_standard_streams")
+SHARED = ("_arguments", "_atomic_write", "_cli", "_npy_header", "_public", "_standard_streams")
 SHARED_IMPORTS = {"_cli": {"_atomic_write", "_standard_streams"}}
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,17 +12,6 @@ from torch import Tensor
 # must read what either version wrote.
 RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
 RECONSTRUCT_NAMES = ("numpy.core.multiarray", "numpy._core.multiarray")
-
-
-def read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
-    """Read the arrays with these keys from a .npz file, as far as it has them; pickled objects are never loaded."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} isn't a .npz archive; numpy.savez writes one")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in keys if key in archive.files}
-    except (ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} can't be read: {error}") from error
 
 
 def check_labels(name: str, values: Any, n_classes: int, n: int | None = None) -> Tensor:

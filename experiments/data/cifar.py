@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .arrays import RECONSTRUCT, RECONSTRUCT_NAMES, check_labels, read_npz
+from rrm_torch.data.memory_limit import check_max_bytes, refuse_too_large
+from rrm_torch.data.npz import read_npz
+
+from .arrays import RECONSTRUCT, RECONSTRUCT_NAMES, check_labels
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """The ten classes of CIFAR-10, in the order of its labels (Krizhevsky 2009)."""
@@ -48,7 +52,7 @@ class Cifar:
     classes: tuple[str, ...]
 
 
-def load_cifar10(path: str | Path) -> Cifar:
+def load_cifar10(path: str | Path, max_bytes: int | None = None) -> Cifar:
     """Load CIFAR-10 from its folder of Python batches, or from a file of JPEG streams.
 
     Parameters
@@ -58,6 +62,9 @@ def load_cifar10(path: str | Path) -> Cifar:
         of JPEG streams, which needs Pillow, with the arrays jpg_train and jpg_test, uint8, the concatenated JPEG files;
         off_train and off_test, integers of shape (n + 1,), their offsets; y_train and y_test, integers of shape (n,);
         and classes, strings.
+    max_bytes : int, optional
+        Bytes that the files may take, the arrays in them, and the decoded images, each together; by default a quarter
+        of this machine's memory.
 
     Returns
     -------
@@ -68,7 +75,7 @@ def load_cifar10(path: str | Path) -> Cifar:
     FileNotFoundError
         If `path` or one of the folder's files doesn't exist.
     ValueError
-        If a file is damaged, or images and labels do not match.
+        If a file is damaged or too large, or images and labels do not match.
     TypeError
         If an array is of another type.
     ImportError
@@ -80,14 +87,17 @@ def load_cifar10(path: str | Path) -> Cifar:
     any other name is rejected before it can run code.
     """
     path = Path(path)
+    limit = check_max_bytes(max_bytes)
     if path.is_dir():
-        return _load_batches(path)
-    return _load_jpegs(path)
+        return _load_batches(path, limit)
+    return _load_jpegs(path, limit)
 
 
-def _load_batches(folder: Path) -> Cifar:
+def _load_batches(folder: Path, limit: int) -> Cifar:
     """Load the folder of Python batches."""
     parts = {}
+    files = [folder / name for name in (*TRAIN_BATCHES, *TEST_BATCHES)]
+    refuse_too_large(str(folder), sum(file.stat().st_size for file in files if file.is_file()), limit)
     for part, names in (("train", TRAIN_BATCHES), ("test", TEST_BATCHES)):
         pixels, labels = zip(*(_read_batch(folder, name) for name in names), strict=True)
         parts[f"x_{part}"] = torch.from_numpy(np.concatenate(pixels))
@@ -138,21 +148,28 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _reconstruct_empty(subtype: Any, shape: Any, typecode: Any) -> Any:
+    """Replace NumPy's function, which makes an array of any size; the arrays in a pickle begin empty."""
+    if shape != (0,):
+        raise pickle.UnpicklingError(f"it asks for an array of shape {shape!r:.80}, which no pickled array begins with")
+    return RECONSTRUCT(subtype, shape, typecode)
+
+
 _ALLOWED: dict[tuple[str, str], Any] = {
-    **{(module, "_reconstruct"): RECONSTRUCT for module in RECONSTRUCT_NAMES},
+    **{(module, "_reconstruct"): _reconstruct_empty for module in RECONSTRUCT_NAMES},
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _latin1,
 }
 
 
-def _load_jpegs(path: Path) -> Cifar:
+def _load_jpegs(path: Path, limit: int) -> Cifar:
     """Load the .npz file of JPEG streams."""
     if not path.is_file():
         raise FileNotFoundError(
             f"path {str(path)!r} doesn't exist; it must be the folder cifar-10-batches-py or a .npz file of JPEGs"
         )
-    arrays = read_npz(path, JPEG_KEYS)
+    arrays, _ = read_npz(path, JPEG_KEYS, limit)
     if missing := [key for key in JPEG_KEYS if key not in arrays]:
         raise ValueError(
             f"{path} must hold the arrays {', '.join(missing)}; found {', '.join(arrays) or 'none of them'}"
@@ -164,6 +181,7 @@ def _load_jpegs(path: Path) -> Cifar:
     for part in ("train", "test"):
         offsets = _check_offsets(path, part, arrays[f"jpg_{part}"], arrays[f"off_{part}"])
         n = len(offsets) - 1
+        refuse_too_large(f"{path}: jpg_{part}", n * math.prod(SHAPE), limit)
         parts[f"y_{part}"] = check_labels(f"{path}: y_{part}", arrays[f"y_{part}"], len(classes), n)
         pixels = _decode(f"{path}: jpg_{part}", arrays[f"jpg_{part}"].tobytes(), offsets.tolist())
         parts[f"x_{part}"] = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()

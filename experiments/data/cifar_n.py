@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arrays import RECONSTRUCT, RECONSTRUCT_NAMES, check_labels, read_npz
+from rrm_torch.data.memory_limit import check_max_bytes, refuse_too_large
+from rrm_torch.data.npz import read_npz
+
+from .arrays import RECONSTRUCT, RECONSTRUCT_NAMES, check_labels
 from .cifar import CLASSES
 
 LABEL_KEYS = ("clean_label", "aggre_label", "worse_label", "random_label1", "random_label2", "random_label3")
@@ -18,13 +22,15 @@ LABEL_KEYS = ("clean_label", "aggre_label", "worse_label", "random_label1", "ran
 and the labels of each annotator."""
 
 
-def load_cifar_n(path: str | Path) -> dict[str, Tensor]:
+def load_cifar_n(path: str | Path, max_bytes: int | None = None) -> dict[str, Tensor]:
     """Load the human labels of CIFAR-10N.
 
     Parameters
     ----------
     path : str or Path
         CIFAR-10_human.pt, as its authors distribute it, or a .npz file with the same arrays.
+    max_bytes : int, optional
+        Bytes that the decoded file may take; by default a quarter of this machine's memory.
 
     Returns
     -------
@@ -37,7 +43,7 @@ def load_cifar_n(path: str | Path) -> dict[str, Tensor]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, labels are missing or out of range, or the sets differ in length.
+        If the file is damaged or too large, labels are missing or out of range, or the sets differ in length.
     TypeError
         If labels are not integers.
     RuntimeError
@@ -51,10 +57,12 @@ def load_cifar_n(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"path {str(path)!r} isn't an existing file; CIFAR-10N comes as CIFAR-10_human.pt")
+    limit = check_max_bytes(max_bytes)
     arrays: Mapping[str, Any]
     if path.suffix == ".npz":
-        arrays = read_npz(path, LABEL_KEYS)
+        arrays, _ = read_npz(path, LABEL_KEYS, limit)
     else:
+        refuse_too_large(str(path), _decoded_size(path), limit)
         arrays = _read_pt(path)
     if missing := [key for key in LABEL_KEYS if key not in arrays]:
         raise ValueError(
@@ -95,6 +103,17 @@ def check_order(labels: Mapping[str, Tensor], y_train: Tensor) -> None:
             f"clean_label must be y_train, got another label for {int(different.sum()):,} of {len(clean):,} images, "
             f"first at index {int(different.nonzero()[0])}; load the training images in CIFAR-10's order, unshuffled"
         )
+
+
+def _decoded_size(path: Path) -> int:
+    """Return the bytes of a file that torch.save wrote, decompressed if it is an archive."""
+    if not zipfile.is_zipfile(path):
+        return path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except Exception as error:  # a damaged archive raises many kinds of errors
+        raise ValueError(f"{path} can't be read as an archive: {error}; download CIFAR-10_human.pt again") from error
 
 
 def _read_pt(path: Path) -> Mapping[str, Any]:

@@ -14,11 +14,10 @@ from typing import IO, Any
 import numpy as np
 
 from .._atomic_write import annotate_os_error, atomic_write
+from .._npy_header import read_npy_header
 from ..definition.formats import BY_NAME, Array
 from .files import StableFile, pwrite_full
 from .source import Chunk
-
-_HEADER_READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 class NpyFile:
@@ -47,12 +46,11 @@ class NpyFile:
     def _read_header(self) -> None:
         with self._file.path.open("rb") as file:
             try:
-                version = np.lib.format.read_magic(file)
-                shape, _, dtype = _HEADER_READERS[version](file)
-            except (ValueError, KeyError) as error:
-                problem = f"version {error} of the format" if isinstance(error, KeyError) else str(error)
-                raise ValueError(f"{self.name} is not a .npy file that holds losses or weights: {problem}") from None
+                header = read_npy_header(file)
+            except ValueError as error:
+                raise ValueError(f"{self.name} is not a .npy file that holds losses or weights: {error}") from error
             self._data_offset = file.tell()
+        dtype = header.dtype
         format = None if dtype.hasobject or dtype.kind != "f" else BY_NAME.get(dtype.name)
         if format is None:
             maybe_bfloat16 = dtype.kind == "V" and dtype.itemsize == 2
@@ -60,13 +58,13 @@ class NpyFile:
             raise TypeError(
                 f"{self.name} must hold float16, float32 or float64, got {dtype}; convert them to float32{hint}"
             )
-        if len(shape) != 1:
-            raise ValueError(f"{self.name} must be one-dimensional, got shape {shape}")
-        self.n = int(shape[0])
+        if len(header.shape) != 1:
+            raise ValueError(f"{self.name} must be one-dimensional, got shape {header.shape}")
+        self.n = int(header.shape[0])
         self.format = format
         # In the byte order of the file.
         self._dtype = dtype
-        expected_size = self._data_offset + self.n * dtype.itemsize
+        expected_size = self._data_offset + header.n_bytes
         if self._file.size < expected_size:
             raise ValueError(
                 f"{self.name} is truncated: with {self.n:_} entries of {dtype} it would have {expected_size:_} bytes, "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,8 @@ from torch import Tensor
 
 from .._checks import column_remedy
 from .idx import read_idx
+from .memory_limit import check_max_bytes
+from .npz import read_npz
 
 FASHION = (
     "T-shirt/top",
@@ -96,7 +96,7 @@ class ImageData:
         return np.moveaxis(images, 1, -1)
 
 
-def load(source: str | Path) -> ImageData:
+def load(source: str | Path, max_bytes: int | None = None) -> ImageData:
     """Load an image data set from any of the supported sources.
 
     Parameters
@@ -104,6 +104,9 @@ def load(source: str | Path) -> ImageData:
     source : str or Path
         ``"digits"`` for scikit-learn's handwritten digits (`load_digits`), a .npz file (`load_npz`), or a folder with
         the four IDX files of MNIST or Fashion-MNIST (`load_idx`). Write ``"./digits"`` for a folder called digits.
+    max_bytes : int, optional
+        Bytes that the arrays of the files may take together, as they are stored; checked before they are decoded. By
+        default a quarter of this machine's memory.
 
     Returns
     -------
@@ -114,18 +117,18 @@ def load(source: str | Path) -> ImageData:
     FileNotFoundError
         The file or folder doesn't exist.
     ValueError
-        The source is of another kind, or doesn't contain labelled images.
+        The source is of another kind or too large, or doesn't contain labelled images.
     """
     if source == "digits":
         return load_digits()
     path = Path(source)
     if path.is_dir():
-        return load_idx(path)
+        return load_idx(path, max_bytes)
     if not path.exists():
         raise FileNotFoundError(f"source {str(source)!r} doesn't exist; it must be {ACCEPTED_SOURCES}")
     if path.suffix != ".npz":
         raise ValueError(f"source must be {ACCEPTED_SOURCES}, got the file {str(source)!r}")
-    return load_npz(path)
+    return load_npz(path, max_bytes)
 
 
 def load_digits(test_share: float = 0.25, seed: int = 0) -> ImageData:
@@ -162,7 +165,7 @@ def load_digits(test_share: float = 0.25, seed: int = 0) -> ImageData:
     return _image_data("digits", "digits", x_train, y_train, x_test, y_test)
 
 
-def load_npz(path: str | Path) -> ImageData:
+def load_npz(path: str | Path, max_bytes: int | None = None) -> ImageData:
     """Load images from a .npz file such as `numpy.savez` writes.
 
     Parameters
@@ -172,6 +175,8 @@ def load_npz(path: str | Path) -> ImageData:
         C = 1 or 3; y_train and y_test, integers, of shape (n,); and optionally classes, an array of strings. Without
         classes, the class names are those of Fashion-MNIST if the file's name contains "fashion", otherwise "0", "1",
         ... up to the largest label.
+    max_bytes : int, optional
+        See `load`.
 
     Returns
     -------
@@ -182,7 +187,7 @@ def load_npz(path: str | Path) -> ImageData:
     FileNotFoundError
         The file doesn't exist.
     ValueError
-        The file isn't a valid .npz archive, an array is missing, or images and labels don't match.
+        The file isn't a valid .npz archive, an array is missing or too large, or images and labels don't match.
     TypeError
         An array has the wrong type.
 
@@ -194,22 +199,13 @@ def load_npz(path: str | Path) -> ImageData:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"path {str(path)!r} isn't an existing file")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} isn't a .npz archive; numpy.savez writes one")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = archive.files
-            arrays: dict[str, npt.NDArray[Any]] = {
-                name: archive[name] for name in names if name in (*REQUIRED_ARRAYS, "classes")
-            }
-    except (ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} can't be read: {error}") from error
+    arrays, names = read_npz(path, (*REQUIRED_ARRAYS, "classes"), max_bytes)
     if missing := [name for name in REQUIRED_ARRAYS if name not in arrays]:
         raise ValueError(f"{path} must contain the arrays {', '.join(missing)}; it has {', '.join(names) or 'none'}")
     return _image_data(path.stem, str(path), **arrays)
 
 
-def load_idx(folder: str | Path) -> ImageData:
+def load_idx(folder: str | Path, max_bytes: int | None = None) -> ImageData:
     """Load MNIST, Fashion-MNIST or another data set in their format from its four IDX files.
 
     Parameters
@@ -219,6 +215,8 @@ def load_idx(folder: str | Path) -> ImageData:
         t10k-labels-idx1-ubyte. Each may be compressed (.gz), and may have a dot before idx instead of the hyphen. The
         class names are those of Fashion-MNIST if the folder's name contains "fashion", otherwise "0", "1", ... up to
         the largest label.
+    max_bytes : int, optional
+        See `load`.
 
     Returns
     -------
@@ -229,16 +227,19 @@ def load_idx(folder: str | Path) -> ImageData:
     FileNotFoundError
         The folder or one of the files is missing.
     ValueError
-        A file is invalid, or images and labels don't match.
+        A file is invalid or too large, or images and labels don't match.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"folder {str(folder)!r} isn't an existing folder")
-    arrays = {
-        f"{letter}_{part}": read_idx(_find_idx(folder, f"{stem}-{noun}", f"idx{ndim}-ubyte"), ndim)
-        for part, stem in (("train", "train"), ("test", "t10k"))
-        for letter, noun, ndim in (("x", "images", 3), ("y", "labels", 1))
-    }
+    limit = check_max_bytes(max_bytes)
+    arrays = {}
+    for part, stem in (("train", "train"), ("test", "t10k")):
+        for letter, noun, ndim in (("x", "images", 3), ("y", "labels", 1)):
+            path = _find_idx(folder, f"{stem}-{noun}", f"idx{ndim}-ubyte")
+            array = read_idx(path, ndim, max(limit, 1))
+            arrays[f"{letter}_{part}"] = array
+            limit -= array.nbytes
     return _image_data(folder.resolve().name, str(folder), **arrays)
 
 
