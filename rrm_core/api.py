@@ -93,6 +93,8 @@ def reweight(
     then reported when a computed field of the plan is first read; `weights` and `out` are unchanged, and a new array of
     weights is all NaN.
 
+    A call that is interrupted, as by KeyboardInterrupt, leaves in `out` the old numbers or all new weights.
+
     The plan of a Dask array is made during the call, by the active scheduler: the losses are counted block by block on
     the workers, in one round (float16, bfloat16), two (float32) or two to four (float64). The weights are a lazy Dask
     array with the same chunks; computing them reads the losses once more, so that ``losses.persist()`` pays off where

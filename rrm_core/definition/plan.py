@@ -90,6 +90,11 @@ class Plan:
         Mass taken from pruned and tied samples, in samples.
     levels : Levels
         The five target weights, in float64.
+
+    Notes
+    -----
+    Plans are made by `plan`, `reweight`, `Planner` and the like. The constructor does not check its arguments, and
+    neither does pickle, which is for trusted data only.
     """
 
     n: int
