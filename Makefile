@@ -5,6 +5,8 @@
 # Each target creates .venv and installs its requirements. PYTHON selects the interpreter (3.10 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
+# Fail where the kernels cannot be compiled, instead of installing only the Python files.
+export RRM_REQUIRE_COMPILED := 1
 CXX_FILES := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu bindings/*.h bindings/*.cpp)
 OTHER_CXX_FILES := $(wildcard tests/native/*.h tests/native/*.cpp tests/cuda_model/*/*.h tests/cuda_model/*/*.cpp benchmarks/*/*.cpp)
 # clang-tidy reads the CUDA kernels as the model of CUDA on the CPU does, and their binding where CUDA's headers are.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -9,7 +10,11 @@ import venv
 import zipfile
 from pathlib import Path
 
+import array_api_compat
+import numpy as np
 import pytest
+
+import rrm_core
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,7 +45,23 @@ def build(folder):
     # Built from the source distribution, which must therefore be complete; without CUDA, since nvcc takes minutes.
     without_cuda = "--config-setting=cmake.define.RRM_CUDA=OFF"
     command = [sys.executable, "-m", "build", without_cuda, "--outdir", folder, ROOT]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"RRM_REQUIRE_COMPILED": "1"})
+
+
+def start_build_without_compiler(folder, required):
+    settings = [f"--config-setting=build-dir={folder / 'build'}"]
+    command = [sys.executable, "-m", "build", "--wheel", *settings, "--outdir", folder, ROOT]
+    environment = os.environ | {"CC": "false", "CXX": "false", "RRM_REQUIRE_COMPILED": required}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def builds_without_compiler(tmp_path_factory):
+    """Return, with the kernels required ("1") or not ("0"): the folder, the exit code and the output of a build."""
+    folders = {required: tmp_path_factory.mktemp("wheel") for required in ("0", "1")}
+    builds = {required: start_build_without_compiler(folder, required) for required, folder in folders.items()}
+    outputs = {required: build.communicate(timeout=600)[0] for required, build in builds.items()}
+    return {required: (folders[required], build.returncode, outputs[required]) for required, build in builds.items()}
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +103,49 @@ def test_sdist_contains_the_cuda_sources(wheel):
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {str(file.relative_to(ROOT)) for file in (ROOT / "csrc" / "cuda").iterdir()} <= names
     assert "bindings/cuda.cpp" in names
+
+
+# -S ignores the editable installation, so that the packages are found in the given folders only.
+USE_PYTHON_FILES = """
+import sys
+sys.path[:0] = sys.argv[1:]
+import rrm_core, rrm_core.cli
+assert rrm_core.__file__.startswith(sys.argv[1])
+assert "cpp" not in rrm_core.available_backends() and "numpy" in rrm_core.available_backends()
+weights, plan = rrm_core.reweight([0.1, 0.3, 0.2, 4.0, 0.4], contamination=0.2, backend="numpy")
+print(weights.tobytes().hex())
+try:
+    rrm_core.reweight([1.0], contamination=0.2, backend="cpp")
+except ImportError as error:
+    print(error)
+rrm_core.cli.main(["info"])
+"""
+
+
+def test_wheel_without_a_compiler_holds_python_files_only(builds_without_compiler):
+    folder, code, output = builds_without_compiler["0"]
+    assert code == 0, output
+    assert "The kernels could not be compiled" in output
+    (path,) = folder.glob("*.whl")
+    assert path.name.endswith("-py3-none-any.whl")
+    zipfile.ZipFile(path).extractall(folder / "installed")
+    folders = {str(Path(module.__file__).parents[1]) for module in (np, array_api_compat)}
+    command = [sys.executable, "-S", "-c", USE_PYTHON_FILES, str(folder / "installed"), *folders]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder).stdout.splitlines()
+    weights, _ = rrm_core.reweight([0.1, 0.3, 0.2, 4.0, 0.4], contamination=0.2)
+    assert out[0] == weights.tobytes().hex()
+    reason = "needs the compiled module rrm_core._cpu, which was not compiled when this package was installed"
+    assert out[1].startswith(f"backend 'cpp' {reason}")
+    assert any(line.startswith("cpp backend") and reason in line for line in out[2:])
+
+
+def test_required_kernels_that_cannot_be_compiled_fail_the_build(builds_without_compiler):
+    folder, code, output = builds_without_compiler["1"]
+    assert code != 0
+    assert "CMake configuration failed" in output
+    assert not list(folder.glob("*.whl"))
+
+
+def test_make_requires_the_kernels():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "\nexport RRM_REQUIRE_COMPILED := 1\n" in makefile

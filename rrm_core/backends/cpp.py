@@ -59,7 +59,7 @@ def _why_missing() -> str:
         for file in Path(folder).glob("_cpu.*"):
             if file.suffix in (".so", ".pyd"):
                 return f"which is there for another Python only ({file.name})"
-    return "which is not there: this package was installed without a compiler"
+    return "which was not compiled when this package was installed"
 
 
 def instruction_sets() -> tuple[str, str]:

@@ -20,7 +20,7 @@ OK = {"contamination": 0.2}
 
 # The module that looks for the compiled part, the function that loads it, and the start of the error without it.
 COMPILED = {
-    "cpp": ("rrm_core.backends.cpp", "_extension", "backend 'cpp' needs the compiled module rrm_core._cpu, which is "),
+    "cpp": ("rrm_core.backends.cpp", "_extension", "backend 'cpp' needs the compiled module rrm_core._cpu, which "),
     "numba": ("rrm_core.backends.numba_runtime", "_load", "backend 'numba' needs Numba: pip install numba"),
 }
 
