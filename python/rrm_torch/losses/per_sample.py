@@ -254,7 +254,8 @@ def token_cross_entropy(
         raise ValueError(f"y must have shape {tuple(shape)} or {tuple(outputs.shape)}, got {tuple(y.shape)}")
     targets = read_targets(outputs.flatten(0, 1), y.flatten(0, 1), ignore_index=ignore_index)
     losses = F.cross_entropy(targets.outputs, targets.y, reduction="none", ignore_index=IGNORE_NO_CLASS)
-    return _pool(losses.reshape(shape), ~targets.ignored.reshape(shape), pool)
+    mask = None if targets.ignored is None else ~targets.ignored.reshape(shape)
+    return _pool(losses.reshape(shape), mask, pool)
 
 
 BY_NAME: dict[str, Loss] = {

@@ -44,9 +44,11 @@ def pool(losses: Tensor, mask: Tensor | None = None, how: Pooling = "mean") -> T
         raise ValueError("losses must have shape (batch, ...), got (); compute the loss with reduction='none'")
     if mask is not None and mask.shape != losses.shape:
         raise ValueError(f"mask must have the shape of losses, {tuple(losses.shape)}, got {tuple(mask.shape)}")
-    included = torch.ones_like(losses, dtype=torch.bool) if mask is None else mask.bool()
-    included = _as_matrix(included)
     losses = _as_matrix(full_precision(losses))
+    if mask is None:
+        included = torch.ones_like(losses, dtype=torch.bool)
+    else:
+        included = _as_matrix(mask.bool())
     counts = included.sum(1)
     if how == "max" and losses.shape[1]:
         pooled = losses.masked_fill(~included, -torch.inf).amax(1)
@@ -54,6 +56,8 @@ def pool(losses: Tensor, mask: Tensor | None = None, how: Pooling = "mean") -> T
         pooled = torch.where(included, losses, 0).sum(1)  # 0 * NaN would be NaN
     if how == "mean":
         pooled = pooled / counts.clamp(min=1)
+    if mask is None and losses.shape[1]:
+        return pooled
     return torch.where(counts == 0, torch.nan, pooled)
 
 

@@ -30,11 +30,13 @@ class Targets(NamedTuple):
     """Logits, at least float32, shape (batch, n_classes)."""
     y: Tensor
     """Classes, int64, shape (batch,), 0 where there is no label; or soft labels of the type and shape of `outputs`."""
-    ignored: Tensor
-    """Which samples have no label: bool, shape (batch,)."""
+    ignored: Tensor | None
+    """Which samples have no label: bool, shape (batch,); None if all have one."""
 
     def mask(self, losses: Tensor) -> Tensor:
         """Return losses of shape (batch,), NaN for samples without a label, which get no gradient."""
+        if self.ignored is None:
+            return losses
         return torch.where(self.ignored, torch.nan, losses)
 
 
@@ -143,7 +145,7 @@ def host_range(values: Tensor) -> tuple[float, float] | None:
     if values.device.type != "cpu" or not values.numel() or torch.compiler.is_compiling():
         return None
     try:
-        low, high = values.detach().aminmax()
+        low, high = values.aminmax()
         return low.item(), high.item()
     except RuntimeError:
         # Inside vmap, and in a function traced with fake tensors, there is no number to read.
@@ -173,9 +175,12 @@ def _shape_remedy(labels: Tensor) -> str:
 
 def _read_classes(logits: Tensor, labels: Tensor, ignore_index: int) -> Targets:
     classes = labels.to(torch.int64)
-    ignored = classes == ignore_index
-    classes = torch.where(ignored, 0, classes)
+    ignored = None
     found = host_range(classes)
+    if found is None or found[0] <= ignore_index <= found[1]:
+        ignored = classes == ignore_index
+        classes = torch.where(ignored, 0, classes)
+        found = host_range(classes)
     if found is not None and not (found[0] >= 0 and found[1] < logits.shape[1]):
         invalid = found[0] if found[0] < 0 else found[1]
         raise IndexError(
@@ -186,11 +191,16 @@ def _read_classes(logits: Tensor, labels: Tensor, ignore_index: int) -> Targets:
 
 
 def _read_soft_labels(logits: Tensor, soft: Tensor) -> Targets:
-    ignored = (soft == 0).all(1)
     check_probabilities(soft)
-    sums = host_range(torch.where(ignored, 1, soft.sum(1)))
-    if sums is not None and not (sums[0] >= 1 - SUM_TOLERANCE and sums[1] <= 1 + SUM_TOLERANCE):
-        invalid = sums[0] if sums[0] < 1 - SUM_TOLERANCE else sums[1]
+    sums = soft.sum(1)
+    ignored = None
+    found = host_range(sums)
+    if found is None or found[0] == 0:
+        # Not from the sums, which could also be 0 where labels on a GPU aren't probabilities.
+        ignored = (soft == 0).all(1)
+        found = host_range(torch.where(ignored, 1, sums))
+    if found is not None and not (found[0] >= 1 - SUM_TOLERANCE and found[1] <= 1 + SUM_TOLERANCE):
+        invalid = found[0] if found[0] < 1 - SUM_TOLERANCE else found[1]
         raise ValueError(f"y, as soft labels, must have rows that sum to 1, got {invalid:g}; divide each by its sum")
     return Targets(logits, soft, ignored)
 
