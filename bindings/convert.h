@@ -61,19 +61,28 @@ inline Levels levels_from_tuple(const LevelsTuple &t) {
     return {std::get<0>(t), std::get<1>(t), std::get<2>(t), std::get<3>(t), std::get<4>(t)};
 }
 
-// A pair, one of which is None: the counts of non-finite losses if those make the n losses invalid, or the plan. The
-// order of the fields is in _cpu.pyi.
-inline pybind11::tuple outcome_to_python(const NonFiniteCounts &non_finite, const Plan &plan, std::int64_t n,
-                                         bool prune_nan) {
+// The invalid old weights; None if there are none.
+inline pybind11::object invalid_weights_to_python(const InvalidWeights &invalid) {
+    if (invalid.n == 0) {
+        return pybind11::none();
+    }
+    return pybind11::make_tuple(invalid.n, invalid.first, invalid.value);
+}
+
+// The counts of non-finite losses if those make the n losses invalid, the plan otherwise, and the invalid old weights
+// if there are any; None for each of the others. The order of the fields is in _cpu.pyi.
+inline pybind11::tuple outcome_to_python(const NonFiniteCounts &non_finite, const Plan &plan,
+                                         const InvalidWeights &invalid_weights, std::int64_t n, bool prune_nan) {
     if (non_finite.is_invalid(n, prune_nan)) {
         return pybind11::make_tuple(pybind11::make_tuple(non_finite.n_nan, non_finite.first_nan, non_finite.n_neg_inf,
                                                          non_finite.first_neg_inf, non_finite.n_pos_inf),
-                                    pybind11::none());
+                                    pybind11::none(), pybind11::none());
     }
     return pybind11::make_tuple(pybind11::none(),
                                 pybind11::make_tuple(non_finite.n_nan, plan.loss_min, plan.threshold,
                                                      plan.recipient_threshold, plan.n_pruned, plan.n_tied,
-                                                     plan.n_recipients, plan.removed, levels_to_tuple(plan.levels)));
+                                                     plan.n_recipients, plan.removed, levels_to_tuple(plan.levels)),
+                                invalid_weights_to_python(invalid_weights));
 }
 
 } // namespace rrm

@@ -45,19 +45,21 @@ py::tuple reweight(const py::array &losses, int format, const rrm::Rule &rule, d
         const auto *w_old = weights<F>(old_weights);
         auto *w_new = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
         rrm::Plan plan{};
+        rrm::InvalidWeights invalid_weights;
         rrm::NonFiniteCounts non_finite;
         {
             const rrm::GilRelease released;
-            non_finite = rrm::cpu::reweight<F>(c, n, rule, mu, w_old, w_new, threads, plan);
+            non_finite = rrm::cpu::reweight<F>(c, n, rule, mu, w_old, w_new, threads, plan, invalid_weights);
         }
-        return rrm::outcome_to_python(non_finite, plan, n, rule.prune_nan);
+        return rrm::outcome_to_python(non_finite, plan, invalid_weights, n, rule.prune_nan);
     });
 }
 
-void apply(const py::array &losses, int format, double threshold, double recipient_threshold,
-           const rrm::LevelsTuple &levels, double mu, const std::optional<py::array> &old_weights, py::array out,
-           int threads) {
-    rrm::with_format(format, [&](auto f) {
+// Returns the invalid old weights.
+py::object apply(const py::array &losses, int format, double threshold, double recipient_threshold,
+                 const rrm::LevelsTuple &levels, double mu, const std::optional<py::array> &old_weights, py::array out,
+                 int threads) {
+    return rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const auto *w_old = weights<F>(old_weights);
@@ -67,8 +69,12 @@ void apply(const py::array &losses, int format, double threshold, double recipie
         plan.recipient_threshold = recipient_threshold;
         plan.levels = rrm::levels_from_tuple(levels);
         const std::int64_t n = losses.size();
-        const rrm::GilRelease released;
-        rrm::cpu::apply<F>(c, n, plan, mu, w_old, w_new, threads);
+        rrm::InvalidWeights invalid;
+        {
+            const rrm::GilRelease released;
+            invalid = rrm::cpu::apply<F>(c, n, plan, mu, w_old, w_new, threads);
+        }
+        return rrm::invalid_weights_to_python(invalid);
     });
 }
 

@@ -135,7 +135,7 @@ template <class T> T copy_to_host(Address address, int device, Address stream) {
 
 py::tuple read_outcome(Address outcome, std::int64_t n, bool prune_nan, int device, Address stream) {
     const auto result = copy_to_host<rrm::cuda::Outcome>(outcome, device, stream);
-    return rrm::outcome_to_python(result.faults, result.plan, n, prune_nan);
+    return rrm::outcome_to_python(result.faults, result.plan, {}, n, prune_nan);
 }
 
 void apply(Address losses, int format, std::int64_t n, double threshold, double recipient_threshold,

@@ -48,6 +48,21 @@ struct NonFiniteCounts {
     }
 };
 
+// Old weights that are NaN, infinite or negative: how many, and the first.
+struct InvalidWeights {
+    std::int64_t n = 0, first = -1; // an index; -1: there is none
+    double value = 0;
+
+    // Adds those of a part of the same weights that starts at `begin`.
+    RRM_HD void merge(const InvalidWeights &part, std::int64_t begin) {
+        if (part.n != 0 && (n == 0 || begin + part.first < first)) {
+            first = begin + part.first;
+            value = part.value;
+        }
+        n += part.n;
+    }
+};
+
 // One of n values by its rank: the value, and the number of values below it and equal to it.
 template <class V> struct OrderStatistic {
     V value;

@@ -9,6 +9,9 @@ _NonFiniteCounts: TypeAlias = tuple[int, int, int, int, int]
 # Number of NaN; minimum, threshold, recipients' threshold; n_pruned, n_tied, n_recipients, removed; levels.
 _PlanFields: TypeAlias = tuple[int, float, float, float, int, int, int, int, _Levels]
 
+# Number of invalid old weights, index of the first, and its value.
+_InvalidWeights: TypeAlias = tuple[int, int, float]
+
 class Rule:
     def __init__(
         self,
@@ -23,7 +26,9 @@ class Rule:
 
 def reweight(
     losses: Array, format: int, rule: Rule, mu: float, old_weights: Array | None, out: Array | None, threads: int, /
-) -> tuple[_NonFiniteCounts, None] | tuple[None, _PlanFields]: ...  # the former if the losses are invalid
+) -> (
+    tuple[_NonFiniteCounts, None, None] | tuple[None, _PlanFields, _InvalidWeights | None]
+): ...  # the former if the losses are invalid
 def apply(
     losses: Array,
     format: int,
@@ -35,7 +40,7 @@ def apply(
     out: Array,
     threads: int,
     /,
-) -> None: ...
+) -> _InvalidWeights | None: ...
 def count_foreign(losses: Array, format: int, loss_min: float, allow_nan: bool, threads: int, /) -> int: ...
 def count_first_pass(losses: Array, format: int, first: int, counts: Array, threads: int, /) -> None: ...
 def count_pass(

@@ -1,6 +1,6 @@
 from typing import Any
 
-from ._cpu import _Levels, _NonFiniteCounts, _PlanFields, _Redistribute
+from ._cpu import _InvalidWeights, _Levels, _NonFiniteCounts, _PlanFields, _Redistribute
 
 OUTCOME_BYTES: int  # size of the device memory that reweight writes and read_outcome reads
 
@@ -37,7 +37,7 @@ def reweight(
 ) -> None: ...  # out_is_new: fill `out` with NaN if the losses are rejected
 def read_outcome(
     outcome: int, n: int, prune_nan: bool, device: int, stream: int, /
-) -> tuple[_NonFiniteCounts, None] | tuple[None, _PlanFields]: ...  # waits for the stream
+) -> tuple[_NonFiniteCounts, None, None] | tuple[None, _PlanFields, _InvalidWeights | None]: ...  # waits for the stream
 def apply(
     losses: int,
     format: int,

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arrays.checks import check_match, check_out
-from .arrays.convert import fast_path, mark_written, to_argument, wrap_like
+from .arrays.checks import check_match, check_out, check_weights_match
+from .arrays.convert import convert_weights, fast_path, mark_written, to_argument, wrap_like
 from .arrays.placement import Placement
 from .backends.registry import HOST, Backend, choose, first_available
 from .definition.formats import Format
+from .definition.old_weights import raise_invalid_weights
 from .definition.plan import Plan
 from .definition.rule import Rule
 
@@ -60,19 +61,26 @@ class Request(NamedTuple):
         if not hasattr(backend, "reweight"):
             plan = backend.plan(losses, rule, threads)
             return self._weights(plan), plan
-        weights, plan = backend.reweight(losses, rule, old_weights, mu, memory, threads)
+        weights, plan, invalid = backend.reweight(losses, rule, old_weights, mu, memory, threads)
         if out is None:
-            return wrap_like(weights, placement), plan
-        mark_written(out, placement)
-        return out, plan
+            weights = wrap_like(weights, placement)
+        else:
+            weights = out
+            mark_written(out, placement)
+        if invalid is not None:
+            raise_invalid_weights(invalid, losses.shape[0], written=out is not None)
+        return weights, plan
 
-    def apply(self, plan: Plan) -> Any:
+    def apply(self, plan: Plan, block_start: int | None = None) -> Any:
         """Return the new weights according to a plan that was made before.
+
+        If the losses are a block of an array, `block_start` is the index of the first, for messages.
 
         Raises
         ------
         TypeError, ValueError
-            The losses cannot be those for which the plan was made, or a part of them.
+            The losses cannot be those for which the plan was made, or a part of them; or an old weight is NaN,
+            infinite or negative.
         """
         n = self.losses.shape[0]
         if self.format.name != plan.dtype:
@@ -86,18 +94,23 @@ class Request(NamedTuple):
                 f"losses contain {n_foreign:_} values that the planned ones can't have contained: below their minimum "
                 f"{plan.loss_min:.6g}{or_nan}; make a plan for these losses"
             )
-        return self._weights(plan)
+        return self._weights(plan, block_start)
 
-    def _weights(self, plan: Plan) -> Any:
+    def _weights(self, plan: Plan, block_start: int | None = None) -> Any:
         memory = self.memory
         # For arrays elsewhere the backend allocates the result.
         if memory is None and self.placement.on_host:
             memory = np.empty(len(self.losses), self.format.weights)
-        weights = self.backend.apply(plan, self.losses, self.old_weights, self.mu, memory, self.threads)
+        weights, invalid = self.backend.apply(plan, self.losses, self.old_weights, self.mu, memory, self.threads)
         if self.out is None:
-            return wrap_like(weights, self.placement)
-        mark_written(self.out, self.placement)
-        return self.out
+            weights = wrap_like(weights, self.placement)
+        else:
+            weights = self.out
+            mark_written(self.out, self.placement)
+        if invalid is not None:
+            n = self.losses.shape[0]
+            raise_invalid_weights(invalid, n, written=self.out is not None, block_start=block_start)
+        return weights
 
 
 def prepare_fast(losses: Any, weights: Any | None, mu: float, out: Any | None, threads: int | None) -> Request | None:
@@ -114,11 +127,17 @@ def prepare_fast(losses: Any, weights: Any | None, mu: float, out: Any | None, t
 
 
 def prepare(
-    losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None, threads: int | None
+    losses: Any,
+    weights: Any | None,
+    mu: float,
+    out: Any | None,
+    backend: str | None,
+    threads: int | None,
+    block_start: int | None = None,
 ) -> Request:
     """Return the request for arrays of any framework, except Dask arrays.
 
-    `mu` and `threads` have been checked; everything else is checked here.
+    `mu` and `threads` have been checked; everything else is checked here. For `block_start` see `Request.apply`.
 
     Raises
     ------
@@ -132,15 +151,18 @@ def prepare(
     w = None
     if weights is not None:
         w = to_argument("weights", weights, native=native, list_type=c.format.weights)
-        old = w.array
     o = None
     if out is not None:
         o = to_argument("out", out, native=native)
         memory = o.array
-    for argument in (w, o):
-        if argument is not None:
-            check_match(argument, c)
+    if w is not None:
+        check_weights_match(w, c)
     if o is not None:
+        check_match(o, c)
         check_out(o, c, w)
+    if w is not None and mu < 1:
+        old = w.array
+        if w.format.storage != c.format.weights:
+            old = convert_weights("weights", old, c.format.weights, block_start)
     chosen = choose(backend, on_host=c.placement.on_host, on_cuda=c.placement.on_cuda)
-    return Request(c.array, old if mu < 1 else None, mu, memory, out, c.placement, c.format, chosen, threads)
+    return Request(c.array, old, mu, memory, out, c.placement, c.format, chosen, threads)

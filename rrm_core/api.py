@@ -38,9 +38,10 @@ def reweight(
     losses : array of shape (n,), float16, bfloat16, float32 or float64
         One loss per sample, as an array of NumPy, torch, CuPy, JAX or another array-API framework, a list of numbers,
         or a Dask array. +inf is allowed. A contiguous array is read in place, without a copy.
-    weights : array of shape (n,), float32 (float64 for float64 losses), optional
-        The previous weights, of the same framework and device; ones if None. They are read only if ``mu < 1``, and not
-        checked: NaN among them remain NaN.
+    weights : array of shape (n,), float32 or float64, optional
+        The previous weights, finite and at least 0, of the same framework and device; ones if None. They are read, and
+        their values checked, only if ``mu < 1``. The new weights are float32 (float64 for float64 losses); previous
+        weights of the other type are converted if every value is representable in that type.
     contamination : float in [0, 1)
         Share of the samples to prune, usually the estimated share of wrong labels: the threshold is the
         ``n - floor(contamination * n)``-th smallest loss. Give either this or `gamma`.
@@ -60,7 +61,8 @@ def reweight(
     nan : {"raise", "prune"}, default "raise"
         Raise an error for NaN, or prune them as the highest losses, however many there are.
     out : array of shape (n,), optional
-        Memory for the result: writable, of the weights' framework, device and type. It may be `weights` itself.
+        Memory for the result: writable, of the losses' framework and device, and of the new weights' type. It may be
+        `weights` itself.
     backend : {"cpp", "numba", "numpy", "cuda", "array_api"}, optional
         The backend to use, without fallback; by default the first available one. All return the same bits.
     threads : int, at least 1, optional
@@ -79,7 +81,8 @@ def reweight(
     TypeError
         An argument has the wrong type, framework or dtype.
     ValueError
-        An argument has the wrong shape or value, or the losses contain NaN or -inf, or no finite value.
+        An argument has the wrong shape or value, the losses contain NaN or -inf, or no finite value, or a weight that
+        is read is NaN, infinite or negative.
     ImportError
         `backend` is not installed; the message names what to install.
     RuntimeError
@@ -87,7 +90,8 @@ def reweight(
 
     Notes
     -----
-    If an error is raised, nothing has been written.
+    If an error is raised, nothing has been written, with one exception: invalid `weights` are detected while the new
+    ones are computed, so that `out` has been written then, as the message says.
 
     On an NVIDIA GPU, with the ``"cuda"`` backend, the call returns before the device has finished. Invalid losses are
     then reported when a computed field of the plan is first read; `weights` and `out` are unchanged, and a new array of
@@ -177,7 +181,7 @@ def apply(
     losses : array of shape (m,)
         The losses for which the plan was made, or a part of them, of the same type.
     weights : array of shape (m,), optional
-        Their previous weights; ones if None. Read only if ``mu < 1``.
+        Their previous weights; ones if None. See `reweight`.
     mu, out, backend, threads
         See `reweight`.
 
@@ -190,7 +194,8 @@ def apply(
     ------
     TypeError, ValueError, ImportError
         As `reweight`; also if `losses` differ in type from the planned ones, are more than these, or contain values
-        that these cannot have contained (below their minimum, or NaN where there were none). Nothing has been written.
+        that these cannot have contained (below their minimum, or NaN where there were none). Nothing has been written,
+        except to `out` where `weights` are NaN, infinite or negative.
         In a Dask array such values are detected when their block is computed.
 
     Examples

@@ -16,7 +16,7 @@ from dask.delayed import delayed
 
 from ._engine import Request, prepare_fast
 from ._engine import prepare as prepare_block
-from .arrays.checks import check_match
+from .arrays.checks import check_weights_match
 from .arrays.convert import to_argument
 from .arrays.placement import Argument, Placement
 from .backends.registry import candidates_for, check_can_count, check_can_serve
@@ -89,7 +89,7 @@ def _match_chunks(weights: Any, losses: Any, loss_argument: Argument) -> Any:
                 f"{name} have chunks of unknown size, which can't be matched with those of {other}; "
                 f"call {name}.compute_chunk_sizes() first"
             )
-    check_match(weight_argument._replace(n=weights.shape[0]), loss_argument._replace(n=losses.shape[0]))
+    check_weights_match(weight_argument._replace(n=weights.shape[0]), loss_argument._replace(n=losses.shape[0]))
     return weights.rechunk(losses.chunks)
 
 
@@ -148,12 +148,19 @@ class Blocks:
 
     def apply(
         self, plan: Plan, losses: Any, weights: Any | None, mu: float, out: Any | None, threads: int | None
-    ) -> Any:
-        """Return the new weights as a Dask array, not yet computed; `out` must be None."""
+    ) -> tuple[Any, None]:
+        """Return the new weights as a Dask array, not yet computed; `out` must be None.
+
+        Invalid old weights raise an error when their block is computed.
+        """
         assert out is None
-        arrays = [losses] if weights is None else [losses, weights]
-        return da.map_blocks(
-            reweight_block,
+        function = reweight_block
+        arrays = [losses]
+        if weights is not None:
+            function = smooth_block
+            arrays.append(weights)
+        new_weights = da.map_blocks(
+            function,
             *arrays,
             dtype=self._format.weights,
             meta=_as_weight_type(losses._meta, self._format),
@@ -162,6 +169,7 @@ class Blocks:
             backend=self._backend,
             threads=threads or 1,
         )
+        return new_weights, None
 
     def count_foreign(self, plan: Plan, losses: Any, threads: int | None) -> int:  # noqa: ARG002
         """Return 0: each task of `apply` checks its own block."""
@@ -205,15 +213,33 @@ def merge_partials(partials: Sequence[dict[str, Array]]) -> dict[str, Array]:
 
 
 def reweight_block(
-    block: Any, weights: Any | None = None, *, plan: Plan, mu: float, backend: str | None, threads: int
+    block: Any,
+    weights: Any | None = None,
+    *,
+    plan: Plan,
+    mu: float,
+    backend: str | None,
+    threads: int,
+    block_start: int | None = None,
 ) -> Any:
-    """Return the new weights of a block of losses. See `rrm_core.apply` for the parameters."""
+    """Return the new weights of a block of losses, whose first has the index `block_start`.
+
+    See `rrm_core.apply` for the other parameters.
+    """
     if block.shape[0] == 0:
         return _as_weight_type(block, BY_NAME[plan.dtype])
     request = prepare_fast(block, weights, mu, None, threads) if backend is None else None
     if request is None:
-        request = prepare_block(block, weights, mu, None, backend, threads)
-    return request.apply(plan)
+        request = prepare_block(block, weights, mu, None, backend, threads, block_start)
+    return request.apply(plan, block_start)
+
+
+def smooth_block(block: Any, weights: Any, *, block_info: Any = None, **options: Any) -> Any:
+    """Return the new weights of a block of losses with old weights. Dask provides `block_info`."""
+    start = None
+    if block_info is not None:
+        start = block_info[0]["array-location"][0][0]
+    return reweight_block(block, weights, block_start=start, **options)
 
 
 def _as_weight_type(block: Any, format: Format) -> Any:

@@ -211,8 +211,9 @@ double time_kernel(const void *losses, Index n, Index rank, double mu, void *wei
     const auto *c = static_cast<const typename F::Bits *>(losses);
     auto *w = static_cast<typename F::Weight *>(weights);
     rrm::Plan plan{};
-    const double time =
-        nanoseconds(calls, [&] { rrm::cpu::reweight<F>(c, n, rule, mu, mu < 1 ? w : nullptr, w, threads, plan); });
+    rrm::InvalidWeights invalid;
+    const double time = nanoseconds(
+        calls, [&] { rrm::cpu::reweight<F>(c, n, rule, mu, mu < 1 ? w : nullptr, w, threads, plan, invalid); });
     *answer = {plan.threshold, plan.loss_min, plan.n_recipients, plan.n_pruned};
     return time;
 }

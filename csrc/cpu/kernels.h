@@ -115,12 +115,12 @@ template <class F> struct Kernels {
     // Sets the marks of the candidates above the threshold, among n losses whose indices start at `first`.
     void (*mark_candidates)(std::int64_t n, std::int64_t first, Value threshold, CandidateCursor<Value> &cursor,
                             std::uint64_t *marks);
-    // `old_weights` is not read if null.
-    void (*write)(const Bits *losses, std::int64_t n, const WeightUpdate<Value> &update, const Value *old_weights,
-                  Value *out);
+    // `old_weights` is not read if null. Returns the invalid ones.
+    InvalidWeights (*write)(const Bits *losses, std::int64_t n, const WeightUpdate<Value> &update,
+                            const Value *old_weights, Value *out);
     // The same where every sample is either pruned (marked) or kept.
-    void (*write_marked)(const std::uint64_t *marks, std::int64_t n, const WeightUpdate<Value> &update,
-                         const Value *old_weights, Value *out);
+    InvalidWeights (*write_marked)(const std::uint64_t *marks, std::int64_t n, const WeightUpdate<Value> &update,
+                                   const Value *old_weights, Value *out);
     // The rank-th smallest of a few thousand values, NaN excluded. With a tolerance, a value whose rank is off by less,
     // and meaningless counts. Reads up to the next multiple of 64 values; the padding must be NaN.
     OrderStatistic<Value> (*select_small)(const Word *values, std::int64_t n, std::int64_t rank,

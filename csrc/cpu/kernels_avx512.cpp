@@ -81,6 +81,14 @@ template <> struct Lanes<float> {
     RRM_INLINE static bool finite(Vector x) {
         return _mm512_fpclass_ps_mask(x, 0x99) == 0; // no NaN of either kind, no infinity of either sign
     }
+    // The flags are the largest words: that of a weight which is NaN or infinite, or has a sign, is at least
+    // infinity's.
+    RRM_INLINE static Vector flag_invalid(Vector flags, Vector weights) {
+        return _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(flags), _mm512_castps_si512(weights)));
+    }
+    RRM_INLINE static bool any_flag(Vector flags) {
+        return _mm512_cmpge_epu32_mask(_mm512_castps_si512(flags), _mm512_set1_epi32(0x7f800000)) != 0;
+    }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return mask;
     }
@@ -151,6 +159,13 @@ template <> struct Lanes<double> {
     }
     RRM_INLINE static bool finite(Vector x) {
         return _mm512_fpclass_pd_mask(x, 0x99) == 0; // no NaN of either kind, no infinity of either sign
+    }
+    // As for float, by the upper words.
+    RRM_INLINE static Vector flag_invalid(Vector flags, Vector weights) {
+        return _mm512_castsi512_pd(_mm512_max_epu32(_mm512_castpd_si512(flags), _mm512_castpd_si512(weights)));
+    }
+    RRM_INLINE static bool any_flag(Vector flags) {
+        return _mm512_mask_cmpge_epu32_mask(0xaaaa, _mm512_castpd_si512(flags), _mm512_set1_epi32(0x7ff00000)) != 0;
     }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return mask;

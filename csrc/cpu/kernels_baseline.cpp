@@ -103,6 +103,27 @@ template <class V> struct Lanes {
         const Vector zeros = multiply(x, splat(0)); // NaN unless x is finite
         return bits(unordered(zeros, zeros)) == 0;
     }
+    // The sign bit of a lane of the flags is set if its weight is NaN or infinite, or has a sign.
+    RRM_INLINE static Vector flag_invalid(Vector flags, Vector weights) {
+        using Word = std::make_unsigned_t<Integer>;
+        using Words [[gnu::vector_size(16)]] = Word;
+        const Words largest = Words{} + std::bit_cast<Word>(std::numeric_limits<V>::max());
+        return for_each_part<Vector>([&](int i) {
+            const auto x = reinterpret_cast<Words>(weights.part[i]);
+            return reinterpret_cast<Part>(reinterpret_cast<Words>(flags.part[i]) | x | (largest - x));
+        });
+    }
+    RRM_INLINE static bool any_flag(Vector flags) {
+        PartMask any{};
+        for (int i = 0; i < parts; ++i) {
+            any |= reinterpret_cast<PartMask>(flags.part[i]);
+        }
+        Integer all = 0;
+        for (int j = 0; j < part_width; ++j) {
+            all |= any[j];
+        }
+        return all < 0;
+    }
     RRM_INLINE static PartMask bits_of_part(int i) {
         PartMask bit;
         for (int j = 0; j < part_width; ++j) {

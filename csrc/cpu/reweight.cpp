@@ -25,7 +25,8 @@ namespace rrm::cpu {
 
 template <class F>
 NonFiniteCounts reweight(const typename F::Bits *losses, std::int64_t n, const Rule &rule, double mu,
-                         const typename F::Weight *old_weights, typename F::Weight *out, int threads, Plan &plan) {
+                         const typename F::Weight *old_weights, typename F::Weight *out, int threads, Plan &plan,
+                         InvalidWeights &invalid_weights) {
     const ExactSubnormals exact;
     chosen_instruction_set(); // may throw, which the team must not
     ThreadTeam team(team_size(n, threads));
@@ -39,20 +40,20 @@ NonFiniteCounts reweight(const typename F::Bits *losses, std::int64_t n, const R
     }
     MarkedWriter<F> marked(team, scan, n, plan);
     if (search.threshold_from_scan() && marked.can_write()) {
-        marked.write(mu, old_weights, out);
+        invalid_weights = marked.write(mu, old_weights, out);
     } else {
-        write_weights<F>(team, losses, n, plan, mu, old_weights, out);
+        invalid_weights = write_weights<F>(team, losses, n, plan, mu, old_weights, out);
     }
     return non_finite;
 }
 
 template <class F>
-void apply(const typename F::Bits *losses, std::int64_t n, const Plan &plan, double mu,
-           const typename F::Weight *old_weights, typename F::Weight *out, int threads) {
+InvalidWeights apply(const typename F::Bits *losses, std::int64_t n, const Plan &plan, double mu,
+                     const typename F::Weight *old_weights, typename F::Weight *out, int threads) {
     const ExactSubnormals exact;
     chosen_instruction_set(); // may throw, which the team must not
     ThreadTeam team(team_size(n, threads));
-    write_weights<F>(team, losses, n, plan, mu, old_weights, out);
+    return write_weights<F>(team, losses, n, plan, mu, old_weights, out);
 }
 
 template <class F>
@@ -67,8 +68,9 @@ std::int64_t count_foreign(const typename F::Bits *losses, std::int64_t n, doubl
 
 #define RRM_INSTANTIATE(F)                                                                                             \
     template NonFiniteCounts reweight<F>(const F::Bits *, std::int64_t, const Rule &, double, const F::Weight *,       \
-                                         F::Weight *, int, Plan &);                                                    \
-    template void apply<F>(const F::Bits *, std::int64_t, const Plan &, double, const F::Weight *, F::Weight *, int);  \
+                                         F::Weight *, int, Plan &, InvalidWeights &);                                  \
+    template InvalidWeights apply<F>(const F::Bits *, std::int64_t, const Plan &, double, const F::Weight *,           \
+                                     F::Weight *, int);                                                                \
     template std::int64_t count_foreign<F>(const F::Bits *, std::int64_t, double, bool, int);
 RRM_INSTANTIATE(Float16)
 RRM_INSTANTIATE(BFloat16)

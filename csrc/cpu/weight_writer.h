@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "../plan.h"
@@ -34,16 +35,37 @@ template <class V> WeightUpdate<V> make_update(const Plan &plan, std::int64_t n,
             n * static_cast<std::int64_t>(sizeof(V)) >= tuning.stream_bytes};
 }
 
-// Writes the weights from the losses. At mu = 1 the old weights are not read.
+// The invalid old weights that the members of a team find.
+class InvalidWeightsOfTeam {
+  public:
+    void add(const InvalidWeights &of_piece, std::int64_t begin) {
+        if (of_piece.n != 0) {
+            const std::scoped_lock lock(mutex_);
+            sum_.merge(of_piece, begin);
+        }
+    }
+    // Once the members have finished.
+    [[nodiscard]] const InvalidWeights &sum() const {
+        return sum_;
+    }
+
+  private:
+    std::mutex mutex_;
+    InvalidWeights sum_;
+};
+
+// Writes the weights from the losses, and returns the invalid old weights. At mu = 1 none is read.
 template <class F>
-void write_weights(ThreadTeam &team, const typename F::Bits *losses, std::int64_t n, const Plan &plan, double mu,
-                   const typename F::Weight *old_weights, typename F::Weight *out) {
+InvalidWeights write_weights(ThreadTeam &team, const typename F::Bits *losses, std::int64_t n, const Plan &plan,
+                             double mu, const typename F::Weight *old_weights, typename F::Weight *out) {
     const auto update = make_update<typename F::Value>(plan, n, mu, old_weights != nullptr);
     const auto *const read_weights = mu == 1.0 ? nullptr : old_weights;
+    InvalidWeightsOfTeam invalid;
     for_each_piece(team, n, [&](int, std::int64_t begin, std::int64_t size) {
         const auto *const piece = read_weights == nullptr ? nullptr : read_weights + begin;
-        kernels<F>().write(losses + begin, size, update, piece, out + begin);
+        invalid.add(kernels<F>().write(losses + begin, size, update, piece, out + begin), begin);
     });
+    return invalid.sum();
 }
 
 // Writes the weights from the marks of a scan: one bit per sample instead of a loss. It assumes that every sample is
@@ -70,7 +92,8 @@ template <class F> class MarkedWriter {
         return !ties_differ() || (plan_.n_tied <= max_overrides && scan_.can_mark_candidates());
     }
 
-    void write(double mu, const V *old_weights, V *out) {
+    // Returns the invalid old weights. At mu = 1 none is read.
+    InvalidWeights write(double mu, const V *old_weights, V *out) {
         const auto update = make_update<V>(plan_, n_, mu, old_weights != nullptr);
         const V *const read_weights = mu == 1.0 ? nullptr : old_weights;
         std::vector<std::vector<Override>> overrides(static_cast<std::size_t>(team_.size()));
@@ -86,6 +109,7 @@ template <class F> class MarkedWriter {
                 scan_.cursor(member, override_ties ? tied_indices.data() + member * max_overrides : nullptr));
         }
         const bool mark_candidates = scan_.can_mark_candidates();
+        InvalidWeightsOfTeam invalid;
         for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
             auto &cursor = cursors[static_cast<std::size_t>(member)]; // NOLINT(misc-const-correctness)
             const auto first_tied = cursor.n_tied;
@@ -98,13 +122,14 @@ template <class F> class MarkedWriter {
             }
             const auto *const marks = scan_.marks() + begin / group_size;
             const auto *const piece = read_weights == nullptr ? nullptr : read_weights + begin;
-            kernels<F>().write_marked(marks, size, update, piece, out + begin);
+            invalid.add(kernels<F>().write_marked(marks, size, update, piece, out + begin), begin);
         });
         for (const auto &part : overrides) {
             for (const Override &override : part) {
                 out[override.index] = override.weight;
             }
         }
+        return invalid.sum();
     }
 
   private:

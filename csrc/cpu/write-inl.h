@@ -41,10 +41,36 @@ template <bool Stream, class V> RRM_INLINE void store(V *to, typename Lanes<V>::
     }
 }
 
+// Adds the old weights that are NaN, infinite or negative.
+template <class V>
+[[gnu::noinline]] void add_invalid(const V *old_weights, std::int64_t n, std::int64_t begin, InvalidWeights &invalid) {
+    for (std::int64_t i = 0; i < n; ++i) {
+        const V weight = old_weights[i];
+        if (!(weight >= 0 && weight <= std::numeric_limits<V>::max())) {
+            invalid.merge({1, i, static_cast<double>(weight)}, begin);
+        }
+    }
+}
+
+// Checks n old weights, full vectors of a group, before they are overwritten: one operation per vector, and a closer
+// look only where one may be invalid.
+template <class V>
+RRM_INLINE void check_old_weights(const V *old_weights, std::int64_t n, std::int64_t begin, InvalidWeights &invalid) {
+    using L = Lanes<V>;
+    auto flags = L::splat(0);
+    for (std::int64_t i = 0; i < n; i += L::width) {
+        flags = L::flag_invalid(flags, L::load(old_weights + i));
+    }
+    if (L::any_flag(flags)) {
+        add_invalid(old_weights, n, begin, invalid);
+    }
+}
+
 // new weight = old_factor * old weight + term, where the term depends on the loss relative to the thresholds.
 template <class F, bool ReadOld, bool Stream>
-RRM_INLINE void write_all(const typename F::Bits *losses, std::int64_t n, const WeightUpdate<typename F::Value> &update,
-                          const typename F::Value *old_weights, typename F::Value *out) {
+RRM_INLINE InvalidWeights write_all(const typename F::Bits *losses, std::int64_t n,
+                                    const WeightUpdate<typename F::Value> &update, const typename F::Value *old_weights,
+                                    typename F::Value *out) {
     using Value = typename F::Value;
     using L = Lanes<Value>;
     const auto t = L::splat(update.threshold);
@@ -61,48 +87,70 @@ RRM_INLINE void write_all(const typename F::Bits *losses, std::int64_t n, const 
         const auto term = L::select(L::above(t, x), below, L::select(L::equal(x, t), tied, pruned)); // NaN is pruned
         store<Stream>(new_weight, ReadOld ? L::add(L::multiply(old_factor, L::load(old_weight)), term) : term);
     };
-    std::int64_t i = 0;
-    for (; i + L::width <= n; i += L::width) {
-        prefetch(losses + i, L::width);
-        if constexpr (!Stream) {
-            prefetch(ReadOld ? old_weights + i : out + i, L::width);
+    const auto write_vectors = [=](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; i += L::width) {
+            prefetch(losses + i, L::width);
+            if constexpr (!Stream) {
+                prefetch(ReadOld ? old_weights + i : out + i, L::width);
+            }
+            write_one(losses + i, ReadOld ? old_weights + i : nullptr, out + i);
         }
-        write_one(losses + i, ReadOld ? old_weights + i : nullptr, out + i);
+    };
+    InvalidWeights invalid;
+    const std::int64_t tail_begin = n / L::width * L::width;
+    if constexpr (ReadOld) {
+        for (std::int64_t begin = 0; begin < tail_begin; begin += group_size) {
+            const std::int64_t end = begin + group_size < tail_begin ? begin + group_size : tail_begin;
+            check_old_weights(old_weights + begin, end - begin, begin, invalid);
+            write_vectors(begin, end);
+        }
+    } else {
+        write_vectors(0, tail_begin);
     }
-    if (i < n) {
-        const PaddedTail<F> tail(losses + i, n - i);
+    if (tail_begin < n) {
+        const PaddedTail<F> tail(losses + tail_begin, n - tail_begin);
         alignas(16) Value weights[L::width] = {};
-        for (std::int64_t j = 0; ReadOld && j < n - i; ++j) {
-            weights[j] = old_weights[i + j];
+        for (std::int64_t j = 0; ReadOld && j < n - tail_begin; ++j) {
+            weights[j] = old_weights[tail_begin + j];
+        }
+        if constexpr (ReadOld) {
+            check_old_weights(weights, L::width, tail_begin, invalid);
         }
         write_one(tail.losses, weights, weights);
-        for (std::int64_t j = 0; j < n - i; ++j) {
-            out[i + j] = weights[j];
+        for (std::int64_t j = 0; j < n - tail_begin; ++j) {
+            out[tail_begin + j] = weights[j];
         }
     }
+    return invalid;
 }
 
 template <class F>
-void write(const typename F::Bits *losses, std::int64_t n, const WeightUpdate<typename F::Value> &update,
-           const typename F::Value *old_weights, typename F::Value *out) {
+InvalidWeights write(const typename F::Bits *losses, std::int64_t n, const WeightUpdate<typename F::Value> &update,
+                     const typename F::Value *old_weights, typename F::Value *out) {
     if (old_weights != nullptr) {
-        write_all<F, true, false>(losses, n, update, old_weights, out);
-    } else if (can_stream(update, out)) {
+        return write_all<F, true, false>(losses, n, update, old_weights, out);
+    }
+    if (can_stream(update, out)) {
         write_all<F, false, true>(losses, n, update, old_weights, out);
         stream_fence();
     } else {
         write_all<F, false, false>(losses, n, update, old_weights, out);
     }
+    return {};
 }
 
 template <class V, bool ReadOld, bool Stream>
-RRM_INLINE void write_all_marked(const std::uint64_t *marks, std::int64_t n, const WeightUpdate<V> &update,
-                                 const V *old_weights, V *out) {
+RRM_INLINE InvalidWeights write_all_marked(const std::uint64_t *marks, std::int64_t n, const WeightUpdate<V> &update,
+                                           const V *old_weights, V *out) {
     using L = Lanes<V>;
     const auto old_factor = L::splat(update.old_factor);
     const auto pruned = L::splat(update.pruned);
     const auto kept = L::splat(update.kept);
-    const auto write_group = [=](std::uint64_t bits, const V *old_group, V *new_group) {
+    InvalidWeights invalid;
+    const auto write_group = [&](std::uint64_t bits, std::int64_t begin, const V *old_group, V *new_group) {
+        if constexpr (ReadOld) {
+            check_old_weights(old_group, group_size, begin, invalid);
+        }
         for (int i = 0; i < group_size; i += L::width) {
             const auto term = L::select(L::mask(bits >> i), pruned, kept);
             store<Stream>(new_group + i,
@@ -114,29 +162,32 @@ RRM_INLINE void write_all_marked(const std::uint64_t *marks, std::int64_t n, con
         if constexpr (!Stream) {
             prefetch(ReadOld ? old_weights + i : out + i, group_size);
         }
-        write_group(marks[i / group_size], ReadOld ? old_weights + i : nullptr, out + i);
+        write_group(marks[i / group_size], i, ReadOld ? old_weights + i : nullptr, out + i);
     }
     if (i < n) {
         alignas(16) V weights[group_size] = {};
         for (std::int64_t j = 0; ReadOld && j < n - i; ++j) {
             weights[j] = old_weights[i + j];
         }
-        write_group(marks[i / group_size], weights, weights);
+        write_group(marks[i / group_size], i, weights, weights);
         for (std::int64_t j = 0; j < n - i; ++j) {
             out[i + j] = weights[j];
         }
     }
+    return invalid;
 }
 
 template <class V>
-void write_marked(const std::uint64_t *marks, std::int64_t n, const WeightUpdate<V> &update, const V *old_weights,
-                  V *out) {
+InvalidWeights write_marked(const std::uint64_t *marks, std::int64_t n, const WeightUpdate<V> &update,
+                            const V *old_weights, V *out) {
     if (old_weights != nullptr) {
-        write_all_marked<V, true, false>(marks, n, update, old_weights, out);
-    } else if (can_stream(update, out)) {
+        return write_all_marked<V, true, false>(marks, n, update, old_weights, out);
+    }
+    if (can_stream(update, out)) {
         write_all_marked<V, false, true>(marks, n, update, old_weights, out);
         stream_fence();
     } else {
         write_all_marked<V, false, false>(marks, n, update, old_weights, out);
     }
+    return {};
 }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_array_api_obj, is_jax_array, is_torch_array
 
+from ..definition.formats import BY_STORAGE, WEIGHT_FORMATS
 from .placement import Argument
 
 
@@ -43,6 +44,16 @@ def check_not_empty(name: str, x: Any) -> None:
     """Raise a ValueError if the one-dimensional array `x` is empty."""
     if x.shape[0] == 0:
         raise ValueError(f"{name} is empty; at least one sample is needed")
+
+
+def check_weights_match(weights: Argument, losses: Argument) -> None:
+    """Raise if old weights lack the framework, device or length that those for `losses` must have, or their type.
+
+    Both types of weights are allowed: `convert_weights` converts the other one.
+    """
+    if weights.format in WEIGHT_FORMATS:
+        weights = weights._replace(format=BY_STORAGE[losses.format.weights])
+    check_match(weights, losses)
 
 
 def check_match(argument: Argument, losses: Argument) -> None:

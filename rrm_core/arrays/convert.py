@@ -21,7 +21,9 @@ from array_api_compat import (
     to_device,
 )
 
-from ..definition.formats import BFLOAT16, BY_NAME, BY_STORAGE, PLAIN, Format
+from ..definition.float_errors import ignore_float_errors
+from ..definition.formats import BFLOAT16, BY_NAME, BY_STORAGE, FLOAT64, PLAIN, Format
+from ..definition.old_weights import InvalidWeights, raise_rounded_weights
 from .checks import check_kind, check_not_empty, check_one_dimensional
 from .placement import NUMPY, Argument, Placement, placement_of, torch_on_cpu
 
@@ -87,6 +89,30 @@ def to_host(name: str, x: Any) -> tuple[Any, Format]:
     if argument.placement.on_host:
         return argument.array, argument.format
     return _numpy_view(_copy_to_host(argument.array), argument.format), argument.format
+
+
+@ignore_float_errors
+def convert_weights(name: str, weights: Any, dtype: np.dtype[Any], block_start: int | None = None) -> Any:
+    """Return old weights, an array of any framework, in the type of the new ones, which must represent them exactly.
+
+    NaN is left to the pass that reads the result. For `block_start` see `raise_invalid_weights`.
+
+    Raises
+    ------
+    ValueError
+        A weight would be rounded.
+    """
+    xp = array_namespace(weights)
+    converted = xp.astype(weights, getattr(xp, dtype.name))
+    if dtype == FLOAT64.storage:
+        return converted
+    is_rounded = ~xp.isnan(weights) & (xp.astype(converted, weights.dtype) != weights)
+    n_rounded = int(xp.count_nonzero(is_rounded))
+    if n_rounded:
+        first = int(xp.argmax(xp.astype(is_rounded, xp.uint8)))
+        rounded = InvalidWeights(n_rounded, first, float(weights[first]))
+        raise_rounded_weights(rounded, int(weights.shape[0]), name=name, block_start=block_start)
+    return converted
 
 
 def wrap_like(array: Any, placement: Placement) -> Any:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from ..definition.float_errors import ignore_float_errors
 from ..definition.formats import BY_NAME
+from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
 
@@ -23,6 +25,7 @@ def check_available() -> None:
     """Do nothing: array-api-compat is a dependency."""
 
 
+@ignore_float_errors
 def plan(losses: Any, rule: Rule, threads: int | None = None) -> Plan:  # noqa: ARG001
     """Return the plan for `losses`, a 1-D array of any array-API framework."""
     xp = _namespace(losses)
@@ -61,6 +64,7 @@ def plan(losses: Any, rule: Rule, threads: int | None = None) -> Plan:  # noqa: 
     return make_plan(rule, format, n, n_nan, thresholds, Counts(n_pruned, n_tied, n_recipients))
 
 
+@ignore_float_errors
 def apply(
     plan: Plan,
     losses: Any,
@@ -68,8 +72,8 @@ def apply(
     mu: float,
     out: Any | None,
     threads: int | None = None,  # noqa: ARG001
-) -> Any:
-    """Return the new weights, in `out` if given; `old_weights` None stands for ones."""
+) -> tuple[Any, InvalidWeights | None]:
+    """Return the new weights, in `out` if given, and the invalid old weights; `old_weights` None stands for ones."""
     xp = _namespace(losses)
     on = device(losses)
     weights_type = BY_NAME[plan.dtype].weights
@@ -90,15 +94,32 @@ def apply(
         xp.where(below, kept_recipient, tied_recipient),
         xp.where(below, kept, xp.where(equal, tied, pruned)),
     )
+    invalid = None
     if mu != 1:
         a = constant(weights_type.type(1 - mu))
-        new = (a if old_weights is None else a * old_weights) + new
+        if old_weights is None:
+            new = a + new
+        else:
+            new = a * old_weights + new
+            # Before they are overwritten: `out` may be `old_weights`.
+            invalid = _find_invalid_weights(xp, old_weights)
     if out is None:
-        return new
+        return new, invalid
     out[...] = new
-    return out
+    return out, invalid
 
 
+def _find_invalid_weights(xp: Any, weights: Any) -> InvalidWeights | None:
+    """Return the weights that are NaN, infinite or negative; None if there are none."""
+    is_invalid = ~((weights >= 0) & (weights < math.inf))
+    n_invalid = int(xp.count_nonzero(is_invalid))
+    if n_invalid == 0:
+        return None
+    first = int(xp.argmax(xp.astype(is_invalid, xp.uint8)))
+    return InvalidWeights(n_invalid, first, float(weights[first]))
+
+
+@ignore_float_errors
 def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  # noqa: ARG001
     """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
     xp = _namespace(losses)

@@ -15,6 +15,7 @@ import numpy as np
 
 from .._arguments import MAX_THREADS
 from ..definition.formats import BY_STORAGE, PLAIN, Array
+from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Plan, plan_from_kernel
 from ..definition.rule import Rule
 
@@ -86,28 +87,30 @@ def default_threads() -> int:
 
 def plan(losses: Array, rule: Rule, threads: int | None) -> Plan:
     """Return the plan for `losses`, a 1-D NumPy array."""
-    return _reweight(losses, rule, None, 1.0, None, threads)
+    return _reweight(losses, rule, None, 1.0, None, threads)[0]
 
 
 def reweight(
     losses: Array, rule: Rule, old_weights: Array | None, mu: float, out: Array | None, threads: int | None
-) -> tuple[Array, Plan]:
-    """Return the new weights, in `out` if given, and the plan."""
+) -> tuple[Array, Plan, InvalidWeights | None]:
+    """Return the new weights, in `out` if given, the plan, and the invalid old weights."""
     if out is None:
         new = np.empty(len(losses), BY_STORAGE[losses.dtype].weights)
-        return new, _reweight(losses, rule, old_weights, mu, new, threads)
+        return new, *_reweight(losses, rule, old_weights, mu, new, threads)
     if out.flags.num & PLAIN == PLAIN:
-        return out, _reweight(losses, rule, old_weights, mu, out, threads)
+        return out, *_reweight(losses, rule, old_weights, mu, out, threads)
     new = np.empty(out.shape, out.dtype)
-    plan = _reweight(losses, rule, old_weights, mu, new, threads)
+    plan, invalid = _reweight(losses, rule, old_weights, mu, new, threads)
     out[...] = new
-    return out, plan
+    return out, plan, invalid
 
 
-def apply(plan: Plan, losses: Array, old_weights: Array | None, mu: float, out: Array, threads: int | None) -> Array:
-    """Write the new weights to `out` and return it; `old_weights` None stands for ones."""
+def apply(
+    plan: Plan, losses: Array, old_weights: Array | None, mu: float, out: Array, threads: int | None
+) -> tuple[Array, InvalidWeights | None]:
+    """Write the new weights to `out`; return it and the invalid old weights. `old_weights` None stands for ones."""
     new = out if out.flags.num & PLAIN == PLAIN else np.empty(out.shape, out.dtype)
-    _extension().apply(
+    invalid = _extension().apply(
         _plain(losses),
         BY_STORAGE[losses.dtype].code,
         plan.threshold,
@@ -120,7 +123,7 @@ def apply(plan: Plan, losses: Array, old_weights: Array | None, mu: float, out: 
     )
     if new is not out:
         out[...] = new
-    return out
+    return out, None if invalid is None else InvalidWeights(*invalid)
 
 
 def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
@@ -157,10 +160,10 @@ def checksum(losses: Array) -> int:
 
 def _reweight(
     losses: Array, rule: Rule, old_weights: Array | None, mu: float, out: Array | None, threads: int | None
-) -> Plan:
+) -> tuple[Plan, InvalidWeights | None]:
     format = BY_STORAGE[losses.dtype]
     n = len(losses)
-    non_finite, outcome = _extension().reweight(
+    non_finite, outcome, invalid = _extension().reweight(
         _plain(losses),
         format.code,
         _kernel_rule(rule, n),
@@ -169,7 +172,8 @@ def _reweight(
         out,
         threads or default_threads(),
     )
-    return plan_from_kernel(rule, format, n, non_finite, outcome)
+    plan = plan_from_kernel(rule, format, n, non_finite, outcome)
+    return plan, None if invalid is None else InvalidWeights(*invalid)
 
 
 @lru_cache(maxsize=64)

@@ -81,12 +81,12 @@ def reweight(
     mu: float,
     out: Any | None,
     threads: int | None = None,  # noqa: ARG001
-) -> tuple[Any, Plan]:
+) -> tuple[Any, Plan, None]:
     """Return the new weights, in `out` if given, and a pending plan; the device may not have computed either yet."""
     with device_context(losses)():
         new = _allocate_result(losses, out)
         plan = _enqueue(losses, rule, old_weights, mu, new, out_is_new=out is None)
-        return _copy_to_out(new, out), plan
+        return _copy_to_out(new, out), plan, None
 
 
 def apply(
@@ -96,7 +96,7 @@ def apply(
     mu: float,
     out: Any | None,
     threads: int | None = None,  # noqa: ARG001
-) -> Any:
+) -> tuple[Any, None]:
     """Return the new weights, in `out` if given; `old_weights` None stands for ones."""
     cuda = _extension()
     with device_context(losses)():
@@ -118,7 +118,7 @@ def apply(
             c.stream.handle,
         )
         _release(c, old, target)
-        return _copy_to_out(new, out)
+        return _copy_to_out(new, out), None
 
 
 def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  # noqa: ARG001
@@ -175,8 +175,10 @@ def _enqueue(losses: Any, rule: Rule, old_weights: Any | None, mu: float, out: A
 
     def read() -> Plan:
         with current_device():
-            result = cuda.read_outcome(outcome.address, n, rule.nan == "prune", device, stream.handle)
-        return plan_from_kernel(rule, format, n, *result)
+            non_finite, outcome_fields, _ = cuda.read_outcome(
+                outcome.address, n, rule.nan == "prune", device, stream.handle
+            )
+        return plan_from_kernel(rule, format, n, non_finite, outcome_fields)
 
     return pending_plan(n, format, rule, read)
 

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..definition.float_errors import ignore_float_errors
 from ..definition.formats import BY_STORAGE, Array, Format, widen
+from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
 from .numba_runtime import exclusive, kernels, n_chunks, run
@@ -98,32 +100,38 @@ def check_available() -> None:
     kernels()
 
 
+@ignore_float_errors
 def plan(losses: Array, rule: Rule, threads: int | None) -> Plan:
     """Return the plan for `losses`, a 1-D NumPy array."""
     with exclusive(threads):
         return _plan(_values(losses), rule, BY_STORAGE[losses.dtype])
 
 
+@ignore_float_errors
 def reweight(
     losses: Array, rule: Rule, old_weights: Array | None, mu: float, out: Array | None, threads: int | None
-) -> tuple[Array, Plan]:
-    """Return the new weights, in `out` if given, and the plan."""
+) -> tuple[Array, Plan, InvalidWeights | None]:
+    """Return the new weights, in `out` if given, the plan, and the invalid old weights."""
     values = _values(losses)
     format = BY_STORAGE[losses.dtype]
     new = np.empty(len(losses), format.weights) if out is None else out
     with exclusive(threads):
         plan = _plan(values, rule, format)
-        _apply(plan, values, old_weights, mu, new)
-    return new, plan
+        invalid = _apply(plan, values, old_weights, mu, new)
+    return new, plan, invalid
 
 
-def apply(plan: Plan, losses: Array, old_weights: Array | None, mu: float, out: Array, threads: int | None) -> Array:
-    """Write the new weights to `out` and return it; `old_weights` None stands for ones."""
+@ignore_float_errors
+def apply(
+    plan: Plan, losses: Array, old_weights: Array | None, mu: float, out: Array, threads: int | None
+) -> tuple[Array, InvalidWeights | None]:
+    """Write the new weights to `out`; return it and the invalid old weights. `old_weights` None stands for ones."""
     with exclusive(threads):
-        _apply(plan, _values(losses), old_weights, mu, out)
-    return out
+        invalid = _apply(plan, _values(losses), old_weights, mu, out)
+    return out, invalid
 
 
+@ignore_float_errors
 def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
     """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
     with exclusive(threads):
@@ -251,21 +259,34 @@ def _radix_select(values: Array, rank: int) -> float:
     return float(np.array(pattern, bits.dtype).view(values.dtype))
 
 
-def _apply(plan: Plan, values: Array, old_weights: Array | None, mu: float, out: Array) -> None:
+def _apply(plan: Plan, values: Array, old_weights: Array | None, mu: float, out: Array) -> InvalidWeights | None:
     module = kernels()
     chunks = n_chunks()
     T = out.dtype.type  # noqa: N806
     steps = T(mu) * np.array(plan.levels).astype(T)
     thresholds = tuple(np.array([plan.threshold, plan.recipient_threshold], values.dtype))
     new = out if out.flags.carray else np.empty(out.shape, out.dtype)
+    invalid = None
     if mu == 1:
         run(module.replace, values, new, chunks, thresholds, tuple(steps))
     elif old_weights is None:
         run(module.replace, values, new, chunks, thresholds, tuple(T(1 - mu) + steps))
     else:
-        run(module.smooth, values, _plain(old_weights), new, chunks, thresholds, tuple(steps), T(1 - mu))
+        found = run(module.smooth, values, _plain(old_weights), new, chunks, thresholds, tuple(steps), T(1 - mu))
+        invalid = _invalid_weights(*found)
     if new is not out:
         out[...] = new
+    return invalid
+
+
+def _invalid_weights(counts: Array, first_values: Array) -> InvalidWeights | None:
+    """Return the invalid old weights of all chunks; see `numba_kernels.smooth` for the parameters."""
+    chunks = np.flatnonzero(counts[:, 0])
+    if not chunks.size:
+        return None
+    # Chunks are in the order of the samples.
+    first = chunks[0]
+    return InvalidWeights(int(counts[:, 0].sum()), int(counts[first, 1]), float(first_values[first]))
 
 
 def _values(losses: Array) -> Array:

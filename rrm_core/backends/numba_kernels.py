@@ -191,10 +191,23 @@ def smooth_part(
     thresholds: tuple[float, float],
     steps: tuple[float, ...],
     a: float,
-) -> None:
-    """Write a * old weight + step of each sample, each operation rounded."""
+) -> int:
+    """Write a * old weight + step of each sample, each operation rounded; return the number of invalid old weights."""
+    n_valid = np.int32(0)
     for i in range(values.size):
-        new[i] = a * old_weights[i] + step(values[i], thresholds, steps)
+        old = old_weights[i]
+        n_valid = np.int32(n_valid + ((old >= 0) & (old < np.inf)))
+        new[i] = a * old + step(values[i], thresholds, steps)
+    return values.size - int(n_valid)
+
+
+@compiled()
+def first_invalid(old_weights: Array) -> int:
+    """Return the index of the first weight that is NaN, infinite or negative; there must be one."""
+    i = 0
+    while old_weights[i] >= 0 and old_weights[i] < np.inf:
+        i += 1
+    return i
 
 
 @compiled(parallel=True)
@@ -206,17 +219,33 @@ def smooth(
     thresholds: tuple[float, float],
     steps: tuple[float, ...],
     a: Any,
-) -> None:
-    """Write a * old weight + step of each sample, in parallel; through a buffer, since `out` may be `old_weights`."""
+) -> tuple[Array, Array]:
+    """Write a * old weight + step of each sample, in parallel; through a buffer, since `out` may be `old_weights`.
+
+    Returns
+    -------
+    counts : int64 array of shape (n_chunks, 2)
+        Number of old weights of each chunk that are NaN, infinite or negative, and the index of the first.
+    first_values : array of shape (n_chunks,)
+        That first one.
+    """
     n = values.size
+    counts = np.zeros((n_chunks, 2), np.int64)
+    first_values = np.zeros(n_chunks, out.dtype)
     for chunk in prange(n_chunks):
         buffer = np.empty(BLOCK, out.dtype)
         end = (chunk + 1) * n // n_chunks
         for start in range(chunk * n // n_chunks, end, BLOCK):
             stop = min(start + BLOCK, end)
             new = buffer[: stop - start]
-            smooth_part(values[start:stop], old_weights[start:stop], new, thresholds, steps, a)
+            n_invalid = smooth_part(values[start:stop], old_weights[start:stop], new, thresholds, steps, a)
+            if n_invalid:
+                if not counts[chunk, 0]:
+                    counts[chunk, 1] = start + first_invalid(old_weights[start:stop])
+                    first_values[chunk] = old_weights[counts[chunk, 1]]
+                counts[chunk, 0] += n_invalid
             out[start:stop] = new
+    return counts, first_values
 
 
 @compiled()

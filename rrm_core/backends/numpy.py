@@ -19,7 +19,9 @@ from ..definition.counting import (
     N,
     to_signed,
 )
+from ..definition.float_errors import ignore_float_errors
 from ..definition.formats import BY_STORAGE, Array, widen
+from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
 
@@ -28,6 +30,7 @@ def check_available() -> None:
     """Do nothing: NumPy is a dependency."""
 
 
+@ignore_float_errors
 def plan(losses: Array, rule: Rule, threads: int | None = None) -> Plan:  # noqa: ARG001
     """Return the plan for `losses`, a 1-D NumPy array."""
     format = BY_STORAGE[losses.dtype]
@@ -59,6 +62,7 @@ def plan(losses: Array, rule: Rule, threads: int | None = None) -> Plan:  # noqa
     return make_plan(rule, format, n, n_nan, thresholds, Counts(n_pruned, n_tied, n_recipients))
 
 
+@ignore_float_errors
 def apply(
     plan: Plan,
     losses: Array,
@@ -66,8 +70,8 @@ def apply(
     mu: float,
     out: Array,
     threads: int | None = None,  # noqa: ARG001
-) -> Array:
-    """Write the new weights to `out` and return it; `old_weights` None stands for ones."""
+) -> tuple[Array, InvalidWeights | None]:
+    """Write the new weights to `out`; return it and the invalid old weights. `old_weights` None stands for ones."""
     pruned, tied, kept, tied_recipient, kept_recipient = np.array(plan.levels).astype(out.dtype)
     values = widen(losses)
     below = values < plan.threshold
@@ -79,14 +83,27 @@ def apply(
     )
     if mu == 1:
         out[...] = target
-    else:
-        a = out.dtype.type(1 - mu)
-        b = out.dtype.type(mu)
-        old = np.ones_like(out) if old_weights is None else old_weights
-        out[...] = a * old + b * target
-    return out
+        return out, None
+    a = out.dtype.type(1 - mu)
+    b = out.dtype.type(mu)
+    old = np.ones_like(out) if old_weights is None else old_weights
+    # Before they are overwritten: `out` may be `old_weights`.
+    invalid = find_invalid_weights(old)
+    out[...] = a * old + b * target
+    return out, invalid
 
 
+def find_invalid_weights(weights: Array) -> InvalidWeights | None:
+    """Return the weights that are NaN, infinite or negative; None if there are none."""
+    is_invalid = ~((weights >= 0) & (weights < math.inf))
+    n_invalid = int(np.count_nonzero(is_invalid))
+    if n_invalid == 0:
+        return None
+    first = int(is_invalid.argmax())
+    return InvalidWeights(n_invalid, first, float(weights[first]))
+
+
+@ignore_float_errors
 def count_foreign(plan: Plan, losses: Array, threads: int | None = None) -> int:  # noqa: ARG001
     """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
     values = widen(losses)
@@ -94,6 +111,7 @@ def count_foreign(plan: Plan, losses: Array, threads: int | None = None) -> int:
     return int(np.count_nonzero(~possible))
 
 
+@ignore_float_errors
 def count_first_pass(losses: Array, first: int, counts: Array, threads: int | None = None) -> None:  # noqa: ARG001
     """Add the losses to the counts of the first pass; `first` is the index of the first loss."""
     keys = _keys(losses)
@@ -117,6 +135,7 @@ def count_first_pass(losses: Array, first: int, counts: Array, threads: int | No
     _add(counts, losses, difference)
 
 
+@ignore_float_errors
 def count_pass(
     losses: Array,
     ranges: Sequence[tuple[int, int, int]],

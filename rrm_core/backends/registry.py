@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol, cast
 
+from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Plan
 from ..definition.rule import Rule
 
@@ -19,7 +20,7 @@ class Backend(Protocol):
     """The functions of a backend module.
 
     A module may also have ``reweight(losses, rule, old_weights, mu, out, threads)``, which plans and applies in one
-    call and returns the new weights and the plan.
+    call and returns the new weights, the plan, and the invalid old weights as `apply` does.
     """
 
     def check_available(self) -> None:
@@ -32,10 +33,13 @@ class Backend(Protocol):
     def plan(self, losses: Any, rule: Rule, threads: int | None) -> Plan:
         """Return the plan; raise ValueError on losses that cannot be reweighted. `threads` limits those of a kernel."""
 
-    def apply(self, plan: Plan, losses: Any, old_weights: Any | None, mu: float, out: Any, threads: int | None) -> Any:
-        """Return the new weights, written to `out`; `old_weights` None stands for ones.
+    def apply(
+        self, plan: Plan, losses: Any, old_weights: Any | None, mu: float, out: Any, threads: int | None
+    ) -> tuple[Any, InvalidWeights | None]:
+        """Return the new weights, written to `out`, and the invalid old weights: None if there are none.
 
-        `out` None asks the backend to allocate them; that is for arrays which are not on the host.
+        `old_weights` None stands for ones. `out` None asks the backend to allocate the new weights; that is for arrays
+        which are not on the host.
         """
 
     def count_foreign(self, plan: Plan, losses: Any, threads: int | None) -> int:

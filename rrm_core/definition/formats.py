@@ -110,6 +110,9 @@ BFLOAT16 = _format("bfloat16", "uint16", "float32", 8, 127, 1)
 FLOAT32 = _format("float32", "float32", "float32", 24, 127, 2)
 FLOAT64 = _format("float64", "float64", "float64", 53, 1023, 3)
 
+# Those of weights.
+WEIGHT_FORMATS = (FLOAT32, FLOAT64)
+
 BY_NAME = {format.name: format for format in (FLOAT16, BFLOAT16, FLOAT32, FLOAT64)}
 BY_CODE = {format.code: format for format in BY_NAME.values()}
 BY_STORAGE = {format.storage: format for format in BY_NAME.values()}

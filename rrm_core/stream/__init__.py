@@ -126,8 +126,8 @@ def reweight(
         is called in the calling thread with one array of new weights after the other, in order; it may keep the arrays.
         If the losses come in chunks, the arrays have the sizes of the chunks.
     weights : path, list of paths, array, or chunks, optional
-        The current weights, float32 (float64 for float64 losses), in the order of the losses, but possibly in other
-        chunks; ones if None. Read once, and only if ``mu < 1``. In a Parquet or Arrow file, the column
+        The current weights, finite and at least 0, as for `rrm_core.reweight`, in the order of the losses, but possibly
+        in other chunks; ones if None. Read once, and only if ``mu < 1``. In a Parquet or Arrow file, the column
         ``sample_weight`` or the only floating-point column.
     mu : float in (0, 1], default 1
         Step from the current weights to their targets: ``(1 - mu) * weights + mu * target``.
@@ -140,9 +140,9 @@ def reweight(
     Raises
     ------
     TypeError, ValueError, OSError, RuntimeError, ImportError
-        As `plan`; also if the weights do not match the losses, or `out` cannot be written, for example because the disk
-        is full or the folder does not exist. A file is then unchanged; a function may have been called for some of the
-        weights.
+        As `plan`; also if the weights do not match the losses or are invalid, or `out` cannot be written, for example
+        because the disk is full or the folder does not exist. A file is then unchanged; a function may have been called
+        for some of the weights, but not for those that follow from invalid ones.
 
     Examples
     --------

@@ -9,23 +9,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays.convert import to_host
+from ..arrays.convert import convert_weights, to_host
 from ..backends import registry
 from ..definition.counting import MISSING
-from ..definition.formats import BY_NAME, Array, Format
+from ..definition.formats import BY_NAME, WEIGHT_FORMATS, Array, Format
+from ..definition.old_weights import InvalidWeights, merge_invalid, raise_invalid_weights
 from ..definition.plan import Plan
 from ..definition.rule import Rule
 from ..planner.planner import Planner
 from .budget import Budget
 from .parts import Parts
 from .sinks import Sink
-from .source import Job, Source, iter_jobs, raise_length_mismatch
+from .source import Chunk, Job, Source, iter_jobs, raise_length_mismatch
 from .thread_pool import map_ordered
 
 TILE_BYTES = 2 << 20  # losses that are read and then processed while they are in the cache
 LAZY_JOB_BYTES = 32 << 20  # losses of a job that takes no memory: short enough to react to an interrupt soon
 JOB_BYTES = 4 << 20  # losses of a job that takes memory, or that should leave some of a chunk for other threads
 WORKSPACE_BYTES = 8 << 20  # memory of a thread for a tile, and its counts or weights
+CONVERTED_SAMPLES = 1 << 16  # weights of the other type that are converted at a time
 LARGE_WORKSPACE_BYTES = 16 << 20  # the same with the weights of a job, and the buffers of a decoder or an encoder
 
 
@@ -148,7 +150,8 @@ def write_weights(
     RuntimeError
         The losses are not those that were planned.
     TypeError, ValueError
-        The type or the number of the weights differs from that of the losses.
+        The type or the number of the weights differs from that of the losses; or weights are NaN, infinite or
+        negative, which is raised once all have been read.
     """
     lazy = losses.random_access and (weights is None or weights.random_access) and not sink.needs_order
     itemsize = BY_NAME[plan.dtype].storage.itemsize
@@ -157,8 +160,8 @@ def write_weights(
     workspaces = [writer.make_workspace() for _ in range(sizes.n_workspaces)]
     sources = [source for source in (losses, weights) if source is not None]
 
-    def write(job: Job, result: tuple[Array, int]) -> None:
-        writer.write(job, *result)
+    def write(job: Job, result: _JobResult) -> None:
+        writer.write(job, result)
         budget.report(job.stop, plan.n, "writing")
 
     for source in sources:
@@ -169,6 +172,9 @@ def write_weights(
         source.check()
     if writer.n != plan.n or writer.checksum != checksum:
         raise RuntimeError(f"{losses.name} changed between planning and writing; do not modify them meanwhile")
+    if writer.invalid is not None:
+        assert weights is not None
+        raise_invalid_weights(writer.invalid, plan.n, written=False, name=weights.name)
     sink.commit()
 
 
@@ -177,13 +183,33 @@ class _WriteWorkspace(NamedTuple):
     weights: Array
 
 
+class _JobResult(NamedTuple):
+    """What a job leaves to be done, and what it found.
+
+    Attributes
+    ----------
+    weights : array
+        The new weights still to be written.
+    checksum : int
+        Checksum of the losses.
+    invalid : InvalidWeights or None
+        The invalid old weights.
+    """
+
+    weights: Array
+    checksum: int
+    invalid: InvalidWeights | None
+
+
 class _WeightWriter:
     """Computes the weights of jobs, and writes them to a sink.
 
     Attributes
     ----------
     n : int
-        Number of samples written.
+        Number of samples processed.
+    invalid : InvalidWeights or None
+        The invalid old weights found so far. From the first of them on nothing is written.
     """
 
     def __init__(
@@ -199,6 +225,7 @@ class _WeightWriter:
         self._backend = registry.choose_counting(None)
         self._sum = 0
         self.n = 0
+        self.invalid: InvalidWeights | None = None
 
     @property
     def checksum(self) -> int:
@@ -215,45 +242,39 @@ class _WeightWriter:
             n_weights = self._sizes.tile
         return _WriteWorkspace(_allocate(TILE_BYTES), _allocate(n_weights * self._format.weights.itemsize))
 
-    def process(self, job: Job, workspace: _WriteWorkspace) -> tuple[Array, int]:
-        """Compute the weights of a job, and write them unless the sink needs order.
-
-        Returns
-        -------
-        weights : array
-            The weights still to be written.
-        checksum : int
-            Checksum of the losses.
-        """
+    def process(self, job: Job, workspace: _WriteWorkspace) -> _JobResult:
+        """Compute the weights of a job, and write them unless the sink needs order."""
         sink = self._sink
         if sink.keeps_buffers:
             buffer = np.empty(job.stop - job.start, self._format.weights)
         else:
             buffer = workspace.weights.view(self._format.weights)
         checksum = 0
-        if sink.needs_order:
-            for first, last in _tiles(job, self._sizes.tile):
-                out = buffer[first - job.start : last - job.start]
-                checksum += self._apply(job, first, last, workspace.losses, out)
-            return buffer[: job.stop - job.start], checksum
+        invalid = None
         for first, last in _tiles(job, self._sizes.tile):
-            out = buffer[: last - first]
-            checksum += self._apply(job, first, last, workspace.losses, out)
-            sink.write(first, out)
-        return buffer[:0], checksum
+            start = first - job.start if sink.needs_order else 0
+            out = buffer[start : start + last - first]
+            tile_checksum, tile_invalid = self._apply(job, first, last, workspace.losses, out)
+            checksum += tile_checksum
+            invalid = merge_invalid(invalid, tile_invalid)
+            if not sink.needs_order:
+                sink.write(first, out)
+        n_left = job.stop - job.start if sink.needs_order else 0
+        return _JobResult(buffer[:n_left], checksum, invalid)
 
-    def _apply(self, job: Job, first: int, last: int, memory: Array, out: Array) -> int:
-        """Compute the weights of a tile into `out`; return the checksum of its losses."""
+    def _apply(self, job: Job, first: int, last: int, memory: Array, out: Array) -> tuple[int, InvalidWeights | None]:
+        """Compute the weights of a tile into `out`; return the checksum of its losses and its invalid old weights."""
         losses = self._read_losses(job.losses.read(first, last, memory))
         weights = None
         if self._weights is not None and job.weights is not None:
-            # Weights from a file are read into the memory of the new weights, which replace them.
-            weights = self._read_weights(self._weights.name, job.weights.read(first, last, out.view(np.uint8)))
+            weights = self._read_weights(self._weights, job.weights, first, last, out)
         if not len(losses):
-            return 0
+            return 0, None
         checksum = self._backend.checksum(losses)
-        self._backend.apply(self._plan, losses, weights, self._mu, out, self._sizes.threads)
-        return checksum
+        _, invalid = self._backend.apply(self._plan, losses, weights, self._mu, out, self._sizes.threads)
+        if invalid is not None:
+            invalid = invalid._replace(first=first + invalid.first)
+        return checksum, invalid
 
     def _read_losses(self, losses: Any) -> Array:
         view: Array
@@ -264,18 +285,35 @@ class _WeightWriter:
             )
         return view
 
-    def _read_weights(self, name: str, weights: Any) -> Array:
-        view: Array
-        view, format = to_host(name, weights)
-        _require_weight_type(name, format, self._format)
-        return view
+    def _read_weights(self, source: Source, chunk: Chunk, first: int, last: int, out: Array) -> Array:
+        """Return the old weights of a tile; those of the other type are converted into `out`."""
+        dtype = self._format.weights
+        # Weights from a file are read into the memory of the new weights, which replace them.
+        size = max(last - first, 1)
+        memory = out.view(np.uint8)
+        if source.format is not None and source.format.storage.itemsize > dtype.itemsize:
+            # They do not fit there.
+            size = CONVERTED_SAMPLES
+            memory = _allocate(size * source.format.storage.itemsize)
+        for start in range(first, max(last, first + 1), size):
+            view: Array
+            view, format = to_host(source.name, chunk.read(start, min(start + size, last), memory))
+            _require_weight_type(source.name, format, self._format)
+            if view.dtype == dtype:
+                return view
+            part = out[start - first : start - first + len(view)]
+            part[...] = convert_weights(source.name, view, dtype, start)
+        return out
 
-    def write(self, job: Job, weights: Array, checksum: int) -> None:
+    def write(self, job: Job, result: _JobResult) -> None:
         """Write what `process` has left to write."""
         self.n = job.stop
-        self._sum += checksum
+        self._sum += result.checksum
+        self.invalid = merge_invalid(self.invalid, result.invalid)
+        if self.invalid is not None:
+            return
         if self._sink.needs_order:
-            self._sink.write(job.start, weights)
+            self._sink.write(job.start, result.weights)
         if job.ends_chunk:
             self._sink.end_chunk()
 
@@ -300,9 +338,9 @@ def check_weights_match(weights: Source | None, n: int | None, losses: Format | 
 
 
 def _require_weight_type(name: str, weights: Format, losses: Format) -> None:
-    """Raise a TypeError unless weights of this type belong to losses of that type."""
+    """Raise a TypeError unless weights of this type are those for losses of that type, or can be converted to them."""
     expected = losses.weights.name
-    if weights.storage != losses.weights:
+    if weights not in WEIGHT_FORMATS:
         raise TypeError(
             f"{name} must be {expected} for {losses.name} losses, got {weights.name}; convert it to {expected}"
         )

@@ -55,6 +55,28 @@ template <class F> std::string describe(int family, std::size_t n, int threads) 
            ", threads " + std::to_string(threads) + ", " + cpu::name(cpu::chosen_instruction_set());
 }
 
+bool same(const InvalidWeights &a, const InvalidWeights &b) {
+    return a.n == b.n && a.first == b.first && (a.value == b.value || (std::isnan(a.value) && std::isnan(b.value)));
+}
+
+// Replaces a few weights by invalid ones, and some by -0, which is valid. Returns the invalid ones.
+template <class V> InvalidWeights draw_invalid_weights(Random &random, std::vector<V> &weights) {
+    using Limits = std::numeric_limits<V>;
+    const std::array values{Limits::quiet_NaN(),   -Limits::quiet_NaN(), Limits::infinity(), -Limits::infinity(), V{-1},
+                            -Limits::denorm_min(), -Limits::max()};
+    InvalidWeights expected;
+    const int one_in = 1 + pick(random, 2 * static_cast<int>(weights.size()));
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        if (pick(random, one_in) == 0) {
+            weights[i] = values[static_cast<std::size_t>(pick(random, static_cast<int>(values.size())))];
+            expected.merge({1, 0, static_cast<double>(weights[i])}, static_cast<std::int64_t>(i));
+        } else if (pick(random, one_in) == 0) {
+            weights[i] = V{-0.0};
+        }
+    }
+    return expected;
+}
+
 // Whether reweight, apply and count_foreign give the results of the definition.
 template <class F> bool check_reweight(Random &random, std::string &description) {
     using V = typename F::Value;
@@ -81,7 +103,10 @@ template <class F> bool check_reweight(Random &random, std::string &description)
         weights.push_back(static_cast<V>(uniform(random)));
     }
     const double mu = pick(2) == 0 ? 1.0 : 0.3;
-    const bool has_old_weights = pick(3) != 0, in_place = has_old_weights && pick(2) == 0;
+    const bool has_old_weights = pick(3) != 0;
+    const InvalidWeights expected_invalid =
+        has_old_weights && mu < 1 && pick(2) == 0 ? draw_invalid_weights(random, weights) : InvalidWeights{};
+    const bool in_place = has_old_weights && pick(2) == 0;
     const V *const old_weights = has_old_weights ? weights.data() : nullptr;
     choose_random_instruction_set(random);
     cpu::tuning = {.samples_per_thread = 1,
@@ -96,15 +121,19 @@ template <class F> bool check_reweight(Random &random, std::string &description)
     const auto expected = reference_weights<F>(losses, rule, mu, old_weights, expected_plan);
     std::vector<V> new_weights(static_cast<std::size_t>(n));
     std::vector<V> &out = in_place ? weights : new_weights;
+    InvalidWeights invalid;
     const NonFiniteCounts non_finite =
-        cpu::reweight<F>(losses.data(), n, rule, mu, old_weights, out.data(), threads, plan);
+        cpu::reweight<F>(losses.data(), n, rule, mu, old_weights, out.data(), threads, plan, invalid);
     description = describe<F>(family, losses.size(), threads) + ", rank " + std::to_string(rule.rank) + ", gamma " +
                   std::to_string(rule.gamma) + ", recipient_rank " + std::to_string(rule.recipient_rank) + ", quota " +
                   std::to_string(rule.quota) + ", mu " + std::to_string(mu) + (in_place ? " in place" : "") +
                   ", scratch " + std::to_string(cpu::tuning.min_scratch_bytes) + ", attempts " +
                   std::to_string(cpu::tuning.max_attempts);
-    if (non_finite.is_invalid(n, true) || !same(plan, expected_plan) ||
-        std::memcmp(out.data(), expected.data(), expected.size() * sizeof(V)) != 0) {
+    if (non_finite.is_invalid(n, true) || !same(plan, expected_plan) || !same(invalid, expected_invalid)) {
+        return false;
+    }
+    // The new weights are discarded if old ones are invalid.
+    if (invalid.n == 0 && std::memcmp(out.data(), expected.data(), expected.size() * sizeof(V)) != 0) {
         return false;
     }
     std::vector<V> applied(static_cast<std::size_t>(n));
@@ -253,7 +282,8 @@ int count_instructions(std::int64_t n, const char *set) {
     cpu::choose_instruction_set(cpu::parse_instruction_set(set));
     const Rule rule{n - n / 5, 0.0, 1, 0, Redistribute::recipients, false};
     Plan plan{};
-    cpu::reweight<Float32>(losses.data(), n, rule, 0.3, weights.data(), weights.data(), 1, plan);
+    InvalidWeights invalid;
+    cpu::reweight<Float32>(losses.data(), n, rule, 0.3, weights.data(), weights.data(), 1, plan, invalid);
     run_counting_passes(losses, Float32::key_not_above(plan.threshold));
     std::printf("%lld pruned\n", static_cast<long long>(plan.n_pruned));
     return 0;

@@ -220,7 +220,7 @@ INVALID = {
     "none of unknown": ((D[D > 9],), OK, ValueError, "no losses were counted; at least one sample is needed"),
     "masked": ((da.ma.masked_greater(D, 1),), OK, TypeError, "dask.array.ma.filled(losses, numpy.nan)"),
     "objects": ((D.astype(object),), OK, TypeError, "losses must be float16, bfloat16, float32 or float64, got object"),
-    "weights' type": ((D, D.astype("f8")), OK, TypeError, "weights must be float32 for float32 losses, got float64"),
+    "weights' type": ((D, D.astype("f2")), OK, TypeError, "weights must be float32 for float32 losses, got float16"),
     "weights' length": ((D, D[:-1]), OK, ValueError, "weights must have one entry per loss, got 4 for 5 losses"),
     "weights' shape": ((D, D[None]), OK, ValueError, "weights must be one-dimensional, got shape (1, 5)"),
     "NumPy weights": ((D, C), OK, TypeError, "got ndarray; pass dask.array.from_array(weights)"),
