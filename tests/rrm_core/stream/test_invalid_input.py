@@ -370,9 +370,9 @@ MISMATCHED_WEIGHTS = {
     "fewer": (W[:-1], ValueError, "weights must have one entry per loss, got 4_999 for 5_000 losses"),
     "none": (W[:0], ValueError, "weights must have one entry per loss, got 0 for 5_000 losses"),
     "of another type": (
-        W.astype(float),
+        W.astype(np.float16),
         TypeError,
-        "must be float32 for float32 losses, got float64; convert it to float32",
+        "must be float32 for float32 losses, got float16; convert it to float32",
     ),
 }
 
