@@ -141,7 +141,8 @@ class ELR:
             The settings differ, or an entry is missing, has the wrong type or shape, or isn't an average of
             probabilities. The state is left unchanged.
         """
-        missing = {"settings", "targets"} - state.keys()
+        untrusted: Any = state
+        missing = {"settings", "targets"} - (untrusted.keys() if isinstance(untrusted, dict) else set())
         if missing:
             raise ValueError(f"state lacks {', '.join(sorted(missing))}; pass what ELR.state_dict() returned")
         self._check_settings(state["settings"])

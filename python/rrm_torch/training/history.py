@@ -120,7 +120,8 @@ class History:
         ValueError
             An entry is missing, or has the wrong type or value. The epochs are left unchanged.
         """
-        entries = state.get("epochs")
+        untrusted: Any = state
+        entries = untrusted.get("epochs") if isinstance(untrusted, dict) else None
         if not isinstance(entries, list):
             raise ValueError("state lacks a list of epochs; pass what History.state_dict() returned")
         epochs: list[Epoch] = []

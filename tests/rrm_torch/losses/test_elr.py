@@ -138,3 +138,29 @@ def test_elr_rejects_wrong_batch():
 
 def test_repr():
     assert repr(ELR(6, 4)) == "ELR(n=6, n_classes=4, beta=0.7, weight=3.0)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *[{"settings": value} for value in (None, 3, [], {}, {"n": 4, "n_classes": True, "beta": 0.7, "weight": 3.0})],
+        *[{"settings": {"n": torch.tensor([4, 4]), "n_classes": 3, "beta": 0.7, "weight": 3.0}}],
+        *[{"targets": value} for value in (None, 3, [[0.0] * 3] * 4, torch.zeros(3, 4), torch.zeros(4, 3).double())],
+        *[{"targets": torch.full((4, 3), value)} for value in (-0.1, 1.1, float("inf"), 1e30)],
+        *[{"targets": torch.zeros(4, 3, dtype=torch.int64)}, {"targets": torch.zeros(4, 3).to_sparse()}],
+    ],
+)
+def test_load_rejects_forged_states_and_keeps_the_targets(change):
+    elr = ELR(4, 3)
+    elr.targets.fill_(0.25)
+    with pytest.raises(ValueError, match="state"):
+        elr.load_state_dict(elr.state_dict() | change)
+    assert bool((elr.targets == 0.25).all())
+
+
+def test_load_keeps_targets_of_outputs_that_were_nan():
+    elr = ELR(4, 3)
+    elr.targets[1] = torch.nan
+    again = ELR(4, 3)
+    again.load_state_dict(elr.state_dict())
+    assert bool(again.targets[1].isnan().all())

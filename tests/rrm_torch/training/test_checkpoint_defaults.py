@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rrm_torch import ELR, Checkpoint
-from tests.support.run_state import digest, make_checkpoint, train_step
+from support.run_state import digest, make_checkpoint, train_step
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from torch import nn
 
 from rrm_torch import Checkpoint
 from rrm_torch._rollback import deferred_signals
-from tests.support.interrupts import interrupted
-from tests.support.run_state import Counter, digest, make_checkpoint, make_objects
+from support.interrupts import interrupted
+from support.run_state import Counter, digest, make_checkpoint, make_objects
 
 SAMPLES = 50
 

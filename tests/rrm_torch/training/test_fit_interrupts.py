@@ -10,8 +10,8 @@ from torch import nn
 
 from rrm_torch import ELR, RRM, Checkpoint, History, batches, fit
 from rrm_torch.training.fit import _score_epoch
-from tests.support.interrupts import interrupted
-from tests.support.run_state import digest
+from support.interrupts import interrupted
+from support.run_state import digest
 
 N, EPOCHS = 12, 3
 X = torch.linspace(-1, 1, 4 * N).view(N, 4)

@@ -80,3 +80,46 @@ def test_record_rejects_sharded_layout():
     with pytest.raises(ValueError, match=r"rrm has layout='sharded': .*; record without rrm"):
         history.record(1, 0.5, 0.9, rrm)
     assert not history.epochs
+
+
+NOT_NUMBERS = ("x", True, [], {}, (1,), torch.tensor(1.0), 1j)
+FORGED = {
+    "epoch": (None, -1, 0, 2**80, 1.0, *NOT_NUMBERS),
+    "loss": (None, *NOT_NUMBERS),
+    "accuracy": (None, *NOT_NUMBERS),
+    "threshold": NOT_NUMBERS,
+    "groups": (None, "x", [], (1,), {"all": {}}, {3: {}}, {"all": None}),
+    "mean_weight": (None, *NOT_NUMBERS),
+    "pruned": (None, *NOT_NUMBERS),
+    "histogram": (None, "x", True, {}, (1.5,), (True,), [None], torch.tensor(1.0)),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_load_rejects_forged_entries_and_keeps_the_epochs(name):
+    rrm = RRM(5, contamination=0.4, warmup=1)
+    rrm.step(LOSSES)
+    history = History()
+    history.record(1, 2.0, 0.25, rrm)
+    before = list(history.epochs)
+    for value in FORGED[name]:
+        state = history.state_dict()
+        entry = state["epochs"][0]
+        (entry if name in entry else entry["groups"]["all"])[name] = value
+        with pytest.raises(ValueError, match=r"state's epochs\[0\] is invalid: "):
+            history.load_state_dict(state)
+    state = history.state_dict()
+    entry = state["epochs"][0]
+    del (entry if name in entry else entry["groups"]["all"])[name]
+    with pytest.raises(ValueError, match=rf"state's epochs\[0\] is invalid: it must have .*{name}"):
+        history.load_state_dict(state)
+    assert history.epochs == before
+
+
+@pytest.mark.parametrize("state", [None, [], {}, {"epochs": None}, {"epochs": [3]}, {"epochs": {}}])
+def test_load_rejects_what_is_no_state(state):
+    history = History()
+    history.record(1, 2.0, 0.25)
+    with pytest.raises(ValueError, match="state"):
+        history.load_state_dict(state)
+    assert len(history.epochs) == 1

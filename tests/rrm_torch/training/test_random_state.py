@@ -9,7 +9,7 @@ import torch
 
 from rrm_torch import Checkpoint
 from rrm_torch.training import random_state
-from tests.support.interrupts import interrupted
+from support.interrupts import interrupted
 
 BIT_GENERATORS = random_state.NUMPY_BIT_GENERATORS
 

@@ -1,16 +1,30 @@
-"""Forged checkpoints: files with a right digest and a content that no run has."""
+"""Damage and forge checkpoint files: loading one raises a ValueError and changes nothing, or restores all of it.
+
+``python -m fuzz.damaged_checkpoints 20000`` (with tests/ on the path) damages that many files and forges a quarter as
+many, and prints what came of them. `read` and `read_archive` are entry points for a coverage-guided fuzzer.
+"""
 
 from __future__ import annotations
 
+import collections
+import copy
+import hashlib
 import io
 import random
+import sys
+import tempfile
+import warnings
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rrm_torch import Checkpoint
 from rrm_torch.training import checkpoint_file
+from support.run_state import digest, make_checkpoint
 
 VALUES = (
     *(None, True, -1, 0, 3, 2**31, 2**63, 2**80, -(2**70), 0.5, float("nan"), float("inf"), 1e300),
@@ -31,6 +45,24 @@ def seal(content: Any) -> bytes:
     file = io.BytesIO()
     checkpoint_file.write(content, file)
     return file.getvalue()
+
+
+def seal_archive(archive: bytes) -> bytes:
+    """Return the file of an archive of any bytes, with the right digest."""
+    return archive[:-2] + checkpoint_file._tail(hashlib.sha256(archive).hexdigest())
+
+
+def read(data: bytes) -> None:
+    """Read a file of any bytes, as `Checkpoint.load` does; only a ValueError is allowed, which the digest raises."""
+    try:
+        checkpoint_file.read(io.BytesIO(data))
+    except ValueError:
+        return
+
+
+def read_archive(data: bytes) -> None:
+    """Read a file with the right digest, so that any bytes reach the parsers of the archive and of its pickle."""
+    read(seal_archive(data + checkpoint_file.NO_COMMENT))
 
 
 def places(content: Any) -> list[tuple[Any, Any]]:
@@ -103,3 +135,44 @@ def damaged(data: bytes, generator: random.Random) -> Iterator[bytes]:
             copy += generator.randbytes(length)
         if copy != data:
             yield bytes(copy)
+
+
+def load(checkpoint: Checkpoint, data: bytes, before: str) -> str:
+    """Load a file; return what came of it. Raise an AssertionError if that isn't allowed."""
+    checkpoint.path.write_bytes(data)
+    try:
+        checkpoint.load()
+    except ValueError:
+        assert digest(checkpoint.objects) == before, "a refused file has changed an object"
+        return "refused"
+    return "loaded"
+
+
+def run(count: int, seed: int = 0) -> dict[str, int]:
+    """Damage `count` files, and forge a quarter as many; return how many were refused and loaded."""
+    rng = random.Random(seed)
+    outcomes: collections.Counter[str] = collections.Counter()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder, "run.pt")
+        make_checkpoint(path, seed=1, steps=4).save(4)
+        data = path.read_bytes()
+        content = torch.load(path, weights_only=True)
+        checkpoint = make_checkpoint(path)
+        before = digest(checkpoint.objects)
+        for changed in islice(damaged(data, rng), count):
+            outcomes["damaged, " + load(checkpoint, changed, before)] += 1
+            read_archive(changed[: -checkpoint_file.TAIL_BYTES])
+        for _ in range(count // 4):
+            forged = copy.deepcopy(content)
+            forge(forged, rng)
+            outcome = load(checkpoint, seal(forged), before)
+            outcomes["forged, " + outcome] += 1
+            if outcome == "loaded":
+                checkpoint = make_checkpoint(path)
+    assert not outcomes["damaged, loaded"]
+    return dict(outcomes)
+
+
+if __name__ == "__main__":
+    print(run(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0))
