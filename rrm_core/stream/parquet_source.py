@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -21,6 +21,15 @@ BATCH_BYTES = 1 << 20  # bytes of a column that are decoded at a time
 READ_BYTES = 1 << 20  # bytes of a column that are read from the disk at a time
 MAGIC = b"PAR1"
 TAIL_BYTES = 8  # length of the footer and the magic string
+
+
+class _ColumnChunk(NamedTuple):
+    """The column in one row group: where its pages begin and end, and how many values they hold."""
+
+    row_group: str
+    start: int
+    stop: int
+    n_values: int
 
 
 class ParquetColumn:
@@ -65,7 +74,10 @@ class ParquetColumn:
                     self.n: int = file.metadata.num_rows
                 index, self.format = choose_column(self.name, columns, column)
                 self._column = columns[index].name
-                self._check_pages(file.metadata, memory)
+                with name_invalid_file(self.name, "Parquet"):
+                    chunks = self._column_chunks(file.metadata)
+            for chunk in chunks:
+                self._check_pages(chunk, memory)
         finally:
             # pyarrow has a file of its own in each pass.
             self._file.close()
@@ -86,28 +98,33 @@ class ParquetColumn:
         if tail.endswith(MAGIC) and length > memory:
             raise ValueError(f"its footer takes {length:_} bytes of the {memory:_} available; raise memory")
 
-    def _check_pages(self, metadata: Any, memory: int) -> None:
-        """Raise a ValueError if a page takes more than the memory available."""
-        for group in range(metadata.num_row_groups):
-            row_group = metadata.row_group(group)
+    def _column_chunks(self, metadata: Any) -> list[_ColumnChunk]:
+        """Return where the column lies in each row group."""
+        found = []
+        for i in range(metadata.num_row_groups):
+            row_group = metadata.row_group(i)
             for leaf in range(row_group.num_columns):
                 chunk = row_group.column(leaf)
-                if chunk.path_in_schema == self._column:
-                    self._check_chunk(f"row group {group} of {metadata.num_row_groups}", chunk, memory)
+                if chunk.path_in_schema != self._column:
+                    continue
+                start = chunk.data_page_offset
+                if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+                    start = chunk.dictionary_page_offset
+                group = f"row group {i} of {metadata.num_row_groups}"
+                found.append(_ColumnChunk(group, start, start + chunk.total_compressed_size, chunk.num_values))
+        return found
 
-    def _check_chunk(self, group: str, chunk: Any, memory: int) -> None:
-        start = chunk.data_page_offset
-        if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-            start = chunk.dictionary_page_offset
+    def _check_pages(self, chunk: _ColumnChunk, memory: int) -> None:
+        """Raise a ValueError if a page takes more than the memory available."""
         try:
-            for page in iter_pages(self._file, start, start + chunk.total_compressed_size, chunk.num_values):
+            for page in iter_pages(self._file, chunk.start, chunk.stop, chunk.n_values):
                 size = max(page.uncompressed, page.compressed)
                 if size > memory:
                     raise ValueError(
                         f"a page takes {size:_} bytes of the {memory:_} available; raise memory, or write smaller pages"
                     )
         except ValueError as error:
-            raise ValueError(f"{self.name}: {self._unreadable(group)}: {error}") from error
+            raise ValueError(f"{self.name}: {self._unreadable(chunk.row_group)}: {error}") from error
 
     def _unreadable(self, group: str) -> str:
         return f"{group} (the first is 0) can't be read in column {self._column!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Collection
+from errno import EINVAL
 from gzip import GzipFile
 from pathlib import Path
 from typing import IO, Any
@@ -61,7 +62,8 @@ def read_npz(
                 arrays[name] = _read_member(archive, members[name], limit)
                 limit -= arrays[name].nbytes
     except (OSError, MemoryError) as error:
-        if getattr(error, "errno", None) is not None:
+        # EINVAL comes from offsets in the archive.
+        if getattr(error, "errno", None) not in (None, EINVAL):
             raise
         raise ValueError(f"{path} can't be read: {_one_line(error)}") from error
     # The zip file, its compression and the headers of the arrays raise many kinds of errors where they are damaged.
