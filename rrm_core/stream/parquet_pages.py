@@ -15,8 +15,8 @@ MAX_HEADER_BYTES = 1 << 20
 _MAX_DEPTH = 16
 
 # Types of fields in Thrift's compact protocol.
-_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
-_INTEGERS = (_I16, _I32, _I64)
+_TRUE, _FALSE, _BYTE, _I16, I32, I64, _DOUBLE, BINARY, LIST, _SET, _MAP, STRUCT = range(1, 13)
+_INTEGERS = (_I16, I32, I64)
 
 # Fields of the struct PageHeader in parquet.thrift.
 _UNCOMPRESSED_SIZE = 2
@@ -73,11 +73,11 @@ def _read_page_header(file: StableFile, offset: int) -> tuple[Page, int]:
 def _parse_page_header(content: bytearray) -> tuple[Page, int]:
     sizes = {}
     n_values = 0
-    reader = _CompactReader(content)
+    reader = CompactReader(content)
     for field, type in reader.fields():
-        if type == _I32 and field in (_UNCOMPRESSED_SIZE, _COMPRESSED_SIZE):
+        if type == I32 and field in (_UNCOMPRESSED_SIZE, _COMPRESSED_SIZE):
             sizes[field] = reader.integer()
-        elif type == _STRUCT and field in _DATA_PAGE_HEADERS:
+        elif type == STRUCT and field in _DATA_PAGE_HEADERS:
             n_values = _parse_n_values(reader)
         else:
             reader.skip(type, 1)
@@ -87,17 +87,17 @@ def _parse_page_header(content: bytearray) -> tuple[Page, int]:
     return page, reader.position
 
 
-def _parse_n_values(reader: _CompactReader) -> int:
+def _parse_n_values(reader: CompactReader) -> int:
     n_values = -1
     for field, type in reader.fields():
-        if type == _I32 and field == _N_VALUES:
+        if type == I32 and field == _N_VALUES:
             n_values = reader.integer()
         else:
             reader.skip(type, 2)
     return n_values
 
 
-class _CompactReader:
+class CompactReader:
     """Reader of Thrift's compact protocol. An IndexError says that the content is too short."""
 
     def __init__(self, content: bytearray) -> None:
@@ -143,27 +143,39 @@ class _CompactReader:
             self._advance(1)
         elif type == _DOUBLE:
             self._advance(8)
-        elif type == _BINARY:
+        elif type == BINARY:
             self._advance(self._varint())
-        elif type in (_LIST, _SET):
+        elif type in (LIST, _SET):
             self._skip_list(depth)
-        elif type == _STRUCT:
+        elif type == STRUCT:
             for _, field_type in self.fields():
                 self.skip(field_type, depth + 1)
         else:
             raise ValueError(f"a page header has a field of type {type}")
 
-    def _skip_list(self, depth: int) -> None:
+    def items(self) -> Iterator[int]:
+        """Yield the type of each item of a list; the caller reads or skips each."""
         head = self._byte()
         length = head >> 4
         if length == 0x0F:
             length = self._varint()
         for _ in range(length):
+            yield head & 0x0F
+
+    def binary(self) -> bytes:
+        """Read a string of bytes."""
+        length = self._varint()
+        start = self.position
+        self._advance(length)
+        return bytes(self._content[start : start + length])
+
+    def _skip_list(self, depth: int) -> None:
+        for type in self.items():
             # An item takes one byte at least, also a truth value.
-            if head & 0x0F in (_TRUE, _FALSE):
+            if type in (_TRUE, _FALSE):
                 self._advance(1)
             else:
-                self.skip(head & 0x0F, depth + 1)
+                self.skip(type, depth + 1)
 
     def _advance(self, n_bytes: int) -> None:
         if self.position + n_bytes > len(self._content):

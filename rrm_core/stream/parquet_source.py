@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -14,22 +14,12 @@ from ..definition.formats import Array, Format
 from ._pyarrow import FLOAT_TYPES, pa, parquet
 from .columns import ColumnType, choose_column, name_invalid_file, nulls_to_nan, one_line, reader
 from .files import StableFile
+from .parquet_footer import ColumnChunk, iter_column_chunks, read_footer
 from .parquet_pages import iter_pages
 from .source import Chunk
 
 BATCH_BYTES = 1 << 20  # bytes of a column that are decoded at a time
 READ_BYTES = 1 << 20  # bytes of a column that are read from the disk at a time
-MAGIC = b"PAR1"
-TAIL_BYTES = 8  # length of the footer and the magic string
-
-
-class _ColumnChunk(NamedTuple):
-    """The column in one row group: where its pages begin and end, and how many values they hold."""
-
-    row_group: str
-    start: int
-    stop: int
-    n_values: int
 
 
 class ParquetColumn:
@@ -63,7 +53,7 @@ class ParquetColumn:
         self.name = self._file.name
         try:
             with name_invalid_file(self.name, "Parquet"):
-                self._check_footer_size(memory)
+                footer = read_footer(self._file, memory)
                 file = self._open()
             with closing_file(file):
                 with name_invalid_file(self.name, "Parquet"):
@@ -74,10 +64,14 @@ class ParquetColumn:
                     self.n: int = file.metadata.num_rows
                 index, self.format = choose_column(self.name, columns, column)
                 self._column = columns[index].name
-                with name_invalid_file(self.name, "Parquet"):
-                    chunks = self._column_chunks(file.metadata)
+                n_groups = file.metadata.num_row_groups
+            with name_invalid_file(self.name, "Parquet"):
+                path = [self._column.encode()]
+                chunks = [chunk for chunk in iter_column_chunks(footer) if chunk.path == path]
+                if len(chunks) != n_groups:
+                    raise ValueError(f"{len(chunks)} of {n_groups} row groups have column {self._column!r}")
             for chunk in chunks:
-                self._check_pages(chunk, memory)
+                self._check_pages(chunk, n_groups, memory)
         finally:
             # pyarrow has a file of its own in each pass.
             self._file.close()
@@ -92,29 +86,7 @@ class ParquetColumn:
             page_checksum_verification=True,
         )
 
-    def _check_footer_size(self, memory: int) -> None:
-        tail = self._file.read_bytes(max(self._file.size - TAIL_BYTES, 0), TAIL_BYTES)
-        length = int.from_bytes(tail[:4], "little")
-        if tail.endswith(MAGIC) and length > memory:
-            raise ValueError(f"its footer takes {length:_} bytes of the {memory:_} available; raise memory")
-
-    def _column_chunks(self, metadata: Any) -> list[_ColumnChunk]:
-        """Return where the column lies in each row group."""
-        found = []
-        for i in range(metadata.num_row_groups):
-            row_group = metadata.row_group(i)
-            for leaf in range(row_group.num_columns):
-                chunk = row_group.column(leaf)
-                if chunk.path_in_schema != self._column:
-                    continue
-                start = chunk.data_page_offset
-                if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-                    start = chunk.dictionary_page_offset
-                group = f"row group {i} of {metadata.num_row_groups}"
-                found.append(_ColumnChunk(group, start, start + chunk.total_compressed_size, chunk.num_values))
-        return found
-
-    def _check_pages(self, chunk: _ColumnChunk, memory: int) -> None:
+    def _check_pages(self, chunk: ColumnChunk, n_groups: int, memory: int) -> None:
         """Raise a ValueError if a page takes more than the memory available."""
         try:
             for page in iter_pages(self._file, chunk.start, chunk.stop, chunk.n_values):
@@ -124,7 +96,9 @@ class ParquetColumn:
                         f"a page takes {size:_} bytes of the {memory:_} available; raise memory, or write smaller pages"
                     )
         except ValueError as error:
-            raise ValueError(f"{self.name}: {self._unreadable(chunk.row_group)}: {error}") from error
+            raise ValueError(
+                f"{self.name}: {self._unreadable(f'row group {chunk.row_group} of {n_groups}')}: {error}"
+            ) from error
 
     def _unreadable(self, group: str) -> str:
         return f"{group} (the first is 0) can't be read in column {self._column!r}"
