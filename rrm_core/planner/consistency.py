@@ -98,27 +98,31 @@ class _Interval(NamedTuple):
 
 
 def _has_valid_target_counts(state: SelectionState, format: Format) -> bool:
-    intervals = []
-    for target in state.targets:
-        if isinstance(target, RankRange):
-            first = target.first
-            last = first + (1 << target.width) - 1
-            if (
-                first % (1 << target.width)
-                or not target.n_below < target.rank <= target.n_below + target.n_inside
-                or (target.resolved and not _is_number(format, first))
-            ):
-                return False
-        else:
-            first = last = target.key
-            if not target.resolved:
-                if target != PivotCount(target.key):
-                    return False
-                continue
-        intervals.append(_Interval(first, last, target.n_below, target.n_at))
+    if not all(_is_valid(target, format) for target in state.targets):
+        return False
+    # Pivots are not counted before they are resolved.
+    counted = [target for target in state.targets if target.resolved or isinstance(target, RankRange)]
+    intervals = sorted(map(_interval_of, counted))
     return all(_agrees_with_totals(interval, state, format) for interval in intervals) and (
-        len(intervals) < 2 or _agree(*sorted(intervals))
+        len(intervals) < 2 or _agree(*intervals)
     )
+
+
+def _is_valid(target: Target, format: Format) -> bool:
+    if isinstance(target, PivotCount):
+        return target.resolved or target == PivotCount(target.key)
+    return (
+        target.first % (1 << target.width) == 0
+        and target.n_below < target.rank <= target.n_below + target.n_inside
+        and (not target.resolved or _is_number(format, target.first))
+    )
+
+
+def _interval_of(target: Target) -> _Interval:
+    if isinstance(target, PivotCount):
+        return _Interval(target.key, target.key, target.n_below, target.n_at)
+    first, last, _ = target.bounds
+    return _Interval(first, last, target.n_below, target.n_inside)
 
 
 def _agrees_with_totals(interval: _Interval, state: SelectionState, format: Format) -> bool:
