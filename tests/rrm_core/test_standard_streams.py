@@ -118,6 +118,16 @@ def test_process_whose_output_is_lost(name, tail, code, error, folder):
         assert np.load("w.npy").tolist() == [3.0, *[1.0] * 7, 0.0, 0.0]
 
 
+def test_file_does_not_get_the_descriptor_of_closed_stdout(folder):
+    program = (
+        "import os\nfrom rrm_core import _cli\n"
+        "def write():\n    with open('file', 'wb') as file:\n        os.write(1, b'noise of a library')\n"
+        "_cli.run('program', write)"
+    )
+    subprocess.run(["bash", "-c", '"$@" >&-', "bash", sys.executable, "-c", program], check=True)
+    assert Path("file").read_bytes() == b""
+
+
 @needs_full_device
 def test_error_that_cannot_be_printed_keeps_its_exit_code(folder):
     assert run(["plan", "missing.npy", "--contamination", "0.2"], "> /dev/full 2>&1")[0] == 2

@@ -25,7 +25,9 @@ for _ in range(int(rounds)):
 def read(path):
     if path.suffix == ".npy":
         return np.load(path)
-    return pyarrow.parquet.read_table(path).column(0).to_numpy()
+    # Opened once: pyarrow opens a path twice, and would find two files.
+    with path.open("rb") as file:
+        return pyarrow.parquet.read_table(file).column(0).to_numpy()
 
 
 @pytest.mark.parametrize("kind", ["npy", "parquet"])
