@@ -8,6 +8,7 @@ from array_api_compat import array_namespace, device, is_dask_array
 
 from ._arguments import as_float, check_mu, check_threads
 from ._engine import Request, prepare, prepare_fast
+from .definition.float_errors import ignore_float_errors
 from .definition.formats import widen
 from .definition.plan import Plan
 from .definition.rule import NaN, Redistribute, Rule, Ties, make_rule
@@ -211,6 +212,7 @@ def apply(
     return _prepare(losses, weights, mu, out, backend, threads).apply(plan)
 
 
+@ignore_float_errors
 def objective(losses: Any, gamma: float) -> float:
     """Return the minimum over p of ``sum(p * losses) + gamma * d_TV(p, uniform)``, the relaxed expected loss.
 

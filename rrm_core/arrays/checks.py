@@ -10,6 +10,7 @@ from array_api_compat import is_array_api_obj, is_jax_array, is_torch_array
 
 from ..definition.formats import BY_STORAGE, WEIGHT_FORMATS
 from .placement import Argument
+from .tensors import check_tensor_kind, is_negated, is_zero_without_memory, memory_of_negated, view_as_numpy
 
 
 def check_kind(name: str, x: Any) -> None:
@@ -26,12 +27,13 @@ def check_kind(name: str, x: Any) -> None:
             f"{name} must be an array (NumPy, torch, CuPy, JAX or another of the array API), "
             f"got {type(x).__name__}{remedy}"
         )
-    if is_torch_array(x) and (x.layout is not sys.modules["torch"].strided or x.is_meta):
-        raise TypeError(f"{name} must be a dense tensor with memory of its own, got layout {x.layout} on {x.device}")
-    if type(x).__name__ == "FakeTensor":
-        raise TypeError(f"{name} is a FakeTensor, which has no values; call this on real tensors, outside fake mode")
-    if is_jax_array(x) and isinstance(x, sys.modules["jax"].core.Tracer):
-        raise TypeError(f"{name} is being traced by JAX; call this outside jit, grad and vmap, on concrete arrays")
+    if is_torch_array(x):
+        check_tensor_kind(name, x)
+    if is_jax_array(x):
+        if isinstance(x, sys.modules["jax"].core.Tracer):
+            raise TypeError(f"{name} is being traced by JAX; call this outside jit, grad and vmap, on concrete arrays")
+        if x.is_deleted():
+            raise ValueError(f"{name} is a JAX array that was deleted or donated; pass an array that has its values")
 
 
 def check_one_dimensional(name: str, x: Any) -> None:
@@ -77,9 +79,7 @@ def check_out(out: Argument, losses: Argument, weights: Argument | None) -> None
     _check_writable(out)
     if _overlaps_itself(out):
         raise ValueError(f"out overlaps itself in memory: its stride is {_stride(out.array)} bytes")
-    # Losses in foreign byte order were copied; `out` must not overlap the caller's array.
-    caller_losses = losses.original if isinstance(losses.original, np.ndarray) else losses.array
-    if _overlap(out.array, caller_losses):
+    if _overlap(out.array, _caller_memory(losses)):
         raise ValueError("out overlaps losses in memory; give it memory of its own")
     if weights is None or out.array is weights.array:
         return
@@ -87,7 +87,24 @@ def check_out(out: Argument, losses: Argument, weights: Argument | None) -> None
         raise ValueError("out overlaps weights in part; pass the weights themselves or memory of its own")
 
 
+def _caller_memory(losses: Argument) -> Any:
+    """Return the memory of the caller's losses, as `losses.array` would be without a copy: `out` must not overlap it.
+
+    Losses in foreign byte order, and those that torch negates when they are read, were copied.
+    """
+    if isinstance(losses.original, np.ndarray):
+        return losses.original
+    if is_negated(losses.original):
+        memory = memory_of_negated(losses.original)
+        return view_as_numpy(memory) if losses.placement.on_host else memory
+    return losses.array
+
+
 def _check_writable(out: Argument) -> None:
+    if is_negated(out.original):
+        raise ValueError("out is negated by torch whenever it is read; pass out.resolve_neg(), or leave it out")
+    if is_zero_without_memory(out.original):
+        raise ValueError("out is a tensor of zeros without memory; pass torch.zeros, or leave it out")
     framework = out.placement.framework
     if framework == "jax":
         raise ValueError("out can't be a JAX array, which is immutable; leave it out to get a new array")

@@ -26,6 +26,7 @@ from ..definition.formats import BFLOAT16, BY_NAME, BY_STORAGE, FLOAT64, PLAIN, 
 from ..definition.old_weights import InvalidWeights, raise_rounded_weights
 from .checks import check_kind, check_not_empty, check_one_dimensional
 from .placement import NUMPY, Argument, Placement, placement_of, torch_on_cpu
+from .tensors import plain_tensor, view_as_numpy
 
 
 def to_argument(name: str, x: Any, *, native: bool, list_type: Any = None) -> Argument:
@@ -51,20 +52,29 @@ def to_argument(name: str, x: Any, *, native: bool, list_type: Any = None) -> Ar
     check_one_dimensional(name, x)
     check_not_empty(name, x)
     placement = placement_of(x, native)
-    dtype = x.dtype
-    if placement.framework == "numpy":
-        dtype = dtype.newbyteorder("=")
-    format = BY_NAME.get(str(dtype).rpartition(".")[2])
-    if format is None:
-        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, got {dtype}; convert them to float32")
+    format = _format_of(name, x)
     array = x
     if placement.framework == "numpy":
-        array = np.asarray(x, dtype)
+        array = np.asarray(x, x.dtype.newbyteorder("="))
     elif placement.framework == "torch":
-        array = x.detach()
+        array = plain_tensor(x)
     if placement.on_host:
         array = _numpy_view(array, format)
     return Argument(name, x, array, placement, format, int(x.shape[0]))
+
+
+def _format_of(name: str, x: Any) -> Format:
+    """Return the format of an array's elements; raise a TypeError if it is not one of the four."""
+    dtype = x.dtype
+    if isinstance(dtype, np.dtype):
+        dtype = dtype.newbyteorder("=")
+    format = BY_NAME.get(str(dtype).rpartition(".")[2])
+    if format is None:
+        remedy = "convert them to float32"
+        if "complex" in str(dtype):
+            remedy = "pass one real number per sample, such as their absolute values"
+        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, got {dtype}; {remedy}")
+    return format
 
 
 def to_host(name: str, x: Any) -> tuple[Any, Format]:
@@ -80,8 +90,11 @@ def to_host(name: str, x: Any) -> tuple[Any, Format]:
         return view, BY_STORAGE[view.dtype]
     if isinstance(x, (list, tuple)) and not x:
         x = np.empty(0)
+    if is_array_api_obj(x):
+        check_kind(name, x)
     if getattr(x, "shape", None) == (0,) and is_array_api_obj(x):
         # An array of one sample stands in for the empty one, so that its framework and type are checked.
+        _format_of(name, x)
         one_sample = array_namespace(x).zeros(1, dtype=x.dtype)
         format = to_argument(name, one_sample, native=False).format
         return np.empty(0, format.storage), format
@@ -183,16 +196,21 @@ def _view_function(kind: type) -> Callable[[Any], Any | None]:
         return _no_view
     # Attributes of torch are looked up here, once, and not in each call.
     strided = torch.strided
+    is_functional = torch._is_functional_tensor
     bfloat16 = torch.bfloat16
     int16 = torch.int16
     dtypes = frozenset(getattr(torch, name) for name in BY_NAME)
 
     def view_of_torch(x: Any) -> Any | None:
         dtype = x.dtype
-        if not x.is_cpu or dtype not in dtypes or x.layout is not strided:
+        if not x.is_cpu or dtype not in dtypes or x.layout is not strided or is_functional(x):
             return None
         data = x.detach() if x.requires_grad else x
-        return data.view(int16).numpy().view(np.uint16) if dtype is bfloat16 else data.numpy()
+        try:
+            return data.view(int16).numpy().view(np.uint16) if dtype is bfloat16 else data.numpy()
+        except RuntimeError:
+            # A lazy or nested tensor, or one that torch.func transforms.
+            return None
 
     _VIEWS[kind] = view_of_torch
     return view_of_torch
@@ -204,6 +222,7 @@ _NUMPY_TYPES = frozenset(format.storage for format in BY_NAME.values() if format
 _VIEWS: dict[type, Callable[[Any], Any | None]] = {np.ndarray: _view_of_numpy}
 
 
+@ignore_float_errors
 def _from_list(name: str, x: Any, dtype: Any) -> Any:
     try:
         # "same_kind" refuses text and objects.
@@ -213,10 +232,8 @@ def _from_list(name: str, x: Any, dtype: Any) -> Any:
 
 
 def _numpy_view(x: Any, format: Format) -> Any:
-    if is_torch_array(x):
-        # torch cannot give NumPy a bfloat16 tensor, only its bits.
-        x = (x.view(sys.modules["torch"].int16) if format.name == "bfloat16" else x).numpy()
-    x = np.asarray(x)
+    """Return a NumPy view of a plain array on the host, of the format's storage type."""
+    x = view_as_numpy(x) if is_torch_array(x) else np.asarray(x)
     if x.dtype in BY_STORAGE:
         return x
     return x.view(format.storage)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 
 from ..arrays.checks import check_kind, check_one_dimensional
 from ..arrays.convert import to_host
@@ -84,6 +85,8 @@ class Chunks:
         start = 0
         for i, chunk in enumerate(self._chunks):
             array = to_host(self.name, chunk)[0] if isinstance(chunk, (list, tuple)) else chunk
+            if is_array_api_obj(array):
+                check_kind(self.name, array)
             if not hasattr(array, "shape") or len(array.shape) != 1:
                 raise TypeError(
                     f"{self.name}, as chunks, must be one-dimensional arrays; the chunk at index {i} is "
