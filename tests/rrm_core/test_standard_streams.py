@@ -124,7 +124,7 @@ def test_file_does_not_get_the_descriptor_of_closed_stdout(folder):
         "def write():\n    with open('file', 'wb') as file:\n        os.write(1, b'noise of a library')\n"
         "_cli.run('program', write)"
     )
-    subprocess.run(["bash", "-c", '"$@" >&-', "bash", sys.executable, "-c", program], check=True)
+    subprocess.run(["bash", "-c", '"$@" <&- >&-', "bash", sys.executable, "-c", program], check=True)
     assert Path("file").read_bytes() == b""
 
 
