@@ -5,7 +5,7 @@ Only `rrm_core.api` imports this module, and only when it is given a Dask array,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dask.array as da
@@ -154,7 +154,7 @@ class Blocks:
         Invalid old weights raise an error when their block is computed.
         """
         assert out is None
-        function = reweight_block
+        function: Callable[..., Any] = reweight_block
         arrays = [losses]
         if weights is not None:
             function = smooth_block
