@@ -77,15 +77,14 @@ template <> struct Lanes<float> {
         const Vector zero = _mm256_setzero_ps(); // x * 0 is NaN unless x is finite
         return _mm256_movemask_ps(unordered(_mm256_mul_ps(x, zero), zero)) == 0;
     }
-    // The flags are the largest words: that of a weight which is NaN or infinite, or has a sign, is at least
-    // infinity's.
-    RRM_INLINE static Vector flag_invalid(Vector flags, Vector weights) {
-        return _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(flags), _mm256_castps_si256(weights)));
-    }
-    RRM_INLINE static bool any_flag(Vector flags) {
-        const __m256i infinity = _mm256_set1_epi32(0x7f800000);
-        const __m256i words = _mm256_castps_si256(flags);
-        return _mm256_movemask_epi8(_mm256_cmpeq_epi32(_mm256_max_epu32(words, infinity), words)) != 0;
+    // Whether one of n weights, in full vectors, is NaN or infinite, or has a sign: as a word it is at least infinity.
+    RRM_INLINE static bool any_suspect(const float *weights, std::int64_t n) {
+        __m256i largest = _mm256_set1_epi32(0x7f7fffff);
+        for (std::int64_t i = 0; i < n; i += width) {
+            largest = _mm256_max_epu32(largest, _mm256_loadu_si256(reinterpret_cast<const __m256i *>(weights + i)));
+        }
+        const __m256i valid = _mm256_cmpeq_epi32(largest, _mm256_set1_epi32(0x7f7fffff));
+        return _mm256_movemask_epi8(valid) != -1;
     }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return static_cast<std::uint32_t>(_mm256_movemask_ps(mask));
@@ -162,14 +161,13 @@ template <> struct Lanes<double> {
         return _mm256_movemask_pd(unordered(_mm256_mul_pd(x, zero), zero)) == 0;
     }
     // As for float, by the upper words.
-    RRM_INLINE static Vector flag_invalid(Vector flags, Vector weights) {
-        return _mm256_castsi256_pd(_mm256_max_epu32(_mm256_castpd_si256(flags), _mm256_castpd_si256(weights)));
-    }
-    RRM_INLINE static bool any_flag(Vector flags) {
-        const __m256i infinity = _mm256_set1_epi32(0x7ff00000);
-        const __m256i words = _mm256_castpd_si256(flags);
-        const __m256i at_least = _mm256_cmpeq_epi32(_mm256_max_epu32(words, infinity), words);
-        return _mm256_movemask_pd(_mm256_castsi256_pd(at_least)) != 0;
+    RRM_INLINE static bool any_suspect(const double *weights, std::int64_t n) {
+        __m256i largest = _mm256_set1_epi32(0x7fefffff);
+        for (std::int64_t i = 0; i < n; i += width) {
+            largest = _mm256_max_epu32(largest, _mm256_loadu_si256(reinterpret_cast<const __m256i *>(weights + i)));
+        }
+        const __m256i valid = _mm256_cmpeq_epi32(largest, _mm256_set1_epi32(0x7fefffff));
+        return _mm256_movemask_pd(_mm256_castsi256_pd(valid)) != 0xf;
     }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return static_cast<std::uint32_t>(_mm256_movemask_pd(mask));

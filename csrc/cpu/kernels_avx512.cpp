@@ -81,13 +81,13 @@ template <> struct Lanes<float> {
     RRM_INLINE static bool finite(Vector x) {
         return _mm512_fpclass_ps_mask(x, 0x99) == 0; // no NaN of either kind, no infinity of either sign
     }
-    // The flags are the largest words: that of a weight which is NaN or infinite, or has a sign, is at least
-    // infinity's.
-    RRM_INLINE static Vector flag_invalid(Vector flags, Vector weights) {
-        return _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(flags), _mm512_castps_si512(weights)));
-    }
-    RRM_INLINE static bool any_flag(Vector flags) {
-        return _mm512_cmpge_epu32_mask(_mm512_castps_si512(flags), _mm512_set1_epi32(0x7f800000)) != 0;
+    // Whether one of n weights, in full vectors, is NaN or infinite, or has a sign: as a word it is at least infinity.
+    RRM_INLINE static bool any_suspect(const float *weights, std::int64_t n) {
+        __m512i largest = _mm512_setzero_si512();
+        for (std::int64_t i = 0; i < n; i += width) {
+            largest = _mm512_max_epu32(largest, _mm512_loadu_si512(weights + i));
+        }
+        return _mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32(0x7f800000)) != 0;
     }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return mask;
@@ -161,11 +161,12 @@ template <> struct Lanes<double> {
         return _mm512_fpclass_pd_mask(x, 0x99) == 0; // no NaN of either kind, no infinity of either sign
     }
     // As for float, by the upper words.
-    RRM_INLINE static Vector flag_invalid(Vector flags, Vector weights) {
-        return _mm512_castsi512_pd(_mm512_max_epu32(_mm512_castpd_si512(flags), _mm512_castpd_si512(weights)));
-    }
-    RRM_INLINE static bool any_flag(Vector flags) {
-        return _mm512_mask_cmpge_epu32_mask(0xaaaa, _mm512_castpd_si512(flags), _mm512_set1_epi32(0x7ff00000)) != 0;
+    RRM_INLINE static bool any_suspect(const double *weights, std::int64_t n) {
+        __m512i largest = _mm512_setzero_si512();
+        for (std::int64_t i = 0; i < n; i += width) {
+            largest = _mm512_max_epu32(largest, _mm512_loadu_si512(weights + i));
+        }
+        return _mm512_mask_cmpge_epu32_mask(0xaaaa, largest, _mm512_set1_epi32(0x7ff00000)) != 0;
     }
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return mask;

@@ -103,26 +103,34 @@ template <class V> struct Lanes {
         const Vector zeros = multiply(x, splat(0)); // NaN unless x is finite
         return bits(unordered(zeros, zeros)) == 0;
     }
-    // The sign bit of a lane of the flags is set if its weight is NaN or infinite, or has a sign.
-    RRM_INLINE static Vector flag_invalid(Vector flags, Vector weights) {
+    // Whether one of n weights, in full parts, is NaN or infinite, or has a sign.
+    RRM_INLINE static bool any_suspect(const V *weights, std::int64_t n) {
+#ifdef RRM_X86
+        // The upper 16 bits of such a weight exceed those of the largest number.
+        const auto largest = reinterpret_cast<__m128i>(Part{} + std::numeric_limits<V>::max());
+        __m128i excess = _mm_setzero_si128();
+        for (std::int64_t i = 0; i < n; i += part_width) {
+            const __m128i words = _mm_loadu_si128(reinterpret_cast<const __m128i *>(weights + i));
+            excess = _mm_or_si128(excess, _mm_subs_epu16(words, largest));
+        }
+        return _mm_movemask_epi8(_mm_cmpeq_epi8(excess, _mm_setzero_si128())) != 0xffff;
+#else
+        // Such a weight sets a sign bit.
         using Word = std::make_unsigned_t<Integer>;
         using Words [[gnu::vector_size(16)]] = Word;
         const Words largest = Words{} + std::bit_cast<Word>(std::numeric_limits<V>::max());
-        return for_each_part<Vector>([&](int i) {
-            const auto x = reinterpret_cast<Words>(weights.part[i]);
-            return reinterpret_cast<Part>(reinterpret_cast<Words>(flags.part[i]) | x | (largest - x));
-        });
-    }
-    RRM_INLINE static bool any_flag(Vector flags) {
-        PartMask any{};
-        for (int i = 0; i < parts; ++i) {
-            any |= reinterpret_cast<PartMask>(flags.part[i]);
+        Words signs{};
+        for (std::int64_t i = 0; i < n; i += part_width) {
+            Words words;
+            __builtin_memcpy(&words, weights + i, sizeof words);
+            signs |= words | (largest - words);
         }
-        Integer all = 0;
+        Word all = 0;
         for (int j = 0; j < part_width; ++j) {
-            all |= any[j];
+            all |= signs[j];
         }
-        return all < 0;
+        return static_cast<Integer>(all) < 0;
+#endif
     }
     RRM_INLINE static PartMask bits_of_part(int i) {
         PartMask bit;

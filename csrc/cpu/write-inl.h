@@ -56,12 +56,7 @@ template <class V>
 // look only where one may be invalid.
 template <class V>
 RRM_INLINE void check_old_weights(const V *old_weights, std::int64_t n, std::int64_t begin, InvalidWeights &invalid) {
-    using L = Lanes<V>;
-    auto flags = L::splat(0);
-    for (std::int64_t i = 0; i < n; i += L::width) {
-        flags = L::flag_invalid(flags, L::load(old_weights + i));
-    }
-    if (L::any_flag(flags)) {
+    if (Lanes<V>::any_suspect(old_weights, n)) {
         add_invalid(old_weights, n, begin, invalid);
     }
 }
