@@ -1,5 +1,6 @@
 // rrm_core._cuda: bindings of the CUDA kernels, over addresses of device memory, lengths and streams. Python has
-// checked every argument and owns every array. Only read_outcome, count_foreign and synchronize wait for the device.
+// checked every argument and owns every array. Only read_outcome, count_foreign, apply if it reads old weights, and
+// synchronize wait for the device.
 #include <cuda_runtime_api.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -135,25 +136,35 @@ template <class T> T copy_to_host(Address address, int device, Address stream) {
 
 py::tuple read_outcome(Address outcome, std::int64_t n, bool prune_nan, int device, Address stream) {
     const auto result = copy_to_host<rrm::cuda::Outcome>(outcome, device, stream);
-    return rrm::outcome_to_python(result.faults, result.plan, {}, n, prune_nan);
+    return rrm::outcome_to_python(result.faults, result.plan, result.invalid_weights, n, prune_nan);
 }
 
-void apply(Address losses, int format, std::int64_t n, double threshold, double recipient_threshold,
-           const rrm::LevelsTuple &levels, double mu, Address old, Address out, int device, Address stream) {
+// Waits for the device if old weights are read, and returns the invalid ones.
+py::object apply(Address losses, int format, std::int64_t n, double threshold, double recipient_threshold,
+                 const rrm::LevelsTuple &levels, double mu, Address old, Address out, bool out_is_new, Address outcome,
+                 int device, Address stream) {
     rrm::Plan plan{};
     plan.threshold = threshold;
     plan.recipient_threshold = recipient_threshold;
     plan.levels = rrm::levels_from_tuple(levels);
-    const rrm::GilRelease released; // a launch blocks if the queue is full
-    const DeviceGuard guard(device);
-    check(rrm::with_format(format, [&](auto f) {
-        using F = decltype(f);
-        const rrm::cuda::Weights<F> weights{pointer<const typename F::Weight>(old), pointer<typename F::Weight>(out),
-                                            mu, false};
-        return rrm::cuda::apply<F>(pointer<const typename F::Bits>(losses), n, plan, weights,
-                                   rrm::cuda::make_launch_config<F>(n, device_properties(device), current_tuning),
-                                   pointer<CUstream_st>(stream));
-    }));
+    {
+        const rrm::GilRelease released; // a launch blocks if the queue is full
+        const DeviceGuard guard(device);
+        check(rrm::with_format(format, [&](auto f) {
+            using F = decltype(f);
+            const rrm::cuda::Weights<F> weights{pointer<const typename F::Weight>(old),
+                                                pointer<typename F::Weight>(out), mu, out_is_new};
+            return rrm::cuda::apply<F>(pointer<const typename F::Bits>(losses), n, plan, weights,
+                                       pointer<rrm::cuda::ApplyOutcome>(outcome),
+                                       rrm::cuda::make_launch_config<F>(n, device_properties(device), current_tuning),
+                                       pointer<CUstream_st>(stream));
+        }));
+    }
+    if (outcome == 0) {
+        return py::none();
+    }
+    return rrm::invalid_weights_to_python(
+        copy_to_host<rrm::cuda::ApplyOutcome>(outcome, device, stream).invalid_weights);
 }
 
 std::int64_t count_foreign(Address losses, int format, std::int64_t n, double loss_min, bool allow_nan, Address counter,
@@ -210,6 +221,7 @@ void tune(const std::map<std::string, std::int64_t> &values) {
 PYBIND11_MODULE(_cuda, m) {
     rrm::bind_rule(m);
     m.attr("OUTCOME_BYTES") = sizeof(rrm::cuda::Outcome);
+    m.attr("APPLY_OUTCOME_BYTES") = sizeof(rrm::cuda::ApplyOutcome);
     m.def("device_count", &device_count);
     m.def("memory_device", &memory_device);
     m.def("workspace_bytes", &workspace_bytes);

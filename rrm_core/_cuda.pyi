@@ -3,6 +3,7 @@ from typing import Any
 from ._cpu import _InvalidWeights, _Levels, _NonFiniteCounts, _PlanFields, _Redistribute
 
 OUTCOME_BYTES: int  # size of the device memory that reweight writes and read_outcome reads
+APPLY_OUTCOME_BYTES: int  # size of that which apply writes if it reads old weights
 
 class Rule:
     def __init__(
@@ -48,10 +49,12 @@ def apply(
     mu: float,
     old: int,
     out: int,
+    out_is_new: bool,
+    outcome: int,
     device: int,
     stream: int,
     /,
-) -> None: ...
+) -> _InvalidWeights | None: ...  # waits for the stream if `outcome`, memory for reading old weights, is given
 def count_foreign(
     losses: int, format: int, n: int, loss_min: float, allow_nan: bool, counter: int, device: int, stream: int, /
 ) -> int: ...  # waits for the stream

@@ -139,11 +139,20 @@ Error reweight(const typename F::Bits *losses, std::int64_t n, const Rule &rule,
 
 template <class F>
 Error apply(const typename F::Bits *losses, std::int64_t n, const Plan &plan, const Weights<F> &weights,
-            const LaunchConfig &config, Stream stream) {
+            ApplyOutcome *outcome, const LaunchConfig &config, Stream stream) {
+    if (weights.old_to_read() != nullptr) {
+        Error error = cudaMemsetAsync(outcome, 0, sizeof *outcome, stream);
+        if (error == 0) {
+            error = cudaMemsetAsync(&outcome->state.first, 0xff, sizeof outcome->state.first, stream);
+        }
+        if (error != 0) {
+            return error;
+        }
+    }
     const auto targets = TargetWeights<F>::of(plan.levels, F::key_not_above(plan.threshold),
                                               F::key_not_above(plan.recipient_threshold), weights.mu);
     return gpu::launch(apply_plan<F>, static_cast<unsigned>(config.blocks), static_cast<unsigned>(config.threads),
-                       stream, losses, n, weights, targets);
+                       stream, losses, n, weights, targets, outcome);
 }
 
 template <class F>
@@ -163,8 +172,8 @@ Error count_foreign(const typename F::Bits *losses, std::int64_t n, double loss_
     template std::size_t workspace_bytes<F>(std::int64_t, const Rule &, const LaunchConfig &);                         \
     template Error reweight<F>(const F::Bits *, std::int64_t, const Rule &, const Weights<F> &, Outcome *, void *,     \
                                const LaunchConfig &, Stream);                                                          \
-    template Error apply<F>(const F::Bits *, std::int64_t, const Plan &, const Weights<F> &, const LaunchConfig &,     \
-                            Stream);                                                                                   \
+    template Error apply<F>(const F::Bits *, std::int64_t, const Plan &, const Weights<F> &, ApplyOutcome *,           \
+                            const LaunchConfig &, Stream);                                                             \
     template Error count_foreign<F>(const F::Bits *, std::int64_t, double, bool, Count *, const LaunchConfig &, Stream);
 
 RRM_INSTANTIATE(Float16)

@@ -24,6 +24,20 @@ constexpr int max_threads = 256;      // per block, except in sample_brackets()
 struct Outcome {
     NonFiniteCounts faults;
     Plan plan;
+    InvalidWeights invalid_weights; // if old weights were read: they are counted by the launch that writes the new ones
+};
+
+// The old weights found invalid so far, in device memory.
+struct InvalidWeightsState {
+    Count first; // index of the first; all ones: there is none
+    Count n;
+    unsigned ticket; // blocks that have read their weights
+};
+
+// Result of an apply that reads old weights, in device memory, and the state of their count.
+struct ApplyOutcome {
+    InvalidWeights invalid_weights;
+    InvalidWeightsState state;
 };
 
 // Input and output weights.
@@ -32,6 +46,11 @@ template <class F> struct Weights {
     typename F::Weight *out;       // null: only the plan is computed
     double mu;
     bool out_is_new; // if the losses are rejected, a new `out` is filled with NaN; otherwise `out` is left unchanged
+
+    // The old weights if they are read: with mu = 1 they are not.
+    [[nodiscard]] RRM_HD const typename F::Weight *old_to_read() const {
+        return mu == 1 ? nullptr : old;
+    }
 };
 
 // Properties of the device that a launch depends on.
@@ -63,15 +82,17 @@ template <class F> LaunchConfig make_launch_config(std::int64_t n, const Device 
 // alignment: 256 bytes.
 template <class F> std::size_t workspace_bytes(std::int64_t n, const Rule &rule, const LaunchConfig &config);
 
-// Enqueues a reweight: writes `*outcome`, and the weights unless the losses are rejected.
+// Enqueues a reweight: writes `*outcome`, and the weights unless the losses are rejected. An old weight that is NaN,
+// infinite or negative is left as it is in `out`; a new `out` is filled with NaN then.
 template <class F>
 Error reweight(const typename F::Bits *losses, std::int64_t n, const Rule &rule, const Weights<F> &weights,
                Outcome *outcome, void *workspace, const LaunchConfig &config, Stream stream);
 
-// Enqueues the elementwise half: writes the weights of a plan that is known on the host.
+// Enqueues the elementwise half: writes the weights of a plan that is known on the host. Writes `*outcome` if old
+// weights are read, and does not use it otherwise.
 template <class F>
 Error apply(const typename F::Bits *losses, std::int64_t n, const Plan &plan, const Weights<F> &weights,
-            const LaunchConfig &config, Stream stream);
+            ApplyOutcome *outcome, const LaunchConfig &config, Stream stream);
 
 // Enqueues the count of losses that the plan cannot have been made from, into device memory: losses below the plan's
 // minimum, and NaN unless allowed.

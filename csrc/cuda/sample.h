@@ -128,6 +128,7 @@ template <class F> __global__ void __launch_bounds__(1024) sample_brackets(Kerne
     state.first_nan = ~Count{0};
     state.first_neg_inf = ~Count{0};
     state.rejected = false;
+    state.invalid_weights = {~Count{0}, 0, 0};
     state.scan_ticket = 0;
     for (int i = 0; i < n_digits<F>; ++i) {
         state.radix_tickets[i][0] = 0;

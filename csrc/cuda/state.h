@@ -76,8 +76,9 @@ template <class F> struct State {
 
     Selection<Bits> selections[2]; // the threshold; the recipients' threshold if it needs a selection of its own
     ScanResult<Bits> scan;
-    Count first_nan, first_neg_inf;         // index of the first; all ones: there is none
-    bool rejected;                          // the losses cannot be reweighted
+    Count first_nan, first_neg_inf; // index of the first; all ones: there is none
+    bool rejected;                  // the losses cannot be reweighted
+    InvalidWeightsState invalid_weights;
     unsigned scan_ticket;                   // blocks that have finished scan_losses()
     unsigned radix_tickets[n_digits<F>][2]; // blocks that have finished radix_pass(), by pass and selection
 };

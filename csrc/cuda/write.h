@@ -70,14 +70,59 @@ __device__ __forceinline__ void store_weights(typename F::Weight *array, bool al
     }
 }
 
+// An old weight must be finite and at least 0.
+template <class W> __device__ __forceinline__ bool is_valid_weight(W weight) {
+    return weight >= 0 && weight <= std::numeric_limits<W>::max();
+}
+
+// Counts the invalid weights of a vector whose first element has the index `begin`.
+template <class W, int Width>
+__device__ void count_invalid(const Vec<W, Width> &weights, std::int64_t begin, InvalidWeightsState &invalid) {
+    Count n = 0, first = 0;
+    for (int j = Width - 1; j >= 0; --j) {
+        if (!is_valid_weight(weights.at[j])) {
+            first = static_cast<Count>(begin + j);
+            ++n;
+        }
+    }
+    atomicAdd(&invalid.n, n);
+    atomicMin(&invalid.first, first);
+}
+
+// Once all blocks have written their weights, the last one sets the result; and it fills `out` with NaN if that is new
+// and an old weight was invalid.
+template <class F>
+__device__ void finish_invalid(InvalidWeightsState &invalid, const Weights<F> &weights, std::int64_t n,
+                               InvalidWeights &result) {
+    using W = typename F::Weight;
+    if (!is_last_block(&invalid.ticket, gridDim.x)) {
+        return;
+    }
+    const auto n_invalid = static_cast<std::int64_t>(gpu::load_fresh(&invalid.n));
+    if (n_invalid == 0) {
+        if (threadIdx.x == 0) {
+            result = {};
+        }
+        return;
+    }
+    if (threadIdx.x == 0) {
+        const auto first = static_cast<std::int64_t>(gpu::load_fresh(&invalid.first));
+        result = {n_invalid, first, static_cast<double>(gpu::load_fresh(weights.out + first))};
+    }
+    __syncthreads();
+    for (std::int64_t i = threadIdx.x; weights.out_is_new && i < n; i += blockDim.x) {
+        weights.out[i] = std::numeric_limits<W>::quiet_NaN();
+    }
+}
+
+// Writes the new weights, and counts the invalid old ones: each of them is left as it is, for finish_invalid().
 template <class F>
 __device__ void smooth_weights(const typename F::Bits *losses, std::int64_t n, const Weights<F> &weights,
-                               const TargetWeights<F> &targets) {
+                               const TargetWeights<F> &targets, InvalidWeightsState *invalid) {
     using Bits = typename F::Bits;
     constexpr int width = VecArray<Bits>::width;
     const VecArray<Bits> vectors(losses, n);
-    // With mu = 1 the old weights, which could be NaN, are not read.
-    const auto *old = weights.mu == 1 ? nullptr : weights.old;
+    const auto *old = weights.old_to_read();
     const bool old_aligned = is_aligned(old, vectors.lead);
     const bool out_aligned = is_aligned(weights.out, vectors.lead);
     for_each_tile(vectors, [&](const auto &loaded, auto vector) {
@@ -86,8 +131,17 @@ __device__ void smooth_weights(const typename F::Bits *losses, std::int64_t n, c
             vecs[i] = load_weights<F>(old, old_aligned, vectors, vector(i));
         }
         GPU_UNROLL for (int i = 0; i < loads_in_flight<Bits>; ++i) {
+            bool all_valid = true;
             GPU_UNROLL for (int j = 0; j < width; ++j) {
-                vecs[i].at[j] = targets.smooth(F::key(loaded[i].at[j]), vecs[i].at[j]);
+                all_valid = all_valid && is_valid_weight(vecs[i].at[j]);
+            }
+            if (!all_valid) {
+                count_invalid(vecs[i], vectors.first_index(vector(i)), *invalid);
+            }
+            GPU_UNROLL for (int j = 0; j < width; ++j) {
+                const auto old_weight = vecs[i].at[j];
+                const auto new_weight = targets.smooth(F::key(loaded[i].at[j]), old_weight);
+                vecs[i].at[j] = is_valid_weight(old_weight) ? new_weight : old_weight;
             }
             store_weights<F>(weights.out, out_aligned, vectors, vector(i), vecs[i]);
         }
@@ -138,6 +192,9 @@ __global__ void __launch_bounds__(max_threads, min_blocks_per_sm)
     }
     if (threadIdx.x == 0 && blockIdx.x == 0) {
         outcome->faults = non_finite_counts(*params.state);
+        if (rejected || weights.old_to_read() == nullptr) {
+            outcome->invalid_weights = {};
+        }
     }
     __syncthreads();
     if (weights.out == nullptr) {
@@ -145,7 +202,10 @@ __global__ void __launch_bounds__(max_threads, min_blocks_per_sm)
     }
     if (!rejected) {
         const TargetWeights<F> targets = shared_targets;
-        smooth_weights<F>(params.losses, params.n, weights, targets);
+        smooth_weights<F>(params.losses, params.n, weights, targets, &params.state->invalid_weights);
+        if (weights.old_to_read() != nullptr) {
+            finish_invalid<F>(params.state->invalid_weights, weights, params.n, outcome->invalid_weights);
+        }
     } else if (weights.out_is_new) {
         const std::int64_t thread = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
         for (std::int64_t i = thread; i < params.n; i += std::int64_t{gridDim.x} * blockDim.x) {
@@ -156,8 +216,12 @@ __global__ void __launch_bounds__(max_threads, min_blocks_per_sm)
 
 template <class F>
 __global__ void __launch_bounds__(max_threads, min_blocks_per_sm)
-    apply_plan(const typename F::Bits *losses, std::int64_t n, Weights<F> weights, TargetWeights<F> targets) {
-    smooth_weights<F>(losses, n, weights, targets);
+    apply_plan(const typename F::Bits *losses, std::int64_t n, Weights<F> weights, TargetWeights<F> targets,
+               ApplyOutcome *outcome) {
+    smooth_weights<F>(losses, n, weights, targets, &outcome->state);
+    if (weights.old_to_read() != nullptr) {
+        finish_invalid<F>(outcome->state, weights, n, outcome->invalid_weights);
+    }
 }
 
 struct ForeignCount {

@@ -1,7 +1,7 @@
 """The compiled CUDA backend, `rrm_core._cuda`: on the caller's stream, with memory from the caller's own allocator.
 
-No function waits for the device, except `count_foreign`, which returns a number. The plan waits when one of its
-computed fields is read.
+No function waits for the device, except `count_foreign`, which returns a number, and `apply`, which returns the invalid
+old weights. The plan waits when one of its computed fields is read.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from array_api_compat import is_jax_array
 
 from ..definition.formats import BY_NAME, Format
+from ..definition.old_weights import InvalidWeights, raise_invalid_weights
 from ..definition.pending_plan import pending_plan
 from ..definition.plan import Plan, plan_from_kernel
 from ..definition.rule import Rule
@@ -96,15 +97,18 @@ def apply(
     mu: float,
     out: Any | None,
     threads: int | None = None,  # noqa: ARG001
-) -> tuple[Any, None]:
-    """Return the new weights, in `out` if given; `old_weights` None stands for ones."""
+) -> tuple[Any, InvalidWeights | None]:
+    """Return the new weights, in `out` if given, and the invalid old weights; `old_weights` None stands for ones."""
     cuda = _extension()
     with device_context(losses)():
         c = _locate_losses(losses)
         new = _allocate_result(losses, out)
         target = _locate_argument("out", new, c)
-        old = None if old_weights is None else _locate_argument("weights", old_weights, c)
-        cuda.apply(
+        old = outcome = None
+        if old_weights is not None:
+            old = _locate_argument("weights", old_weights, c)
+            outcome = _scratch(losses, cuda.APPLY_OUTCOME_BYTES, c)
+        invalid = cuda.apply(
             c.memory.address,
             c.format.code,
             c.n,
@@ -114,11 +118,13 @@ def apply(
             mu,
             old.address if old else 0,
             target.address,
+            out is None,
+            outcome.address if outcome else 0,
             c.device,
             c.stream.handle,
         )
-        _release(c, old, target)
-        return _copy_to_out(new, out), None
+        _release(c, old, target, outcome)
+        return _copy_to_out(new, out), None if invalid is None else InvalidWeights(*invalid)
 
 
 def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  # noqa: ARG001
@@ -175,10 +181,13 @@ def _enqueue(losses: Any, rule: Rule, old_weights: Any | None, mu: float, out: A
 
     def read() -> Plan:
         with current_device():
-            non_finite, outcome_fields, _ = cuda.read_outcome(
+            non_finite, outcome_fields, invalid = cuda.read_outcome(
                 outcome.address, n, rule.nan == "prune", device, stream.handle
             )
-        return plan_from_kernel(rule, format, n, non_finite, outcome_fields)
+        plan = plan_from_kernel(rule, format, n, non_finite, outcome_fields)
+        if invalid is not None:
+            raise_invalid_weights(InvalidWeights(*invalid), n, written=not out_is_new)
+        return plan
 
     return pending_plan(n, format, rule, read)
 

@@ -13,9 +13,9 @@ from .rule import Rule
 class PendingPlan(Plan):
     """A plan that a device is still computing; the first access to a computed field waits and makes it a `Plan`.
 
-    That access also raises the error if the losses cannot be reweighted. The class changes, and a missing attribute
-    is looked up, so that a call on a GPU returns without waiting and its plan is nevertheless a `Plan` in every use:
-    comparison, hash, repr, copy, pickle and `dataclasses` functions read it through attributes.
+    That access also raises the error if the losses cannot be reweighted, or old weights are invalid. The class changes,
+    and a missing attribute is looked up, so that a call on a GPU returns without waiting and its plan is nevertheless a
+    `Plan` in every use: comparison, hash, repr, copy, pickle and `dataclasses` functions read it through attributes.
     """
 
     _read: Callable[[], Plan]

@@ -351,6 +351,34 @@ BUGS = (
         "first_index(vector) + width <= n;",
         "first_index(vector) + width <= n + 1;",
     ),
+    Bug(
+        "write: negative old weights accepted",
+        "plain",
+        "write.h",
+        "return weight >= 0 && weight <= std::numeric_limits<W>::max();",
+        "return weight <= std::numeric_limits<W>::max();",
+    ),
+    Bug(
+        "write: last invalid weight of a vector",
+        "plain",
+        "write.h",
+        "j = Width - 1; j >= 0; --j",
+        "j = 0; j < Width; ++j",
+    ),
+    Bug(
+        "write: invalid weight overwritten before it is reported",
+        "plain",
+        "write.h",
+        "is_valid_weight(old_weight) ? new_weight : old_weight;",
+        "new_weight;",
+    ),
+    Bug(
+        "write: count of invalid weights not reset",
+        "plain",
+        "sample.h",
+        "{~Count{0}, 0, 0};",
+        "{~Count{0}, state.invalid_weights.n, 0};",
+    ),
     # ---- launches
     Bug(
         "launch: one pass too few",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -120,6 +121,28 @@ std::vector<typename F::Value> reference_weights(const std::vector<typename F::B
 
 inline bool same(const Plan &a, const Plan &b) {
     return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+inline bool same(const InvalidWeights &a, const InvalidWeights &b) {
+    return a.n == b.n && a.first == b.first && (a.value == b.value || (std::isnan(a.value) && std::isnan(b.value)));
+}
+
+// Replaces a few weights by invalid ones, and some by -0, which is valid. Returns the invalid ones.
+template <class V> InvalidWeights draw_invalid_weights(Random &random, std::vector<V> &weights) {
+    using Limits = std::numeric_limits<V>;
+    const std::array values{Limits::quiet_NaN(),   -Limits::quiet_NaN(), Limits::infinity(), -Limits::infinity(), V{-1},
+                            -Limits::denorm_min(), -Limits::max()};
+    InvalidWeights expected;
+    const std::uint64_t one_in = 1 + random() % (2 * weights.size());
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        if (random() % one_in == 0) {
+            weights[i] = values[random() % values.size()];
+            expected.merge({1, 0, static_cast<double>(weights[i])}, static_cast<std::int64_t>(i));
+        } else if (random() % one_in == 0) {
+            weights[i] = V{-0.0};
+        }
+    }
+    return expected;
 }
 
 } // namespace rrm

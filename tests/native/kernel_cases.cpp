@@ -55,28 +55,6 @@ template <class F> std::string describe(int family, std::size_t n, int threads) 
            ", threads " + std::to_string(threads) + ", " + cpu::name(cpu::chosen_instruction_set());
 }
 
-bool same(const InvalidWeights &a, const InvalidWeights &b) {
-    return a.n == b.n && a.first == b.first && (a.value == b.value || (std::isnan(a.value) && std::isnan(b.value)));
-}
-
-// Replaces a few weights by invalid ones, and some by -0, which is valid. Returns the invalid ones.
-template <class V> InvalidWeights draw_invalid_weights(Random &random, std::vector<V> &weights) {
-    using Limits = std::numeric_limits<V>;
-    const std::array values{Limits::quiet_NaN(),   -Limits::quiet_NaN(), Limits::infinity(), -Limits::infinity(), V{-1},
-                            -Limits::denorm_min(), -Limits::max()};
-    InvalidWeights expected;
-    const int one_in = 1 + pick(random, 2 * static_cast<int>(weights.size()));
-    for (std::size_t i = 0; i < weights.size(); ++i) {
-        if (pick(random, one_in) == 0) {
-            weights[i] = values[static_cast<std::size_t>(pick(random, static_cast<int>(values.size())))];
-            expected.merge({1, 0, static_cast<double>(weights[i])}, static_cast<std::int64_t>(i));
-        } else if (pick(random, one_in) == 0) {
-            weights[i] = V{-0.0};
-        }
-    }
-    return expected;
-}
-
 // Whether reweight, apply and count_foreign give the results of the definition.
 template <class F> bool check_reweight(Random &random, std::string &description) {
     using V = typename F::Value;

@@ -61,6 +61,7 @@ struct Case {
     model::Schedule schedule;
     std::int64_t offsets[3]; // of losses, old weights and new ones from a multiple of 16 bytes
     bool invalid;            // contains losses that must be rejected
+    bool invalid_weights;    // contains old weights that are NaN, infinite or negative
 
     [[nodiscard]] std::string describe(int width) const {
         char text[500];
@@ -70,12 +71,15 @@ struct Case {
             "in_place %d, out_is_new %d; threads %d, blocks %d, sample_size %d, chunk %d, capacity %lld; seed %llu, "
             "resident "
             "%u, preempt %u; offsets %lld %lld %lld",
-            width, static_cast<long long>(n), family, invalid ? " invalid" : "", static_cast<long long>(rule.rank),
-            rule.gamma, static_cast<long long>(rule.recipient_rank), static_cast<long long>(rule.quota), mu, read,
-            in_place, out_is_new, config.threads, config.blocks, config.sample_size, config.chunk,
-            static_cast<long long>(config.capacity), static_cast<unsigned long long>(schedule.seed), schedule.resident,
-            schedule.preempt, static_cast<long long>(offsets[0]), static_cast<long long>(offsets[1]),
-            static_cast<long long>(offsets[2]));
+            width, static_cast<long long>(n), family,
+            invalid           ? " invalid"
+            : invalid_weights ? " invalid weights"
+                              : "",
+            static_cast<long long>(rule.rank), rule.gamma, static_cast<long long>(rule.recipient_rank),
+            static_cast<long long>(rule.quota), mu, read, in_place, out_is_new, config.threads, config.blocks,
+            config.sample_size, config.chunk, static_cast<long long>(config.capacity),
+            static_cast<unsigned long long>(schedule.seed), schedule.resident, schedule.preempt,
+            static_cast<long long>(offsets[0]), static_cast<long long>(offsets[1]), static_cast<long long>(offsets[2]));
         return text;
     }
 };
@@ -105,6 +109,7 @@ Case random_case(Random &random) {
     c.read = c.mu != 1.0 && pick(3) != 0;
     c.in_place = c.read && pick(2) == 0;
     c.out_is_new = !c.in_place && pick(2) == 0;
+    c.invalid_weights = c.read && pick(3) == 0;
     constexpr int threads[] = {32, 64, 96, 128};
     constexpr int sample_sizes[] = {32, 64, 256, 4096};
     c.config.threads = threads[pick(4)];
@@ -168,6 +173,15 @@ bool same(const NonFiniteCounts &a, const NonFiniteCounts &b) {
     return std::memcmp(&a, &b, sizeof a) == 0;
 }
 
+// Whether `out` holds the right weights; all NaN if it is new and old weights were invalid, and anything if it is not.
+template <class W>
+bool is_result(const Memory<W> &out, const std::vector<W> &right, const InvalidWeights &invalid, bool out_is_new) {
+    if (invalid.n == 0) {
+        return out.equals(right);
+    }
+    return !out_is_new || out.equals(std::vector<W>(right.size(), std::numeric_limits<W>::quiet_NaN()));
+}
+
 template <class F> bool try_one(Random &random, std::string &description) {
     using W = typename F::Weight;
     Case c = random_case(random);
@@ -181,6 +195,7 @@ template <class F> bool try_one(Random &random, std::string &description) {
     for (std::int64_t i = 0; i < c.n; ++i) {
         old.push_back(static_cast<W>(uniform(random)));
     }
+    const InvalidWeights expected_invalid = c.invalid_weights ? draw_invalid_weights(random, old) : InvalidWeights{};
     model::configure(c.schedule);
     model::unregister_memory();
     const Memory<typename F::Bits> device_losses(losses, c.offsets[0], false);
@@ -204,14 +219,24 @@ template <class F> bool try_one(Random &random, std::string &description) {
         return out.equals(c.out_is_new ? nothing : untouched);
     }
     Plan expected{};
-    if (!out.equals(reference_weights<F>(losses, c.rule, c.mu, c.read ? old.data() : nullptr, expected)) ||
-        !rrm::same(outcome.data->plan, expected)) {
+    const auto right = reference_weights<F>(losses, c.rule, c.mu, c.read ? old.data() : nullptr, expected);
+    if (!rrm::same(outcome.data->plan, expected) || !rrm::same(outcome.data->invalid_weights, expected_invalid) ||
+        !is_result(out, right, expected_invalid, c.out_is_new)) {
         return false;
     }
     const cuda::Weights<F> targets{nullptr, device_new.data, 1.0, false};
-    if (cuda::apply<F>(device_losses.data, c.n, expected, targets, c.config, nullptr) != 0 ||
+    Memory<cuda::ApplyOutcome> apply_outcome(1, 0, true);
+    if (cuda::apply<F>(device_losses.data, c.n, expected, targets, nullptr, c.config, nullptr) != 0 ||
         !device_new.equals(reference_weights<F>(losses, c.rule, 1.0, nullptr, expected))) {
         return false;
+    }
+    if (c.read && !c.in_place) {
+        const cuda::Weights<F> again{device_old.data, device_new.data, c.mu, c.out_is_new};
+        if (cuda::apply<F>(device_losses.data, c.n, expected, again, apply_outcome.data, c.config, nullptr) != 0 ||
+            !rrm::same(apply_outcome.data->invalid_weights, expected_invalid) ||
+            !is_result(device_new, right, expected_invalid, c.out_is_new)) {
+            return false;
+        }
     }
     std::int64_t foreign = 0;
     for (const auto bits : losses) {

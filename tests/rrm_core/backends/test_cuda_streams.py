@@ -77,6 +77,54 @@ def test_apply_synchronises_once(quick):
     assert [entry.what for entry in quick.stand_in.log()] == ["set", "launch", "copy", "synchronize", "launch"]
 
 
+def test_apply_waits_for_the_check_of_old_weights(quick):
+    c, w, plan = quick.asarray(C), quick.asarray(W), rrm_core.plan(C, **RULE)
+    quick.stand_in.log()
+    rrm_core.apply(plan, c, w, mu=0.3)
+    checked = ["set", "launch", "copy", "synchronize"]
+    assert [entry.what for entry in quick.stand_in.log()] == [*checked, "set", *checked]
+    # With mu = 1 none is read.
+    rrm_core.apply(plan, c, w)
+    assert [entry.what for entry in quick.stand_in.log()] == [*checked, "launch"]
+
+
+@pytest.mark.parametrize("out", ["new", "in place", "other", "strided"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_invalid_old_weights_raise_when_the_plan_is_read(quick, dtype, out):
+    c, w = losses("exponential", 5000, dtype), old_weights(5000, dtype)
+    w[[7, 8, 4999]] = -0.0, -2.5, np.nan
+    message = "weights must be finite and at least 0, but 2 of 5_000 are not, the first -2.5 at index 8; pass"
+    planned = rrm_core.plan(c, **RULE)
+    for call in ("reweight", "apply"):
+        c_gpu, w_gpu = quick.asarray(c), quick.asarray(w)
+        memory = {
+            "new": None,
+            "in place": w_gpu,
+            "other": quick.asarray(np.ones_like(w)),
+            "strided": quick.asarray(np.ones_like(w), step=2),
+        }[out]
+        quick.stand_in.log()
+        if call == "reweight":
+            weights, plan = rrm_core.reweight(c_gpu, w_gpu, mu=0.3, out=memory, **RULE)
+            assert calls(quick, "synchronize") == []
+            for _ in range(2):
+                with pytest.raises(ValueError, match=message) as caught:
+                    repr(plan)
+            # A new array cannot be used for training by mistake.
+            assert np.isnan(weights.get()).all() == (out == "new")
+        else:
+            with pytest.raises(ValueError, match=message) as caught:
+                rrm_core.apply(planned, c_gpu, w_gpu, mu=0.3, out=memory)
+        assert str(caught.value).endswith("; out has been written") == (out != "new")
+
+
+def test_old_weights_that_are_not_read_are_not_checked_on_the_device(quick):
+    c, w = quick.asarray(C), quick.asarray(np.full_like(W, np.nan))
+    weights, plan = rrm_core.reweight(c, w, out=w, **RULE)
+    assert plan == expected(mu=1.0)[1]
+    assert_same_bits(weights.get(), expected(mu=1.0)[0])
+
+
 def test_memory_comes_from_the_framework(quick):
     c, w = quick.asarray(C), quick.asarray(W)
     del quick.allocated[:]
