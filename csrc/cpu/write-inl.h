@@ -61,6 +61,27 @@ RRM_INLINE void check_old_weights(const V *old_weights, std::int64_t n, std::int
     }
 }
 
+// The last weights, fewer than a vector, at index `begin`: by way of a whole vector.
+template <class F, bool ReadOld, class WriteOne>
+RRM_INLINE void write_tail(const typename F::Bits *losses, std::int64_t n, std::int64_t begin,
+                           const typename F::Value *old_weights, typename F::Value *out, const WriteOne &write_one,
+                           InvalidWeights &invalid) {
+    using Value = typename F::Value;
+    constexpr std::int64_t width = Lanes<Value>::width;
+    const PaddedTail<F> tail(losses, n);
+    alignas(16) Value weights[width] = {};
+    if constexpr (ReadOld) {
+        for (std::int64_t j = 0; j < n; ++j) {
+            weights[j] = old_weights[j];
+        }
+        check_old_weights(weights, width, begin, invalid);
+    }
+    write_one(tail.losses, weights, weights);
+    for (std::int64_t j = 0; j < n; ++j) {
+        out[j] = weights[j];
+    }
+}
+
 // new weight = old_factor * old weight + term, where the term depends on the loss relative to the thresholds.
 template <class F, bool ReadOld, bool Stream>
 RRM_INLINE InvalidWeights write_all(const typename F::Bits *losses, std::int64_t n,
@@ -82,7 +103,7 @@ RRM_INLINE InvalidWeights write_all(const typename F::Bits *losses, std::int64_t
         const auto term = L::select(L::above(t, x), below, L::select(L::equal(x, t), tied, pruned)); // NaN is pruned
         store<Stream>(new_weight, ReadOld ? L::add(L::multiply(old_factor, L::load(old_weight)), term) : term);
     };
-    const auto write_vectors = [=](std::int64_t begin, std::int64_t end) {
+    const auto write_vectors = [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; i += L::width) {
             prefetch(losses + i, L::width);
             if constexpr (!Stream) {
@@ -103,18 +124,9 @@ RRM_INLINE InvalidWeights write_all(const typename F::Bits *losses, std::int64_t
         write_vectors(0, tail_begin);
     }
     if (tail_begin < n) {
-        const PaddedTail<F> tail(losses + tail_begin, n - tail_begin);
-        alignas(16) Value weights[L::width] = {};
-        for (std::int64_t j = 0; ReadOld && j < n - tail_begin; ++j) {
-            weights[j] = old_weights[tail_begin + j];
-        }
-        if constexpr (ReadOld) {
-            check_old_weights(weights, L::width, tail_begin, invalid);
-        }
-        write_one(tail.losses, weights, weights);
-        for (std::int64_t j = 0; j < n - tail_begin; ++j) {
-            out[tail_begin + j] = weights[j];
-        }
+        const Value *old_tail = ReadOld ? old_weights + tail_begin : nullptr;
+        write_tail<F, ReadOld>(losses + tail_begin, n - tail_begin, tail_begin, old_tail, out + tail_begin, write_one,
+                               invalid);
     }
     return invalid;
 }
