@@ -395,6 +395,9 @@ class JaxArray(PlainArray):
     def device(self):
         return JaxDevice(self.index)
 
+    def is_deleted(self):
+        return False
+
 
 @pytest.fixture
 def jax_like(gpu, monkeypatch):
