@@ -81,7 +81,7 @@ __device__ void count_invalid(const Vec<W, Width> &weights, std::int64_t begin, 
     Count n = 0, first = 0;
     for (int j = Width - 1; j >= 0; --j) {
         if (!is_valid_weight(weights.at[j])) {
-            first = static_cast<Count>(begin + j);
+            first = static_cast<Count>(begin) + static_cast<Count>(j);
             ++n;
         }
     }

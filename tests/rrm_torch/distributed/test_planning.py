@@ -84,7 +84,7 @@ def test_error_on_one_rank_is_raised_on_all(given, rule, error, message):
     ("weights", "mu", "error", "message"),
     [
         (parts([1], [1, 1], []), 0.5, ValueError, r"^rank 1: weights must have one entry per loss, got 2"),
-        ([*parts([1]), torch.ones(1, dtype=torch.float64), *parts([])], 0.5, TypeError, r"^rank 1: weights must be"),
+        ([*parts([1]), torch.ones(1, dtype=torch.float16), *parts([])], 0.5, TypeError, r"^rank 1: weights must be"),
         (parts([1], [1], []), 5.0, ValueError, r"^rank 0: mu must lie in \(0, 1\], got 5"),
         (
             parts([1], [1], []),
