@@ -137,11 +137,11 @@ def test_type_checking_blocks_are_not_imports(tmp_path, monkeypatch):
 
 
 BACKEND_PARTS = {
-    "registry": set(LOADERS),
+    "registry": {*LOADERS, "errors"},
     "numba": {"numba_runtime"},
     "numba_runtime": {"numba_kernels"},
     "numba_kernels": {"numba_compile"},
-    "cuda": {"cuda_interop"},
+    "cuda": {"cuda_interop", "errors"},
 }
 
 
@@ -153,7 +153,7 @@ def test_backends_do_not_import_each_other(file):
 
 
 def test_the_registry_names_every_backend():
-    parts = {"registry", "numba_runtime", "numba_kernels", "numba_compile", "cuda_interop", "__init__"}
+    parts = {"errors", "registry", "numba_runtime", "numba_kernels", "numba_compile", "cuda_interop", "__init__"}
     assert set(LOADERS) == {file.stem for file in modules(CORE / "backends")} - parts
 
 

@@ -19,10 +19,11 @@ from ..definition.pending_plan import pending_plan
 from ..definition.plan import Plan, plan_from_kernel
 from ..definition.rule import Rule
 from .cuda_interop import Memory, Stream, device_context, empty, is_contiguous, locate, stream_of
+from .errors import NoDeviceError
 
 
 def check_available() -> None:
-    """Raise an ImportError unless the extension was built and can be loaded, a RuntimeError if it finds no device."""
+    """Raise an ImportError unless the extension was built and can be loaded, a NoDeviceError if it finds no device."""
     _extension()
 
 
@@ -42,7 +43,7 @@ def _extension() -> ModuleType:
         ) from error
     count, reason = _cuda.device_count()
     if count == 0:
-        raise RuntimeError(f"backend 'cuda' finds no CUDA device: {reason}")
+        raise NoDeviceError(f"backend 'cuda' finds no CUDA device: {reason}")
     return _cuda
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Plan
 from ..definition.rule import Rule
+from .errors import NoDeviceError
 
 
 class Backend(Protocol):
@@ -250,7 +251,7 @@ def first_available(candidates: tuple[str, ...]) -> Backend:
     for name in candidates[:-1]:
         try:
             load(name).check_available()
-        except (ModuleNotFoundError, RuntimeError):
+        except (ModuleNotFoundError, NoDeviceError):
             continue
         except ImportError as error:
             warnings.warn(f"{error}. Another backend is used instead", RuntimeWarning, stacklevel=2)
