@@ -31,6 +31,7 @@ import rrm_core
 from rrm_core.backends import registry
 from rrm_torch.data.idx import read_idx
 from rrm_torch.data.npz import read_npz
+from support.peak_memory import peak, reset_peak
 
 MIB = 1 << 20
 MEMORY = 16 * MIB  # of `rrm_core.stream`
@@ -291,11 +292,6 @@ def damaged_file(rng: random.Random) -> tuple[str, bytes]:
     return kind, damage(content, rng)
 
 
-def _status(name: str) -> int:
-    with Path("/proc/self/status").open(encoding="ascii") as file:
-        return next(1024 * int(line.split()[1]) for line in file if line.startswith(name))
-
-
 def run(count: int, seed: int = 0) -> dict[str, int]:
     """Read `count` damaged files; return how often each outcome occurred.
 
@@ -313,11 +309,10 @@ def run(count: int, seed: int = 0) -> dict[str, int]:
         warnings.simplefilter("ignore")
         for i in range(count):
             kind, content = damaged_file(rng)
-            before = _status("VmRSS")
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
+            before = reset_peak()
             try:
                 outcomes[f"{kind}: {READERS[kind](content)}"] += 1
-                growth = _status("VmHWM") - before
+                growth = peak() - before
                 assert growth < MEMORY + OVERHEAD, f"took {growth / MIB:.0f} MiB"
             except BaseException as error:
                 kept = Path(tempfile.gettempdir()) / f"damaged-{seed}-{i}.{kind}"

@@ -18,6 +18,7 @@ import rrm_core
 from rrm_core import _cpu
 from rrm_core.backends import cpp
 from support.families import DTYPES, FAMILIES, assert_same_bits, losses, old_weights, reference, reweight_cases
+from support.peak_memory import needs_proc, run_program
 from support.tuned import AVAILABLE, SETS
 
 THREADS = (1, 2, 3, 7)
@@ -147,8 +148,7 @@ def test_counts_beyond_32_bits():
 
 PEAK = """
 import sys, numpy as np, rrm_core
-def status(name):
-    return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+from support.peak_memory import peak, reset_peak
 dtype, family, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
 c = np.random.default_rng(0).exponential(size=40_000_000 // np.dtype(dtype).itemsize * 2).astype(dtype)
 if family == "capped":
@@ -158,22 +158,18 @@ if family == "sorted":
 w = np.ones(c.size, np.float64 if dtype == "float64" else np.float32)
 rule = {"contamination": 0.2, "mu": 0.3, "backend": "cpp", "threads": threads}
 rrm_core.reweight(c[:9999], w[:9999], **rule)
-open("/proc/self/clear_refs", "w").write("5")  # resets the peak
-before = status("VmRSS")
+before = reset_peak()
 rrm_core.reweight(c, w, out=w, **rule)
-print((status("VmHWM") - before) / c.nbytes)
+print((peak() - before) / c.nbytes)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory of the process from /proc")
+@needs_proc
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("family", ["random", "sorted", "capped"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_scratch_memory_is_at_most_a_twentieth_of_the_losses(dtype, family, threads):
-    run = subprocess.run(
-        [sys.executable, "-c", PEAK, dtype, family, str(threads)], capture_output=True, text=True, check=True
-    )
-    assert float(run.stdout) < 0.052  # including the stack of a thread
+    assert float(run_program(PEAK, dtype, family, threads)) < 0.052  # including the stack of a thread
 
 
 def count_started_threads(call):

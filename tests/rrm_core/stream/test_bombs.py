@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-import pytest
+
+from support.peak_memory import needs_proc, run_program
 
 MIB = 1 << 20
 MEMORY = 16 * MIB
@@ -20,16 +19,14 @@ MEASURE = """
 import sys
 import rrm_core
 from rrm_core.stream import arrow_source, parquet_source
-def status(name):
-    return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+from support.peak_memory import peak, reset_peak
 for path in sys.argv[2:]:
-    open("/proc/self/clear_refs", "w").write("5")  # resets the peak
-    before = status("VmRSS")
+    before = reset_peak()
     try:
         outcome = rrm_core.stream.plan(path, contamination=0.2, memory=int(sys.argv[1]), threads=1).n
     except ValueError as error:
         outcome = error
-    print(status("VmHWM") - before, outcome)
+    print(peak() - before, outcome)
 """
 
 
@@ -82,7 +79,7 @@ def write_arrow(path, new, compression):
         writer.write_batch(batch)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's peak memory from /proc")
+@needs_proc
 def test_bombs(tmp_path):
     for compression in ("lz4", "zstd"):
         write_arrow(tmp_path / f"file-{compression}.arrow", pa.ipc.new_file, compression)
@@ -106,9 +103,8 @@ def test_bombs(tmp_path):
         "fields.arrow": "the schema has more fields than its size allows",
         "metadata.arrow": "is longer than the file",
     }
-    command = [sys.executable, "-c", MEASURE, str(MEMORY), *(tmp_path / name for name in wanted)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    for (name, message), line in zip(wanted.items(), run.stdout.splitlines(), strict=True):
+    output = run_program(MEASURE, MEMORY, *(tmp_path / name for name in wanted))
+    for (name, message), line in zip(wanted.items(), output.splitlines(), strict=True):
         growth, outcome = line.split(maxsplit=1)
         assert message in outcome, (name, outcome)
         assert int(growth) < MEMORY + OVERHEAD, (name, int(growth) / MIB)

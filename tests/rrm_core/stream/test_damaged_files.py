@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
-import pytest
-
 from fuzz import damaged_files
+from support.peak_memory import needs_proc
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's peak memory from /proc")
+@needs_proc
 def test_damaged_files():
     outcomes = damaged_files.run(150, seed=1)
     assert {outcome.partition(":")[0] for outcome in outcomes} == set(damaged_files.READERS)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+
+from support.peak_memory import needs_proc, run_program
 
 MIB = 1 << 20
 OVERHEAD = 24 * MIB  # code loaded meanwhile, memory kept by threads and by pyarrow's pool
@@ -17,14 +16,12 @@ PEAK = """
 import sys
 import numpy as np, rrm_core
 from rrm_core.stream import arrow_sink, arrow_source, parquet_source
-def status(name):
-    return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+from support.peak_memory import peak, reset_peak
 losses, weights, out, memory, threads = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
-open("/proc/self/clear_refs", "w").write("5")  # resets the peak
-before = status("VmRSS")
 given = {"weights": weights, "mu": 0.3, "contamination": 0.2, "memory": memory, "threads": threads}
+before = reset_peak()
 plan = rrm_core.stream.reweight(losses, out, **given)
-print(status("VmHWM") - before, plan.n)
+print(peak() - before, plan.n)
 """
 
 
@@ -54,17 +51,16 @@ def large(tmp_path_factory):
         path.unlink()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's peak memory from /proc")
+@needs_proc
 @pytest.mark.parametrize(("memory", "threads"), [(16, 1), (64, 2), (64, 16)])
 @pytest.mark.parametrize(
     ("losses", "weights", "out"), [("npy", "npy", "npy"), ("parquet", "arrow", "npy"), ("arrow", "parquet", "parquet")]
 )
 def test_peak_memory_is_within_the_budget(losses, weights, out, memory, threads, large, tmp_path):
     target = tmp_path / f"w.{out}"
-    arguments = [large(losses), large(weights), target, memory * MIB, threads]
-    run = subprocess.run([sys.executable, "-c", PEAK, *map(str, arguments)], capture_output=True, text=True, check=True)
-    peak, n = map(int, run.stdout.split())
+    output = run_program(PEAK, large(losses), large(weights), target, memory * MIB, threads)
+    growth, n = map(int, output.split())
     assert n == 50_000_000
     target.unlink()
-    print(peak / MIB)
-    assert peak < memory * MIB + OVERHEAD
+    print(growth / MIB)
+    assert growth < memory * MIB + OVERHEAD

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import struct
-import subprocess
-import sys
 import zipfile
 import zlib
 
@@ -16,6 +14,7 @@ import pytest
 from rrm_torch.data import images, memory_limit
 from rrm_torch.data.idx import read_idx
 from rrm_torch.data.npz import read_npz
+from support.peak_memory import needs_proc, run_program
 
 MIB = 1 << 20
 
@@ -118,15 +117,13 @@ import rrm_torch
 from rrm_torch.data import images
 from rrm_torch.data.idx import read_idx
 from rrm_torch.data.npz import read_npz
-def status(name):
-    return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+from support.peak_memory import peak, reset_peak
 for path in sys.argv[2:]:
-    open("/proc/self/clear_refs", "w").write("5")  # resets the peak
-    before = status("VmRSS")
+    before = reset_peak()
     try:
         images.load_npz(path, int(sys.argv[1])) if path.endswith(".npz") else read_idx(path, 1, int(sys.argv[1]))
     except ValueError as error:
-        print(status("VmHWM") - before, error)
+        print(peak() - before, error)
 """
 
 
@@ -138,7 +135,7 @@ def deflated_zeros(n_bytes, start=b""):
     return b"".join([*pieces, compress.flush()])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the process's peak memory from /proc")
+@needs_proc
 def test_bombs_take_little_memory(tmp_path):
     n = 128 * MIB
     paths = [tmp_path / "bomb.npz", tmp_path / "stated.gz", tmp_path / "beyond.gz"]
@@ -148,9 +145,8 @@ def test_bombs_take_little_memory(tmp_path):
             file.write(bytes(MIB))
     paths[1].write_bytes(deflated_zeros(n, idx_header((n,))))
     paths[2].write_bytes(deflated_zeros(n, idx_header((1000,))))
-    command = [sys.executable, "-c", MEASURE, str(64 * MIB), *paths]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    for path, line in zip(paths, run.stdout.splitlines(), strict=True):
+    output = run_program(MEASURE, 64 * MIB, *paths)
+    for path, line in zip(paths, output.splitlines(), strict=True):
         assert path.stat().st_size < MIB
         growth, message = line.split(maxsplit=1)
         assert int(growth) < 24 * MIB
