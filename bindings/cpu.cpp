@@ -190,6 +190,7 @@ std::vector<std::int64_t> sample_indices(std::int64_t n) {
 
 // Calls share nothing that changes, except the tuning and the instruction set, which only tests change.
 PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
+    m.attr("INTERFACE") = RRM_INTERFACE;
     rrm::bind_rule(m);
     m.def("reweight", &reweight);
     m.def("apply", &apply);

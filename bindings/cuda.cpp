@@ -219,6 +219,7 @@ void tune(const std::map<std::string, std::int64_t> &values) {
 } // namespace
 
 PYBIND11_MODULE(_cuda, m) {
+    m.attr("INTERFACE") = RRM_INTERFACE;
     rrm::bind_rule(m);
     m.attr("OUTCOME_BYTES") = sizeof(rrm::cuda::Outcome);
     m.attr("APPLY_OUTCOME_BYTES") = sizeof(rrm::cuda::ApplyOutcome);

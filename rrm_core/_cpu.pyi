@@ -12,6 +12,8 @@ _PlanFields: TypeAlias = tuple[int, float, float, float, int, int, int, int, _Le
 # Number of invalid old weights, index of the first, and its value.
 _InvalidWeights: TypeAlias = tuple[int, int, float]
 
+INTERFACE: int  # version, see rrm_core/backends/extension.py
+
 class Rule:
     def __init__(
         self,

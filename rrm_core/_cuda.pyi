@@ -2,6 +2,7 @@ from typing import Any
 
 from ._cpu import _InvalidWeights, _Levels, _NonFiniteCounts, _PlanFields, _Redistribute
 
+INTERFACE: int  # version, see rrm_core/backends/extension.py
 OUTCOME_BYTES: int  # size of the device memory that reweight writes and read_outcome reads
 APPLY_OUTCOME_BYTES: int  # size of that which apply writes if it reads old weights
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,49 +15,19 @@ from ..definition.formats import BY_STORAGE, PLAIN, Array
 from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Plan, plan_from_kernel
 from ..definition.rule import Rule
+from .extension import load_extension
 
 HOW_TO_BUILD = "build it with GCC or Clang, from a checkout: RRM_REQUIRE_COMPILED=1 pip install -e ."
 
-# What is used of the extension.
-NAMES = (
-    "Rule", "reweight", "apply", "count_foreign", "count_first_pass", "count_pass", "checksum", "instruction_sets",
-    "tuning",
-)  # fmt: skip
-
 
 def check_available() -> None:
-    """Raise an ImportError unless the extension was built and can be loaded."""
+    """Raise an ImportError unless the extension was built for these Python files and can be loaded."""
     _extension()
 
 
 @cache
 def _extension() -> ModuleType:
-    if find_spec("rrm_core._cpu") is None:
-        raise ModuleNotFoundError(
-            f"backend 'cpp' needs the compiled module rrm_core._cpu, {_why_missing()}; {HOW_TO_BUILD}"
-        )
-    try:
-        from .. import _cpu
-    except Exception as error:
-        raise ImportError(
-            f"backend 'cpp' cannot load the compiled module rrm_core._cpu: {error}; {HOW_TO_BUILD}"
-        ) from error
-    missing = [name for name in NAMES if not hasattr(_cpu, name)]
-    if missing:
-        raise ImportError(
-            "backend 'cpp' cannot use the compiled module rrm_core._cpu: it was built from another version and lacks "
-            f"{', '.join(missing)}; {HOW_TO_BUILD}"
-        )
-    return _cpu
-
-
-def _why_missing() -> str:
-    package = sys.modules[__name__.partition(".")[0]]
-    for folder in package.__path__:
-        for file in Path(folder).glob("_cpu.*"):
-            if file.suffix in (".so", ".pyd"):
-                return f"which is there for another Python only ({file.name})"
-    return "which was not compiled when this package was installed"
+    return load_extension("cpp", "rrm_core._cpu", HOW_TO_BUILD)
 
 
 def instruction_sets() -> tuple[str, str]:

@@ -7,7 +7,6 @@ old weights. The plan waits when one of its computed fields is read.
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -20,31 +19,34 @@ from ..definition.plan import Plan, plan_from_kernel
 from ..definition.rule import Rule
 from .cuda_interop import Memory, Stream, device_context, empty, is_contiguous, locate, stream_of
 from .errors import NoDeviceError
+from .extension import load_extension
+
+HOW_TO_BUILD = (
+    "build it where nvcc is on PATH, from a checkout: "
+    "RRM_REQUIRE_COMPILED=1 pip install . --config-settings=cmake.define.RRM_CUDA=ON"
+)
 
 
 def check_available() -> None:
-    """Raise an ImportError unless the extension was built and can be loaded, a NoDeviceError if it finds no device."""
+    """Load the extension.
+
+    Raises
+    ------
+    ImportError
+        It was not built, cannot be loaded, or was built for other Python files.
+    NoDeviceError
+        There is no CUDA device.
+    """
     _extension()
 
 
 @cache
 def _extension() -> ModuleType:
-    if find_spec("rrm_core._cuda") is None:
-        raise ModuleNotFoundError(
-            "backend 'cuda' needs the compiled module rrm_core._cuda, which is not there; build it where nvcc is on "
-            "PATH, from a checkout: RRM_REQUIRE_COMPILED=1 pip install . --config-settings=cmake.define.RRM_CUDA=ON"
-        )
-    try:
-        from .. import _cuda
-    except Exception as error:
-        raise ImportError(
-            f"backend 'cuda' cannot load the compiled module rrm_core._cuda: {error}; build it again, from a checkout: "
-            "RRM_REQUIRE_COMPILED=1 pip install . --config-settings=cmake.define.RRM_CUDA=ON"
-        ) from error
-    count, reason = _cuda.device_count()
+    cuda = load_extension("cuda", "rrm_core._cuda", HOW_TO_BUILD)
+    count, reason = cuda.device_count()
     if count == 0:
         raise NoDeviceError(f"backend 'cuda' finds no CUDA device: {reason}")
-    return _cuda
+    return cuda
 
 
 class _Losses(NamedTuple):

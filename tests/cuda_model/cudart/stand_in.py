@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from cuda_model.builds import COMPILER, HERE, MODEL, NVCC, ROOT, TESTS, skip_without_nvcc, translation
 from cuda_model.ptx.parser import parse
+from rrm_core.backends.extension import INTERFACE
 
 FLAGS = ["-std=c++20", "-fPIC", "-Wall", "-Wextra", "-Werror"]
 HIDDEN = "-fvisibility=hidden"  # as in CMakeLists.txt and pybind11
@@ -100,7 +101,7 @@ def build(folder: Path, root: Path = ROOT) -> None:
         compiled("machine", "-O2", *include, MODEL / "machine.cpp"),
         compiled("stand_in", "-O1", *include, HERE / "cudart" / "stand_in_cudart.cpp"),
         compiled("table", *include, folder / "table.cpp"),
-        compiled("bindings", "-O1", HIDDEN, *include, root / "bindings" / "cuda.cpp"),
+        compiled("bindings", "-O1", HIDDEN, f"-DRRM_INTERFACE={INTERFACE}", *include, root / "bindings" / "cuda.cpp"),
     )
     objects = [folder / f"{name}.o" for name in ("translated", "machine", "stand_in", "table")]
     exported = folder / "exported"

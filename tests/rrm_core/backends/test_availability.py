@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.machinery
+import re
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import rrm_core
-from rrm_core.backends import registry
+from rrm_core.backends import extension, registry
+from rrm_core.definition import counting
 from support.families import BACKENDS, assert_same_bits
 
 C = np.array([0.5, 3.0, 0.25, 2.0, 1.0], np.float32)
 W = np.array([1.0, 0.5, 2.0, 1.5, 0.0], np.float32)
 OK = {"contamination": 0.2}
 
-# The module that looks for the compiled part, the function that loads it, and the start of the error without it.
+# The cached function that loads the compiled part, the module that looks for it, and the start of the error without it.
 COMPILED = {
-    "cpp": ("rrm_core.backends.cpp", "_extension", "backend 'cpp' needs the compiled module rrm_core._cpu, which "),
-    "numba": ("rrm_core.backends.numba_runtime", "_load", "backend 'numba' needs Numba: pip install numba"),
+    "cpp": (
+        "cpp._extension",
+        "rrm_core.backends.extension",
+        "backend 'cpp' needs the compiled module rrm_core._cpu, which ",
+    ),
+    "numba": (
+        "numba_runtime._load",
+        "rrm_core.backends.numba_runtime",
+        "backend 'numba' needs Numba: pip install numba",
+    ),
 }
+
+
+def loader(name):
+    """Return the function that loads a backend's compiled part once."""
+    module, _, function = COMPILED[name][0].partition(".")
+    return getattr(import_module(f"rrm_core.backends.{module}"), function)
 
 
 @pytest.fixture(params=COMPILED)
 def unloaded(request):
     """Clear the caches, so that the backend looks for its compiled part again, before and after the test."""
-    module = import_module(COMPILED[request.param][0])
-    caches = (getattr(module, COMPILED[request.param][1]), registry.first_available, registry._why_unavailable)
+    caches = (loader(request.param), registry.first_available, registry._why_unavailable)
     for cache in caches:
         cache.cache_clear()
-    yield request.param, module
+    yield request.param, import_module(COMPILED[request.param][1])
     for cache in caches:
         cache.cache_clear()
 
@@ -68,9 +85,9 @@ def test_next_backend_replaces_a_missing_one(unloaded, monkeypatch):
 
 
 def test_numpy_is_used_without_compiled_backends(unloaded, monkeypatch):
-    for module, load, _ in COMPILED.values():
+    for name, (_, module, _) in COMPILED.items():
         monkeypatch.setattr(f"{module}.find_spec", lambda _: None)
-        getattr(import_module(module), load).cache_clear()
+        loader(name).cache_clear()
     assert rrm_core.available_backends() == ("numpy", "array_api")
     assert_same_bits(rrm_core.reweight(C, **OK)[0], np.array([1, 0, 2, 1, 1], np.float32))
 
@@ -107,12 +124,32 @@ def test_backend_that_fails_to_load_is_not_available(failure, unloaded, monkeypa
 
 
 @pytest.mark.parametrize("unloaded", ["cpp"], indirect=True)
-def test_extension_of_another_version_is_not_available(unloaded, monkeypatch):
+@pytest.mark.parametrize("version", [None, extension.INTERFACE - 1, extension.INTERFACE + 1])
+def test_extension_with_another_interface_is_not_available(version, unloaded, monkeypatch):
     from rrm_core import _cpu
 
-    monkeypatch.delattr(_cpu, "count_pass")
+    if version is None:
+        monkeypatch.delattr(_cpu, "INTERFACE")
+    else:
+        monkeypatch.setattr(_cpu, "INTERFACE", version)
     assert "cpp" not in rrm_core.available_backends()
-    assert_refused("cpp", "built from another version and lacks count_pass; build it with GCC or Clang")
+    assert_refused("cpp", f"version {version}, not {extension.INTERFACE}; build it with GCC or Clang, from a checkout")
+    with pytest.warns(RuntimeWarning, match="Another backend is used instead"):
+        weights, _ = rrm_core.reweight(C, **OK)
+    assert_same_bits(weights, np.array([1, 0, 2, 1, 1], np.float32))
+
+
+# Of the stubs of the compiled modules and the layout of counts, for each version of the interface.
+INTERFACE_DIGESTS = {1: "d2a3eee77c02818b"}
+
+
+def test_interface_that_changes_has_another_version():
+    stubs = [(Path(rrm_core.__file__).parent / name).read_text(encoding="utf-8") for name in ("_cpu.pyi", "_cuda.pyi")]
+    text = "".join(re.sub(r"#.*|\s", "", line) for stub in stubs for line in stub.splitlines())
+    layout = {name: value for name, value in vars(counting).items() if isinstance(value, int)}
+    digest = hashlib.sha256(f"{text} {layout}".encode()).hexdigest()[:16]
+    remedy = f"raise INTERFACE in rrm_core/backends/extension.py, and record {digest} for it here"
+    assert INTERFACE_DIGESTS.get(extension.INTERFACE) == digest, remedy
 
 
 @pytest.mark.parametrize("unloaded", ["cpp"], indirect=True)

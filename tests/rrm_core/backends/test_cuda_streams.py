@@ -13,7 +13,6 @@ import pickle
 import subprocess
 import sys
 import weakref
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -475,13 +474,19 @@ def test_array_api_can_be_chosen_explicitly(quick):
 
 
 def test_error_without_the_module(quick, monkeypatch):
-    backend = import_module("rrm_core.backends.cuda")
-    monkeypatch.setattr(backend, "find_spec", lambda _: None)
+    monkeypatch.setattr("rrm_core.backends.extension.find_spec", lambda _: None)
     assert "cuda" not in rrm_core.available_backends()
     c = quick.asarray(C[SMALL])
-    with pytest.raises(ImportError, match=r"rrm_core._cuda, which is not there; build it where nvcc is on PATH"):
+    with pytest.raises(ImportError, match=r"rrm_core._cuda, which was not compiled .*; build it where nvcc"):
         rrm_core.plan(c, backend="cuda", **RULE)
     assert rrm_core.plan(c, **RULE) == rrm_core.plan(C[SMALL], **RULE)
+
+
+def test_module_with_another_interface_is_not_available(quick, monkeypatch):
+    monkeypatch.setattr(quick.stand_in.module, "INTERFACE", 0)
+    c = quick.asarray(C[SMALL])
+    with pytest.raises(ImportError, match=r"its interface has version 0, not \d+; build it where nvcc"):
+        rrm_core.plan(c, backend="cuda", **RULE)
 
 
 def test_rejects_arrays_on_the_wrong_side(quick):
