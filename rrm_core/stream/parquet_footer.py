@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .files import StableFile
-from .parquet_pages import BINARY, I64, LIST, STRUCT, CompactReader
+from .thrift import BINARY, I64, LIST, STRUCT, CompactReader
 
 MAGIC = b"PAR1"
 TAIL_BYTES = 8  # length of the footer and the magic string
