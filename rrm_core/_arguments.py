@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numbers import Real
 from operator import index
+from typing import SupportsIndex, cast
 
 import numpy as np
 
@@ -35,6 +36,23 @@ def as_fraction(name: str, value: object) -> float:
     return as_float(name, value)
 
 
+def as_integer(name: str, value: object, minimum: int, wanted: str) -> int:
+    """Return a whole number of at least `minimum`; `wanted` describes it in the message.
+
+    Raises
+    ------
+    ValueError
+        `value` is another number, or something else, such as a bool.
+    """
+    try:
+        number = index(cast(SupportsIndex, value))
+    except TypeError:
+        number = minimum - 1
+    if number < minimum or isinstance(value, bool):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return number
+
+
 def check_mu(mu: object) -> float:
     """Return the step size `mu` as a float.
 
@@ -62,10 +80,4 @@ def check_threads(threads: int | None) -> int | None:
     """
     if threads is None:
         return None
-    try:
-        count = index(threads)
-    except TypeError:
-        count = 0
-    if count < 1 or isinstance(threads, bool):
-        raise ValueError(f"threads must be a whole number, at least 1, or None, got {threads!r}")
-    return min(count, MAX_THREADS)
+    return min(as_integer("threads", threads, 1, "a whole number, at least 1, or None"), MAX_THREADS)

@@ -86,10 +86,12 @@ def apply(
         return out, None
     a = out.dtype.type(1 - mu)
     b = out.dtype.type(mu)
-    old = np.ones_like(out) if old_weights is None else old_weights
+    if old_weights is None:
+        out[...] = a + b * target
+        return out, None
     # Before they are overwritten: `out` may be `old_weights`.
-    invalid = find_invalid_weights(old)
-    out[...] = a * old + b * target
+    invalid = find_invalid_weights(old_weights)
+    out[...] = a * old_weights + b * target
     return out, invalid
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._arguments import check_threads
+from .._arguments import as_integer, check_threads
 from ..arrays.convert import to_host
 from ..backends import registry
 from ..definition.formats import Array
@@ -317,12 +316,9 @@ class Planner:
 
 
 def _check_offset(offset: Any) -> int:
-    try:
-        first = index(offset)
-    except TypeError:
-        first = -1
-    if not 0 <= first < MAX_OFFSET:
-        raise ValueError(f"offset must be a whole number, at least 0, or None, got {offset!r}")
+    first = as_integer("offset", offset, 0, "a whole number, at least 0, or None")
+    if first >= MAX_OFFSET:
+        raise ValueError(f"offset must be below 2**62, got {offset}")
     return first
 
 
@@ -330,7 +326,7 @@ def _as_int64(name: str, array: Any) -> Array:
     """Return a one-dimensional array of integers as int64."""
     numbers = np.asarray(array)
     if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
-        raise ValueError(f"{name} is an array of {numbers.ndim} dimensions and {numbers.dtype}, not of one and int64")
+        raise ValueError(f"{name} must be a vector of int64, got shape {numbers.shape} and type {numbers.dtype}")
     if numbers.dtype.kind == "u" and numbers.size and numbers.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} has numbers beyond int64")
+        raise ValueError(f"{name} has numbers that int64 cannot hold")
     return numbers.astype(np.int64, copy=False)

@@ -66,7 +66,7 @@ def decode_state(vector: Array) -> SelectionState:
         The numbers are of another version, or not a state.
     """
     if not len(vector):
-        raise ValueError(f"version none, not {VERSION}")
+        raise ValueError("an empty state")
     if vector[0] != VERSION:
         raise ValueError(f"version {vector[0]}, not {VERSION}")
     if len(vector) != LENGTH:

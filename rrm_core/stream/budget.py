@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import index
 from typing import Any, TypeAlias
 
-from .._arguments import check_threads
+from .._arguments import as_integer, check_threads
 from ..backends import registry
 from .source import Source
 
@@ -56,12 +55,7 @@ def make_budget(memory: int, threads: int | None, progress: Progress | None) -> 
     TypeError, ValueError
         An argument is invalid.
     """
-    try:
-        n_bytes = index(memory)
-    except TypeError:
-        n_bytes = 0
-    if n_bytes < MIN_MEMORY:
-        raise ValueError(f"memory must be a whole number of bytes, at least {MIN_MEMORY:_} (16 MiB), got {memory!r}")
+    n_bytes = as_integer("memory", memory, MIN_MEMORY, f"a whole number of bytes, at least {MIN_MEMORY:_} (16 MiB)")
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be callable with (done, total, what), got {type(progress).__name__}")
     return Budget(n_bytes, check_threads(threads) or _default_threads(), progress)

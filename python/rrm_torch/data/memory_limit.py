@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from operator import index
 from pathlib import Path
+
+from rrm_core._arguments import as_integer
 
 SHARE_DIVISOR = 4  # one part in four of the memory
 UNKNOWN_MEMORY = 8 << 30  # bytes, where the system does not say
@@ -24,13 +25,7 @@ def check_max_bytes(max_bytes: int | None) -> int:
     """
     if max_bytes is None:
         return int(_memory() / SHARE_DIVISOR)
-    try:
-        n_bytes = index(max_bytes)
-    except TypeError:
-        n_bytes = 0
-    if n_bytes < 1 or isinstance(max_bytes, bool):
-        raise ValueError(f"max_bytes must be a whole number of bytes, at least 1, or None, got {max_bytes!r}")
-    return n_bytes
+    return as_integer("max_bytes", max_bytes, 1, "a whole number of bytes, at least 1, or None")
 
 
 def refuse_too_large(what: str, n_bytes: int, limit: int) -> None:

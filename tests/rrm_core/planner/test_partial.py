@@ -142,11 +142,11 @@ def malformed(partial):
         yield f"it lacks '{name}'", {key: array for key, array in partial.items() if key != name}
     yield "arrays of another length", partial | {"sums": partial["sums"][1:]}
     yield "arrays of another length", partial | {"minima": partial["minima"][:3]}
-    yield "keys is an array of 2 dimensions", partial | {"keys": np.zeros((2, 2), np.int64)}
-    yield "state is an array of 0 dimensions", partial | {"state": np.int64(1)}
-    yield "sums is an array of 1 dimensions and float64", partial | {"sums": partial["sums"] + 0.5}
-    yield "state is an array of 1 dimensions and <U1", partial | {"state": np.array(["a"])}
-    yield "version none, not 1", partial | {"state": state[:0]}
+    yield r"keys must be a vector of int64, got shape \(2, 2\)", partial | {"keys": np.zeros((2, 2), np.int64)}
+    yield r"state must be a vector of int64, got shape \(\)", partial | {"state": np.int64(1)}
+    yield r"sums must be a vector of int64, got shape .* and type float64", partial | {"sums": partial["sums"] / 2}
+    yield r"state must be a vector of int64, got shape \(1,\) and type <U1", partial | {"state": np.array(["a"])}
+    yield "an empty state", partial | {"state": state[:0]}
     yield "version 2, not 1", partial | {"state": np.concatenate([[2], state[1:]])}
     yield "a state of 24 numbers, not 25", partial | {"state": state[:-1]}
     yield "losses of types", partial | {"minima": np.where(np.arange(5) == 3, 17, partial["minima"])}

@@ -187,10 +187,11 @@ def test_update_rejects_invalid_losses_and_counts_nothing(round, given, error, m
     planner.advance()
 
 
-@pytest.mark.parametrize("offset", [-1, 1.0, "2", 2**62, 2**70], ids=str)
+@pytest.mark.parametrize("offset", [-1, 1.0, "2", True, 2**62, 2**70], ids=str)
 def test_update_rejects_invalid_offset(offset):
     planner = Planner(contamination=0.2)
-    with pytest.raises(ValueError, match=r"^offset must be a whole number, at least 0, or None, got"):
+    wanted = r"below 2\*\*62" if type(offset) is int and offset > 0 else "a whole number, at least 0, or None"
+    with pytest.raises(ValueError, match=f"^offset must be {wanted}, got {offset!r}"):
         planner.update(np.ones(3, np.float32), offset=offset)
     assert planner.n == 0
     planner.update(np.ones(3))  # of another type: no type is fixed yet
