@@ -218,8 +218,10 @@ template <class F>
 __global__ void __launch_bounds__(max_threads, min_blocks_per_sm)
     apply_plan(const typename F::Bits *losses, std::int64_t n, Weights<F> weights, TargetWeights<F> targets,
                ApplyOutcome *outcome) {
-    smooth_weights<F>(losses, n, weights, targets, &outcome->state);
-    if (weights.old_to_read() != nullptr) {
+    // Without old weights none is invalid, and `outcome` may be null.
+    const bool reads = weights.old_to_read() != nullptr;
+    smooth_weights<F>(losses, n, weights, targets, reads ? &outcome->state : nullptr);
+    if (reads) {
         finish_invalid<F>(outcome->state, weights, n, outcome->invalid_weights);
     }
 }

@@ -182,7 +182,6 @@ def _are_sums_consistent(state: SelectionState, counts: Array) -> bool:
     largest = counts[PIVOTS:].view(np.uint64).max()
     return (
         largest <= n < MAX_LOSSES
-        and checksum >= 0
         and (n > 0 or checksum == 0)
         and (n == 0 or counts[TYPE_CODE] != MISSING)
         and n_at_pivots.sum(axis=1).max() <= n

@@ -214,10 +214,10 @@ def test_column_with_an_offset(first):
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "feather"])
 def test_nulls_count_as_nan(kind, tmp_path, small_tiles):
     c, w = losses("NaN", N, "float32"), old_weights(N, "float32")
-    w[::7] = np.nan
-    expected, plan = rrm_core.reweight(c, w, mu=0.3, contamination=0.3, nan="prune")
-    sources = []
-    for name, array in (("losses", c), ("old", w)):
+    w_with_nan = w.copy()
+    w_with_nan[3::7] = np.nan
+    paths = []
+    for name, array in (("losses", c), ("old", w), ("old with nulls", w_with_nan)):
         table = pa.table({"value": pa.array(array, from_pandas=True)})
         assert table.column(0).null_count == np.isnan(array).sum()
         path = tmp_path / f"{name}.{kind}"
@@ -227,16 +227,18 @@ def test_nulls_count_as_nan(kind, tmp_path, small_tiles):
             pa.feather.write_feather(
                 table, path, chunksize=777, compression="lz4" if kind == "feather" else "uncompressed"
             )
-        sources.append(path)
+        paths.append(path)
     out = tmp_path / "w.npy"
-    assert rrm_core.stream.reweight(sources[0], out, weights=sources[1], mu=0.3, contamination=0.3, nan="prune") == plan
-    actual = np.load(out)
-    np.testing.assert_array_equal(np.isnan(actual), np.isnan(w))
-    assert_same_bits(actual[~np.isnan(w)], expected[~np.isnan(w)])
+    rule = {"mu": 0.3, "contamination": 0.3, "nan": "prune"}
+    expected, plan = rrm_core.reweight(c, w, **rule)
+    assert rrm_core.stream.reweight(paths[0], out, weights=paths[1], **rule) == plan
+    assert_same_bits(np.load(out), expected)
+    with pytest.raises(ValueError, match=rf"{np.isnan(w_with_nan).sum():_} of {N:_} are not, the first nan at index 3"):
+        rrm_core.stream.reweight(paths[0], out, weights=paths[2], **rule)
     with pytest.raises(
         ValueError, match=f"{np.isnan(c).sum():_} NaN among {N:_}, the first at index {np.isnan(c).argmax()};"
     ):
-        rrm_core.stream.plan(sources[0], contamination=0.3)
+        rrm_core.stream.plan(paths[0], contamination=0.3)
 
 
 @pytest.mark.parametrize(("dtype", "rounds"), [("float16", 1), ("bfloat16", 1), ("float32", 2), ("float64", 2)])
