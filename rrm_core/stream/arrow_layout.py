@@ -245,6 +245,9 @@ class ArrowLayout:
         n_in_column, n_nulls = batch.struct_at(_BATCH_NODES, column.node, _FIELD_NODE)
         if not 0 <= n <= _MAX_ROWS - start or n != n_in_column:
             raise FlatBufferError(f"record batch {index} has {n} rows, but {n_in_column} in the column")
+        # -1 means that the nulls were not counted.
+        if not -1 <= n_nulls <= n:
+            raise FlatBufferError(f"record batch {index} has {n} rows, but {n_nulls} nulls in the column")
         # The footer of a file may state another version than its messages.
         buffer = column.buffer + (column.n_bitmaps if message.version < V5 else 0)
         if column.n_views:
@@ -254,7 +257,6 @@ class ArrowLayout:
         validity = batch.struct_at(_BATCH_BUFFERS, buffer, _BUFFER)
         values = batch.struct_at(_BATCH_BUFFERS, buffer + 1, _BUFFER)
         n_bytes = (n + 7) // 8
-        # -1 means that the nulls were not counted.
         if n_nulls == 0 or (n_nulls < 0 and validity[1] == 0):
             validity = (0, 0)
         else:

@@ -102,7 +102,10 @@ def _load_arrow(path: Path) -> Any:
     with pa.OSFile(str(path)) as file:
         is_file = file.read(6) == b"ARROW1"
         file.seek(0)
-        return _column((pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)).read_all())
+        table = (pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)).read_all()
+    # PyArrow would read beyond a buffer that is too short.
+    table.validate()
+    return _column(table)
 
 
 def _load_parquet(path: Path) -> Any:

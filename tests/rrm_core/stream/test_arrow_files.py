@@ -176,6 +176,16 @@ def test_sliced_columns_and_null_counts(compression, format, tmp_path):
     assert_same_bits(actual, rrm_core.reweight(want, nan="prune", **OK)[0])
 
 
+@pytest.mark.parametrize("n_nulls", [-2, -(2**60), N + 1])
+def test_impossible_null_count(n_nulls, tmp_path):
+    path = write(tmp_path / "l.arrow", cut(C, [N]), pa.schema([("loss", pa.float64())]), "stream")
+    content = path.read_bytes()
+    assert content.count(struct.pack("<qq", N, 0)) == 1
+    path.write_bytes(content.replace(struct.pack("<qq", N, 0), struct.pack("<qq", N, n_nulls)))
+    with pytest.raises(ValueError, match=f"record batch 0 has {N} rows, but {n_nulls} nulls in the column"):
+        rrm_core.stream.plan(path, **OK)
+
+
 def test_compressed_batch_that_is_stored_as_it_is(tmp_path):
     path = write(tmp_path / "l.arrow", cut(C, [N]), pa.schema([("loss", pa.float64())]), compression="lz4")
     content = path.read_bytes()
