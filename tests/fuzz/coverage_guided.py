@@ -8,7 +8,7 @@ to more than `MEMORY_MB`; that input is kept in the folder of ``--keep``.
 from __future__ import annotations
 
 import argparse
-import subprocess
+import multiprocessing
 import sys
 import tempfile
 from collections.abc import Callable
@@ -112,21 +112,27 @@ def any_seeds() -> list[bytes]:
 
 
 def main() -> int:
-    """Fuzz a target in a process of its own, which libFuzzer ends; return its exit code."""
+    """Fuzz a target in a child process, which libFuzzer ends; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=[*TARGETS, "any"], help="what to fuzz; any: all of them in turn")
     parser.add_argument("--seconds", type=int, default=60, help="how long to fuzz")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, default=Path.cwd(), help="folder for an input that fails")
-    parser.add_argument("--corpus", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.corpus is None:
-        with tempfile.TemporaryDirectory() as corpus:
-            command = [sys.executable, "-m", "fuzz.coverage_guided", *sys.argv[1:], "--corpus", corpus]
-            return subprocess.run(command, check=False).returncode
+    with tempfile.TemporaryDirectory() as corpus:
+        # Forked, so that what was imported above is not imported again.
+        child = multiprocessing.get_context("fork").Process(target=fuzz, args=(options, corpus))
+        child.start()
+        child.join()
+    assert child.exitcode is not None
+    return child.exitcode
+
+
+def fuzz(options: argparse.Namespace, corpus: str) -> None:
+    """Fuzz a target from its valid inputs, which are written to the folder `corpus`."""
     function, seeds = (TARGETS | {"any": (fuzz_any, any_seeds)})[options.target]
     for i, content in enumerate(seeds()):
-        Path(options.corpus, f"seed{i}").write_bytes(content)
+        Path(corpus, f"seed{i}").write_bytes(content)
 
     def run(data: bytes) -> None:
         function(data)
@@ -138,9 +144,8 @@ def main() -> int:
         "artifact_prefix": f"{options.keep}/{options.target}-",
         "print_final_stats": 1,
     }
-    atheris.Setup([sys.argv[0], *(f"-{name}={value}" for name, value in arguments.items()), options.corpus], run)
+    atheris.Setup([sys.argv[0], *(f"-{name}={value}" for name, value in arguments.items()), corpus], run)
     atheris.Fuzz()
-    return 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def test_short_run_finds_no_fault(tmp_path):
-    command = [sys.executable, "-m", "fuzz.coverage_guided", "any", "--seconds", "20", "--keep", str(tmp_path)]
+    command = [sys.executable, "-m", "fuzz.coverage_guided", "any", "--seconds", "10", "--keep", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}", "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
