@@ -93,10 +93,19 @@ def test_compiles_if_the_cache_cannot_be_read(cache, monkeypatch):
     assert_compiles()
 
 
-def test_interrupt_while_the_cache_is_read_is_raised(cache, monkeypatch):
-    def interrupt(self, *arguments):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("interrupted_call", [1, 2], ids=["load", "save"])
+def test_interrupt_while_the_cache_is_used_is_raised(interrupted_call, cache, monkeypatch):
+    load_index = caching.IndexDataCacheFile._load_index
+    n_calls = 0
+
+    def interrupt(self):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == interrupted_call:
+            raise KeyboardInterrupt
+        return load_index(self)
 
     monkeypatch.setattr(caching.IndexDataCacheFile, "_load_index", interrupt)
     with pytest.raises(KeyboardInterrupt):
         assert_compiles()
+    assert n_calls == interrupted_call
