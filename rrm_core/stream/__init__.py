@@ -16,7 +16,8 @@ from ..definition.plan import Plan
 from ..definition.rule import NaN, Redistribute, Rule, Ties
 from .budget import Progress, make_budget
 from .factory import open_source, sink_factory
-from .pipeline import check_weights_match, count_losses, write_weights
+from .pipeline import count_losses, write_weights
+from .weight_writer import check_weights_match
 
 __all__ = ["plan", "reweight"]
 

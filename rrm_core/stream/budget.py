@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from .._arguments import as_integer, check_threads
 from ..backends import registry
@@ -13,6 +13,25 @@ from .source import Source
 MIN_MEMORY = 16 << 20  # bytes
 
 Progress: TypeAlias = Callable[[int, "int | None", str], Any]
+
+
+class Sizes(NamedTuple):
+    """How a pass is split.
+
+    Attributes
+    ----------
+    max_samples, tile : int
+        Number of samples of a job and of a tile.
+    n_workspaces : int
+        See `thread_pool.map_ordered`.
+    threads : int
+        Number of threads of a kernel.
+    """
+
+    max_samples: int
+    tile: int
+    n_workspaces: int
+    threads: int
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,11 @@ def _jobs_of_losses(losses: Source, max_samples: int) -> Iterator[Job]:
             yield Job(first, last, chunk, None, ends_chunk, exclusive=ends_chunk and not losses.stable)
 
 
+def tiles(job: Job, size: int) -> list[tuple[int, int]]:
+    """Return the tiles of a job as (first, last); an empty job has an empty one, so that its type is checked too."""
+    return [(first, min(first + size, job.stop)) for first in range(job.start, max(job.stop, job.start + 1), size)]
+
+
 class _WeightCursor:
     """Position in the chunks of weights.
 

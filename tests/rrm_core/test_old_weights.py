@@ -254,7 +254,7 @@ def test_stream_refuses_invalid_weights(dtype, threads, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_stream_converts_weights_of_the_other_type(dtype, tmp_path, monkeypatch):
-    monkeypatch.setattr("rrm_core.stream.pipeline.CONVERTED_SAMPLES", 3000)
+    monkeypatch.setattr("rrm_core.stream.weight_writer.CONVERTED_SAMPLES", 3000)
     c = losses("exponential", N, dtype)
     weights = old_weights(N, "float32")
     expected, _ = rrm_core.reweight(c, weights.astype(weight_type(dtype)), mu=0.3, **RULE)

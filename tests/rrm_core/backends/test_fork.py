@@ -35,7 +35,7 @@ def check(backend, threads=2):
 FORK = (
     CHECK
     + """
-import os, sys, threading
+import concurrent.futures, os, sys, threading
 backend, busy = sys.argv[1], sys.argv[2] == "busy"
 check(backend)
 stop = threading.Event()
@@ -48,7 +48,8 @@ def run_child():
     if not child:
         try:
             check(backend)
-            check(backend, threads=1)
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                pool.submit(check, backend, threads=1).result()
             grandchild = os.fork()
             if not grandchild:
                 check(backend)
