@@ -1,4 +1,4 @@
-"""Calls in child processes, forked or not, while and after threads ran in the parent; and in several threads."""
+"""Calls in child processes, forked or not, of a parent whose threads load or run kernels; and in several threads."""
 
 from __future__ import annotations
 
@@ -36,12 +36,15 @@ FORK = (
     CHECK
     + """
 import concurrent.futures, os, sys, threading
-backend, busy = sys.argv[1], sys.argv[2] == "busy"
-check(backend)
+backend, state = sys.argv[1:]
+if state != "loading":
+    check(backend)
 stop = threading.Event()
 worker = threading.Thread(target=lambda: [check(backend) for _ in iter(stop.is_set, True)])
-if busy:
+if state != "idle":
     worker.start()
+while state == "loading" and "numba" not in sys.modules:
+    pass
 
 def run_child():
     child = os.fork()
@@ -61,7 +64,7 @@ def run_child():
 
 codes = [run_child() for _ in range(3)]
 stop.set()
-if busy:
+if state != "idle":
     worker.join()
 check(backend)
 print(codes)
@@ -107,9 +110,11 @@ def run(program, *arguments, **environment):
     return done.stdout
 
 
+STATES = {"cpp": ("idle", "busy"), "numba": ("idle", "busy", "loading")}
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.parametrize("state", ["idle", "busy"])
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("backend", "state"), [(name, state) for name in BACKENDS for state in STATES[name]])
 def test_forked_children_compute_the_same(backend, state, tmp_path):
     (tmp_path / "fork.py").write_text(FORK, encoding="utf-8")
     assert run(tmp_path / "fork.py", backend, state) == "[0, 0, 0]\n"
