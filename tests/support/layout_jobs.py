@@ -142,6 +142,7 @@ def error_and_recovery(layout: str, n: int, fault: str) -> list[str]:
     rrm = RRM(
         n,
         contamination=share,
+        mu=0.5 if fault == "weight" else 1.0,
         warmup=1,
         losses_from=losses_from,
         layout=other if fault == "layout" and rank == 1 else layout,
@@ -161,6 +162,8 @@ def error_and_recovery(layout: str, n: int, fault: str) -> list[str]:
             c = torch.cat([c, torch.ones(6)])
         if fault == "foreign":
             index = torch.arange(n)
+        if fault == "weight":
+            rrm.weights[1] = torch.nan
         if fault == "shape":
             given = torch.ones(3)
         if fault == "text":
@@ -178,6 +181,8 @@ def error_and_recovery(layout: str, n: int, fault: str) -> list[str]:
         rrm.step(given)
     except Exception as error:
         raised.append(f"{type(error).__name__}: {error}")
+    if fault == "weight" and rank == 1:
+        rrm.weights[1] = 1
     before = rrm.weights.clone()
     rrm.reset_losses()
     if fault in ("settings", "losses_from", "layout"):

@@ -15,6 +15,7 @@ import rrm_core
 from ..distributed.planning import reweight_on_ranks
 from ..distributed.process_group import PIECE, ProcessGroup
 from ..distributed.shards import BYTE, slice_of
+from .latest_losses import latest_of_ranks
 from .loss_buffer import LossBuffer
 
 LayoutName: TypeAlias = Literal["replicated", "sharded"]
@@ -183,56 +184,42 @@ class Replicated(RankLayout):
     def _reweight(
         self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
     ) -> tuple[Tensor, rrm_core.Plan]:
+        result = None
+        error: ValueError | None = None
         try:
-            new_weights, plan = reweight_by_rule(losses, weights, mu, rule)
+            result = reweight_by_rule(losses, weights, mu, rule)
             # On a GPU, invalid losses raise when the plan is read.
-            _ = plan.threshold
-        except ValueError as error:  # on all ranks, which have the same losses
-            rows = self.sync_or_raise(None, *self._first_invalid)
-            first_nan = [row[0] for row in rows]
-            first_neginf = [row[1] for row in rows]
-            nan_is_refused = rule.nan == "raise" and min(first_nan) < self.n
-            firsts = first_nan if nan_is_refused else first_neginf
-            index = min(firsts)
-            if index == self.n:
-                raise
-            raise ValueError(f"{error} (rank {firsts.index(index)} recorded index {index})") from None
-        return new_weights, plan
+            _ = result[1].threshold
+        except ValueError as invalid:
+            error = invalid
+        self._raise_on_all(error, rule)
+        assert result is not None
+        return result
+
+    def _raise_on_all(self, error: ValueError | None, rule: rrm_core.Rule) -> None:
+        """Raise on all ranks an error of the reweight, with the rank and the index of an invalid loss."""
+        rows = self.sync_or_raise(None, error is not None, *self._first_invalid)
+        if not any(row[0] for row in rows):
+            return
+        if not all(row[0] for row in rows):
+            # The losses are the same on all ranks, but a rank's old weights may have been changed in place.
+            self.sync_or_raise(error)
+        first_nan = [row[1] for row in rows]
+        first_neginf = [row[2] for row in rows]
+        nan_is_refused = rule.nan == "raise" and min(first_nan) < self.n
+        firsts = first_nan if nan_is_refused else first_neginf
+        index = min(firsts)
+        location = f" (rank {firsts.index(index)} recorded index {index})" if index < self.n else ""
+        raise ValueError(f"{error}{location}") from None
 
     def _latest(self, begin: int, losses: Tensor, recency: Tensor) -> tuple[Tensor, Tensor]:
         """Return, of all ranks, each sample's latest loss and its recency; the samples start at index `begin`."""
-        losses = torch.where(losses.isnan(), torch.nan, losses)
-        if losses.dtype == torch.float64:
-            merged, latest, is_own = self._latest_double(losses, recency)
-        else:
-            merged, latest, is_own = self._latest_float(losses, recency)
+        merged, latest, is_own = latest_of_ranks(losses, recency, self.ranks)
         for kind, invalid in enumerate((merged.isnan(), merged.isneginf())):
             from_here = invalid & is_own
             if self._first_invalid[kind] == self.n and bool(from_here.any()):
                 self._first_invalid[kind] = begin + int(from_here.int().argmax())
         return merged, latest
-
-    def _latest_float(self, losses: Tensor, recency: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the latest losses of float32, their recency, and which of them this rank has."""
-        # One maximum decides both: the recency is in the upper half of a word, and in the lower half are the loss's
-        # bits, mapped so that their order is that of the numbers.
-        bits = losses.view(torch.int32).long()
-        ordered = torch.where(bits < 0, ~bits, bits + (1 << 31))
-        own = recency << 32 | ordered
-        latest = self.ranks.all_reduce_max(own)
-        ordered = latest & 0xFFFF_FFFF
-        bits = torch.where(ordered < 1 << 31, ~ordered, ordered - (1 << 31))
-        return bits.int().view(torch.float32), latest >> 32, own == latest
-
-    def _latest_double(self, losses: Tensor, recency: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the same of float64, whose bits fill a word: one maximum for the recency, and one for the losses."""
-        latest = self.ranks.all_reduce_max(recency)
-        bits = losses.view(torch.int64)
-        ordered = torch.where(bits < 0, bits ^ 0x7FFF_FFFF_FFFF_FFFF, bits)
-        ordered = torch.where(recency == latest, ordered, torch.iinfo(torch.int64).min)
-        highest = self.ranks.all_reduce_max(ordered)
-        bits = torch.where(highest < 0, highest ^ 0x7FFF_FFFF_FFFF_FFFF, highest)
-        return bits.view(torch.float64), latest, ordered == highest
 
 
 class Sharded(RankLayout):

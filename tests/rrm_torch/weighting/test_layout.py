@@ -88,6 +88,7 @@ WHERE = r"\((rank 1 recorded index \d+|index \d+ is on rank 1, its own index \d+
 SAID = {
     "nan": rf"ValueError: losses contain 1 NaN among 203, the first at index \d+;.* {WHERE}",
     "low": rf"ValueError: losses contain 1 values of -inf among 203, .* {WHERE}",
+    "weight": r"ValueError: rank 1: weights must be finite and at least 0, but 1 of \d+ are not, the first nan at .*",
     "missing": r"ValueError: of the 203 samples, since the last step, 1 missing \(the first: index \d+\) on all .*",
     "outside": r"IndexError: rank 1: index must lie in \[\d+, \d+\), got 1 outside, such as 208; .*",
     "shape": r"ValueError: rank 1: losses must have shape \(\d+,\), one per sample, got \(3,\)",
