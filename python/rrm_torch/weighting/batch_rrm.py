@@ -114,17 +114,21 @@ class BatchRRM(BaseRRM):
         Raises
         ------
         TypeError
-            `index` isn't a tensor of integers.
+            `index` isn't a tensor of integers, or `losses` not one of floating-point numbers.
         ValueError
-            `losses` isn't one-dimensional, or another argument has another length.
+            `losses` isn't one-dimensional, or another argument has another length; or a loss of the batch is NaN, and
+            `nan` is ``"raise"``. Nothing has been recorded.
         IndexError
             An index is out of range. If it is on a GPU, the next `step` raises this.
         """
         check_batch(losses, index)
         check_same_shape("regularizer", regularizer, losses)
         check_same_shape("ranking", ranking, losses)
-        detached, positions = self._record(losses, index)
-        self.weights[positions] = self._batch_weights(detached if ranking is None else ranking.detach())
+        # Before anything is recorded, so that an error changes nothing.
+        dtype = torch.float64 if losses.dtype == torch.float64 else self.weights.dtype
+        weights = self._batch_weights((losses if ranking is None else ranking).detach().to(dtype))
+        _, positions = self._record(losses, index)
+        self.weights[positions] = weights
         return self._mean(losses, self.weights[positions], regularizer)
 
     @torch.inference_mode(False)
@@ -178,8 +182,7 @@ class BatchRRM(BaseRRM):
         )
 
     def _batch_weights(self, losses: Tensor) -> Tensor:
-        """Return the weights of a batch by its losses: of the dtype of `weights`, shape (batch,)."""
-        losses = losses.to(self.weights.dtype)
+        """Return the weights of a batch by its losses: of their dtype, shape (batch,)."""
         if self.epoch < self.settings.warmup or not len(losses):
             return torch.ones_like(losses)
         weights, _ = reweight_by_rule(losses, None, 1.0, self.settings.rule(self.epoch))

@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from rrm_torch import RRM, BatchRRM
+from support.layout_jobs import flatten
 from support.weighting import INDEX, LOSSES, N, assert_identical
 
 
@@ -27,6 +28,19 @@ def test_ranking_replaces_losses():
     assert_close(loss, LOSSES[2:5].mean())
     loss.backward()
     assert losses.grad[:2].tolist() == [0, 0]
+
+
+def test_refused_batch_is_not_recorded():
+    rrm = BatchRRM(N, contamination=0.4, warmup=1)
+    rrm.step()
+    rrm.weighted_mean(LOSSES[:5], INDEX[:5])
+    before = flatten(rrm.state_dict())
+    with pytest.raises(ValueError, match="losses contain 1 NaN among 2"):
+        rrm.weighted_mean(torch.tensor([1.0, torch.nan]), INDEX[5:7])
+    with pytest.raises(IndexError, match=r"index must lie in \[0, 10\)"):
+        rrm.weighted_mean(LOSSES[:2], INDEX[:2] + N)
+    assert flatten(rrm.state_dict()) == before
+    rrm.step()
 
 
 def test_state_of_batch_rrm():
