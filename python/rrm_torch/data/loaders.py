@@ -86,10 +86,11 @@ class Indexed(Dataset[Any]):
                 "dataset must return one batch for a list of indices, such as (x, y), got a list of items; return them "
                 "from __getitems__, and leave out batch_size=None"
             )
+        indexed = _with_index(batch, torch.tensor(positions, dtype=torch.int64, device="cpu"))
         for field in batch.values() if isinstance(batch, Mapping) else batch:
-            if isinstance(field, (Tensor, np.ndarray)):
+            if isinstance(field, (Tensor, np.ndarray)) and field.ndim:
                 _check_n_samples(len(field), len(positions))
-        return _with_index(batch, torch.tensor(positions, dtype=torch.int64, device="cpu"))
+        return indexed
 
     def _positions(self, indices: Any) -> list[int]:
         values = indices.tolist() if isinstance(indices, (Tensor, np.ndarray)) else indices

@@ -33,7 +33,7 @@ def pool(losses: Tensor, mask: Tensor | None = None, how: Pooling = "mean") -> T
     Raises
     ------
     TypeError
-        `losses` is not a tensor, or complex.
+        `losses` or `mask` is not a tensor, or complex.
     ValueError
         `how` is something else, or a shape is wrong.
     """
@@ -42,7 +42,7 @@ def pool(losses: Tensor, mask: Tensor | None = None, how: Pooling = "mean") -> T
     check_real("losses", losses)
     if losses.ndim == 0:
         raise ValueError("losses must have shape (batch, ...), got (); compute the loss with reduction='none'")
-    if mask is not None and mask.shape != losses.shape:
+    if mask is not None and check_real("mask", mask).shape != losses.shape:
         raise ValueError(f"mask must have the shape of losses, {tuple(losses.shape)}, got {tuple(mask.shape)}")
     losses = _as_matrix(full_precision(losses))
     if mask is None:

@@ -244,11 +244,19 @@ def test_dataset_that_takes_no_lists_is_an_error_with_a_remedy():
         ([("x", 0), ("y", 1)], TypeError, "got a list of items; return them from __getitems__"),
         ("xy", TypeError, r"must contain tuples such as \(x, y\), or dicts, got str"),
         (X[:2], TypeError, r"must contain tuples such as \(x, y\), or dicts, got Tensor"),
+        (Y[:3], TypeError, r"must contain tuples such as \(x, y\), or dicts, got Tensor"),
+        (None, TypeError, r"must contain tuples such as \(x, y\), or dicts, got NoneType"),
     ],
 )
 def test_rejects_answers_that_are_not_a_batch(answer, error, message):
     with pytest.raises(error, match=message):
         Indexed(Answer(answer))[[0, 1]]
+
+
+def test_batch_may_hold_a_number_for_all_samples():
+    batch = Indexed(Answer({"x": X[:2], "scale": torch.tensor(3.0)}))[[0, 1]]
+    assert batch["scale"] == 3
+    assert batch["sample_index"].tolist() == [0, 1]
 
 
 def test_rejects_too_few_items():

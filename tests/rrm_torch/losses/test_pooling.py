@@ -53,6 +53,8 @@ def test_pool_rejects_bad_arguments():
         pool(torch.zeros(()))
     with pytest.raises(ValueError, match=r"mask must have the shape of losses, \(2, 3\), got \(2,\)"):
         pool(torch.zeros(2, 3), torch.ones(2).bool())
+    with pytest.raises(TypeError, match="mask must be a tensor, got list"):
+        pool(torch.zeros(1, 2), [[True, False]])
     assert pool(torch.full((1, 4), 60_000.0, dtype=torch.float16), how="sum").item() == 240_000
 
 
