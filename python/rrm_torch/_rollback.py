@@ -34,6 +34,9 @@ def deferred_signals() -> Iterator[None]:
     handlers = {
         int(number): handler for number in signal.valid_signals() if callable(handler := signal.getsignal(number))
     }
+    if signal.SIGINT in handlers:
+        # The last to be put back, so that Ctrl-C can't interrupt the loop that does it.
+        handlers[int(signal.SIGINT)] = handlers.pop(signal.SIGINT)
     try:
         for number in handlers:
             signal.signal(number, note)
