@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from operator import index
+from typing import TypeGuard
 
+import torch
 from torch import Tensor, nn
 
 
@@ -30,6 +32,13 @@ def column_remedy(name: str, shape: tuple[int, ...]) -> str:
     if len(shape) == 2 and shape[1] == 1:
         return f"; labels in a column are {name}[:, 0]"
     return ""
+
+
+def is_dense(value: object, dtypes: Collection[torch.dtype]) -> TypeGuard[Tensor]:
+    """Return whether a value of a state is a tensor of one of these types whose elements can be read as an array."""
+    if not isinstance(value, Tensor) or value.dtype not in dtypes:
+        return False
+    return value.layout == torch.strided and not value.is_nested and not value.is_meta
 
 
 def check_state_of_module(module: nn.Module, state: object) -> None:

@@ -33,6 +33,8 @@ VALUES: list[Any] = [
     *(torch.ones(N, dtype=torch.float64) * 1e300, torch.ones(N).half(), torch.ones(N).to(torch.complex64)),
     *(torch.zeros(N, dtype=torch.uint8), torch.zeros(N, dtype=torch.int32), torch.zeros(N, dtype=torch.bool)),
     *(torch.ones(N).to_sparse(), torch.ones(N, device="meta"), torch.ones(1).expand(N), torch.ones(N, 1)),
+    *(torch.zeros(N).requires_grad_(), torch.rand(N, device="meta")),
+    *(torch.zeros(4, 6, dtype=torch.uint8, device="meta"), torch.zeros(4, 6, dtype=torch.uint8).to_sparse()),
     *(torch.zeros(4, 6, dtype=torch.uint8), torch.full((4, 6), 255, dtype=torch.uint8), torch.ones(N).tolist()),
 ]
 SETTINGS: list[tuple[Any, dict[str, Any]]] = [

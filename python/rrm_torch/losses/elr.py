@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._checks import is_dense
 from .._models import to_device
 from .per_sample import cross_entropy
 from .regularized import LossParts
@@ -166,8 +167,8 @@ class ELR:
 
     def _check_targets(self, targets: Any) -> None:
         """Raise ValueError unless targets from a state can be those of this object."""
-        if not isinstance(targets, Tensor) or targets.dtype != torch.float32 or targets.layout != torch.strided:
-            raise ValueError("state's targets must be a tensor of float32; pass what ELR.state_dict() returned")
+        if not is_dense(targets, (torch.float32,)):
+            raise ValueError("state's targets must be a dense tensor of float32; pass what ELR.state_dict() returned")
         if targets.shape != self._targets.shape:
             raise ValueError(
                 f"state's targets must have shape {tuple(self._targets.shape)}, got {tuple(targets.shape)}"

@@ -14,7 +14,7 @@ import rrm_core
 
 from .._models import to_device
 from . import state as states
-from .batch_checks import check_batch
+from .batch_checks import check_batch, check_index
 from .layout import Layout, LayoutName
 from .live_state import LiveState
 from .loss_buffer import EpochLossBuffer, LossBuffer
@@ -99,19 +99,22 @@ class BaseRRM(ABC):
 
         Parameters
         ----------
-        index : Tensor of integers, shape (batch,)
+        index : Tensor of int64 or int32, shape (batch,)
             The samples' indices in the training set; with a sharded layout, in this rank's slice.
 
         Returns
         -------
-        Tensor of float32, shape (batch,)
-            On the device of `weights`.
+        Tensor, shape (batch,)
+            Of the dtype and on the device of `weights`.
 
         Raises
         ------
+        TypeError
+            `index` isn't a tensor of integers.
         IndexError
             An index on the host is out of range.
         """
+        check_index(index)
         begin, end = self._layout.begin, self._layout.end
         if index.device.type == "cpu":
             outside = index[(index < begin) | (index >= end)]
@@ -182,7 +185,9 @@ class BaseRRM(ABC):
 
         `rrm_torch.weighting.state` lists the entries. It includes the losses recorded in the epoch under way, so that a
         run resumed from it ends with the bits of one that was not interrupted. With a layout it is the state of all
-        samples, the same on all ranks, which call this together.
+        samples, the same on all ranks, which call this together. One thing is lost with ``layout="replicated"``, where
+        the highest of the ranks' losses counts: which rank recorded a loss. If that rank records another one of the
+        same sample in the same epoch, the resumed run uses the higher of the two, not the later one.
         """
         rows = self._layout.sync_or_raise(None, self._is_double, self._buffer.has_losses)
         state = self._state
@@ -208,6 +213,7 @@ class BaseRRM(ABC):
         return states.export(values, states.entries("rrm", "buffer"), self._layout)
 
     @torch.inference_mode(False)
+    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state returned by `state_dict`.
 
@@ -219,14 +225,17 @@ class BaseRRM(ABC):
         Raises
         ------
         ValueError
-            The settings differ, the data set does, or an entry is missing or can't be right; the message says which.
-            After any error or interrupt the state is as before the call.
+            The settings or the data sets differ, or an entry is missing or can't be right; the message says which.
+
+        Notes
+        -----
+        An error leaves the state as it was; after an interrupt it is the state before the call or the one after it.
         """
         rounds = check_state(state, type(self).__name__, self.settings)
         self._check_consistency(state, rounds)
         device = self.weights.device
-        trajectory = PruningHistory(self.n, self._layout)
-        trajectory.load_state_dict(state["trajectory"])
+        trajectory = PruningHistory(self.n, self._layout).to(device)
+        trajectory.restore(state["trajectory"], rounds)
         tensors = states.local(state, states.entries("rrm", "buffer"), self._layout, device)
         buffer = self._new_buffer().to(device)
         if tensors["weights"].dtype == torch.float64:
@@ -239,7 +248,7 @@ class BaseRRM(ABC):
             epoch=state["epoch"],
             weights=tensors["weights"],
             losses=tensors["losses"],
-            trajectory=trajectory.to(device),
+            trajectory=trajectory,
             buffer=buffer,
             plan=plan,
         )

@@ -18,19 +18,23 @@ def check_batch(losses: Tensor, index: Tensor) -> None:
     RuntimeError
         They are inside a transform of torch.func, where nothing can be recorded.
     """
-    # Callers without a type checker pass NumPy arrays and lists.
-    index_object: object = index
-    kind = index_object.dtype if isinstance(index_object, Tensor) else type(index_object).__name__
-    if kind not in (torch.int64, torch.int32):
-        raise TypeError(
-            f"index must be a tensor of int64 or int32, got {kind}; rrm_torch.Indexed makes a loader yield one"
-        )
+    check_index(index)
     check_floating("losses", losses)
     if losses.ndim != 1 or index.shape != losses.shape:
         raise ValueError(
             "losses and index must both have shape (batch,), "
             f"got {tuple(losses.shape)} and {tuple(index.shape)}; compute the loss with reduction='none', and pool "
             "several losses of one sample with rrm_torch.losses.pool"
+        )
+
+
+def check_index(index: object) -> None:
+    """Raise a TypeError unless the indices of a batch's samples are a tensor of int64 or int32."""
+    # Callers without a type checker pass NumPy arrays and lists.
+    kind = index.dtype if isinstance(index, Tensor) else type(index).__name__
+    if kind not in (torch.int64, torch.int32):
+        raise TypeError(
+            f"index must be a tensor of int64 or int32, got {kind}; rrm_torch.Indexed makes a loader yield one"
         )
 
 

@@ -93,10 +93,10 @@ class LossBuffer(ABC):
         targets = positions if targets is None else to_device(targets, losses.device).long()
         if self.skip_nan:
             targets = torch.where(losses.isnan(), self.end - self.begin, targets)
+        # First, so that after an interrupt what was recorded is part of the state.
+        self.has_losses |= len(index) > 0
         self._losses[targets] = losses
         self._mark(targets, epoch)
-        if len(index):
-            self.has_losses = True
         return positions
 
     @abstractmethod

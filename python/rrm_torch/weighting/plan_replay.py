@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -15,10 +14,8 @@ from .reweight import Reweight
 from .settings import Settings
 
 
-def replay_plan(
-    settings: Settings, losses: Tensor, last_bits: Tensor, rounds: Sequence[Reweight]
-) -> rrm_core.Plan | None:
-    """Return the plan of the last reweight, bit for bit, from the losses of all samples; None before the first.
+def replay_plan(settings: Settings, losses: Tensor, last_bits: Tensor, last: Reweight) -> rrm_core.Plan:
+    """Return the plan of the last reweight, bit for bit, from the losses of all samples.
 
     Parameters
     ----------
@@ -27,16 +24,13 @@ def replay_plan(
         NaN for a sample that took no part, or was pruned for it.
     last_bits : Tensor of uint8, shape (ceil(n / 8),)
         Which samples the last reweight pruned.
-    rounds : sequence of Reweight
+    last : Reweight
 
     Raises
     ------
     ValueError
         The plan differs from what was recorded of it: the state was saved by an RRM with another schedule.
     """
-    if not rounds:
-        return None
-    last = rounds[-1]
     pruned = torch.from_numpy(np.unpackbits(last_bits.cpu().numpy(), count=len(losses)).view(bool)).to(losses.device)
     members = pruned | ~losses.isnan()
     if settings.unseen == "latest":

@@ -205,7 +205,6 @@ class PruningHistory:
         }
         return states.export(values, states.entries("history"), self._layout)
 
-    @torch.inference_mode(False)
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state returned by `state_dict`, for the same number of samples.
 
@@ -214,7 +213,11 @@ class PruningHistory:
         ValueError
             An entry is missing or can't be right; the message says which. The history is as before the call.
         """
-        rounds = check_history(state, self.n)
+        self.restore(state, check_history(state, self.n))
+
+    @torch.inference_mode(False)
+    def restore(self, state: dict[str, Any], rounds: list[Reweight]) -> None:
+        """Restore a state that `check_history` has accepted, and whose reweights it has returned."""
         device = self._records.last.device
         n_local = self._layout.n_local
         tensors = states.local(state, states.entries("history"), self._layout, torch.device("cpu"))

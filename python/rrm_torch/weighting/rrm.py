@@ -239,13 +239,16 @@ class RRM(BaseRRM):
             An index on a GPU was outside [0, n); or, with several ranks, any was outside the rank's samples. The losses
             that came with it were not recorded. The next call does not raise this again.
 
-        After any error or interrupt the state is as before the call, recorded losses included; otherwise as after it.
-
         Warns
         -----
         UserWarning
             Once each: no reweight is due yet, but the losses of this epoch are incomplete and would be an error when
             one is; a sample's weight exceeds `weight_limit`.
+
+        Notes
+        -----
+        An error leaves the state as it was, recorded losses included; after an interrupt it is the state before the
+        call or the one after it.
         """
         if self.unit == "step" and not self.due:
             check_losses(losses)
@@ -323,4 +326,4 @@ class RRM(BaseRRM):
     def _plan_again(self, state: dict[str, Any], rounds: list[Reweight]) -> rrm_core.Plan | None:
         if not rounds:
             return None
-        return replay_plan(self.settings, state["losses"].detach().cpu(), state["trajectory"]["bits"][-1], rounds)
+        return replay_plan(self.settings, state["losses"].detach().cpu(), state["trajectory"]["bits"][-1], rounds[-1])

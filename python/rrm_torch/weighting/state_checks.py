@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._checks import is_dense
 from .reweight import Reweight
 from .settings import BatchSettings, Settings
 from .state import VERSION, Entry, entries
@@ -37,7 +38,7 @@ def check_state(state: Any, class_name: str, settings: BatchSettings) -> list[Re
     n = settings.n
     epoch = state["epoch"]
     if not _is_int(epoch) or not 0 <= epoch <= MAX_EPOCH:
-        raise ValueError(f"state's epoch must be an integer of at least 0, got {epoch!r}")
+        raise ValueError(f"state's epoch must be an integer in [0, {MAX_EPOCH}], got {epoch!r}")
     _check_tensors(state, entries("rrm", "buffer"), n, "state's")
     dtypes = {state[name].dtype for name in ("weights", "losses", "recorded") if state[name] is not None}
     if len(dtypes) > 1:
@@ -91,19 +92,21 @@ def check_history(state: Any, n: int) -> list[Reweight]:
     rounds = _read_rounds(state["rounds"], n)
     bits = state["bits"]
     shape = (len(rounds), -(-n // 8))
-    if not isinstance(bits, Tensor) or bits.shape != shape or bits.dtype != torch.uint8:
-        got = f"{tuple(bits.shape)} and {bits.dtype}" if isinstance(bits, Tensor) else type(bits).__name__
+    if not is_dense(bits, (torch.uint8,)) or bits.shape != shape:
         raise ValueError(
             f"state's trajectory must hold {len(rounds)} rounds of {n} samples, in bits of shape {shape} and "
-            f"torch.uint8, got {got}"
+            f"torch.uint8, got {_kind(bits)}"
         )
     _check_tensors(state, table, n, "state's trajectory's")
-    times = _check_bits(bits.cpu().numpy(), rounds, n)
-    planned = np.full(n, len(rounds)) if state["planned"] is None else state["planned"].cpu().numpy()
-    if ((planned < times) | (planned > len(rounds))).any():
-        raise ValueError("state's planned must lie between the reweights that pruned a sample and all; it is damaged")
-    rank_sum = state["rank_sum"].cpu().numpy()
-    if not ((rank_sum >= 0) & (rank_sum <= planned * (1 + TOLERANCE))).all():
+    times = torch.from_numpy(_check_bits(bits.cpu().numpy(), rounds, n))
+    planned = torch.full_like(times, len(rounds)) if state["planned"] is None else state["planned"].cpu()
+    if bool(((planned < times) | (planned > len(rounds))).any()):
+        raise ValueError(
+            "state's planned must lie between the number of reweights that pruned a sample and that of all; the file "
+            "may be damaged"
+        )
+    rank_sum = state["rank_sum"].cpu()
+    if not bool(((rank_sum >= 0) & (rank_sum <= planned.double() * (1 + TOLERANCE))).all()):
         raise ValueError("state's rank_sum must add ranks in [0, 1]; the file may be damaged")
     return rounds
 
@@ -148,12 +151,11 @@ def _check_tensors(state: Mapping[str, Any], table: Iterable[Entry], n: int, own
         value = state[entry.name]
         if entry.shape != "(n,)" or (value is None and entry.optional):
             continue
-        shape = tuple(value.shape) if isinstance(value, Tensor) else None
-        if shape != (n,):
-            raise ValueError(f"{owner} {entry.name} must have shape ({n},), got {shape}")
-        if value.dtype not in entry.dtypes or value.layout != torch.strided or value.is_meta:
+        if not is_dense(value, entry.dtypes) or value.shape != (n,):
             wanted = " or ".join(map(str, entry.dtypes))
-            raise ValueError(f"{owner} {entry.name} must be a dense tensor of {wanted}, got {value.dtype}")
+            raise ValueError(
+                f"{owner} {entry.name} must be a dense tensor of shape ({n},) and {wanted}, got {_kind(value)}"
+            )
 
 
 def _check_weights(weights: Tensor, n: int) -> None:
@@ -244,6 +246,15 @@ def _check_bits(bits: np.ndarray[Any, np.dtype[np.uint8]], rounds: list[Reweight
         ever |= row
         before = row
     return times
+
+
+def _kind(value: Any) -> str:
+    """Return what a message calls a value that is not the tensor it should be."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    if value.is_nested or value.is_meta or value.layout != torch.strided:
+        return "a nested tensor" if value.is_nested else f"a tensor of {value.layout} on {value.device}"
+    return f"{tuple(value.shape)} and {value.dtype}"
 
 
 def _count(bits: np.ndarray[Any, np.dtype[np.uint8]]) -> int:

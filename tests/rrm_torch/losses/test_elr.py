@@ -148,6 +148,7 @@ def test_repr():
         *[{"targets": value} for value in (None, 3, [[0.0] * 3] * 4, torch.zeros(3, 4), torch.zeros(4, 3).double())],
         *[{"targets": torch.full((4, 3), value)} for value in (-0.1, 1.1, float("inf"), 1e30)],
         *[{"targets": torch.zeros(4, 3, dtype=torch.int64)}, {"targets": torch.zeros(4, 3).to_sparse()}],
+        {"targets": torch.zeros(4, 3, device="meta")},
     ],
 )
 def test_load_rejects_forged_states_and_keeps_the_targets(change):

@@ -5,6 +5,7 @@ import torch
 
 from fuzz import forged_states
 from rrm_torch import RRM
+from support.layout_jobs import flatten
 from support.weighting import LOSSES, N
 
 
@@ -49,3 +50,53 @@ def test_refused_state_says_which_entry(change, message):
 def test_state_must_be_a_dict(state):
     with pytest.raises(ValueError, match=r"state must be a dict, got .*; pass what RRM.state_dict\(\) returned"):
         RRM(N, contamination=0.3).load_state_dict(state)
+
+
+UNREADABLE = {
+    "meta": lambda tensor: tensor.to("meta"),
+    "sparse": lambda tensor: tensor.to_sparse(),
+    "nested": lambda tensor: torch.nested.nested_tensor([tensor, tensor]),
+    "complex": lambda tensor: tensor.to(torch.complex64),
+}
+OTHER_FORMS = {
+    "requires a gradient": lambda tensor: tensor.clone().requires_grad_(),
+    "lazily negated": lambda tensor: torch.complex(tensor, -tensor).conj().imag,
+    "not contiguous": lambda tensor: torch.stack([tensor, tensor], -1)[..., 0],
+}
+TENSORS = ("weights", "losses", "recorded", "marks", "bits", "rank_sum", "planned")
+
+
+def in_mid_epoch():
+    rrm = RRM(N, contamination=0.3, warmup=1, unseen="latest")
+    rrm.weighted_mean(LOSSES[:8], torch.arange(8))
+    rrm.step()
+    rrm.weighted_mean(LOSSES[5:], torch.arange(5, N))
+    return rrm
+
+
+def state_with(name, form):
+    """Return a state with one of its tensors in another form."""
+    state = in_mid_epoch().state_dict()
+    entries = state if name in state else state["trajectory"]
+    entries[name] = form(entries[name])
+    return state
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("form", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("name", TENSORS)
+def test_tensor_that_is_not_dense_is_refused(name, form):
+    rrm = in_mid_epoch()
+    before = flatten(rrm.state_dict())
+    with pytest.raises(ValueError, match=name):
+        rrm.load_state_dict(state_with(name, form))
+    assert flatten(rrm.state_dict()) == before
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS.values(), ids=OTHER_FORMS)
+@pytest.mark.parametrize("name", ["weights", "losses", "recorded", "rank_sum"])
+def test_dense_tensor_of_any_form_is_read_by_value(name, form):
+    rrm = RRM(N, contamination=0.3, warmup=1, unseen="latest")
+    rrm.load_state_dict(state_with(name, form))
+    assert flatten(rrm.state_dict()) == flatten(in_mid_epoch().state_dict())
+    assert not rrm.weights.requires_grad

@@ -90,6 +90,16 @@ def test_reset_losses():
     assert_old_or_new(lambda: copied(saved), lambda rrm: rrm.reset_losses())
 
 
+def test_what_an_interrupted_batch_has_recorded_is_part_of_the_state():
+    seen = set()
+    for _, rrm in interrupted(lambda: RRM(N, contamination=0.2), lambda rrm: rrm.record(EPOCHS[0], INDEX)):
+        n_marked = int((rrm._buffer.marks > 0).sum())
+        state = rrm.state_dict()
+        assert n_marked == (0 if state["marks"] is None else int((state["marks"] > 0).sum()))
+        seen.add(n_marked)
+    assert seen == {0, N}
+
+
 @pytest.mark.parametrize("change", ["record", "load_state_dict"])
 def test_pruning_history(change):
     old = trained().trajectory

@@ -28,6 +28,12 @@ def test_weights_for_rejects_out_of_range_index(index):
         RRM(5, contamination=0.2).weights_for(torch.tensor([index]))
 
 
+@pytest.mark.parametrize("index", [[1], 1, torch.tensor([1.0]), torch.tensor([True] * 5)])
+def test_weights_for_rejects_indices_that_are_not_integers(index):
+    with pytest.raises(TypeError, match="index must be a tensor of int64 or int32, got"):
+        RRM(5, contamination=0.2).weights_for(index)
+
+
 def test_reweight_matches_rrm_core():
     rrm = RRM(5, contamination=0.2, warmup=1)
     plan = one_epoch(rrm)

@@ -90,7 +90,7 @@ def test_rejects_state_with_tensor_of_other_length(name):
     rrm = RRM(5, contamination=0.2)
     state = rrm.state_dict()
     state[name] = torch.ones(3)
-    with pytest.raises(ValueError, match=rf"state's {name} must have shape \(5,\), got \(3,\)"):
+    with pytest.raises(ValueError, match=rf"state's {name} must be a dense tensor of shape \(5,\) .*, got \(3,\)"):
         rrm.load_state_dict(state)
 
 
@@ -172,13 +172,13 @@ def test_rejects_state_whose_plan_differs():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epoch": -5}, "state's epoch must be an integer of at least 0, got -5"),
-        ({"epoch": "x"}, "state's epoch must be an integer of at least 0, got 'x'"),
+        ({"epoch": -5}, r"epoch must be an integer in \[0, 2147483646\], got -5"),
+        ({"epoch": "x"}, r"epoch must be an integer in \[0, 2147483646\], got 'x'"),
         ({"weights": torch.full((N,), torch.nan)}, "state's weights must be finite and at least 0"),
         ({"weights": -torch.ones(N)}, "state's weights must be finite and at least 0"),
         (
             {"weights": torch.ones(N, dtype=torch.bool)},
-            "state's weights must be a dense tensor of torch.float32 or torch.float64, got torch.bool",
+            r"weights must be a dense tensor of shape \(10,\) and .*float32 or .*float64, got \(10,\) and torch.bool",
         ),
     ],
 )
@@ -209,7 +209,7 @@ def test_failed_load_leaves_state_unchanged():
     before = rrm.state_dict()
     for broken, message in (
         ({"trajectory": {}}, "trajectory lacks bits, planned, rank_sum, rounds"),
-        ({"weights": [1.0]}, r"weights must have shape \(10,\), got None"),
+        ({"weights": [1.0]}, r"weights must be a dense tensor of shape \(10,\) .*, got list"),
         ({"losses": torch.full((N,), torch.nan)}, "NaN"),
     ):
         with pytest.raises(ValueError, match=message):
