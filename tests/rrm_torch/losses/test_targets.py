@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from rrm_torch import ELR
 from rrm_torch.adversarial import PGD, TRADES
 from rrm_torch.losses import BY_NAME, binary_cross_entropy, token_cross_entropy
+from support.torch_defaults import default_dtype
 
 K = 4
 N = 6
@@ -256,20 +257,14 @@ def test_binary_cross_entropy_of_tensors_without_values(mode):
         assert binary_cross_entropy(torch.empty(N, K), torch.empty(N, K)).shape == (N,)
 
 
-@pytest.fixture
-def restored_default_dtype():
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_losses_do_not_depend_on_the_default_dtype(loss, dtype, restored_default_dtype):
+def test_losses_do_not_depend_on_the_default_dtype(loss, dtype):
     outputs, y = batch()
     y = unlabelled(y, "classes")
     expected = loss(outputs, y)
-    torch.set_default_dtype(dtype)
-    actual = loss(outputs, y)
+    with default_dtype(dtype):
+        actual = loss(outputs, y)
     assert actual.dtype == torch.float32
     assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
 
@@ -293,15 +288,3 @@ def test_elr_made_or_used_in_inference_mode_can_train():
     losses, regularizer = elr.parts(model, x, y, index)
     (losses + regularizer).sum().backward()
     assert model.weight.grad.isfinite().all()
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_elr_is_float32_whatever_the_default_dtype(dtype, restored_default_dtype):
-    torch.set_default_dtype(dtype)
-    assert ELR(N, K).targets.dtype == torch.float32
-
-
-def test_elr_is_on_the_host_whatever_the_default_device():
-    with torch.device("meta"):
-        elr = ELR(N, K)
-    assert elr.targets.device.type == "cpu"

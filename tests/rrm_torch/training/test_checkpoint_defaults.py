@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
 
-import numpy as np
 import pytest
 import torch
 
 from rrm_torch import ELR, Checkpoint
+from support import torch_defaults
 from support.run_state import digest, make_checkpoint, train_step
-
-
-@contextmanager
-def default_dtype(dtype):
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 @contextmanager
@@ -40,18 +31,7 @@ def mapped():
         torch.utils.serialization.config.load.mmap = before
 
 
-SETTINGS = {
-    "none": nullcontext,
-    "float64": lambda: default_dtype(torch.float64),
-    "bfloat16": lambda: default_dtype(torch.bfloat16),
-    "float16": lambda: default_dtype(torch.float16),
-    "device": lambda: torch.device("meta"),
-    "inference mode": torch.inference_mode,
-    "no_grad": torch.no_grad,
-    "errstate": lambda: np.errstate(all="raise"),
-    "deterministic": deterministic,
-    "mmap": mapped,
-}
+SETTINGS = torch_defaults.SETTINGS | {"none": nullcontext, "deterministic": deterministic, "mmap": mapped}
 
 
 @pytest.mark.parametrize("when", ["save", "load", "both"])
@@ -94,7 +74,7 @@ def test_load_rejects_model_of_another_dtype(tmp_path):
 
 
 def test_elr_state_is_float32_on_the_host_whatever_the_defaults():
-    for setting in ("float64", "bfloat16", "device", "inference mode"):
+    for setting in ("float64", "bfloat16", "meta device", "inference mode"):
         with SETTINGS[setting]():
             elr = ELR(4, 3)
             state = elr.state_dict()

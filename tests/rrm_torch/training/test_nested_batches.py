@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, SequentialSample
 from rrm_torch import RRM, Indexed, batches, evaluate, fit, predict, score
 from rrm_torch.adversarial import FGSM, PGD, TRADES, robustness
 from support.clouds import three_clouds
+from support.torch_defaults import default_dtype
 
 N = 40
 K = 3
@@ -318,12 +319,9 @@ def test_fit_does_not_depend_on_the_default_dtype(blobs, dtype):
     for default in (torch.float32, dtype):
         torch.manual_seed(0)
         model = nn.Linear(2, K)
-        torch.set_default_dtype(default)
-        try:
+        with default_dtype(default):
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
             fit(model, batches(*blobs, 8, shuffle=False), optimizer, 2, on_epoch=lambda _, mean: found.append(mean))
-        finally:
-            torch.set_default_dtype(torch.float32)
     assert found[:2] == found[2:]
 
 

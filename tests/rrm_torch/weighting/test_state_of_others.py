@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
-import numpy as np
 import pytest
 import torch
 
 from rrm_torch import RRM, BatchRRM
 from support.layout_jobs import flatten
+from support.torch_defaults import SETTINGS
 from support.weighting import FIVE, INDEX, assert_identical
 
 FLOAT32 = torch.float32
-
-
-@contextmanager
-def default_dtype(dtype):
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(FLOAT32)
-
-
-@contextmanager
-def default_device(name):
-    torch.set_default_device(name)
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
-
-
-CONTEXTS = {
-    "float64": lambda: default_dtype(torch.float64),
-    "bfloat16": lambda: default_dtype(torch.bfloat16),
-    "float16": lambda: default_dtype(torch.float16),
-    "meta device": lambda: default_device("meta"),
-    "inference mode": torch.inference_mode,
-    "no gradients": torch.no_grad,
-    "NumPy raises": lambda: np.errstate(all="raise"),
-}
 
 
 def course(kind):
@@ -59,10 +28,10 @@ def course(kind):
 
 
 @pytest.mark.parametrize("kind", [RRM, BatchRRM])
-@pytest.mark.parametrize("context", CONTEXTS.values(), ids=CONTEXTS)
-def test_state_does_not_depend_on_settings_of_others(context, kind):
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_state_does_not_depend_on_settings_of_others(setting, kind):
     wanted = flatten(course(kind).state_dict())
-    with context():
+    with SETTINGS[setting]():
         rrm = course(kind)
         state = rrm.state_dict()
         shares = rrm.trajectory.share_pruned.dtype, rrm.trajectory.mean_rank.dtype
