@@ -1,4 +1,4 @@
-"""Script of a test: short training runs with checkpoints, killed at random moments and resumed."""
+"""Script of a test: short training runs with checkpoints, killed at random calls and resumed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import os
 import random
 import signal
 import sys
-import time
 import traceback
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # The first optimizer would import it, in each child.
 from torch import nn
 
 from rrm_torch import ELR, RRM, Checkpoint, History, batches, evaluate, fit
@@ -20,6 +22,10 @@ from rrm_torch.data import noise
 from rrm_torch.data.images import load_digits
 
 EPOCHS = 12
+N = 448
+DIGITS = load_digits()
+IMAGES = DIGITS.x_train[:N]
+LABELS = torch.from_numpy(noise.symmetric(DIGITS.y_train[:N].numpy(), 0.3, 10, rng=0).labels)
 
 
 class RandomModel(nn.Module):
@@ -43,16 +49,14 @@ def run(path: str) -> str:
     torch.manual_seed(0)
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
-    data = load_digits()
-    labels = torch.from_numpy(noise.symmetric(data.y_train.numpy(), 0.3, 10, rng=0).labels)
     model = RandomModel()
     order = torch.Generator().manual_seed(1)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
-    rrm = RRM(len(labels), contamination=0.3, mu=0.7, warmup=3, ids=labels)
-    elr = ELR(len(labels), 10)
+    rrm = RRM(N, contamination=0.3, mu=0.7, warmup=3, ids=LABELS)
+    elr = ELR(N, 10)
     history = History()
-    loader = batches(data.x_train, labels, 64, shuffle=True, generator=order)
+    loader = batches(IMAGES, LABELS, 64, shuffle=True, generator=order)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "rrm": rrm}
     fit(
         model,
@@ -73,43 +77,54 @@ def run(path: str) -> str:
     return digest.hexdigest()
 
 
-def kill_at_random(folder: Path, kills: int) -> None:
-    """Kill `kills` runs at random moments, resume each from its checkpoint, and print the hash of each finished run.
+class CallCounter:
+    """Counts the calls of functions, in Python and in C, and kills the process at one of them."""
 
-    Children are forked, so that they start without importing torch.
+    def __init__(self, killed_at: int | None = None) -> None:
+        self.killed_at = killed_at
+        self.n_calls = 0
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:  # noqa: ARG002
+        self.n_calls += event in ("call", "c_call")
+        if self.n_calls == self.killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_at_random(folder: Path, kills: int) -> None:
+    """Kill `kills` runs at random calls, resume each from its checkpoint, and print the hash of each finished run.
+
+    Children are forked, so that they start without importing torch. Calls are counted instead of seconds, so that the
+    moments do not depend on the load of the machine.
     """
     killed = 0
     moments = random.Random(5)
-    start = time.monotonic()
-    finish(fork(folder / "whole.pt"))
-    duration = time.monotonic() - start
+    counted = folder / "calls"
+    assert finishes(folder / "whole.pt", CallCounter(), counted)
+    n_calls = int(counted.read_text())
     path = folder / "killed.pt"
     while killed < kills or path.exists():
-        child = fork(path)
-        if killed < kills:
-            time.sleep(moments.random() * duration)
-            os.kill(child, signal.SIGKILL)
-        if finish(child):
+        killed_at = moments.randrange(1, n_calls) if killed < kills else None
+        if finishes(path, CallCounter(killed_at), counted):
             path.unlink()
         else:
             killed += 1
     print("killed", killed)
 
 
-def fork(path: Path) -> int:
+def finishes(path: Path, counter: CallCounter, counted: Path) -> bool:
+    """Run a child from a checkpoint on; return whether it finished, rather than was killed."""
     child = os.fork()
     if not child:
         try:
-            print(run(str(path)), flush=True)
+            sys.setprofile(counter)
+            digest = run(str(path))
+            sys.setprofile(None)
+            counted.write_text(str(counter.n_calls))
+            print(digest, flush=True)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    return child
-
-
-def finish(child: int) -> bool:
-    """Wait for a child; return whether it finished, rather than was killed."""
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
         raise SystemExit("a run failed")

@@ -111,6 +111,9 @@ class Checkpoint:
     def save(self, epoch: int) -> None:
         """Replace the file by the state after `epoch`. If the process is killed, the file is the old or the new one.
 
+        Killed while it writes, the process leaves a file ``NAME.<16 hexadecimal digits>.tmp`` in the same folder, which
+        can be removed.
+
         Parameters
         ----------
         epoch : int
