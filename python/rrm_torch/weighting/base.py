@@ -18,7 +18,7 @@ from .batch_checks import check_batch, check_index
 from .layout import Layout, LayoutName
 from .live_state import LiveState
 from .loss_buffer import EpochLossBuffer, LossBuffer
-from .pruning_history import PruningHistory
+from .pruning_history import PruningHistory, load_history
 from .reweight import Reweight
 from .settings import BatchSettings, Unit
 from .state_checks import check_state
@@ -234,8 +234,7 @@ class BaseRRM(ABC):
         rounds = check_state(state, type(self).__name__, self.settings)
         self._check_consistency(state, rounds)
         device = self.weights.device
-        trajectory = PruningHistory(self.n, self._layout).to(device)
-        trajectory.restore(state["trajectory"], rounds)
+        trajectory = load_history(state["trajectory"], rounds, self._layout).to(device)
         tensors = states.local(state, states.entries("rrm", "buffer"), self._layout, device)
         buffer = self._new_buffer().to(device)
         if tensors["weights"].dtype == torch.float64:

@@ -205,6 +205,7 @@ class PruningHistory:
         }
         return states.export(values, states.entries("history"), self._layout)
 
+    @torch.inference_mode(False)
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state returned by `state_dict`, for the same number of samples.
 
@@ -213,29 +214,9 @@ class PruningHistory:
         ValueError
             An entry is missing or can't be right; the message says which. The history is as before the call.
         """
-        self.restore(state, check_history(state, self.n))
-
-    @torch.inference_mode(False)
-    def restore(self, state: dict[str, Any], rounds: list[Reweight]) -> None:
-        """Restore a state that `check_history` has accepted, and whose reweights it has returned."""
+        rounds = check_history(state, self.n)
         device = self._records.last.device
-        n_local = self._layout.n_local
-        tensors = states.local(state, states.entries("history"), self._layout, torch.device("cpu"))
-        bits = tuple(tensors["bits"])
-        planned = tensors.get("planned")
-        times = torch.zeros(n_local, dtype=torch.int32, device="cpu")
-        last = torch.zeros(n_local, dtype=torch.bool, device="cpu")
-        for row in bits:
-            last = unpack(row, n_local)
-            times += last
-        self._records = PruningRecords(
-            rounds=tuple(rounds),
-            bits=bits,
-            last=last.to(device),
-            times=times.to(device),
-            rank_sum=tensors["rank_sum"].to(device),
-            planned=None if planned is None else planned.to(device),
-        )
+        self._records = load_history(state, rounds, self._layout).to(device)._records
 
     def _n_planned(self) -> Tensor | int:
         """Return how many reweights each local sample took part in; a number if all took part in each."""
@@ -253,3 +234,24 @@ class PruningHistory:
         if self._records.bits:
             return torch.stack(self._records.bits)
         return torch.zeros(0, -(-self._layout.n_local // 8), dtype=torch.uint8, device="cpu")
+
+
+def load_history(state: dict[str, Any], rounds: list[Reweight], layout: Layout) -> PruningHistory:
+    """Return the history of a state that `check_history` has accepted, and whose reweights it has returned."""
+    tensors = states.local(state, states.entries("history"), layout, torch.device("cpu"))
+    bits = tuple(tensors["bits"])
+    history = PruningHistory(layout.n, layout)
+    times = history._records.times
+    last = history._records.last
+    for row in bits:
+        last = unpack(row, layout.n_local)
+        times = times + last
+    history._records = PruningRecords(
+        rounds=tuple(rounds),
+        bits=bits,
+        last=last,
+        times=times,
+        rank_sum=tensors["rank_sum"],
+        planned=tensors.get("planned"),
+    )
+    return history
