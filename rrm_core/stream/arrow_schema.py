@@ -126,8 +126,10 @@ def read_schema(table: Table, n_bytes: int) -> Schema:
         columns.append(Column(name, _type_name(field), counts.nodes, counts.buffers, counts.views, counts.bitmaps))
         counts.add(field)
         counts.add_text(name)
-    big_endian = table.scalar(_SCHEMA_ENDIANNESS, _INT16) == 1
-    return Schema(columns, ">" if big_endian else "<")
+    endianness = table.scalar(_SCHEMA_ENDIANNESS, _INT16)
+    if endianness not in (0, 1):
+        raise FlatBufferError(f"its endianness is {endianness}, which is neither 0 (little) nor 1 (big)")
+    return Schema(columns, ">" if endianness else "<")
 
 
 def _type_name(field: Table) -> str:

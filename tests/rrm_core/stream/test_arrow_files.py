@@ -230,21 +230,31 @@ def test_stream_that_changes_is_noticed(tmp_path):
 
 def test_big_endian_file(tmp_path):
     path = write(tmp_path / "l.arrow", cut(C.byteswap(), [N]), pa.schema([("loss", pa.float64())]), "stream")
-    content = bytearray(path.read_bytes())
-    state_big_endian(memoryview(content)[8 : 8 + struct.unpack_from("<i", content, 4)[0]])
-    path.write_bytes(content)
+    change_endianness(path, 1)
     assert rrm_core.stream.plan(path, **OK) == rrm_core.plan(C, **OK)
 
 
-def state_big_endian(message):
-    """Set the endianness in the message of a schema."""
+@pytest.mark.parametrize("value", [2, 4])
+def test_unknown_endianness(value, tmp_path):
+    path = write(tmp_path / "l.arrow", cut(C, [N]), pa.schema([("loss", pa.float64())]), "stream")
+    change_endianness(path, value)
+    with pytest.raises(ValueError, match=f"its endianness is {value}, which is neither 0"):
+        rrm_core.stream.plan(path, **OK)
+
+
+def change_endianness(path, value):
+    """Set the endianness in the schema of a stream."""
+    content = bytearray(path.read_bytes())
+    message = memoryview(content)[8 : 8 + struct.unpack_from("<i", content, 4)[0]]
     root = struct.unpack_from("<I", message, 0)[0]
     header = root + field_offset(message, root, 2)
     schema = header + struct.unpack_from("<I", message, header)[0]
     assert not field_offset(message, schema, 0), "the default is omitted"
     vtable = schema - struct.unpack_from("<i", message, schema)[0]
-    one = bytes(message).index(b"\1\0", schema)  # the table has no room: use the length of the vector of fields
-    struct.pack_into("<H", message, vtable + 4, one - schema)
+    # The table has no room: refer to the same number of another field.
+    place = bytes(message).index(struct.pack("<h", value), schema)
+    struct.pack_into("<H", message, vtable + 4, place - schema)
+    path.write_bytes(content)
 
 
 def field_offset(message, table, number):
