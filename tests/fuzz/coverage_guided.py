@@ -52,6 +52,8 @@ from support import forged_partials  # noqa: E402
 from support.run_state import make_checkpoint  # noqa: E402
 
 MEMORY_MB = 2048
+# Atheris does not free the results of comparisons of arrays.
+LEAK_MB_PER_SECOND = 10
 EDITS = 4  # alterations of a partial result
 
 
@@ -140,7 +142,7 @@ def fuzz(options: argparse.Namespace, corpus: str) -> None:
     arguments = {
         "max_total_time": options.seconds,
         "seed": options.seed,
-        "rss_limit_mb": MEMORY_MB,
+        "rss_limit_mb": MEMORY_MB + LEAK_MB_PER_SECOND * options.seconds,
         "artifact_prefix": f"{options.keep}/{options.target}-",
         "print_final_stats": 1,
     }
