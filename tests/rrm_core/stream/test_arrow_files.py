@@ -158,7 +158,7 @@ def test_all_columns_in_one_table(tmp_path):
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_sliced_columns_and_null_counts(compression, format, tmp_path):
-    values = pa.array(np.where(np.arange(N) % 7, C, np.nan), from_pandas=True)
+    values = pa.array(C, mask=np.arange(N) % 7 == 0)  # the numbers below the nulls are not NaN
     no_nulls_but_a_bitmap = pa.Array.from_buffers(
         pa.float64(), N, [pa.py_buffer(b"\xff" * (N // 8)), pa.py_buffer(C.tobytes())], null_count=-1
     )
@@ -186,10 +186,39 @@ def test_impossible_null_count(n_nulls, tmp_path):
         rrm_core.stream.plan(path, **OK)
 
 
-def test_compressed_batch_that_is_stored_as_it_is(tmp_path):
-    path = write(tmp_path / "l.arrow", cut(C, [N]), pa.schema([("loss", pa.float64())]), compression="lz4")
+@pytest.mark.parametrize("format", FORMATS)
+def test_nulls_that_were_not_counted(format, tmp_path):
+    values = pa.array(C, mask=np.arange(N) % 7 == 0)  # the numbers below the nulls are not NaN
+    batch = pa.record_batch({"loss": values})
+    path = write(tmp_path / "l.arrow", [batch], batch.schema, format)
     content = path.read_bytes()
-    start = content.index((8 * N).to_bytes(8, "little") + b"\x04\x22\x4d\x18")
+    node = struct.pack("<qq", N, values.null_count)
+    assert content.count(node) == 1
+    path.write_bytes(content.replace(node, struct.pack("<qq", N, -1)))
+    want = values.to_numpy(zero_copy_only=False)
+    assert rrm_core.stream.plan(path, nan="prune", **OK) == rrm_core.plan(want, nan="prune", **OK)
+
+
+def write_lz4(path):
+    """Write one compressed batch; return the content of the file and where the column states its decoded size."""
+    write(path, cut(C, [N]), pa.schema([("loss", pa.float64())]), compression="lz4")
+    content = path.read_bytes()
+    return content, content.index((8 * N).to_bytes(8, "little") + b"\x04\x22\x4d\x18")
+
+
+@pytest.mark.parametrize("size", [0, 8 * N - 8, (4 << 20) + 8, 2**62, -2])
+def test_compressed_batch_that_states_another_size(size, tmp_path):
+    path = tmp_path / "l.arrow"
+    content, start = write_lz4(path)
+    path.write_bytes(content[:start] + struct.pack("<q", size) + content[start + 8 :])
+    message = f"8_000 bytes are expected, its buffer would have {size:_}, and 4_194_304 are available"
+    with pytest.raises(ValueError, match=message):
+        rrm_core.stream.plan(path, memory=16 << 20, **OK)
+
+
+def test_compressed_batch_that_is_stored_as_it_is(tmp_path):
+    path = tmp_path / "l.arrow"
+    content, start = write_lz4(path)
     stored = (-1).to_bytes(8, "little", signed=True) + C.tobytes()
     path.write_bytes(content[:start] + stored + content[start + len(stored) :])
     assert rrm_core.stream.plan(path, **OK) == rrm_core.plan(C, **OK)

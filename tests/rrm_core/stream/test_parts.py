@@ -15,6 +15,7 @@ import pytest
 import rrm_core
 from rrm_core.__main__ import main
 from rrm_core.stream import parts
+from rrm_core.stream.factory import open_source
 from support.families import assert_same_bits
 
 N = 3000
@@ -165,6 +166,19 @@ def test_changes_are_noticed(kind, max_open, change, tmp_path, monkeypatch):
             CHANGES[change](paths)
 
     assert_rejected((RuntimeError, FileNotFoundError), str(tmp_path / "l"), tmp_path / "l", progress=progress)
+
+
+@pytest.mark.parametrize("kind", ["npy", "arrow"])
+def test_closed_part_that_was_replaced_is_not_read(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "MAX_OPEN_PARTS", 2)
+    paths = write_parts(tmp_path / "l", C, [1000] * 3, kind)
+    source = open_source("losses", paths, None, 1 << 20)
+    chunk = next(source.chunks(100))
+    memory = np.empty(800, np.uint8)
+    assert_same_bits(chunk.read(0, 100, memory), C[:100])
+    write_part(tmp_path / "other", C[::-1], kind).replace(paths[0])
+    with pytest.raises(RuntimeError, match=r"part-0.* changed while it was read: its size, modification time or inode"):
+        chunk.read(0, 100, memory)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the open files from /proc")
