@@ -128,6 +128,12 @@ def test_prepare_creates_an_empty_folder(tmp_path):
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
+def test_prepare_keeps_files_of_any_name(tmp_path):
+    (tmp_path / ".writable").write_text("kept")
+    report_folder.prepare(tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["kept"]
+
+
 def test_prepare_rejects_a_file(tmp_path):
     (tmp_path / "file").write_text("kept")
     with pytest.raises(OSError, match=r"report folder '.*file' can't be written: File exists; choose another"):

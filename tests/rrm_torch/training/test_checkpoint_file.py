@@ -44,6 +44,29 @@ def test_every_flipped_bit_is_detected(saved):
     assert digest(checkpoint.objects) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("optimizer", lambda state: state["param_groups"][0].update(lr="x"), "lr is a str in param_groups"),
+        ("optimizer", lambda state: state["state"][0].update(exp_avg=torch.zeros(3)), "exp_avg of parameter 0 must"),
+        ("scheduler", lambda state: state.update(step=1), "the state has step, which StepLR has not"),
+        ("scheduler", lambda state: state.update(last_epoch="x"), "last_epoch is a str in the state"),
+        ("model", lambda state: state.update({"0.weight": state["0.weight"].double()}), "0.weight is torch.float64"),
+        ("history", lambda state: state["epochs"][0].update(loss="x"), "loss must be a number"),
+        ("elr", lambda state: state["targets"].sub_(1), r"targets must lie in \[0, 1\]"),
+    ],
+)
+def test_state_that_torch_or_the_object_would_take_is_refused(saved, name, change, message):
+    path, checkpoint = saved
+    content = torch.load(path, weights_only=True)
+    change(content["parts"][name])
+    path.write_bytes(seal(content))
+    before = digest(checkpoint.objects)
+    with pytest.raises(ValueError, match=rf"{name} of checkpoint .* doesn't match: .*{message}"):
+        checkpoint.load()
+    assert digest(checkpoint.objects) == before
+
+
 def test_damaged_and_forged_files_raise_value_error_and_change_nothing():
     outcomes = damaged_checkpoints.run(160, seed=1)
     assert outcomes["damaged, refused"] == 160

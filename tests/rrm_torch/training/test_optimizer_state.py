@@ -80,6 +80,14 @@ def test_rejects_tensors_of_another_shape(name):
             check_optimizer_state(optimizer, changed)
 
 
+def test_rejects_complex_numbers_for_real_parameters():
+    optimizer = trained("SGD", momentum=0.9)
+    state = optimizer.state_dict()
+    state["state"][0]["momentum_buffer"] = torch.zeros(2, 3, dtype=torch.complex64)
+    with pytest.raises(ValueError, match="momentum_buffer of parameter 0 is complex"):
+        check_optimizer_state(optimizer, state)
+
+
 @pytest.mark.parametrize(
     "state", [None, [], {}, {"state": {}}, {"param_groups": []}, {"state": [], "param_groups": [1]}]
 )

@@ -9,6 +9,7 @@ import torch
 
 import rrm_core
 from rrm_torch import RRM, BatchRRM
+from rrm_torch.weighting.layout import SingleProcess
 from support.weighting import FIVE, INDEX, LOSSES, N, assert_identical
 
 GENERATOR = torch.Generator().manual_seed(1)
@@ -176,3 +177,16 @@ def test_diverged_model_is_an_error():
 def test_unseen_rejects_unknown_value():
     with pytest.raises(ValueError, match="unseen must be one of 'raise', 'latest', got 'drop'"):
         RRM(5, contamination=0.2, unseen="drop")
+
+
+def test_layout_keeps_weights_of_samples_that_take_no_part():
+    members = torch.tensor([True, True, False, True, False])
+    weights = torch.tensor([1.0, 0.5, 0.7, 1.5, 1.3])
+    rule = rrm_core.Rule(contamination=0.34, redistribute="kept")
+    reweighted, plan = SingleProcess(5).reweight(FIVE, weights, 0.5, rule, members)
+    expected, expected_plan = rrm_core.reweight(
+        FIVE[members], weights[members], contamination=0.34, redistribute="kept", mu=0.5
+    )
+    assert plan == expected_plan
+    assert_identical(reweighted[members], expected)
+    assert_identical(reweighted[~members], weights[~members])
