@@ -91,6 +91,8 @@ def changed(value: Any, rng: random.Random) -> Any:
             words[rng.randrange(len(words))] ^= 1 << rng.randrange(8)
         elif value.dtype == torch.uint8:
             value.view(-1)[position] ^= 1 << rng.randrange(8)
+        elif value.dtype == torch.bool:
+            value.view(-1)[position].logical_not_()
         else:
             value.view(-1)[position] += rng.choice([-1, 1, 1000])
         return value
