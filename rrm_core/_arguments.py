@@ -78,6 +78,9 @@ def check_threads(threads: int | None) -> int | None:
     ValueError
         `threads` is not a whole number of at least 1.
     """
+    # The usual case first: it is part of every call.
+    if type(threads) is int and 0 < threads <= MAX_THREADS:
+        return threads
     if threads is None:
         return None
     return min(as_integer("threads", threads, 1, "a whole number, at least 1, or None"), MAX_THREADS)

@@ -115,11 +115,13 @@ RRM_INLINE InvalidWeights write_all(const typename F::Bits *losses, std::int64_t
     InvalidWeights invalid;
     const std::int64_t tail_begin = n / L::width * L::width;
     if constexpr (ReadOld) {
-        for (std::int64_t begin = 0; begin < tail_begin; begin += group_size) {
-            const std::int64_t end = begin + group_size < tail_begin ? begin + group_size : tail_begin;
-            check_old_weights(old_weights + begin, end - begin, begin, invalid);
-            write_vectors(begin, end);
+        std::int64_t begin = 0;
+        for (; begin + group_size <= tail_begin; begin += group_size) {
+            check_old_weights(old_weights + begin, group_size, begin, invalid);
+            write_vectors(begin, begin + group_size);
         }
+        check_old_weights(old_weights + begin, tail_begin - begin, begin, invalid);
+        write_vectors(begin, tail_begin);
     } else {
         write_vectors(0, tail_begin);
     }
