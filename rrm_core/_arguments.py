@@ -36,8 +36,8 @@ def as_fraction(name: str, value: object) -> float:
     return as_float(name, value)
 
 
-def as_integer(name: str, value: object, minimum: int, wanted: str) -> int:
-    """Return a whole number of at least `minimum`; `wanted` describes it in the message.
+def as_integer(name: str, value: object, minimum: int, requirement: str) -> int:
+    """Return a whole number of at least `minimum`; `requirement` describes it in the message.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def as_integer(name: str, value: object, minimum: int, wanted: str) -> int:
     except TypeError:
         number = minimum - 1
     if number < minimum or isinstance(value, bool):
-        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+        raise ValueError(f"{name} must be {requirement}, got {value!r}")
     return number
 
 

@@ -210,7 +210,7 @@ class Replicated(RankLayout):
         firsts = first_nan if nan_is_refused else first_neginf
         index = min(firsts)
         location = f" (rank {firsts.index(index)} recorded index {index})" if index < self.n else ""
-        raise ValueError(f"{error}{location}") from None
+        raise ValueError(f"{error}{location}")
 
     def _latest(self, begin: int, losses: Tensor, recency: Tensor) -> tuple[Tensor, Tensor]:
         """Return, of all ranks, each sample's latest loss and its recency; the samples start at index `begin`."""
