@@ -475,6 +475,7 @@ def test_array_api_can_be_chosen_explicitly(quick):
 
 def test_error_without_the_module(quick, monkeypatch):
     monkeypatch.setattr("rrm_core.backends.extension.find_spec", lambda _: None)
+    monkeypatch.setattr(rrm_core, "__path__", [])
     assert "cuda" not in rrm_core.available_backends()
     c = quick.asarray(C[SMALL])
     with pytest.raises(ImportError, match=r"rrm_core._cuda, which was not compiled .*; build it where nvcc"):
