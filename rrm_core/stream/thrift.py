@@ -24,8 +24,11 @@ class CompactReader:
         return value
 
     def _varint(self) -> int:
-        value = 0
-        for shift in range(0, 70, 7):
+        value = self._byte()
+        if value < 0x80:  # nearly always
+            return value
+        value &= 0x7F
+        for shift in range(7, 70, 7):
             byte = self._byte()
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
@@ -49,10 +52,10 @@ class CompactReader:
         """Skip a value."""
         if depth > _MAX_DEPTH:
             raise ValueError("a struct is nested too deeply")
-        if type in (_TRUE, _FALSE):
-            return
         if type in _INTEGERS:
             self._varint()
+        elif type in (_TRUE, _FALSE):
+            return
         elif type == _BYTE:
             self._advance(1)
         elif type == _DOUBLE:
