@@ -49,13 +49,13 @@ class Parser(argparse.ArgumentParser):
 def positive_int(maximum: int | None = None) -> Callable[[str], int]:
     """Return an argument type: an integer from 1 to `maximum`, which may be None for no limit."""
     if maximum is None:
-        wanted = "an integer of at least 1"
+        requirement = "an integer of at least 1"
     else:
-        wanted = f"an integer from 1 to {maximum}"
+        requirement = f"an integer from 1 to {maximum}"
 
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < 1 or (maximum is not None and int(text) > maximum):
-            raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"must be {requirement}, got {text!r}")
         return int(text)
 
     return parse

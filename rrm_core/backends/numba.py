@@ -272,8 +272,10 @@ def _apply(plan: Plan, values: Array, old_weights: Array | None, mu: float, out:
     elif old_weights is None:
         run(module.replace, values, new, chunks, thresholds, tuple(T(1 - mu) + steps))
     else:
-        found = run(module.smooth, values, _plain(old_weights), new, chunks, thresholds, tuple(steps), T(1 - mu))
-        invalid = _invalid_weights(*found)
+        counts, first_values = run(
+            module.smooth, values, _plain(old_weights), new, chunks, thresholds, tuple(steps), T(1 - mu)
+        )
+        invalid = _invalid_weights(counts, first_values)
     if new is not out:
         out[...] = new
     return invalid

@@ -226,8 +226,8 @@ class RoundCounts:
         keys_of_ranges = [keys[(keys >= first) & (keys <= last)] for first, last, _ in self._ranges]
         n_in_range = counts[RANGES:HISTOGRAMS].tolist()
         is_complete = sum(map(len, keys_of_ranges)) == len(keys) and all(
-            min(n, len(memory)) <= len(found) <= n
-            for n, memory, found in zip(n_in_range, self._key_memory, keys_of_ranges, strict=False)
+            min(n, len(memory)) <= len(keys_in_range) <= n
+            for n, memory, keys_in_range in zip(n_in_range, self._key_memory, keys_of_ranges, strict=False)
         )
         if not is_complete:
             raise ValueError(CONTRADICTION)

@@ -66,8 +66,8 @@ class ParquetColumn:
                 self._column = columns[index].name
                 n_groups = file.metadata.num_row_groups
             with name_invalid_file(self.name, "Parquet"):
-                wanted = [self._column.encode()]
-                chunks = [chunk for chunk in iter_column_chunks(footer) if chunk.path == wanted]
+                column_path = [self._column.encode()]
+                chunks = [chunk for chunk in iter_column_chunks(footer) if chunk.path == column_path]
                 if len(chunks) != n_groups:
                     raise ValueError(f"{len(chunks)} of {n_groups} row groups have column {self._column!r}")
             for chunk in chunks:

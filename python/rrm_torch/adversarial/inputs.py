@@ -33,20 +33,20 @@ class AttackedInputs(Generic[T]):
     def __init__(self, x: T) -> None:
         if isinstance(x, Tensor) and not x.is_floating_point():
             raise TypeError(f"x must be floating-point, got {x.dtype}; convert with x.float()")
-        found: list[Tensor] = []
+        tensors: list[Tensor] = []
 
         def collect(leaf: Any) -> Any:
             if isinstance(leaf, Tensor) and leaf.is_floating_point():
-                found.append(leaf)
+                tensors.append(leaf)
             return leaf
 
         map_leaves(collect, x)
-        if len(found) != 1:
+        if len(tensors) != 1:
             raise TypeError(
-                f"x must be a floating-point tensor, or hold exactly one, which is attacked, got {len(found)} in "
+                f"x must be a floating-point tensor, or hold exactly one, which is attacked, got {len(tensors)} in "
                 f"{type(x).__name__}; attack a model that takes one tensor, such as the embeddings of a text"
             )
-        self.tensor = found[0]
+        self.tensor = tensors[0]
         self._x = x
 
     def replaced_by(self, points: Tensor) -> T:

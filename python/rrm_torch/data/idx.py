@@ -71,16 +71,16 @@ def _read(
     shape, dtype = _read_header(file, path, ndim)
     n_bytes = math.prod(shape) * dtype.itemsize
     refuse_too_large(str(path), n_bytes, limit)
-    wanted = f"{path} must hold {n_bytes:,} bytes of data for its shape {shape}, got"
+    requirement = f"{path} must hold {n_bytes:,} bytes of data for its shape {shape}, got"
     if size is not None and size != file.tell() + n_bytes:
-        raise ValueError(f"{wanted} {size - file.tell():,}")
+        raise ValueError(f"{requirement} {size - file.tell():,}")
     memory = np.empty(n_bytes, np.uint8)
     n_read = read_into(file, memory)
     if n_read < n_bytes:
-        raise ValueError(f"{wanted} {n_read:,}")
+        raise ValueError(f"{requirement} {n_read:,}")
     # This also reads the checksum of gzip.
     if file.read(1):
-        raise ValueError(f"{wanted} more")
+        raise ValueError(f"{requirement} more")
     return memory.view(dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 

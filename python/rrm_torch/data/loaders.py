@@ -126,9 +126,9 @@ def _with_index(item: Any, index: int | Tensor) -> Any:
     raise TypeError(f"dataset must contain tuples such as (x, y), or dicts, got {type(item).__name__} at index {index}")
 
 
-def _check_n_samples(found: int, requested: int) -> None:
-    if found != requested:
-        raise ValueError(f"dataset must return as many samples as it is asked for, {requested}, got {found}")
+def _check_n_samples(n_samples: int, requested: int) -> None:
+    if n_samples != requested:
+        raise ValueError(f"dataset must return as many samples as it is asked for, {requested}, got {n_samples}")
 
 
 def batches(

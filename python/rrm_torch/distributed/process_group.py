@@ -162,8 +162,8 @@ class ProcessGroup:
 
     def _all_reduce(self, kind: str, operation: Any, numbers: Tensor) -> Tensor:
         reduced = numbers.to(self.device, copy=True).contiguous()
-        for begin in range(0, len(reduced), PIECE):
-            piece = reduced[begin : begin + PIECE]
+        for start in range(0, len(reduced), PIECE):
+            piece = reduced[start : start + PIECE]
             self._call(kind, piece, partial(dist.all_reduce, piece, operation, self.group))
         return reduced.to(numbers.device)
 

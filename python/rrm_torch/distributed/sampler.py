@@ -49,14 +49,14 @@ class ShardSampler(Sampler[int]):
         if not 0 <= self.rank < size:
             raise ValueError(f"rank must lie in [0, {size}), as there are {size} ranks, got {self.rank}")
         slices = [slice_of(n, other, size) for other in range(size)]
-        lengths = [end - begin for begin, end in slices]
+        lengths = [end - start for start, end in slices]
         if not min(lengths):
             raise ValueError(
                 f"n={n} samples are too few for {size} ranks with a slice each; use fewer ranks, or layout='replicated'"
             )
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
-        self.begin, self.end = slices[self.rank]
+        self.start, self.end = slices[self.rank]
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
@@ -66,14 +66,14 @@ class ShardSampler(Sampler[int]):
         return self._length
 
     def __iter__(self) -> Iterator[int]:
-        n_local = self.end - self.begin
+        n_local = self.end - self.start
         order = torch.arange(n_local, device="cpu")
         if self.shuffle:
             # torch's generator would use only 32 bits of a seed.
             rng = np.random.default_rng([self.seed, self.epoch, self.rank])
             order = torch.from_numpy(rng.permutation(n_local))
         repeated = order.repeat(-(-self._length // n_local))
-        return iter((self.begin + repeated[: self._length]).tolist())
+        return iter((self.start + repeated[: self._length]).tolist())
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of an epoch, as DistributedSampler does; `rrm_torch.fit` calls this."""

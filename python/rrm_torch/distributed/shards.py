@@ -21,7 +21,7 @@ def slice_of(n: int, rank: int, size: int) -> tuple[int, int]:
 
     Returns
     -------
-    begin, end : int
+    start, end : int
 
     Examples
     --------
@@ -30,6 +30,6 @@ def slice_of(n: int, rank: int, size: int) -> tuple[int, int]:
     [(0, 32), (32, 64), (64, 100)]
     """
     n_bytes = -(-n // BYTE)
-    begin = BYTE * (n_bytes * rank // size)
+    start = BYTE * (n_bytes * rank // size)
     end = BYTE * (n_bytes * (rank + 1) // size)
-    return min(begin, n), min(end, n)
+    return min(start, n), min(end, n)

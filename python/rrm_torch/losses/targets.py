@@ -176,13 +176,13 @@ def _shape_remedy(labels: Tensor) -> str:
 def _read_classes(logits: Tensor, labels: Tensor, ignore_index: int) -> Targets:
     classes = labels.to(torch.int64)
     ignored = None
-    found = host_range(classes)
-    if found is None or found[0] <= ignore_index <= found[1]:
+    value_range = host_range(classes)
+    if value_range is None or value_range[0] <= ignore_index <= value_range[1]:
         ignored = classes == ignore_index
         classes = torch.where(ignored, 0, classes)
-        found = host_range(classes)
-    if found is not None and not (found[0] >= 0 and found[1] < logits.shape[1]):
-        invalid = found[0] if found[0] < 0 else found[1]
+        value_range = host_range(classes)
+    if value_range is not None and not (value_range[0] >= 0 and value_range[1] < logits.shape[1]):
+        invalid = value_range[0] if value_range[0] < 0 else value_range[1]
         raise IndexError(
             f"y must hold classes in [0, {logits.shape[1]}), the columns of the outputs, or {ignore_index} for no "
             f"label, got {invalid}, which is out of bounds"
@@ -194,20 +194,20 @@ def _read_soft_labels(logits: Tensor, soft: Tensor) -> Targets:
     check_probabilities(soft)
     sums = soft.sum(1)
     ignored = None
-    found = host_range(sums)
-    if found is None or found[0] == 0:
+    value_range = host_range(sums)
+    if value_range is None or value_range[0] == 0:
         # Not from the sums, which could also be 0 where labels on a GPU aren't probabilities.
         ignored = (soft == 0).all(1)
-        found = host_range(torch.where(ignored, 1, sums))
-    if found is not None and not (found[0] >= 1 - SUM_TOLERANCE and found[1] <= 1 + SUM_TOLERANCE):
-        invalid = found[0] if found[0] < 1 - SUM_TOLERANCE else found[1]
+        value_range = host_range(torch.where(ignored, 1, sums))
+    if value_range is not None and not (value_range[0] >= 1 - SUM_TOLERANCE and value_range[1] <= 1 + SUM_TOLERANCE):
+        invalid = value_range[0] if value_range[0] < 1 - SUM_TOLERANCE else value_range[1]
         raise ValueError(f"y, as soft labels, must have rows that sum to 1, got {invalid:g}; divide each by its sum")
     return Targets(logits, soft, ignored)
 
 
 def check_probabilities(y: Tensor) -> None:
     """Raise a ValueError unless all values lie in [0, 1], where they can be read without waiting."""
-    found = host_range(y)
-    if found is not None and not (found[0] >= 0 and found[1] <= 1):
-        invalid = found[1] if found[0] >= 0 else found[0]
+    value_range = host_range(y)
+    if value_range is not None and not (value_range[0] >= 0 and value_range[1] <= 1):
+        invalid = value_range[1] if value_range[0] >= 0 else value_range[0]
         raise ValueError(f"y must hold probabilities in [0, 1], got {invalid:g}")

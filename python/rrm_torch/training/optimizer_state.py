@@ -24,17 +24,17 @@ def check_optimizer_state(optimizer: torch.optim.Optimizer, state: Any) -> None:
     if not isinstance(groups, list) or not isinstance(values, dict) or len(groups) != len(optimizer.param_groups):
         raise ValueError(f"the state must have {len(optimizer.param_groups)} param_groups, a list, and a dict 'state'")
     parameters: dict[Any, Tensor] = {}
-    for saved, own in zip(groups, optimizer.param_groups, strict=True):
-        options = {name: value for name, value in own.items() if name != "params"}
+    for saved, group in zip(groups, optimizer.param_groups, strict=True):
+        options = {name: value for name, value in group.items() if name != "params"}
         _check_entries("param_groups", saved, options, optimizer.defaults)
         indices = saved.get("params")
         if (
             not isinstance(indices, list)
-            or len(indices) != len(own["params"])
+            or len(indices) != len(group["params"])
             or any(type(i) is not int for i in indices)
         ):
-            raise ValueError(f"a group must have a list of {len(own['params'])} params")
-        parameters.update(zip(indices, own["params"], strict=True))
+            raise ValueError(f"a group must have a list of {len(group['params'])} params")
+        parameters.update(zip(indices, group["params"], strict=True))
     for index, entries in values.items():
         if index in parameters:
             _check_parameter_state(index, entries, parameters[index])
@@ -42,10 +42,10 @@ def check_optimizer_state(optimizer: torch.optim.Optimizer, state: Any) -> None:
 
 def check_scheduler_state(scheduler: torch.optim.lr_scheduler.LRScheduler, state: Any) -> None:
     """Raise ValueError unless a state has the attributes of this scheduler: loading would set any others, too."""
-    own = scheduler.state_dict()
-    _check_entries("the state", state, own, own)
-    if unknown := sorted(map(str, state.keys() - own.keys())):
-        raise ValueError(f"the state has {', '.join(unknown)}, which {type(scheduler).__name__} has not")
+    current = scheduler.state_dict()
+    _check_entries("the state", state, current, current)
+    if unknown := sorted(map(str, state.keys() - current.keys())):
+        raise ValueError(f"the state has {', '.join(unknown)}, which {type(scheduler).__name__} does not have")
 
 
 def _check_parameter_state(index: int, entries: Any, parameter: Tensor) -> None:
@@ -62,11 +62,11 @@ def _check_parameter_state(index: int, entries: Any, parameter: Tensor) -> None:
             raise ValueError(f"{name} of parameter {index} is complex")
 
 
-def _check_entries(name: str, saved: Any, own: dict[str, Any], required: Collection[str]) -> None:
-    """Raise ValueError unless `saved` is a dict with the required keys, and values of the kinds of those in `own`."""
+def _check_entries(name: str, saved: Any, current: dict[str, Any], required: Collection[str]) -> None:
+    """Raise ValueError unless `saved` is a dict with the required keys, and values of the kinds in `current`."""
     if not isinstance(saved, dict):
         raise ValueError(f"{name} must hold a dict, got {type(saved).__name__}")
-    for key, value in own.items():
+    for key, value in current.items():
         if key in saved:
             if not _is_of_kind(saved[key], value):
                 raise ValueError(f"{key} is a {type(saved[key]).__name__} in {name}, and a {type(value).__name__} here")
@@ -75,22 +75,22 @@ def _check_entries(name: str, saved: Any, own: dict[str, Any], required: Collect
             raise ValueError(f"{name} lacks {key}")
 
 
-def _is_of_kind(saved: Any, own: Any) -> bool:
+def _is_of_kind(saved: Any, current: Any) -> bool:
     """Return whether a saved value can replace the current one."""
-    if own is None:
+    if current is None:
         return True
-    if isinstance(own, bool):
+    if isinstance(current, bool):
         # Options such as `foreach` are on, off, or left to torch.
         return isinstance(saved, bool) or saved is None
-    if _is_number(own):
+    if _is_number(current):
         return _is_number(saved)
-    if isinstance(own, tuple):
+    if isinstance(current, tuple):
         # ``torch.load`` keeps tuples, other formats make lists of them.
-        is_sequence = isinstance(saved, (tuple, list)) and len(saved) == len(own)
-        return is_sequence and all(map(_is_of_kind, saved, own))
-    if isinstance(own, list):
-        return isinstance(saved, (tuple, list)) and all(_is_of_kind(item, own[0]) for item in saved if own)
-    return isinstance(saved, type(own))
+        is_sequence = isinstance(saved, (tuple, list)) and len(saved) == len(current)
+        return is_sequence and all(map(_is_of_kind, saved, current))
+    if isinstance(current, list):
+        return isinstance(saved, (tuple, list)) and all(_is_of_kind(item, current[0]) for item in saved if current)
+    return isinstance(saved, type(current))
 
 
 def _is_number(value: Any) -> bool:

@@ -115,12 +115,12 @@ class BaseRRM(ABC):
             An index on the host is out of range.
         """
         check_index(index)
-        begin, end = self._layout.begin, self._layout.end
+        start, end = self._layout.start, self._layout.end
         if index.device.type == "cpu":
-            outside = index[(index < begin) | (index >= end)]
+            outside = index[(index < start) | (index >= end)]
             if len(outside):
-                raise IndexError(f"index must lie in [{begin}, {end}), the local samples, got {int(outside[0])}")
-        return self.weights[to_device(index, self.weights.device) - begin]
+                raise IndexError(f"index must lie in [{start}, {end}), the local samples, got {int(outside[0])}")
+        return self.weights[to_device(index, self.weights.device) - start]
 
     def record(self, losses: Tensor, index: Tensor) -> None:
         """Record the losses of a batch for the next `step` without weighting them, for a pass that only scores.

@@ -165,7 +165,7 @@ def find_nan(buffer: LossBuffer, settings: Settings, layout: Layout) -> str | No
 def _count_samples(mask: Tensor, layout: Layout) -> tuple[int, int]:
     """Return how many samples of all a mask selects, and the index of the first (-1 if there is none)."""
     n_local = int(mask.count_nonzero())
-    first = layout.begin + int(mask.nonzero()[0]) if n_local else -1
+    first = layout.start + int(mask.nonzero()[0]) if n_local else -1
     rows = [row for row in layout.gather_per_shard(n_local, first) if row[0]]
     if not rows:
         return 0, -1
@@ -173,11 +173,11 @@ def _count_samples(mask: Tensor, layout: Layout) -> tuple[int, int]:
 
 
 def _raise_out_of_range(layout: Layout, rank: int, count: int, example: int) -> None:
-    begin, end = layout.local_range(rank)
+    start, end = layout.local_range(rank)
     subject = f"rank {rank}: " if layout.size > 1 else ""
     # Where only a GPU holds the indices, the example is the first valid index.
-    such_as = f", such as {example}" if example != begin else ""
+    such_as = f", such as {example}" if example != start else ""
     remedy = "make RRM with the number of training samples"
-    if (begin, end) != (0, layout.n):
+    if (start, end) != (0, layout.n):
         remedy = f"that is this rank's slice of {layout.n}, which rrm_torch.distributed.ShardSampler keeps to"
-    raise IndexError(f"{subject}index must lie in [{begin}, {end}), got {count} outside{such_as}; {remedy}")
+    raise IndexError(f"{subject}index must lie in [{start}, {end}), got {count} outside{such_as}; {remedy}")

@@ -40,11 +40,11 @@ def _latest_float(losses: Tensor, recency: Tensor, ranks: ProcessGroup) -> tuple
     # mapped so that their order is that of the numbers.
     bits = losses.view(torch.int32).long()
     ordered = torch.where(bits < 0, ~bits, bits + (1 << 31))
-    own = recency << 32 | ordered
-    latest = ranks.all_reduce_max(own)
+    words = recency << 32 | ordered
+    latest = ranks.all_reduce_max(words)
     ordered = latest & 0xFFFF_FFFF
     bits = torch.where(ordered < 1 << 31, ~ordered, ordered - (1 << 31))
-    return bits.int().view(torch.float32), latest >> 32, own == latest
+    return bits.int().view(torch.float32), latest >> 32, words == latest
 
 
 def _latest_double(losses: Tensor, recency: Tensor, ranks: ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:

@@ -37,19 +37,19 @@ class Layout(ABC):
 
     Attributes
     ----------
-    begin, end : int
-        The local samples, stored in this process: the indices in [begin, end).
+    start, end : int
+        The local samples, stored in this process: the indices in [start, end).
     """
 
     def __init__(self, n: int, size: int = 1, rank: int = 0) -> None:
         self.n = n
         self.size = size
-        self.begin, self.end = self.local_range(rank)
+        self.start, self.end = self.local_range(rank)
 
     @property
     def n_local(self) -> int:
         """Number of local samples."""
-        return self.end - self.begin
+        return self.end - self.start
 
     def local_range(self, rank: int) -> tuple[int, int]:  # noqa: ARG002
         """Return the first sample that a rank stores, and the one after its last."""
@@ -166,9 +166,9 @@ class Replicated(RankLayout):
         self._first_invalid = [self.n, self.n]
         losses = torch.empty_like(buffer.losses)
         marks = torch.empty_like(buffer.marks)
-        for begin in range(0, self.n, PIECE):
-            part = slice(begin, begin + PIECE)
-            losses[part], marks[part] = self._latest(begin, buffer.losses[part], buffer.recency(part))
+        for start in range(0, self.n, PIECE):
+            part = slice(start, start + PIECE)
+            losses[part], marks[part] = self._latest(start, buffer.losses[part], buffer.recency(part))
         return buffer.replaced(losses, marks)
 
     def reconcile(self, losses: Tensor) -> Tensor:
@@ -212,13 +212,13 @@ class Replicated(RankLayout):
         location = f" (rank {firsts.index(index)} recorded index {index})" if index < self.n else ""
         raise ValueError(f"{error}{location}")
 
-    def _latest(self, begin: int, losses: Tensor, recency: Tensor) -> tuple[Tensor, Tensor]:
-        """Return, of all ranks, each sample's latest loss and its recency; the samples start at index `begin`."""
+    def _latest(self, start: int, losses: Tensor, recency: Tensor) -> tuple[Tensor, Tensor]:
+        """Return, of all ranks, each sample's latest loss and its recency; the samples start at index `start`."""
         merged, latest, is_own = latest_of_ranks(losses, recency, self.ranks)
         for kind, invalid in enumerate((merged.isnan(), merged.isneginf())):
             from_here = invalid & is_own
             if self._first_invalid[kind] == self.n and bool(from_here.any()):
-                self._first_invalid[kind] = begin + int(from_here.int().argmax())
+                self._first_invalid[kind] = start + int(from_here.int().argmax())
         return merged, latest
 
 
@@ -248,7 +248,7 @@ class Sharded(RankLayout):
 
     def all_gather(self, local: Tensor, *, packed: bool = False) -> Tensor:  # noqa: D102
         ranges = [self.local_range(rank) for rank in range(self.size)]
-        lengths = [end - begin for begin, end in ranges]
+        lengths = [end - start for start, end in ranges]
         if packed:
             lengths = [-(-length // BYTE) for length in lengths]
         samples_first = local.movedim(-1, 0).contiguous()
@@ -256,8 +256,8 @@ class Sharded(RankLayout):
 
     def local_slice(self, full: Tensor, *, packed: bool = False) -> Tensor:  # noqa: D102
         if packed:
-            return full[..., self.begin // BYTE : -(-self.end // BYTE)]
-        return full[..., self.begin : self.end]
+            return full[..., self.start // BYTE : -(-self.end // BYTE)]
+        return full[..., self.start : self.end]
 
 
 def reweight_by_rule(

@@ -26,8 +26,8 @@ class LossBuffer(ABC):
 
     Parameters
     ----------
-    begin, end : int
-        The local samples: the indices in [begin, end).
+    start, end : int
+        The local samples: the indices in [start, end).
     defer_errors : bool, default False
         Whether an index out of range on the host is reported by `take_out_of_range` instead of raised, because other
         ranks would wait for this one. An index on a GPU is always reported there.
@@ -44,26 +44,26 @@ class LossBuffer(ABC):
 
     MARK_DTYPE: ClassVar[torch.dtype]
 
-    def __init__(self, begin: int, end: int, *, defer_errors: bool = False, skip_nan: bool = False) -> None:
-        self.begin = begin
+    def __init__(self, start: int, end: int, *, defer_errors: bool = False, skip_nan: bool = False) -> None:
+        self.start = start
         self.end = end
         self.defer_errors = defer_errors
         self.skip_nan = skip_nan
         self.has_losses = False
         # The additional last element receives the losses that are not recorded, such as those of an index out of range.
-        self._losses = torch.zeros(end - begin + 1, dtype=torch.float32, device="cpu")
-        self._marks = torch.zeros(end - begin + 1, dtype=self.MARK_DTYPE, device="cpu")
+        self._losses = torch.zeros(end - start + 1, dtype=torch.float32, device="cpu")
+        self._marks = torch.zeros(end - start + 1, dtype=self.MARK_DTYPE, device="cpu")
         self._n_out_of_range = torch.zeros((), dtype=torch.int64, device="cpu")
-        self._example = begin
+        self._example = start
 
     @property
     def losses(self) -> Tensor:
-        """Latest loss of each local sample: float32 or float64, shape (end - begin,). A view, not a copy."""
+        """Latest loss of each local sample: float32 or float64, shape (end - start,). A view, not a copy."""
         return self._losses[:-1]
 
     @property
     def marks(self) -> Tensor:
-        """When or how often each local sample was recorded, 0 for never: shape (end - begin,). A view, not a copy."""
+        """When or how often each local sample was recorded, 0 for never: shape (end - start,). A view, not a copy."""
         return self._marks[:-1]
 
     def record(self, losses: Tensor, index: Tensor, epoch: int) -> Tensor:
@@ -92,7 +92,7 @@ class LossBuffer(ABC):
         positions = to_device(positions, losses.device).long()
         targets = positions if targets is None else to_device(targets, losses.device).long()
         if self.skip_nan:
-            targets = torch.where(losses.isnan(), self.end - self.begin, targets)
+            targets = torch.where(losses.isnan(), self.end - self.start, targets)
         # First, so that after an interrupt what was recorded is part of the state.
         self.has_losses |= len(index) > 0
         self._losses[targets] = losses
@@ -113,7 +113,7 @@ class LossBuffer(ABC):
 
     @abstractmethod
     def saved_marks(self, epoch: int, last_reweight: int) -> Tensor:
-        """Return the marks as a state holds them: uint8, shape (end - begin,), 0 for never.
+        """Return the marks as a state holds them: uint8, shape (end - start,), 0 for never.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class LossBuffer(ABC):
         other = copy.copy(self)
         other._marks = torch.zeros_like(self._marks)
         other._n_out_of_range = torch.zeros_like(self._n_out_of_range)
-        other._example = self.begin
+        other._example = self.start
         other.has_losses = False
         return other
 
@@ -147,13 +147,13 @@ class LossBuffer(ABC):
     def take_out_of_range(self) -> tuple[int, int]:
         """Return the number of deferred indices out of range and one of them, and forget them: they are raised once.
 
-        The example is `begin` if only a GPU holds the indices.
+        The example is `start` if only a GPU holds the indices.
         """
         count = int(self._n_out_of_range)
         example = self._example
         if count:
             self._n_out_of_range.zero_()
-            self._example = self.begin
+            self._example = self.start
         return count, example
 
     def to(self: Buffer, device: torch.device) -> Buffer:
@@ -174,8 +174,8 @@ class LossBuffer(ABC):
 
     def _positions(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the positions of samples, clamped to the range; and the elements to store in, if they differ."""
-        n_local = self.end - self.begin
-        positions = index - self.begin
+        n_local = self.end - self.start
+        positions = index - self.start
         out_of_range = (positions < 0) | (positions >= n_local)
         if index.device.type == "cpu":
             if not out_of_range.any():
@@ -186,7 +186,7 @@ class LossBuffer(ABC):
                     f"index must lie in [0, {self.end}), got {int(out_of_range.sum())} of {len(index)} outside, the "
                     f"first {first}; make RRM with the number of training samples"
                 )
-            if self._example == self.begin:
+            if self._example == self.start:
                 self._example = first
         self._n_out_of_range += out_of_range.sum()
         return positions.clamp(0, max(n_local - 1, 0)), torch.where(out_of_range, n_local, positions)

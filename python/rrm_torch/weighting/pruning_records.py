@@ -51,8 +51,8 @@ def scan(
     keys = torch.empty(len(losses), dtype=torch.int32, device=losses.device)
     counts = torch.zeros(4, dtype=torch.int64, device=losses.device)
     may_have_nan = sums.plan is None or sums.plan.n_nan or members is not None
-    for begin in range(0, len(losses), BLOCK):
-        part = slice(begin, begin + BLOCK)
+    for start in range(0, len(losses), BLOCK):
+        part = slice(start, start + BLOCK)
         block = losses[part]
         if may_have_nan:
             block = block.nan_to_num(nan=torch.inf, posinf=torch.inf)

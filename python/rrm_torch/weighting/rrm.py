@@ -314,7 +314,7 @@ class RRM(BaseRRM):
     def _new_buffer(self) -> LossBuffer:
         buffer = LatestLossBuffer if self.settings.keeps_latest else EpochLossBuffer
         return buffer(
-            self._layout.begin,
+            self._layout.start,
             self._layout.end,
             defer_errors=self._layout.size > 1,
             skip_nan=self.settings.skips_nan,

@@ -130,15 +130,15 @@ def _check_origin(state: Mapping[str, Any], class_name: str, settings: BatchSett
     saved = state["settings"]
     if not isinstance(saved, Mapping):
         raise ValueError(f"state's settings must be a dict, got {type(saved).__name__}")
-    own = settings.describe()
+    current = settings.describe()
     ids = saved.get("ids")
-    if _equal(saved.get("n"), own["n"]) and not _equal(ids, own["ids"]):
+    if _equal(saved.get("n"), current["n"]) and not _equal(ids, current["ids"]):
         raise ValueError(
-            f"state was saved for another data set: the hash of its ids is {ids} there and {own['ids']} here"
+            f"state was saved for another data set: the hash of its ids is {ids} there and {current['ids']} here"
         )
     differences = [
         f"{name} is {saved.get(name)!r} there and {value!r} here"
-        for name, value in own.items()
+        for name, value in current.items()
         if not _equal(saved.get(name), value)
     ]
     if differences:
@@ -152,9 +152,9 @@ def _check_tensors(state: Mapping[str, Any], table: Iterable[Entry], n: int, own
         if entry.shape != "(n,)" or (value is None and entry.optional):
             continue
         if not is_dense(value, entry.dtypes) or value.shape != (n,):
-            wanted = " or ".join(map(str, entry.dtypes))
+            dtypes = " or ".join(map(str, entry.dtypes))
             raise ValueError(
-                f"{owner} {entry.name} must be a dense tensor of shape ({n},) and {wanted}, got {_kind(value)}"
+                f"{owner} {entry.name} must be a dense tensor of shape ({n},) and {dtypes}, got {_kind(value)}"
             )
 
 

@@ -49,7 +49,7 @@ def test_every_flipped_bit_is_detected(saved):
     [
         ("optimizer", lambda state: state["param_groups"][0].update(lr="x"), "lr is a str in param_groups"),
         ("optimizer", lambda state: state["state"][0].update(exp_avg=torch.zeros(3)), "exp_avg of parameter 0 must"),
-        ("scheduler", lambda state: state.update(step=1), "the state has step, which StepLR has not"),
+        ("scheduler", lambda state: state.update(step=1), "the state has step, which StepLR does not have"),
         ("scheduler", lambda state: state.update(last_epoch="x"), "last_epoch is a str in the state"),
         ("model", lambda state: state.update({"0.weight": state["0.weight"].double()}), "0.weight is torch.float64"),
         ("history", lambda state: state["epochs"][0].update(loss="x"), "loss must be a number"),
