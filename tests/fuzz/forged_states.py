@@ -34,6 +34,7 @@ SETTINGS: list[tuple[Any, dict[str, Any]]] = [
     (RRM, {"unseen": "latest", "mu": 0.5}),
     (RRM, {"contamination": None, "gamma": 0.4, "redistribute": "drop"}),
     (RRM, {"nan": "prune", "ties": "share"}),
+    (RRM, {"contamination": None, "mu": 0.5}),
     (BatchRRM, {}),
 ]
 
@@ -48,12 +49,21 @@ def genuine(kind: Any, settings: dict[str, Any], rng: random.Random) -> dict[str
     rrm = make(kind, settings)
     generator = torch.Generator().manual_seed(rng.randrange(2**31))
     for _ in range(rng.randrange(5)):
-        losses = torch.rand(N, generator=generator)
-        rrm.weighted_mean(losses, torch.arange(N))
-        rrm.step()
+        losses, ranking = torch.rand(2, N, generator=generator)
+        rrm.weighted_mean(losses, torch.arange(N), ranking=ranking if rng.random() < 0.3 else None)
+        step(rrm, settings, torch.randperm(N, generator=generator)[: rng.randrange(1, N)])
     if rng.random() < 0.7:
-        rrm.weighted_mean(torch.rand(9, generator=generator), torch.arange(9))
+        losses, ranking = torch.rand(2, 9, generator=generator)
+        rrm.weighted_mean(losses, torch.arange(9), ranking=ranking if rng.random() < 0.3 else None)
     return rrm.state_dict()
+
+
+def step(rrm: Any, settings: dict[str, Any], members: torch.Tensor) -> None:
+    """End an epoch; without a contamination in the settings, reweight `members` with one."""
+    if settings.get("contamination", 0.2) is None and "gamma" not in settings:
+        rrm.step(among=members, contamination=0.3)
+    else:
+        rrm.step()
 
 
 def forge(state: Any, rng: random.Random) -> Any:
@@ -141,7 +151,7 @@ def check_plausible(kind: Any, settings: dict[str, Any], rrm: Any) -> None:
     assert flatten(again.state_dict()) == flatten(rrm.state_dict())
     rrm.reset_losses()
     rrm.weighted_mean(torch.linspace(0, 1, N), torch.arange(N))
-    rrm.step()
+    step(rrm, settings, torch.arange(N))
     assert bool(rrm.weights.isfinite().all())
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 # Numbers per message: 1 MiB of int64.
 PIECE = 1 << 17
 
-# A row of `sync_or_raise` has WORDS words: a status, up to seven numbers, and from MESSAGE_START an error message.
-MESSAGE_START = 8
+# A row of `sync_or_raise` has WORDS words: a status, up to eleven numbers, and from MESSAGE_START an error message.
+MESSAGE_START = 12
 WORDS = 64
 
 # The status of a rank without an error. It starts with the bytes "rrm", so that a message of another collective is not
@@ -132,7 +132,7 @@ class ProcessGroup:
         error : Exception, optional
             The error of this rank.
         *numbers : int
-            At most seven.
+            At most eleven.
 
         Raises
         ------

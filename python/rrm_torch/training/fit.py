@@ -27,6 +27,7 @@ from ..losses.pooling import batch_mean
 from ..losses.regularized import Regularized, label_loss, split_loss
 from ..weighting.base import BaseRRM
 from ..weighting.batch_rrm import BatchRRM
+from ..weighting.rrm import RRM
 from .checkpoint import Checkpoint
 from .score import score, score_batches
 
@@ -126,8 +127,9 @@ def fit(
     TypeError
         `rrm`, `attack`, a batch, or what the loss returned has the wrong type.
     ValueError
-        The loader yields no batch, a loss isn't one value per sample, options contradict each other, or the checkpoint
-        lacks an object, belongs to another run, or has done more epochs than `epochs`.
+        The loader yields no batch, a loss isn't one value per sample, options contradict each other, `rrm` has neither
+        contamination nor gamma, or the checkpoint lacks an object, belongs to another run, or has done more epochs than
+        `epochs`.
 
     Notes
     -----
@@ -206,13 +208,21 @@ def _check_arguments(
         )
     if not isinstance(attack, (Attack, NoneType)):
         raise TypeError(f"attack must be one of rrm_torch.adversarial, such as FGSM(0.1), got {attack!r}")
-    if not isinstance(rrm, (BaseRRM, NoneType)):
-        raise TypeError(f"rrm must be an RRM or a BatchRRM, got {rrm!r}")
+    if rrm is not None:
+        _check_rrm(rrm, score_loader)
     if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
         raise ValueError("scheduler must step without a metric; step a ReduceLROnPlateau in on_epoch")
     if operator.index(epochs) < 0:
         raise ValueError(f"epochs must be at least 0, got {epochs}")
-    if rrm is not None and score_loader is not None and (rrm.unit == "step" or isinstance(rrm, BatchRRM)):
+
+
+def _check_rrm(rrm: object, score_loader: Loader | None) -> None:
+    """Raise unless `fit` can use an RRM, with a scoring pass if there is one."""
+    if not isinstance(rrm, BaseRRM):
+        raise TypeError(f"rrm must be an RRM or a BatchRRM, got {rrm!r}")
+    if isinstance(rrm, RRM) and not rrm.settings.has_threshold:
+        raise ValueError("rrm must be made with a contamination or gamma: fit passes none to its steps")
+    if score_loader is not None and (rrm.unit == "step" or isinstance(rrm, BatchRRM)):
         raise ValueError(
             f"score_loader can't be used with {type(rrm).__name__} and unit={rrm.unit!r}; leave it out, and the losses "
             "recorded in training are used"

@@ -15,6 +15,7 @@ from ..data.loaders import Loader
 from ..losses.per_sample import Loss, cross_entropy
 from ..losses.regularized import Regularized, check_losses, label_loss
 from ..losses.targets import check_logits, full_precision
+from ..weighting.population import check_among
 
 
 def score(
@@ -24,8 +25,9 @@ def score(
     *,
     attack: Attack | None = None,
     autocast: torch.dtype | None = None,
+    among: Tensor | None = None,
 ) -> Tensor:
-    """Return the loss of every sample, from one pass in inference mode.
+    """Return the loss of every sample, or of some, from one pass in inference mode.
 
     Parameters
     ----------
@@ -33,27 +35,36 @@ def score(
         Put in evaluation mode for the pass.
     loader : iterable of (index, x, y) or of dict
         The training set, each sample once, in any order and with any batch size; not augmented. See `rrm_torch.fit`
-        for dicts.
+        for dicts. With `among` it visits those samples only, with their indices in the training set, as a DataLoader
+        over ``Subset(Indexed(data), among)`` does.
     loss : callable or Regularized, default cross-entropy
         ``loss(model(x), y)``, one loss per sample. Of a loss with a regularizer, only the label loss is computed.
     attack : Attack, optional
         Score ``attack(model, x, y)`` instead of x.
     autocast : torch.dtype, optional
         Mixed precision.
+    among : Tensor of int64 or int32, shape (m,), or of bool, shape (n,), optional
+        The samples to score, as indices in the training set or as a mask; by default all.
 
     Returns
     -------
-    Tensor, shape (n,)
-        Losses in the order of the index, on the model's device; NaN for samples without a label.
+    Tensor, shape (n,) or (m,)
+        Losses in the order of the index, on the model's device; NaN for samples without a label. With `among` in the
+        order of its indices, ascending for a mask: ``rrm.step(score(model, loader, among=some), among=some)``.
 
     Raises
     ------
     TypeError
-        A batch, its index or its losses have the wrong type.
+        A batch, its index, its losses or `among` have the wrong type.
     ValueError
-        An index is missing or repeated, the loader yields no batch, or a shape is wrong.
+        An index is missing, repeated or not in `among`, the loader yields no batch, or a shape is wrong.
     """
-    return _in_index_order(score_batches(model, loader, label_loss(loss), attack=attack, autocast=autocast))
+    if among is not None:
+        check_among(among)
+    pairs = score_batches(model, loader, label_loss(loss), attack=attack, autocast=autocast)
+    if among is None:
+        return _in_index_order(*_concatenated(pairs))
+    return _in_order_of(among, *_concatenated(pairs))
 
 
 def predict(model: nn.Module, loader: Loader) -> Tensor:
@@ -79,7 +90,7 @@ def predict(model: nn.Module, loader: Loader) -> Tensor:
     ValueError
         An index is missing or repeated, the loader yields no batch, or a shape is wrong.
     """
-    return _in_index_order(_probability_batches(model, loader))
+    return _in_index_order(*_concatenated(_probability_batches(model, loader)))
 
 
 def score_batches(
@@ -146,20 +157,43 @@ def _output_batches(
             yield to_device(index, device), full_precision(model(x)), y
 
 
-def _in_index_order(batches: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
-    """Concatenate the values of all batches in the order of their index, which must be 0 to n - 1."""
+def _concatenated(batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return the indices and the values of all batches."""
     pairs = list(batches)
     if not pairs:
         raise ValueError("loader yields no batch")
-    index = torch.cat([batch_index for batch_index, _ in pairs])
-    values = torch.cat([batch_values for _, batch_values in pairs])
+    return torch.cat([index for index, _ in pairs]), torch.cat([values for _, values in pairs])
+
+
+def _in_order_of(among: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    """Return values in the order of a population, the indices of which must be these, each once."""
+    among = to_device(among, index.device)
+    members = among.nonzero()[:, 0] if among.dtype == torch.bool else among.long()
+    ordered, order = members.sort()
+    # Beyond the last member -1, which no index finds.
+    found = torch.searchsorted(ordered, index.long())
+    is_member = torch.cat([ordered, ordered.new_tensor([-1])])[found] == index
+    counts = torch.bincount(found[is_member], minlength=len(members))
+    if not bool(is_member.all() and (counts == 1).all()):
+        raise ValueError(
+            f"loader must visit each of the {len(members)} samples in among once, and no others: "
+            f"{int((counts == 0).sum())} are missing, {int((counts > 1).sum())} repeated and "
+            f"{int((~is_member).sum())} not in among"
+        )
+    result = torch.empty_like(values)
+    result[order[found]] = values
+    return result
+
+
+def _in_index_order(index: Tensor, values: Tensor) -> Tensor:
+    """Return values in the order of their index, which must be 0 to n - 1."""
     n = len(index)
     counts = torch.bincount(index[(index >= 0) & (index < n)], minlength=n)
     if not bool((counts == 1).all()):
         raise ValueError(
             f"loader must visit each of its {n} samples once, as index 0 to {n - 1}: "
             f"{int((counts == 0).sum())} are missing and {int((counts > 1).sum())} repeated; for part of a data set, "
-            "use Indexed(Subset(...)) rather than a Subset of Indexed"
+            "use Indexed(Subset(...)) rather than a Subset of Indexed, or name the samples with among"
         )
     ordered = torch.empty_like(values)
     ordered[index] = values

@@ -76,7 +76,10 @@ class BaseRRM(ABC):
 
     @property
     def losses(self) -> Tensor:
-        """The losses behind the last reweight: as `weights`; NaN before the first, or for a sample without one."""
+        """The losses at the last reweight: as `weights`; NaN before the first, or for a sample that took no part.
+
+        They decided which samples were pruned, unless ranking numbers were passed to `weighted_mean`.
+        """
         return self._state.losses
 
     @property
@@ -189,15 +192,21 @@ class BaseRRM(ABC):
         the highest of the ranks' losses counts: which rank recorded a loss. If that rank records another one of the
         same sample in the same epoch, the resumed run uses the higher of the two, not the later one.
         """
-        rows = self._layout.sync_or_raise(None, self._is_double, self._buffer.has_losses)
+        is_ranked = self._buffer.ranking is not None
+        rows = self._layout.sync_or_raise(None, self._is_double, self._buffer.has_losses, is_ranked)
         state = self._state
         if any(row[0] for row in rows):
             state = state.double()
         recorded = None
+        recorded_ranking = None
         marks = None
         if any(row[1] for row in rows):
-            buffer = self._layout.merge_recorded(state.buffer)
-            recorded = torch.where(buffer.marks > 0, buffer.losses, torch.nan)
+            buffer = state.buffer.ranked() if any(row[2] for row in rows) else state.buffer
+            buffer = self._layout.merge_recorded(buffer)
+            is_recorded = buffer.marks > 0
+            recorded = torch.where(is_recorded, buffer.losses, torch.nan)
+            if buffer.ranking is not None:
+                recorded_ranking = torch.where(is_recorded, buffer.ranking, torch.nan)
             marks = buffer.saved_marks(state.epoch + 1, state.last_reweight)
         values = {
             "version": states.VERSION,
@@ -206,7 +215,9 @@ class BaseRRM(ABC):
             "epoch": state.epoch,
             "weights": state.weights,
             "losses": state.losses,
+            "ranking": state.ranking,
             "recorded": recorded,
+            "recorded_ranking": recorded_ranking,
             "marks": marks,
             "trajectory": state.trajectory.state_dict(),
         }
@@ -241,7 +252,8 @@ class BaseRRM(ABC):
             buffer = buffer.double()
         if "recorded" in tensors:
             last_reweight = rounds[-1].epoch if rounds else 0
-            buffer = buffer.loaded(tensors["recorded"], tensors["marks"], state["epoch"] + 1, last_reweight)
+            marks = buffer.loaded_marks(tensors["marks"], state["epoch"] + 1, last_reweight)
+            buffer = buffer.replaced(tensors["recorded"], tensors.get("recorded_ranking"), marks)
         plan = self._plan_again(state, rounds)
         self._state = LiveState(
             epoch=state["epoch"],
@@ -250,6 +262,7 @@ class BaseRRM(ABC):
             trajectory=trajectory,
             buffer=buffer,
             plan=plan,
+            ranking=tensors.get("ranking"),
         )
 
     def __repr__(self) -> str:
@@ -266,8 +279,16 @@ class BaseRRM(ABC):
         return f"{type(self).__name__}({', '.join(settings)}; {progress})"
 
     @abstractmethod
-    def weighted_mean(self, losses: Tensor, index: Tensor, *, regularizer: Tensor | None = None) -> Tensor:
-        """Return the mean of a batch's losses times their weights, and record the losses."""
+    def weighted_mean(
+        self,
+        losses: Tensor,
+        index: Tensor,
+        *,
+        regularizer: Tensor | None = None,
+        ranking: Tensor | None = None,
+        record: bool = True,
+    ) -> Tensor:
+        """Return the mean of a batch's losses times their weights, and record the losses unless `record` is False."""
 
     @abstractmethod
     def step(self, losses: Tensor | None = None) -> rrm_core.Plan | None:
@@ -293,13 +314,19 @@ class BaseRRM(ABC):
     def _is_double(self) -> bool:
         return self.weights.dtype == torch.float64
 
-    def _record(self, losses: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Record a batch; return its losses without gradient, as recorded, and the samples' positions in `weights`."""
+    def _record(self, losses: Tensor, index: Tensor, ranking: Tensor | None = None) -> Tensor:
+        """Record a batch, and the numbers that rank in place of its losses; return the positions in `weights`."""
         self.to(losses.device)
-        if losses.dtype == torch.float64 and not self._is_double:
+        if not self._is_double and torch.float64 in (losses.dtype, losses.dtype if ranking is None else ranking.dtype):
             self._state = self._state.double()
-        detached = losses.detach().to(self.weights.dtype)
-        return detached, self._buffer.record(detached, index, self.epoch + 1)
+        dtype = self.weights.dtype
+        numbers = None if ranking is None else ranking.detach().to(dtype)
+        return self._buffer.record(losses.detach().to(dtype), index, self.epoch + 1, numbers)
+
+    def _locate(self, losses: Tensor, index: Tensor) -> Tensor:
+        """Return the positions of a batch's samples in `weights`, on the device of its losses; record nothing."""
+        self.to(losses.device)
+        return self._buffer.locate(index, losses.device)
 
     def _mean(self, losses: Tensor, weights: Tensor, regularizer: Tensor | None) -> Tensor:
         """Return the mean of weights times losses, plus that of a regularizer, over the samples that have a loss."""

@@ -56,6 +56,22 @@ def check_floating(name: str, values: Tensor) -> None:
         )
 
 
+def check_batch_options(
+    losses: Tensor, regularizer: Tensor | None, ranking: Tensor | None, *, is_recorded: bool
+) -> None:
+    """Raise unless the optional arguments of `weighted_mean` fit a batch of losses.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One is not a tensor of floating-point numbers in the shape of the losses; or `ranking` would not be recorded.
+    """
+    check_same_shape("regularizer", regularizer, losses)
+    check_same_shape("ranking", ranking, losses)
+    if ranking is not None and not is_recorded:
+        raise ValueError("ranking is recorded in place of the losses: leave it out, or leave out record=False")
+
+
 def check_same_shape(name: str, values: Tensor | None, losses: Tensor) -> None:
     """Raise unless an optional argument holds floating-point numbers in the shape of the losses.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .base import BaseRRM
-from .batch_checks import check_batch, check_same_shape
+from .batch_checks import check_batch, check_batch_options
 from .epoch_checks import check_losses, raise_if_any_rank_failed
 from .fingerprint import Ids
 from .layout import SingleProcess, reweight_by_rule
@@ -90,7 +90,13 @@ class BatchRRM(BaseRRM):
         super().__init__(settings, SingleProcess(settings.n))
 
     def weighted_mean(
-        self, losses: Tensor, index: Tensor, *, regularizer: Tensor | None = None, ranking: Tensor | None = None
+        self,
+        losses: Tensor,
+        index: Tensor,
+        *,
+        regularizer: Tensor | None = None,
+        ranking: Tensor | None = None,
+        record: bool = True,
     ) -> Tensor:
         """Return the mean of a batch's losses times their weights, which follow from the losses of this batch.
 
@@ -104,7 +110,11 @@ class BatchRRM(BaseRRM):
             A term per sample that does not depend on its label; neither weighted nor recorded.
         ranking : Tensor, shape (batch,), optional
             Numbers that decide in place of the losses which samples are pruned: in Co-teaching, the losses of the
-            other network.
+            other network. `trajectory` is that of these numbers; `losses` are still the losses.
+        record : bool, default True
+            Whether the batch is weighted by its own losses, which are recorded. With False the samples keep the weights
+            of the last call that recorded them, and nothing is recorded: for a second call in the same step, as for two
+            views of a sample, several heads, or sharpness-aware minimization.
 
         Returns
         -------
@@ -116,18 +126,20 @@ class BatchRRM(BaseRRM):
         TypeError
             `index` isn't a tensor of integers, or `losses` not one of floating-point numbers.
         ValueError
-            `losses` isn't one-dimensional, or another argument has another length; or a loss of the batch is NaN, and
-            `nan` is ``"raise"``. Nothing has been recorded.
+            `losses` isn't one-dimensional, or another argument has another length; `ranking` isn't to be recorded; or a
+            loss of the batch is NaN, and `nan` is ``"raise"``. Nothing has been recorded.
         IndexError
             An index is out of range. If it is on a GPU, the next `step` raises this.
         """
         check_batch(losses, index)
-        check_same_shape("regularizer", regularizer, losses)
-        check_same_shape("ranking", ranking, losses)
+        check_batch_options(losses, regularizer, ranking, is_recorded=record)
+        if not record:
+            return self._mean(losses, self.weights[self._locate(losses, index)], regularizer)
         # Before anything is recorded, so that an error changes nothing.
-        dtype = torch.float64 if losses.dtype == torch.float64 else self.weights.dtype
-        weights = self._batch_weights((losses if ranking is None else ranking).detach().to(dtype))
-        _, positions = self._record(losses, index)
+        numbers = (losses if ranking is None else ranking).detach()
+        dtype = torch.float64 if torch.float64 in (losses.dtype, numbers.dtype) else self.weights.dtype
+        weights = self._batch_weights(numbers.to(dtype))
+        positions = self._record(losses, index, ranking)
         self.weights[positions] = weights
         return self._mean(losses, self.weights[positions], regularizer)
 
@@ -162,7 +174,11 @@ class BatchRRM(BaseRRM):
         state = self._state
         recorded = state.buffer.marks > 0
         epoch_losses = torch.where(recorded, state.buffer.losses, torch.nan)
-        n_nan = int((epoch_losses.isnan() & recorded).count_nonzero())
+        ranking = None
+        if state.buffer.ranking is not None:
+            ranking = torch.where(recorded, state.buffer.ranking, torch.nan)
+        numbers = epoch_losses if ranking is None else ranking
+        n_nan = int((numbers.isnan() & recorded).count_nonzero())
         # On a GPU no plan was read, and so none has raised this.
         if n_nan and self.settings.nan == "raise":
             raise ValueError(
@@ -174,11 +190,17 @@ class BatchRRM(BaseRRM):
         if epoch > self.settings.warmup:
             pruned = (state.weights == 0) & recorded
             trajectory = trajectory.copy()
-            entry = trajectory.record(epoch, epoch_losses, state.weights, pruned)
+            contamination = self.settings.rule(state.epoch).contamination
+            entry = trajectory.record(epoch, numbers, state.weights, pruned, contamination=contamination)
             self._warn_of_weight(entry, "it received the mass of what was pruned from its batch", stacklevel=3)
         # All that can fail is done: the state changes by this one assignment.
         self._state = replace(
-            state, epoch=epoch, losses=epoch_losses, trajectory=trajectory, buffer=state.buffer.next_epoch()
+            state,
+            epoch=epoch,
+            losses=epoch_losses,
+            ranking=ranking,
+            trajectory=trajectory,
+            buffer=state.buffer.next_epoch(),
         )
 
     def _batch_weights(self, losses: Tensor) -> Tensor:

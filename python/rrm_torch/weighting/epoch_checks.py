@@ -10,12 +10,15 @@ from .batch_checks import check_floating
 from .layout import Layout
 from .live_state import LiveState
 from .loss_buffer import LossBuffer
+from .population import Population
 from .settings import Settings
 
 REMEDIES = {
     "settings": "make RRM with the same arguments on all ranks",
     "epoch": "call step() equally often on all ranks, and load the same state",
     "losses": "give them to step() on all ranks, or on none",
+    "among": "give it to step() on all ranks, or on none; with layout='replicated', the same on all",
+    "contamination": "give the same to step() on all ranks",
 }
 
 
@@ -38,7 +41,7 @@ def check_losses(losses: object, n_local: int | None = None) -> None:
 
 def raise_if_any_rank_failed(
     buffer: LossBuffer, layout: Layout, error: Exception | None = None, *, is_double: bool = False, **equal: int
-) -> tuple[bool, bool]:
+) -> tuple[bool, bool, bool]:
     """Raise on all ranks an error of one of them, a difference between them, or an index out of range.
 
     Parameters
@@ -51,7 +54,7 @@ def raise_if_any_rank_failed(
     is_double : bool
         Whether this rank has losses of float64.
     **equal : int
-        Numbers that must be the same on all ranks, at most three, by a name in `REMEDIES`.
+        Numbers that must be the same on all ranks, by a name in `REMEDIES`.
 
     Returns
     -------
@@ -59,6 +62,8 @@ def raise_if_any_rank_failed(
         Whether any rank's buffer has losses.
     is_double : bool
         Whether any rank has losses of float64.
+    is_ranked : bool
+        Whether any rank's buffer has numbers that rank in place of losses.
 
     Raises
     ------
@@ -69,18 +74,22 @@ def raise_if_any_rank_failed(
     IndexError
         An index was out of range.
     """
-    rows = layout.sync_or_raise(error, *buffer.take_out_of_range(), buffer.has_losses, is_double, *equal.values())
-    for column, name in enumerate(equal, 4):
+    flags = (buffer.has_losses, is_double, buffer.ranking is not None)
+    rows = layout.sync_or_raise(error, *buffer.take_out_of_range(), *flags, *equal.values())
+    for column, name in enumerate(equal, 5):
         rank = first_mismatch([row[column] for row in rows])
         if rank is not None:
             raise ValueError(f"rank {rank} differs from rank 0 in {name}; {REMEDIES[name]}")
     for rank, (n_out_of_range, example, *_) in enumerate(rows):
         if n_out_of_range:
             _raise_out_of_range(layout, rank, n_out_of_range, example)
-    return any(row[2] for row in rows), any(row[3] for row in rows)
+    has_losses, is_double, is_ranked = (any(row[column] for row in rows) for column in (2, 3, 4))
+    return has_losses, is_double, is_ranked
 
 
-def find_coverage_error(state: LiveState, buffer: LossBuffer, settings: Settings, layout: Layout) -> str | None:
+def find_coverage_error(
+    state: LiveState, buffer: LossBuffer, population: Population | None, settings: Settings, layout: Layout
+) -> str | None:
     """Return why a reweight can't use the recorded losses; None if it can.
 
     With ``unseen="latest"`` it needs a loss recorded since the last reweight. Otherwise it needs the losses of one
@@ -94,41 +103,47 @@ def find_coverage_error(state: LiveState, buffer: LossBuffer, settings: Settings
         At the end of an epoch or step that is not counted yet.
     buffer : LossBuffer
         Its buffer, after `Layout.merge_recorded`.
+    population : Population, optional
+        The samples that need a loss; by default all.
     settings : Settings
     layout : Layout
     """
+    subject = _subject(population, layout)
     if settings.unseen == "latest":
-        n_recent, _ = _count_samples(buffer.marks > state.last_reweight, layout)
+        n_recent, _ = _count_samples(buffer.marks > state.last_reweight, population, layout)
         if n_recent:
             return None
         return (
-            f"of the {layout.n} samples, none has a loss that was recorded since the last reweight and is a number: "
+            f"of the {subject}, none has a loss that was recorded since the last reweight and is a number: "
             "call weighted_mean for each batch, and see whether the model diverged"
         )
-    n_missing, first_missing = _count_samples(buffer.marks == 0, layout)
+    n_missing, first_missing = _count_samples(buffer.marks == 0, population, layout)
     missing = f"{n_missing} missing (the first: index {first_missing})"
     if settings.unit == "step":
         if not n_missing:
             return None
         return (
-            f"of the {layout.n} samples, {missing} in the {state.epoch + 1} steps so far: give a warmup of at least "
+            f"of the {subject}, {missing} in the {state.epoch + 1} steps so far: give a warmup of at least "
             "one epoch's steps, and a loader that visits each sample; or unseen='latest' plans without them"
         )
-    return _find_error_of_epoch(buffer, layout, n_missing, missing)
+    return _find_error_of_epoch(buffer, population, layout, n_missing, missing)
 
 
-def _find_error_of_epoch(buffer: LossBuffer, layout: Layout, n_missing: int, missing: str) -> str | None:
+def _find_error_of_epoch(
+    buffer: LossBuffer, population: Population | None, layout: Layout, n_missing: int, missing: str
+) -> str | None:
     """Return why the losses recorded in one epoch can't be used; None if they can."""
+    subject = _subject(population, layout)
     alternative = "or unseen='latest' uses each sample's latest loss"
     if layout.size > 1:
         if not n_missing:
             return None
         return (
-            f"of the {layout.n} samples, since the last step, {missing} on all ranks together: a loader with "
+            f"of the {subject}, since the last step, {missing} on all ranks together: a loader with "
             "drop_last=True, or a sampler with it, does that. Let the ranks visit all samples between them; "
             f"{alternative}"
         )
-    n_repeated, first_repeated = _count_samples(buffer.marks > 1, layout)
+    n_repeated, first_repeated = _count_samples(buffer.marks > 1, population, layout)
     faults = []
     if n_missing:
         faults.append(missing)
@@ -140,30 +155,38 @@ def _find_error_of_epoch(buffer: LossBuffer, layout: Layout, n_missing: int, mis
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         remedy = "With several ranks, RRM(..., layout='replicated') brings together what they have seen"
     return (
-        f"of the {layout.n} samples, since the last step, {' and '.join(faults)}: a loader with drop_last=True, a "
+        f"of the {subject}, since the last step, {' and '.join(faults)}: a loader with drop_last=True, a "
         "sampler with replacement, an epoch broken off or weighted_mean called twice for a batch does that. "
         f"{remedy}; {alternative}. reset_losses() begins the epoch again"
     )
 
 
-def find_nan(buffer: LossBuffer, settings: Settings, layout: Layout) -> str | None:
+def find_nan(buffer: LossBuffer, population: Population | None, settings: Settings, layout: Layout) -> str | None:
     """Return a warning about recorded losses that are NaN where that is an error; None if there are none.
 
     Collective where the layout has ranks.
     """
     if settings.nan != "raise":
         return None
-    n_nan, first = _count_samples((buffer.marks > 0) & buffer.losses.isnan(), layout)
+    numbers = buffer.losses if buffer.ranking is None else buffer.ranking
+    n_nan, first = _count_samples((buffer.marks > 0) & numbers.isnan(), population, layout)
     if not n_nan:
         return None
     return (
-        f"{n_nan} of the {layout.n} samples have a loss that is NaN (the first: index {first}): see whether the model "
-        "diverged; unseen='latest' plans without them"
+        f"{n_nan} of the {_subject(population, layout)} have a loss that is NaN (the first: index {first}): see "
+        "whether the model diverged; unseen='latest' plans without them"
     )
 
 
-def _count_samples(mask: Tensor, layout: Layout) -> tuple[int, int]:
-    """Return how many samples of all a mask selects, and the index of the first (-1 if there is none)."""
+def _subject(population: Population | None, layout: Layout) -> str:
+    """Return what a message calls the samples that need a loss."""
+    return f"{layout.n} samples" if population is None else f"{population.n} samples in among"
+
+
+def _count_samples(mask: Tensor, population: Population | None, layout: Layout) -> tuple[int, int]:
+    """Return how many samples of a population a mask selects, and the index of the first (-1 if there is none)."""
+    if population is not None:
+        mask = mask & population.mask
     n_local = int(mask.count_nonzero())
     first = layout.start + int(mask.nonzero()[0]) if n_local else -1
     rows = [row for row in layout.gather_per_shard(n_local, first) if row[0]]

@@ -13,8 +13,9 @@ from torch import Tensor
 import rrm_core
 
 from ..distributed.planning import reweight_on_ranks
-from ..distributed.process_group import PIECE, ProcessGroup
+from ..distributed.process_group import PIECE, ProcessGroup, stable_hash
 from ..distributed.shards import BYTE, slice_of
+from .fingerprint import fingerprint
 from .latest_losses import latest_of_ranks
 from .loss_buffer import LossBuffer
 
@@ -84,7 +85,7 @@ class Layout(ABC):
         try:
             part, plan = self._reweight(losses[index], weights[index], mu, rule)
         except ValueError as error:
-            raise ValueError(f"{error} (counted among the samples that have a loss)") from None
+            raise ValueError(f"{error} (counted among the samples that take part)") from None
         new_weights = weights.clone()
         new_weights[index] = part
         return new_weights, plan
@@ -95,13 +96,24 @@ class Layout(ABC):
     ) -> tuple[Tensor, rrm_core.Plan]:
         """Return the new weights of some local samples, and the plan of those of all ranks."""
 
-    @abstractmethod
-    def merge_recorded(self, buffer: LossBuffer) -> LossBuffer:
-        """Return a buffer that also has the losses of local samples that other ranks have recorded."""
+    def merge_recorded(self, buffer: LossBuffer, members: Tensor | None = None) -> LossBuffer:  # noqa: ARG002
+        """Return a buffer that also has the losses of local samples that other ranks have recorded.
 
-    def reconcile(self, losses: Tensor) -> Tensor:
-        """Return the losses of the local samples made equal on all ranks that store them."""
+        Parameters
+        ----------
+        buffer : LossBuffer
+        members : Tensor of bool, shape (n_local,), optional
+            The samples of whose invalid losses a later error may name the rank; by default all.
+        """
+        return buffer
+
+    def reconcile(self, losses: Tensor, members: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        """Return the losses of the local samples made equal on all ranks that store them; see `merge_recorded`."""
         return losses
+
+    def identify(self, members: Tensor | None) -> int:
+        """Return a number that ranks compare: whether a population is given, and which one if all store it."""
+        return int(members is not None)
 
     def gather_per_shard(self, *numbers: int) -> list[list[int]]:
         """Return the numbers of every disjoint part of the samples."""
@@ -137,10 +149,6 @@ class SingleProcess(Layout):
     ) -> tuple[Tensor, rrm_core.Plan]:
         return reweight_by_rule(losses, weights, mu, rule)
 
-    def merge_recorded(self, buffer: LossBuffer) -> LossBuffer:
-        """Return the buffer itself: there are no other ranks."""
-        return buffer
-
 
 class RankLayout(Layout):
     """The base class of layouts over the ranks of a job."""
@@ -161,25 +169,30 @@ class Replicated(RankLayout):
         # The first indices of NaN and of -inf that came from this rank; n if there is none.
         self._first_invalid = [n, n]
 
-    def merge_recorded(self, buffer: LossBuffer) -> LossBuffer:
-        """Return each sample's latest loss on any rank; of several recorded at one time, the highest, NaN above all."""
-        self._first_invalid = [self.n, self.n]
-        losses = torch.empty_like(buffer.losses)
-        marks = torch.empty_like(buffer.marks)
-        for start in range(0, self.n, PIECE):
-            part = slice(start, start + PIECE)
-            losses[part], marks[part] = self._latest(start, buffer.losses[part], buffer.recency(part))
-        return buffer.replaced(losses, marks)
+    def merge_recorded(self, buffer: LossBuffer, members: Tensor | None = None) -> LossBuffer:
+        """Return each sample's latest loss on any rank; of several recorded at one time, the highest, NaN above all.
 
-    def reconcile(self, losses: Tensor) -> Tensor:
+        The numbers that rank in place of the losses are merged likewise, each by itself.
+        """
+        losses, marks = self._merge(buffer.losses, buffer, members)
+        ranking = None
+        if buffer.ranking is not None:
+            # After the losses, so that an error names the invalid numbers of this.
+            ranking, _ = self._merge(buffer.ranking, buffer, members)
+        return buffer.replaced(losses, ranking, marks)
+
+    def reconcile(self, losses: Tensor, members: Tensor | None = None) -> Tensor:
         """Return each sample's highest loss, in case ranks were given losses that differ in a bit."""
         self._first_invalid = [self.n, self.n]
         ones = torch.ones(min(PIECE, self.n), dtype=torch.int64, device=losses.device)
         merged = []
         for i, piece in enumerate(torch.split(losses, PIECE)):
-            highest, _ = self._latest(i * PIECE, piece, ones[: len(piece)])
+            highest, _ = self._latest(i * PIECE, piece, ones[: len(piece)], members)
             merged.append(highest)
         return torch.cat(merged)
+
+    def identify(self, members: Tensor | None) -> int:  # noqa: D102
+        return 0 if members is None else stable_hash(fingerprint(members))
 
     def _reweight(
         self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
@@ -212,9 +225,21 @@ class Replicated(RankLayout):
         location = f" (rank {firsts.index(index)} recorded index {index})" if index < self.n else ""
         raise ValueError(f"{error}{location}")
 
-    def _latest(self, start: int, losses: Tensor, recency: Tensor) -> tuple[Tensor, Tensor]:
+    def _merge(self, numbers: Tensor, buffer: LossBuffer, members: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return each sample's latest number on any rank, and its mark."""
+        self._first_invalid = [self.n, self.n]
+        latest = torch.empty_like(numbers)
+        marks = torch.empty_like(buffer.marks)
+        for start in range(0, self.n, PIECE):
+            part = slice(start, start + PIECE)
+            latest[part], marks[part] = self._latest(start, numbers[part], buffer.recency(part), members)
+        return latest, marks
+
+    def _latest(self, start: int, losses: Tensor, recency: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return, of all ranks, each sample's latest loss and its recency; the samples start at index `start`."""
         merged, latest, is_own = latest_of_ranks(losses, recency, self.ranks)
+        if members is not None:
+            is_own &= members[start : start + len(losses)]
         for kind, invalid in enumerate((merged.isnan(), merged.isneginf())):
             from_here = invalid & is_own
             if self._first_invalid[kind] == self.n and bool(from_here.any()):
@@ -232,10 +257,6 @@ class Sharded(RankLayout):
         self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
     ) -> tuple[Tensor, rrm_core.Plan]:
         return reweight_on_ranks(losses, weights, mu, self.ranks, rule)
-
-    def merge_recorded(self, buffer: LossBuffer) -> LossBuffer:
-        """Return the buffer itself: no other rank records losses of the local samples."""
-        return buffer
 
     def gather_per_shard(self, *numbers: int) -> list[list[int]]:  # noqa: D102
         return self.ranks.sync_or_raise(None, *numbers)

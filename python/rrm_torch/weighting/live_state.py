@@ -31,6 +31,8 @@ class LiveState:
         Never changed once it is part of a state.
     buffer : LossBuffer
     plan : Plan or None
+    ranking : Tensor, shape (n_local,), or None
+        The numbers by which the last reweight ranked the samples: as `losses`; None if these were the losses.
     """
 
     epoch: int
@@ -39,6 +41,7 @@ class LiveState:
     trajectory: PruningHistory
     buffer: LossBuffer
     plan: rrm_core.Plan | None = None
+    ranking: Tensor | None = None
 
     @property
     def last_reweight(self) -> int:
@@ -55,6 +58,7 @@ class LiveState:
             losses=self.losses.to(device),
             trajectory=self.trajectory.to(device),
             buffer=self.buffer.to(device),
+            ranking=None if self.ranking is None else self.ranking.to(device),
         )
 
     @torch.inference_mode(False)
@@ -62,4 +66,10 @@ class LiveState:
         """Return the state in float64, which holds the same numbers."""
         if self.weights.dtype == torch.float64:
             return self
-        return replace(self, weights=self.weights.double(), losses=self.losses.double(), buffer=self.buffer.double())
+        return replace(
+            self,
+            weights=self.weights.double(),
+            losses=self.losses.double(),
+            buffer=self.buffer.double(),
+            ranking=None if self.ranking is None else self.ranking.double(),
+        )

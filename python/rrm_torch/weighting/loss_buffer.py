@@ -1,4 +1,4 @@
-"""LossBuffer: the latest loss of each sample, recorded batch by batch.
+"""LossBuffer: the latest loss of each sample, recorded batch by batch, and the number by which it ranks.
 
 Two policies say how long a loss counts: for one epoch (`EpochLossBuffer`), or until the next one is recorded, however
 many epochs or steps later (`LatestLossBuffer`).
@@ -52,6 +52,7 @@ class LossBuffer(ABC):
         self.has_losses = False
         # The additional last element receives the losses that are not recorded, such as those of an index out of range.
         self._losses = torch.zeros(end - start + 1, dtype=torch.float32, device="cpu")
+        self._ranking: Tensor | None = None
         self._marks = torch.zeros(end - start + 1, dtype=self.MARK_DTYPE, device="cpu")
         self._n_out_of_range = torch.zeros((), dtype=torch.int64, device="cpu")
         self._example = start
@@ -62,11 +63,16 @@ class LossBuffer(ABC):
         return self._losses[:-1]
 
     @property
+    def ranking(self) -> Tensor | None:
+        """The numbers that rank the samples: as `losses`; None if all rank by their losses. A view, not a copy."""
+        return None if self._ranking is None else self._ranking[:-1]
+
+    @property
     def marks(self) -> Tensor:
         """When or how often each local sample was recorded, 0 for never: shape (end - start,). A view, not a copy."""
         return self._marks[:-1]
 
-    def record(self, losses: Tensor, index: Tensor, epoch: int) -> Tensor:
+    def record(self, losses: Tensor, index: Tensor, epoch: int, ranking: Tensor | None = None) -> Tensor:
         """Store the losses of a batch.
 
         Parameters
@@ -77,6 +83,8 @@ class LossBuffer(ABC):
             The samples' indices, on the host or the device of the losses.
         epoch : int
             The epoch or step under way, counted from 1.
+        ranking : Tensor, shape (batch,), optional
+            Of the dtype of the buffer: the numbers that rank in place of the losses.
 
         Returns
         -------
@@ -91,13 +99,23 @@ class LossBuffer(ABC):
         positions, targets = self._positions(index)
         positions = to_device(positions, losses.device).long()
         targets = positions if targets is None else to_device(targets, losses.device).long()
+        numbers = losses if ranking is None else ranking
         if self.skip_nan:
-            targets = torch.where(losses.isnan(), self.end - self.start, targets)
+            targets = torch.where(numbers.isnan(), self.end - self.start, targets)
+        if ranking is not None and self._ranking is None and len(index):
+            self._ranking = self._losses.clone()
         # First, so that after an interrupt what was recorded is part of the state.
         self.has_losses |= len(index) > 0
         self._losses[targets] = losses
+        if self._ranking is not None:
+            self._ranking[targets] = numbers
         self._mark(targets, epoch)
         return positions
+
+    def locate(self, index: Tensor, device: torch.device) -> Tensor:
+        """Return what `record` returns, with the same errors, and record nothing; `device` is that of the buffer."""
+        positions, _ = self._positions(index)
+        return to_device(positions, device).long()
 
     @abstractmethod
     def _mark(self, targets: Tensor, epoch: int) -> None:
@@ -124,22 +142,24 @@ class LossBuffer(ABC):
         """
 
     @abstractmethod
-    def loaded(self: Buffer, losses: Tensor, saved_marks: Tensor, epoch: int, last_reweight: int) -> Buffer:
-        """Return a buffer with the losses and marks of a state; see `saved_marks`."""
+    def loaded_marks(self, saved_marks: Tensor, epoch: int, last_reweight: int) -> Tensor:
+        """Return the marks of a state as this buffer holds them; see `saved_marks`."""
 
     def cleared(self: Buffer) -> Buffer:
         """Return a buffer without marks: no sample counts as recorded."""
         other = copy.copy(self)
+        other._ranking = None
         other._marks = torch.zeros_like(self._marks)
         other._n_out_of_range = torch.zeros_like(self._n_out_of_range)
         other._example = self.start
         other.has_losses = False
         return other
 
-    def replaced(self: Buffer, losses: Tensor, marks: Tensor) -> Buffer:
-        """Return a buffer with copies of these losses and marks of all local samples."""
+    def replaced(self: Buffer, losses: Tensor, ranking: Tensor | None, marks: Tensor) -> Buffer:
+        """Return a buffer with copies of these losses, ranking numbers and marks of all local samples."""
         other = copy.copy(self)
         other._losses = torch.cat([losses, losses.new_zeros(1)])
+        other._ranking = None if ranking is None else torch.cat([ranking, ranking.new_zeros(1)])
         other._marks = torch.cat([marks.to(self.MARK_DTYPE), marks.new_zeros(1, dtype=self.MARK_DTYPE)])
         other.has_losses = True
         return other
@@ -162,6 +182,7 @@ class LossBuffer(ABC):
             return self
         other = copy.copy(self)
         other._losses = self._losses.to(device)
+        other._ranking = None if self._ranking is None else self._ranking.to(device)
         other._marks = self._marks.to(device)
         other._n_out_of_range = self._n_out_of_range.to(device)
         return other
@@ -170,6 +191,15 @@ class LossBuffer(ABC):
         """Return the buffer with losses of float64."""
         other = copy.copy(self)
         other._losses = self._losses.double()
+        other._ranking = None if self._ranking is None else self._ranking.double()
+        return other
+
+    def ranked(self: Buffer) -> Buffer:
+        """Return the buffer with ranking numbers, which are the losses where none were recorded."""
+        if self._ranking is not None:
+            return self
+        other = copy.copy(self)
+        other._ranking = self._losses.clone()
         return other
 
     def _positions(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -213,14 +243,8 @@ class EpochLossBuffer(LossBuffer):
         """Return how often each sample was recorded in this epoch: 0, 1, or 2 for twice or more."""
         return self.marks
 
-    def loaded(  # noqa: D102
-        self,
-        losses: Tensor,
-        saved_marks: Tensor,
-        epoch: int,  # noqa: ARG002
-        last_reweight: int,  # noqa: ARG002
-    ) -> EpochLossBuffer:
-        return self.replaced(losses, saved_marks)
+    def loaded_marks(self, saved_marks: Tensor, epoch: int, last_reweight: int) -> Tensor:  # noqa: ARG002, D102
+        return saved_marks
 
 
 class LatestLossBuffer(LossBuffer):
@@ -244,8 +268,6 @@ class LatestLossBuffer(LossBuffer):
         levels = [marks > 0, marks > last_reweight, marks >= epoch]
         return torch.stack(levels).sum(0, dtype=torch.uint8)
 
-    def loaded(  # noqa: D102
-        self, losses: Tensor, saved_marks: Tensor, epoch: int, last_reweight: int
-    ) -> LatestLossBuffer:
+    def loaded_marks(self, saved_marks: Tensor, epoch: int, last_reweight: int) -> Tensor:  # noqa: D102
         levels = torch.tensor([0, 1, last_reweight + 1, epoch], dtype=torch.int32, device=saved_marks.device)
-        return self.replaced(losses, levels[saved_marks.long()])
+        return levels[saved_marks.long()]

@@ -15,7 +15,7 @@ from .settings import Settings
 
 
 def replay_plan(settings: Settings, losses: Tensor, last_bits: Tensor, last: Reweight) -> rrm_core.Plan:
-    """Return the plan of the last reweight, bit for bit, from the losses of all samples.
+    """Return the plan of the last reweight, bit for bit, from the losses, or the numbers in place of them.
 
     Parameters
     ----------
@@ -29,21 +29,31 @@ def replay_plan(settings: Settings, losses: Tensor, last_bits: Tensor, last: Rew
     Raises
     ------
     ValueError
-        The plan differs from what was recorded of it: the state was saved by an RRM with another schedule.
+        The plan differs from what was recorded of it: the state was saved by an RRM with another schedule, or the file
+        is damaged.
     """
     pruned = torch.from_numpy(np.unpackbits(last_bits.cpu().numpy(), count=len(losses)).view(bool)).to(losses.device)
     members = pruned | ~losses.isnan()
-    if settings.unseen == "latest":
+    n_members = int(members.count_nonzero())
+    if n_members != last.n_planned:
+        raise ValueError(
+            f"state's last reweight planned {last.n_planned} samples, and its losses are NaN for all but {n_members}; "
+            "the file may be damaged"
+        )
+    if n_members < len(losses):
         losses = losses[members]
-    plan: rrm_core.Plan = rrm_core.plan(losses, **asdict(settings.rule(last.epoch)))
+    rule = settings.rule(last.epoch, last.contamination if last.is_given else None)
+    plan: rrm_core.Plan = rrm_core.plan(losses, **asdict(rule))
     if plan.n_pruned != last.n_pruned or plan.threshold != last.threshold:
         raise ValueError(
             f"state was saved by an RRM with another schedule, which pruned {last.n_pruned} samples after "
             f"{settings.unit} {last.epoch}, where this one prunes {plan.n_pruned}"
         )
-    if (plan.loss_min, plan.gamma) != (last.loss_min, last.gamma):
+    recorded = (last.loss_min, last.gamma, last.contamination)
+    if (plan.loss_min, plan.gamma, rule.contamination) != recorded:
         raise ValueError(
-            f"state's last reweight has loss_min={last.loss_min} and gamma={last.gamma}, and its losses give "
-            f"{plan.loss_min} and {plan.gamma}; the file may be damaged"
+            f"state's last reweight has loss_min={last.loss_min}, gamma={last.gamma} and contamination="
+            f"{last.contamination}, and its losses and settings give {plan.loss_min}, {plan.gamma} and "
+            f"{rule.contamination}; the file may be damaged"
         )
     return plan

@@ -129,6 +129,9 @@ class PruningHistory:
         pruned: Tensor,
         plan: rrm_core.Plan | None = None,
         members: Tensor | None = None,
+        contamination: float | None = None,
+        *,
+        is_given: bool = False,
     ) -> Reweight:
         """Add a reweight.
 
@@ -137,13 +140,16 @@ class PruningHistory:
         epoch : int
             The epoch that it follows.
         losses, weights : Tensor of float32 or float64, shape (n_local,)
-            The losses that decided, and the weights after smoothing; of the local samples.
+            The losses, or numbers in their place, that decided; and the weights after smoothing.
         pruned : Tensor of bool, shape (n_local,)
             Samples above the threshold.
         plan : Plan, optional
             The plan of all samples that took part, if there is one.
         members : Tensor of bool, shape (n_local,), optional
             The samples that took part; by default all. The reweight does not count for the others.
+        contamination : float, optional
+        is_given : bool, default False
+            See `Reweight`.
 
         Returns
         -------
@@ -166,6 +172,9 @@ class PruningHistory:
             loss_min=float(losses.nan_to_num(nan=torch.inf).min()) if plan is None else plan.loss_min,
             threshold=None if plan is None else plan.threshold,
             gamma=None if plan is None else plan.gamma,
+            contamination=contamination,
+            is_given=is_given,
+            n_planned=n_planned,
             n_pruned=n_pruned,
             n_entered=n_pruned - n_both,
             n_left=n_before - n_both,

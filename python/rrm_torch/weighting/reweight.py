@@ -18,6 +18,12 @@ class Reweight:
     threshold, gamma : float or None
         Losses above the threshold were pruned; gamma is its distance from the smallest loss, or as given. None with
         `BatchRRM`, where each batch has its own.
+    contamination : float or None
+        The share of the samples that took part to prune; None with gamma.
+    is_given : bool
+        Whether `step` was given this contamination, in place of what the settings say.
+    n_planned : int
+        Number of samples that took part.
     n_pruned : int
         Number of samples pruned.
     n_entered : int
@@ -42,6 +48,9 @@ class Reweight:
     loss_min: float
     threshold: float | None
     gamma: float | None
+    contamination: float | None
+    is_given: bool
+    n_planned: int
     n_pruned: int
     n_entered: int
     n_left: int

@@ -14,17 +14,19 @@ import rrm_core
 
 from ..distributed.process_group import stable_hash
 from .base import BaseRRM
-from .batch_checks import check_batch, check_same_shape
+from .batch_checks import check_batch, check_batch_options
 from .epoch_checks import check_losses, find_coverage_error, find_nan, raise_if_any_rank_failed
 from .fingerprint import Ids
 from .layout import LayoutName, make_layout
 from .live_state import LiveState
 from .loss_buffer import EpochLossBuffer, LatestLossBuffer, LossBuffer
 from .plan_replay import replay_plan
+from .population import Population, initial_weights
 from .reweight import Reweight
 from .schedule import Schedule
 from .settings import LossesFrom, Redistribute, Scale, Settings, Unit, Unseen
 from .state_checks import check_consistency
+from .step_arguments import StepArguments, read_arguments
 from .step_losses import losses_of_step
 
 
@@ -39,8 +41,8 @@ class RRM(BaseRRM):
         Number of training samples. A sample is known by its index in [0, n).
     contamination : float in [0, 1), or a function of the epoch
         The estimated share of wrong labels: this share of the samples, those with the highest losses, is pruned at each
-        reweight. If unsure, choose a lower value. Give this or `gamma`. `rrm_torch.Ramp` is a
-        function of the epoch.
+        reweight. If unsure, choose a lower value. Give this or `gamma`; or neither, if each `step` that reweights is
+        given a contamination. `rrm_torch.Ramp` is a function of the epoch.
     gamma : float, at least 0, or a function of the epoch
         The price of leaving the uniform distribution, in units of the loss: samples more than `gamma` above the
         smallest loss are pruned.
@@ -176,7 +178,15 @@ class RRM(BaseRRM):
         """Whether the next `step` reweights."""
         return self.settings.is_due(self.epoch + 1)
 
-    def weighted_mean(self, losses: Tensor, index: Tensor, *, regularizer: Tensor | None = None) -> Tensor:
+    def weighted_mean(
+        self,
+        losses: Tensor,
+        index: Tensor,
+        *,
+        regularizer: Tensor | None = None,
+        ranking: Tensor | None = None,
+        record: bool = True,
+    ) -> Tensor:
         """Return the mean of a batch's losses times their weights, and record the losses for the next `step`.
 
         Parameters
@@ -187,6 +197,13 @@ class RRM(BaseRRM):
             The samples' indices in the training set.
         regularizer : Tensor, shape (batch,), optional
             A term per sample that does not depend on its label; neither weighted nor recorded.
+        ranking : Tensor, shape (batch,), optional
+            Numbers that decide in place of the losses which samples the next reweight prunes: the higher, the less the
+            sample is trusted. The plan and `trajectory` are those of these numbers, of the samples that have one, and
+            of the losses of the others; `losses` are still the losses.
+        record : bool, default True
+            Whether the losses are recorded. With False this call only weights them: for a second one in the same step,
+            as for two views of a sample, several heads, or sharpness-aware minimization.
 
         Returns
         -------
@@ -201,26 +218,39 @@ class RRM(BaseRRM):
         TypeError
             `index` isn't a tensor of integers, or `losses` not one of floating-point numbers.
         ValueError
-            `losses` isn't one-dimensional, or another argument has another length.
+            `losses` isn't one-dimensional, or another argument has another length; or `ranking` isn't to be recorded.
         IndexError
             An index is outside [0, n). If it is on a GPU, the next `step` raises this.
         """
         check_batch(losses, index)
-        check_same_shape("regularizer", regularizer, losses)
-        detached, positions = self._record(losses, index)
+        check_batch_options(losses, regularizer, ranking, is_recorded=record)
+        positions = self._record(losses, index, ranking) if record else self._locate(losses, index)
         # A rank with an empty slice has no weights to index.
-        weights = self.weights[positions] if self._layout.n_local else torch.zeros_like(detached)
+        weights = self.weights[positions] if self._layout.n_local else torch.zeros_like(losses, requires_grad=False)
         return self._mean(losses, weights, regularizer)
 
     @torch.inference_mode(False)
-    def step(self, losses: Tensor | None = None) -> rrm_core.Plan | None:
+    def step(
+        self,
+        losses: Tensor | None = None,
+        *,
+        among: Tensor | None = None,
+        contamination: float | None = None,
+    ) -> rrm_core.Plan | None:
         """End an epoch, or a step where these are counted; reweight if that is due.
 
         Parameters
         ----------
-        losses : Tensor, shape (n_local,), optional
+        losses : Tensor, shape (n_local,) or (m,), optional
             The losses of all samples (with a sharded layout, of this rank's), as `rrm_torch.score` returns them: the
-            paper's way. By default those that `weighted_mean` recorded during the epoch, which need no extra pass.
+            paper's way. Or those of the m samples in `among` alone, in the order of its indices, ascending for a mask.
+            By default those that `weighted_mean` recorded during the epoch, which need no extra pass.
+        among : Tensor of int64 or int32, shape (m,), or of bool, shape (n_local,), optional
+            The population: the samples to plan over, as indices in the training set or as a mask; with a sharded
+            layout those of this rank's slice, otherwise the same on all ranks. By default all. Only these need a loss.
+            The other samples get weight 1, are not pruned, and the reweight does not count for them in `trajectory`.
+        contamination : float in [0, 1), optional
+            The share of the population to prune at this reweight, in place of the settings' contamination or gamma.
 
         Returns
         -------
@@ -231,13 +261,15 @@ class RRM(BaseRRM):
         ------
         ValueError
             A reweight is due but a sample was not recorded, or more than once, since the last step (where steps are
-            counted: never), see `unseen`; or `losses` has the wrong shape, or only some ranks pass any. With a layout:
-            ranks have other settings, or aren't in the same epoch.
+            counted: never), see `unseen`; or `losses` or `among` has the wrong shape, or only some ranks pass any;
+            `among` names no sample, or one twice; or no contamination is known. With a layout: ranks have other
+            settings or another contamination, or aren't in the same epoch.
         TypeError
-            `losses` isn't a tensor.
+            `losses` or `among` isn't a tensor of the right type.
         IndexError
-            An index on a GPU was outside [0, n); or, with several ranks, any was outside the rank's samples. The losses
-            that came with it were not recorded. The next call does not raise this again.
+            An index in `among` is out of range. Or an index on a GPU was outside [0, n); or, with several ranks, any
+            was outside the rank's samples: the losses that came with it were not recorded, and the next call does not
+            raise this again.
 
         Warns
         -----
@@ -249,67 +281,118 @@ class RRM(BaseRRM):
         -----
         An error leaves the state as it was, recorded losses included; after an interrupt it is the state before the
         call or the one after it.
+
+        With `mu` below 1 the old weights of a population, 1 for a newcomer, are first multiplied by float32(m / S),
+        where S is their exact sum; not with ``redistribute="drop"``. So the mean weight of a population is 1 after the
+        reweight, and that of all samples too. If the old weight of every member is 0, they start from 1 as well.
         """
         if self.unit == "step" and not self.due:
             check_losses(losses)
             self._state = replace(self._state, epoch=self.epoch + 1)
             return None
-        state, any_recorded = self._agree(losses)
+        state, arguments, any_recorded = self._agree(losses, among, contamination)
+        population = self._population(arguments.mask)
         buffer = state.buffer
         if losses is None and (self.due or (any_recorded and self._warns_of_coverage)):
-            buffer = self._layout.merge_recorded(buffer)
-            self._check_coverage(state, buffer)
+            buffer = self._layout.merge_recorded(buffer, None if population is None else population.mask)
+            self._check_coverage(state, buffer, population)
         if self.due:
-            state = self._reweighted(state, buffer, losses)
+            state = self._reweighted(state, buffer, arguments, population)
         # All that can fail is done: the state changes by this one assignment.
         self._state = state = replace(state, epoch=state.epoch + 1, buffer=buffer.next_epoch())
         return state.plan if state.last_reweight == state.epoch else None
 
-    def _agree(self, losses: Tensor | None) -> tuple[LiveState, bool]:
-        """Raise on all ranks what is wrong on one; return the state, of one dtype, and whether any has recorded."""
+    def _agree(
+        self, losses: Tensor | None, among: Tensor | None, contamination: float | None
+    ) -> tuple[LiveState, StepArguments, bool]:
+        """Raise on all ranks what is wrong on one; return the state and arguments, and whether any has recorded.
+
+        The state has one dtype on all ranks, and ranking numbers on all or on none.
+        """
         error: Exception | None = None
-        is_double = self._is_double
+        arguments = StepArguments(None, None, None, is_given=False)
         try:
-            check_losses(losses, self._layout.n_local if self.due else None)
-            is_double |= losses is not None and losses.dtype == torch.float64
-        except (TypeError, ValueError) as failure:
+            arguments = read_arguments(
+                losses,
+                among,
+                contamination,
+                settings=self.settings,
+                layout=self._layout,
+                epoch=self.epoch + 1,
+                device=self.weights.device,
+            )
+        except (TypeError, ValueError, IndexError) as failure:
             error = failure
-        equal = {"settings": self._settings_hash, "epoch": self.epoch, "losses": losses is not None}
-        any_recorded, any_double = raise_if_any_rank_failed(
+        losses = arguments.losses
+        equal = {
+            "settings": self._settings_hash,
+            "epoch": self.epoch,
+            "losses": losses is not None,
+            "among": self._layout.identify(arguments.mask),
+            "contamination": stable_hash(contamination),
+        }
+        is_double = self._is_double or (losses is not None and losses.dtype == torch.float64)
+        any_recorded, any_double, any_ranked = raise_if_any_rank_failed(
             self._buffer, self._layout, error, is_double=is_double, **equal
         )
         if losses is not None:
             self.to(losses.device)
-        return self._state.double() if any_double else self._state, any_recorded
+        state = self._state.double() if any_double else self._state
+        if any_ranked and losses is None:
+            state = replace(state, buffer=state.buffer.ranked())
+        return state, arguments, any_recorded
 
-    def _check_coverage(self, state: LiveState, buffer: LossBuffer) -> None:
+    def _population(self, mask: Tensor | None) -> Population | None:
+        """Return the population of a step. Collective where there are ranks and a mask."""
+        if mask is None:
+            return None
+        n = int(self._layout.all_reduce_sum(mask.count_nonzero()[None]))
+        if not n:
+            raise ValueError(f"among must name at least one of the {self.n} samples, got none")
+        return Population(mask, n)
+
+    def _check_coverage(self, state: LiveState, buffer: LossBuffer, population: Population | None) -> None:
         """Raise if the recorded losses can't be reweighted by; if no reweight is due, warn once instead."""
-        error = find_coverage_error(state, buffer, self.settings, self._layout)
+        error = find_coverage_error(state, buffer, population, self.settings, self._layout)
         if self.due:
             if error is not None:
                 raise ValueError(error)
             return
-        error = error or find_nan(buffer, self.settings, self._layout)
+        error = error or find_nan(buffer, population, self.settings, self._layout)
         if error is None:
             return
         self._warns_of_coverage = False
         warnings.warn(f"{error}. No reweight is due yet", stacklevel=4)
 
-    def _reweighted(self, state: LiveState, buffer: LossBuffer, passed: Tensor | None) -> LiveState:
+    def _reweighted(
+        self, state: LiveState, buffer: LossBuffer, arguments: StepArguments, population: Population | None
+    ) -> LiveState:
         """Return the state after the reweight by the losses passed to `step`, or by those recorded."""
         epoch = state.epoch + 1
-        rule = self.settings.rule(epoch)
-        losses, members = losses_of_step(state, buffer, passed, self.settings, self._layout)
-        weights, plan = self._layout.reweight(losses, state.weights, self.settings.mu_at(epoch), rule, members)
+        rule = arguments.rule
+        assert rule is not None
+        mu = self.settings.mu_at(epoch)
+        used = losses_of_step(state, buffer, arguments.losses, population, self.settings, self._layout)
+        numbers = used.numbers
+        members = used.members
+        weights = state.weights
+        if population is not None and members is not None:
+            rescales = mu < 1 and rule.redistribute != "drop"
+            weights = initial_weights(weights, members, self._layout, rescales=rescales)
+        weights, plan = self._layout.reweight(numbers, weights, mu, rule, members)
         # Written so that NaN counts as pruned.
-        pruned = ~(losses <= plan.threshold)
+        pruned = ~(numbers <= plan.threshold)
         if members is not None:
             pruned &= members
         trajectory = state.trajectory.copy()
-        entry = trajectory.record(epoch, losses, weights, pruned, plan, members)
+        entry = trajectory.record(
+            epoch, numbers, weights, pruned, plan, members, rule.contamination, is_given=arguments.is_given
+        )
         received = f"{plan.n_recipients} of {plan.n} samples received the mass of {plan.n_pruned} pruned ones"
         self._warn_of_weight(entry, f"{received}, and may outweigh a batch", stacklevel=4)
-        return replace(state, weights=weights, losses=losses, plan=plan, trajectory=trajectory)
+        return replace(
+            state, weights=weights, losses=used.losses, ranking=used.ranking, plan=plan, trajectory=trajectory
+        )
 
     def _new_buffer(self) -> LossBuffer:
         buffer = LatestLossBuffer if self.settings.keeps_latest else EpochLossBuffer
@@ -326,4 +409,5 @@ class RRM(BaseRRM):
     def _plan_again(self, state: dict[str, Any], rounds: list[Reweight]) -> rrm_core.Plan | None:
         if not rounds:
             return None
-        return replay_plan(self.settings, state["losses"].detach().cpu(), state["trajectory"]["bits"][-1], rounds[-1])
+        numbers = state["losses"] if state["ranking"] is None else state["ranking"]
+        return replay_plan(self.settings, numbers.detach().cpu(), state["trajectory"]["bits"][-1], rounds[-1])

@@ -78,11 +78,15 @@ class BatchSettings:
         self._set("weight_limit", float(self.weight_limit))
         self._set("ids", hash_ids(self.ids, self.n))
 
-    def rule(self, epoch: int) -> rrm_core.Rule:
-        """Return the rule of the reweight after `epoch`."""
+    def rule(self, epoch: int, contamination: float | None = None) -> rrm_core.Rule:
+        """Return the rule of the reweight after `epoch`; a contamination replaces that of the settings, or gamma."""
+        gamma = None
+        if contamination is None:
+            contamination = None if self.contamination is None else schedule.value(self.contamination, epoch)
+            gamma = None if self.gamma is None else schedule.value(self.gamma, epoch)
         return rrm_core.Rule(
-            contamination=None if self.contamination is None else schedule.value(self.contamination, epoch),
-            gamma=None if self.gamma is None else schedule.value(self.gamma, epoch),
+            contamination=contamination,
+            gamma=gamma,
             redistribute=self.redistribute,
             ties=self.ties,
             nan=self.nan,
@@ -128,6 +132,8 @@ class BatchSettings:
 @dataclass(frozen=True, kw_only=True)
 class Settings(BatchSettings):
     """Settings of `RRM`; see there.
+
+    `contamination` and `gamma` may both be None: each reweight is then given a contamination.
 
     Attributes
     ----------
@@ -177,9 +183,26 @@ class Settings(BatchSettings):
         """Whether a sample whose loss is NaN counts as unseen, rather than as an error or as pruned."""
         return self.unseen == "latest" and self.nan == "raise"
 
+    def rule(self, epoch: int, contamination: float | None = None) -> rrm_core.Rule:  # noqa: D102
+        if contamination is None and not self.has_threshold:
+            raise ValueError("RRM was made with neither contamination nor gamma: give step() a contamination")
+        return super().rule(epoch, contamination)
+
+    @property
+    def has_threshold(self) -> bool:
+        """Whether the settings say which samples to prune."""
+        return self.contamination is not None or self.gamma is not None
+
     def mu_at(self, epoch: int) -> float:
         """Return the step from the current weights to the new ones in the reweight after `epoch`."""
         return schedule.value(self.mu, epoch)
+
+    def _check_rule(self) -> None:
+        if self.has_threshold:
+            super()._check_rule()
+        else:
+            # The rest of the rule, with any contamination.
+            self._set("redistribute", self.rule(self.warmup, 0.0).redistribute)
 
     def _check_quota(self) -> None:
         """Raise a ValueError if a contamination above 0 would prune less than one sample."""

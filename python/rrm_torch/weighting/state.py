@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .layout import Layout
 
-VERSION = 3
+VERSION = 4
 
 Merge: TypeAlias = Literal["same", "shards", "bit shards"]
 
@@ -40,8 +40,8 @@ class Entry:
     shape : str
         Of a tensor.
     optional : bool
-        Whether None stands for a tensor that would say nothing: no loss is recorded in the epoch under way, or every
-        sample took part in every reweight.
+        Whether None stands for a tensor that would say nothing: no loss is recorded in the epoch under way, the losses
+        themselves rank the samples, or every sample took part in every reweight.
     """
 
     name: str
@@ -62,7 +62,9 @@ ENTRIES = (
     Entry("epoch", "rrm", "same"),
     Entry("weights", "rrm", "shards", FLOATS, "(n,)"),
     Entry("losses", "rrm", "shards", FLOATS, "(n,)"),
+    Entry("ranking", "rrm", "shards", FLOATS, "(n,)", optional=True),
     Entry("recorded", "buffer", "shards", FLOATS, "(n,)", optional=True),
+    Entry("recorded_ranking", "buffer", "shards", FLOATS, "(n,)", optional=True),
     Entry("marks", "buffer", "shards", (torch.uint8,), "(n,)", optional=True),
     Entry("trajectory", "rrm", "same"),
     Entry("rounds", "history", "same"),

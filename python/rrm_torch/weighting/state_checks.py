@@ -14,7 +14,7 @@ from torch import Tensor
 from .._checks import is_dense
 from .reweight import Reweight
 from .settings import BatchSettings, Settings
-from .state import VERSION, Entry, entries
+from .state import FLOATS, VERSION, Entry, entries
 
 # The marks of a loss buffer hold the next epoch as int32.
 MAX_EPOCH = 2**31 - 2
@@ -40,7 +40,8 @@ def check_state(state: Any, class_name: str, settings: BatchSettings) -> list[Re
     if not _is_int(epoch) or not 0 <= epoch <= MAX_EPOCH:
         raise ValueError(f"state's epoch must be an integer in [0, {MAX_EPOCH}], got {epoch!r}")
     _check_tensors(state, entries("rrm", "buffer"), n, "state's")
-    dtypes = {state[name].dtype for name in ("weights", "losses", "recorded") if state[name] is not None}
+    floats = [state[entry.name] for entry in entries("rrm", "buffer") if entry.dtypes == FLOATS]
+    dtypes = {value.dtype for value in floats if value is not None}
     if len(dtypes) > 1:
         raise ValueError(f"state's weights and losses must have one dtype, got {sorted(map(str, dtypes))}")
     _check_weights(state["weights"], n)
@@ -55,13 +56,13 @@ def check_consistency(state: Mapping[str, Any], rounds: list[Reweight], settings
     """Raise a ValueError unless the weights and losses of a state of `RRM` go with its reweights."""
     weights = state["weights"]
     losses = state["losses"]
+    ranking = state["ranking"]
     if not rounds:
-        if not bool((weights == 1).all() and losses.isnan().all()):
-            raise ValueError("state's weights must be 1 and its losses NaN before the first reweight")
+        if not bool((weights == 1).all() and losses.isnan().all()) or ranking is not None:
+            raise ValueError("state's weights must be 1, its losses NaN and its ranking None before the first reweight")
         return
     for entry in rounds:
-        if not settings.is_due(entry.epoch) or entry.threshold is None:
-            raise ValueError(f"state has a reweight after {settings.unit} {entry.epoch}, which isn't due then")
+        _check_is_due(entry, settings)
     mean = float(weights.double().mean())
     if mean > 1 + TOLERANCE or (mean < 1 - TOLERANCE and settings.redistribute != "drop"):
         raise ValueError(f"state's weights must have mean 1, got {mean:g}; the file may be damaged")
@@ -71,12 +72,24 @@ def check_consistency(state: Mapping[str, Any], rounds: list[Reweight], settings
             f"state's largest weight is {float(weights.max()):g}, and its last reweight says {last.largest_weight:g}; "
             "the file may be damaged"
         )
-    pruned = (losses > last.threshold).cpu().numpy()
+    numbers = losses if ranking is None else ranking
+    pruned = (numbers > last.threshold).cpu().numpy()
     recorded_bits = state["trajectory"]["bits"][-1].cpu().numpy()
     was_pruned = np.unpackbits(recorded_bits, count=len(pruned)).view(bool)
     # Of a loss that is NaN, the bits say whether it was pruned or took no part.
-    if bool((pruned != was_pruned)[~losses.isnan().cpu().numpy()].any()):
+    if bool((pruned != was_pruned)[~numbers.isnan().cpu().numpy()].any()):
         raise ValueError("state's bits don't say which losses are above the threshold; the file may be damaged")
+
+
+def _check_is_due(entry: Reweight, settings: Settings) -> None:
+    """Raise a ValueError unless `RRM` reweights after the epoch of a reweight, with the rule that this had."""
+    if not settings.is_due(entry.epoch) or entry.threshold is None:
+        raise ValueError(f"state has a reweight after {settings.unit} {entry.epoch}, which isn't due then")
+    if not (entry.is_given or settings.has_threshold):
+        raise ValueError(
+            f"state has a reweight after {settings.unit} {entry.epoch} without a contamination, which each step must "
+            "be given; the file may be damaged"
+        )
 
 
 def check_history(state: Any, n: int) -> list[Reweight]:
@@ -100,6 +113,11 @@ def check_history(state: Any, n: int) -> list[Reweight]:
     _check_tensors(state, table, n, "state's trajectory's")
     times = torch.from_numpy(_check_bits(bits.cpu().numpy(), rounds, n))
     planned = torch.full_like(times, len(rounds)) if state["planned"] is None else state["planned"].cpu()
+    n_planned = sum(entry.n_planned for entry in rounds)
+    if int(planned.sum(dtype=torch.int64)) != n_planned:
+        raise ValueError(
+            f"state's planned must add up to the samples that its rounds planned, {n_planned}; the file may be damaged"
+        )
     if bool(((planned < times) | (planned > len(rounds))).any()):
         raise ValueError(
             "state's planned must lie between the number of reweights that pruned a sample and that of all; the file "
@@ -171,6 +189,8 @@ def _check_recorded(state: Mapping[str, Any]) -> None:
     marks = state["marks"]
     if (recorded is None) != (marks is None):
         raise ValueError("state must hold both recorded and marks, or neither; the file may be damaged")
+    if recorded is None and state["recorded_ranking"] is not None:
+        raise ValueError("state must hold recorded if it holds recorded_ranking; the file may be damaged")
     if marks is not None and int(marks.max()) > 3:
         raise ValueError(f"state's marks must lie in [0, 3], got {int(marks.max())}; the file may be damaged")
 
@@ -202,6 +222,9 @@ def _check_reweight(entry: Reweight, n: int) -> None:
         "loss_min": loss_min_is_valid,
         "threshold": entry.threshold is None or (loss_min_is_valid and _is_number(entry.threshold, entry.loss_min)),
         "gamma": entry.gamma is None or _is_number(entry.gamma, 0),
+        "contamination": entry.contamination is None or _is_number(entry.contamination, 0, below=1),
+        "is_given": _equal(entry.is_given, False) or (_equal(entry.is_given, True) and entry.contamination is not None),
+        "n_planned": _is_int(entry.n_planned) and 1 <= entry.n_planned <= n,
         "largest_weight": _is_number(entry.largest_weight, 0, limit),
         "effective_sample_size": _is_number(entry.effective_sample_size, 0, limit),
         "objective": entry.objective is None or _is_number(entry.objective, above=-math.inf, below=math.inf),

@@ -1,6 +1,8 @@
-"""The losses that a step reweights by, and the samples that have one."""
+"""The losses that a step reweights by, and the samples that take part."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,13 +10,43 @@ from torch import Tensor
 from .layout import Layout
 from .live_state import LiveState
 from .loss_buffer import LossBuffer
+from .population import Population
 from .settings import Settings
 
 
+@dataclass(frozen=True)
+class StepLosses:
+    """What a step reweights by.
+
+    Attributes
+    ----------
+    losses : Tensor, shape (n_local,)
+        Of the dtype of the state. NaN for a sample that takes no part.
+    ranking : Tensor, shape (n_local,), or None
+        The numbers that rank the samples in place of the losses, likewise; None if these are the losses.
+    members : Tensor of bool, shape (n_local,), or None
+        The samples that take part; None if all do.
+    """
+
+    losses: Tensor
+    ranking: Tensor | None
+    members: Tensor | None
+
+    @property
+    def numbers(self) -> Tensor:
+        """The numbers that the plan is made of."""
+        return self.losses if self.ranking is None else self.ranking
+
+
 def losses_of_step(
-    state: LiveState, buffer: LossBuffer, passed: Tensor | None, settings: Settings, layout: Layout
-) -> tuple[Tensor, Tensor | None]:
-    """Return a copy of the losses to reweight by, and which samples have one.
+    state: LiveState,
+    buffer: LossBuffer,
+    passed: Tensor | None,
+    population: Population | None,
+    settings: Settings,
+    layout: Layout,
+) -> StepLosses:
+    """Return copies of the losses to reweight by, and which samples take part.
 
     Parameters
     ----------
@@ -23,28 +55,38 @@ def losses_of_step(
         The recorded losses, after `Layout.merge_recorded`.
     passed : Tensor, shape (n_local,), optional
         Losses passed to `step`, which replace the recorded ones.
+    population : Population, optional
+        The samples that may take part; by default all.
     settings : Settings
     layout : Layout
 
     Returns
     -------
-    losses : Tensor, shape (n_local,)
-        Of the dtype of the state. NaN for a sample without a loss.
-    members : Tensor of bool, shape (n_local,), or None
-        The samples that have a loss; None if all do.
+    StepLosses
     """
+    mask = None if population is None else population.mask
+    ranking = None
     if passed is None:
         losses = buffer.losses.clone()
+        if buffer.ranking is not None:
+            ranking = buffer.ranking.clone()
         seen = buffer.marks > 0
     else:
-        losses = layout.reconcile(passed.detach().to(state.weights.dtype, copy=True))
+        losses = layout.reconcile(passed.detach().to(state.weights.dtype, copy=True), mask)
         seen = torch.ones_like(losses, dtype=torch.bool)
-    if settings.unseen == "raise":
-        return losses, None
-    if settings.skips_nan:
-        # A sample without a loss in this pass keeps the one before.
-        losses = torch.where(losses.isnan(), state.losses, losses)
-        seen &= ~losses.isnan()
-    if bool(seen.all()):
-        return losses, None
-    return losses.masked_fill_(~seen, torch.nan), seen
+        if settings.skips_nan:
+            # A sample without a loss in this pass keeps the one before.
+            losses = torch.where(losses.isnan(), state.losses, losses)
+    members = mask
+    if settings.unseen == "latest":
+        if settings.skips_nan:
+            seen &= ~(losses if ranking is None else ranking).isnan()
+        if mask is not None:
+            members = seen & mask
+        elif not bool(seen.all()):
+            members = seen
+    if members is not None:
+        losses.masked_fill_(~members, torch.nan)
+        if ranking is not None:
+            ranking.masked_fill_(~members, torch.nan)
+    return StepLosses(losses, ranking, members)

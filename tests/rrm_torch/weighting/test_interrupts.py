@@ -114,7 +114,7 @@ def test_pruning_history(change):
 
     def call(history):
         if change == "record":
-            history.record(4, later.losses, later.weights, new.last, later.plan)
+            history.record(4, later.losses, later.weights, new.last, later.plan, contamination=0.2)
         else:
             history.load_state_dict(new.state_dict())
 

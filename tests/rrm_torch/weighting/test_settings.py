@@ -28,7 +28,6 @@ def test_numpy_settings_are_saved_as_python_numbers(number):
     [
         ({"n": 0, "contamination": 0.2}, ValueError, "n must be at least 1, got 0"),
         ({"n": 2.0, "contamination": 0.2}, TypeError, "n must be an integer, got 2.0"),
-        ({"n": 5}, ValueError, "exactly one of contamination and gamma"),
         ({"n": 5, "contamination": 0.2, "gamma": 1.0}, ValueError, "exactly one of contamination and gamma"),
         ({"n": 5, "contamination": 1.0}, ValueError, r"contamination must lie in \[0, 1\), got 1.0"),
         ({"n": 5, "gamma": -1.0}, ValueError, "gamma must be at least 0, got -1.0"),
