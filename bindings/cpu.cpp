@@ -21,19 +21,16 @@
 #include "../csrc/cpu/thread_team.h"
 #include "../csrc/cpu/tuning.h"
 #include "convert.h"
+#include "cpu_arrays.h"
+#include "cpu_groups.h"
 #include "gil.h"
 
 namespace py = pybind11;
 
 namespace {
 
-template <class F> const typename F::Bits *bits(const py::array &losses) {
-    return static_cast<const typename F::Bits *>(losses.data());
-}
-
-template <class F> const typename F::Weight *weights(const std::optional<py::array> &array) {
-    return array ? static_cast<const typename F::Weight *>(array->data()) : nullptr;
-}
+using rrm::bits;
+using rrm::weights;
 
 // Plans and, if `out` is given and the losses are valid, writes the weights. See outcome_to_python for the result.
 py::tuple reweight(const py::array &losses, int format, const rrm::Rule &rule, double mu,
@@ -198,6 +195,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
     m.def("count_first_pass", &count_first_pass);
     m.def("count_pass", &count_pass);
     m.def("checksum", &checksum);
+    rrm::bind_groups(m);
     m.def("levels", &levels);
     m.def("instruction_sets", &instruction_sets);
     m.def("choose_instruction_set",

@@ -9,14 +9,19 @@ from importlib.metadata import version as _version
 
 from . import stream
 from ._public import publish as _publish
-from .api import apply, objective, plan, reweight
+from .api import apply, plan, reweight
+from .arrays.groups import Groups
 from .backends.registry import CpuInfo, available_backends, cpu_info
+from .definition.group_plan import GroupedPlan
 from .definition.plan import Levels, Plan
 from .definition.rule import Rule
 from .planner.planner import Planner
+from .relaxed_objective import objective
 
 __all__ = [
     "CpuInfo",
+    "GroupedPlan",
+    "Groups",
     "Levels",
     "Plan",
     "Planner",
@@ -31,7 +36,7 @@ __all__ = [
     "stream",
 ]
 
-_publish(__name__, CpuInfo, Levels, Plan, Planner, Rule)
+_publish(__name__, CpuInfo, GroupedPlan, Groups, Levels, Plan, Planner, Rule)
 
 try:
     __version__ = _version("rrm-core")

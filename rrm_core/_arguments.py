@@ -36,6 +36,34 @@ def as_fraction(name: str, value: object) -> float:
     return as_float(name, value)
 
 
+def as_fractions(name: str, value: object) -> float | tuple[float, ...]:
+    """Return a fraction as `as_fraction` does, or a one-dimensional array of fractions as a tuple of floats.
+
+    Raises
+    ------
+    TypeError
+        `value` is neither a number nor an array of numbers.
+    ValueError
+        `value` has another number of dimensions, or no element.
+    """
+    if isinstance(value, (Real, str)):
+        return as_fraction(name, value)
+    values = np.asarray(value)
+    if values.ndim == 0 and values.dtype.kind in "iuf":
+        return as_fraction(name, values[()])
+    if values.dtype.kind not in "iuf":
+        raise TypeError(
+            f"{name} must be a number or an array of numbers, one per group, got {value!r} of type "
+            f"{type(value).__name__}"
+        )
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"{name} must be a number or an array of shape (n_groups,), got shape {values.shape}")
+    if values.dtype.kind == "f" and values.itemsize < 8:
+        # The decimals as which they were written, see `as_fraction`.
+        values = values.astype(str)
+    return tuple(values.astype(np.float64).tolist())
+
+
 def as_integer(name: str, value: object, minimum: int, requirement: str) -> int:
     """Return a whole number of at least `minimum`; `requirement` describes it in the message.
 

@@ -56,6 +56,43 @@ def count_pass(
     /,
 ) -> None: ...
 def checksum(losses: Array, format: int, /) -> int: ...
+
+# Groups: int32 group numbers; arrays of n_groups float64 or int64 numbers, and of n_groups + 1 for `starts`.
+def sort_by_group(groups: Array, starts: Array, positions: Array, /) -> None: ...  # fills the last two
+
+class GroupedLosses:
+    def __init__(self, losses: Array, format: int, starts: Array, positions: Array, threads: int, /) -> None: ...
+    # Fills all arrays but `ranks`. Returns the number of NaN and of -inf.
+    def scan(
+        self,
+        ranks: Array,
+        minima: Array,
+        n_minima: Array,
+        n_nan: Array,
+        values: Array,
+        n_below: Array,
+        n_equal: Array,
+        /,
+    ) -> tuple[int, int]: ...
+    def count(self, values: Array, n_below: Array, n_equal: Array, /) -> None: ...  # fills the last two
+
+def find_non_finite(losses: Array, format: int, /) -> tuple[int, int]: ...  # first index of NaN, of -inf; -1: none
+def write_groups(
+    losses: Array,
+    format: int,
+    groups: Array,
+    thresholds: Array,
+    recipient_thresholds: Array,
+    levels: Array,
+    mu: float,
+    old_weights: Array | None,
+    out: Array,
+    threads: int,
+    /,
+) -> _InvalidWeights | None: ...
+def count_foreign_in_groups(
+    losses: Array, format: int, groups: Array, minima: Array, n_nan: Array, threads: int, /
+) -> int: ...
 def levels(
     n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: _Redistribute, /
 ) -> _Levels: ...

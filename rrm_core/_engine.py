@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from .arrays.convert import convert_weights, fast_path, mark_written, to_argumen
 from .arrays.placement import Placement
 from .backends.registry import HOST, Backend, choose, first_available
 from .definition.formats import Format
-from .definition.old_weights import raise_invalid_weights
+from .definition.old_weights import InvalidWeights, raise_invalid_weights
 from .definition.plan import Plan
 from .definition.rule import Rule
 
@@ -82,11 +83,7 @@ class Request(NamedTuple):
             The losses cannot be those for which the plan was made, or a part of them; or an old weight is NaN,
             infinite or negative.
         """
-        n = self.losses.shape[0]
-        if self.format.name != plan.dtype:
-            raise TypeError(f"losses must be {plan.dtype}, as the planned ones were, got {self.format.name}")
-        if n > plan.n:
-            raise ValueError(f"losses have {n:_} samples, but the plan was made for {plan.n:_}")
+        self.check_plan(plan.n, plan.dtype)
         n_foreign = self.backend.count_foreign(plan, self.losses, self.threads)
         if n_foreign:
             or_nan = "" if plan.n_nan else ", or NaN"
@@ -97,11 +94,18 @@ class Request(NamedTuple):
         return self._weights(plan, block_start)
 
     def _weights(self, plan: Plan, block_start: int | None = None) -> Any:
+        def write(memory: Any) -> tuple[Any, InvalidWeights | None]:
+            return self.backend.apply(plan, self.losses, self.old_weights, self.mu, memory, self.threads)
+
+        return self.write(write, block_start)
+
+    def write(self, write: Callable[[Any], tuple[Any, InvalidWeights | None]], block_start: int | None = None) -> Any:
+        """Return the new weights that a function of a backend writes to the memory that it is given."""
         memory = self.memory
         # For arrays elsewhere the backend allocates the result.
         if memory is None and self.placement.on_host:
             memory = np.empty(len(self.losses), self.format.weights)
-        weights, invalid = self.backend.apply(plan, self.losses, self.old_weights, self.mu, memory, self.threads)
+        weights, invalid = write(memory)
         if self.out is None:
             weights = wrap_like(weights, self.placement)
         else:
@@ -111,6 +115,13 @@ class Request(NamedTuple):
             n = self.losses.shape[0]
             raise_invalid_weights(invalid, n, written=self.out is not None, block_start=block_start)
         return weights
+
+    def check_plan(self, n: int, dtype: str) -> None:
+        """Raise unless the losses are of the type, and not more than the number, for which a plan was made."""
+        if self.format.name != dtype:
+            raise TypeError(f"losses must be {dtype}, as the planned ones were, got {self.format.name}")
+        if self.losses.shape[0] > n:
+            raise ValueError(f"losses have {self.losses.shape[0]:_} samples, but the plan was made for {n:_}")
 
 
 def prepare_fast(losses: Any, weights: Any | None, mu: float, out: Any | None, threads: int | None) -> Request | None:

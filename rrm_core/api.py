@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
-from array_api_compat import array_namespace, device, is_dask_array
+from array_api_compat import is_dask_array
 
-from ._arguments import as_float, check_mu, check_threads
+from ._arguments import check_mu, check_threads
 from ._engine import Request, prepare, prepare_fast
-from .definition.float_errors import ignore_float_errors
-from .definition.formats import widen
+from ._grouped_engine import GroupedRequest, prepare_groups
+from .definition.group_plan import GroupedPlan
 from .definition.plan import Plan
-from .definition.rule import NaN, Redistribute, Rule, Ties, make_rule
+from .definition.rule import Mass, NaN, Redistribute, Ties, make_rule
 
 
+@overload
 def reweight(
     losses: Any,
     weights: Any | None = None,
     *,
     contamination: float | None = None,
     gamma: float | None = None,
+    groups: None = None,
     mu: float = 1.0,
     redistribute: Redistribute = "argmin",
     ties: Ties = "keep",
@@ -27,7 +29,42 @@ def reweight(
     out: Any | None = None,
     backend: str | None = None,
     threads: int | None = None,
-) -> tuple[Any, Plan]:
+) -> tuple[Any, Plan]: ...
+@overload
+def reweight(
+    losses: Any,
+    weights: Any | None = None,
+    *,
+    contamination: Any | None = None,
+    gamma: float | None = None,
+    groups: Any,
+    cap: Any | None = None,
+    mass: Mass = "all",
+    mu: float = 1.0,
+    redistribute: Redistribute = "argmin",
+    ties: Ties = "keep",
+    nan: NaN = "raise",
+    out: Any | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> tuple[Any, GroupedPlan]: ...
+def reweight(
+    losses: Any,
+    weights: Any | None = None,
+    *,
+    contamination: Any | None = None,
+    gamma: float | None = None,
+    groups: Any | None = None,
+    cap: Any | None = None,
+    mass: Mass = "all",
+    mu: float = 1.0,
+    redistribute: Redistribute = "argmin",
+    ties: Ties = "keep",
+    nan: NaN = "raise",
+    out: Any | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+) -> tuple[Any, Plan | GroupedPlan]:
     """Return the sample weights of Rockafellian Relaxation for `losses`, and the plan from which they follow.
 
     The distribution p over the n samples that minimises ``sum(p * losses) + gamma * d_TV(p, uniform)`` prunes every
@@ -43,11 +80,23 @@ def reweight(
         The previous weights, finite and at least 0, of the same framework and device; ones if None. They are read, and
         their values checked, only if ``mu < 1``. The new weights are float32 (float64 for float64 losses); previous
         weights of the other type are converted if every value is representable in that type.
-    contamination : float in [0, 1)
+    contamination : float in [0, 1), or array of shape (n_groups,)
         Share of the samples to prune, usually the estimated share of wrong labels: the threshold is the
-        ``n - floor(contamination * n)``-th smallest loss. Give either this or `gamma`.
+        ``n - floor(contamination * n)``-th smallest loss. Give either this or `gamma`. With `groups`, an array has a
+        share of each group, whose threshold is the ``n - floor(share * n)``-th smallest of its n losses.
     gamma : float, at least 0
         Price of total variation, in units of the loss: the threshold is ``min(losses) + gamma``.
+    groups : array of integers, shape (n,), or Groups, optional
+        The group of each sample, from 0: its class, source, annotator, rule or domain; on the host or on the device of
+        `losses`. The number of groups is that of the shares in `contamination` or `cap`, or the largest group number
+        + 1. For more than one call, prepare it: ``rrm_core.Groups(groups)``.
+    cap : float in [0, 1), or array of shape (n_groups,), optional
+        The largest share of a group that one `contamination` may prune: the threshold of a group is that of all or, if
+        this is higher, the one at which `cap` as its own share would prune. In total, fewer samples are pruned then.
+    mass : {"all", "group"}, default "all"
+        Who receives the mass that is taken from the samples of a group: recipients of all groups, or those of the group
+        itself, so that its mean weight stays 1. With ``"group"``, `gamma` counts from the smallest loss of the group,
+        and `redistribute` chooses recipients within it.
     mu : float in (0, 1], default 1
         Step size from the previous weights to their targets: ``(1 - mu) * weights + mu * target``.
     redistribute : {"argmin", "kept", "drop"} or float in (0, 1], default "argmin"
@@ -74,7 +123,7 @@ def reweight(
     -------
     weights : array of shape (n,)
         The new weights, in the framework and on the device of `losses`; `out` if it was given.
-    plan : Plan
+    plan : Plan, or GroupedPlan with `groups`
         Threshold, counts and levels.
 
     Raises
@@ -82,8 +131,9 @@ def reweight(
     TypeError
         An argument has the wrong type, framework or dtype.
     ValueError
-        An argument has the wrong shape or value, the losses contain NaN or -inf, or no finite value, or a weight that
-        is read is NaN, infinite or negative.
+        An argument has the wrong shape or value, the losses contain NaN or -inf, or no finite value (in a group that
+        has samples), or a weight that is read is NaN, infinite or negative; or ``mass="group"`` and all samples of a
+        group lie above the threshold of all.
     ImportError
         `backend` is not installed; the message names what to install.
     RuntimeError
@@ -123,34 +173,77 @@ def reweight(
     array([2., 1., 1., 0., 1.])
     >>> plan.threshold, plan.n_pruned
     (0.4, 1)
+
+    A threshold for each of two groups, of which only the second has wrong labels:
+
+    >>> groups = [0, 1, 1, 0, 1]
+    >>> weights, plan = rrm_core.reweight([0.1, 0.3, 0.2, 4.0, 0.4], groups=groups, contamination=[0, 0.4])
+    >>> weights
+    array([2., 1., 1., 1., 0.])
+    >>> plan.threshold
+    array([4. , 0.3])
     """
-    request = _prepare(losses, weights, mu, out, backend, threads)
-    return request.reweight(make_rule(contamination, gamma, redistribute, ties, nan))
+    if groups is None:
+        request = prepare_call(losses, weights, mu, out, backend, threads)
+        return request.reweight(make_rule(contamination, gamma, redistribute, ties, nan, cap, mass))
+    rule = make_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped=True)
+    return prepare_grouped_call(losses, weights, mu, out, backend, threads, groups, rule.n_groups).reweight(rule)
 
 
+@overload
 def plan(
     losses: Any,
     *,
     contamination: float | None = None,
     gamma: float | None = None,
+    groups: None = None,
     redistribute: Redistribute = "argmin",
     ties: Ties = "keep",
     nan: NaN = "raise",
     backend: str | None = None,
     threads: int | None = None,
-) -> Plan:
+) -> Plan: ...
+@overload
+def plan(
+    losses: Any,
+    *,
+    contamination: Any | None = None,
+    gamma: float | None = None,
+    groups: Any,
+    cap: Any | None = None,
+    mass: Mass = "all",
+    redistribute: Redistribute = "argmin",
+    ties: Ties = "keep",
+    nan: NaN = "raise",
+    backend: str | None = None,
+    threads: int | None = None,
+) -> GroupedPlan: ...
+def plan(
+    losses: Any,
+    *,
+    contamination: Any | None = None,
+    gamma: float | None = None,
+    groups: Any | None = None,
+    cap: Any | None = None,
+    mass: Mass = "all",
+    redistribute: Redistribute = "argmin",
+    ties: Ties = "keep",
+    nan: NaN = "raise",
+    backend: str | None = None,
+    threads: int | None = None,
+) -> Plan | GroupedPlan:
     """Return the plan of `reweight`: threshold, counts and target weights, the only step that depends on all losses.
 
     Parameters
     ----------
     losses : array of shape (n,)
         As for `reweight`, Dask arrays included. The errors are those of `reweight` as well.
-    contamination, gamma, redistribute, ties, nan, backend, threads
+    contamination, gamma, groups, cap, mass, redistribute, ties, nan, backend, threads
         See `reweight`.
 
     Returns
     -------
-    Plan
+    Plan, or GroupedPlan with `groups`
         Threshold, counts and levels.
 
     Examples
@@ -159,15 +252,19 @@ def plan(
     >>> rrm_core.plan([0.1, 0.3, 0.2, 4.0, 0.4], gamma=1.0).n_pruned
     1
     """
-    request = _prepare(losses, None, 1.0, None, backend, threads)
-    return request.plan(make_rule(contamination, gamma, redistribute, ties, nan))
+    if groups is None:
+        request = prepare_call(losses, None, 1.0, None, backend, threads)
+        return request.plan(make_rule(contamination, gamma, redistribute, ties, nan, cap, mass))
+    rule = make_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped=True)
+    return prepare_grouped_call(losses, None, 1.0, None, backend, threads, groups, rule.n_groups).plan(rule)
 
 
 def apply(
-    plan: Plan,
+    plan: Plan | GroupedPlan,
     losses: Any,
     weights: Any | None = None,
     *,
+    groups: Any | None = None,
     mu: float = 1.0,
     out: Any | None = None,
     backend: str | None = None,
@@ -177,12 +274,14 @@ def apply(
 
     Parameters
     ----------
-    plan : Plan
+    plan : Plan or GroupedPlan
         From `plan` or `reweight`.
     losses : array of shape (m,)
         The losses for which the plan was made, or a part of them, of the same type.
     weights : array of shape (m,), optional
         Their previous weights; ones if None. See `reweight`.
+    groups : array of integers, shape (m,), or Groups, optional
+        Their groups, if the plan was made with groups.
     mu, out, backend, threads
         See `reweight`.
 
@@ -207,58 +306,21 @@ def apply(
     >>> np.concatenate([rrm_core.apply(plan, losses[:2]), rrm_core.apply(plan, losses[2:])])
     array([2., 1., 1., 0., 1.], dtype=float32)
     """
+    if isinstance(plan, GroupedPlan):
+        if groups is None:
+            raise ValueError(f"the plan was made for {plan.n_groups:_} groups; pass those of these losses as groups")
+        return prepare_grouped_call(losses, weights, mu, out, backend, threads, groups, plan.n_groups).apply(plan)
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a Plan, as rrm_core.plan returns it, got {type(plan).__name__}")
-    return _prepare(losses, weights, mu, out, backend, threads).apply(plan)
+    if groups is not None:
+        raise ValueError("groups were given, but the plan was made without groups; leave them out, or plan with them")
+    return prepare_call(losses, weights, mu, out, backend, threads).apply(plan)
 
 
-@ignore_float_errors
-def objective(losses: Any, gamma: float) -> float:
-    """Return the minimum over p of ``sum(p * losses) + gamma * d_TV(p, uniform)``, the relaxed expected loss.
-
-    It equals ``mean(minimum(losses, min(losses) + gamma))``.
-
-    Parameters
-    ----------
-    losses : array of shape (n,)
-        As for `reweight`.
-    gamma : float, at least 0
-        Price of total variation, in units of the loss.
-
-    Returns
-    -------
-    float
-        The optimal value, summed in float64 if the device supports it. For a Dask array it is computed during the call.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `reweight`.
-
-    Examples
-    --------
-    >>> import rrm_core
-    >>> round(rrm_core.objective([0.1, 0.3, 0.2, 4.0, 0.4], gamma=1.0), 3)
-    0.42
-    """
-    request = _prepare(losses, None, 1.0, None, None, None)
-    plan = request.plan(Rule(gamma=as_float("gamma", gamma)))
-    values = request.losses
-    if request.placement.on_host:
-        values = widen(values)
-    xp = array_namespace(values)
-    dtypes = xp.__array_namespace_info__().dtypes(device=device(values))
-    double = dtypes.get("float64", xp.float32)
-    # Only the excess over the smallest loss is summed: a large minimum could overflow when summed n times.
-    excess = xp.astype(values, double) - plan.loss_min
-    excess = xp.where(values <= plan.threshold, excess, xp.zeros_like(excess))
-    capped = plan.n_pruned * plan.gamma if plan.n_pruned else 0.0
-    return plan.loss_min + (float(xp.sum(excess)) + capped) / plan.n
-
-
-def _prepare(
+def prepare_call(
     losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None, threads: int | None
 ) -> Request:
+    """Return the request for arrays of any framework."""
     mu = check_mu(mu)
     if threads is not None:
         threads = check_threads(threads)
@@ -272,3 +334,17 @@ def _prepare(
 
         return dask_arrays.prepare(losses, weights, mu, out, backend, threads)
     return prepare(losses, weights, mu, out, backend, threads)
+
+
+def prepare_grouped_call(
+    losses: Any,
+    weights: Any | None,
+    mu: float,
+    out: Any | None,
+    backend: str | None,
+    threads: int | None,
+    groups: Any,
+    n_groups: int | None,
+) -> GroupedRequest:
+    """Return the request for arrays of any framework, with groups; for `n_groups` see `to_groups`."""
+    return prepare_groups(losses, weights, check_mu(mu), out, backend, check_threads(threads), groups, n_groups)

@@ -137,9 +137,13 @@ def test_type_checking_blocks_are_not_imports(tmp_path, monkeypatch):
 
 BACKEND_PARTS = {
     "registry": {*LOADERS, "errors"},
-    "cpp": {"extension"},
-    "numba": {"numba_runtime"},
-    "numba_runtime": {"numba_kernels"},
+    "cpp": {"cpp_groups", "extension"},
+    "numpy": {"numpy_groups"},
+    "array_api": {"array_api_groups"},
+    "numba": {"numba_arrays", "numba_groups", "numba_runtime"},
+    "numba_groups": {"numba_arrays", "numba_runtime"},
+    "numba_runtime": {"numba_kernels", "numba_group_kernels"},
+    "numba_group_kernels": {"numba_compile", "numba_kernels"},
     "numba_kernels": {"numba_compile"},
     "cuda": {"cuda_interop", "errors", "extension"},
 }
@@ -153,7 +157,7 @@ def test_backends_do_not_import_each_other(file):
 
 
 def test_the_registry_names_every_backend():
-    parts = {"errors", "extension", "numba_runtime", "numba_kernels", "numba_compile", "cuda_interop"}
+    parts = set().union(*BACKEND_PARTS.values()) - set(LOADERS)
     assert set(LOADERS) == {file.stem for file in modules(CORE / "backends")} - parts - {"registry", "__init__"}
 
 
@@ -172,6 +176,7 @@ def test_the_core_needs_numpy_and_array_api_compat_only(file):
     optional = {
         CORE / "backends" / "numba_compile.py": "numba",
         CORE / "backends" / "numba_kernels.py": "numba",
+        CORE / "backends" / "numba_group_kernels.py": "numba",
         CORE / "dask_arrays.py": "dask",
         CORE / "stream" / "_pyarrow.py": "pyarrow",
         CORE / "_cli.py": "rich",
@@ -184,8 +189,9 @@ CORE_LEVELS = (
     ("definition",),
     ("backends", "arrays"),
     ("_engine", "planner"),
+    ("_grouped_engine",),
     ("api", "stream", "dask_arrays"),
-    ("cli",),
+    ("relaxed_objective", "cli"),
 )
 SAME_LEVEL = {"api": {"dask_arrays"}}  # lazily, when it is given a Dask array
 

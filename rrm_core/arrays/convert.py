@@ -14,15 +14,12 @@ import numpy as np
 from array_api_compat import (
     array_namespace,
     is_array_api_obj,
-    is_cupy_array,
-    is_dask_array,
-    is_jax_array,
     is_torch_array,
-    to_device,
 )
 
 from ..definition.float_errors import ignore_float_errors
 from ..definition.formats import BFLOAT16, BY_NAME, BY_STORAGE, FLOAT64, PLAIN, Format
+from ..definition.host_copy import copy_to_host
 from ..definition.old_weights import InvalidWeights, raise_rounded_weights
 from .checks import check_kind, check_not_empty, check_one_dimensional
 from .placement import NUMPY, Argument, Placement, placement_of, torch_on_cpu
@@ -101,7 +98,7 @@ def to_host(name: str, x: Any) -> tuple[Any, Format]:
     argument = to_argument(name, x, native=False, list_type=np.float64)
     if argument.placement.on_host:
         return argument.array, argument.format
-    return _numpy_view(_copy_to_host(argument.array), argument.format), argument.format
+    return _numpy_view(copy_to_host(argument.array), argument.format), argument.format
 
 
 @ignore_float_errors
@@ -237,13 +234,3 @@ def _numpy_view(x: Any, format: Format) -> Any:
     if x.dtype in BY_STORAGE:
         return x
     return x.view(format.storage)
-
-
-def _copy_to_host(x: Any) -> Any:
-    """Return a copy on the host of an array on a device."""
-    if is_torch_array(x) or is_cupy_array(x):
-        return to_device(x, "cpu")
-    if is_jax_array(x) or is_dask_array(x):
-        # These have their own conversion, also for an array that is distributed over devices.
-        return np.asarray(x)
-    return np.from_dlpack(x)

@@ -13,12 +13,15 @@ from array_api_compat import array_namespace, device
 
 from ..definition.float_errors import ignore_float_errors
 from ..definition.formats import BY_NAME
+from ..definition.group_numbers import GroupNumbers
 from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
+from .array_api_groups import GroupedLosses
 
 # What is used of an array namespace.
 FUNCTIONS = ("argmax", "asarray", "astype", "count_nonzero", "full_like", "isnan", "sort", "uint8", "where")
+GROUP_FUNCTIONS = (*FUNCTIONS, "argsort", "cumulative_sum", "searchsorted", "take")
 
 
 def check_available() -> None:
@@ -129,10 +132,16 @@ def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  
     return int(xp.count_nonzero(~possible))
 
 
-def _namespace(losses: Any) -> Any:
+def grouped_losses(losses: Any, groups: GroupNumbers, threads: int | None = None) -> GroupedLosses:  # noqa: ARG001
+    """Return the losses by group."""
+    xp = _namespace(losses, GROUP_FUNCTIONS)
+    return GroupedLosses(xp, losses, groups, dtype_name(losses), _find_invalid_weights)
+
+
+def _namespace(losses: Any, functions: tuple[str, ...] = FUNCTIONS) -> Any:
     """Return the array namespace of `losses`; raise a TypeError if it lacks a function that is used here."""
     xp = array_namespace(losses)
-    missing = [name for name in FUNCTIONS if not hasattr(xp, name)]
+    missing = [name for name in functions if not hasattr(xp, name)]
     if missing:
         raise TypeError(
             f"losses are of type {type(losses).__name__}, whose array namespace lacks {', '.join(missing)}; "

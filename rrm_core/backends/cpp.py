@@ -12,9 +12,11 @@ import numpy as np
 
 from .._arguments import MAX_THREADS
 from ..definition.formats import BY_STORAGE, PLAIN, Array
+from ..definition.group_numbers import GroupNumbers
 from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Plan, plan_from_kernel
 from ..definition.rule import Rule
+from .cpp_groups import GroupedLosses
 from .extension import load_extension
 
 HOW_TO_BUILD = "build it with GCC or Clang, from a checkout: RRM_REQUIRE_COMPILED=1 pip install -e ."
@@ -98,6 +100,11 @@ def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
     code = BY_STORAGE[losses.dtype].code
     threads = threads or default_threads()
     return int(_extension().count_foreign(_plain(losses), code, plan.loss_min, plan.n_nan > 0, threads))
+
+
+def grouped_losses(losses: Array, groups: GroupNumbers, threads: int | None) -> GroupedLosses:
+    """Return the losses by group."""
+    return GroupedLosses(_extension(), _plain(losses), groups, threads or default_threads())
 
 
 def count_first_pass(losses: Array, first: int, counts: Array, threads: int | None) -> None:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from array_api_compat import is_jax_array
 
 from ..definition.formats import BY_NAME, Format
+from ..definition.group_numbers import GroupNumbers
+from ..definition.group_thresholds import GroupedLosses
 from ..definition.old_weights import InvalidWeights, raise_invalid_weights
 from ..definition.pending_plan import pending_plan
 from ..definition.plan import Plan, plan_from_kernel
@@ -150,6 +152,11 @@ def count_foreign(plan: Plan, losses: Any, threads: int | None = None) -> int:  
                 c.stream.handle,
             )
         )
+
+
+def grouped_losses(losses: Any, groups: GroupNumbers, threads: int | None = None) -> GroupedLosses:  # noqa: ARG001
+    """Return the losses by group."""
+    raise RuntimeError("backend 'cuda' has no kernels for groups; pass backend='array_api'")
 
 
 def _enqueue(losses: Any, rule: Rule, old_weights: Any | None, mu: float, out: Any | None, *, out_is_new: bool) -> Plan:

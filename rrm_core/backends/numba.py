@@ -8,15 +8,18 @@ the call takes longer, but the result is the same. float16 and bfloat16 are firs
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..definition.float_errors import ignore_float_errors
 from ..definition.formats import BY_STORAGE, Array, Format, widen
+from ..definition.group_numbers import GroupNumbers
 from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
+from .numba_arrays import merge_chunks, plain
+from .numba_groups import GroupedLosses
 from .numba_runtime import exclusive, kernels, n_chunks, run
 
 MIN_SAMPLED = 65_536  # with fewer losses no sample is taken: all of them are collected
@@ -139,6 +142,11 @@ def count_foreign(plan: Plan, losses: Array, threads: int | None) -> int:
     if plan.n_nan:
         return result.low.n_below
     return result.low.n_below + result.non_finite.n_nan
+
+
+def grouped_losses(losses: Array, groups: GroupNumbers, threads: int | None) -> GroupedLosses:
+    """Return the losses by group."""
+    return GroupedLosses(_values(losses), groups, threads)
 
 
 def _plan(values: Array, rule: Rule, format: Format) -> Plan:
@@ -273,31 +281,14 @@ def _apply(plan: Plan, values: Array, old_weights: Array | None, mu: float, out:
         run(module.replace, values, new, chunks, thresholds, tuple(T(1 - mu) + steps))
     else:
         counts, first_values = run(
-            module.smooth, values, _plain(old_weights), new, chunks, thresholds, tuple(steps), T(1 - mu)
+            module.smooth, values, plain(old_weights), new, chunks, thresholds, tuple(steps), T(1 - mu)
         )
-        invalid = _invalid_weights(counts, first_values)
+        invalid = merge_chunks(counts, first_values)
     if new is not out:
         out[...] = new
     return invalid
 
 
-def _invalid_weights(counts: Array, first_values: Array) -> InvalidWeights | None:
-    """Return the invalid old weights of all chunks; see `numba_kernels.smooth` for the parameters."""
-    chunks = np.flatnonzero(counts[:, 0])
-    if not chunks.size:
-        return None
-    # Chunks are in the order of the samples.
-    first = chunks[0]
-    return InvalidWeights(int(counts[:, 0].sum()), int(counts[first, 1]), float(first_values[first]))
-
-
 def _values(losses: Array) -> Array:
     values = widen(losses)
-    return _plain(values, np.float32 if values.dtype == np.float16 else None)
-
-
-def _plain(array: Array, dtype: Any = None) -> Array:
-    """Return contiguous, aligned, read-only memory: Numba compiles again for arrays of another kind."""
-    plain = np.require(array, dtype, ["C", "A"]).view()
-    plain.flags.writeable = False
-    return plain
+    return plain(values, np.float32 if values.dtype == np.float16 else None)

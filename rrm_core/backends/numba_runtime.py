@@ -76,6 +76,13 @@ def kernels() -> ModuleType:
         return _load()
 
 
+def group_kernels() -> ModuleType:
+    """Return the module of the kernels for losses with groups; to be called while `exclusive` holds."""
+    from . import numba_group_kernels
+
+    return numba_group_kernels
+
+
 @contextmanager
 def exclusive(threads: int | None) -> Iterator[ModuleType]:
     """Reserve Numba's threads for a call, and limit their number; return the module of the kernels."""

@@ -21,9 +21,11 @@ from ..definition.counting import (
 )
 from ..definition.float_errors import ignore_float_errors
 from ..definition.formats import BY_STORAGE, Array, widen
-from ..definition.old_weights import InvalidWeights
+from ..definition.group_numbers import GroupNumbers
+from ..definition.old_weights import InvalidWeights, find_invalid_weights
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
+from .numpy_groups import GroupedLosses
 
 
 def check_available() -> None:
@@ -95,22 +97,17 @@ def apply(
     return out, invalid
 
 
-def find_invalid_weights(weights: Array) -> InvalidWeights | None:
-    """Return the weights that are NaN, infinite or negative; None if there are none."""
-    is_invalid = ~((weights >= 0) & (weights < math.inf))
-    n_invalid = int(np.count_nonzero(is_invalid))
-    if n_invalid == 0:
-        return None
-    first = int(is_invalid.argmax())
-    return InvalidWeights(n_invalid, first, float(weights[first]))
-
-
 @ignore_float_errors
 def count_foreign(plan: Plan, losses: Array, threads: int | None = None) -> int:  # noqa: ARG001
     """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
     values = widen(losses)
     possible = (values >= plan.loss_min) | (np.isnan(values) & (plan.n_nan > 0))
     return int(np.count_nonzero(~possible))
+
+
+def grouped_losses(losses: Array, groups: GroupNumbers, threads: int | None = None) -> GroupedLosses:  # noqa: ARG001
+    """Return the losses by group."""
+    return GroupedLosses(losses, groups)
 
 
 @ignore_float_errors

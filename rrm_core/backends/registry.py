@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol, cast
 
+from ..definition.group_numbers import GroupNumbers
+from ..definition.group_thresholds import GroupedLosses
 from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Plan
 from ..definition.rule import Rule
@@ -45,6 +47,13 @@ class Backend(Protocol):
 
     def count_foreign(self, plan: Plan, losses: Any, threads: int | None) -> int:
         """Return how many losses lie below the plan's minimum, or are NaN though the planned losses had no NaN."""
+
+
+class GroupingBackend(Backend, Protocol):
+    """The functions of a backend for losses with groups."""
+
+    def grouped_losses(self, losses: Any, groups: GroupNumbers, threads: int | None) -> GroupedLosses:
+        """Return the losses of one call by group."""
 
 
 class CountingBackend(Backend, Protocol):

@@ -57,6 +57,14 @@ class Format:
         quantum = math.ldexp(1.0, max(math.frexp(x)[1], self.min_exponent) - self.precision)
         return min(math.floor(x / quantum) * quantum, self.largest)
 
+    def round_down_all(self, x: Array) -> Array:
+        """Return `round_down` of each element of a float64 array; NaN for NaN."""
+        if self.precision == 53:
+            return x
+        exponents = np.maximum(np.frexp(x)[1], self.min_exponent) - self.precision
+        rounded = np.minimum(np.ldexp(np.floor(np.ldexp(x, -exponents)), exponents), self.largest)
+        return np.where(np.isinf(x), x, np.where(x < -self.largest, -math.inf, rounded))
+
     @property
     def width(self) -> int:
         """Number of bits."""

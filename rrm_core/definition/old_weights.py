@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, NoReturn
+
+import numpy as np
+
+from .formats import Array
 
 
 class InvalidWeights(NamedTuple):
@@ -21,6 +26,16 @@ class InvalidWeights(NamedTuple):
     n: int
     first: int
     value: float
+
+
+def find_invalid_weights(weights: Array) -> InvalidWeights | None:
+    """Return the weights that are NaN, infinite or negative; None if there are none."""
+    is_invalid = ~((weights >= 0) & (weights < math.inf))
+    n_invalid = int(np.count_nonzero(is_invalid))
+    if n_invalid == 0:
+        return None
+    first = int(is_invalid.argmax())
+    return InvalidWeights(n_invalid, first, float(weights[first]))
 
 
 def merge_invalid(one: InvalidWeights | None, other: InvalidWeights | None) -> InvalidWeights | None:

@@ -12,7 +12,7 @@ from ..arrays.convert import to_host
 from ..backends import registry
 from ..definition.formats import Array
 from ..definition.plan import Plan
-from ..definition.rule import NaN, Redistribute, Rule, Ties
+from ..definition.rule import NaN, Redistribute, Rule, Ties, make_rule
 from .round_counts import RoundCounts
 from .round_state import SelectionState
 from .state_format import decode_state, encode_state
@@ -109,7 +109,7 @@ class Planner:
         threads: int | None = None,
     ) -> None:
         self._set_backend(backend, threads)
-        self._round = _Round.start(SelectionState(Rule(contamination, gamma, redistribute, ties, nan)))
+        self._round = _Round.start(SelectionState(make_rule(contamination, gamma, redistribute, ties, nan)))
 
     @classmethod
     def from_rule(cls, rule: Rule, *, backend: str | None = None, threads: int | None = None) -> Planner:
@@ -122,6 +122,7 @@ class Planner:
         """
         if not isinstance(rule, Rule):
             raise TypeError(f"rule must be a Rule, got {type(rule).__name__}")
+        rule.check_without_groups()
         planner = cls.__new__(cls)
         planner._set_backend(backend, threads)
         planner._round = _Round.start(SelectionState(rule))

@@ -31,6 +31,7 @@ _NO_TARGET, _PIVOT, _RANGE = 0, 1, 2
 def encode_state(state: SelectionState) -> Array:
     """Return a state as an int64 array of shape (LENGTH,)."""
     rule = state.rule
+    assert not isinstance(rule.contamination, tuple)
     if rule.gamma is None:
         threshold_rule = [0, _double_to_bits(rule.contamination or 0.0)]
     else:

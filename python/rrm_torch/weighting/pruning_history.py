@@ -129,7 +129,7 @@ class PruningHistory:
         pruned: Tensor,
         plan: rrm_core.Plan | None = None,
         members: Tensor | None = None,
-        contamination: float | None = None,
+        contamination: float | tuple[float, ...] | None = None,
         *,
         is_given: bool = False,
     ) -> Reweight:

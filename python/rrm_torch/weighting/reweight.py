@@ -48,7 +48,7 @@ class Reweight:
     loss_min: float
     threshold: float | None
     gamma: float | None
-    contamination: float | None
+    contamination: float | tuple[float, ...] | None
     is_given: bool
     n_planned: int
     n_pruned: int

@@ -78,7 +78,7 @@ class BatchSettings:
         self._set("weight_limit", float(self.weight_limit))
         self._set("ids", hash_ids(self.ids, self.n))
 
-    def rule(self, epoch: int, contamination: float | None = None) -> rrm_core.Rule:
+    def rule(self, epoch: int, contamination: float | tuple[float, ...] | None = None) -> rrm_core.Rule:
         """Return the rule of the reweight after `epoch`; a contamination replaces that of the settings, or gamma."""
         gamma = None
         if contamination is None:
@@ -183,7 +183,7 @@ class Settings(BatchSettings):
         """Whether a sample whose loss is NaN counts as unseen, rather than as an error or as pruned."""
         return self.unseen == "latest" and self.nan == "raise"
 
-    def rule(self, epoch: int, contamination: float | None = None) -> rrm_core.Rule:  # noqa: D102
+    def rule(self, epoch: int, contamination: float | tuple[float, ...] | None = None) -> rrm_core.Rule:  # noqa: D102
         if contamination is None and not self.has_threshold:
             raise ValueError("RRM was made with neither contamination nor gamma: give step() a contamination")
         return super().rule(epoch, contamination)

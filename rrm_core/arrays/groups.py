@@ -1,0 +1,126 @@
+"""Groups: the group number of each sample, as the caller passes them, prepared for many calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj
+
+from .._arguments import as_integer
+from ..definition.formats import Array
+from ..definition.group_numbers import GroupNumbers
+from ..definition.host_copy import copy_to_host
+from .checks import check_kind, check_not_empty, check_one_dimensional
+from .placement import placement_of
+from .tensors import plain_tensor, view_as_numpy
+
+MAX_GROUPS = 2**31 - 1
+
+
+class Groups(GroupNumbers):
+    """The group of each sample: its class, source, annotator, rule or domain.
+
+    A prepared `Groups` can be passed wherever an array of group numbers can. It has checked and copied them, and the
+    samples are sorted by group only once for all calls that use it.
+
+    Parameters
+    ----------
+    groups : array of integers, shape (n,)
+        The group of each sample, from 0 to ``n_groups - 1``: an array of any framework and on any device, or a list.
+    n_groups : int, at least 1, optional
+        Number of groups, of which some may have no sample; by default the largest group number + 1.
+
+    Attributes
+    ----------
+    n_groups : int
+    numbers : int32 array of shape (n,)
+        The group numbers: a NumPy array, or one of the framework and on the device of `groups`.
+
+    Raises
+    ------
+    TypeError
+        `groups` is not an array of integers.
+    ValueError
+        `groups` is empty or not one-dimensional, or a group number lies outside [0, n_groups).
+
+    Examples
+    --------
+    >>> import rrm_core
+    >>> groups = rrm_core.Groups([0, 1, 1, 0, 1, 0])
+    >>> groups.sizes
+    array([3, 3])
+    >>> losses = [0.1, 0.3, 0.2, 4.0, 0.4, 2.0]
+    >>> weights, plan = rrm_core.reweight(losses, groups=groups, contamination=[0.0, 0.34], redistribute="kept")
+    >>> weights
+    array([1.2, 1.2, 1.2, 1.2, 0. , 1.2])
+    """
+
+    def __init__(self, groups: Any, n_groups: int | None = None) -> None:
+        numbers = _to_integers(groups)
+        if n_groups is not None:
+            n_groups = as_integer("n_groups", n_groups, 1, "a whole number, at least 1, or None")
+        super().__init__(*_check_range(numbers, n_groups))
+
+    @property
+    def sizes(self) -> Array:
+        """Number of samples of each group: int64, shape (n_groups,)."""
+        if self.on_host:
+            return self.host_sizes
+        return GroupNumbers(np.asarray(copy_to_host(self.numbers)), self.n_groups).host_sizes
+
+    def __repr__(self) -> str:
+        return f"Groups(n={len(self):_}, n_groups={self.n_groups:_})"
+
+
+def to_groups(groups: Any, n: int, n_groups: int | None) -> GroupNumbers:
+    """Return the groups of `n` losses; `n_groups` is their number if another argument tells it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Groups`; also if `groups` have another length.
+    """
+    prepared = groups if isinstance(groups, Groups) else Groups(groups, n_groups)
+    if len(prepared) != n:
+        raise ValueError(f"groups must have one entry per loss, got {len(prepared):_} for {n:_} losses")
+    return prepared
+
+
+def _to_integers(groups: Any) -> Any:
+    """Return group numbers as an array of integers: of NumPy if they are on the host."""
+    if isinstance(groups, (list, tuple)) or not is_array_api_obj(groups):
+        groups = np.asarray(groups)
+    check_kind("groups", groups)
+    check_one_dimensional("groups", groups)
+    check_not_empty("groups", groups)
+    placement = placement_of(groups, native=False)
+    if placement.framework == "torch":
+        groups = plain_tensor(groups)
+    xp = array_namespace(groups)
+    if not xp.isdtype(groups.dtype, "integral"):
+        raise TypeError(f"groups must be integers, got {groups.dtype}; number the groups 0, 1, 2, ...")
+    if placement.on_host:
+        return view_as_numpy(groups) if placement.framework == "torch" else np.asarray(groups)
+    return groups
+
+
+def _check_range(numbers: Any, n_groups: int | None) -> tuple[Any, int]:
+    """Return a copy of group numbers as int32, and the number of groups."""
+    xp = array_namespace(numbers)
+    smallest = int(xp.min(numbers))
+    largest = int(xp.max(numbers))
+    end = largest + 1 if n_groups is None else n_groups
+    if smallest < 0 or largest >= end:
+        outside = (numbers < 0) | (numbers >= end)
+        first = int(xp.argmax(xp.astype(outside, xp.uint8)))
+        raise ValueError(
+            f"groups must lie in [0, {max(end, 1):_}), but {int(xp.count_nonzero(outside)):_} of "
+            f"{int(numbers.shape[0]):_} do not, the first {int(numbers[first])} at index {first}"
+        )
+    if end > MAX_GROUPS:
+        raise ValueError(
+            f"groups must be fewer than 2**31, got {end:_}; number them 0, 1, 2, ..., as "
+            "np.unique(groups, return_inverse=True)[1] does"
+        )
+    return xp.astype(numbers, xp.int32, copy=True), end
