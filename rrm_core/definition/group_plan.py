@@ -155,8 +155,9 @@ class GroupedPlan:
             lines.append(f"{'...':>8} and {self.n_groups - MAX_ROWS:_} more groups")
         return "\n".join(lines)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def __reduce__(self) -> tuple[type[GroupedPlan], tuple[Any, ...]]:
+        # By the constructor: arrays of a pickle would be writable.
+        return GroupedPlan, tuple(getattr(self, field.name) for field in fields(self))
 
 
 _ARRAYS = (

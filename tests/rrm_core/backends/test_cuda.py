@@ -402,7 +402,13 @@ class JaxArray(PlainArray):
 @pytest.fixture
 def jax_like(gpu, monkeypatch):
     gpu.array_type = JaxArray
-    for module in ("definition.host_copy", "arrays.checks", "arrays.placement", "backends.cuda", "backends.cuda_interop"):
+    for module in (
+        "definition.host_copy",
+        "arrays.checks",
+        "arrays.placement",
+        "backends.cuda",
+        "backends.cuda_interop",
+    ):
         monkeypatch.setattr(f"rrm_core.{module}.is_jax_array", lambda x: isinstance(x, JaxArray))
     monkeypatch.setattr("jax.core.Tracer", type("Tracer", (), {}), raising=False)
     return gpu
