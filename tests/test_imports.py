@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 
 import rrm_core
+import rrm_review
 import rrm_torch
 from rrm_core.backends.registry import LOADERS
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "rrm_core"
 TORCH = ROOT / "python" / "rrm_torch"
+REVIEW = ROOT / "python" / "rrm_review"
 EXPERIMENTS = ROOT / "experiments"
 BENCHMARKS = ROOT / "benchmarks"
 CSRC = ROOT / "csrc"
@@ -53,7 +55,7 @@ def modules(folder):
 
 def module_name(file):
     """Return the dotted name under which a source file is imported."""
-    base = TORCH.parent if file.is_relative_to(TORCH) else ROOT
+    base = TORCH.parent if file.is_relative_to(TORCH.parent) else ROOT
     parts = file.relative_to(base).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -102,8 +104,11 @@ def label(file):
 # What an import loads
 
 
-@pytest.mark.parametrize("program", ["import rrm_core", "import rrm_core; rrm_core.reweight([1.0, 2.0], gamma=0.5)"])
-def test_importing_the_core_loads_nothing_heavy(program):
+@pytest.mark.parametrize(
+    "program",
+    ["import rrm_core", "import rrm_core; rrm_core.reweight([1.0, 2.0], gamma=0.5)", "import rrm_review"],
+)
+def test_importing_loads_numpy_and_nothing_heavier(program):
     check = f"import sys; print([name for name in {HEAVY} if name in sys.modules])"
     run = subprocess.run(
         [sys.executable, "-c", f"{program}; {check}"], capture_output=True, text=True, check=True, cwd=ROOT.anchor
@@ -234,8 +239,21 @@ def test_rrm_torch_imports_lower_levels_only(file):
     assert not [name for name in imports(file) for other in higher if within(name, f"rrm_torch.{other}")]
 
 
+@pytest.mark.parametrize("file", modules(REVIEW), ids=label)
+def test_rrm_review_needs_numpy_and_the_core_only(file):
+    allowed = {"rrm_review", "rrm_core", "numpy", *sys.stdlib_module_names}
+    optional = {REVIEW / "issues.py": {"pandas"}}
+    assert {name.partition(".")[0] for name in imports(file)} <= allowed | optional.get(file, set())
+
+
 @pytest.mark.parametrize("file", modules(TORCH), ids=label)
-def test_rrm_torch_uses_public_names_of_the_core_only(file):
+def test_rrm_torch_uses_public_names_of_rrm_review_only(file):
+    public = {f"rrm_review.{name}" for name in rrm_review.__all__}
+    assert {name for name in imports(file) if within(name, "rrm_review")} <= public
+
+
+@pytest.mark.parametrize("file", [*modules(REVIEW), *modules(TORCH)], ids=label)
+def test_packages_use_public_names_of_the_core_only(file):
     public = {f"rrm_core.{name}" for name in (*rrm_core.__all__, *SHARED)}
     assert not [
         name
@@ -250,7 +268,7 @@ def test_rrm_torch_uses_public_names_of_the_core_only(file):
     assert attributes <= set(rrm_core.__all__)
 
 
-@pytest.mark.parametrize("file", [*modules(CORE), *modules(TORCH)], ids=label)
+@pytest.mark.parametrize("file", [*modules(CORE), *modules(REVIEW), *modules(TORCH)], ids=label)
 def test_packages_do_not_import_experiments_benchmarks_or_tests(file):
     assert not {name.partition(".")[0] for name in imports(file)} & {"experiments", "benchmarks", "tests", "support"}
 
@@ -298,7 +316,7 @@ def test_find_circle():
     assert find_circle({"a": ["b"], "b": ["c"], "c": ["b"]}) == ["b", "c", "b"]
 
 
-@pytest.mark.parametrize("folder", [CORE, TORCH, EXPERIMENTS, BENCHMARKS], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [CORE, REVIEW, TORCH, EXPERIMENTS, BENCHMARKS], ids=lambda folder: folder.name)
 def test_no_circle_of_imports(folder):
     assert find_circle(import_graph(modules(folder))) is None
 
@@ -319,20 +337,21 @@ def test_the_kernels_include_neither_python_nor_a_framework():
 
 
 def test_file_names_say_what_is_in_them():
-    files = [file for folder in (CORE, TORCH, CSRC, ROOT / "bindings", ROOT / "tests") for file in folder.rglob("*")]
+    folders = (CORE, REVIEW, TORCH, CSRC, ROOT / "bindings", ROOT / "tests")
+    files = [file for folder in folders for file in folder.rglob("*")]
     assert files
     vague = {"utils", "util", "helpers", "helper", "common", "misc"}
     assert not [file for file in files if file.stem.strip("_") in vague]
 
 
-@pytest.mark.parametrize("package", [rrm_core, rrm_torch], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [rrm_core, rrm_review, rrm_torch], ids=lambda package: package.__name__)
 def test_no_public_name_shadows_a_module(package):
     for name in package.__all__:
         spec = find_spec(f"{package.__name__}.{name}")
         assert spec is None or inspect.ismodule(getattr(package, name)), name
 
 
-@pytest.mark.parametrize("package", [rrm_core, rrm_torch], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [rrm_core, rrm_review, rrm_torch], ids=lambda package: package.__name__)
 def test_public_classes_are_found_under_their_public_name(package):
     for name in package.__all__:
         member = getattr(package, name)

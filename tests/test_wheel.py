@@ -31,6 +31,7 @@ except ImportError as error:
     assert "pip install numba" in str(error)
 else:
     raise AssertionError("numba is not installed here")
+import rrm_review
 try:
     import rrm_torch
 except ModuleNotFoundError as error:
@@ -78,10 +79,11 @@ def test_reweight_without_torch(wheel, tmp_path):
     assert Path(run.stdout.strip()).is_relative_to(tmp_path)
 
 
-def test_wheel_contains_only_both_packages(wheel):
+def test_wheel_contains_only_the_packages(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"rrm_core", "rrm_torch"}
-    for name in ("rrm_core/py.typed", "rrm_core/_cpu.pyi", "rrm_torch/py.typed", "rrm_torch/__main__.py"):
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"rrm_core", "rrm_review", "rrm_torch"}
+    typed = [f"{package}/py.typed" for package in ("rrm_core", "rrm_review", "rrm_torch")]
+    for name in (*typed, "rrm_core/_cpu.pyi", "rrm_torch/__main__.py"):
         assert name in names
     assert [name for name in names if name.startswith("rrm_core/_cpu.") and name.endswith((".so", ".pyd"))]
     assert not [name for name in names if name.endswith((".cpp", ".h", ".cu"))]

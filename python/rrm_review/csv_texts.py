@@ -1,0 +1,116 @@
+"""Columns of strings as the text of a CSV file: quoted, encoded, and searched for formulas."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .csv_numbers import Cells
+
+FORMULA_STARTS = frozenset("=+-@＝＋－＠\t\r\n")
+NEEDS_QUOTES = re.compile(r'[,"\n\r]')
+
+
+class Texts(NamedTuple):
+    """Strings as they are written in a file.
+
+    Attributes
+    ----------
+    content : array of uint8
+        All strings in UTF-8, one after the other, each with a NUL behind it.
+    starts, lengths : array of int64, shape (rows,)
+    """
+
+    content: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+
+    def cells(self, start: int, end: int) -> Cells:
+        """Return the strings of some rows as a matrix of bytes, padded with NUL."""
+        lengths = self.lengths[start:end]
+        cells = np.zeros((end - start, int(lengths.max())), np.uint8)
+        content = self.content[self.starts[start] : self.starts[end - 1] + lengths[-1]]
+        cells[np.arange(cells.shape[1]) < lengths[:, None]] = content[content != 0]
+        return cells
+
+
+def format_texts(source: str, texts: list[str], escape_formulas: bool, formulas: list[str]) -> Texts:
+    """Return strings as they are written in a file.
+
+    Parameters
+    ----------
+    source : str
+        Where the strings are, for messages.
+    texts : list of str
+    escape_formulas : bool
+        See `rrm_review.to_csv`.
+    formulas : list of str
+        Those of the strings that a spreadsheet may execute are appended.
+
+    Raises
+    ------
+    TypeError
+        There are other objects among them.
+    ValueError
+        A string can't be written.
+    """
+    encoded = _encode(source, texts)
+    # Few columns need a look at each string.
+    if _NEEDS_LOOK.take(encoded.content).any() or _STARTS_NEED_LOOK.take(encoded.content[encoded.starts]).any():
+        # Class names repeat.
+        distinct = dict.fromkeys(texts)
+        found = {text for text in distinct if _is_formula(text)}
+        formulas += [text for text in texts if text in found]
+        written = {text: _quote(f"'{text}" if escape_formulas and text in found else text) for text in distinct}
+        encoded = _encode(source, [written[text] for text in texts])
+    return encoded
+
+
+def _encode(source: str, texts: list[str]) -> Texts:
+    try:
+        joined = "\0".join([*texts, ""])
+    except TypeError:
+        kinds = sorted({type(text).__name__ for text in texts if not isinstance(text, str)})
+        message = f"{source} must be strings, or numbers of one type, got {', '.join(kinds)}"
+        raise TypeError(message) from None
+    try:
+        content = np.frombuffer(joined.encode("utf-8", "surrogateescape"), np.uint8)
+    except UnicodeEncodeError as error:
+        character = joined[error.start]
+        raise ValueError(f"{source} must be strings that UTF-8 can represent, got one with {character!r}") from None
+    ends = np.flatnonzero(content == 0)
+    if len(ends) != len(texts):
+        raise ValueError(f"{source} must be strings without NUL, which CSV files can't hold")
+    starts = np.zeros_like(ends)
+    starts[1:] = ends[:-1] + 1
+    return Texts(content, starts, ends - starts)
+
+
+def _is_formula(text: str) -> bool:
+    if text[:1] not in FORMULA_STARTS:
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
+
+
+def _quote(text: str) -> str:
+    if text and not NEEDS_QUOTES.search(text):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _table_of(bytes_to_find: bytes) -> npt.NDArray[np.bool_]:
+    table = np.zeros(256, bool)
+    table[list(bytes_to_find)] = True
+    return table
+
+
+_NEEDS_LOOK = _table_of(b',"\n\r')
+# Of an empty string, NUL.
+_STARTS_NEED_LOOK = _table_of(bytes(start.encode()[0] for start in FORMULA_STARTS) + b"\0")
