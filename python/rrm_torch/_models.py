@@ -9,6 +9,7 @@ from copy import copy
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -65,6 +66,12 @@ def to_device(values: T, device: torch.device) -> T:
         return leaf.to(device, non_blocking=non_blocking) if callable(getattr(leaf, "to", None)) else leaf
 
     return map_leaves(move, values)
+
+
+def to_numpy(tensor: Tensor) -> npt.NDArray[Any]:
+    """Return the values of a tensor on any device as an array; bfloat16, which NumPy lacks, as float32."""
+    values = tensor.detach().resolve_conj().resolve_neg().cpu()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
 def map_leaves(function: Callable[[Any], Any], values: T) -> T:

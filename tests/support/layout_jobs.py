@@ -83,6 +83,8 @@ def outcome(rrm: RRM) -> dict[str, Any]:
         "state": rrm.state_dict(),
         "flagged": rrm.flagged(),
         "ranking": rrm.ranking(),
+        # As text, in which NaN has no sign.
+        "issues": {name: repr(column.tolist()) for name, column in rrm.issues().items()},
         "course": rrm.trajectory.pruned(),
         "plan": repr(rrm.plan),
     }

@@ -5,20 +5,22 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 import rrm_core
+from rrm_review import make_issues
 
-from .._models import to_device
+from .._models import to_device, to_numpy
 from . import state as states
 from .batch_checks import check_batch, check_index
 from .layout import Layout, LayoutName
 from .live_state import LiveState
 from .loss_buffer import EpochLossBuffer, LossBuffer
-from .pruning_history import PruningHistory, load_history
+from .pruning_history import PruningHistory, exact_shares_and_ranks, load_history
 from .reweight import Reweight
 from .settings import BatchSettings, Unit
 from .state_checks import check_state
@@ -181,6 +183,58 @@ class BaseRRM(ABC):
             Indices. The loss rank is the mean over the reweights, see `rrm_torch.PruningHistory.mean_rank`.
         """
         return self.trajectory.ranking()
+
+    def issues(
+        self,
+        *,
+        labels: npt.ArrayLike | Tensor | None = None,
+        predictions: npt.ArrayLike | Tensor | None = None,
+        ids: npt.ArrayLike | Tensor | None = None,
+        order: Literal["suspicion", "index"] = "suspicion",
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Return the table of label issues: a dict of columns under cleanlab's names, one row per sample.
+
+        Parameters
+        ----------
+        labels : array or Tensor of integers, or sequence of str; shape (n,), optional
+            The given labels of all n samples, also where ranks store slices.
+        predictions : array or Tensor, shape (n,) or (n, n_classes), optional
+            The predicted labels; or what `rrm_torch.predict` returns, of which the most probable class is taken.
+        ids : array or Tensor of integers, or sequence of str; shape (n,), optional
+            What identifies the samples, such as file names.
+        order : {"suspicion", "index"}, default "suspicion"
+            The order of the rows: that of `ranking`; or that of the samples, for
+            ``cleanlab.classification.CleanLearning.fit(label_issues=...)``.
+
+        Returns
+        -------
+        dict of str to array, shape (n,)
+            See `rrm_review.make_issues`. ``is_label_issue`` marks the samples in `flagged`. Before the first reweight
+            it marks none, and every ``label_quality`` is 1. `rrm_review.to_frame` makes a pandas DataFrame of it, and
+            `rrm_review.to_csv` a file.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `rrm_review.make_issues`.
+        """
+        rows = self._layout.sync_or_raise(None, self._is_double)
+        state = self._state.double() if any(row[0] for row in rows) else self._state
+        share_pruned, mean_rank = exact_shares_and_ranks(state.trajectory)
+        is_label_issue, weights, losses = (
+            self._layout.all_gather(values) for values in (state.trajectory.last, state.weights, state.losses)
+        )
+        given = {"labels": labels, "predictions": predictions, "ids": ids}
+        # After the collectives, so that an error of one rank leaves no other waiting.
+        return make_issues(
+            is_label_issue=to_numpy(is_label_issue),
+            share_pruned=to_numpy(share_pruned),
+            mean_rank=to_numpy(mean_rank),
+            sample_weight=to_numpy(weights),
+            loss=to_numpy(losses),
+            order=order,
+            **{name: to_numpy(values) if isinstance(values, Tensor) else values for name, values in given.items()},
+        )
 
     @torch.inference_mode(False)
     def state_dict(self) -> dict[str, Any]:

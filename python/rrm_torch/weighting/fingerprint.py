@@ -8,8 +8,9 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
+
+from .._models import to_numpy
 
 Ids: TypeAlias = Sequence[str] | Sequence[int] | np.ndarray[Any, Any] | Tensor
 
@@ -49,9 +50,7 @@ def fingerprint(ids: Ids) -> str:
         `ids` is not a sequence, or of neither text nor numbers.
     """
     if isinstance(ids, Tensor):
-        # NumPy has no bfloat16; float32 holds its values.
-        ids = ids.detach().resolve_conj().resolve_neg().cpu()
-        ids = (ids.float() if ids.dtype == torch.bfloat16 else ids).numpy()
+        ids = to_numpy(ids)
     array = np.asarray(ids) if isinstance(ids, np.ndarray) else _as_array(ids)
     if array.ndim == 0:
         raise TypeError(f"ids must be a sequence, one for each sample, got {ids!r}")

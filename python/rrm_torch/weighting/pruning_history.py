@@ -245,6 +245,23 @@ class PruningHistory:
         return torch.zeros(0, -(-self._layout.n_local // 8), dtype=torch.uint8, device="cpu")
 
 
+def exact_shares_and_ranks(history: PruningHistory) -> tuple[Tensor, Tensor]:
+    """Return the share pruned and the mean rank of all samples, not rounded to float32.
+
+    Returns
+    -------
+    share_pruned, mean_rank : Tensor of float64, shape (n,), on the host
+        They sort the samples as `PruningHistory.ranking` does; NaN of a sample that took part in no reweight. If ranks
+        store slices, all of them must call this.
+    """
+    records = history._records
+    times, rank_sum = (history._layout.all_gather(sums).cpu().double() for sums in (records.times, records.rank_sum))
+    n_planned = torch.tensor(len(records.rounds), device="cpu")
+    if records.planned is not None:
+        n_planned = history._layout.all_gather(records.planned).cpu()
+    return times / n_planned, rank_sum / n_planned
+
+
 def load_history(state: dict[str, Any], rounds: list[Reweight], layout: Layout) -> PruningHistory:
     """Return the history of a state that `check_history` has accepted, and whose reweights it has returned."""
     tensors = states.local(state, states.entries("history"), layout, torch.device("cpu"))

@@ -99,9 +99,9 @@ class RRM(BaseRRM):
 
     Notes
     -----
-    With a layout, all ranks must call `step`, `state_dict`, `load_state_dict`, `flagged` and `ranking` together. An
-    error on one rank is raised on all, by `step`; where steps are counted, by the next one that is due. The state
-    depends neither on the layout nor on the number of ranks.
+    With a layout, all ranks must call `step`, `state_dict`, `load_state_dict`, `flagged`, `ranking` and `issues`
+    together. An error on one rank is raised on all, by `step`; where steps are counted, by the next one that is due.
+    The state depends neither on the layout nor on the number of ranks.
 
     References
     ----------
