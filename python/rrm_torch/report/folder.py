@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -17,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from rrm_core._atomic_write import atomic_write
+from rrm_review import to_csv
 
 from ..data.images import ImageData
 from ..training.compare import ComparisonSettings, Outcome, Trial
-
-FLAGGED_COLUMNS = ("index", "given_label", "predicted_label", "label_quality", "is_label_issue", "sample_weight")
-"""Columns of flagged.csv: the sample's index, and cleanlab's column names."""
 
 FIGURES = ("curves.png", "weights.png", "trajectory.png", "suspicious.png")
 
@@ -62,8 +58,9 @@ def write(
     results = _replace_non_finite(make_results(source, settings, trials))
     with atomic_write(folder / "results.json") as file:
         file.write((json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
-    with atomic_write(folder / "flagged.csv") as file:
-        file.write(_flagged_csv(trials[0]).encode())
+    first = trials[0]
+    issues = first.rrm.issues(labels=first.labels, predictions=first.probabilities.argmax(1))
+    to_csv(issues, folder / "flagged.csv")
     if find_spec("matplotlib") is None:
         for name in FIGURES:
             (folder / name).unlink(missing_ok=True)
@@ -71,12 +68,11 @@ def write(
 
     from . import figures
 
-    trial = trials[0]
     drawn = (
         figures.curves(trials),
-        figures.weights(trial),
-        figures.trajectory(trial.rrm, trial.wrong),
-        figures.suspicious(data, trial),
+        figures.weights(first),
+        figures.trajectory(first.rrm, first.wrong),
+        figures.suspicious(data, first),
     )
     for name, figure in zip(FIGURES, drawn, strict=True):
         with atomic_write(folder / name) as file:
@@ -136,22 +132,3 @@ def _replace_non_finite(content: Any) -> Any:
     if isinstance(content, float) and not math.isfinite(content):
         return None
     return content
-
-
-def _flagged_csv(trial: Trial) -> str:
-    """Return the table of all training samples, the most suspicious first."""
-    flagged = trial.rrm.flagged().tolist()
-    issues = set(flagged)
-    others = [index for index in trial.rrm.ranking().tolist() if index not in issues]
-    weights = trial.rrm.weights.numpy()
-    predicted = trial.probabilities.argmax(1)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FLAGGED_COLUMNS)
-    for index in [*flagged, *others]:
-        label = int(trial.labels[index])
-        quality = float(trial.probabilities[index, label])  # the predicted probability of the label
-        writer.writerow(
-            [index, label, int(predicted[index]), f"{quality:.6g}", index in issues, f"{weights[index]:.6g}"]
-        )
-    return text.getvalue()

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from rrm_core._atomic_write import atomic_write
+from rrm_review import csv_file
 from rrm_torch.data.images import load_digits
 from rrm_torch.report import folder as report_folder
 from rrm_torch.training.compare import ComparisonSettings, compare
@@ -38,16 +39,24 @@ def folder(digits, trials, tmp_path_factory):
 
 def test_flagged_csv_lists_every_sample_by_suspicion(folder, trials):
     frame, (trial, _) = pd.read_csv(folder / "flagged.csv"), trials
-    assert tuple(frame.columns) == report_folder.FLAGGED_COLUMNS
-    assert sorted(frame["index"]) == list(range(1347))
-    assert list(frame["index"][:404]) == trial.rrm.flagged().tolist()
+    assert list(frame.columns) == [
+        "index",
+        "is_label_issue",
+        "label_quality",
+        "given_label",
+        "predicted_label",
+        "sample_weight",
+        "loss",
+        "share_pruned",
+    ]
+    assert frame["index"].tolist() == trial.rrm.ranking().tolist()
     assert frame["is_label_issue"].dtype == bool
-    assert frame["is_label_issue"].tolist() == [True] * 404 + [False] * 943
+    assert frame["index"][frame["is_label_issue"]].tolist() == trial.rrm.flagged().tolist()
     np.testing.assert_array_equal(frame["given_label"], trial.labels[frame["index"]])
     np.testing.assert_array_equal(frame["predicted_label"], trial.probabilities.argmax(1)[frame["index"]])
-    np.testing.assert_allclose(frame["sample_weight"], trial.rrm.weights.numpy()[frame["index"]], rtol=1e-5)
-    confidence = trial.probabilities[frame["index"], frame["given_label"]]
-    np.testing.assert_allclose(frame["label_quality"], confidence, rtol=1e-5)
+    for name, values in (("sample_weight", trial.rrm.weights), ("loss", trial.rrm.losses)):
+        np.testing.assert_array_equal(frame[name].astype(np.float32), values.numpy()[frame["index"]])
+    assert frame["label_quality"].is_monotonic_increasing
 
 
 def test_results_json_contains_every_seed(folder, trials):
@@ -119,7 +128,8 @@ def test_failed_write_keeps_the_old_file(tmp_path):
 
 def test_every_file_is_written_atomically(digits, trials, tmp_path, monkeypatch):
     paths = []
-    monkeypatch.setattr(report_folder, "atomic_write", lambda path: paths.append(path.name) or atomic_write(path))
+    for module in (report_folder, csv_file):
+        monkeypatch.setattr(module, "atomic_write", lambda path: paths.append(path.name) or atomic_write(path))
     assert report_folder.write(tmp_path, "digits", digits, SETTINGS, trials) == paths
 
 
