@@ -97,8 +97,9 @@ def test_strings_and_paths_are_kept_whole():
     issues = table(labels=names, predictions=np.array(["cat", "dog", "", "é", "x"]), order="index")
     assert issues["given_label"].tolist() == names
     assert issues["predicted_label"].tolist() == ["cat", "dog", "", "é", "x"]
-    paths = [Path("train") / f"{i}.png" for i in range(5)]
-    assert table(ids=paths, order="index")["id"].tolist() == [str(path) for path in paths]
+    paths = np.array([Path("train") / f"{i}.png" for i in range(5)])
+    for given in (paths, paths.tolist()):
+        assert table(ids=given, order="index")["id"].tolist() == [f"train/{i}.png" for i in range(5)]
     assert paths[0] == Path("train/0.png")
 
 

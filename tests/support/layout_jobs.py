@@ -77,14 +77,18 @@ def differences(one: Any, other: Any) -> list[str]:
     return sorted({entry[0] for entry in set(flatten(one)) ^ set(flatten(other))})
 
 
+def issues_as_text(rrm: RRM) -> dict[str, str]:
+    """Return the columns of the table of label issues as text, in which NaN has no sign. Collective."""
+    return {name: f"{column.dtype} {column.tolist()}" for name, column in rrm.issues().items()}
+
+
 def outcome(rrm: RRM) -> dict[str, Any]:
     """Return everything to compare. Collective."""
     return {
         "state": rrm.state_dict(),
         "flagged": rrm.flagged(),
         "ranking": rrm.ranking(),
-        # As text, in which NaN has no sign.
-        "issues": {name: repr(column.tolist()) for name, column in rrm.issues().items()},
+        "issues": issues_as_text(rrm),
         "course": rrm.trajectory.pruned(),
         "plan": repr(rrm.plan),
     }
@@ -360,6 +364,7 @@ def train_in_halves(layouts: tuple[str | None, str | None], n: int, unseen: str,
     """
     settings = {"contamination": 0.2, "warmup": 1, "mu": 0.3, "unseen": unseen}
     rrm = RRM(n, layout=layouts[0], **settings)
+    issues = []
     for epoch in range(4):
         c = losses_of_epoch(epoch, n)
         if double and epoch == 1 and (layouts[0] is None or dist.get_rank() == 1):
@@ -371,12 +376,13 @@ def train_in_halves(layouts: tuple[str | None, str | None], n: int, unseen: str,
                 index = index[((index + epoch) % 3 != 0) & (index % 50 != 7)]
             for batch in torch.split(index, 16):
                 rrm.weighted_mean(c[batch], batch)
+            issues.append(issues_as_text(rrm))
             state = rrm.state_dict()
             rrm = RRM(n, layout=layouts[1 - half], **settings)
             rrm.load_state_dict(state)
             if half:
                 rrm.step()
-    return outcome(rrm)
+    return outcome(rrm) | {"issues in mid-epoch": issues}
 
 
 def differences_in_halves(n: int, expected: list[tuple[str, bool, dict[str, Any]]]) -> list[list[str]]:
@@ -403,6 +409,17 @@ def weights_of_other_rank_error(n: int) -> str:
     except IndexError as error:
         return str(error)
     return ""
+
+
+def issues_after_error(n: int) -> tuple[str, int]:
+    """Pass too few labels on rank 1; return the error, and the number of rows of the next table."""
+    rrm = RRM(n, contamination=0.2, layout="sharded")
+    message = ""
+    try:
+        rrm.issues(labels=range(n - dist.get_rank()))
+    except ValueError as error:
+        message = str(error)
+    return message, len(rrm.issues(labels=range(n))["index"])
 
 
 def error_message(settings: dict[str, Any]) -> str:

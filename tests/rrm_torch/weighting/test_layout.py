@@ -195,3 +195,9 @@ def test_weights_for_rejects_samples_of_other_ranks():
         "index must lie in [0, 16), the local samples, got 16",
         "index must lie in [16, 32), the local samples, got 15",
     ]
+
+
+def test_wrong_labels_on_one_rank_leave_no_rank_waiting():
+    first, second = on_ranks(2, layout_jobs.issues_after_error, 32)
+    assert first == ("", 32)
+    assert second == ("labels must have shape (32,), one per sample, got (31,)", 32)
