@@ -329,7 +329,7 @@ class RRM(BaseRRM):
             "epoch": self.epoch,
             "losses": losses is not None,
             "among": self._layout.identify(arguments.mask),
-            "contamination": stable_hash(contamination),
+            "contamination": 0 if contamination is None else stable_hash(contamination),
         }
         is_double = self._is_double or (losses is not None and losses.dtype == torch.float64)
         any_recorded, any_double, any_ranked = raise_if_any_rank_failed(

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from rrm_torch import Indexed, batches, cross_entropy, predict, score
+from rrm_torch import RRM, Indexed, batches, cross_entropy, predict, score
 from support.clouds import three_clouds
 
 N = 40
@@ -31,6 +31,45 @@ def test_score_is_in_index_order(blobs):
     ordinary = DataLoader(Indexed(TensorDataset(x, y)), batch_size=7, shuffle=True)
     for loader in (shuffled, ordinary):
         assert_close(score(model, loader), expected)
+
+
+@pytest.mark.parametrize("among", [torch.tensor([31, 4, 9, 0, 22]), torch.arange(N) % 7 == 2], ids=["index", "mask"])
+def test_score_of_some_samples_goes_into_step(blobs, among):
+    x, y = blobs
+    model = linear()
+    expected = cross_entropy(model(x), y).detach()[among]
+    visited = torch.arange(N)[among]
+    data = Subset(Indexed(TensorDataset(x, y)), visited.tolist())
+    losses = score(model, DataLoader(data, batch_size=2, shuffle=True), among=among)
+    assert_close(losses, expected)
+    rrm = RRM(N, contamination=0.4, warmup=1)
+    rrm.step(losses, among=among)
+    assert_close(rrm.losses[among], expected)
+    assert rrm.plan.n == len(visited)
+
+
+@pytest.mark.parametrize(
+    ("index", "among", "message"),
+    [
+        (
+            [5, 7],
+            torch.tensor([5, 9, 7]),
+            "each of the 3 samples in among once, .* 1 are missing, 0 repeated and 0 n",
+        ),
+        ([5, 7, 9, 7], torch.tensor([5, 9, 7]), "0 are missing, 1 repeated and 0 not in among"),
+        ([5, 8, 9, 12], torch.tensor([5, 9, 7]), "1 are missing, 0 repeated and 2 not in among"),
+        ([0, 1], torch.tensor([True, True, True, False]), "1 are missing"),
+        ([0, 1], torch.zeros(9) > 0, "each of the 0 samples in among once, .* 2 not in among"),
+        ([0, 1, 2], torch.tensor([0, 1, 1, 2]), "1 are missing"),
+        ([0, 1], torch.zeros(2, 2) > 0, "among must be one-dimensional"),
+    ],
+)
+def test_score_rejects_other_samples_than_those_named(blobs, index, among, message):
+    x, y = blobs
+    with pytest.raises(ValueError, match=message):
+        score(linear(), [(torch.tensor(index), x[: len(index)], y[: len(index)])], among=among)
+    with pytest.raises(TypeError, match="among must be a tensor of indices"):
+        score(linear(), [], among=[1, 2])
 
 
 def test_predict_returns_probabilities(blobs):
