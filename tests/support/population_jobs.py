@@ -32,7 +32,7 @@ def among_here(among: torch.Tensor, layout: str | None, n: int) -> torch.Tensor:
 def train(
     layouts: tuple[str | None, ...], n: int, settings: dict[str, Any], form: str, *, ranked: bool = False
 ) -> dict[str, Any]:
-    """Train with another population each epoch; resume in the next layout in the middle of each epoch.
+    """Train with another population each epoch; resume in the next layout in the middle of every other epoch.
 
     `form` says which losses a step gets: those of all samples, of the population alone, or the recorded ones.
     """
@@ -45,15 +45,17 @@ def train(
         among = population_of_epoch(epoch, n)
         among = among[among != 7] if not epoch else among
         for half in range(2):
-            index = among_here(among, layout, n)[half::2]
+            index = among_here(among[among % 2 == half], layout, n)
             if layout == "replicated":
                 index = index[dist.get_rank() :: dist.get_world_size()]
-            # Only some samples have a number in place of the loss: in one process, on one rank or on all.
-            has_number = index % 3 == 0
+            # Only some samples have a number in place of the loss; in some epochs none of those of the last ranks.
+            has_number = index % 3 == 0 if epoch % 2 else index < 20
             if ranked and len(index[has_number]):
                 rrm.weighted_mean(c[index[has_number]], index[has_number], ranking=numbers[index[has_number]])
                 index = index[~has_number]
             rrm.weighted_mean(c[index], index)
+            if epoch % 2 == 0:
+                continue
             state = rrm.state_dict()
             layout = layouts[(epoch + half) % len(layouts)]
             rrm = RRM(n, layout=layout, **settings)

@@ -57,6 +57,7 @@ def test_score_of_some_samples_goes_into_step(blobs, among):
             "each of the 3 samples in among once, .* 1 are missing, 0 repeated and 0 n",
         ),
         ([5, 7, 9, 7], torch.tensor([5, 9, 7]), "0 are missing, 1 repeated and 0 not in among"),
+        ([5, 8, 9, 7], torch.tensor([5, 9, 7]), "0 are missing, 0 repeated and 1 not in among"),
         ([5, 8, 9, 12], torch.tensor([5, 9, 7]), "1 are missing, 0 repeated and 2 not in among"),
         ([0, 1], torch.tensor([True, True, True, False]), "1 are missing"),
         ([0, 1], torch.zeros(9) > 0, "each of the 0 samples in among once, .* 2 not in among"),

@@ -40,6 +40,7 @@ def test_ranking_decides_and_losses_stay(unit):
     assert rrm.trajectory.mean_rank.argmax() == RANKING.argmax()
     again = loaded(rrm, make)
     assert again.plan == plan
+    assert not differences(again.state_dict(), rrm.state_dict())
     for other in (rrm, again):
         other.weighted_mean(LOSSES, INDEX)
         other.step()
