@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +69,7 @@ def format_texts(source: str, texts: list[str], escape_formulas: bool, formulas:
     return encoded
 
 
-def _encode(source: str, texts: list[str]) -> Texts:
+def _encode(source: str, texts: list[Any]) -> Texts:
     try:
         joined = "\0".join([*texts, ""])
     except TypeError:
