@@ -4,14 +4,14 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
-#include <memory>
 #include <optional>
+#include <string>
+#include <tuple>
 #include <type_traits>
-#include <utility>
-#include <variant>
+#include <vector>
 
 #include "../csrc/cpu/group_order.h"
-#include "../csrc/cpu/grouped_losses.h"
+#include "../csrc/cpu/grouped_reweight.h"
 #include "../csrc/cpu/grouped_write.h"
 #include "convert.h"
 #include "cpu_arrays.h"
@@ -49,62 +49,51 @@ void sort_by_group(const py::array_t<std::int32_t> &groups, Int64Array starts, c
     });
 }
 
-rrm::cpu::GroupStatistics statistics_of(DoubleArray &values, Int64Array &n_below, Int64Array &n_equal) {
-    return {values.mutable_data(), n_below.mutable_data(), n_equal.mutable_data()};
+std::vector<std::int64_t> to_vector(const Int64Array &numbers) {
+    return {numbers.data(), numbers.data() + numbers.size()};
 }
 
-// The losses of one call by group, see grouped_losses.h. Results are written to arrays of n_groups numbers.
-class GroupedLosses {
-    template <class Function> auto call(Function f) {
-        const rrm::GilRelease released;
-        return std::visit([&](auto &losses) { return f(*losses); }, losses_);
-    }
-
-  public:
-    GroupedLosses(const py::array &losses, int format, const Int64Array &starts, const py::array &positions,
-                  int threads) {
-        rrm::with_format(format, [&](auto f) {
+// Fills the arrays of a plan, of n_groups numbers or rows: minimum, threshold, recipients' threshold, removed mass; the
+// numbers of pruned and tied samples, recipients and NaN; and five levels. Writes the weights if `out` is given.
+// Returns the error, as a number, and the invalid old weights.
+py::tuple reweight_groups(const py::array &losses, int format, const Int64Array &starts, const py::array &positions,
+                          const rrm::GroupRule &rule, double mu, const std::optional<py::array> &old_weights,
+                          std::optional<py::array> out, DoubleArray thresholds, Int64Array counts, DoubleArray levels,
+                          int threads) {
+    return rrm::with_format(format, [&](auto f) -> py::tuple {
+        return with_index(positions, [&](const auto *index) -> py::tuple {
             using F = decltype(f);
-            with_index(positions, [&](const auto *index) {
-                using Losses = rrm::cpu::GroupedLosses<typename F::Value>;
-                const rrm::cpu::GroupOrder order{starts.data(), index, starts.size() - 1};
-                const auto *c = bits<F>(losses);
-                const std::int64_t n = losses.size();
+            const std::int64_t n_groups = starts.size() - 1;
+            const rrm::cpu::GroupOrder order{starts.data(), index, n_groups};
+            double *const t = thresholds.mutable_data();
+            std::int64_t *const c = counts.mutable_data();
+            const rrm::cpu::GroupPlan plan{t, t + n_groups, t + 2 * n_groups, t + 3 * n_groups, levels.mutable_data(),
+                                           c, c + n_groups, c + 2 * n_groups, c + 3 * n_groups};
+            const auto *from = bits<F>(losses);
+            const std::int64_t n = losses.size();
+            const auto *w_old = weights<F>(old_weights);
+            auto *w_new = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
+            rrm::InvalidWeights invalid;
+            rrm::cpu::GroupError error{};
+            {
                 const rrm::GilRelease released;
-                losses_ = std::make_unique<Losses>(c, n, order, threads, f);
-            });
+                error = rrm::cpu::reweight_groups<F>(from, n, order, rule, mu, w_old, w_new, threads, plan, invalid);
+            }
+            return py::make_tuple(static_cast<int>(error), rrm::invalid_weights_to_python(invalid));
         });
-    }
+    });
+}
 
-    // Returns the number of NaN and of -infinity.
-    std::pair<std::int64_t, std::int64_t> scan(const Int64Array &ranks, DoubleArray minima, Int64Array n_minima,
-                                               Int64Array n_nan, DoubleArray values, Int64Array n_below,
-                                               Int64Array n_equal) {
-        const auto *rank = ranks.data();
-        const rrm::cpu::GroupScan result{minima.mutable_data(), n_minima.mutable_data(), n_nan.mutable_data(),
-                                         statistics_of(values, n_below, n_equal)};
-        const auto counts = call([&](auto &losses) { return losses.scan(rank, result); });
-        return {counts.n_nan, counts.n_neg_inf};
-    }
-    void count(DoubleArray values, Int64Array n_below, Int64Array n_equal) {
-        const auto result = statistics_of(values, n_below, n_equal);
-        call([&](auto &losses) { losses.count(result.values, result); });
-    }
-
-  private:
-    std::variant<std::unique_ptr<rrm::cpu::GroupedLosses<float>>, std::unique_ptr<rrm::cpu::GroupedLosses<double>>>
-        losses_;
-};
-
-// Returns the first index of NaN and of -infinity; -1: there is none.
-std::pair<std::int64_t, std::int64_t> find_non_finite(const py::array &losses, int format) {
+// Returns the number and the first index of NaN and of -infinity; -1: there is none.
+std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t> find_non_finite(const py::array &losses,
+                                                                                   int format) {
     return rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
         const auto *c = bits<F>(losses);
         const std::int64_t n = losses.size();
         const rrm::GilRelease released;
         const auto counts = rrm::cpu::find_non_finite<F>(c, n);
-        return std::pair{counts.first_nan, counts.first_neg_inf};
+        return std::tuple{counts.n_nan, counts.first_nan, counts.n_neg_inf, counts.first_neg_inf};
     });
 }
 
@@ -149,10 +138,23 @@ std::int64_t count_foreign_in_groups(const py::array &losses, int format, const 
 
 void rrm::bind_groups(py::module_ &m) {
     m.def("sort_by_group", &sort_by_group);
-    py::class_<GroupedLosses>(m, "GroupedLosses", py::module_local())
-        .def(py::init<const py::array &, int, const Int64Array &, const py::array &, int>())
-        .def("scan", &GroupedLosses::scan)
-        .def("count", &GroupedLosses::count);
+    py::class_<rrm::GroupRule>(m, "GroupRule", py::module_local())
+        .def(py::init([](const Int64Array &ranks, std::int64_t rank_of_all, double gamma,
+                         const Int64Array &recipient_ranks, std::int64_t recipient_rank_of_all,
+                         const std::string &redistribute, bool share_ties, std::int64_t quota_of_all, bool keep_mass,
+                         bool prune_nan) {
+            return rrm::GroupRule{to_vector(ranks),
+                                  rank_of_all,
+                                  gamma,
+                                  to_vector(recipient_ranks),
+                                  recipient_rank_of_all,
+                                  rrm::parse_redistribute(redistribute),
+                                  share_ties,
+                                  quota_of_all,
+                                  keep_mass,
+                                  prune_nan};
+        }));
+    m.def("reweight_groups", &reweight_groups);
     m.def("find_non_finite", &find_non_finite);
     m.def("write_groups", &write_groups);
     m.def("count_foreign_in_groups", &count_foreign_in_groups);

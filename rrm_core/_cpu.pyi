@@ -60,23 +60,41 @@ def checksum(losses: Array, format: int, /) -> int: ...
 # Groups: int32 group numbers; arrays of n_groups float64 or int64 numbers, and of n_groups + 1 for `starts`.
 def sort_by_group(groups: Array, starts: Array, positions: Array, /) -> None: ...  # fills the last two
 
-class GroupedLosses:
-    def __init__(self, losses: Array, format: int, starts: Array, positions: Array, threads: int, /) -> None: ...
-    # Fills all arrays but `ranks`. Returns the number of NaN and of -inf.
-    def scan(
+class GroupRule:
+    def __init__(
         self,
         ranks: Array,
-        minima: Array,
-        n_minima: Array,
-        n_nan: Array,
-        values: Array,
-        n_below: Array,
-        n_equal: Array,
+        rank_of_all: int,
+        gamma: float,
+        recipient_ranks: Array,
+        recipient_rank_of_all: int,
+        redistribute: _Redistribute,
+        share_ties: bool,
+        quota_of_all: int,
+        keep_mass: bool,
+        prune_nan: bool,
         /,
-    ) -> tuple[int, int]: ...
-    def count(self, values: Array, n_below: Array, n_equal: Array, /) -> None: ...  # fills the last two
+    ) -> None: ...
 
-def find_non_finite(losses: Array, format: int, /) -> tuple[int, int]: ...  # first index of NaN, of -inf; -1: none
+def reweight_groups(
+    losses: Array,
+    format: int,
+    starts: Array,
+    positions: Array,
+    rule: GroupRule,
+    mu: float,
+    old_weights: Array | None,
+    out: Array | None,
+    # These are filled. Rows: minimum, threshold, recipients' threshold, removed; n_pruned, n_tied, n_recipients, n_nan.
+    thresholds: Array,
+    counts: Array,
+    levels: Array,  # of shape (n_groups, 5)
+    threads: int,
+    /,
+) -> tuple[int, _InvalidWeights | None]: ...  # error, see `GroupError` in csrc/cpu/grouped_reweight.h
+def find_non_finite(
+    losses: Array, format: int, /
+) -> tuple[int, int, int, int]: ...  # number and first index: NaN, -inf
 def write_groups(
     losses: Array,
     format: int,

@@ -10,6 +10,7 @@ from .backends.registry import GroupingBackend
 from .definition.group_numbers import GroupNumbers
 from .definition.group_plan import GroupedPlan
 from .definition.group_thresholds import GroupedLosses, plan_groups
+from .definition.old_weights import InvalidWeights
 from .definition.rule import Rule
 
 
@@ -29,14 +30,24 @@ class GroupedRequest(NamedTuple):
     def plan(self, rule: Rule) -> GroupedPlan:
         """Return the plan for the losses."""
         rule.check_n_groups(self.groups.n_groups)
-        return plan_groups(self._losses(), rule, self.request.format)
+        losses = self._losses()
+        return losses.plan(rule) if hasattr(losses, "plan") else plan_groups(losses, rule, self.request.format)
 
     def reweight(self, rule: Rule) -> tuple[Any, GroupedPlan]:
         """Return the new weights and the plan."""
         rule.check_n_groups(self.groups.n_groups)
         losses = self._losses()
-        plan = plan_groups(losses, rule, self.request.format)
-        return self._weights(losses, plan), plan
+        if not hasattr(losses, "reweight"):
+            plan = plan_groups(losses, rule, self.request.format)
+            return self._weights(losses, plan), plan
+        plans = []
+
+        def write(memory: Any) -> tuple[Any, InvalidWeights | None]:
+            plan, invalid = losses.reweight(rule, self.request.old_weights, self.request.mu, memory)
+            plans.append(plan)
+            return memory, invalid
+
+        return self.request.write(write), plans[0]
 
     def apply(self, plan: GroupedPlan, block_start: int | None = None) -> Any:
         """Return the new weights according to a plan that was made before; for the rest see `Request.apply`."""

@@ -1,13 +1,20 @@
-// Order statistics and counts of losses by group.
+// A copy of the losses, sorted by group, in which the kernels for losses without groups work on each group.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
 #include "../ordered_key.h"
 #include "../plan.h"
+#include "kernels.h"
+#include "scan.h"
+#include "scan_group.h"
 #include "scratch.h"
 #include "thread_team.h"
+#include "weight_writer.h"
 
 namespace rrm::cpu {
 
@@ -18,52 +25,128 @@ template <class Index> struct GroupOrder {
     std::int64_t n_groups;
 };
 
-// A loss of each group, and the number of the group's losses below it and equal to it: arrays of n_groups numbers.
-struct GroupStatistics {
-    double *values;
-    std::int64_t *n_below, *n_equal;
-};
-
-// Result of a scan: arrays of n_groups numbers.
-struct GroupScan {
-    double *minima; // of the numbers other than NaN: +infinity if there is none, NaN for an empty group
-    std::int64_t *n_minima, *n_nan;
-    GroupStatistics ranked;
-};
-
-// A copy of the losses, sorted by group, in the type V in which they are compared. Results do not depend on the number
-// of threads. Values that it returns have no negative zero.
-template <class V> class GroupedLosses {
+// Losses of type F that are compared as V. Results do not depend on the number of threads.
+template <class F, class Index> class GroupedLosses {
   public:
-    using F = Wide<V>;
-    using Word = typename F::Bits;
+    using V = typename F::Value;
+    using Word = typename Wide<V>::Bits;
 
-    // The losses, of a format that is compared as V, are read here only. Throws std::bad_alloc.
-    template <class Format, class Index>
-    GroupedLosses(const typename Format::Bits *losses, std::int64_t n, const GroupOrder<Index> &order, int threads,
-                  Format);
+    // The losses are read here only. Throws std::bad_alloc.
+    GroupedLosses(const typename F::Bits *losses, std::int64_t n, const GroupOrder<Index> &order, ThreadTeam &team)
+        : n_(n), order_(order), team_(team), scratch_words_(largest_scratch()), scratch_(scratch_bytes()),
+          values_(scratch_.template allocate<Word>(n)),
+          scan_scratch_(scratch_.template allocate<Word>(team.size() * scratch_words_)) {
+        for_each_piece(team_, n, [&](int, std::int64_t begin, std::int64_t size) {
+            const auto *const positions = order_.positions + begin;
+            const auto *const from = losses + begin;
+            Word *const to = values_;
+            for (std::int64_t i = 0; i < size; ++i) {
+                to[positions[i]] = std::bit_cast<Word>(F::value(from[i]));
+            }
+        });
+    }
 
-    // Fills minima and counts, and the loss of each group with a rank: NaN where the rank is 0, and the largest number
-    // where it is beyond it. Returns the counts of NaN and of -infinity, without their indices.
-    NonFiniteCounts scan(const std::int64_t *ranks, const GroupScan &result);
+    // Calls f(group, result) with what a scan finds in each group; ranks[group] may be 0, and ranks empty. Calls for
+    // different groups may be made at the same time.
+    template <class Function> void scan(const std::vector<std::int64_t> &ranks, Function f) {
+        for_each_group([&](int member, std::int64_t group, const Word *values, std::int64_t size) {
+            const Buffer<Word> scratch{scan_scratch_ + member * scratch_words_, scratch_words_};
+            const std::int64_t rank = ranks.empty() ? 0 : ranks[static_cast<std::size_t>(group)];
+            f(group, scan_group<V>(values, size, rank, scratch));
+        });
+    }
 
-    // Fills the counts for the values; 0 for NaN. `result.values` may be `values`.
-    void count(const double *values, const GroupStatistics &result);
+    // Replaces statistics[group].value by the statistic with this value, for each group for which select(group) holds.
+    template <class Select> void count(std::vector<OrderStatistic<V>> &statistics, Select select) {
+        for_each_group([&](int, std::int64_t group, const Word *values, std::int64_t size) {
+            auto &statistic = statistics[static_cast<std::size_t>(group)];
+            if (select(group)) {
+                const auto counts = count_in_group<V>(values, size, statistic.value);
+                statistic.n_below = counts.n_below;
+                statistic.n_equal = counts.n_equal;
+            }
+        });
+    }
+
+    // Writes the new weights, see `reweight` in reweight.h, and returns the invalid old weights. update_of(group)
+    // returns the terms of a group. The losses are overwritten, so that nothing else can be called afterwards.
+    template <class UpdateOf> InvalidWeights write(UpdateOf update_of, V old_factor, const V *old_weights, V *out) {
+        for_each_group([&](int, std::int64_t group, Word *values, std::int64_t size) {
+            // In the same memory: a term is as large as a loss.
+            write_terms(values, size, update_of(group), reinterpret_cast<V *>(values));
+        });
+        const auto *const terms = reinterpret_cast<const V *>(values_);
+        InvalidWeightsOfTeam invalid;
+        for_each_piece(team_, n_, [&](int, std::int64_t piece_begin, std::int64_t piece) {
+            for (std::int64_t begin = piece_begin; begin < piece_begin + piece; begin += block_size) {
+                const std::int64_t end = std::min(begin + block_size, piece_begin + piece);
+                if (old_weights == nullptr) {
+                    for (std::int64_t i = begin; i < end; ++i) {
+                        out[i] = terms[order_.positions[i]];
+                    }
+                    continue;
+                }
+                invalid.add(find_invalid(old_weights + begin, end - begin), begin);
+                for (std::int64_t i = begin; i < end; ++i) {
+                    out[i] = old_factor * old_weights[i] + terms[order_.positions[i]];
+                }
+            }
+        });
+        return invalid.sum();
+    }
 
   private:
-    // Calls task(member, group, values, size) for each group. The task must not throw.
-    template <class Task> void for_each_group(const Task &task);
+    // Words of scratch memory for a scan of the largest group: enough for the candidates of a bracket.
+    [[nodiscard]] std::int64_t largest_scratch() const {
+        std::int64_t largest = 0;
+        for (std::int64_t group = 0; group < order_.n_groups; ++group) {
+            largest = std::max(largest, order_.starts[group + 1] - order_.starts[group]);
+        }
+        return padded_size(small_size) + largest / 8 + 4 * slack;
+    }
+    [[nodiscard]] std::int64_t scratch_bytes() const {
+        constexpr std::int64_t padding = 1024; // since allocations are rounded up to cache lines
+        const std::int64_t bytes = (n_ + team_.size() * scratch_words_) * static_cast<std::int64_t>(sizeof(Word));
+        // The memory is accessed at random, which is much faster with huge pages.
+        constexpr std::int64_t random_access_from = std::int64_t{1} << 20;
+        return std::max(bytes + padding, bytes < random_access_from ? 0 : Scratch::min_huge);
+    }
 
-    std::vector<std::int64_t> starts_;
-    int threads_;
-    std::int64_t scratch_words_; // scratch memory of one thread in `scan`
-    int team_size_;
+    // Calls task(member, group, values, size) for each group. The task must not throw.
+    template <class Task> void for_each_group(const Task &task) {
+        // Members take the next few groups when they have finished some: groups differ in size.
+        const std::int64_t batch = std::max<std::int64_t>(order_.n_groups / (64 * team_.size()), 1);
+        std::atomic<std::int64_t> next = 0;
+        team_.run([&](int member) {
+            for (std::int64_t first = next.fetch_add(batch); first < order_.n_groups; first = next.fetch_add(batch)) {
+                for (std::int64_t group = first; group < std::min(first + batch, order_.n_groups); ++group) {
+                    const std::int64_t start = order_.starts[group];
+                    task(member, group, values_ + start, order_.starts[group + 1] - start);
+                }
+            }
+        });
+    }
+
+    static void write_terms(const Word *values, std::int64_t n, const WeightUpdate<V> &update, V *terms) {
+        if (n > tiny_size) {
+            kernels<Wide<V>>().write(values, n, update, nullptr, terms);
+            return;
+        }
+        for (std::int64_t i = 0; i < n; ++i) {
+            const V x = Wide<V>::value(values[i]);
+            const V below = x <= update.recipient_threshold ? update.kept_recipient : update.kept;
+            const V equal = x <= update.recipient_threshold ? update.tied_recipient : update.tied;
+            terms[i] = x < update.threshold ? below : (x == update.threshold ? equal : update.pruned);
+        }
+    }
+
+    std::int64_t n_;
+    GroupOrder<Index> order_;
+    ThreadTeam &team_;
+    std::int64_t scratch_words_; // of one thread
     Scratch scratch_;
     Word *values_;
     Word *scan_scratch_;
 };
-
-// The first NaN and the first -infinity among n losses; -1 if there is none.
-template <class F> NonFiniteCounts find_non_finite(const typename F::Bits *losses, std::int64_t n);
 
 } // namespace rrm::cpu

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -77,24 +76,6 @@ template <class V> std::vector<GroupUpdate<V>> make_updates(const GroupLevels &p
                              has_old_weights);
     }
     return updates;
-}
-
-// The invalid ones among n old weights, looked at one by one only if a sign bit is set or a number is not finite.
-template <class V> InvalidWeights find_invalid(const V *old_weights, std::int64_t n) {
-    using F = Wide<V>;
-    using Bits = typename F::Bits;
-    Bits suspect = 0;
-    for (std::int64_t i = 0; i < n; ++i) {
-        const auto bits = std::bit_cast<Bits>(old_weights[i]);
-        suspect |= bits | (F::infinity - 1 - bits);
-    }
-    InvalidWeights invalid;
-    for (std::int64_t i = 0; (suspect & F::sign) != 0 && i < n; ++i) {
-        if (!(old_weights[i] >= 0 && old_weights[i] <= std::numeric_limits<V>::max())) {
-            invalid.merge({1, i, static_cast<double>(old_weights[i])}, 0);
-        }
-    }
-    return invalid;
 }
 
 } // namespace

@@ -17,6 +17,7 @@ namespace rrm::cpu {
 class Scratch {
   public:
     static constexpr std::size_t max_cached = std::size_t{32} << 20; // bytes per thread
+    static constexpr std::int64_t min_huge = std::int64_t{4} << 20;  // bytes from which huge pages are asked for
 
     explicit Scratch(std::int64_t size) {
         const auto bytes = static_cast<std::size_t>(size);
@@ -74,7 +75,7 @@ class Scratch {
         return block;
     }
     static Block allocate_block(std::size_t bytes) {
-        const bool large = bytes >= 2 * huge_page;
+        const bool large = bytes >= static_cast<std::size_t>(min_huge);
         const std::size_t size = (bytes + huge_page - 1) / huge_page * huge_page;
         // NOLINTNEXTLINE(cppcoreguidelines-owning-memory)
         void *memory = std::aligned_alloc(large ? huge_page : line, large ? size : round_up(bytes));

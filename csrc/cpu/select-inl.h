@@ -13,6 +13,30 @@ template <class F> PivotCounts count_pivot(const typename F::Bits *losses, std::
     return counts;
 }
 
+// The number of values up to a pivot, among a few thousand in whole groups. Adds ones as numbers: fewer operations than
+// to collect bits, and exact.
+template <class V>
+RRM_INLINE std::int64_t count_up_to(const typename Wide<V>::Bits *values, std::int64_t n,
+                                    typename Lanes<V>::Vector pivot) {
+    using L = Lanes<V>;
+    const auto zero = L::splat(0);
+    const auto one = L::splat(1);
+    typename L::Vector sums[4] = {zero, zero, zero, zero};
+    for (std::int64_t i = 0; i < n; i += 4 * L::width) {
+        for (int j = 0; j < 4; ++j) {
+            const auto x = load<Wide<V>>(values + i + j * L::width);
+            sums[j] = L::add(sums[j], L::select(L::at_most(x, pivot), one, zero));
+        }
+    }
+    alignas(64) V lanes[L::width];
+    L::store(lanes, L::add(L::add(sums[0], sums[1]), L::add(sums[2], sums[3])));
+    V sum = 0;
+    for (const V lane : lanes) {
+        sum += lane;
+    }
+    return static_cast<std::int64_t>(sum);
+}
+
 // Bisects the keys by counting until few values are left, and sorts those. With a tolerance it returns any value whose
 // rank is off by less, and meaningless counts.
 template <class V>
@@ -40,10 +64,7 @@ OrderStatistic<V> select_small(const typename Wide<V>::Bits *values, std::int64_
     while (high - low > 1 && n_up_to_high - n_up_to_low > few) {
         const Key middle = low + (high - low) / 2;
         const auto pivot = L::splat(F::value(F::bits(middle)));
-        std::int64_t n_up_to = 0;
-        for (std::int64_t i = 0; i < padded; i += group_size) {
-            n_up_to += count_bits(bits_where<F>(values + i, [=](auto x) { return L::at_most(x, pivot); }));
-        }
+        const std::int64_t n_up_to = count_up_to<V>(values, padded, pivot);
         (n_up_to < rank ? low : high) = middle;
         (n_up_to < rank ? n_up_to_low : n_up_to_high) = n_up_to;
         if (n_up_to > 0 && rank - tolerance <= n_up_to && n_up_to < rank + tolerance) { // the largest of these will do

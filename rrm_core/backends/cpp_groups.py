@@ -1,12 +1,11 @@
 """The compiled CPU backend for losses with groups.
 
-The losses are sorted by group, in the order that `GroupNumbers` keeps, and the kernels for losses without groups find
-the order statistics of each. The new weights are computed in the order of the samples.
+The kernels have the definition of `rrm_core.definition.group_thresholds` themselves: for a few groups, its operations
+on small arrays would take as long as a pass over a million losses.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -15,13 +14,19 @@ import numpy as np
 from ..definition.formats import BY_STORAGE, PLAIN, Array
 from ..definition.group_numbers import GroupNumbers, GroupOrder
 from ..definition.group_plan import GroupedPlan
-from ..definition.group_thresholds import GroupScan, GroupStatistics
+from ..definition.group_thresholds import check_groups, check_mass
 from ..definition.old_weights import InvalidWeights
-from ..definition.plan import NonFiniteCounts
+from ..definition.plan import NonFiniteCounts, check_losses
+from ..definition.rule import Rule
+
+# `GroupError` in csrc/cpu/grouped_reweight.h.
+NOT_FINITE, NO_FINITE_LOSS, NO_KEPT_SAMPLE = 1, 2, 3
+
+_NONE = np.empty(0, np.int64)
 
 
 class GroupedLosses:
-    """See `rrm_core.definition.group_thresholds.GroupedLosses`.
+    """The losses of one call, and their groups.
 
     Parameters
     ----------
@@ -37,47 +42,23 @@ class GroupedLosses:
     def __init__(self, extension: ModuleType, losses: Array, groups: GroupNumbers, threads: int) -> None:
         self._extension = extension
         self._losses = losses
-        self._code = BY_STORAGE[losses.dtype].code
+        self._format = BY_STORAGE[losses.dtype]
         self._groups = groups
         self._threads = threads
 
-    def sizes(self) -> Array:
-        """Return the number of samples of each group."""
-        return np.diff(self._order.starts)
+    def plan(self, rule: Rule) -> GroupedPlan:
+        """Return the plan."""
+        return self._reweight(rule, None, 1.0, None)[0]
 
-    def scan(self, ranks: Array) -> GroupScan:
-        """Return minima, counts of NaN and -inf, and the losses with these ranks."""
-        minimum = self._empty_statistics()
-        minimum.n_below.fill(0)
-        ranked = self._empty_statistics()
-        n_of_group_nan = np.empty(self._groups.n_groups, np.int64)
-        n_nan, n_neg_inf = self._sorted.scan(ranks, minimum.value, minimum.n_equal, n_of_group_nan, *ranked)
-        first_nan = first_neg_inf = -1
-        if n_nan or n_neg_inf:
-            first_nan, first_neg_inf = self._extension.find_non_finite(self._losses, self._code)
-        return GroupScan(
-            NonFiniteCounts(n_nan, first_nan, n_neg_inf, first_neg_inf, 0), n_of_group_nan, minimum, ranked
-        )
-
-    def smallest(self, ranks: Array) -> GroupStatistics:
-        """Return the loss of each group with this rank within the group; NaN for rank 0."""
-        result = self._empty_statistics()
-        unused = self._empty_statistics()
-        self._sorted.scan(ranks, unused.value, unused.n_equal, np.empty_like(ranks), *result)
-        return result
-
-    def smallest_of_all(self, rank: int) -> float:
-        """Return the loss with this rank among all."""
-        rule = self._extension.Rule(rank, 0.0, 0, 0, "drop", True)
-        _, outcome, _ = self._extension.reweight(self._losses, self._code, rule, 1.0, None, None, self._threads)
-        return float(outcome[2])
-
-    def count(self, values: Array) -> GroupStatistics:
-        """Return these losses with their counts."""
-        result = self._empty_statistics()
-        result.value[...] = values
-        self._sorted.count(*result)
-        return result
+    def reweight(
+        self, rule: Rule, old_weights: Array | None, mu: float, out: Array
+    ) -> tuple[GroupedPlan, InvalidWeights | None]:
+        """Write the new weights to `out`; return the plan and the invalid old weights."""
+        new = out if out.flags.num & PLAIN == PLAIN else np.empty(out.shape, out.dtype)
+        plan, invalid = self._reweight(rule, old_weights, mu, new)
+        if new is not out:
+            out[...] = new
+        return plan, invalid
 
     def write(
         self, plan: GroupedPlan, old_weights: Array | None, mu: float, out: Array
@@ -86,13 +67,13 @@ class GroupedLosses:
         new = out if out.flags.num & PLAIN == PLAIN else np.empty(out.shape, out.dtype)
         invalid = self._extension.write_groups(
             self._losses,
-            self._code,
+            self._format.code,
             self._groups.numbers,
             plan.threshold,
             plan.recipient_threshold,
             plan.levels,
             mu,
-            None if old_weights is None else np.require(old_weights, requirements=["C", "A"]),
+            _plain(old_weights),
             new,
             self._threads,
         )
@@ -104,11 +85,61 @@ class GroupedLosses:
         """Return how many losses the planned ones can't have contained."""
         return int(
             self._extension.count_foreign_in_groups(
-                self._losses, self._code, self._groups.numbers, plan.loss_min, plan.n_nan, self._threads
+                self._losses, self._format.code, self._groups.numbers, plan.loss_min, plan.n_nan, self._threads
             )
         )
 
-    @cached_property
+    def _reweight(
+        self, rule: Rule, old_weights: Array | None, mu: float, out: Array | None
+    ) -> tuple[GroupedPlan, InvalidWeights | None]:
+        order = self._order()
+        kernel_rule, sizes = self._kernel_rule(rule, order)
+        n_groups = self._groups.n_groups
+        thresholds = np.empty((4, n_groups))
+        counts = np.empty((4, n_groups), np.int64)
+        levels = np.empty((n_groups, 5))
+        error, invalid = self._extension.reweight_groups(
+            self._losses,
+            self._format.code,
+            *order,
+            kernel_rule,
+            mu,
+            _plain(old_weights),
+            out,
+            thresholds,
+            counts,
+            levels,
+            self._threads,
+        )
+        loss_min, threshold, recipient_threshold, removed = thresholds
+        n_pruned, n_tied, n_recipients, n_nan = counts
+        n = len(self._losses)
+        if error == NOT_FINITE:
+            n_nan_of_all, first_nan, n_neg_inf, first_neg_inf = self._extension.find_non_finite(
+                self._losses, self._format.code
+            )
+            check_losses(rule, n, NonFiniteCounts(n_nan_of_all, first_nan, n_neg_inf, first_neg_inf, n_pos_inf=0))
+        if error == NO_FINITE_LOSS:
+            check_groups(sizes, loss_min, n_nan)
+        if error == NO_KEPT_SAMPLE:
+            check_mass(rule, sizes, n_pruned)
+        plan = GroupedPlan(
+            n=n,
+            dtype=self._format.name,
+            rule=rule,
+            sizes=sizes,
+            loss_min=loss_min,
+            threshold=threshold,
+            recipient_threshold=recipient_threshold,
+            n_pruned=n_pruned,
+            n_tied=n_tied,
+            n_recipients=n_recipients,
+            n_nan=n_nan,
+            removed=removed,
+            levels=levels,
+        )
+        return plan, None if invalid is None else InvalidWeights(*invalid)
+
     def _order(self) -> GroupOrder:
         order = self._groups.prepared.get("order")
         if order is None:
@@ -117,10 +148,39 @@ class GroupedLosses:
             self._groups.prepared["order"] = order
         return order
 
-    @cached_property
-    def _sorted(self) -> Any:
-        return self._extension.GroupedLosses(self._losses, self._code, *self._order, self._threads)
+    def _kernel_rule(self, rule: Rule, order: GroupOrder) -> tuple[Any, Array]:
+        """Return the rule for these groups as an object of the extension, and the groups' sizes; the last are kept."""
+        last, kernel_rule, sizes = self._groups.prepared.get("cpp rule", (None, None, None))
+        if last is rule:
+            return kernel_rule, sizes
+        if sizes is None:
+            sizes = np.diff(order.starts)
+        n = len(self._losses)
+        ranks = _NONE if rule.group_shares is None else rule.group_ranks(sizes)
+        has_rank_of_all = isinstance(rule.contamination, float)
+        quota_of_all = rule.quota(n) if has_rank_of_all else 0
+        recipient_ranks = _NONE
+        recipient_rank_of_all = 0
+        if isinstance(rule.redistribute, float):
+            if rule.mass == "group":
+                recipient_ranks = rule.recipient_ranks(sizes)
+            else:
+                recipient_rank_of_all = rule.recipient_rank(n)
+        kernel_rule = self._extension.GroupRule(
+            ranks,
+            n - quota_of_all if has_rank_of_all else 0,
+            rule.gamma or 0.0,
+            recipient_ranks,
+            recipient_rank_of_all,
+            rule.kernel_redistribute,
+            rule.ties == "share",
+            quota_of_all,
+            rule.mass == "group",
+            rule.nan == "prune",
+        )
+        self._groups.prepared["cpp rule"] = rule, kernel_rule, sizes
+        return kernel_rule, sizes
 
-    def _empty_statistics(self) -> GroupStatistics:
-        n_groups = self._groups.n_groups
-        return GroupStatistics(np.empty(n_groups), np.empty(n_groups, np.int64), np.empty(n_groups, np.int64))
+
+def _plain(array: Array | None) -> Array | None:
+    return None if array is None else np.require(array, requirements=["C", "A"])

@@ -97,12 +97,12 @@ def plan_groups(losses: GroupedLosses, rule: Rule, format: Format) -> GroupedPla
     ranks = np.zeros_like(sizes) if rule.group_shares is None else rule.group_ranks(sizes)
     scan = losses.scan(ranks)
     check_losses(rule, n, scan.non_finite)
-    _check_groups(sizes, scan)
+    check_groups(sizes, scan.minimum.value, scan.n_nan)
     threshold = _find_thresholds(losses, rule, format, sizes, scan)
     recipients = _find_recipients(losses, rule, sizes, scan.minimum, threshold)
     n_pruned = sizes - threshold.n_below - threshold.n_equal
     n_recipients = recipients.n_below + recipients.n_equal
-    _check_mass(rule, sizes, n_pruned)
+    check_mass(rule, sizes, n_pruned)
     removed = _find_removed(rule, sizes, n_pruned, threshold.n_equal)
     return GroupedPlan(
         n=n,
@@ -121,19 +121,19 @@ def plan_groups(losses: GroupedLosses, rule: Rule, format: Format) -> GroupedPla
     )
 
 
-def _check_groups(sizes: Array, scan: GroupScan) -> None:
+def check_groups(sizes: Array, loss_min: Array, n_nan: Array) -> None:
     """Raise a ValueError if a group that has samples has no finite loss."""
-    has_none = (sizes > 0) & (scan.minimum.value == math.inf)
+    has_none = (sizes > 0) & (loss_min == math.inf)
     if has_none.any():
         group = int(has_none.argmax())
-        n_nan = int(scan.n_nan[group])
+        n_group_nan = int(n_nan[group])
         raise ValueError(
             f"losses contain no finite value in {int(has_none.sum()):_} of {len(sizes):_} groups: in group {group}, "
-            f"{int(sizes[group]) - n_nan:_} of {int(sizes[group]):_} are +inf and {n_nan:_} NaN"
+            f"{int(sizes[group]) - n_group_nan:_} of {int(sizes[group]):_} are +inf and {n_group_nan:_} NaN"
         )
 
 
-def _check_mass(rule: Rule, sizes: Array, n_pruned: Array) -> None:
+def check_mass(rule: Rule, sizes: Array, n_pruned: Array) -> None:
     """Raise a ValueError if a group that keeps its mass has no sample left."""
     if rule.mass == "all" or rule.redistribute == "drop":
         return

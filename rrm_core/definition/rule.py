@@ -166,18 +166,20 @@ class Rule:
             ranks = np.clip(-_floors(-(self.redistribute * sizes)), 1, sizes)
         return np.where(sizes > 0, ranks, 0)
 
+    @property
+    def kernel_redistribute(self) -> Literal["recipients", "kept", "drop"]:
+        """The way to redistribute, as the compiled backends distinguish it."""
+        return self.redistribute if self.redistribute in ("kept", "drop") else "recipients"
+
     def ranks(self, n: int) -> tuple[int, float, int, int, str, bool]:
         """Return the arguments of the compiled backends' `Rule` for `n` samples (`Rule` in csrc/plan.h)."""
         quota = self.quota(n)
-        redistribute = "recipients"
-        if isinstance(self.redistribute, str) and self.redistribute != "argmin":
-            redistribute = self.redistribute
         return (
             n - quota if self.gamma is None else 0,
             self.gamma or 0.0,
             self.recipient_rank(n),
             quota if self.ties == "share" else 0,
-            redistribute,
+            self.kernel_redistribute,
             self.nan == "prune",
         )
 
@@ -198,10 +200,15 @@ def make_rule(
     Constructing a `Rule` takes longer than reweighting a few hundred samples. A rule for groups is refused unless
     `grouped`.
     """
+    # Arrays cannot be hashed.
+    if isinstance(contamination, np.ndarray):
+        contamination = as_fractions("contamination", contamination)
+    if isinstance(cap, np.ndarray):
+        cap = as_fractions("cap", cap)
     try:
         return _cached_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped)
     except TypeError:
-        # An argument cannot be hashed, such as an array, or has the wrong type: Rule raises the error that names it.
+        # Another argument cannot be hashed, or has the wrong type: Rule raises the error that names it.
         return _new_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped)
 
 
