@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "../csrc/cpu/group_counts.h"
 #include "../csrc/cpu/group_order.h"
 #include "../csrc/cpu/grouped_reweight.h"
 #include "../csrc/cpu/grouped_write.h"
@@ -134,6 +136,47 @@ std::int64_t count_foreign_in_groups(const py::array &losses, int format, const 
     });
 }
 
+using KeyArray = py::array_t<std::uint64_t>;
+
+// Adds to the counts of a round, see group_counts.h. The arrays of keys have shape (number, n_groups), or (number,) for
+// all losses.
+void count_groups(const py::array &losses, int format, const py::array_t<std::int32_t> &groups, std::int64_t first,
+                  bool is_first_pass, int bits_of_digit, int shift, const KeyArray &own, const KeyArray &of_all,
+                  const KeyArray &pivots, Int64Array counts) {
+    const rrm::cpu::GroupPass pass{
+        .n_groups = static_cast<std::size_t>(own.shape(1)),
+        .is_first = is_first_pass,
+        .bits = bits_of_digit,
+        .shift = shift,
+        .n_own = static_cast<std::size_t>(own.shape(0)),
+        .n_of_all = static_cast<std::size_t>(of_all.size()),
+        .n_pivots = static_cast<std::size_t>(pivots.shape(0)),
+        .own = own.data(),
+        .of_all = of_all.data(),
+        .pivots = pivots.data(),
+    };
+    rrm::with_format(format, [&](auto f) {
+        using F = decltype(f);
+        const auto *c = bits<F>(losses);
+        const auto *numbers = groups.data();
+        auto *sums = counts.mutable_data();
+        const std::int64_t n = losses.size();
+        const rrm::GilRelease released;
+        rrm::cpu::add_group_pass<F>(c, numbers, n, first, format, pass, sums);
+    });
+}
+
+std::uint32_t group_checksum(const py::array &losses, int format, const py::array_t<std::int32_t> &groups) {
+    return rrm::with_format(format, [&](auto f) {
+        using F = decltype(f);
+        const auto *c = bits<F>(losses);
+        const auto *numbers = groups.data();
+        const std::int64_t n = losses.size();
+        const rrm::GilRelease released;
+        return rrm::cpu::group_checksum<F>(c, numbers, n);
+    });
+}
+
 } // namespace
 
 void rrm::bind_groups(py::module_ &m) {
@@ -158,4 +201,6 @@ void rrm::bind_groups(py::module_ &m) {
     m.def("find_non_finite", &find_non_finite);
     m.def("write_groups", &write_groups);
     m.def("count_foreign_in_groups", &count_foreign_in_groups);
+    m.def("count_groups", &count_groups);
+    m.def("group_checksum", &group_checksum);
 }

@@ -111,6 +111,21 @@ def write_groups(
 def count_foreign_in_groups(
     losses: Array, format: int, groups: Array, minima: Array, n_nan: Array, threads: int, /
 ) -> int: ...
+def count_groups(
+    losses: Array,
+    format: int,
+    groups: Array,
+    first: int,
+    is_first_pass: bool,
+    bits: int,
+    shift: int,
+    own: Array,  # uint64, as the next two: `GroupPass` in rrm_core/definition/group_counting.py
+    of_all: Array,
+    pivots: Array,
+    counts: Array,
+    /,
+) -> None: ...
+def group_checksum(losses: Array, format: int, groups: Array, /) -> int: ...
 def levels(
     n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: _Redistribute, /
 ) -> _Levels: ...

@@ -144,7 +144,8 @@ class Blocks:
             ]
             planner.merge(Planner.from_partial(_merge_tree(partials).compute()))
             planner.advance()
-        return planner.plan
+        plan: Plan = planner.plan
+        return plan
 
     def apply(
         self, plan: Plan, losses: Any, weights: Any | None, mu: float, out: Any | None, threads: int | None

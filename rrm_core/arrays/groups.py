@@ -58,9 +58,10 @@ class Groups(GroupNumbers):
 
     def __init__(self, groups: Any, n_groups: int | None = None) -> None:
         numbers = _to_integers(groups)
+        check_not_empty("groups", numbers)
         if n_groups is not None:
-            n_groups = as_integer("n_groups", n_groups, 1, "a whole number, at least 1, or None")
-        super().__init__(*_check_range(numbers, n_groups))
+            n_groups = check_n_groups(n_groups)
+        super().__init__(*_check_range("groups", numbers, n_groups))
 
     @property
     def sizes(self) -> Array:
@@ -87,25 +88,77 @@ def to_groups(groups: Any, n: int, n_groups: int | None) -> GroupNumbers:
     return prepared
 
 
-def _to_integers(groups: Any) -> Any:
-    """Return group numbers as an array of integers: of NumPy if they are on the host."""
+def check_n_groups(n_groups: Any) -> int:
+    """Return a number of groups.
+
+    Raises
+    ------
+    ValueError
+        It is not a whole number from 1 to `MAX_GROUPS`.
+    """
+    number = as_integer("n_groups", n_groups, 1, "a whole number, at least 1, or None")
+    if number > MAX_GROUPS:
+        raise ValueError(f"n_groups must be below 2**31, got {n_groups}")
+    return number
+
+
+def to_host_integers(name: str, groups: Any) -> Array:
+    """Return group numbers, of which there need not be any, as a NumPy array of integers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Groups`, but for their range.
+    """
+    numbers = groups.numbers if isinstance(groups, Groups) else _to_integers(groups, name)
+    return numbers if isinstance(numbers, np.ndarray) else np.asarray(copy_to_host(numbers))
+
+
+def to_host_groups(name: str, groups: Any, n: int, n_groups: int, start: int = 0) -> Array:
+    """Return the group numbers of `n` losses, of which there need not be any, as int32 on the host.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for messages.
+    groups : array of integers, shape (n,), or Groups
+    n : int
+    n_groups : int
+    start : int
+        Index of the first of them among all samples, for messages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Groups`; also if there are more groups, or group numbers of another length.
+    """
+    is_valid = isinstance(groups, Groups) and groups.n_groups <= n_groups
+    numbers = to_host_integers(name, groups)
+    if len(numbers) != n:
+        raise ValueError(f"{name} must have one entry per loss, got {len(numbers):_} for {n:_} losses")
+    if not is_valid and n:
+        numbers, _ = _check_range(name, numbers, n_groups, start)
+    return np.ascontiguousarray(numbers, np.int32)
+
+
+def _to_integers(groups: Any, name: str = "groups") -> Any:
+    """Return group numbers, of which there need not be any, as an array of integers: of NumPy if on the host."""
     if isinstance(groups, (list, tuple)) or not is_array_api_obj(groups):
         groups = np.asarray(groups)
-    check_kind("groups", groups)
-    check_one_dimensional("groups", groups)
-    check_not_empty("groups", groups)
+    check_kind(name, groups)
+    check_one_dimensional(name, groups)
     placement = placement_of(groups, native=False)
     if placement.framework == "torch":
         groups = plain_tensor(groups)
     xp = array_namespace(groups)
     if not xp.isdtype(groups.dtype, "integral"):
-        raise TypeError(f"groups must be integers, got {groups.dtype}; number the groups 0, 1, 2, ...")
+        raise TypeError(f"{name} must be integers, got {groups.dtype}; number the groups 0, 1, 2, ...")
     if placement.on_host:
         return view_as_numpy(groups) if placement.framework == "torch" else np.asarray(groups)
     return groups
 
 
-def _check_range(numbers: Any, n_groups: int | None) -> tuple[Any, int]:
+def _check_range(name: str, numbers: Any, n_groups: int | None, start: int = 0) -> tuple[Any, int]:
     """Return a copy of group numbers as int32, and the number of groups."""
     xp = array_namespace(numbers)
     smallest = int(xp.min(numbers))
@@ -115,8 +168,8 @@ def _check_range(numbers: Any, n_groups: int | None) -> tuple[Any, int]:
         outside = (numbers < 0) | (numbers >= end)
         first = int(xp.argmax(xp.astype(outside, xp.uint8)))
         raise ValueError(
-            f"groups must lie in [0, {max(end, 1):_}), but {int(xp.count_nonzero(outside)):_} of "
-            f"{int(numbers.shape[0]):_} do not, the first {int(numbers[first])} at index {first}"
+            f"{name} must lie in [0, {max(end, 1):_}), but {int(xp.count_nonzero(outside)):_} of "
+            f"{int(numbers.shape[0]):_} do not, the first {int(numbers[first])} at index {start + first}"
         )
     if end > MAX_GROUPS:
         raise ValueError(

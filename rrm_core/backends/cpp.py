@@ -12,6 +12,7 @@ import numpy as np
 
 from .._arguments import MAX_THREADS
 from ..definition.formats import BY_STORAGE, PLAIN, Array
+from ..definition.group_counting import GroupPass
 from ..definition.group_numbers import GroupNumbers
 from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Plan, plan_from_kernel
@@ -130,6 +131,39 @@ def count_pass(
 def checksum(losses: Array) -> int:
     """Return the sum of the losses' words, modulo 2**32."""
     return int(_extension().checksum(_plain(losses), BY_STORAGE[losses.dtype].code))
+
+
+def count_groups(
+    losses: Array,
+    groups: Array,
+    first: int,
+    group_pass: GroupPass,
+    counts: Array,
+    threads: int | None,  # noqa: ARG001
+) -> None:
+    """Add the losses to the counts of a pass with groups; for the parameters see `numpy_group_counting.py`.
+
+    One thread counts, since each would need memory of its own for the counts.
+    """
+    format = BY_STORAGE[losses.dtype]
+    _extension().count_groups(
+        _plain(losses),
+        format.code,
+        groups,
+        first,
+        group_pass.is_first,
+        group_pass.bits,
+        group_pass.shift_of(format),
+        group_pass.own,
+        group_pass.of_all,
+        group_pass.pivots,
+        counts,
+    )
+
+
+def group_checksum(losses: Array, groups: Array) -> int:
+    """Return the checksum of losses with groups; see `numpy_group_counting.py`."""
+    return int(_extension().group_checksum(_plain(losses), BY_STORAGE[losses.dtype].code, groups))
 
 
 def _reweight(

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 # Version of the interface between the Python files and the compiled modules, which CMakeLists.txt reads here and
-# compiles into them. Raise it whenever bindings/ or `rrm_core.definition.counting` changes what is passed or returned.
-INTERFACE = 2
+# compiles into them. Raise it whenever bindings/, or `counting` or `group_counting` in rrm_core/definition, changes
+# what is passed or returned.
+INTERFACE = 3
 
 
 def load_extension(backend: str, module: str, remedy: str) -> ModuleType:

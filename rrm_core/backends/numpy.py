@@ -25,7 +25,10 @@ from ..definition.group_numbers import GroupNumbers
 from ..definition.old_weights import InvalidWeights, find_invalid_weights
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
+from .numpy_group_counting import count_groups as count_groups
+from .numpy_group_counting import group_checksum as group_checksum
 from .numpy_groups import GroupedLosses
+from .numpy_keys import keys_of, nan_key
 
 
 def check_available() -> None:
@@ -113,14 +116,14 @@ def grouped_losses(losses: Array, groups: GroupNumbers, threads: int | None = No
 @ignore_float_errors
 def count_first_pass(losses: Array, first: int, counts: Array, threads: int | None = None) -> None:  # noqa: ARG001
     """Add the losses to the counts of the first pass; `first` is the index of the first loss."""
-    keys = _keys(losses)
+    keys = keys_of(losses)
     values = widen(losses)
     code = BY_STORAGE[losses.dtype].code
-    min_key = int(keys.min(initial=_nan_key(keys)))
+    min_key = int(keys.min(initial=nan_key(keys)))
     nan_indices = np.flatnonzero(np.isnan(values))
     neg_inf_indices = np.flatnonzero(values == -math.inf)
     minima = [
-        to_signed(min_key) if min_key < _nan_key(keys) else MISSING,
+        to_signed(min_key) if min_key < nan_key(keys) else MISSING,
         first + int(nan_indices[0]) if nan_indices.size else MISSING,
         first + int(neg_inf_indices[0]) if neg_inf_indices.size else MISSING,
         code,
@@ -159,7 +162,7 @@ def count_pass(
     counts : int64 array
         See `rrm_core.definition.counting`.
     """
-    keys = _keys(losses)
+    keys = keys_of(losses)
     bins = np.empty(0, np.intp)
     n_in_range = []
     for i, (lowest, highest, shift) in enumerate(ranges):
@@ -192,18 +195,3 @@ def checksum(losses: Array) -> int:
     """Return the sum of the losses' words, modulo 2**32."""
     words = np.ascontiguousarray(losses).view(np.uint16 if losses.itemsize == 2 else np.uint32)
     return int(words.sum(dtype=np.uint64)) & 0xFFFF_FFFF
-
-
-def _keys(losses: Array) -> Array:
-    """Return the order-preserving keys of losses, as in `csrc/ordered_key.h`."""
-    unsigned = np.dtype(f"u{losses.itemsize}")
-    bits = np.ascontiguousarray(losses).view(unsigned)
-    sign = unsigned.type(1 << (8 * unsigned.itemsize - 1))
-    keys = np.where(bits > sign, ~bits, bits | sign)
-    keys[np.isnan(widen(losses))] = _nan_key(keys)
-    return keys
-
-
-def _nan_key(keys: Array) -> int:
-    """Return the key of NaN, the largest one of the keys' type."""
-    return int(np.iinfo(keys.dtype).max)

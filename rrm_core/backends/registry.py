@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol, cast
 
+from ..definition.group_counting import GroupPass
 from ..definition.group_numbers import GroupNumbers
 from ..definition.group_thresholds import GroupedLosses
 from ..definition.old_weights import InvalidWeights
@@ -78,6 +79,14 @@ class CountingBackend(Backend, Protocol):
 
     def checksum(self, losses: Any) -> int:
         """Return the sum of the losses' words, modulo 2**32."""
+
+    def count_groups(
+        self, losses: Any, groups: Any, first: int, group_pass: GroupPass, counts: Any, threads: int | None
+    ) -> None:
+        """Add the losses to the counts of a pass with groups, in the same way; see `numpy_group_counting.py`."""
+
+    def group_checksum(self, losses: Any, groups: Any) -> int:
+        """Return the checksum of losses with groups; see `numpy_group_counting.py`."""
 
 
 def _load_cpp() -> CountingBackend:

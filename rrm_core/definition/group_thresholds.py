@@ -50,7 +50,20 @@ class GroupScan(NamedTuple):
     ranked: GroupStatistics
 
 
-class GroupedLosses(Protocol):
+class OrderStatistics(Protocol):
+    """The losses with given ranks, after a scan."""
+
+    def smallest(self, ranks: Array) -> GroupStatistics:
+        """Return the losses with other ranks than in the scan."""
+
+    def smallest_of_all(self, rank: int) -> float:
+        """Return the loss with this rank among all, or the largest that is not NaN."""
+
+    def count(self, values: Array) -> GroupStatistics:
+        """Return these losses, of which there need not be any, with their counts; NaN for an empty group."""
+
+
+class GroupedLosses(OrderStatistics, Protocol):
     """The losses of one call by group, as a backend sees them."""
 
     def sizes(self) -> Array:
@@ -61,15 +74,6 @@ class GroupedLosses(Protocol):
 
         If there is -inf, or a group without a finite loss, the ranked losses have no meaning.
         """
-
-    def smallest(self, ranks: Array) -> GroupStatistics:
-        """Return the losses with other ranks, after a scan."""
-
-    def smallest_of_all(self, rank: int) -> float:
-        """Return the loss with this rank among all, or the largest that is not NaN."""
-
-    def count(self, values: Array) -> GroupStatistics:
-        """Return these losses, of which there need not be any, with their counts; NaN for an empty group."""
 
     def write(
         self, plan: GroupedPlan, old_weights: Any | None, mu: float, out: Any
@@ -83,7 +87,10 @@ class GroupedLosses(Protocol):
         """
 
 
-@ignore_float_errors
+class EmptiedGroupError(ValueError):
+    """A group that keeps its mass would have no sample left."""
+
+
 def plan_groups(losses: GroupedLosses, rule: Rule, format: Format) -> GroupedPlan:
     """Return the plan for losses with groups.
 
@@ -93,19 +100,65 @@ def plan_groups(losses: GroupedLosses, rule: Rule, format: Format) -> GroupedPla
         The losses cannot be reweighted.
     """
     sizes = losses.sizes()
-    n = int(sizes.sum())
     ranks = np.zeros_like(sizes) if rule.group_shares is None else rule.group_ranks(sizes)
     scan = losses.scan(ranks)
-    check_losses(rule, n, scan.non_finite)
+    check_scan(rule, sizes, scan)
+    thresholds = find_group_thresholds(losses, rule, format, sizes, scan)
+    return make_grouped_plan(rule, format, sizes, scan, thresholds)
+
+
+def check_scan(rule: Rule, sizes: Array, scan: GroupScan) -> None:
+    """Raise a ValueError if the scanned losses cannot be reweighted."""
+    check_losses(rule, int(sizes.sum()), scan.non_finite)
     check_groups(sizes, scan.minimum.value, scan.n_nan)
+
+
+class GroupThresholds(NamedTuple):
+    """The thresholds of pruning and of the recipients; see `GroupedPlan`."""
+
+    threshold: GroupStatistics
+    recipients: GroupStatistics
+
+
+@ignore_float_errors
+def find_group_thresholds(
+    losses: OrderStatistics, rule: Rule, format: Format, sizes: Array, scan: GroupScan
+) -> GroupThresholds:
+    """Return the thresholds of valid losses. Their values do not depend on any counts, but for the number of losses.
+
+    Parameters
+    ----------
+    losses : OrderStatistics
+    rule : Rule
+    format : Format
+        Type of the losses.
+    sizes : int64 array of shape (n_groups,)
+        Number of samples of each group.
+    scan : GroupScan
+        With the ranks `Rule.group_ranks`, if the rule has shares of groups.
+    """
     threshold = _find_thresholds(losses, rule, format, sizes, scan)
-    recipients = _find_recipients(losses, rule, sizes, scan.minimum, threshold)
+    return GroupThresholds(threshold, _find_recipients(losses, rule, sizes, scan.minimum, threshold))
+
+
+@ignore_float_errors
+def make_grouped_plan(
+    rule: Rule, format: Format, sizes: Array, scan: GroupScan, thresholds: GroupThresholds
+) -> GroupedPlan:
+    """Return the plan with these thresholds; for the parameters see `find_group_thresholds`.
+
+    Raises
+    ------
+    EmptiedGroupError
+        A group that keeps its mass would have no sample left.
+    """
+    threshold, recipients = thresholds
     n_pruned = sizes - threshold.n_below - threshold.n_equal
     n_recipients = recipients.n_below + recipients.n_equal
     check_mass(rule, sizes, n_pruned)
     removed = _find_removed(rule, sizes, n_pruned, threshold.n_equal)
     return GroupedPlan(
-        n=n,
+        n=int(sizes.sum()),
         dtype=format.name,
         rule=rule,
         sizes=sizes,
@@ -134,20 +187,20 @@ def check_groups(sizes: Array, loss_min: Array, n_nan: Array) -> None:
 
 
 def check_mass(rule: Rule, sizes: Array, n_pruned: Array) -> None:
-    """Raise a ValueError if a group that keeps its mass has no sample left."""
+    """Raise an EmptiedGroupError if a group that keeps its mass has no sample left."""
     if rule.mass == "all" or rule.redistribute == "drop":
         return
     is_empty = (sizes > 0) & (n_pruned == sizes)
     if is_empty.any():
         group = int(is_empty.argmax())
-        raise ValueError(
+        raise EmptiedGroupError(
             f"mass='group' needs a kept sample in each group, but all {int(sizes[group]):_} of group {group} lie above "
             "the threshold of all; pass cap, or one contamination per group"
         )
 
 
 def _find_thresholds(
-    losses: GroupedLosses, rule: Rule, format: Format, sizes: Array, scan: GroupScan
+    losses: OrderStatistics, rule: Rule, format: Format, sizes: Array, scan: GroupScan
 ) -> GroupStatistics:
     if rule.gamma is not None:
         base = scan.minimum.value
@@ -161,13 +214,13 @@ def _find_thresholds(
     return losses.count(np.maximum(scan.ranked.value, _threshold_of_all(losses, rule, sizes)))
 
 
-def _threshold_of_all(losses: GroupedLosses, rule: Rule, sizes: Array) -> float:
+def _threshold_of_all(losses: OrderStatistics, rule: Rule, sizes: Array) -> float:
     n = int(sizes.sum())
     return losses.smallest_of_all(n - rule.quota(n))
 
 
 def _find_recipients(
-    losses: GroupedLosses, rule: Rule, sizes: Array, minimum: GroupStatistics, threshold: GroupStatistics
+    losses: OrderStatistics, rule: Rule, sizes: Array, minimum: GroupStatistics, threshold: GroupStatistics
 ) -> GroupStatistics:
     """Return the recipients' thresholds, never above the groups' thresholds; -inf if there are no recipients."""
     if rule.redistribute == "kept":

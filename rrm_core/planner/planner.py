@@ -9,10 +9,16 @@ import numpy as np
 
 from .._arguments import as_integer, check_threads
 from ..arrays.convert import to_host
+from ..arrays.groups import check_n_groups, to_host_groups
 from ..backends import registry
 from ..definition.formats import Array
+from ..definition.group_counting import choose_bits
+from ..definition.group_plan import GroupedPlan
 from ..definition.plan import Plan
-from ..definition.rule import NaN, Redistribute, Rule, Ties, make_rule
+from ..definition.rule import Mass, NaN, Redistribute, Rule, Ties, make_rule
+from .grouped_counts import GroupedCounts
+from .grouped_state import GroupedState
+from .grouped_state_format import GROUPED_VERSION, decode_grouped_state, encode_grouped_state
 from .round_counts import RoundCounts
 from .round_state import SelectionState
 from .state_format import decode_state, encode_state
@@ -25,21 +31,22 @@ class _Round(NamedTuple):
 
     Attributes
     ----------
-    state : SelectionState
+    state : SelectionState or GroupedState
         State at the start of the round.
-    counts : RoundCounts
-    plan : Plan, optional
+    counts : RoundCounts or GroupedCounts
+    plan : Plan or GroupedPlan, optional
         The plan, once complete.
     """
 
-    state: SelectionState
-    counts: RoundCounts
-    plan: Plan | None
+    state: SelectionState | GroupedState
+    counts: RoundCounts | GroupedCounts
+    plan: Plan | GroupedPlan | None
 
     @classmethod
-    def start(cls, state: SelectionState) -> _Round:
+    def start(cls, state: SelectionState | GroupedState) -> _Round:
         """Return the round that starts with a state, without counts."""
-        return cls(state, RoundCounts(state), state.plan() if state.complete else None)
+        counts = GroupedCounts(state) if isinstance(state, GroupedState) else RoundCounts(state)
+        return cls(state, counts, state.plan() if state.complete else None)
 
 
 class Planner:
@@ -53,8 +60,17 @@ class Planner:
 
     Parameters
     ----------
-    contamination, gamma, redistribute, ties, nan
+    contamination, gamma, redistribute, ties, nan, cap, mass
         The rule, as for `rrm_core.reweight`.
+    n_groups : int, at least 1, optional
+        Number of groups; by default the number of shares in `contamination` or `cap`. With groups, `update` takes the
+        group of each loss, and the plan is that of `rrm_core.plan` with `groups`.
+    group_memory : int, optional
+        Bytes for the counts of a round with groups: the more, the fewer rounds. By default 64 MiB, which are two
+        rounds of float32 for 128 groups and three for 4,096, or the least that a rule needs for many groups, which is
+        128 bytes for each group and each threshold that is sought within groups. One more round counts the losses at
+        thresholds that are no order statistics of a group. The array of counts has as many 8-byte numbers, and about
+        as many bytes are used for a moment by `merge` and `advance`.
     backend : {"cpp", "numpy"}, optional
         Backend that counts; by default the first available one.
     threads : int, at least 1, optional
@@ -100,19 +116,32 @@ class Planner:
     def __init__(
         self,
         *,
-        contamination: float | None = None,
+        contamination: Any | None = None,
         gamma: float | None = None,
         redistribute: Redistribute = "argmin",
         ties: Ties = "keep",
         nan: NaN = "raise",
+        cap: Any | None = None,
+        mass: Mass = "all",
+        n_groups: int | None = None,
+        group_memory: int | None = None,
         backend: str | None = None,
         threads: int | None = None,
     ) -> None:
         self._set_backend(backend, threads)
-        self._round = _Round.start(SelectionState(make_rule(contamination, gamma, redistribute, ties, nan)))
+        rule = make_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped=True)
+        self._round = _Round.start(_start_state(rule, n_groups, group_memory))
 
     @classmethod
-    def from_rule(cls, rule: Rule, *, backend: str | None = None, threads: int | None = None) -> Planner:
+    def from_rule(
+        cls,
+        rule: Rule,
+        *,
+        n_groups: int | None = None,
+        group_memory: int | None = None,
+        backend: str | None = None,
+        threads: int | None = None,
+    ) -> Planner:
         """Return a planner for a rule. See `Planner` for the other parameters.
 
         Raises
@@ -122,10 +151,9 @@ class Planner:
         """
         if not isinstance(rule, Rule):
             raise TypeError(f"rule must be a Rule, got {type(rule).__name__}")
-        rule.check_without_groups()
         planner = cls.__new__(cls)
         planner._set_backend(backend, threads)
-        planner._round = _Round.start(SelectionState(rule))
+        planner._round = _Round.start(_start_state(rule, n_groups, group_memory))
         return planner
 
     def _set_backend(self, backend: str | None, threads: int | None) -> None:
@@ -136,6 +164,12 @@ class Planner:
     def rule(self) -> Rule:
         """The rule."""
         return self._round.state.rule
+
+    @property
+    def n_groups(self) -> int | None:
+        """Number of groups; None without groups."""
+        state = self._round.state
+        return state.n_groups if isinstance(state, GroupedState) else None
 
     @property
     def round(self) -> int:
@@ -153,18 +187,21 @@ class Planner:
         return self._round.plan is not None
 
     @property
-    def plan(self) -> Plan:
-        """The plan of all losses; raises a ValueError before the planner is done."""
+    def plan(self) -> Any:
+        """The plan of all losses, a `GroupedPlan` with groups; raises a ValueError before the planner is done."""
         if self._round.plan is None:
             raise ValueError(f"the plan is not complete: round {self.round} is in progress; end it with advance()")
         return self._round.plan
 
     @property
     def checksum(self) -> int:
-        """Sum of the losses' words modulo 2**32, known after the first round; detects a source that changes."""
+        """Sum of the losses' words modulo 2**32, known after the first round; detects a source that changes.
+
+        With groups, the words of each loss are multiplied by its group number + 1.
+        """
         return self._round.state.checksum
 
-    def update(self, losses: Any, *, offset: int | None = None) -> None:
+    def update(self, losses: Any, *, groups: Any | None = None, offset: int | None = None) -> None:
         """Count some losses in this round.
 
         Parameters
@@ -172,6 +209,8 @@ class Planner:
         losses : array of shape (m,), float16, bfloat16, float32 or float64
             Of any framework; losses on a device are copied to the host. May be empty. All updates must have the same
             type.
+        groups : array of integers, shape (m,), or Groups, optional
+            The group of each loss, from 0 to ``n_groups - 1``; required if the planner has groups.
         offset : int, optional
             Index of the first of them among all losses, used to report the position of a NaN; by default the number of
             losses that this planner has counted in this round.
@@ -179,8 +218,9 @@ class Planner:
         Raises
         ------
         TypeError, ValueError
-            The array has the wrong type or shape, or another type than those before; or the planner is done. Nothing
-            has been counted. Losses that cannot be reweighted, such as NaN, are reported by `advance`.
+            The losses have the wrong type or shape, or another type than those before; the groups are no integers, of
+            another length, or outside [0, n_groups); or the planner is done. Nothing has been counted. Losses that
+            cannot be reweighted, such as NaN, are reported by `advance`.
 
         Notes
         -----
@@ -192,6 +232,15 @@ class Planner:
         view, format = to_host("losses", losses)
         counts = self._round.counts
         counts.require_format(format)
+        if isinstance(counts, GroupedCounts):
+            if groups is None:
+                raise ValueError(f"the planner has {self.n_groups:_} groups; pass those of these losses as groups")
+            assert self.n_groups is not None
+            numbers = to_host_groups("groups", groups, len(view), self.n_groups)
+            counts.add(view, numbers, first, self._backend, self._threads)
+            return
+        if groups is not None:
+            raise ValueError("groups were given, but the planner has none; leave them out, or make it with n_groups")
         counts.add(view, first, self._backend, self._threads)
 
     def merge(self, other: Planner) -> None:
@@ -222,10 +271,11 @@ class Planner:
                 f"other is in round {other.round} of another selection, not in round {self.round} of this one; start "
                 "each round from this planner's partial()"
             )
-        counts = self._round.counts
+        counts: Any = self._round.counts
         other_counts = other._round.counts
         if other_counts.format is not None:
             counts.require_format(other_counts.format)
+        # Both have groups, or none of them, since their states are equal.
         counts.add_counts(other_counts)
 
     def advance(self) -> None:
@@ -234,8 +284,8 @@ class Planner:
         Raises
         ------
         ValueError
-            The losses cannot be reweighted, as for `rrm_core.reweight`; or other losses were counted than in the first
-            round. The round goes on.
+            The losses cannot be reweighted, as for `rrm_core.reweight`; or other losses or groups were counted than in
+            the first round. The round goes on.
 
         Notes
         -----
@@ -259,10 +309,12 @@ class Planner:
             ``"state"``: the rule and the results of earlier rounds, the same for all planners of a round.
             ``"sums"`` and ``"minima"``: to combine two planners, add them and take the minimum, elementwise.
             ``"keys"``: to combine two planners, concatenate them.
-            A round has 65,536 sums for each threshold it looks for, or a few keys. The arrays are copies, and fit in
-            ``np.savez`` or a message.
+            A round has 65,536 sums for each threshold it looks for, or a few keys; with groups, `group_memory` limits
+            the sums, and there are no keys. The arrays are copies, and fit in ``np.savez`` or a message.
         """
-        return {"state": encode_state(self._round.state)} | self._round.counts.to_arrays()
+        state = self._round.state
+        encoded = encode_grouped_state(state) if isinstance(state, GroupedState) else encode_state(state)
+        return {"state": encoded} | self._round.counts.to_arrays()
 
     @classmethod
     def from_partial(
@@ -273,8 +325,8 @@ class Planner:
         Parameters
         ----------
         partial : mapping of str to array
-            Result of `partial`, or several combined as documented there. ``"state"`` alone, 200 bytes, is enough to
-            start a planner without counts.
+            Result of `partial`, or several combined as documented there. ``"state"`` alone, 200 bytes without
+            groups, is enough to start a planner without counts.
         backend, threads
             See `Planner`.
 
@@ -288,14 +340,17 @@ class Planner:
         Notes
         -----
         A result that was altered leads to one of these errors, to an error of `advance`, or to the plan of other
-        losses; never to a plan that no losses have.
+        losses; never to a plan that no losses have. With groups, it is not checked whether the numbers of different
+        groups and those of all losses agree.
         """
         if not isinstance(partial, Mapping):
             raise TypeError(f"partial must be a mapping of str to array, got {type(partial).__name__}")
         planner = cls.__new__(cls)
         planner._set_backend(backend, threads)
         try:
-            planner._round = _Round.start(decode_state(_as_int64("state", partial["state"])))
+            vector = _as_int64("state", partial["state"])
+            is_grouped = len(vector) > 0 and vector[0] == GROUPED_VERSION
+            planner._round = _Round.start(decode_grouped_state(vector) if is_grouped else decode_state(vector))
             if len(partial) > 1:
                 counts = {name: _as_int64(name, partial[name]) for name in ("sums", "minima", "keys")}
                 planner._round.counts.load_arrays(**counts)
@@ -314,6 +369,22 @@ class Planner:
     def _require_not_done(self) -> None:
         if self.done:
             raise ValueError("the planner is done; make a new one for other losses")
+
+
+def _start_state(rule: Rule, n_groups: int | None, group_memory: int | None) -> SelectionState | GroupedState:
+    """Return the state of a selection by this rule before the first round, with or without groups."""
+    if n_groups is None:
+        n_groups = rule.n_groups
+    if n_groups is None:
+        rule.check_without_groups()
+        if group_memory is not None:
+            raise ValueError(f"group_memory needs groups, got {group_memory}; pass n_groups, or leave it out")
+        return SelectionState(rule)
+    n_groups = check_n_groups(n_groups)
+    rule.check_n_groups(n_groups)
+    if group_memory is not None:
+        group_memory = as_integer("group_memory", group_memory, 1, "a whole number of bytes, at least 1, or None")
+    return GroupedState.start(rule, n_groups, choose_bits(rule, n_groups, group_memory))
 
 
 def _check_offset(offset: Any) -> int:

@@ -197,25 +197,13 @@ class RoundCounts:
         """
         if len(minima) != N_MINIMA or len(minima) + len(sums) != len(self._counts):
             raise ValueError("arrays of another length")
-        self._check_types(minima)
+        check_types(self._state.format, minima)
         counts = np.concatenate([minima, sums])
         if not are_counts_consistent(self._state, counts):
             raise ValueError(CONTRADICTION)
         counts[CHECKSUM] %= 2**32
         self._store_keys(self._split_keys(keys.view(np.uint64), counts))
         self._counts = counts
-
-    def _check_types(self, minima: Array) -> None:
-        """Raise unless the last two minima are the code of one type and its negative, or of none."""
-        if self._state.format is None and (minima[TYPE_CODE:] == MISSING).all():
-            return
-        codes = [int(minima[TYPE_CODE]), -int(minima[NEGATIVE_TYPE_CODE])]
-        if not set(codes) <= set(BY_CODE):
-            raise ValueError(f"losses of types {codes}")
-        format = self._state.format or BY_CODE[codes[0]]
-        for code in codes:
-            if code != format.code:
-                raise TypeError(f"losses must be {format.name}, as those before, got {BY_CODE[code].name}")
 
     def _split_keys(self, keys: Array, counts: Array) -> list[Array]:
         """Return the keys in each range; raise a ValueError unless there are as many as were counted."""
@@ -237,3 +225,32 @@ class RoundCounts:
         """Raise a TypeError if losses of another type have been counted."""
         if self.format not in (None, format):
             raise TypeError(f"losses must be {self.format.name}, as those before, got {format.name}")
+
+
+def check_types(format: Format | None, minima: Array) -> None:
+    """Raise unless two of the minima are the code of one type and its negative, or of none.
+
+    Parameters
+    ----------
+    format : Format, optional
+        Type of the losses, if it is known from the first round.
+    minima : int64 array
+        See `rrm_core.definition.counting`.
+
+    Raises
+    ------
+    ValueError
+        There is no such type.
+    TypeError
+        The losses had different types.
+    """
+    stored = minima[TYPE_CODE : NEGATIVE_TYPE_CODE + 1]
+    if format is None and (stored == MISSING).all():
+        return
+    codes = [int(stored[0]), -int(stored[1])]
+    if not set(codes) <= set(BY_CODE):
+        raise ValueError(f"losses of types {codes}")
+    expected = format or BY_CODE[codes[0]]
+    for code in codes:
+        if code != expected.code:
+            raise TypeError(f"losses must be {expected.name}, as those before, got {BY_CODE[code].name}")

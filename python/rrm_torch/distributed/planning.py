@@ -69,7 +69,8 @@ def plan_on_ranks(losses: Any, ranks: ProcessGroup, rule: rrm_core.Rule | dict[s
             index = first_nan if nan_is_refused else first_neginf
             raise ValueError(f"{error}{_location(int(index), offsets)}") from None
         if planner.done:
-            return planner.plan
+            plan: rrm_core.Plan = planner.plan
+            return plan
         planner.update(losses)
 
 
