@@ -11,9 +11,10 @@ import numpy as np
 from ..definition.formats import Array
 from ._pyarrow import pa
 from .arrow_layout import CODECS, ArrowLayout, Run
-from .columns import ColumnType, choose_column, name_invalid_file, nulls_to_nan, one_line, reader
+from .columns import ColumnType, choose_column, name_invalid_file, nulls_in, one_line, reader
 from .files import StableFile
 from .source import Chunk
+from .values import FLOATS, Values
 
 BATCH_BYTES = 1 << 20  # decoded batches up to this size are kept while several threads count
 _LENGTH = struct.Struct("<q")
@@ -23,7 +24,8 @@ class ArrowColumn:
     """A column of an Arrow (IPC, Feather) file, of the file or the streaming format. See `Source`.
 
     An uncompressed column is read like a ``.npy`` file, so that a record batch may have any size. A compressed batch
-    must fit in memory; its size is known, and checked, before it is decoded. A null counts as NaN.
+    must fit in memory; its size is known, and checked, before it is decoded. A null counts as NaN, and is refused among
+    integers.
 
     Parameters
     ----------
@@ -31,9 +33,10 @@ class ArrowColumn:
         Name of the argument, for messages.
     path : Path
     column : str, optional
-        Name of the column; by default the only floating-point column.
+        Name of the column; by default the only one that has such values.
     memory : int
         Bytes of the column that may be decoded at a time.
+    values : Values
 
     Raises
     ------
@@ -43,15 +46,16 @@ class ArrowColumn:
         It is not an Arrow file, has no such column, or one of another type.
     """
 
-    def __init__(self, name: str, path: Path, column: str | None, memory: int) -> None:
+    def __init__(self, name: str, path: Path, column: str | None, memory: int, values: Values = FLOATS) -> None:
         self._file = StableFile(name, path)
+        self._values = values
         self._memory = memory
         self.name = self._file.name
         try:
             with name_invalid_file(self.name, "Arrow"):
                 layout = ArrowLayout(self._file, memory)
             columns = layout.schema.columns
-            index, self.format = choose_column(self.name, [ColumnType(x.name, x.type) for x in columns], column)
+            index, self.format = choose_column(self.name, [ColumnType(x.name, x.type) for x in columns], column, values)
             self._dtype = self.format.storage.newbyteorder(layout.schema.byte_order)
             with name_invalid_file(self.name, "Arrow"):
                 self._runs = layout.runs(columns[index], self._dtype.itemsize)
@@ -111,7 +115,8 @@ class ArrowColumn:
             n_bytes = (n + 7) // 8
             bitmap = self._decode(run.validity_offset, run.validity_length, n_bytes, run.codec)
             values = values.copy()
-            nulls_to_nan(values, np.frombuffer(bitmap, np.uint8, n_bytes), 0)
+            is_null = nulls_in(np.frombuffer(bitmap, np.uint8, n_bytes), n, 0)
+            self._values.fill_nulls(self.name, values, is_null, run.start)
         return values
 
     def _decode(self, offset: int, length: int, n_bytes: int, codec: int) -> memoryview:
@@ -155,7 +160,7 @@ class ArrowColumn:
                 n_bytes_before, n_bits_before = divmod(row - run.start, 8)
                 bitmap = np.empty((n_bits_before + len(part) + 7) // 8, np.uint8)
                 self._file.read(bitmap, run.validity_offset + n_bytes_before)
-                nulls_to_nan(part, bitmap, n_bits_before)
+                self._values.fill_nulls(self.name, part, nulls_in(bitmap, len(part), n_bits_before), row)
             row = stop
             index += 1
         return values

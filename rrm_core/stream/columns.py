@@ -9,21 +9,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..definition.formats import BY_NAME, Array, Format
+from ..definition.formats import Array
 from ._pyarrow import WEIGHT_COLUMN, pa
+from .values import ElementType, Values
 
-FLOATS = ("float16", "float32", "float64")
 LISTED_COLUMNS = 20  # columns that an error message lists
 
 
 class ColumnType(NamedTuple):
-    """Name and type of a column; the type is in `FLOATS` if it holds floating-point numbers."""
+    """Name and type of a column; the type is that of NumPy if it holds floating-point numbers or integers."""
 
     name: str
     type: str
 
 
-def choose_column(name: str, columns: Sequence[ColumnType], column: str | None) -> tuple[int, Format]:
+def choose_column(
+    name: str, columns: Sequence[ColumnType], column: str | None, values: Values
+) -> tuple[int, ElementType]:
     """Return the index of the column to read, and its type.
 
     Parameters
@@ -32,7 +34,8 @@ def choose_column(name: str, columns: Sequence[ColumnType], column: str | None) 
         Name of the argument, for messages.
     columns : sequence of ColumnType
     column : str, optional
-        Name of the column; by default the only floating-point column.
+        Name of the column; by default the only one that has such values.
+    values : Values
 
     Raises
     ------
@@ -40,26 +43,28 @@ def choose_column(name: str, columns: Sequence[ColumnType], column: str | None) 
         There is no such column, or it is of another type.
     """
     if column is None:
-        column = _default_column(name, columns)
+        column = _default_column(name, columns, values)
     indices = [i for i, other in enumerate(columns) if other.name == column]
     if len(indices) != 1:
         problem = f"has {len(indices)} columns" if indices else "has no column"
         raise ValueError(f"{name} {problem} {column!r}; there are {_column_list(columns)}")
     type = columns[indices[0]].type
-    if type not in FLOATS:
-        raise TypeError(f"{name}: column {column!r} must be float16, float32 or float64, got {type}; convert it")
-    return indices[0], BY_NAME[type]
+    if type not in values.types:
+        raise TypeError(f"{name}: column {column!r} must be {values.expected}, got {type}; convert it")
+    return indices[0], values.types[type]
 
 
-def _default_column(name: str, columns: Sequence[ColumnType]) -> str:
-    floating = [column.name for column in columns if column.type in FLOATS]
-    if not name.startswith("losses") and WEIGHT_COLUMN in floating:
+def _default_column(name: str, columns: Sequence[ColumnType], values: Values) -> str:
+    suitable = [column.name for column in columns if column.type in values.types]
+    if not name.startswith("losses") and WEIGHT_COLUMN in suitable:
         return WEIGHT_COLUMN
-    if len(floating) == 1:
-        return floating[0]
-    remedy = "name one with column" if floating else "one is needed"
+    if len(suitable) == 1:
+        return suitable[0]
+    remedy = "name one with column" if suitable else "one is needed"
+    if name.startswith("groups") and suitable:
+        remedy = "give a file with one"
     raise ValueError(
-        f"{name} has {len(floating)} columns of floating-point numbers; {remedy}; there are {_column_list(columns)}"
+        f"{name} has {len(suitable)} columns of {values.described}; {remedy}; there are {_column_list(columns)}"
     )
 
 
@@ -86,10 +91,10 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def nulls_to_nan(values: Array, bitmap: Array, n_bits_before: int) -> None:
-    """Replace nulls by NaN: the values whose bit, after the first `n_bits_before`, is 0."""
-    valid = np.unpackbits(bitmap, count=n_bits_before + len(values), bitorder="little")[n_bits_before:]
-    values[valid == 0] = np.nan
+def nulls_in(bitmap: Array, n: int, n_bits_before: int) -> Array:
+    """Return which of `n` values are null: those whose bit, after the first `n_bits_before`, is 0."""
+    is_null: Array = np.unpackbits(bitmap, count=n_bits_before + n, bitorder="little")[n_bits_before:] == 0
+    return is_null
 
 
 def reader(values: Array, start: int) -> Callable[[int, int, Array], Array]:

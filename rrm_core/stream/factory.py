@@ -12,16 +12,18 @@ import numpy as np
 from array_api_compat import is_array_api_obj
 
 from .._atomic_write import resolve_output
+from ..arrays.groups import Groups
 from .memory import Chunks, InMemory
 from .npy import NpyFile, open_npy_sink
 from .parts import ARROW_SUFFIXES, FILE_KINDS, SUFFIXES, FileSource, Parts, list_parts, paths_of
 from .sinks import CallbackSink, Sink
 from .source import Source
+from .values import FLOATS, INTEGERS, Values
 
 SinkFactory: TypeAlias = "Callable[[int, np.dtype[Any]], AbstractContextManager[Sink]]"
 
 
-def open_source(name: str, argument: Any, column: str | None, memory: int) -> Source:
+def open_source(name: str, argument: Any, column: str | None, memory: int, values: Values = FLOATS) -> Source:
     """Open a source.
 
     Parameters
@@ -33,6 +35,7 @@ def open_source(name: str, argument: Any, column: str | None, memory: int) -> So
         Column of a Parquet or Arrow file.
     memory : int
         Bytes of a file that may be decoded at a time.
+    values : Values
 
     Raises
     ------
@@ -41,7 +44,7 @@ def open_source(name: str, argument: Any, column: str | None, memory: int) -> So
     """
 
     def open_file(path: Path) -> FileSource:
-        return _open_file(name, path, column, memory)
+        return _open_file(name, path, column, memory, values)
 
     paths = paths_of(argument)
     if paths is not None:
@@ -49,39 +52,69 @@ def open_source(name: str, argument: Any, column: str | None, memory: int) -> So
     if not isinstance(argument, (str, os.PathLike)):
         _refuse_column(column, f"{name} are given as {type(argument).__name__}")
         if is_array_api_obj(argument):
-            return InMemory(name, argument)
-        return Chunks(name, argument)
+            return InMemory(name, argument, values)
+        return Chunks(name, argument, values)
     path = Path(argument)
     if path.is_dir():
         return Parts(name, list_parts(name, path), open_file, path)
     return open_file(path)
 
 
-def _open_file(name: str, path: Path, column: str | None, memory: int) -> FileSource:
+def open_groups(groups: Any, losses: Any, memory: int) -> Source:
+    """Open the source of the numbers of groups.
+
+    Parameters
+    ----------
+    groups : path, list of paths, array, Groups, iterable of arrays, or str
+        A string without the suffix of a file is the name of a column in the files of the losses.
+    losses : path, list of paths, array, or iterable of arrays
+        The argument.
+    memory : int
+        Bytes of a file that may be decoded at a time.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError, ImportError
+        See `rrm_core.stream.plan`.
+    """
+    if isinstance(groups, Groups):
+        groups = groups.numbers
+    if not isinstance(groups, str) or Path(groups).suffix in SUFFIXES:
+        return open_source("groups", groups, None, memory, INTEGERS)
+    if not isinstance(losses, (str, os.PathLike)) and paths_of(losses) is None:
+        raise ValueError(
+            f"groups={groups!r} names a column in the files of the losses, but losses are given as "
+            f"{type(losses).__name__}; pass the group of each loss in the same way, or {FILE_KINDS}"
+        )
+    return open_source("groups", losses, groups, memory, INTEGERS)
+
+
+def _open_file(name: str, path: Path, column: str | None, memory: int, values: Values) -> FileSource:
     """Open a file as a source, according to its suffix."""
     if path.suffix == ".npy":
         _refuse_column(column, f"{path} is a .npy file")
-        return NpyFile(name, path)
+        return NpyFile(name, path, values)
     if path.suffix == ".parquet":
         # Imported only here, because it imports pyarrow.
         from .parquet_source import ParquetColumn
 
-        return ParquetColumn(name, path, column, memory)
+        return ParquetColumn(name, path, column, memory, values)
     if path.suffix in ARROW_SUFFIXES:
         from .arrow_source import ArrowColumn
 
-        return ArrowColumn(name, path, column, memory)
+        return ArrowColumn(name, path, column, memory, values)
     raise ValueError(f"{name} must be {FILE_KINDS}, according to its suffix, got {path}")
 
 
-def sink_factory(out: Any, losses: Any, weights: Any, *, few_values: bool) -> SinkFactory:
+def sink_factory(out: Any, losses: Any, weights: Any, groups: Any, *, few_values: bool) -> SinkFactory:
     """Return a function ``(n, dtype)`` that opens the sink, which can be called once the losses are planned.
 
     Parameters
     ----------
     out : path or callable
-    losses, weights : path, list of paths, array, or iterable of arrays
-        The arguments that are read. `out` must not replace a file of the losses, nor one of several files of weights.
+    losses, weights, groups : path, list of paths, array, or iterable of arrays
+        The arguments that are read. `out` must not replace a file of the losses or the groups, nor one of several files
+        of weights.
     few_values : bool
         True if the weights have only a few distinct values.
 
@@ -101,7 +134,7 @@ def sink_factory(out: Any, losses: Any, weights: Any, *, few_values: bool) -> Si
     if path.suffix not in SUFFIXES:
         raise ValueError(f"out must be {FILE_KINDS}, according to its suffix, got {path}")
     resolve_output(path, "out")
-    _check_overwrites(path, losses, weights)
+    _check_overwrites(path, losses, weights, groups)
     if path.suffix == ".npy":
         return lambda n, dtype: open_npy_sink(path, n, dtype)
     # Imported only here, because it imports pyarrow.
@@ -115,12 +148,13 @@ def _refuse_column(column: str | None, reason: str) -> None:
         raise ValueError(f"column={column!r} names a column of a Parquet or Arrow file, but {reason}; leave it out")
 
 
-def _check_overwrites(path: Path, losses: Any, weights: Any) -> None:
-    """Raise a ValueError if `path` is a file of the losses, or one of several files of the losses or the weights."""
-    source = _file_of(losses)
-    if source is not None and _same_file(path, source):
-        raise ValueError(f"out is the file of the losses, {path}, which are never overwritten; name another")
-    for name, argument in (("losses", losses), ("weights", weights)):
+def _check_overwrites(path: Path, losses: Any, weights: Any, groups: Any) -> None:
+    """Raise a ValueError if `path` is a file of the losses or groups, or one of several files that are read."""
+    for name, argument in (("losses", losses), ("groups", groups)):
+        source = _file_of(argument)
+        if source is not None and _same_file(path, source):
+            raise ValueError(f"out is the file of the {name}, {path}, which are never overwritten; name another")
+    for name, argument in (("losses", losses), ("weights", weights), ("groups", groups)):
         if any(_same_file(path, part) for part in paths_of(argument) or ()):
             raise ValueError(f"out is one of the files of the {name}, {path}; name another")
         if isinstance(argument, (str, os.PathLike)) and _same_file(path.parent, Path(argument)):

@@ -10,9 +10,8 @@ import numpy as np
 from array_api_compat import is_array_api_obj
 
 from ..arrays.checks import check_kind, check_one_dimensional
-from ..arrays.convert import to_host
-from ..definition.formats import Format
 from .source import Chunk
+from .values import FLOATS, ElementType, Values
 
 
 class InMemory:
@@ -27,11 +26,11 @@ class InMemory:
     stable = True
     random_access = True
 
-    def __init__(self, name: str, array: Any) -> None:
+    def __init__(self, name: str, array: Any, values: Values = FLOATS) -> None:
         self.name = name
         check_kind(name, array)
         check_one_dimensional(name, array)
-        _, self.format = to_host(name, array[:0])
+        _, self.format = values.to_host(name, array[:0])
         self.n = int(array.shape[0])
         # Slices of a plain array are cheaper than those of a memmap.
         self._array = array.view(np.ndarray) if isinstance(array, np.memmap) else array
@@ -59,13 +58,14 @@ class Chunks:
     """
 
     n: int | None = None
-    format: Format | None = None
+    format: ElementType | None = None
     # The next chunk may reuse the memory of the last one.
     stable = False
     random_access = False
 
-    def __init__(self, name: str, chunks: Any) -> None:
+    def __init__(self, name: str, chunks: Any, values: Values = FLOATS) -> None:
         self.name = name
+        self._values = values
         self._chunks = chunks
         if hasattr(chunks, "to_numpy"):
             raise TypeError(f"{name} must be an array, got {type(chunks).__name__}; pass {name}.to_numpy()")
@@ -84,7 +84,7 @@ class Chunks:
         """Yield the chunks with the sizes they have."""
         start = 0
         for i, chunk in enumerate(self._chunks):
-            array = to_host(self.name, chunk)[0] if isinstance(chunk, (list, tuple)) else chunk
+            array = self._values.to_host(self.name, chunk)[0] if isinstance(chunk, (list, tuple)) else chunk
             if is_array_api_obj(array):
                 check_kind(self.name, array)
             if not hasattr(array, "shape") or len(array.shape) != 1:

@@ -15,9 +15,10 @@ import numpy as np
 
 from .._atomic_write import annotate_os_error, atomic_write
 from .._npy_header import read_npy_header
-from ..definition.formats import BY_NAME, Array
+from ..definition.formats import Array
 from .files import StableFile, pwrite_full
 from .source import Chunk
+from .values import FLOATS, Values
 
 
 class NpyFile:
@@ -28,15 +29,16 @@ class NpyFile:
     OSError
         The file cannot be opened.
     TypeError, ValueError
-        It is not a ``.npy`` file, does not hold a vector of losses or weights, or is truncated.
+        It is not a ``.npy`` file, does not hold a vector of such values, or is truncated.
     """
 
     stable = True
     random_access = True
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, values: Values = FLOATS) -> None:
         self._file = StableFile(name, path)
         self.name = self._file.name
+        self._values = values
         try:
             self._read_header()
         except BaseException:
@@ -48,16 +50,14 @@ class NpyFile:
             try:
                 header = read_npy_header(file)
             except ValueError as error:
-                raise ValueError(f"{self.name} is not a .npy file that holds losses or weights: {error}") from error
+                raise ValueError(f"{self.name} is not a .npy file that holds {self._values.held}: {error}") from error
             self._data_offset = file.tell()
         dtype = header.dtype
-        format = None if dtype.hasobject or dtype.kind != "f" else BY_NAME.get(dtype.name)
+        format = None if dtype.hasobject else self._values.types.get(dtype.name)
         if format is None:
             maybe_bfloat16 = dtype.kind == "V" and dtype.itemsize == 2
             hint = " (NumPy does not store which type bfloat16 is)" if maybe_bfloat16 else ""
-            raise TypeError(
-                f"{self.name} must hold float16, float32 or float64, got {dtype}; convert them to float32{hint}"
-            )
+            raise TypeError(f"{self.name} must hold {self._values.expected}, got {dtype}; {self._values.remedy}{hint}")
         if len(header.shape) != 1:
             raise ValueError(f"{self.name} must be one-dimensional, got shape {header.shape}")
         self.n = int(header.shape[0])

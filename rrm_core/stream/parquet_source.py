@@ -10,20 +10,21 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..definition.formats import Array, Format
+from ..definition.formats import Array
 from ._pyarrow import FLOAT_TYPES, pa, parquet
-from .columns import ColumnType, choose_column, name_invalid_file, nulls_to_nan, one_line, reader
+from .columns import ColumnType, choose_column, name_invalid_file, nulls_in, one_line, reader
 from .files import StableFile
 from .parquet_footer import ColumnChunk, iter_column_chunks, read_footer
 from .parquet_pages import iter_pages
 from .source import Chunk
+from .values import FLOATS, ElementType, Values
 
 BATCH_BYTES = 1 << 20  # bytes of a column that are decoded at a time
 READ_BYTES = 1 << 20  # bytes of a column that are read from the disk at a time
 
 
 class ParquetColumn:
-    """A column of a Parquet file; a null counts as NaN. See `Source`.
+    """A column of a Parquet file; a null counts as NaN, and is refused among integers. See `Source`.
 
     Row groups may have any size: the pages of the column are decoded one after the other. A page must fit in memory.
 
@@ -33,9 +34,10 @@ class ParquetColumn:
         Name of the argument, for messages.
     path : Path
     column : str, optional
-        Name of the column; by default the only floating-point column.
+        Name of the column; by default the only one that has such values.
     memory : int
         Bytes of the column that may be decoded at a time.
+    values : Values
 
     Raises
     ------
@@ -48,8 +50,9 @@ class ParquetColumn:
     stable = True
     random_access = False
 
-    def __init__(self, name: str, path: Path, column: str | None, memory: int) -> None:
+    def __init__(self, name: str, path: Path, column: str | None, memory: int, values: Values = FLOATS) -> None:
         self._file = StableFile(name, path)
+        self._values = values
         self.name = self._file.name
         try:
             with name_invalid_file(self.name, "Parquet"):
@@ -62,7 +65,7 @@ class ParquetColumn:
                         for field in file.schema_arrow
                     ]
                     self.n: int = file.metadata.num_rows
-                index, self.format = choose_column(self.name, columns, column)
+                index, self.format = choose_column(self.name, columns, column, values)
                 self._column = columns[index].name
                 n_groups = file.metadata.num_row_groups
             with name_invalid_file(self.name, "Parquet"):
@@ -121,7 +124,7 @@ class ParquetColumn:
                 self._raise_unreadable(file, start, rows, error)
             if batch is None:
                 break
-            values = column_values(batch.column(0), self.format)
+            values = column_values(batch.column(0), self.format, self._values, self.name, start)
             yield Chunk(start, start + len(values), reader(values, start))
             start += len(values)
 
@@ -167,16 +170,20 @@ def closing_file(file: Any) -> Iterator[None]:
         file.close(force=True)
 
 
-def column_values(column: Any, format: Format) -> Array:
-    """Return a pyarrow column as an array, with NaN for nulls.
+def column_values(
+    column: Any, format: ElementType, values: Values = FLOATS, name: str = "losses", start: int = 0
+) -> Array:
+    """Return a pyarrow column as an array, with NaN for nulls; nulls among integers are refused.
 
-    Its `to_numpy` would do the same, but imports pandas if it is installed.
+    Its `to_numpy` would do the same, but imports pandas if it is installed. `name` and `start`, the row in which it
+    begins, are for messages.
     """
     validity, data = column.buffers()
     if data is None:
         return np.empty(0, format.storage)
-    values = np.frombuffer(data, format.storage, column.offset + len(column))[column.offset :]
+    array = np.frombuffer(data, format.storage, column.offset + len(column))[column.offset :]
     if column.null_count:
-        values = values.copy()
-        nulls_to_nan(values, np.frombuffer(validity, np.uint8), column.offset)
-    return values
+        array = array.copy()
+        is_null = nulls_in(np.frombuffer(validity, np.uint8), len(array), column.offset)
+        values.fill_nulls(name, array, is_null, start)
+    return array

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..definition.formats import Array, Format
+from ..definition.formats import Array
 from .source import Chunk, Source
+from .values import ElementType
 
 ARROW_SUFFIXES = (".arrow", ".feather")
 SUFFIXES = (".npy", ".parquet", *ARROW_SUFFIXES)
@@ -22,7 +23,7 @@ class FileSource(Source, Protocol):
     """A source that is one file."""
 
     n: int
-    format: Format
+    format: ElementType
 
     def release(self) -> None:
         """Close the file until it is read again."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from ..definition.formats import Array, Format
+from ..definition.formats import Array
+from .values import ElementType
 
 
 class Chunk(NamedTuple):
@@ -26,7 +27,7 @@ class Chunk(NamedTuple):
 
 
 class Source(Protocol):
-    """Losses or weights that can be read repeatedly."""
+    """Losses, weights or numbers of groups that can be read repeatedly."""
 
     @property
     def name(self) -> str:
@@ -37,7 +38,7 @@ class Source(Protocol):
         """Number of samples; None if unknown before all are read."""
 
     @property
-    def format(self) -> Format | None:
+    def format(self) -> ElementType | None:
         """Type of the samples; None if unknown before they are read."""
 
     @property
@@ -69,6 +70,8 @@ class Job(NamedTuple):
         Chunk that contains their losses.
     weights : Chunk or None
         Chunk that contains their current weights, if these are read.
+    groups : Chunk or None
+        Chunk that contains the numbers of their groups, if there are groups.
     ends_chunk : bool
         True if they are the last samples of the chunk of losses.
     exclusive : bool
@@ -79,12 +82,15 @@ class Job(NamedTuple):
     stop: int
     losses: Chunk
     weights: Chunk | None
+    groups: Chunk | None
     ends_chunk: bool
     exclusive: bool
 
 
-def iter_jobs(losses: Source, weights: Source | None, max_samples: int, n: int = 0) -> Iterator[Job]:
-    """Yield jobs of at most `max_samples` samples in order; each lies in one chunk of either source.
+def iter_jobs(
+    losses: Source, weights: Source | None, max_samples: int, n: int | None = None, groups: Source | None = None
+) -> Iterator[Job]:
+    """Yield jobs of at most `max_samples` samples in order; each lies in one chunk of every source.
 
     An empty chunk of losses yields an empty job.
 
@@ -93,34 +99,38 @@ def iter_jobs(losses: Source, weights: Source | None, max_samples: int, n: int =
     losses : Source
     weights : Source, optional
     max_samples : int
-    n : int
-        Number of losses, for the message if there are fewer weights.
+    n : int, optional
+        Number of losses, if known, for the message if there are fewer weights or groups.
+    groups : Source, optional
 
     Raises
     ------
     ValueError
-        The numbers of losses and weights differ.
+        The numbers of losses and of weights or groups differ.
     """
-    if weights is None:
+    if weights is None and groups is None:
         yield from _jobs_of_losses(losses, max_samples)
         return
-    cursor = _WeightCursor(weights, max_samples, n)
+    weight_cursor = None if weights is None else _Cursor("weights", weights, max_samples, n)
+    group_cursor = None if groups is None else _Cursor(groups.name, groups, max_samples, n)
+    cursors = [cursor for cursor in (weight_cursor, group_cursor) if cursor is not None]
     stop = 0
     for chunk in losses.chunks(max_samples):
         first, stop = chunk.start, chunk.stop
         while True:
             last = min(first + max_samples, stop)
             if first < stop:
-                last = min(last, cursor.move_to(first).stop)
+                last = min(last, *(cursor.move_to(first).stop for cursor in cursors))
             ends_chunk = last == stop
-            exclusive = (ends_chunk and not losses.stable) or cursor.invalid_after(last)
-            yield Job(first, last, chunk, cursor.chunk, ends_chunk, exclusive)
+            exclusive = (ends_chunk and not losses.stable) or any(cursor.invalid_after(last) for cursor in cursors)
+            weight_chunk = None if weight_cursor is None else weight_cursor.chunk
+            group_chunk = None if group_cursor is None else group_cursor.chunk
+            yield Job(first, last, chunk, weight_chunk, group_chunk, ends_chunk, exclusive)
             if ends_chunk:
                 break
             first = last
-    n_weights = cursor.count_all()
-    if n_weights != stop:
-        raise_length_mismatch(n_weights, stop)
+    for cursor in cursors:
+        cursor.check_length(stop)
 
 
 def _jobs_of_losses(losses: Source, max_samples: int) -> Iterator[Job]:
@@ -129,7 +139,7 @@ def _jobs_of_losses(losses: Source, max_samples: int) -> Iterator[Job]:
         for first in range(chunk.start, max(chunk.stop, chunk.start + 1), max_samples):
             last = min(first + max_samples, chunk.stop)
             ends_chunk = last == chunk.stop
-            yield Job(first, last, chunk, None, ends_chunk, exclusive=ends_chunk and not losses.stable)
+            yield Job(first, last, chunk, None, None, ends_chunk, exclusive=ends_chunk and not losses.stable)
 
 
 def tiles(job: Job, size: int) -> list[tuple[int, int]]:
@@ -137,15 +147,17 @@ def tiles(job: Job, size: int) -> list[tuple[int, int]]:
     return [(first, min(first + size, job.stop)) for first in range(job.start, max(job.stop, job.start + 1), size)]
 
 
-class _WeightCursor:
-    """Position in the chunks of weights.
+class _Cursor:
+    """Position in the chunks of weights or groups.
 
     Parameters
     ----------
-    weights : Source
+    name : str
+        Name of the argument, for messages.
+    source : Source
     max_samples : int
-    n : int
-        Number of losses, for the message if there are fewer weights.
+    n : int, optional
+        Number of losses, if known, for the message if there are fewer.
 
     Attributes
     ----------
@@ -153,9 +165,10 @@ class _WeightCursor:
         The current chunk; None at the start.
     """
 
-    def __init__(self, weights: Source, max_samples: int, n: int) -> None:
-        self._chunks = weights.chunks(max_samples)
-        self._stable = weights.stable
+    def __init__(self, name: str, source: Source, max_samples: int, n: int | None) -> None:
+        self._name = name
+        self._chunks = source.chunks(max_samples)
+        self._stable = source.stable
         self._n_losses = n
         self.chunk: Chunk | None = None
 
@@ -168,23 +181,25 @@ class _WeightCursor:
     def move_to(self, sample: int) -> Chunk:
         """Move on to the chunk that contains a sample."""
         while self.chunk is None or self.chunk.stop <= sample:
-            n_weights = self._stop
+            n = self._stop
             self.chunk = next(self._chunks, None)
             if self.chunk is None:
-                raise_length_mismatch(n_weights, self._n_losses)
+                raise_length_mismatch(self._name, n, self._n_losses)
         return self.chunk
 
     def invalid_after(self, stop: int) -> bool:
         """Return True if the current chunk ends at `stop` and becomes invalid when the next one is requested."""
         return self.chunk is not None and self.chunk.stop == stop and not self._stable
 
-    def count_all(self) -> int:
-        """Read the remaining chunks, and return the number of weights."""
+    def check_length(self, n_losses: int) -> None:
+        """Read the remaining chunks; raise a ValueError unless there is an entry for each of the losses."""
         for chunk in self._chunks:
             self.chunk = chunk
-        return self._stop
+        if self._stop != n_losses:
+            raise_length_mismatch(self._name, self._stop, n_losses)
 
 
-def raise_length_mismatch(n_weights: int, n_losses: int) -> NoReturn:
-    """Raise the ValueError for numbers of weights and losses that differ."""
-    raise ValueError(f"weights must have one entry per loss, got {n_weights:_} for {n_losses:_} losses")
+def raise_length_mismatch(name: str, n: int, n_losses: int | None) -> NoReturn:
+    """Raise the ValueError for numbers of weights or groups and of losses that differ; None for an unknown number."""
+    n_others = "more" if n_losses is None else f"{n_losses:_}"
+    raise ValueError(f"{name} must have one entry per loss, got {n:_} for {n_others} losses")

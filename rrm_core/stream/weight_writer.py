@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ..arrays.convert import convert_weights, to_host
 from ..backends import registry
-from ..definition.formats import BY_NAME, WEIGHT_FORMATS, Array, Format
+from ..definition.formats import BY_NAME, WEIGHT_FORMATS, Array
+from ..definition.group_numbers import GroupNumbers
+from ..definition.group_plan import GroupedPlan
 from ..definition.old_weights import InvalidWeights, merge_invalid
 from ..definition.plan import Plan
 from .budget import Sizes
+from .group_source import GROUP_BYTES, GroupSource
 from .sinks import Sink
 from .source import Chunk, Job, Source, raise_length_mismatch, tiles
+from .values import ElementType
 
 CONVERTED_SAMPLES = 1 << 16  # weights of the other type that are converted at a time
 
 
 class WriteWorkspace(NamedTuple):
-    """Memory of a worker for the losses of a tile, and for new weights."""
+    """Memory of a worker for the losses of a tile, for new weights, and for the groups of a tile."""
 
     losses: Array
     weights: Array
+    groups: Array
 
 
 class JobResult(NamedTuple):
@@ -54,11 +59,21 @@ class WeightWriter:
         The invalid old weights found so far. From the first of them on nothing is written.
     """
 
-    def __init__(self, plan: Plan, losses: Source, weights: Source | None, mu: float, sink: Sink, sizes: Sizes) -> None:
+    def __init__(
+        self,
+        plan: Plan | GroupedPlan,
+        losses: Source,
+        weights: Source | None,
+        groups: GroupSource | None,
+        mu: float,
+        sink: Sink,
+        sizes: Sizes,
+    ) -> None:
         self._plan = plan
         self._format = BY_NAME[plan.dtype]
         self._losses = losses
         self._weights = weights
+        self._groups = groups
         self._mu = mu
         self._sink = sink
         self._sizes = sizes
@@ -83,6 +98,7 @@ class WeightWriter:
         return WriteWorkspace(
             np.empty(self._sizes.tile * self._format.storage.itemsize, np.uint8),
             np.empty(n_weights * self._format.weights.itemsize, np.uint8),
+            np.empty(0 if self._groups is None else self._sizes.tile * GROUP_BYTES, np.uint8),
         )
 
     def process(self, job: Job, workspace: WriteWorkspace) -> JobResult:
@@ -97,7 +113,7 @@ class WeightWriter:
         for first, last in tiles(job, self._sizes.tile):
             start = first - job.start if sink.needs_order else 0
             out = buffer[start : start + last - first]
-            tile_checksum, tile_invalid = self._apply(job, first, last, workspace.losses, out)
+            tile_checksum, tile_invalid = self._apply(job, first, last, workspace, out)
             checksum += tile_checksum
             invalid = merge_invalid(invalid, tile_invalid)
             if not sink.needs_order:
@@ -105,16 +121,28 @@ class WeightWriter:
         n_left = job.stop - job.start if sink.needs_order else 0
         return JobResult(buffer[:n_left], checksum, invalid)
 
-    def _apply(self, job: Job, first: int, last: int, memory: Array, out: Array) -> tuple[int, InvalidWeights | None]:
+    def _apply(
+        self, job: Job, first: int, last: int, workspace: WriteWorkspace, out: Array
+    ) -> tuple[int, InvalidWeights | None]:
         """Compute the weights of a tile into `out`; return the checksum of its losses and its invalid old weights."""
-        losses = self._read_losses(job.losses.read(first, last, memory))
+        losses = self._read_losses(job.losses.read(first, last, workspace.losses))
         weights = None
         if self._weights is not None and job.weights is not None:
             weights = self._read_weights(self._weights, job.weights, first, last, out)
         if not len(losses):
             return 0, None
-        checksum = self._backend.checksum(losses)
-        _, invalid = self._backend.apply(self._plan, losses, weights, self._mu, out, self._sizes.threads)
+        plan = self._plan
+        if isinstance(plan, GroupedPlan):
+            assert self._groups is not None
+            assert job.groups is not None
+            numbers = self._groups.read(job.groups, first, last, workspace.groups)
+            checksum = self._backend.group_checksum(losses, numbers)
+            backend = cast(registry.GroupingBackend, self._backend)
+            grouped = backend.grouped_losses(losses, GroupNumbers(numbers, plan.n_groups), self._sizes.threads)
+            _, invalid = grouped.write(plan, weights, self._mu, out)
+        else:
+            checksum = self._backend.checksum(losses)
+            _, invalid = self._backend.apply(plan, losses, weights, self._mu, out, self._sizes.threads)
         if invalid is not None:
             invalid = invalid._replace(first=first + invalid.first)
         return checksum, invalid
@@ -161,7 +189,7 @@ class WeightWriter:
             self._sink.end_chunk()
 
 
-def check_weights_match(weights: Source | None, n: int | None, losses: Format | None) -> None:
+def check_weights_match(weights: Source | None, n: int | None, losses: Any) -> None:
     """Raise a TypeError or ValueError if weights do not match the losses, as far as both are known yet.
 
     Parameters
@@ -177,10 +205,10 @@ def check_weights_match(weights: Source | None, n: int | None, losses: Format | 
     if weights.format is not None and losses is not None:
         require_weight_type(weights.name, weights.format, losses)
     if weights.n is not None and n is not None and weights.n != n:
-        raise_length_mismatch(weights.n, n)
+        raise_length_mismatch("weights", weights.n, n)
 
 
-def require_weight_type(name: str, weights: Format, losses: Format) -> None:
+def require_weight_type(name: str, weights: ElementType, losses: Any) -> None:
     """Raise a TypeError unless weights of this type are those for losses of that type, or can be converted to them."""
     expected = losses.weights.name
     if weights not in WEIGHT_FORMATS:

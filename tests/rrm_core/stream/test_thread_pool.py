@@ -13,7 +13,7 @@ CHUNK = Chunk(0, 0, lambda *_: None)
 
 
 def jobs(n, exclusive=False):
-    return (Job(i, i + 1, CHUNK, None, False, exclusive) for i in range(n))
+    return (Job(i, i + 1, CHUNK, None, None, False, exclusive) for i in range(n))
 
 
 def test_jobs_run_in_parallel():
