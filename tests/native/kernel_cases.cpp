@@ -18,6 +18,7 @@
 #include "../../csrc/cpu/reweight.h"
 #include "../../csrc/cpu/tuning.h"
 #include "definition.h"
+#include "group_cases.h"
 
 using namespace rrm;
 
@@ -235,6 +236,16 @@ template <class F> bool check_counting_passes(Random &random, std::string &descr
     return true;
 }
 
+template <class F> bool check_with_groups(Random &random, std::string &description) {
+    const int family = pick(random, families), threads = draw_threads(random);
+    const auto losses = draw_losses<F>(random, family);
+    choose_random_instruction_set(random);
+    cpu::tuning = cpu::Tuning{.samples_per_thread = 1, .min_piece = cpu::block_size};
+    description = "groups, " + describe<F>(family, losses.size(), threads);
+    return pick(random, 4) == 0 ? check_groups<F, std::int64_t>(random, losses, threads, description)
+                                : check_groups<F, std::int32_t>(random, losses, threads, description);
+}
+
 // The two passes of a selection at contamination 0.2. The second one counts the bin with the threshold, and the losses
 // equal to the minimum.
 void run_counting_passes(const std::vector<std::uint32_t> &losses, std::uint32_t threshold) {
@@ -283,7 +294,9 @@ int main(int argc, char **argv) {
         std::string description;
         const auto check = [&](auto f) {
             using F = decltype(f);
-            return i % 16 < 4 ? check_counting_passes<F>(random, description) : check_reweight<F>(random, description);
+            return i % 16 < 4   ? check_counting_passes<F>(random, description)
+                   : i % 16 < 8 ? check_with_groups<F>(random, description)
+                                : check_reweight<F>(random, description);
         };
         const bool right = i % 4 == 0   ? check(Float16{})
                            : i % 4 == 1 ? check(BFloat16{})
