@@ -58,6 +58,37 @@ def plans(n: int, dtype: str, every: int) -> int:
     return compared
 
 
+def grouped_plans(n: int, dtype: str) -> int:
+    """Plan and reweight with groups, sharded in several ways; return the number of plans compared."""
+    rank, size, compared = dist.get_rank(), dist.get_world_size(), 0
+    rng = np.random.default_rng(n)
+    c, w = losses("few distinct", n, dtype), old_weights(n, dtype)
+    for n_groups in (1, 3, 9):
+        groups = rng.integers(0, n_groups, n)
+        shares = np.round(0.9 * rng.random(n_groups), 2)
+        rules: tuple[dict[str, Any], ...] = (
+            {"contamination": shares, "ties": "share", "mass": "group"},
+            {"contamination": 0.3, "cap": 0.4, "redistribute": 0.2},
+            {"gamma": 0.5, "mass": "group", "redistribute": "kept"},
+        )
+        for owner, rule in zip(shards(n, size), rules, strict=True):
+            prepared = rrm_core.Groups(groups, n_groups)
+            expected, plan = rrm_core.reweight(c, w, mu=0.3, groups=prepared, **rule)
+            own = owner == rank
+            mine, old, own_groups = as_tensor(c[own]), torch.from_numpy(w[own]), torch.from_numpy(groups[own])
+            weights, same = distributed.reweight(mine, old, mu=0.3, groups=own_groups, n_groups=n_groups, **rule)
+            assert same == plan, rule
+            assert_same_bits(weights, expected[own], str(rule))
+            compared += 1
+    return compared
+
+
+def plan_with_own_groups(groups: list[Any], n_groups: list[int | None]) -> Any:
+    """Plan some losses with this rank's groups, and their number."""
+    rank = dist.get_rank()
+    return distributed.plan(torch.ones(2), groups=groups[rank], n_groups=n_groups[rank], contamination=0.2)
+
+
 def plan_of_parts(parts: list[Any], rule: dict[str, Any]) -> Any:
     """Plan this rank's part."""
     return distributed.plan(parts[dist.get_rank()], **rule)

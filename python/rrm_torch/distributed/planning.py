@@ -17,7 +17,14 @@ from .process_group import ProcessGroup, first_mismatch, stable_hash
 NO_INDEX = np.iinfo(np.int64).max  # stands for "no such loss" among the minima of a partial result
 
 
-def plan(losses: Any, *, group: dist.ProcessGroup | ProcessGroup | None = None, **rule: Any) -> rrm_core.Plan:
+def plan(
+    losses: Any,
+    *,
+    groups: Any | None = None,
+    n_groups: int | None = None,
+    group: dist.ProcessGroup | ProcessGroup | None = None,
+    **rule: Any,
+) -> Any:
     """Return the plan of the losses of all ranks, bit for bit that of `rrm_core.plan` for all losses in one array.
 
     Collective: every rank of the group calls it, with the same rule and losses of the same type, and gets the same
@@ -27,14 +34,19 @@ def plan(losses: Any, *, group: dist.ProcessGroup | ProcessGroup | None = None, 
     ----------
     losses : Tensor or array of shape (m,)
         The losses of this rank; m may differ between ranks, and be 0. Losses on a GPU are copied to the host.
+    groups : Tensor or array of integers, shape (m,), or Groups, optional
+        The group of each of them, from 0 to ``n_groups - 1``; on all ranks or on none.
+    n_groups : int, at least 1, optional
+        Number of groups, the same on every rank; by default the number of shares in `contamination` or `cap`, or that
+        of a `Groups`.
     group : torch.distributed.ProcessGroup or rrm_torch.distributed.ProcessGroup, optional
         By default all ranks.
     **rule
-        `contamination`, `gamma`, `redistribute`, `ties` and `nan`, as for `rrm_core.plan`.
+        `contamination`, `gamma`, `redistribute`, `ties`, `nan`, `cap` and `mass`, as for `rrm_core.plan`.
 
     Returns
     -------
-    Plan
+    Plan, or GroupedPlan with `groups`
 
     Raises
     ------
@@ -46,18 +58,25 @@ def plan(losses: Any, *, group: dist.ProcessGroup | ProcessGroup | None = None, 
     Notes
     -----
     Each rank sends 512 bytes at first, then 524,392 bytes in the first round (65,536 counts), and in each later round
-    the same, twice that if `redistribute` is a fraction, or less than 1 MiB of the keys that remain.
+    the same, twice that if `redistribute` is a fraction, or less than 1 MiB of the keys that remain. With groups, a
+    round sends at most 64 MiB of counts, or 128 bytes for each group; see `group_memory` of `rrm_core.Planner`.
 
     See Also
     --------
     reweight : also returns the weights.
     """
-    return plan_on_ranks(losses, as_ranks(group), rule)
+    return plan_on_ranks(losses, as_ranks(group), rule, groups, n_groups)
 
 
-def plan_on_ranks(losses: Any, ranks: ProcessGroup, rule: rrm_core.Rule | dict[str, Any]) -> rrm_core.Plan:
+def plan_on_ranks(
+    losses: Any,
+    ranks: ProcessGroup,
+    rule: rrm_core.Rule | dict[str, Any],
+    groups: Any | None = None,
+    n_groups: int | None = None,
+) -> Any:
     """Return what `plan` returns, by a rule or its keyword arguments."""
-    planner, offsets = _count_losses(losses, ranks, rule)
+    planner, offsets = _count_losses(losses, ranks, rule, groups, n_groups)
     while True:
         combined = _all_reduce_partial(planner, ranks, int(offsets[ranks.rank]))
         planner = rrm_core.Planner.from_partial(combined)
@@ -69,9 +88,8 @@ def plan_on_ranks(losses: Any, ranks: ProcessGroup, rule: rrm_core.Rule | dict[s
             index = first_nan if nan_is_refused else first_neginf
             raise ValueError(f"{error}{_location(int(index), offsets)}") from None
         if planner.done:
-            plan: rrm_core.Plan = planner.plan
-            return plan
-        planner.update(losses)
+            return planner.plan
+        planner.update(losses, groups=groups)
 
 
 def reweight(
@@ -79,9 +97,11 @@ def reweight(
     weights: Tensor | None = None,
     *,
     mu: float = 1.0,
+    groups: Any | None = None,
+    n_groups: int | None = None,
     group: dist.ProcessGroup | ProcessGroup | None = None,
     **rule: Any,
-) -> tuple[Tensor, rrm_core.Plan]:
+) -> tuple[Tensor, Any]:
     """Return the new weights of this rank's samples and the plan of all ranks: `rrm_core.reweight` over ranks.
 
     Parameters
@@ -90,14 +110,14 @@ def reweight(
         The losses of this rank; m may differ between ranks, and be 0.
     weights : Tensor of shape (m,), optional
         Their current weights; ones if None. Read only if ``mu < 1``.
-    mu, group, **rule
+    mu, groups, n_groups, group, **rule
         As for `rrm_core.reweight` and `plan`; the same on every rank.
 
     Returns
     -------
     weights : Tensor of shape (m,)
         On the device of `losses`.
-    plan : Plan
+    plan : Plan, or GroupedPlan with `groups`
         The same on every rank.
 
     Raises
@@ -109,14 +129,20 @@ def reweight(
     -----
     Each rank sends the bytes of `plan`, and 512 more.
     """
-    return reweight_on_ranks(losses, weights, mu, as_ranks(group), rule)
+    return reweight_on_ranks(losses, weights, mu, as_ranks(group), rule, groups, n_groups)
 
 
 def reweight_on_ranks(
-    losses: Tensor, weights: Tensor | None, mu: float, ranks: ProcessGroup, rule: rrm_core.Rule | dict[str, Any]
-) -> tuple[Tensor, rrm_core.Plan]:
+    losses: Tensor,
+    weights: Tensor | None,
+    mu: float,
+    ranks: ProcessGroup,
+    rule: rrm_core.Rule | dict[str, Any],
+    groups: Any | None = None,
+    n_groups: int | None = None,
+) -> tuple[Tensor, Any]:
     """Return what `reweight` returns, by a rule or its keyword arguments."""
-    new_plan = plan_on_ranks(losses, ranks, rule)
+    new_plan = plan_on_ranks(losses, ranks, rule, groups, n_groups)
     step = 0.0
     error: Exception | None = None
     dtype = torch.float64 if losses.dtype == torch.float64 else torch.float32
@@ -124,7 +150,7 @@ def reweight_on_ranks(
     try:
         step = check_mu(mu)
         if len(losses):
-            new_weights = rrm_core.apply(new_plan, losses, weights, mu=mu)
+            new_weights = rrm_core.apply(new_plan, losses, weights, groups=groups, mu=mu)
     except Exception as failure:  # any error: the other ranks must not continue without this one
         error = failure
     steps = [row[0] for row in ranks.sync_or_raise(error, stable_hash(step))]
@@ -140,24 +166,35 @@ def as_ranks(group: dist.ProcessGroup | ProcessGroup | None) -> ProcessGroup:
 
 
 def _count_losses(
-    losses: Any, ranks: ProcessGroup, rule: rrm_core.Rule | dict[str, Any]
+    losses: Any, ranks: ProcessGroup, rule: rrm_core.Rule | dict[str, Any], groups: Any | None, n_groups: int | None
 ) -> tuple[rrm_core.Planner, np.ndarray[Any, np.dtype[np.int64]]]:
     """Return a planner that has counted the losses of this rank, and the index at which each rank's losses start."""
     planner: rrm_core.Planner | None = None
     error: Exception | None = None
-    numbers = (0, 0)
+    numbers = (0, 0, 0)
     try:
-        planner = rrm_core.Planner(**rule) if isinstance(rule, dict) else rrm_core.Planner.from_rule(rule)
-        planner.update(losses, offset=0)
-        numbers = (planner.n, stable_hash(planner.rule))
+        if n_groups is None and isinstance(groups, rrm_core.Groups):
+            n_groups = groups.n_groups
+        if isinstance(rule, dict):
+            planner = rrm_core.Planner(**rule, n_groups=n_groups)
+        else:
+            planner = rrm_core.Planner.from_rule(rule, n_groups=n_groups)
+        if groups is not None and planner.n_groups is None:
+            raise ValueError(
+                "n_groups is required with groups, unless contamination or cap has one value per group; give the same "
+                "on all ranks"
+            )
+        planner.update(losses, groups=groups, offset=0)
+        numbers = (planner.n, stable_hash(planner.rule), planner.n_groups or 0)
     except Exception as failure:  # any error: the other ranks must not wait for this one
         error = failure
     rows = ranks.sync_or_raise(error, *numbers)
     assert planner is not None
-    rank = first_mismatch([rule_hash for _, rule_hash in rows])
-    if rank is not None:
-        raise ValueError(f"rank {rank} has another rule than rank 0; give the same on all ranks")
-    return planner, np.cumsum([0, *(length for length, _ in rows)])
+    for name, column in (("rule", 1), ("number of groups", 2)):
+        rank = first_mismatch([row[column] for row in rows])
+        if rank is not None:
+            raise ValueError(f"rank {rank} has another {name} than rank 0; give the same on all ranks")
+    return planner, np.cumsum([0, *(row[0] for row in rows)])
 
 
 def _all_reduce_partial(planner: rrm_core.Planner, ranks: ProcessGroup, offset: int) -> dict[str, Any]:

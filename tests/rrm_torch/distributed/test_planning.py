@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,27 @@ def test_plan_and_weights_match_a_single_process(size, dtype):
 @pytest.mark.parametrize("n", [1, 2, 9])
 def test_fewer_samples_than_ranks(n):
     assert the_same_on_all(on_ranks(4, planning_jobs.plans, n, "float32", 64)) >= 45
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+@pytest.mark.parametrize("size", [1, 3])
+def test_groups_match_a_single_process(size, dtype):
+    assert the_same_on_all(on_ranks(size, planning_jobs.grouped_plans, 60, dtype)) == 9
+
+
+@pytest.mark.parametrize(
+    ("groups", "n_groups", "message"),
+    [
+        ([[0, 1], [1, 2]], [2, 2], r"^rank 1: groups must lie in \[0, 2\), but 1 of 2 do not, the first 2 at index 1$"),
+        ([[0, 1], None], [2, 2], r"^rank 1: the planner has 2 groups; pass those of these losses as groups$"),
+        ([[0, 1], [0, 1]], [2, 3], r"^rank 1 has another number of groups than rank 0; give the same"),
+        ([[0, 1], [0, 1]], [None, None], r"^rank 0: n_groups is required with groups, unless contamination or cap"),
+    ],
+)
+def test_invalid_groups_of_a_rank_are_an_error_on_all(groups, n_groups, message):
+    found = the_same_on_all(on_ranks(2, planning_jobs.plan_with_own_groups, groups, n_groups))
+    assert isinstance(found, ValueError)
+    assert re.search(message, str(found)), found
 
 
 def parts(*values, dtype=torch.float32):
