@@ -84,15 +84,17 @@ def prepare_groups(
     threads: int | None,
     groups: Any,
     n_groups: int | None,
+    block_start: int | None = None,
 ) -> GroupedRequest:
     """Return the request for arrays of any framework, except Dask arrays.
 
-    `mu` and `threads` have been checked. `n_groups` is the number of groups, if another argument tells it.
+    `mu` and `threads` have been checked. `n_groups` is the number of groups, if another argument tells it. For
+    `block_start` see `Request.apply`.
 
     Raises
     ------
     TypeError, ValueError, ImportError, RuntimeError
         As `rrm_core.reweight`.
     """
-    request = prepare(losses, weights, mu, out, backend, threads)
+    request = prepare(losses, weights, mu, out, backend, threads, block_start)
     return GroupedRequest(request, to_groups(groups, request.losses.shape[0], n_groups))

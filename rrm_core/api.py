@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from array_api_compat import is_dask_array
 
 from ._arguments import check_mu, check_threads
 from ._engine import Request, prepare, prepare_fast
 from ._grouped_engine import GroupedRequest, prepare_groups
+from .arrays.groups import Groups
 from .definition.group_plan import GroupedPlan
 from .definition.plan import Plan
 from .definition.rule import Mass, NaN, Redistribute, Ties, make_rule
+
+if TYPE_CHECKING:
+    from .dask_groups import DaskGroupedRequest
 
 
 @overload
@@ -154,7 +158,8 @@ def reweight(
     the workers, in one round (float16, bfloat16), two (float32) or two to four (float64). The weights are a lazy Dask
     array with the same chunks; computing them reads the losses once more, so that ``losses.persist()`` pays off where
     losses are costly. `weights` must be a Dask array, too, and is rechunked like `losses`; `out` is not supported;
-    `backend` ("cpp" or "numpy") and `threads` (by default 1) apply to each task.
+    `backend` ("cpp" or "numpy") and `threads` (by default 1) apply to each task. `groups` may be on the host, or a Dask
+    array, whose number of groups another argument must tell; the losses are then read more often, see `Planner`.
 
     See Also
     --------
@@ -345,6 +350,13 @@ def prepare_grouped_call(
     threads: int | None,
     groups: Any,
     n_groups: int | None,
-) -> GroupedRequest:
+) -> GroupedRequest | DaskGroupedRequest:
     """Return the request for arrays of any framework, with groups; for `n_groups` see `to_groups`."""
-    return prepare_groups(losses, weights, check_mu(mu), out, backend, check_threads(threads), groups, n_groups)
+    mu = check_mu(mu)
+    threads = check_threads(threads)
+    numbers = groups.numbers if isinstance(groups, Groups) else groups
+    if any(map(is_dask_array, (losses, weights, out, numbers))):
+        from . import dask_groups
+
+        return dask_groups.prepare_dask_groups(losses, weights, mu, out, backend, threads, groups, n_groups)
+    return prepare_groups(losses, weights, mu, out, backend, threads, groups, n_groups)

@@ -142,7 +142,7 @@ class Blocks:
                 count(state, block, offset, self._backend, threads or 1)
                 for block, offset in zip(blocks, offsets, strict=True)
             ]
-            planner.merge(Planner.from_partial(_merge_tree(partials).compute()))
+            planner.merge(Planner.from_partial(merge_tree(partials).compute()))
             planner.advance()
         plan: Plan = planner.plan
         return plan
@@ -164,7 +164,7 @@ class Blocks:
             function,
             *arrays,
             dtype=self._format.weights,
-            meta=_as_weight_type(losses._meta, self._format),
+            meta=as_weight_type(losses._meta, self._format),
             plan=plan,
             mu=mu,
             backend=self._backend,
@@ -177,7 +177,7 @@ class Blocks:
         return 0
 
 
-def _merge_tree(partials: list[Any]) -> Any:
+def merge_tree(partials: list[Any]) -> Any:
     """Return a task that merges delayed partial results in a tree of `FAN_IN` branches."""
     merge = delayed(merge_partials)
     while len(partials) > 1:
@@ -228,7 +228,7 @@ def reweight_block(
     See `rrm_core.apply` for the other parameters.
     """
     if block.shape[0] == 0:
-        return _as_weight_type(block, BY_NAME[plan.dtype])
+        return as_weight_type(block, BY_NAME[plan.dtype])
     request = prepare_fast(block, weights, mu, None, threads) if backend is None else None
     if request is None:
         request = prepare_block(block, weights, mu, None, backend, threads, block_start)
@@ -243,7 +243,7 @@ def smooth_block(block: Any, weights: Any, *, block_info: Any = None, **options:
     return reweight_block(block, weights, block_start=start, **options)
 
 
-def _as_weight_type(block: Any, format: Format) -> Any:
+def as_weight_type(block: Any, format: Format) -> Any:
     """Convert a block to the type of the weights of losses in a format."""
     xp = array_namespace(block)
     return xp.astype(block, getattr(xp, format.weights.name))

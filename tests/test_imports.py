@@ -184,6 +184,7 @@ def test_the_core_needs_numpy_and_array_api_compat_only(file):
         CORE / "backends" / "numba_kernels.py": "numba",
         CORE / "backends" / "numba_group_kernels.py": "numba",
         CORE / "dask_arrays.py": "dask",
+        CORE / "dask_groups.py": "dask",
         CORE / "stream" / "_pyarrow.py": "pyarrow",
         CORE / "_cli.py": "rich",
     }
@@ -196,10 +197,11 @@ CORE_LEVELS = (
     ("backends", "arrays"),
     ("_engine", "planner"),
     ("_grouped_engine",),
-    ("api", "stream", "dask_arrays"),
+    ("api", "stream", "dask_arrays", "dask_groups"),
     ("relaxed_objective", "cli"),
 )
-SAME_LEVEL = {"api": {"dask_arrays"}}  # lazily, when it is given a Dask array
+# The API lazily, when it is given a Dask array.
+SAME_LEVEL = {"api": {"dask_arrays", "dask_groups"}, "dask_groups": {"dask_arrays"}}
 
 
 @pytest.mark.parametrize("file", modules(CORE), ids=label)
