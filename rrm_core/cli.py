@@ -30,12 +30,15 @@ from ._cli import (
     run,
 )
 from .backends.registry import unavailable_backends
+from .cli_groups import group_rows, group_summary, shares, short_rule
+from .definition.group_plan import GroupedPlan
+from .definition.plan import Plan
 
 PROGRAM = "python -m rrm_core"
 SIZE_UNITS = {"": 0, "K": 10, "M": 20, "G": 30}  # binary logarithms
 OPTIONAL_PACKAGES = ("pyarrow", "dask", "rich", "numba", "torch")
-RULE_OPTIONS = ("contamination", "gamma", "redistribute", "ties", "nan")
-STREAM_OPTIONS = ("column", "memory", "threads")
+RULE_OPTIONS = ("contamination", "gamma", "redistribute", "ties", "nan", "cap", "mass")
+STREAM_OPTIONS = ("groups", "n_groups", "column", "memory", "threads")
 
 INPUT_ERRORS = (TypeError, ValueError, ImportError, FileNotFoundError, IsADirectoryError, PermissionError)
 # A full disk, for example, or losses that change between two passes.
@@ -71,19 +74,19 @@ def run_plan(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     with _stream_errors(), exit_on_signals(), report_progress() as progress:
         plan = rrm_core.stream.plan(_losses(options), progress=progress, **_stream_arguments(options))
-    print_table(_summary(options, plan, time.perf_counter() - start), as_json=options.json)
+    _print(_summary(options, plan, time.perf_counter() - start), plan, as_json=options.json)
     return DONE
 
 
 def run_reweight(options: argparse.Namespace) -> int:
     """Write the sample weights of the losses in a file, and print the plan."""
     with report_interrupt(options.out):
-        summary = _reweight(options)
-        print_table(summary, as_json=options.json)
+        summary, plan = _reweight(options)
+        _print(summary, plan, as_json=options.json)
     return DONE
 
 
-def _reweight(options: argparse.Namespace) -> dict[str, Any]:
+def _reweight(options: argparse.Namespace) -> tuple[dict[str, Any], Plan | GroupedPlan]:
     start = time.perf_counter()
     with _stream_errors(), exit_on_signals(), report_progress() as progress:
         if options.mu < 1 and options.weights is None:
@@ -100,7 +103,7 @@ def _reweight(options: argparse.Namespace) -> dict[str, Any]:
         )
     summary = _summary(options, plan, time.perf_counter() - start)
     summary["weights"] = options.out
-    return summary
+    return summary, plan
 
 
 def run_info(options: argparse.Namespace) -> int:
@@ -130,25 +133,45 @@ def _stream_arguments(options: argparse.Namespace) -> dict[str, Any]:
 # Output
 
 
-def _summary(options: argparse.Namespace, plan: rrm_core.Plan, seconds: float) -> dict[str, Any]:
+def _summary(options: argparse.Namespace, plan: Plan | GroupedPlan, seconds: float) -> dict[str, Any]:
+    rule = asdict(plan.rule)
+    if isinstance(plan, GroupedPlan):
+        rule = short_rule(rule)
+        counts = group_summary(plan)
+    else:
+        del rule["cap"], rule["mass"]
+        counts = {
+            "threshold": plan.threshold,
+            "smallest loss": plan.loss_min,
+            "gamma": plan.gamma,
+            "pruned": plan.n_pruned,
+            "pruned share": plan.pruned_fraction,
+            "NaN": plan.n_nan,
+            "tied": plan.n_tied,
+            "recipients": plan.n_recipients,
+        }
     return {
         "losses": _losses(options),
         "samples": plan.n,
         "type": plan.dtype,
-        "rule": asdict(plan.rule),
-        "threshold": plan.threshold,
-        "smallest loss": plan.loss_min,
-        "gamma": plan.gamma,
-        "pruned": plan.n_pruned,
-        "pruned share": plan.pruned_fraction,
-        "NaN": plan.n_nan,
-        "tied": plan.n_tied,
-        "recipients": plan.n_recipients,
+        "rule": rule,
+        **counts,
         "largest weight": plan.largest_weight,
         "effective size": plan.effective_sample_size,
         "total variation": plan.total_variation,
         "seconds": round(seconds, 3),
     }
+
+
+def _print(summary: dict[str, Any], plan: Plan | GroupedPlan, *, as_json: bool) -> None:
+    """Print a summary; and the groups: as JSON all of them, otherwise those of which the largest share is pruned."""
+    if not isinstance(plan, GroupedPlan):
+        print_table(summary, as_json=as_json)
+    elif as_json:
+        print_table(summary | {"by group": group_rows(plan)}, as_json=True)
+    else:
+        print_table(summary)
+        print(str(plan).partition("\n")[2])
 
 
 def _installation() -> dict[str, Any]:
@@ -191,6 +214,10 @@ examples
     python -m rrm_core reweight run.parquet --column loss --gamma 1.5 -o weights.parquet
   read the files that several processes wrote, as one
     python -m rrm_core reweight rank-0.npy rank-1.npy --contamination 0.2 -o weights.npy
+  prune another share of each of three sources, whose numbers are in the column "source"
+    python -m rrm_core reweight run.parquet --column loss --groups source --contamination 0.1,0.3,0 -o weights.parquet
+  prune 20 % in total, but no more than half of any of ten classes
+    python -m rrm_core reweight losses.npy --groups class.npy --n-groups 10 --contamination 0.2 --cap 0.5 -o w.npy
   see the threshold and the counts without writing anything
     python -m rrm_core plan losses.npy --contamination 0.2
 
@@ -265,9 +292,10 @@ def _rule_and_source() -> Parser:
     threshold = parser.add_mutually_exclusive_group(required=True)
     threshold.add_argument(
         "--contamination",
-        type=float,
+        type=shares,
         metavar="C",
-        help="share of samples to prune, in [0, 1): the estimated share of wrong labels",
+        help="share of samples to prune, in [0, 1): the estimated share of wrong labels. With --groups also a share of "
+        "each group: 0.1,0.2,0.3, or a .npy or text file of numbers",
     )
     threshold.add_argument(
         "--gamma", type=float, metavar="G", help="prune samples whose loss exceeds the smallest loss by more than G"
@@ -290,6 +318,30 @@ def _rule_and_source() -> Parser:
     )
     parser.add_argument(
         "--nan", choices=["raise", "prune"], default="raise", help="NaN losses: report an error (default), or prune"
+    )
+    parser.add_argument(
+        "--groups",
+        metavar="COLUMN|FILE",
+        help="group of each sample, such as its class or source, a number from 0: a column of the Parquet or Arrow "
+        "files of the losses, or a file (.npy, .parquet, .arrow or .feather) of integers",
+    )
+    parser.add_argument(
+        "--n-groups",
+        type=positive_int(),
+        metavar="G",
+        help="number of groups; required with --groups, unless there is one C or one CAP for each",
+    )
+    parser.add_argument(
+        "--cap",
+        type=shares,
+        metavar="CAP",
+        help="largest share of a group that one C may prune, in [0, 1): a number, or one for each group, like C",
+    )
+    parser.add_argument(
+        "--mass",
+        choices=["all", "group"],
+        default="all",
+        help="who receives the pruned mass of a group: samples of all groups (default), or its own",
     )
     parser.add_argument(
         "--column",

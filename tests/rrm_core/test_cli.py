@@ -261,7 +261,8 @@ def test_interrupt_is_reported_in_one_line(folder, capsys, monkeypatch):
 
 
 def test_help_shows_examples_that_work(folder, capsys):
-    pa.parquet.write_table(pa.table({"loss": C, "other": W}), "run.parquet")
+    pa.parquet.write_table(pa.table({"loss": C, "other": W, "source": np.arange(len(C)) % 3}), "run.parquet")
+    np.save("class.npy", np.arange(len(C)) % 10)
     np.save("rank-0.npy", C[:1])
     np.save("rank-1.npy", C[1:])
     with pytest.raises(SystemExit):
@@ -270,7 +271,7 @@ def test_help_shows_examples_that_work(folder, capsys):
     examples = [
         line.split(maxsplit=3)[3] for line in printed.splitlines() if line.startswith("    python -m rrm_core ")
     ]
-    assert len(examples) == 5
+    assert len(examples) == 7
     for example in examples:
         assert cli.main(shlex.split(example)) == 0, example
     assert max(map(len, cli.make_parser().format_help().splitlines())) <= 120
