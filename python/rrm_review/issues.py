@@ -26,6 +26,7 @@ def make_issues(
     labels: npt.ArrayLike | None = None,
     predictions: npt.ArrayLike | None = None,
     ids: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
     order: Order = "suspicion",
 ) -> dict[str, Column]:
     """Return the table of label issues, one row per sample.
@@ -47,6 +48,8 @@ def make_issues(
         of which the highest decides. Labels are then integers in [0, n_classes).
     ids : array of integers or strings, shape (n,), optional
         What identifies the samples, such as file names; paths become strings.
+    groups : array of integers or strings, shape (n,), optional
+        The group of each sample, such as its source or annotator.
     order : {"suspicion", "index"}, default "suspicion"
         The order of the rows: the most suspicious sample first, by share pruned, then mean rank, then index; or that
         of the samples, which ``cleanlab.classification.CleanLearning.fit(label_issues=...)`` expects.
@@ -55,7 +58,7 @@ def make_issues(
     -------
     dict of str to array, shape (n,)
         ``index``: the number of the sample, int64.
-        ``id``: only with `ids`.
+        ``id``, ``group``: only with `ids` and `groups`.
         ``is_label_issue``: bool, as given.
         ``label_quality``: float32 in (0, 1], low if suspicious: the share of all samples that are at least as
         suspicious, by share pruned, then mean rank. The least suspicious samples have 1, and so have all if none was
@@ -68,8 +71,8 @@ def make_issues(
     Raises
     ------
     TypeError
-        `labels`, `predictions` or `ids` are neither integers nor strings, or one of `labels` and `predictions` has
-        integers and the other strings.
+        `labels`, `predictions`, `ids` or `groups` are neither integers nor strings, or one of `labels` and
+        `predictions` has integers and the other strings.
     ValueError
         An argument has the wrong shape, a label is no class of `predictions`, `predictions` contain NaN, or `order` is
         unknown.
@@ -106,6 +109,8 @@ def make_issues(
     table: dict[str, Column] = {"index": np.arange(n)}
     if ids is not None:
         table["id"] = _read_items("ids", ids, n)
+    if groups is not None:
+        table["group"] = _read_items("groups", groups, n)
     table |= {"is_label_issue": pruned, "label_quality": label_quality}
     if given is not None:
         table["given_label"] = given

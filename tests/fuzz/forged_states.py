@@ -12,6 +12,7 @@ import sys
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 
 from fuzz.forged_values import PLAIN, TENSORS
@@ -35,6 +36,7 @@ SETTINGS: list[tuple[Any, dict[str, Any]]] = [
     (RRM, {"contamination": None, "gamma": 0.4, "redistribute": "drop"}),
     (RRM, {"nan": "prune", "ties": "share"}),
     (RRM, {"contamination": None, "mu": 0.5}),
+    (RRM, {"contamination": [0.1, 0.2, 0.3], "groups": torch.arange(N) % 3, "mu": 0.5}),
     (BatchRRM, {}),
 ]
 
@@ -141,7 +143,7 @@ def check_plausible(kind: Any, settings: dict[str, Any], rrm: Any) -> None:
     assert bool((weights.isfinite() & (weights >= 0) & (weights <= 1.01 * N)).all())
     if kind is RRM:
         assert weights.double().mean() <= 1.01
-        assert rrm.plan is None or 0 <= rrm.plan.n_pruned <= N
+        assert rrm.plan is None or 0 <= np.sum(rrm.plan.n_pruned) <= N
         assert len(rrm.flagged()) <= N
     assert 0 <= rrm.epoch < 2**31
     assert sorted(rrm.ranking().tolist()) == list(range(N))

@@ -120,6 +120,22 @@ def differences_in_pieces(*arguments: Any) -> list[list[str]]:
     return differences_by_layout(*arguments)
 
 
+def outcome_of(layout: str | None, n: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the outcome of five epochs. Collective."""
+    return outcome(train(layout, n, settings, range(5)))
+
+
+def error_of_other_groups(n: int) -> str:
+    """Return the error of a step where each rank has other groups."""
+    groups = torch.arange(n) % 3
+    rrm = RRM(n, contamination=0.2, groups=groups.roll(dist.get_rank()), warmup=1, layout="replicated")
+    try:
+        rrm.step(losses_of_epoch(0, n))
+    except ValueError as error:
+        return str(error)
+    return "no error"
+
+
 def collectives_in_pieces() -> tuple[list[int], list[list[int]]]:
     """Return a sum and the gathered tensors of all ranks, with messages that are sent in pieces."""
     process_group.PIECE = 4

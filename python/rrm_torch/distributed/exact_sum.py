@@ -26,23 +26,28 @@ class ExactSum:
         How many numbers there are, on all ranks together.
     device : torch.device
         Device of the numbers.
+    n_groups : int, optional
+        Number of groups with a sum each; by default there is one sum.
 
     Attributes
     ----------
-    total : Tensor of int64, shape ()
+    total : Tensor of int64, shape (), or (n_groups,)
         The sum so far, in units of the power of two; ranks sum it.
     """
 
-    def __init__(self, largest: float, n: int, device: torch.device) -> None:
+    def __init__(self, largest: float, n: int, device: torch.device, n_groups: int | None = None) -> None:
         exponent = min(BITS, 62 - n.bit_length()) - math.frexp(largest)[1]
         # 2.0**1024 is beyond a double: numbers below 1e-297 are rounded to a multiple of 2**-1023.
         self._exponent = min(exponent, 1023)
-        self.total = torch.zeros((), dtype=torch.int64, device=device)
+        self.total = torch.zeros(() if n_groups is None else n_groups, dtype=torch.int64, device=device)
 
-    def add(self, block: Tensor) -> None:
-        """Add numbers: float32 or float64, shape (m,), with m at most `BLOCK`."""
+    def add(self, block: Tensor, groups: Tensor | None = None) -> None:
+        """Add numbers: float32 or float64, shape (m,), with m at most `BLOCK`; with the group of each, if there are."""
         scaled = (block.double() * 2.0**self._exponent).round_()
-        self.total += scaled.sum().long()
+        if groups is None:
+            self.total += scaled.sum().long()
+        else:
+            self.total.index_add_(0, groups, scaled.long())
 
     def value(self, total: int, divisor: int = 1) -> float:
         """Return a total over a divisor as a float."""

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import rrm_core
+
 from ..weighting.base import BaseRRM
 
 WEIGHT_EDGES = (0.0, 0.05, 0.5, 0.95, 1.05, 1.5, 2.0, 10.0, float("inf"))
@@ -50,7 +52,7 @@ class Epoch:
     accuracy : float
         On the test set, in [0, 1].
     threshold : float or None
-        Threshold of the last reweight; None before the first one, or without RRM.
+        Threshold of the last reweight; None before the first one, with a threshold for each group, or without RRM.
     groups : dict of str to Group
         ``"clean"`` and ``"wrong"`` if the wrong labels are known, otherwise ``"all"``; empty without RRM.
     """
@@ -103,7 +105,7 @@ class History:
         if rrm is not None:
             if rrm.layout == "sharded":
                 raise ValueError("rrm has layout='sharded': each rank holds a slice of its weights; record without rrm")
-            if rrm.plan is not None:
+            if isinstance(rrm.plan, rrm_core.Plan):
                 threshold = rrm.plan.threshold
             groups = {name: _group(rrm, mask) for name, mask in self.members(rrm.n).items()}
         self.epochs.append(Epoch(epoch, loss, accuracy, threshold, groups))

@@ -90,9 +90,17 @@ class BaseRRM(ABC):
         return self._state.trajectory
 
     @property
-    def plan(self) -> rrm_core.Plan | None:
-        """Threshold and counts of the last reweight; None before the first, and with `BatchRRM`."""
+    def plan(self) -> rrm_core.Plan | rrm_core.GroupedPlan | None:
+        """Threshold and counts of the last reweight; None before the first, and with `BatchRRM`.
+
+        With groups a `rrm_core.GroupedPlan`, which has those of each.
+        """
         return self._state.plan
+
+    @property
+    def groups(self) -> rrm_core.Groups | None:
+        """The group of each of the n samples; None without groups."""
+        return None
 
     @property
     def due(self) -> bool:
@@ -209,9 +217,9 @@ class BaseRRM(ABC):
         Returns
         -------
         dict of str to array, shape (n,)
-            See `rrm_review.make_issues`. ``is_label_issue`` marks the samples in `flagged`. Before the first reweight
-            it marks none, and every ``label_quality`` is 1. `rrm_review.to_frame` makes a pandas DataFrame of it, and
-            `rrm_review.to_csv` a file.
+            See `rrm_review.make_issues`; with the column ``group`` if there are groups. ``is_label_issue`` marks the
+            samples in `flagged`. Before the first reweight it marks none, and every ``label_quality`` is 1.
+            `rrm_review.to_frame` makes a pandas DataFrame of it, and `rrm_review.to_csv` a file.
 
         Raises
         ------
@@ -225,6 +233,7 @@ class BaseRRM(ABC):
             self._layout.all_gather(values) for values in (state.trajectory.last, state.weights, state.losses)
         )
         given = {"labels": labels, "predictions": predictions, "ids": ids}
+        groups = None if self.groups is None else self.groups.numbers
         # After the collectives, so that an error of one rank leaves no other waiting.
         return make_issues(
             is_label_issue=to_numpy(is_label_issue),
@@ -232,6 +241,7 @@ class BaseRRM(ABC):
             mean_rank=to_numpy(mean_rank),
             sample_weight=to_numpy(weights),
             loss=to_numpy(losses),
+            groups=groups,
             order=order,
             **{name: to_numpy(values) if isinstance(values, Tensor) else values for name, values in given.items()},
         )
@@ -320,7 +330,7 @@ class BaseRRM(ABC):
         )
 
     def __repr__(self) -> str:
-        defaults = {"unit": "epoch", "unseen": "raise", "scale": "mean"}
+        defaults = {"unit": "epoch", "unseen": "raise", "scale": "mean", "mass": "all"}
         settings = [
             f"{name}={value!r}"
             for name, value in self.settings.describe().items()
@@ -345,7 +355,7 @@ class BaseRRM(ABC):
         """Return the mean of a batch's losses times their weights, and record the losses unless `record` is False."""
 
     @abstractmethod
-    def step(self, losses: Tensor | None = None) -> rrm_core.Plan | None:
+    def step(self, losses: Tensor | None = None) -> rrm_core.Plan | rrm_core.GroupedPlan | None:
         """End an epoch, or a step where these are counted."""
 
     @abstractmethod
@@ -357,7 +367,7 @@ class BaseRRM(ABC):
         """Raise a ValueError if the entries of a state contradict each other."""
 
     @abstractmethod
-    def _plan_again(self, state: dict[str, Any], rounds: list[Reweight]) -> rrm_core.Plan | None:
+    def _plan_again(self, state: dict[str, Any], rounds: list[Reweight]) -> rrm_core.Plan | rrm_core.GroupedPlan | None:
         """Return the plan of the last reweight, made again from its losses when a state is loaded."""
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -18,6 +17,7 @@ from ..distributed.shards import BYTE, slice_of
 from .fingerprint import fingerprint
 from .latest_losses import latest_of_ranks
 from .loss_buffer import LossBuffer
+from .sample_groups import MemberGroups
 
 LayoutName: TypeAlias = Literal["replicated", "sharded"]
 
@@ -61,8 +61,14 @@ class Layout(ABC):
         """Return the numbers of every rank; if a rank passes an error, raise it on all ranks instead."""
 
     def reweight(
-        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule, members: Tensor | None = None
-    ) -> tuple[Tensor, rrm_core.Plan]:
+        self,
+        losses: Tensor,
+        weights: Tensor,
+        mu: float,
+        rule: rrm_core.Rule,
+        members: Tensor | None = None,
+        groups: MemberGroups | None = None,
+    ) -> tuple[Tensor, rrm_core.Plan | rrm_core.GroupedPlan]:
         """Return the new weights of the local samples, and the plan.
 
         Parameters
@@ -73,6 +79,8 @@ class Layout(ABC):
         rule : Rule
         members : Tensor of bool, shape (n_local,), optional
             The samples that take part; by default all. The others are not planned, and keep their weights.
+        groups : MemberGroups, optional
+            Those of the local samples that take part.
 
         Raises
         ------
@@ -80,10 +88,10 @@ class Layout(ABC):
             The losses cannot be reweighted.
         """
         if members is None:
-            return self._reweight(losses, weights, mu, rule)
+            return self._reweight(losses, weights, mu, rule, groups)
         index = members.nonzero()[:, 0]
         try:
-            part, plan = self._reweight(losses[index], weights[index], mu, rule)
+            part, plan = self._reweight(losses[index], weights[index], mu, rule, groups)
         except ValueError as error:
             raise ValueError(f"{error} (counted among the samples that take part)") from None
         new_weights = weights.clone()
@@ -92,8 +100,8 @@ class Layout(ABC):
 
     @abstractmethod
     def _reweight(
-        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
-    ) -> tuple[Tensor, rrm_core.Plan]:
+        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule, groups: MemberGroups | None
+    ) -> tuple[Tensor, rrm_core.Plan | rrm_core.GroupedPlan]:
         """Return the new weights of some local samples, and the plan of those of all ranks."""
 
     def merge_recorded(self, buffer: LossBuffer, members: Tensor | None = None) -> LossBuffer:  # noqa: ARG002
@@ -145,9 +153,9 @@ class SingleProcess(Layout):
         return [[*numbers]]
 
     def _reweight(
-        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
-    ) -> tuple[Tensor, rrm_core.Plan]:
-        return reweight_by_rule(losses, weights, mu, rule)
+        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule, groups: MemberGroups | None
+    ) -> tuple[Tensor, rrm_core.Plan | rrm_core.GroupedPlan]:
+        return reweight_by_rule(losses, weights, mu, rule, groups)
 
 
 class RankLayout(Layout):
@@ -195,12 +203,12 @@ class Replicated(RankLayout):
         return 0 if members is None else stable_hash(fingerprint(members))
 
     def _reweight(
-        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
-    ) -> tuple[Tensor, rrm_core.Plan]:
+        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule, groups: MemberGroups | None
+    ) -> tuple[Tensor, rrm_core.Plan | rrm_core.GroupedPlan]:
         result = None
         error: ValueError | None = None
         try:
-            result = reweight_by_rule(losses, weights, mu, rule)
+            result = reweight_by_rule(losses, weights, mu, rule, groups)
             # On a GPU, invalid losses raise when the plan is read.
             _ = result[1].threshold
         except ValueError as invalid:
@@ -254,9 +262,11 @@ class Sharded(RankLayout):
         return slice_of(self.n, rank, self.size)
 
     def _reweight(
-        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule
-    ) -> tuple[Tensor, rrm_core.Plan]:
-        return reweight_on_ranks(losses, weights, mu, self.ranks, rule)
+        self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule, groups: MemberGroups | None
+    ) -> tuple[Tensor, rrm_core.Plan | rrm_core.GroupedPlan]:
+        if groups is None:
+            return reweight_on_ranks(losses, weights, mu, self.ranks, rule)
+        return reweight_on_ranks(losses, weights, mu, self.ranks, rule, groups.argument, groups.n_groups)
 
     def gather_per_shard(self, *numbers: int) -> list[list[int]]:  # noqa: D102
         return self.ranks.sync_or_raise(None, *numbers)
@@ -282,10 +292,16 @@ class Sharded(RankLayout):
 
 
 def reweight_by_rule(
-    losses: Tensor, weights: Tensor | None, mu: float, rule: rrm_core.Rule
-) -> tuple[Tensor, rrm_core.Plan]:
+    losses: Tensor,
+    weights: Tensor | None,
+    mu: float,
+    rule: rrm_core.Rule,
+    groups: MemberGroups | None = None,
+) -> tuple[Tensor, rrm_core.Plan | rrm_core.GroupedPlan]:
     """Call `rrm_core.reweight`, whose keyword arguments are the fields of the rule, in this process."""
-    new_weights, plan = rrm_core.reweight(losses, weights, mu=mu, **asdict(rule))
+    new_weights, plan = rrm_core.reweight(
+        losses, weights, mu=mu, groups=None if groups is None else groups.argument, **vars(rule)
+    )
     return new_weights, plan
 
 

@@ -30,7 +30,7 @@ class LiveState:
     trajectory : PruningHistory
         Never changed once it is part of a state.
     buffer : LossBuffer
-    plan : Plan or None
+    plan : Plan, GroupedPlan or None
     ranking : Tensor, shape (n_local,), or None
         The numbers by which the last reweight ranked the samples: as `losses`; None if these were the losses.
     """
@@ -40,7 +40,7 @@ class LiveState:
     losses: Tensor
     trajectory: PruningHistory
     buffer: LossBuffer
-    plan: rrm_core.Plan | None = None
+    plan: rrm_core.Plan | rrm_core.GroupedPlan | None = None
     ranking: Tensor | None = None
 
     @property

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..distributed.exact_sum import BLOCK, ExactSum
 from .layout import Layout
+from .sample_groups import MemberGroups
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ def losses_by_sample(losses: Tensor, positions: Tensor, n_local: int) -> Tensor:
     return losses
 
 
-def initial_weights(weights: Tensor, members: Tensor, layout: Layout, *, rescales: bool) -> Tensor:
+def initial_weights(
+    weights: Tensor, members: Tensor, layout: Layout, *, rescales: bool, groups: MemberGroups | None = None
+) -> Tensor:
     """Return the weights from which a reweight of a population starts.
 
     Parameters
@@ -130,6 +133,8 @@ def initial_weights(weights: Tensor, members: Tensor, layout: Layout, *, rescale
         Whether the members' weights are multiplied by float32(m / S), so that their mean becomes 1: m is the number of
         members, and S the exact sum of their weights. If that is not a number, because all of these weights are 0 or
         nearly so, members start from 1 as well.
+    groups : MemberGroups, optional
+        The groups of the members, if each keeps its mass: m and S are then those of a member's group.
 
     Returns
     -------
@@ -138,18 +143,30 @@ def initial_weights(weights: Tensor, members: Tensor, layout: Layout, *, rescale
     """
     if not rescales:
         return torch.where(members, weights, 1)
-    factor = _factor(weights[members], layout)
-    return torch.ones_like(weights) if factor is None else torch.where(members, weights * factor, 1)
+    initial = torch.ones_like(weights)
+    if groups is None:
+        numbers = torch.zeros(int(members.count_nonzero()), dtype=torch.int32, device=weights.device)
+        n_groups = 1
+    else:
+        numbers = groups.numbers
+        n_groups = groups.n_groups
+    old = weights[members]
+    factor = _factors(old, numbers, n_groups, layout).to(weights).index_select(0, numbers)
+    initial[members] = torch.where(factor.isfinite(), old * factor, 1)
+    return initial
 
 
-def _factor(weights: Tensor, layout: Layout) -> Tensor | None:
-    """Return the factor that gives the members' weights mean 1, rounded to float32; None if it is not finite."""
+def _factors(weights: Tensor, groups: Tensor, n_groups: int, layout: Layout) -> Tensor:
+    """Return the factor that gives the weights of each group mean 1: float32, shape (n_groups,), on the host.
+
+    It is inf or NaN if there is none.
+    """
     largest = layout.all_reduce_max(weights.amax(0, keepdim=True) if len(weights) else weights.new_zeros(1))
-    exact = ExactSum(float(largest), layout.n, weights.device)
-    for block in torch.split(weights, BLOCK):
-        exact.add(block)
-    n_local = torch.tensor(len(weights), dtype=torch.int64, device=weights.device)
-    total, n_members = layout.all_reduce_sum(torch.stack([exact.total, n_local])).tolist()
-    mass = exact.value(total)
-    factor = torch.tensor(n_members / mass if mass else torch.inf, dtype=torch.float32, device="cpu")
-    return factor.to(weights) if bool(factor.isfinite()) else None
+    exact = ExactSum(float(largest), layout.n, weights.device, n_groups)
+    for block, numbers in zip(torch.split(weights, BLOCK), torch.split(groups, BLOCK), strict=True):
+        exact.add(block, numbers)
+    sizes = torch.bincount(groups, minlength=n_groups)
+    totals, n_members = layout.all_reduce_sum(torch.stack([exact.total, sizes])).tolist()
+    masses = [exact.value(total) for total in totals]
+    factors = [n / mass if mass else torch.inf for n, mass in zip(n_members, masses, strict=True)]
+    return torch.tensor(factors, dtype=torch.float32, device="cpu")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from . import state as states
 from .layout import Layout, SingleProcess
 from .loss_ranks import N_KEYS, loss_ranks
 from .pruning_records import PruningRecords, pack, scan, unpack
-from .reweight import Reweight
+from .reweight import Reweight, summarize
 from .reweight_sums import ReweightSums
 from .state_checks import check_history
 
@@ -127,11 +127,12 @@ class PruningHistory:
         losses: Tensor,
         weights: Tensor,
         pruned: Tensor,
-        plan: rrm_core.Plan | None = None,
+        plan: rrm_core.Plan | rrm_core.GroupedPlan | None = None,
         members: Tensor | None = None,
         contamination: float | tuple[float, ...] | None = None,
         *,
         is_given: bool = False,
+        thresholds: Tensor | None = None,
     ) -> Reweight:
         """Add a reweight.
 
@@ -143,13 +144,15 @@ class PruningHistory:
             The losses, or numbers in their place, that decided; and the weights after smoothing.
         pruned : Tensor of bool, shape (n_local,)
             Samples above the threshold.
-        plan : Plan, optional
+        plan : Plan or GroupedPlan, optional
             The plan of all samples that took part, if there is one.
         members : Tensor of bool, shape (n_local,), optional
             The samples that took part; by default all. The reweight does not count for the others.
-        contamination : float, optional
+        contamination : float or tuple of float, optional
         is_given : bool, default False
             See `Reweight`.
+        thresholds : Tensor, shape (n_local,), optional
+            The threshold of each sample's group, of the dtype of `losses`; needed with a GroupedPlan.
 
         Returns
         -------
@@ -159,7 +162,7 @@ class PruningHistory:
         n_planned = self.n if plan is None else plan.n
         largest_weight = self._largest(weights)
         sums = ReweightSums(n_planned, self.n, largest_weight, plan, losses.device)
-        keys, n_masked = scan(records, losses, weights, pruned, members, sums)
+        keys, n_masked = scan(records, losses, weights, pruned, members, sums, thresholds)
         counted = keys if members is None else keys[members]
         totals = self._layout.all_reduce_sum(
             torch.cat([torch.bincount(counted, minlength=N_KEYS), n_masked, sums.totals()])
@@ -167,11 +170,14 @@ class PruningHistory:
         n_both, n_pruned, n_before, n_returned, *reduced = totals[N_KEYS:].tolist()
         effective_sample_size, objective = sums.results(reduced)
         n_either = n_pruned + n_before - n_both
+        if plan is None:
+            smallest = float(losses.nan_to_num(nan=torch.inf).min())
+            summary: dict[str, Any] = {"loss_min": smallest, "threshold": None, "gamma": None}
+        else:
+            summary = summarize(plan)
         entry = Reweight(
+            **summary,
             epoch=epoch,
-            loss_min=float(losses.nan_to_num(nan=torch.inf).min()) if plan is None else plan.loss_min,
-            threshold=None if plan is None else plan.threshold,
-            gamma=None if plan is None else plan.gamma,
             contamination=contamination,
             is_given=is_given,
             n_planned=n_planned,
@@ -207,7 +213,7 @@ class PruningHistory:
         """Return the history so far: tensors, numbers and strings, fit for ``torch.save``."""
         records = self._records
         values = {
-            "rounds": [asdict(entry) for entry in records.rounds],
+            "rounds": [dict(vars(entry)) for entry in records.rounds],
             "bits": self._stacked_bits(),
             "rank_sum": records.rank_sum,
             "planned": records.planned,

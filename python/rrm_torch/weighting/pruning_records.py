@@ -42,7 +42,13 @@ class PruningRecords:
 
 
 def scan(
-    records: PruningRecords, losses: Tensor, weights: Tensor, pruned: Tensor, members: Tensor | None, sums: ReweightSums
+    records: PruningRecords,
+    losses: Tensor,
+    weights: Tensor,
+    pruned: Tensor,
+    members: Tensor | None,
+    sums: ReweightSums,
+    thresholds: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Add the local samples to `sums`; return the keys of their losses, and four counts.
 
@@ -50,7 +56,7 @@ def scan(
     """
     keys = torch.empty(len(losses), dtype=torch.int32, device=losses.device)
     counts = torch.zeros(4, dtype=torch.int64, device=losses.device)
-    may_have_nan = sums.plan is None or sums.plan.n_nan or members is not None
+    may_have_nan = sums.plan is None or np.any(sums.plan.n_nan) or members is not None
     for start in range(0, len(losses), BLOCK):
         part = slice(start, start + BLOCK)
         block = losses[part]
@@ -61,7 +67,11 @@ def scan(
         before = records.last[part]
         masks = (now & before, now, before, now & ~before & (records.times[part] > 0))
         counts += torch.stack([mask.count_nonzero() for mask in masks])
-        sums.add(block if members is None else block[members[part]], weights[part])
+        limits = None if thresholds is None else thresholds[part]
+        if members is not None:
+            block = block[members[part]]
+            limits = None if limits is None else limits[members[part]]
+        sums.add(block, weights[part], limits)
     return keys, counts
 
 

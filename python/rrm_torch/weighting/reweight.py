@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import rrm_core
 
 
 @dataclass(frozen=True)
@@ -17,9 +22,10 @@ class Reweight:
         The smallest loss.
     threshold, gamma : float or None
         Losses above the threshold were pruned; gamma is its distance from the smallest loss, or as given. None with
-        `BatchRRM`, where each batch has its own.
-    contamination : float or None
-        The share of the samples that took part to prune; None with gamma.
+        groups and with `BatchRRM`, where each group or batch has its own: those of the last reweight's groups are in
+        `RRM.plan`.
+    contamination : float, tuple of float, or None
+        The share to prune of the samples that took part, or of each group; None with gamma.
     is_given : bool
         Whether `step` was given this contamination, in place of what the settings say.
     n_planned : int
@@ -40,8 +46,10 @@ class Reweight:
     effective_sample_size : float
         Kish's, (sum w)**2 / sum w**2, of the weights after smoothing.
     objective : float or None
-        ``mean(minimum(losses, threshold))``: the least expected loss plus price over all distributions, for the model
-        as it is. None without a threshold, or if it is infinite.
+        ``mean(minimum(losses, threshold))``, with the threshold of each sample's group: the least expected loss plus
+        price over all distributions, for the model as it is. None without a threshold, or if one is infinite.
+    n_planned_by_group, n_pruned_by_group : tuple of int, or None
+        How many samples of each group took part, and how many were pruned; None without groups.
     """
 
     epoch: int
@@ -59,3 +67,18 @@ class Reweight:
     largest_weight: float
     effective_sample_size: float
     objective: float | None
+    n_planned_by_group: tuple[int, ...] | None = None
+    n_pruned_by_group: tuple[int, ...] | None = None
+
+
+def summarize(plan: rrm_core.Plan | rrm_core.GroupedPlan) -> dict[str, Any]:
+    """Return what a `Reweight` takes from a plan without change, by the name of the attribute."""
+    if isinstance(plan, rrm_core.GroupedPlan):
+        return {
+            "loss_min": float(np.nanmin(plan.loss_min)),
+            "threshold": None,
+            "gamma": None,
+            "n_planned_by_group": tuple(plan.sizes.tolist()),
+            "n_pruned_by_group": tuple(plan.n_pruned.tolist()),
+        }
+    return {"loss_min": plan.loss_min, "threshold": plan.threshold, "gamma": plan.gamma}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,31 +21,54 @@ class ReweightSums:
     n : int
         Number of samples, on all ranks together.
     largest_weight : float
-    plan : Plan or None
+    plan : Plan, GroupedPlan or None
     device : torch.device
         Of the samples.
     """
 
     def __init__(
-        self, n_planned: int, n: int, largest_weight: float, plan: rrm_core.Plan | None, device: torch.device
+        self,
+        n_planned: int,
+        n: int,
+        largest_weight: float,
+        plan: rrm_core.Plan | rrm_core.GroupedPlan | None,
+        device: torch.device,
     ) -> None:
         largest_cost = 0.0
         self.plan = plan
         self._n_planned = n_planned
-        self._threshold: float | None = None
-        if plan is not None and math.isfinite(plan.threshold):
-            self._threshold = plan.threshold
-            largest_cost = max(abs(plan.loss_min), abs(plan.threshold))
+        self._has_cost = False
+        if plan is not None:
+            # Those of an empty group are NaN.
+            bounds = np.array([plan.loss_min, plan.threshold])
+            self._has_cost = not np.isinf(bounds).any()
+        if self._has_cost:
+            largest_cost = float(np.nanmax(np.abs(bounds)))
         self._mass = ExactSum(largest_weight, n, device)
         self._squares = ExactSum(largest_weight * largest_weight, n, device)
         self._cost = ExactSum(largest_cost, n_planned, device)
 
-    def add(self, losses: Tensor, weights: Tensor) -> None:
-        """Add a block of samples: the losses of those that took part, and the weights of all."""
+    def add(self, losses: Tensor, weights: Tensor, thresholds: Tensor | None = None) -> None:
+        """Add a block of samples.
+
+        Parameters
+        ----------
+        losses : Tensor, shape (m,)
+            Of the samples that took part.
+        weights : Tensor
+            Of all samples of the block.
+        thresholds : Tensor, shape (m,), optional
+            As `losses`, where groups have their own; by default that of the plan.
+        """
         self._mass.add(weights)
         self._squares.add(weights * weights)
-        if self._threshold is not None:
-            self._cost.add(losses.clamp(max=self._threshold))
+        if not self._has_cost:
+            return
+        if thresholds is not None:
+            self._cost.add(torch.minimum(losses, thresholds))
+        else:
+            assert isinstance(self.plan, rrm_core.Plan)
+            self._cost.add(losses.clamp(max=self.plan.threshold))
 
     def totals(self) -> Tensor:
         """Return what ranks sum: int64, shape (3,)."""
@@ -57,6 +79,6 @@ class ReweightSums:
         mass = self._mass.value(totals[0])
         squares = self._squares.value(totals[1])
         effective_sample_size = mass * mass / squares if squares else 0.0
-        if self._threshold is None:
+        if not self._has_cost:
             return effective_sample_size, None
         return effective_sample_size, self._cost.value(totals[2], self._n_planned)

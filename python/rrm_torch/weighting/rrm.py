@@ -6,6 +6,8 @@ import warnings
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -23,8 +25,9 @@ from .loss_buffer import EpochLossBuffer, LatestLossBuffer, LossBuffer
 from .plan_replay import replay_plan
 from .population import Population, initial_weights
 from .reweight import Reweight
-from .schedule import Schedule
-from .settings import LossesFrom, Redistribute, Scale, Settings, Unit, Unseen
+from .sample_groups import GroupsLike, SampleGroups
+from .schedule import Schedule, ShareSchedule
+from .settings import LossesFrom, Mass, Redistribute, Scale, Settings, Unit, Unseen
 from .state_checks import check_consistency
 from .step_arguments import StepArguments, read_arguments
 from .step_losses import losses_of_step
@@ -39,10 +42,11 @@ class RRM(BaseRRM):
     ----------
     n : int
         Number of training samples. A sample is known by its index in [0, n).
-    contamination : float in [0, 1), or a function of the epoch
+    contamination : float in [0, 1), array of shape (n_groups,), or a function of the epoch
         The estimated share of wrong labels: this share of the samples, those with the highest losses, is pruned at each
         reweight. If unsure, choose a lower value. Give this or `gamma`; or neither, if each `step` that reweights is
-        given a contamination. `rrm_torch.Ramp` is a function of the epoch.
+        given a contamination. `rrm_torch.Ramp` is a function of the epoch. With `groups`, an array has a share of each
+        group, of which it prunes those with the highest losses.
     gamma : float, at least 0, or a function of the epoch
         The price of leaving the uniform distribution, in units of the loss: samples more than `gamma` above the
         smallest loss are pruned.
@@ -82,6 +86,15 @@ class RRM(BaseRRM):
         is an error: it would otherwise go unnoticed that losses are missing because of a mistake in the loop.
         ``"latest"`` uses its last loss; a sample that was never seen keeps weight 1, and takes no part in the plan; and
         a loss that is NaN, such as that of a text without a label, counts as unseen unless ``nan="prune"``.
+    groups : array or Tensor of integers, shape (n,), or rrm_core.Groups, optional
+        The group of each sample, from 0: its class, source, annotator or rule. A `rrm_core.Groups` may have groups
+        without a sample. With a layout all ranks pass those of all samples.
+    cap : float in [0, 1), or array of shape (n_groups,), optional
+        The largest share of a group that one `contamination` may prune, as in `rrm_core.reweight`: of a class that is
+        hard to learn, some samples are kept.
+    mass : {"all", "group"}, default "all"
+        Who receives the mass of the pruned samples of a group: samples of all groups, or those of the group itself, so
+        that the weight of a group stays as it is.
     layout : {"replicated", "sharded"}, optional
         How the ranks of a torch.distributed job share the samples, see `rrm_torch.distributed`. ``"replicated"``: each
         stores the weights of all, and may train on any. ``"sharded"``: each stores those of its slice, and trains on no
@@ -93,7 +106,8 @@ class RRM(BaseRRM):
     Raises
     ------
     TypeError, ValueError
-        An argument has the wrong type or value, or n samples are too few for the contamination to prune one.
+        An argument has the wrong type or value, or n samples are too few for the contamination to prune one; an array,
+        `cap` or `mass` needs groups, or does not fit them.
     RuntimeError
         A layout is given, and torch.distributed isn't initialised.
 
@@ -129,7 +143,7 @@ class RRM(BaseRRM):
         self,
         n: int,
         *,
-        contamination: float | Schedule | None = None,
+        contamination: npt.ArrayLike | ShareSchedule | None = None,
         gamma: float | Schedule | None = None,
         mu: float | Schedule = 1.0,
         warmup: int = 10,
@@ -143,6 +157,9 @@ class RRM(BaseRRM):
         ids: Ids | None = None,
         losses_from: LossesFrom = "training",
         unseen: Unseen = "raise",
+        groups: GroupsLike | None = None,
+        cap: npt.ArrayLike | None = None,
+        mass: Mass = "all",
         layout: LayoutName | None = None,
         group: dist.ProcessGroup | None = None,
     ) -> None:
@@ -162,11 +179,22 @@ class RRM(BaseRRM):
             ids=ids,
             losses_from=losses_from,
             unseen=unseen,
+            groups=groups,
+            cap=cap,
+            mass=mass,
         )
         super().__init__(settings, make_layout(layout, settings.n, group), layout)
         self._warns_of_coverage = losses_from == "training"
         # Ranks compare it. Raises for a schedule that no state could tell from another.
         self._settings_hash = stable_hash((layout, losses_from, settings.describe()))
+        self._groups: SampleGroups | None = None
+        if self.groups is not None:
+            self._groups = SampleGroups(self.groups, self._layout.start, self._layout.end)
+
+    @property
+    def groups(self) -> rrm_core.Groups | None:
+        """The group of each of the n samples; None without groups."""
+        return self.settings.sample_groups
 
     @property
     def unit(self) -> Unit:
@@ -235,8 +263,8 @@ class RRM(BaseRRM):
         losses: Tensor | None = None,
         *,
         among: Tensor | None = None,
-        contamination: float | None = None,
-    ) -> rrm_core.Plan | None:
+        contamination: npt.ArrayLike | None = None,
+    ) -> rrm_core.Plan | rrm_core.GroupedPlan | None:
         """End an epoch, or a step where these are counted; reweight if that is due.
 
         Parameters
@@ -249,13 +277,14 @@ class RRM(BaseRRM):
             The population: the samples to plan over, as indices in the training set or as a mask; with a sharded
             layout those of this rank's slice, otherwise the same on all ranks. By default all. Only these need a loss.
             The other samples get weight 1, are not pruned, and the reweight does not count for them in `trajectory`.
-        contamination : float in [0, 1), optional
-            The share of the population to prune at this reweight, in place of the settings' contamination or gamma.
+        contamination : float in [0, 1), or array of shape (n_groups,), optional
+            The share of the population to prune at this reweight, in place of the settings' contamination or gamma; or
+            the share of each group.
 
         Returns
         -------
-        Plan or None
-            The reweight's threshold and counts; None if none was due.
+        Plan, GroupedPlan or None
+            The reweight's threshold and counts, with groups those of each; None if none was due.
 
         Raises
         ------
@@ -284,7 +313,8 @@ class RRM(BaseRRM):
 
         With `mu` below 1 the old weights of a population, 1 for a newcomer, are first multiplied by float32(m / S),
         where S is their exact sum; not with ``redistribute="drop"``. So the mean weight of a population is 1 after the
-        reweight, and that of all samples too. If the old weight of every member is 0, they start from 1 as well.
+        reweight, and that of all samples too. If the old weight of every member is 0, they start from 1 as well. With
+        ``mass="group"`` this is done within each group.
         """
         if self.unit == "step" and not self.due:
             check_losses(losses)
@@ -303,7 +333,7 @@ class RRM(BaseRRM):
         return state.plan if state.last_reweight == state.epoch else None
 
     def _agree(
-        self, losses: Tensor | None, among: Tensor | None, contamination: float | None
+        self, losses: Tensor | None, among: Tensor | None, contamination: npt.ArrayLike | None
     ) -> tuple[LiveState, StepArguments, bool]:
         """Raise on all ranks what is wrong on one; return the state and arguments, and whether any has recorded.
 
@@ -324,12 +354,13 @@ class RRM(BaseRRM):
         except (TypeError, ValueError, IndexError) as failure:
             error = failure
         losses = arguments.losses
+        given = arguments.rule.contamination if arguments.rule is not None and arguments.is_given else None
         equal = {
             "settings": self._settings_hash,
             "epoch": self.epoch,
             "losses": losses is not None,
             "among": self._layout.identify(arguments.mask),
-            "contamination": 0 if contamination is None else stable_hash(contamination),
+            "contamination": 0 if given is None else stable_hash(given),
         }
         is_double = self._is_double or (losses is not None and losses.dtype == torch.float64)
         any_recorded, any_double, any_ranked = raise_if_any_rank_failed(
@@ -375,20 +406,36 @@ class RRM(BaseRRM):
         used = losses_of_step(state, buffer, arguments.losses, population, self.settings, self._layout)
         numbers = used.numbers
         members = used.members
+        groups = None if self._groups is None else self._groups.of(members, numbers.device)
         weights = state.weights
         if population is not None and members is not None:
             rescales = mu < 1 and rule.redistribute != "drop"
-            weights = initial_weights(weights, members, self._layout, rescales=rescales)
-        weights, plan = self._layout.reweight(numbers, weights, mu, rule, members)
+            keeping = groups if rule.mass == "group" else None
+            weights = initial_weights(weights, members, self._layout, rescales=rescales, groups=keeping)
+        weights, plan = self._layout.reweight(numbers, weights, mu, rule, members, groups)
+        thresholds = None
+        if isinstance(plan, rrm_core.GroupedPlan):
+            assert self._groups is not None
+            thresholds = self._groups.thresholds(plan, numbers)
         # Written so that NaN counts as pruned.
-        pruned = ~(numbers <= plan.threshold)
+        limits: Any = plan.threshold if thresholds is None else thresholds
+        pruned: Tensor = ~(numbers <= limits)
         if members is not None:
             pruned &= members
         trajectory = state.trajectory.copy()
         entry = trajectory.record(
-            epoch, numbers, weights, pruned, plan, members, rule.contamination, is_given=arguments.is_given
+            epoch,
+            numbers,
+            weights,
+            pruned,
+            plan,
+            members,
+            rule.contamination,
+            is_given=arguments.is_given,
+            thresholds=thresholds,
         )
-        received = f"{plan.n_recipients} of {plan.n} samples received the mass of {plan.n_pruned} pruned ones"
+        n_recipients = int(np.sum(plan.n_recipients))
+        received = f"{n_recipients} of {plan.n} samples received the mass of {entry.n_pruned} pruned ones"
         self._warn_of_weight(entry, f"{received}, and may outweigh a batch", stacklevel=4)
         return replace(
             state, weights=weights, losses=used.losses, ranking=used.ranking, plan=plan, trajectory=trajectory
@@ -406,7 +453,7 @@ class RRM(BaseRRM):
     def _check_consistency(self, state: dict[str, Any], rounds: list[Reweight]) -> None:
         check_consistency(state, rounds, self.settings)
 
-    def _plan_again(self, state: dict[str, Any], rounds: list[Reweight]) -> rrm_core.Plan | None:
+    def _plan_again(self, state: dict[str, Any], rounds: list[Reweight]) -> rrm_core.Plan | rrm_core.GroupedPlan | None:
         if not rounds:
             return None
         numbers = state["losses"] if state["ranking"] is None else state["ranking"]

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 Schedule: TypeAlias = Callable[[int], float]
 """A function of the number of epochs that have ended, counted from 1."""
+
+ShareSchedule: TypeAlias = Callable[[int], npt.ArrayLike]
+"""A function of the same, that returns one share or an array with one share per group."""
 
 
 def due(epoch: int, *, warmup: int, every: int) -> bool:
@@ -34,8 +39,8 @@ def due(epoch: int, *, warmup: int, every: int) -> bool:
     return epoch >= warmup and (epoch - warmup) % every == 0
 
 
-def value(number: float | Schedule, epoch: int) -> float:
-    """Return a number, or the value of a schedule after `epoch`."""
+def value(number: Any, epoch: int) -> Any:
+    """Return a number or an array, or the value of a schedule after `epoch`."""
     return number(epoch) if callable(number) else number
 
 
@@ -84,27 +89,30 @@ class Ramp:
         return self.first + (self.final - self.first) * max(epoch - self.after, 0) / self.over
 
 
-def known(number: float | Schedule, epoch: int) -> tuple[float, ...]:
+def known(number: Any, epoch: int) -> tuple[Any, ...]:
     """Return the values from `epoch` on that are known in advance: the first, and the last of a `Ramp`."""
     if isinstance(number, Ramp):
         return number(epoch), number.final
     return (value(number, epoch),)
 
 
-def describe(number: float | Schedule) -> float | str:
+def describe(number: float | tuple[float, ...] | Schedule | ShareSchedule) -> float | str:
     """Return a description that differs between schedules and is the same in every process.
 
     Returns
     -------
     float or str
-        The number; of an object its repr; of a function its name and a hash of its values, since two lambdas have the
-        same name.
+        The number; of several numbers a hash; of an object its repr; of a function its name and a hash of its values,
+        since two lambdas have the same name.
 
     Raises
     ------
     TypeError
         The repr contains an address, which differs between processes.
     """
+    if isinstance(number, tuple):
+        digest = hashlib.blake2b(np.array(number, "<f8").tobytes(), digest_size=8)
+        return f"{len(number)} shares, {digest.hexdigest()}"
     if not callable(number):
         return float(number)
     name = _name(number)
@@ -127,14 +135,14 @@ def _name(function: Any) -> str | None:
     return qualified and f"{function.__module__}.{qualified}"
 
 
-def _values(function: Schedule) -> str:
+def _values(function: Schedule | ShareSchedule) -> str:
     """Return a hash of a schedule's values in the first thousand epochs, and at some later steps."""
     digest = hashlib.blake2b(digest_size=8)
     for epoch in (*range(1, 1001), *(2**k for k in range(10, 24))):
         try:
-            number = float(function(epoch))
+            number = np.asarray(function(epoch), "<f8")
         except Exception:
             # Such as a list that is shorter.
-            number = math.nan
-        digest.update(struct.pack("<d", number))
+            number = np.array(math.nan, "<f8")
+        digest.update(number.tobytes())
     return digest.hexdigest()

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Real
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
+
+import numpy.typing as npt
 
 import rrm_core
 from rrm_core._arguments import check_mu
 
 from .._checks import check_count
 from . import schedule
-from .fingerprint import Ids, hash_ids
-from .schedule import Schedule
+from .fingerprint import Ids, fingerprint, hash_ids
+from .sample_groups import GroupsLike, prepare_groups
+from .schedule import Schedule, ShareSchedule
 
 Unit: TypeAlias = Literal["epoch", "step"]
 Scale: TypeAlias = Literal["mean", "paper"]
 LossesFrom: TypeAlias = Literal["training", "pass"]
 Unseen: TypeAlias = Literal["raise", "latest"]
 Redistribute: TypeAlias = Literal["kept", "argmin", "drop"] | float
+Mass: TypeAlias = Literal["all", "group"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +54,7 @@ class BatchSettings:
     """
 
     n: int
-    contamination: float | Schedule | None = None
+    contamination: npt.ArrayLike | ShareSchedule | None = None
     gamma: float | Schedule | None = None
     warmup: int = 10
     redistribute: Redistribute = "kept"
@@ -59,7 +64,7 @@ class BatchSettings:
     weight_limit: float = 100.0
     ids: Ids | None = None
 
-    # What a saved state must agree in, apart from n and ids: settings with a schedule, and plain ones.
+    # What a saved state must agree in, apart from n and ids: settings that may be a schedule or an array, and others.
     SCHEDULES: ClassVar[tuple[str, ...]] = ("contamination", "gamma")
     PLAIN: ClassVar[tuple[str, ...]] = ("redistribute", "ties", "nan", "warmup", "scale")
 
@@ -78,18 +83,13 @@ class BatchSettings:
         self._set("weight_limit", float(self.weight_limit))
         self._set("ids", hash_ids(self.ids, self.n))
 
-    def rule(self, epoch: int, contamination: float | tuple[float, ...] | None = None) -> rrm_core.Rule:
+    def rule(self, epoch: int, contamination: npt.ArrayLike | None = None) -> rrm_core.Rule:
         """Return the rule of the reweight after `epoch`; a contamination replaces that of the settings, or gamma."""
-        gamma = None
-        if contamination is None:
-            contamination = None if self.contamination is None else schedule.value(self.contamination, epoch)
-            gamma = None if self.gamma is None else schedule.value(self.gamma, epoch)
-        return rrm_core.Rule(
-            contamination=contamination,
-            gamma=gamma,
-            redistribute=self.redistribute,
-            ties=self.ties,
-            nan=self.nan,
+        if contamination is not None:
+            return self._make_rule(contamination=contamination)
+        return self._make_rule(
+            contamination=None if self.contamination is None else schedule.value(self.contamination, epoch),
+            gamma=None if self.gamma is None else schedule.value(self.gamma, epoch),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -119,10 +119,16 @@ class BatchSettings:
         self._set("redistribute", first.redistribute)
         if self.gamma is not None:
             for gamma in schedule.known(self.gamma, self.warmup):
-                rrm_core.Rule(gamma=gamma)
+                self._make_rule(gamma=gamma)
         if self.contamination is not None:
             for contamination in schedule.known(self.contamination, self.warmup):
-                rrm_core.Rule(contamination=contamination)
+                self._make_rule(contamination=contamination)
+
+    def _make_rule(self, **threshold: Any) -> rrm_core.Rule:
+        """Return the rule with a contamination or gamma."""
+        rule = rrm_core.Rule(**threshold, redistribute=self.redistribute, ties=self.ties, nan=self.nan)
+        rule.check_without_groups()
+        return rule
 
     def _set(self, name: str, value: object) -> None:
         """Store a validated value: the dataclass is frozen for everyone else."""
@@ -142,6 +148,10 @@ class Settings(BatchSettings):
     unit : {"epoch", "step"}
     losses_from : {"training", "pass"}
     unseen : {"raise", "latest"}
+    groups : Groups or None
+        Of all samples, on the host.
+    cap : float, tuple of float, or None
+    mass : {"all", "group"}
 
     Raises
     ------
@@ -154,9 +164,22 @@ class Settings(BatchSettings):
     unit: Unit = "epoch"
     losses_from: LossesFrom = "training"
     unseen: Unseen = "raise"
+    groups: GroupsLike | None = None
+    cap: npt.ArrayLike | None = None
+    mass: Mass = "all"
 
-    SCHEDULES: ClassVar[tuple[str, ...]] = ("contamination", "gamma", "mu")
-    PLAIN: ClassVar[tuple[str, ...]] = ("redistribute", "ties", "nan", "warmup", "every", "unit", "unseen", "scale")
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("contamination", "gamma", "mu", "cap")
+    PLAIN: ClassVar[tuple[str, ...]] = (
+        "redistribute",
+        "ties",
+        "nan",
+        "warmup",
+        "every",
+        "unit",
+        "unseen",
+        "scale",
+        "mass",
+    )
 
     def __post_init__(self) -> None:
         self._set("every", check_count("every", self.every))
@@ -183,7 +206,23 @@ class Settings(BatchSettings):
         """Whether a sample whose loss is NaN counts as unseen, rather than as an error or as pruned."""
         return self.unseen == "latest" and self.nan == "raise"
 
-    def rule(self, epoch: int, contamination: float | tuple[float, ...] | None = None) -> rrm_core.Rule:  # noqa: D102
+    @property
+    def sample_groups(self) -> rrm_core.Groups | None:
+        """`groups`, which were prepared when the settings were made."""
+        assert self.groups is None or isinstance(self.groups, rrm_core.Groups)
+        return self.groups
+
+    @cached_property
+    def groups_hash(self) -> str | None:
+        """What tells the groups from others, for the state; None without groups."""
+        if self.sample_groups is None:
+            return None
+        return f"{self.sample_groups.n_groups} groups, {fingerprint(self.sample_groups.numbers)}"
+
+    def describe(self) -> dict[str, Any]:  # noqa: D102
+        return {**super().describe(), "groups": self.groups_hash}
+
+    def rule(self, epoch: int, contamination: npt.ArrayLike | None = None) -> rrm_core.Rule:  # noqa: D102
         if contamination is None and not self.has_threshold:
             raise ValueError("RRM was made with neither contamination nor gamma: give step() a contamination")
         return super().rule(epoch, contamination)
@@ -195,25 +234,64 @@ class Settings(BatchSettings):
 
     def mu_at(self, epoch: int) -> float:
         """Return the step from the current weights to the new ones in the reweight after `epoch`."""
-        return schedule.value(self.mu, epoch)
+        mu: float = schedule.value(self.mu, epoch)
+        return mu
 
     def _check_rule(self) -> None:
+        if self.groups is not None:
+            self._prepare_groups()
         if self.has_threshold:
             super()._check_rule()
+        # The rest of the rule, with any contamination, where there is none.
+        rule = self.rule(self.warmup, None if self.has_threshold else 0.0)
+        self._set("redistribute", rule.redistribute)
+        self._set("cap", rule.cap)
+
+    def _prepare_groups(self) -> None:
+        """Prepare the groups, of which an array of shares tells the number."""
+        first = 0.0
+        if self.contamination is not None:
+            first = schedule.value(self.contamination, self.warmup)
+        cap: Any = self.cap
+        groups: Any = self.groups
+        n_groups = rrm_core.Rule(first, cap=cap).n_groups
+        self._set("groups", prepare_groups(groups, self.n, n_groups))
+
+    def _make_rule(self, **threshold: Any) -> rrm_core.Rule:
+        cap: Any = self.cap
+        rule = rrm_core.Rule(
+            **threshold, redistribute=self.redistribute, ties=self.ties, nan=self.nan, cap=cap, mass=self.mass
+        )
+        if self.sample_groups is None:
+            rule.check_without_groups()
         else:
-            # The rest of the rule, with any contamination.
-            self._set("redistribute", self.rule(self.warmup, 0.0).redistribute)
+            rule.check_n_groups(self.sample_groups.n_groups)
+        return rule
 
     def _check_quota(self) -> None:
         """Raise a ValueError if a contamination above 0 would prune less than one sample."""
         if self.contamination is None:
             return
-        shares = schedule.known(self.contamination, self.warmup)
-        quotas = [rrm_core.Rule(contamination=share).quota(self.n) for share in shares]
-        if any(shares) and not any(quotas):
+        rules = [self._make_rule(contamination=share) for share in schedule.known(self.contamination, self.warmup)]
+        if isinstance(rules[0].contamination, tuple):
+            self._check_group_quotas(rules[0])
+            return
+        shares: list[Any] = [rule.contamination for rule in rules]
+        if any(shares) and not any(rule.quota(self.n) for rule in rules):
             raise ValueError(
                 f"n={self.n} samples are too few for contamination={max(shares):g}: it would prune less than "
                 f"one; give at least {1 / self.n:.3g}, or 0 to prune none"
+            )
+
+    def _check_group_quotas(self, rule: rrm_core.Rule) -> None:
+        """Raise a ValueError if shares above 0 would prune less than one sample of every group."""
+        assert isinstance(rule.contamination, tuple)
+        assert self.sample_groups is not None
+        sizes = self.sample_groups.sizes
+        if any(rule.contamination) and not (sizes > rule.group_ranks(sizes)).any():
+            raise ValueError(
+                f"groups of at most {sizes.max()} samples are too small for contamination of at most "
+                f"{max(rule.contamination):g}: it would prune less than one of each; give 0 to prune none"
             )
 
 

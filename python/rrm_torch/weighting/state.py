@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .layout import Layout
 
-VERSION = 4
+VERSION = 5
 
 Merge: TypeAlias = Literal["same", "shards", "bit shards"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -41,7 +42,7 @@ class StepArguments:
 def read_arguments(
     losses: Tensor | None,
     among: Tensor | None,
-    contamination: float | None,
+    contamination: npt.ArrayLike | None,
     *,
     settings: Settings,
     layout: Layout,

@@ -300,7 +300,7 @@ CHANGES = {
     "too many planned": (lambda s: s["trajectory"]["rounds"][0].update(n_planned=11), "n_planned=11, which can't"),
     "contamination": (
         lambda s: s["trajectory"]["rounds"][0].update(contamination=0.35),
-        "contamination=0.35, and its losses and settings give .* 0.34; the file may be damaged",
+        "contamination=0.35, and its losses and settings give 0.34; the file may be damaged",
     ),
     "share of 1": (lambda s: s["trajectory"]["rounds"][0].update(contamination=1.0), "contamination=1.0, which can't"),
     "given None": (
