@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 #include <tuple>
-#include <type_traits>
 #include <vector>
 
 #include "../csrc/cpu/group_counts.h"
@@ -29,23 +28,19 @@ using rrm::weights;
 using Int64Array = py::array_t<std::int64_t>;
 using DoubleArray = py::array_t<double>;
 
-// Calls f with the positions as numbers of their type.
+// Calls f with a value of the type of the positions.
 template <class Function> auto with_index(const py::array &positions, Function f) {
-    if (positions.itemsize() == sizeof(std::int32_t)) {
-        return f(static_cast<const std::int32_t *>(positions.data()));
-    }
-    return f(static_cast<const std::int64_t *>(positions.data()));
+    return positions.itemsize() == sizeof(std::int32_t) ? f(std::int32_t{}) : f(std::int64_t{});
 }
 
 // Fills starts and positions, see group_order.h.
-void sort_by_group(const py::array_t<std::int32_t> &groups, Int64Array starts, const py::array &positions) {
+void sort_by_group(const py::array_t<std::int32_t> &groups, Int64Array starts, py::array positions) {
     const auto *numbers = groups.data();
     const std::int64_t n = groups.size();
     const std::int64_t n_groups = starts.size() - 1;
     auto *first = starts.mutable_data();
-    with_index(positions, [&](const auto *index) {
-        using Index = std::remove_const_t<std::remove_reference_t<decltype(*index)>>;
-        auto *to = static_cast<Index *>(const_cast<py::array &>(positions).mutable_data());
+    with_index(positions, [&](auto index) {
+        auto *to = static_cast<decltype(index) *>(positions.mutable_data());
         const rrm::GilRelease released;
         rrm::cpu::sort_by_group(numbers, n, n_groups, first, to);
     });
@@ -63,10 +58,12 @@ py::tuple reweight_groups(const py::array &losses, int format, const Int64Array 
                           std::optional<py::array> out, DoubleArray thresholds, Int64Array counts, DoubleArray levels,
                           int threads) {
     return rrm::with_format(format, [&](auto f) -> py::tuple {
-        return with_index(positions, [&](const auto *index) -> py::tuple {
+        return with_index(positions, [&](auto index) -> py::tuple {
             using F = decltype(f);
+            using Index = decltype(index);
             const std::int64_t n_groups = starts.size() - 1;
-            const rrm::cpu::GroupOrder order{starts.data(), index, n_groups};
+            const rrm::cpu::GroupOrder<Index> order{starts.data(), static_cast<const Index *>(positions.data()),
+                                                    n_groups};
             double *const t = thresholds.mutable_data();
             std::int64_t *const c = counts.mutable_data();
             const rrm::cpu::GroupPlan plan{t, t + n_groups, t + 2 * n_groups, t + 3 * n_groups, levels.mutable_data(),

@@ -1,5 +1,5 @@
-// All counts of a round with groups in one array, so that a pass changes them in one call, which no Python exception can
-// interrupt; see round_counts.h.
+// All counts of a round with groups in one array, so that a pass changes them in one call, which no Python exception
+// can interrupt; see round_counts.h.
 #pragma once
 
 #include <algorithm>
@@ -22,14 +22,30 @@ struct GroupPass {
     const std::uint64_t *own = nullptr, *of_all = nullptr, *pivots = nullptr;
 
     static constexpr std::size_t min_keys = 5; // the minima before it are those of `place`
-    std::size_t n() const { return min_keys + n_groups; }
-    std::size_t checksum() const { return n() + 1; }
-    std::size_t n_neg_inf() const { return n() + 2; }
-    std::size_t sizes() const { return n() + 3; }
-    std::size_t n_nan() const { return sizes() + n_groups; }
-    std::size_t pivot_counts() const { return n_nan() + n_groups; }
-    std::size_t own_histograms() const { return pivot_counts() + 2 * n_pivots * n_groups; }
-    std::size_t histograms_of_all() const { return own_histograms() + ((n_own * n_groups) << bits); }
+    std::size_t n() const {
+        return min_keys + n_groups;
+    }
+    std::size_t checksum() const {
+        return n() + 1;
+    }
+    std::size_t n_neg_inf() const {
+        return n() + 2;
+    }
+    std::size_t sizes() const {
+        return n() + 3;
+    }
+    std::size_t n_nan() const {
+        return sizes() + n_groups;
+    }
+    std::size_t pivot_counts() const {
+        return n_nan() + n_groups;
+    }
+    std::size_t own_histograms() const {
+        return pivot_counts() + 2 * n_pivots * n_groups;
+    }
+    std::size_t histograms_of_all() const {
+        return own_histograms() + ((n_own * n_groups) << bits);
+    }
 };
 
 // The sum of the words of a loss: of 32 bits, or 16 for losses of 16 bits.

@@ -136,7 +136,8 @@ template <class F, class Index> class GroupedLosses {
             const V x = Wide<V>::value(values[i]);
             const V below = x <= update.recipient_threshold ? update.kept_recipient : update.kept;
             const V equal = x <= update.recipient_threshold ? update.tied_recipient : update.tied;
-            terms[i] = x < update.threshold ? below : (x == update.threshold ? equal : update.pruned);
+            const V not_below = x == update.threshold ? equal : update.pruned;
+            terms[i] = x < update.threshold ? below : not_below;
         }
     }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <vector>
 
@@ -37,9 +38,7 @@ template <class V> struct alignas(16 * sizeof(V)) GroupUpdate {
         limits[1] = update.threshold;
         limits[2] = update.recipient_threshold;
         limits[3] = -infinity;
-        for (int i = 0; i < 8; ++i) {
-            terms[i] = update.pruned;
-        }
+        std::fill(std::begin(terms), std::end(terms), update.pruned);
         terms[2] = update.tied;
         terms[3] = update.kept;
         terms[6] = update.tied_recipient;
