@@ -143,9 +143,11 @@ def to_host_groups(name: str, groups: Any, n: int, n_groups: int, start: int = 0
 
 def _to_integers(groups: Any, name: str = "groups") -> Any:
     """Return group numbers, of which there need not be any, as an array of integers: of NumPy if on the host."""
-    if isinstance(groups, (list, tuple)) or not is_array_api_obj(groups):
+    if isinstance(groups, (list, tuple)) and not groups:
         # An empty list has no type.
-        groups = np.asarray(groups) if len(groups) else np.empty(0, np.int32)
+        groups = np.empty(0, np.int32)
+    elif not is_array_api_obj(groups):
+        groups = np.asarray(groups)
     check_kind(name, groups)
     check_one_dimensional(name, groups)
     placement = placement_of(groups, native=False)

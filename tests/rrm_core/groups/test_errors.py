@@ -32,6 +32,7 @@ WRONG = {
     "floats": ({"groups": GROUPS * 1.0}, TypeError, "groups must be integers, got float64; number the groups 0, 1, 2"),
     "bools": ({"groups": GROUPS > 0}, TypeError, "groups must be integers, got bool"),
     "text": ({"groups": ["a", "b", "b", "a", "b"]}, TypeError, "groups must be integers, got <U1"),
+    "a number": ({"groups": 3}, ValueError, r"groups must be one-dimensional, got shape \(\)"),
     "two dimensions": ({"groups": GROUPS[None]}, ValueError, r"groups must be one-dimensional, got shape \(1, 5\)"),
     "huge numbers": ({"groups": GROUPS + 2**31}, ValueError, r"groups must be fewer than 2\*\*31, got 2_147_483_650"),
     "quotas for other groups": (
