@@ -198,6 +198,17 @@ def test_advance_rejects_losses_or_groups_that_changed(change, backend):
     assert planner.round == 2
 
 
+@pytest.mark.parametrize("backend", ["cpp", "numpy"])
+def test_advance_rejects_groups_that_are_exchanged_though_all_counts_agree(backend):
+    losses = np.array([0.0, 0.0, 1.0, 1.5])
+    planner = Planner(gamma=5.0, n_groups=2, backend=backend)
+    planner.update(losses, groups=[0, 1, 0, 1])
+    planner.advance()
+    planner.update(losses, groups=[0, 1, 1, 0])
+    with pytest.raises(ValueError, match="other losses or groups were counted in round 2"):
+        planner.advance()
+
+
 def test_merge_rejects_planners_of_other_groups():
     planner = Planner(contamination=0.1, n_groups=2)
     for other in (Planner(contamination=0.1), Planner(contamination=0.1, n_groups=3)):
@@ -214,6 +225,20 @@ def test_partial_of_a_done_planner_has_the_plan():
         planner = Planner.from_partial(planner.partial())
         planner.advance()
     assert Planner.from_partial(planner.partial()).plan == planner.plan
+
+
+def test_from_partial_rejects_a_rank_outside_of_its_range():
+    planner = Planner(contamination=[0.75, 0.75], group_memory=1 << 12)
+    planner.update(np.arange(1.0, 41.0, dtype=np.float32), groups=np.arange(40) % 2)
+    planner.advance()
+    state = planner.partial()["state"]
+    # Before them: seven numbers and the rule, two shares, three arrays, and the first keys.
+    n_below = state[7 + 8 + 2 + 4 * 2 :][:2]
+    assert n_below.tolist() == [4, 3]
+    # The rank of the threshold, of which the losses below the range must be fewer.
+    n_below[0] = 5
+    with pytest.raises(ValueError, match="an inconsistent state"):
+        Planner.from_partial({"state": state})
 
 
 def partials():

@@ -186,6 +186,23 @@ def test_invalid_files_of_groups_are_refused(tmp_path):
         rrm_core.stream.reweight(LOSSES, path, groups=path, contamination=SHARES)
 
 
+class Reused:
+    """Chunks of groups that all use the same memory."""
+
+    def __iter__(self):
+        memory = np.empty(100, GROUPS.dtype)
+        for first in range(0, N, 100):
+            memory[:] = GROUPS[first : first + 100]
+            yield memory
+
+
+def test_chunks_of_groups_that_reuse_memory():
+    expected, plan = rrm_core.reweight(LOSSES, groups=rrm_core.Groups(GROUPS, N_GROUPS), **RULES[0])
+    found = []
+    assert rrm_core.stream.reweight(LOSSES, found.append, groups=Reused(), threads=3, **RULES[0]) == plan
+    np.testing.assert_array_equal(np.concatenate(found), expected, strict=True)
+
+
 class Changing:
     """Chunks of groups of which two are exchanged from a pass on."""
 
