@@ -120,6 +120,8 @@ class GroupedLosses:
             )
             check_losses(rule, n, NonFiniteCounts(n_nan_of_all, first_nan, n_neg_inf, first_neg_inf, n_pos_inf=0))
         if error == NO_FINITE_LOSS:
+            # The error without groups, if all are NaN.
+            check_losses(rule, n, NonFiniteCounts(int(n_nan.sum()), 0, 0, 0, 0))
             check_groups(sizes, loss_min, n_nan)
         if error == NO_KEPT_SAMPLE:
             check_mass(rule, sizes, n_pruned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 
@@ -29,15 +30,17 @@ class GroupedLosses:
         self._values = widen(losses)
         self._numbers = groups.numbers
         self._sizes = groups.host_sizes
+        self._n_nan = self._count_by_group(np.isnan(self._values))
+        self._n_valid = self._sizes - self._n_nan
+        # Where each group starts among the sorted losses.
+        self._starts = np.cumsum(self._n_valid) - self._n_valid
+
+    @cached_property
+    def _sorted(self) -> Array:
+        """The losses other than NaN, sorted by group and then by size; not needed to write weights."""
         is_number = ~np.isnan(self._values)
-        self._n_nan = self._count_by_group(~is_number)
-        # The losses other than NaN, sorted by group and then by size, and where each group starts among them.
         values = self._values[is_number]
-        numbers = self._numbers[is_number]
-        self._sorted = values[np.lexsort((values, numbers))]
-        n_valid = self._sizes - self._n_nan
-        self._n_valid = n_valid
-        self._starts = np.cumsum(n_valid) - n_valid
+        return values[np.lexsort((values, self._numbers[is_number]))]
 
     def sizes(self) -> Array:
         """Return the number of samples of each group."""
