@@ -14,7 +14,9 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PACKAGES = {"distributed/ray_plan": "ray", "distributed/spark_plan": "pyspark"}
 TORCHRUN = ("distributed/ddp", "distributed/fsdp")
-SINGLE_PROCESS = ("adversarial", "own_loss", "quickstart", "resume")
+SINGLE_PROCESS = ("adversarial", "own_loss", "quickstart", "resume", "sources")
+# A folder with fashion_mnist.npz.
+DATA = Path(os.environ.get("RRM_TEST_DATA", ""))
 
 
 def run_example(name, *arguments, launcher=(), environment=None, folder=None):
@@ -70,6 +72,22 @@ def test_adversarial_training_gains_from_rrm():
         assert attacked < clean
     assert percentages(rrm)[0] > percentages(plain)[0]
     assert percentages(rrm)[1] > percentages(plain)[1]
+
+
+@pytest.mark.parametrize("source", ["digits", "fashion_mnist.npz"])
+def test_quotas_by_source_help_where_one_contamination_does_not(source):
+    if source != "digits":
+        source = DATA / source
+        if not source.is_file():
+            pytest.skip("RRM_TEST_DATA names no folder with fashion_mnist.npz")
+    rules, *methods = run_example("sources", source)
+    assert 20 < percentages(rules)[0] < 30
+    names = ("plain", "one contamination", "a quota for each rule")
+    for line, name in zip(methods, names, strict=True):
+        assert re.fullmatch(name + r": test accuracy [\d.]+ %, best epoch [\d.]+ %", line)
+    plain, one, quotas = map(percentages, methods)
+    for last_or_best in range(2):
+        assert quotas[last_or_best] > max(plain[last_or_best], one[last_or_best]) + 8
 
 
 def test_resumed_run_equals_the_uninterrupted_one():
