@@ -9,8 +9,8 @@ BIN := .venv/bin
 export RRM_REQUIRE_COMPILED := 1
 CXX_FILES := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu bindings/*.h bindings/*.cpp)
 OTHER_CXX_FILES := $(wildcard tests/native/*.h tests/native/*.cpp tests/cuda_model/*/*.h tests/cuda_model/*/*.cpp benchmarks/*/*.cpp)
-# clang-tidy reads the CUDA kernels as the model of CUDA on the CPU does, and their binding where CUDA's headers are.
-TIDY_FILES := $(filter-out $(if $(shell command -v nvcc),,bindings/cuda.cpp),$(filter %.cpp,$(CXX_FILES)))
+# clang-tidy reads the CUDA kernels as the model of CUDA on the CPU does, and their bindings where CUDA's headers are.
+TIDY_FILES := $(filter-out $(if $(shell command -v nvcc),,bindings/cuda.cpp bindings/cuda_groups.cpp),$(filter %.cpp,$(CXX_FILES)))
 BUILD_FILES := pyproject.toml CMakeLists.txt rrm_core/backends/extension.py $(CXX_FILES)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 

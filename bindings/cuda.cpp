@@ -1,17 +1,18 @@
 // rrm_core._cuda: bindings of the CUDA kernels, over addresses of device memory, lengths and streams. Python has
-// checked every argument and owns every array. Only read_outcome, count_foreign, apply if it reads old weights, and
-// synchronize wait for the device.
+// checked every argument and owns every array. Only read_outcome, count_foreign, apply if it reads old weights,
+// synchronize, and the functions for groups (cuda_groups.cpp) wait for the device.
 #include <cuda_runtime_api.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <map>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "../csrc/cuda/reweight.h"
 #include "convert.h"
+#include "cuda_device.h"
+#include "cuda_groups.h"
 #include "dlpack.h"
 #include "gil.h"
 
@@ -19,56 +20,14 @@ namespace py = pybind11;
 
 namespace {
 
-using Address = std::uintptr_t;
-
-rrm::cuda::Tuning current_tuning; // NOLINT(cppcoreguidelines-avoid-non-const-global-variables): tests change it
-
-std::string describe(int error) {
-    const auto e = static_cast<cudaError_t>(error);
-    return std::string(cudaGetErrorName(e)) + ": " + cudaGetErrorString(e);
-}
-
-void check(int error) {
-    if (error != cudaSuccess) {
-        cudaGetLastError(); // clears the error, which a later call would report again
-        throw std::runtime_error("CUDA failed with " + describe(error));
-    }
-}
-
-// Makes a device the current one for the lifetime of the guard.
-class DeviceGuard {
-  public:
-    explicit DeviceGuard(int device) {
-        check(cudaGetDevice(&previous));
-        if (device != previous) {
-            check(cudaSetDevice(device));
-            changed = true;
-        }
-    }
-    DeviceGuard(const DeviceGuard &) = delete;
-    DeviceGuard(DeviceGuard &&) = delete;
-    DeviceGuard &operator=(const DeviceGuard &) = delete;
-    DeviceGuard &operator=(DeviceGuard &&) = delete;
-    ~DeviceGuard() {
-        if (changed) {
-            cudaSetDevice(previous);
-        }
-    }
-
-  private:
-    int previous = 0;
-    bool changed = false;
-};
-
-rrm::cuda::Device device_properties(int index) {
-    rrm::cuda::Device device{};
-    check(cudaDeviceGetAttribute(&device.processors, cudaDevAttrMultiProcessorCount, index));
-    return device;
-}
-
-template <class T> T *pointer(Address address) {
-    return reinterpret_cast<T *>(address); // NOLINT(performance-no-int-to-ptr): Python passes addresses as integers
-}
+using rrm::Address;
+using rrm::check;
+using rrm::copy_to_host;
+using rrm::current_tuning;
+using rrm::describe;
+using rrm::DeviceGuard;
+using rrm::launch_config;
+using rrm::pointer;
 
 constexpr int min_capability = 75; // 7.5 times ten: the lowest for which the kernels are compiled
 
@@ -103,8 +62,7 @@ int memory_device(Address address) {
 std::size_t workspace_bytes(int format, std::int64_t n, const rrm::Rule &rule, int device) {
     return rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
-        return rrm::cuda::workspace_bytes<F>(
-            n, rule, rrm::cuda::make_launch_config<F>(n, device_properties(device), current_tuning));
+        return rrm::cuda::workspace_bytes<F>(n, rule, launch_config<F>(n, device));
     });
 }
 
@@ -118,20 +76,8 @@ void reweight(Address losses, int format, std::int64_t n, const rrm::Rule &rule,
                                             mu, out_is_new};
         return rrm::cuda::reweight<F>(pointer<const typename F::Bits>(losses), n, rule, weights,
                                       pointer<rrm::cuda::Outcome>(outcome), pointer<void>(workspace),
-                                      rrm::cuda::make_launch_config<F>(n, device_properties(device), current_tuning),
-                                      pointer<CUstream_st>(stream));
+                                      launch_config<F>(n, device), pointer<CUstream_st>(stream));
     }));
-}
-
-// Copies a value from the device in stream order, and waits for it.
-template <class T> T copy_to_host(Address address, int device, Address stream) {
-    T value{};
-    const rrm::GilRelease released;
-    const DeviceGuard guard(device);
-    check(cudaMemcpyAsync(&value, pointer<void>(address), sizeof value, cudaMemcpyDeviceToHost,
-                          pointer<CUstream_st>(stream)));
-    check(cudaStreamSynchronize(pointer<CUstream_st>(stream)));
-    return value;
 }
 
 py::tuple read_outcome(Address outcome, std::int64_t n, bool prune_nan, int device, Address stream) {
@@ -155,8 +101,7 @@ py::object apply(Address losses, int format, std::int64_t n, double threshold, d
             const rrm::cuda::Weights<F> weights{pointer<const typename F::Weight>(old),
                                                 pointer<typename F::Weight>(out), mu, out_is_new};
             return rrm::cuda::apply<F>(pointer<const typename F::Bits>(losses), n, plan, weights,
-                                       pointer<rrm::cuda::ApplyOutcome>(outcome),
-                                       rrm::cuda::make_launch_config<F>(n, device_properties(device), current_tuning),
+                                       pointer<rrm::cuda::ApplyOutcome>(outcome), launch_config<F>(n, device),
                                        pointer<CUstream_st>(stream));
         }));
     }
@@ -174,10 +119,9 @@ std::int64_t count_foreign(Address losses, int format, std::int64_t n, double lo
         const DeviceGuard guard(device);
         check(rrm::with_format(format, [&](auto f) {
             using F = decltype(f);
-            return rrm::cuda::count_foreign<F>(
-                pointer<const typename F::Bits>(losses), n, loss_min, allow_nan, pointer<rrm::cuda::Count>(counter),
-                rrm::cuda::make_launch_config<F>(n, device_properties(device), current_tuning),
-                pointer<CUstream_st>(stream));
+            return rrm::cuda::count_foreign<F>(pointer<const typename F::Bits>(losses), n, loss_min, allow_nan,
+                                               pointer<rrm::cuda::Count>(counter), launch_config<F>(n, device),
+                                               pointer<CUstream_st>(stream));
         }));
     }
     return copy_to_host<std::int64_t>(counter, device, stream);
@@ -203,17 +147,18 @@ void synchronize(int device, Address stream) {
 }
 
 std::map<std::string, std::int64_t> tuning() {
-    return {{"threads", current_tuning.threads},
-            {"blocks_per_processor", current_tuning.blocks_per_processor},
-            {"sample_size", current_tuning.sample_size},
-            {"chunk", current_tuning.chunk},
-            {"extra_slots", current_tuning.extra_slots}};
+    return {{"threads", current_tuning.threads},         {"blocks_per_processor", current_tuning.blocks_per_processor},
+            {"sample_size", current_tuning.sample_size}, {"chunk", current_tuning.chunk},
+            {"extra_slots", current_tuning.extra_slots}, {"sort_digit_bits", current_tuning.sort_digit_bits}};
 }
 
 void tune(const std::map<std::string, std::int64_t> &values) {
-    current_tuning = {static_cast<int>(values.at("threads")), static_cast<int>(values.at("blocks_per_processor")),
-                      static_cast<int>(values.at("sample_size")), static_cast<int>(values.at("chunk")),
-                      values.at("extra_slots")};
+    current_tuning = {static_cast<int>(values.at("threads")),
+                      static_cast<int>(values.at("blocks_per_processor")),
+                      static_cast<int>(values.at("sample_size")),
+                      static_cast<int>(values.at("chunk")),
+                      values.at("extra_slots"),
+                      static_cast<int>(values.at("sort_digit_bits"))};
 }
 
 } // namespace
@@ -221,6 +166,7 @@ void tune(const std::map<std::string, std::int64_t> &values) {
 PYBIND11_MODULE(_cuda, m) {
     m.attr("INTERFACE") = RRM_INTERFACE;
     rrm::bind_rule(m);
+    rrm::bind_groups(m);
     m.attr("OUTCOME_BYTES") = sizeof(rrm::cuda::Outcome);
     m.attr("APPLY_OUTCOME_BYTES") = sizeof(rrm::cuda::ApplyOutcome);
     m.def("device_count", &device_count);

@@ -1,5 +1,7 @@
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ._cpu import _InvalidWeights, _Levels, _NonFiniteCounts, _PlanFields, _Redistribute
 
 INTERFACE: int  # version, see rrm_core/backends/extension.py
@@ -59,6 +61,64 @@ def apply(
 def count_foreign(
     losses: int, format: int, n: int, loss_min: float, allow_nan: bool, counter: int, device: int, stream: int, /
 ) -> int: ...  # waits for the stream
+
+# For losses with groups, see csrc/cuda/groups.h. Arrays are on the host and contiguous. The functions that take one
+# wait for the stream.
+def copy_to_device(array: NDArray[Any], address: int, device: int, stream: int, /) -> None: ...
+def group_workspace_bytes(format: int, n: int, n_groups: int, device: int, /) -> int: ...
+def sort_groups(
+    losses: int,
+    format: int,
+    n: int,
+    groups: int,
+    n_groups: int,
+    workspace: int,
+    device: int,
+    stream: int,
+    result: NDArray[Any],
+    /,
+) -> None: ...  # result: 4 + 5 * n_groups 8-byte numbers
+def find_in_groups(
+    format: int,
+    n: int,
+    n_groups: int,
+    by_rank: bool,
+    query: NDArray[Any],
+    workspace: int,
+    device: int,
+    stream: int,
+    result: NDArray[Any],
+    /,
+) -> None: ...  # query: n_groups int64 or float64 numbers; result: (3, n_groups) 8-byte numbers
+def group_write_bytes(format: int, n_groups: int, /) -> int: ...
+def write_groups(
+    losses: int,
+    format: int,
+    n: int,
+    groups: int,
+    n_groups: int,
+    plan: NDArray[Any],
+    mu: float,
+    old: int,
+    out: int,
+    out_is_new: bool,
+    workspace: int,
+    device: int,
+    stream: int,
+    /,
+) -> _InvalidWeights | None: ...  # plan: 7 * n_groups float64 numbers
+def count_foreign_in_groups(
+    losses: int,
+    format: int,
+    n: int,
+    groups: int,
+    n_groups: int,
+    minima_and_n_nan: NDArray[Any],
+    scratch: int,
+    device: int,
+    stream: int,
+    /,
+) -> int: ...  # minima_and_n_nan: (2, n_groups) float64 numbers; scratch: 8 bytes more than that
 def order_after(stream: int, producer: int, device: int, /) -> None: ...
 def synchronize(device: int, stream: int, /) -> None: ...
 def read_capsule(capsule: Any, /) -> tuple[int, int, int]: ...  # DLPack: address, device, stride in elements

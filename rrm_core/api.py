@@ -150,7 +150,8 @@ def reweight(
 
     On an NVIDIA GPU, with the ``"cuda"`` backend, the call returns before the device has finished. Invalid losses are
     then reported when a computed field of the plan is first read; `weights` and `out` are unchanged, and a new array of
-    weights is all NaN.
+    weights is all NaN. With `groups`, the call waits for the device instead, a number of times that depends neither on
+    n nor on the number of groups, and raises the error itself.
 
     A call that is interrupted, as by KeyboardInterrupt, leaves in `out` the old numbers or all new weights.
 

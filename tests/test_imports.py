@@ -151,7 +151,9 @@ BACKEND_PARTS = {
     "numba_runtime": {"numba_kernels", "numba_group_kernels"},
     "numba_group_kernels": {"numba_compile", "numba_kernels"},
     "numba_kernels": {"numba_compile"},
-    "cuda": {"cuda_interop", "errors", "extension"},
+    "cuda": {"cuda_call", "cuda_groups", "cuda_interop"},
+    "cuda_call": {"cuda_interop", "errors", "extension"},
+    "cuda_groups": {"cuda_call", "cuda_interop"},
 }
 
 

@@ -88,7 +88,8 @@ __device__ void choose_bucket(Selection<typename F::Bits> &selection, Count *his
     for (int i = begin; i < end; ++i) {
         n_mine += gpu::load_fresh(histogram + i);
     }
-    Count below = exclusive_scan_block(n_mine); // also a barrier: all threads have read the rank
+    Count total = 0;
+    Count below = exclusive_scan_block(n_mine, total); // also a barrier: all threads have read the rank
     if (below < rank && rank <= below + n_mine) {
         int bucket = begin;
         Count count = gpu::load_fresh(histogram + bucket);

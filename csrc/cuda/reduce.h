@@ -68,17 +68,20 @@ template <class T> __device__ __forceinline__ T exclusive_scan_warp(T value, T &
     return sum - value;
 }
 
-// Exclusive prefix sum over the threads of the block.
-__device__ inline Count exclusive_scan_block(Count value) {
+// Exclusive prefix sum over the threads of the block; `total` receives the sum of all threads.
+__device__ inline Count exclusive_scan_block(Count value, Count &total) {
     GPU_SHARED(Count[warp_size], warp_totals);
-    Count total = 0;
-    Count before = exclusive_scan_warp(value, total);
+    Count warp_total = 0;
+    Count before = exclusive_scan_warp(value, warp_total);
     if (lane() == 0) {
-        warp_totals[threadIdx.x / warp_size] = total;
+        warp_totals[threadIdx.x / warp_size] = warp_total;
     }
     __syncthreads();
-    for (unsigned i = 0; i < threadIdx.x / warp_size; ++i) {
-        before += warp_totals[i];
+    total = 0;
+    for (unsigned i = 0; i < blockDim.x / warp_size; ++i) {
+        const Count of_warp = warp_totals[i];
+        before += i < threadIdx.x / warp_size ? of_warp : 0;
+        total += of_warp;
     }
     __syncthreads();
     return before;

@@ -21,32 +21,12 @@
 #include "radix_pass.h"
 #include "sample.h"
 #include "scan.h"
+#include "workspace.h"
 #include "write.h"
 
 namespace rrm::cuda {
 
 namespace {
-
-std::size_t align_up(std::size_t bytes) {
-    return (bytes + 255) / 256 * 256;
-}
-
-// Bump allocator over the workspace; on a null workspace it only adds up sizes.
-class WorkspaceAllocator {
-  public:
-    explicit WorkspaceAllocator(void *workspace) : workspace(static_cast<unsigned char *>(workspace)) {}
-
-    template <class T> T *allocate(std::int64_t count) {
-        T *array = workspace == nullptr ? nullptr : reinterpret_cast<T *>(workspace + size);
-        size += align_up(static_cast<std::size_t>(count) * sizeof(T));
-        return array;
-    }
-
-    std::size_t size = 0;
-
-  private:
-    unsigned char *workspace;
-};
 
 int count_selections(const Rule &rule, std::int64_t n) {
     return rule.recipient_rank > 1 && rule.recipient_rank <= n ? 2 : 1;
@@ -89,6 +69,7 @@ template <class F> LaunchConfig make_launch_config(std::int64_t n, const Device 
     // n + tile: the first vector may be partial
     config.blocks = static_cast<int>(std::clamp<std::int64_t>((n + tile) / tile, 1, max_blocks));
     config.sample_size = tuning.sample_size;
+    config.sort_digit_bits = tuning.sort_digit_bits;
     config.sample_threads = std::min(4 * tuning.threads, 1024);
     if (n > config.sample_size) {
         const std::int64_t warps = std::int64_t{config.blocks} * config.threads / warp_size;

@@ -17,8 +17,9 @@ using Error = int; // cudaError_t
 
 using Count = unsigned long long; // a number of samples, in the type of CUDA's 64-bit atomics
 
-constexpr int max_sample_size = 4096; // losses that sample_brackets() can sort: 32 KiB of shared memory in float64
-constexpr int max_threads = 256;      // per block, except in sample_brackets()
+constexpr int max_sample_size = 4096;  // losses that sample_brackets() can sort: 32 KiB of shared memory in float64
+constexpr int max_threads = 256;       // per block, except in sample_brackets()
+constexpr int max_sort_digit_bits = 8; // of a pass of the sort by group
 
 // Result of a reweight, in device memory.
 struct Outcome {
@@ -65,6 +66,7 @@ struct Tuning {
     int sample_size = max_sample_size;  // losses to sort before the scan; a power of two, at most max_sample_size
     int chunk = 256;                    // candidate slots that a warp reserves at a time, at most
     std::int64_t extra_slots = 1 << 20; // candidate slots beyond n / 8; limited to n / 4
+    int sort_digit_bits = max_sort_digit_bits; // of a pass of the sort by group
 };
 
 // Launch configuration of one call.
@@ -74,6 +76,7 @@ struct LaunchConfig {
     int sample_size;       // losses in the sample; a power of two if there are more losses
     int chunk;             // candidate slots that a warp reserves at a time
     std::int64_t capacity; // candidate slots, per selection
+    int sort_digit_bits;   // of a pass of the sort by group
 };
 
 template <class F> LaunchConfig make_launch_config(std::int64_t n, const Device &device, const Tuning &tuning);

@@ -55,6 +55,10 @@ class GroupNumbers:
     def __len__(self) -> int:
         return int(self.numbers.shape[0])
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy prepares its own: what backends have prepared may hold addresses.
+        return self.__dict__ | {"prepared": {}}
+
     @property
     def on_host(self) -> bool:
         """Whether the numbers are a NumPy array."""

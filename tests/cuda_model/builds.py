@@ -19,6 +19,9 @@ COMPILER = os.environ.get("CXX", "g++")
 NVCC = ["nvcc", "-std=c++20", "--expt-relaxed-constexpr", "--fmad=false"]  # as in CMakeLists.txt
 CPP = ["-std=c++20", "-g", "-ffp-contract=off", "-DRRM_GPU_MODEL", f"-I{HERE}"]
 
+# Sources of kernels in csrc/cuda, and the program in model/ that runs them on random cases.
+KERNELS = {"reweight": "kernel_cases", "groups": "group_cases"}
+
 # Flags of the kernels and their callers, and flags of the model itself. ThreadSanitizer does not instrument the model,
 # which announces the synchronisation that CUDA guarantees.
 MODES = {
@@ -56,18 +59,19 @@ def link(program: Path, mode: str, *objects: Path) -> list[str]:
     return ["setarch", "-R", str(program)] if mode == "thread" else [str(program)]
 
 
-def harness(folder: Path, mode: str, *flags: str) -> list[Path]:
-    """Compile the harness of the kernels: the random cases and the execution model."""
+def harness(folder: Path, mode: str, *flags: str, name: str = "reweight") -> list[Path]:
+    """Compile the harness of the kernels of a source: the random cases and the execution model."""
     kernels, machine = MODES[mode]
+    program = KERNELS[name]
     return compile_all(
-        ([*CPP, *kernels, *flags], MODEL / "kernel_cases.cpp", folder / "kernel_cases.o"),
+        ([*CPP, *kernels, *flags], MODEL / f"{program}.cpp", folder / f"{program}.o"),
         ([*CPP, *machine], MODEL / "machine.cpp", folder / "machine.o"),
     )
 
 
-def kernels(folder: Path, mode: str, csrc: Path = ROOT / "csrc") -> Path:
-    """Compile the kernels' source for the execution model."""
-    return compile_all(([*CPP, *MODES[mode][0]], csrc / "cuda" / "reweight.cu", folder / "reweight.o"))[0]
+def kernels(folder: Path, mode: str, name: str = "reweight") -> Path:
+    """Compile the source of kernels for the execution model."""
+    return compile_all(([*CPP, *MODES[mode][0]], ROOT / "csrc" / "cuda" / f"{name}.cu", folder / f"{name}.o"))[0]
 
 
 def translation(ptx: Path, cpp: Path) -> list[str]:

@@ -81,8 +81,8 @@ BUGS = (
         "block prefix sum: no barrier before the totals are read",
         "plain",
         "reduce.h",
-        "    __syncthreads();\n    for (unsigned i = 0; i < threadIdx.x / warp_size; ++i) {",
-        "    for (unsigned i = 0; i < threadIdx.x / warp_size; ++i) {",
+        "    __syncthreads();\n    total = 0;\n",
+        "    total = 0;\n",
     ),
     # ---- sample_brackets
     Bug(

@@ -1,6 +1,6 @@
 """The CUDA kernels on the execution model, from their source and from nvcc's PTX, and the machine code by nvcc.
 
-Random cases are compared with a definition by sorting; see model/kernel_cases.cpp.
+Random cases are compared with a definition by sorting; see model/kernel_cases.cpp and model/group_cases.cpp.
 """
 
 from __future__ import annotations
@@ -8,20 +8,31 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections import Counter
+from functools import cache
 
 import pytest
 
-from cuda_model.builds import NVCC, ROOT, harness, kernels, link, needs_nvcc, translate
+from cuda_model.builds import KERNELS, NVCC, ROOT, harness, kernels, link, needs_nvcc, translate
 
-CASES = {"plain": 6000, "address": 1000, "thread": 50, "PTX": 1500}
+# Random cases of each program by build. A case with groups sorts losses, and takes longer.
+CASES = {
+    "reweight": {"plain": 6000, "address": 1000, "thread": 50, "PTX": 1500},
+    "groups": {"plain": 400, "address": 80, "thread": 4},
+}
 FLOOR = 16  # bytes a sample: losses read twice, weights read and written
 
 
 @pytest.fixture(scope="session")
 def plain(tmp_path_factory):
-    """Return the objects of the source build: the harness and the kernels."""
-    folder = tmp_path_factory.mktemp("plain")
-    return [*harness(folder, "plain"), kernels(folder, "plain")]
+    """Return a function that returns the objects of the source build of kernels: the harness and the kernels."""
+
+    @cache
+    def objects(name):
+        folder = tmp_path_factory.mktemp("plain")
+        return [*harness(folder, "plain", name=name), kernels(folder, "plain", name)]
+
+    return objects
 
 
 def run_cases(command, cases, *options):
@@ -30,30 +41,36 @@ def run_cases(command, cases, *options):
     assert run.stdout == f"{cases} cases\n"
 
 
-def test_source_on_random_cases(plain, tmp_path):
-    run_cases(link(tmp_path / "cases", "plain", *plain), CASES["plain"])
+@pytest.mark.parametrize("name", KERNELS)
+def test_source_on_random_cases(name, plain, tmp_path):
+    run_cases(link(tmp_path / "cases", "plain", *plain(name)), CASES[name]["plain"])
 
 
 @pytest.mark.parametrize("mode", ["address", "thread"])
-def test_source_on_random_cases_under_sanitizers(mode, tmp_path):
-    command = link(tmp_path / "cases", mode, *harness(tmp_path, mode), kernels(tmp_path, mode))
-    run_cases(command, CASES[mode])
+@pytest.mark.parametrize("name", KERNELS)
+def test_source_on_random_cases_under_sanitizers(name, mode, tmp_path):
+    command = link(tmp_path / "cases", mode, *harness(tmp_path, mode, name=name), kernels(tmp_path, mode, name))
+    run_cases(command, CASES[name][mode])
 
 
+# The PTX of the kernels for groups is run by tests/rrm_core/groups/test_cuda.py.
 @needs_nvcc
 @pytest.mark.parametrize("architecture", [75, 90])
 def test_ptx_on_random_cases(architecture, plain, tmp_path):
-    command = link(tmp_path / "cases", "plain", *plain, translate(tmp_path, architecture))
-    run_cases(command, CASES["PTX"], "ptx")
+    command = link(tmp_path / "cases", "plain", *plain("reweight"), translate(tmp_path, architecture))
+    run_cases(command, CASES["reweight"]["PTX"], "ptx")
 
 
 @pytest.fixture(scope="session")
 def ptx(tmp_path_factory):
     """Return the PTX of each kernel, by its name."""
-    target = tmp_path_factory.mktemp("ptx") / "reweight.ptx"
-    source = ROOT / "csrc" / "cuda" / "reweight.cu"
-    subprocess.run([*NVCC, "-arch=compute_90", "-ptx", str(source), "-o", str(target)], check=True)
-    return dict(re.findall(r"\.entry (\w+)\(.*?\n\)(.*?)\n}", target.read_text(), re.DOTALL))
+    entries = {}
+    for name in KERNELS:
+        target = tmp_path_factory.mktemp("ptx") / f"{name}.ptx"
+        source = ROOT / "csrc" / "cuda" / f"{name}.cu"
+        subprocess.run([*NVCC, "-arch=compute_90", "-ptx", str(source), "-o", str(target)], check=True)
+        entries |= dict(re.findall(r"\.entry (\w+)\(.*?\n\)(.*?)\n}", target.read_text(), re.DOTALL))
+    return entries
 
 
 @needs_nvcc
@@ -72,13 +89,45 @@ def test_weights_are_stored_in_16_byte_vectors(ptx):
         assert len(re.findall(r"st\.global\S*\.v4\.[bu]32", ptx[name])) >= 4, name
 
 
+# Number of instances of each kernel: one for a format, for a word in which keys are sorted, or for 1 and 2 selections.
+MACHINE_CODE = {
+    "reweight": {
+        "sample_brackets": 4,
+        "scan_losses": 8,
+        "radix_pass": 4,
+        "write_weights": 4,
+        "apply_plan": 4,
+        "count_foreign_losses": 4,
+    },
+    "groups": {
+        "load_keys": 4,
+        "count_digits": 2,
+        "find_positions": 2,
+        "move_pairs": 2,
+        "summarize_groups": 4,
+        "find_statistics": 4,
+        "make_targets": 4,
+        "write_group_weights": 4,
+        "count_foreign_by_group": 4,
+    },
+}
+
+
+# Those of the build, and two of them for groups, to save time.
+ARCHITECTURES = {
+    "reweight": ["-arch=all-major"],
+    "groups": [f"-gencode=arch=compute_{number},code=sm_{number}" for number in (75, 120)],
+}
+
+
 @needs_nvcc
-def test_machine_code_has_no_spills_on_any_architecture(tmp_path):
+@pytest.mark.parametrize("name", KERNELS)
+def test_machine_code_has_no_spills_on_any_architecture(name, tmp_path):
     """No warnings, no spills, no local memory, and registers within the launch bounds."""
-    flags = ["-arch=all-major", "-Werror", "all-warnings", "-Xptxas", "-v,-warn-spills"]
-    source = ROOT / "csrc" / "cuda" / "reweight.cu"
+    flags = [*ARCHITECTURES[name], "-Werror", "all-warnings", "-Xptxas", "-v,-warn-spills"]
+    source = ROOT / "csrc" / "cuda" / f"{name}.cu"
     run = subprocess.run(
-        [*NVCC, *flags, "-c", str(source), "-o", str(tmp_path / "reweight.o")],
+        [*NVCC, *flags, "-c", str(source), "-o", str(tmp_path / f"{name}.o")],
         capture_output=True,
         text=True,
         check=False,
@@ -91,13 +140,11 @@ def test_machine_code_has_no_spills_on_any_architecture(tmp_path):
         output,
         re.DOTALL,
     )
-    compiled_kernels = {kernel for kernel, *_ in reports}
-    assert compiled_kernels == {
-        *("sample_brackets", "scan_losses", "radix_pass", "write_weights", "apply_plan", "count_foreign_losses")
-    }
     architectures = {architecture for _, architecture, *_ in reports}
-    assert {"sm_75", "sm_80", "sm_90", "sm_100", "sm_120"} <= architectures
-    assert len(reports) == 28 * len(architectures)  # four formats; scan_losses for one selection and for two
+    expected = {"sm_75", "sm_120"} if name == "groups" else {"sm_75", "sm_80", "sm_90", "sm_100", "sm_120"}
+    assert expected <= architectures
+    compiled = Counter(kernel for kernel, *_ in reports)
+    assert compiled == {kernel: n * len(architectures) for kernel, n in MACHINE_CODE[name].items()}
     for kernel, architecture, *memory, registers in reports:
         assert memory == ["0", "0", "0"], (kernel, architecture)
         # 65,536 registers: 1024 threads of sample_brackets(), or three blocks of 256, in steps of eight registers
@@ -113,12 +160,12 @@ def costs(command, dtype, n, rule):
 @pytest.mark.parametrize("rule", ["rank", "gamma", "fraction"])
 def test_launches_and_bytes(dtype, launches, size, rule, plain, tmp_path):
     n = 3_000_000
-    counted = costs(link(tmp_path / "cases", "plain", *plain), dtype, n, rule)
+    counted = costs(link(tmp_path / "cases", "plain", *plain("reweight")), dtype, n, rule)
     assert sum(kernel["launches"] for kernel in counted) == (4 if rule == "gamma" else launches)
     total = sum(kernel["read"] + kernel["written"] for kernel in counted)
     assert FLOOR / 4 * size <= total / n <= 1.35 * FLOOR / 4 * size
 
 
 def test_small_call_takes_three_launches(plain, tmp_path):
-    counted = costs(link(tmp_path / "cases", "plain", *plain), "float32", 4096, "fraction")
+    counted = costs(link(tmp_path / "cases", "plain", *plain("reweight")), "float32", 4096, "fraction")
     assert sum(kernel["launches"] for kernel in counted) == 3

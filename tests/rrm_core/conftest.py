@@ -25,9 +25,10 @@ def gpu(stand_in, monkeypatch, request):
     if stand_in.lost:
         pytest.fail(f"a test before this one has broken the device for good: {stand_in.lost}")
     backend = import_module("rrm_core.backends.cuda")
+    extension = import_module("rrm_core.backends.cuda_call").extension
     monkeypatch.setitem(sys.modules, "rrm_core._cuda", stand_in.module)
     monkeypatch.setattr(rrm_core, "_cuda", stand_in.module, raising=False)
-    caches = backend._extension, backend._kernel_rule, registry.first_available, registry._why_unavailable
+    caches = extension, backend._kernel_rule, registry.first_available, registry._why_unavailable
     stand_in.reset(**getattr(request, "param", {}))
     for cache in caches:
         cache.cache_clear()

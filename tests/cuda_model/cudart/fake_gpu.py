@@ -86,7 +86,8 @@ class Gpu:
     """The framework and its array API namespace. Other attributes are NumPy's."""
 
     __name__ = "fake_gpu"
-    float16, float32, float64, uint8 = (np.dtype(name) for name in ("float16", "float32", "float64", "uint8"))
+    float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
+    uint8, int32 = np.dtype(np.uint8), np.dtype(np.int32)
     bfloat16 = np.dtype(ml_dtypes.bfloat16)
 
     def __init__(self, stand_in: StandIn):
@@ -143,8 +144,11 @@ class Gpu:
     def dtypes(self, **_: Any) -> dict[str, np.dtype]:
         return {"float32": self.float32, "float64": self.float64}
 
-    def astype(self, x: Any, dtype: Any) -> Any:
+    def astype(self, x: Any, dtype: Any, *, copy: bool = True) -> Any:  # noqa: ARG002
         return self.asarray(x.get().astype(dtype), device=x.device)
+
+    def isdtype(self, dtype: Any, kind: str) -> bool:
+        return bool(np.isdtype(dtype, kind))
 
     def _computing(self, function: Any) -> Any:
         def compute(*args: Any, **kwargs: Any) -> Any:

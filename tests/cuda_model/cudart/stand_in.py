@@ -1,7 +1,7 @@
 """Build rrm_core._cuda against a stand-in for the CUDA runtime library, and control the stand-in.
 
-The object code is that of an installation: the host code of csrc/cuda/reweight.cu and bindings/cuda.cpp, by nvcc. In
-place of a GPU, the PTX of the same file runs on the execution model, translated by ptx/translator.py.
+The object code is that of an installation: the host code of csrc/cuda/*.cu and bindings/cuda*.cpp, by nvcc. In place of
+a GPU, the PTX of the same files runs on the execution model, translated by ptx/translator.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from cuda_model.builds import COMPILER, HERE, MODEL, NVCC, ROOT, TESTS, skip_without_nvcc, translation
+from cuda_model.builds import COMPILER, HERE, KERNELS, MODEL, NVCC, ROOT, TESTS, skip_without_nvcc, translation
 from cuda_model.ptx.parser import parse
 from rrm_core.backends.extension import INTERFACE
 
@@ -70,9 +70,9 @@ def _include_folders() -> list[str]:
     ]
 
 
-def _table(ptx: str) -> str:
-    """Return the C++ table of the kernels in a PTX file."""
-    entries = [function for function in parse(ptx).functions if function.is_entry]
+def _table(*files: Path) -> str:
+    """Return the C++ table of the kernels in PTX files."""
+    entries = [function for file in files for function in parse(file.read_text()).functions if function.is_entry]
     declared = [f'extern "C" void ptx_{entry.name}(void **);' for entry in entries]
     rows = [
         f'    {{"{entry.name}", ptx_{entry.name}, {{{", ".join(str(p.size) for p in entry.parameters)}}}}},'
@@ -83,32 +83,42 @@ def _table(ptx: str) -> str:
 
 def build(folder: Path, root: Path = ROOT) -> None:
     """Build the stand-in, and the extension module linked to it, in a folder."""
-    source, include = root / "csrc" / "cuda" / "reweight.cu", _include_folders()
-    ptx, translated = folder / "reweight.ptx", folder / "reweight.cpp"
+    include = _include_folders()
+    sources = {name: root / "csrc" / "cuda" / f"{name}.cu" for name in KERNELS}
+    bindings = [path.stem for path in (root / "bindings").glob("cuda*.cpp")]
+
+    def ptx(name: str) -> Path:
+        return folder / f"{name}.ptx"
+
+    def translated(name: str) -> Path:
+        return folder / f"{name}_ptx.cpp"
 
     def compiled(name: str, *options: object) -> subprocess.Popen[str]:
         return _start(COMPILER, *FLAGS, *options, "-c", "-o", folder / f"{name}.o")
 
-    making_ptx = _start(*NVCC, OLDEST, "-ptx", source, "-o", ptx)
     host = ["-Xcompiler", f"-fPIC,{HIDDEN}"]
-    kernels = _start(*NVCC, OLDEST, *host, "-c", source, "-o", folder / "kernels.o")
-    _finish(making_ptx)
-    _finish(kernels, _start(*translation(ptx, translated), cwd=TESTS))
-    (folder / "table.cpp").write_text(_table(ptx.read_text()))
+    for name, source in sources.items():
+        making_ptx = _start(*NVCC, OLDEST, "-ptx", source, "-o", ptx(name))
+        host_code = _start(*NVCC, OLDEST, *host, "-c", source, "-o", folder / f"{name}.o")
+        _finish(making_ptx)
+        _finish(host_code, _start(*translation(ptx(name), translated(name)), cwd=TESTS))
+    (folder / "table.cpp").write_text(_table(*map(ptx, KERNELS)))
     exact = ["-ffp-contract=off", "-fno-math-errno"]
+    interface = f"-DRRM_INTERFACE={INTERFACE}"
     _finish(
-        compiled("translated", "-O1", *exact, *include, translated),
+        *(compiled(f"{name}_ptx", "-O1", *exact, *include, translated(name)) for name in KERNELS),
         compiled("machine", "-O2", *include, MODEL / "machine.cpp"),
         compiled("stand_in", "-O1", *include, HERE / "cudart" / "stand_in_cudart.cpp"),
         compiled("table", *include, folder / "table.cpp"),
-        compiled("bindings", "-O1", HIDDEN, f"-DRRM_INTERFACE={INTERFACE}", *include, root / "bindings" / "cuda.cpp"),
+        *(compiled(name, "-O1", HIDDEN, interface, *include, root / "bindings" / f"{name}.cpp") for name in bindings),
     )
-    objects = [folder / f"{name}.o" for name in ("translated", "machine", "stand_in", "table")]
+    runtime = ["machine", "stand_in", "table", *(f"{name}_ptx" for name in KERNELS)]
     exported = folder / "exported"
     exported.write_text("{ global: cuda*; __cuda*; stand_in_*; local: *; };")
     linking = [f"-Wl,{option}" for option in ("--wrap=_Exit", f"--version-script={exported}", f"-soname,{LIBRARY}")]
+    objects = [folder / f"{name}.o" for name in runtime]
     _finish(_start(COMPILER, "-shared", *objects, *linking, "-ldl", "-o", folder / LIBRARY))
-    objects = [folder / "bindings.o", folder / "kernels.o", folder / LIBRARY]
+    objects = [*(folder / f"{name}.o" for name in (*bindings, *KERNELS)), folder / LIBRARY]
     _finish(_start(COMPILER, "-shared", *objects, "-Wl,-rpath,$ORIGIN", "-o", folder / MODULE))
 
 

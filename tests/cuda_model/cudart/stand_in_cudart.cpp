@@ -524,6 +524,12 @@ cudaError_t cudaFreeAsync(void *, cudaStream_t) {
 cudaError_t cudaMemcpyAsync(void *to, const void *from, std::size_t size, cudaMemcpyKind kind, cudaStream_t handle) {
     return on_stream("cudaMemcpyAsync", handle, [&](Stream &stream) {
         log_call("copy", text(static_cast<Address>(stream.device)), text(address_of(handle)), text(size));
+        // From pageable memory: staged before the call returns, as in CUDA.
+        const auto *bytes = static_cast<const unsigned char *>(from);
+        std::vector<unsigned char> staged;
+        if (kind == cudaMemcpyHostToDevice) {
+            staged.assign(bytes, bytes + size);
+        }
         const std::size_t copy = enqueue(stream, [=] {
             if (kind != cudaMemcpyHostToDevice) {
                 require_device_memory(address_of(from), size, "cudaMemcpyAsync");
@@ -532,7 +538,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, std::size_t size, cudaMe
                 require_device_memory(address_of(to), size, "cudaMemcpyAsync");
             }
             if (lost.empty()) {
-                std::memcpy(to, from, size);
+                std::memcpy(to, kind == cudaMemcpyHostToDevice ? staged.data() : from, size);
             }
         });
         if (kind == cudaMemcpyDeviceToHost) { // into pageable memory: synchronous, as in CUDA

@@ -406,7 +406,7 @@ def jax_like(gpu, monkeypatch):
         "definition.host_copy",
         "arrays.checks",
         "arrays.placement",
-        "backends.cuda",
+        "backends.cuda_call",
         "backends.cuda_interop",
     ):
         monkeypatch.setattr(f"rrm_core.{module}.is_jax_array", lambda x: isinstance(x, JaxArray))
