@@ -65,6 +65,7 @@ def _train(program: str, options: argparse.Namespace) -> int:
         data = images.load(options.data)
         settings = _make_settings(options, data.n_classes)
         settings.check_n(len(data.y_train))
+        settings.check_groups(data.y_train.numpy())
         folder.prepare(options.report)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -249,6 +250,14 @@ def _add_settings(train: argparse.ArgumentParser) -> None:
         "reweight by the losses recorded during training, or by those of a scoring pass",
         choices=["recorded", "pass"],
     )
+    add(
+        method,
+        "--groups",
+        "groups of samples: labels, or a .npy file with a number from 0 for each training image",
+        metavar="labels|FILE",
+    )
+    add(method, "--cap", "largest share of a group that --contamination may prune", type=float, metavar="C")
+    add(method, "--mass", "samples that receive the mass of a group: all, or its own", choices=["all", "group"])
     training = train.add_argument_group("training (Adam)")
     add(training, "--loss", "per-sample loss: cce, mse, mae, ...", choices=list(per_sample.BY_NAME))
     add(

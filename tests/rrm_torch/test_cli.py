@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -67,15 +69,35 @@ def test_train_on_npz_file(npz, tmp_path, capsys):
     assert pd.read_csv(folder / "flagged.csv")["is_label_issue"].sum() == 404  # the contamination defaults to the noise
 
 
+def test_groups_of_a_file_are_capped_and_drawn(tmp_path, capsys):
+    groups = np.arange(1347) % 3
+    np.save(tmp_path / "groups.npy", groups)
+    arguments = ["--noise", "0.3", "--groups", str(tmp_path / "groups.npy"), "--cap", "0.25", "--seeds", "1", *QUICK]
+    assert command_line.main(["train", *arguments, "--report", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "trajectory.png, suspicious.png, groups.png" in " ".join(printed.split())
+    issues = pd.read_csv(tmp_path / "flagged.csv").sort_values("index")
+    np.testing.assert_array_equal(issues["group"], groups)
+    n_pruned = issues.groupby("group")["is_label_issue"].sum().tolist()
+    assert max(n_pruned) == 112  # a quarter of 449
+    assert json.loads((tmp_path / "results.json").read_text())["trials"][0]["pruned_by_group"] == n_pruned
+    assert re.search(r"most of a group, % *│ *│ 24.9 │", printed)
+    np.save(tmp_path / "groups.npy", groups[1:])
+    assert command_line.main(["train", *arguments, "--report", str(tmp_path)]) == 2
+    assert "groups must have one number for each of the n=1347 samples, got 1346" in capsys.readouterr().err
+
+
 def test_every_option_reaches_the_settings(npz, tmp_path):
     options = "--contamination 0.1 --mu 0.5 --every 2 --redistribute 0.2 --ties share --scoring pass"
     options += " --noise 0.2 --noise-kind pair --batch-size 64 --lr 0.01 --loss gce --attack pgd --eps 0.2"
+    options += " --groups labels --mass group"
     parsed = command_line._make_parser().parse_args(["train", "--data", str(npz), *options.split(), *QUICK])
     settings = command_line._make_settings(parsed, n_classes=10)
     assert (settings.contamination, settings.gamma, settings.mu, settings.every) == (0.1, None, 0.5, 2)
     assert (settings.redistribute, settings.ties, settings.scoring) == (0.2, "share", "pass")
     assert (settings.noise, settings.noise_kind, settings.batch_size, settings.lr) == (0.2, "pair", 64, 0.01)
     assert (settings.loss, settings.attack, settings.eps) == ("gce", "pgd", 0.2)
+    assert (settings.groups, settings.cap, settings.mass) == ("labels", None, "group")
     assert (settings.epochs, settings.warmup, settings.hidden) == (8, 4, (32,))
 
 
@@ -93,6 +115,10 @@ def test_every_option_reaches_the_settings(npz, tmp_path):
         ("--data digits --gamma 1 --ties share", "ties='share' needs contamination"),
         ("--data digits --noise 0.3 --attack fgsm --eps -0.1", "eps must be finite and at least 0, got -0.1"),
         ("--data digits --contamination 0.0001", "n=1347 samples are too few for contamination=0.0001"),
+        ("--data digits --noise 0.3 --cap 0.2", "cap needs groups"),
+        ("--data digits --noise 0.3 --groups labels --cap 1.5", "cap must lie in [0, 1), got 1.5"),
+        ("--data digits --noise 0.3 --groups nowhere.npy", "nowhere.npy"),
+        (f"--data digits --noise 0.3 --groups {__file__}", "is not a .npy file of integers"),
     ],
 )
 def test_bad_input_prints_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):

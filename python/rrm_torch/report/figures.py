@@ -51,6 +51,10 @@ def weights(trial: Trial) -> Figure:
             by_epoch.plot(epochs, means, color=COLOURS[name], label=f"{name} labels")
         by_epoch.set(title="mean weight", ylim=(-0.05, None))
         by_epoch.legend()
+    elif trial.rrm.groups is not None:
+        # Each group has a threshold of its own.
+        by_epoch.plot(epochs, [100 * e.groups["all"].pruned for e in history.epochs], color=COLOURS["all"])
+        by_epoch.set(title="pruned, % of the samples", ylim=(0, None))
     else:
         # The mean weight over all samples is always 1.
         thresholds = [np.nan if e.threshold is None else e.threshold for e in history.epochs]

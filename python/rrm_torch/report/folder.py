@@ -20,7 +20,7 @@ from rrm_review import to_csv
 from ..data.images import ImageData
 from ..training.compare import ComparisonSettings, Outcome, Trial
 
-FIGURES = ("curves.png", "weights.png", "trajectory.png", "suspicious.png")
+FIGURES = ("curves.png", "weights.png", "trajectory.png", "suspicious.png", "groups.png")
 
 
 def prepare(folder: Path) -> None:
@@ -52,8 +52,8 @@ def write(
     Returns
     -------
     list of str
-        Names of the files written. Without Matplotlib no figures are written, and those of an earlier report are
-        removed.
+        Names of the files written. Without Matplotlib no figures are written, and without groups no groups.png; those
+        of an earlier report are removed.
     """
     results = _replace_non_finite(make_results(source, settings, trials))
     with atomic_write(folder / "results.json") as file:
@@ -61,23 +61,32 @@ def write(
     first = trials[0]
     issues = first.rrm.issues(labels=first.labels, predictions=first.probabilities.argmax(1))
     to_csv(issues, folder / "flagged.csv")
-    if find_spec("matplotlib") is None:
-        for name in FIGURES:
+    drawn = {} if find_spec("matplotlib") is None else _draw(data, settings, trials)
+    for name in FIGURES:
+        if name not in drawn:
             (folder / name).unlink(missing_ok=True)
-        return ["results.json", "flagged.csv"]
-
-    from . import figures
-
-    drawn = (
-        figures.curves(trials),
-        figures.weights(first),
-        figures.trajectory(first.rrm, first.wrong),
-        figures.suspicious(data, first),
-    )
-    for name, figure in zip(FIGURES, drawn, strict=True):
+            continue
         with atomic_write(folder / name) as file:
-            figure.savefig(file, format="png", dpi=120)
-    return ["results.json", "flagged.csv", *FIGURES]
+            drawn[name].savefig(file, format="png", dpi=120)
+    return ["results.json", "flagged.csv", *drawn]
+
+
+def _draw(data: ImageData, settings: ComparisonSettings, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return the figures by file name."""
+    from . import figures, group_figure
+
+    first = trials[0]
+    drawn = {
+        "curves.png": figures.curves(trials),
+        "weights.png": figures.weights(first),
+        "trajectory.png": figures.trajectory(first.rrm, first.wrong),
+        "suspicious.png": figures.suspicious(data, first),
+    }
+    if first.rrm.groups is not None:
+        # Labels may leave out the last classes.
+        names = data.classes[: first.rrm.groups.n_groups] if settings.groups == "labels" else None
+        drawn["groups.png"] = group_figure.pruned_by_group(first.rrm, names)
+    return drawn
 
 
 def make_results(source: str, settings: ComparisonSettings, trials: Sequence[Trial]) -> dict[str, Any]:
@@ -108,6 +117,7 @@ def _trial_content(trial: Trial) -> dict[str, Any]:
         "plain": _outcome_content(trial.plain),
         "rrm": _outcome_content(trial.weighted),
         "flagged": len(trial.rrm.flagged()),
+        "pruned_by_group": trial.rrm.trajectory.rounds[-1].n_pruned_by_group,
         "precision": trial.precision,
         "recall": trial.recall,
     }

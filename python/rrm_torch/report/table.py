@@ -50,6 +50,8 @@ def make_table(trials: Sequence[Trial], title: str) -> Table:
     table.add_row("flagged labels", "", mean_and_std([len(trial.rrm.flagged()) for trial in trials], 1.0, 0))
     table.add_row("  of them wrong (precision), %", "", mean_and_std([trial.precision for trial in trials]))
     table.add_row("  of the wrong, found (recall), %", "", mean_and_std([trial.recall for trial in trials]))
+    if trials[0].rrm.groups is not None:
+        table.add_row("  most of a group, %", "", mean_and_std([_largest_share(trial) for trial in trials]))
     for activity in ("training", "scoring", "reweighting"):
         table.add_row(f"{activity}, s", _seconds(plain, activity), _seconds(weighted, activity))
     return table
@@ -61,6 +63,13 @@ def _add_outcome_row(
     """Add a row with an attribute of the outcomes, in per cent."""
     cells = [mean_and_std([getattr(outcome, attribute) for outcome in outcomes]) for outcomes in (plain, weighted)]
     table.add_row(name, *cells)
+
+
+def _largest_share(trial: Trial) -> float:
+    """Return the largest share of a group that the last reweight pruned."""
+    last = trial.rrm.trajectory.rounds[-1]
+    counts = zip(last.n_pruned_by_group or (), last.n_planned_by_group or (), strict=True)
+    return max(n_pruned / n_planned for n_pruned, n_planned in counts if n_planned)
 
 
 def _seconds(outcomes: Sequence[Outcome], activity: str) -> str:

@@ -25,7 +25,7 @@ from .history import History
 from .pipeline import Recipe, Task, TrainingRun
 from .score import predict
 
-RRM_OPTIONS = ("contamination", "gamma", "mu", "warmup", "every", "redistribute", "ties")
+RRM_OPTIONS = ("contamination", "gamma", "mu", "warmup", "every", "redistribute", "ties", "cap", "mass")
 MANY_SAMPLES = 1_000_000
 """Stands for the number of samples where settings are validated before the data is loaded."""
 
@@ -40,8 +40,10 @@ class ComparisonSettings:
         Share of training labels to make wrong; 0 leaves the labels as they are.
     noise_kind : str
         A key of `rrm_torch.data.noise.KINDS`.
-    contamination, gamma, mu, warmup, every, redistribute, ties
+    contamination, gamma, mu, warmup, every, redistribute, ties, cap, mass
         See `rrm_torch.RRM`.
+    groups : str or None
+        ``"labels"``, the training labels, or a .npy file with the group number of each training sample.
     scoring : {"recorded", "pass"}
         Reweight by the losses recorded during training, or by those of a scoring pass.
     loss : str
@@ -72,6 +74,9 @@ class ComparisonSettings:
     every: int = 1
     redistribute: Literal["kept", "argmin", "drop"] | float = "kept"
     ties: Literal["keep", "share"] = "keep"
+    groups: str | None = None
+    cap: float | None = None
+    mass: Literal["all", "group"] = "all"
     scoring: Literal["recorded", "pass"] = "recorded"
     loss: str = "cce"
     attack: str = "none"
@@ -111,10 +116,25 @@ class ComparisonSettings:
 
     def check_n(self, n: int) -> None:
         """Raise a ValueError if n samples are too few for the contamination to prune one."""
-        Settings(n=n, **self.rrm_options())
+        groups = None if self.groups is None else np.zeros(n, np.int32)
+        Settings(n=n, groups=groups, **self.rrm_options())
+
+    def check_groups(self, labels: npt.NDArray[np.int64]) -> None:
+        """Raise a TypeError, ValueError or OSError unless each training sample has a group, if there are any."""
+        Settings(n=len(labels), groups=self.make_groups(labels), **self.rrm_options())
+
+    def make_groups(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[Any] | None:
+        """Return the group of each training sample, from its label or from the file."""
+        if self.groups is None or self.groups == "labels":
+            return None if self.groups is None else labels
+        try:
+            groups: npt.NDArray[Any] = np.load(self.groups, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"groups: {self.groups!r} is not a .npy file of integers: {error}") from error
+        return groups
 
     def rrm_options(self) -> dict[str, Any]:
-        """Return the arguments of `rrm_torch.RRM` except the number of samples."""
+        """Return the arguments of `rrm_torch.RRM` except the number of samples and their groups."""
         return {name: getattr(self, name) for name in RRM_OPTIONS}
 
     def make_attack(self, data: ImageData) -> Attack | None:
@@ -218,7 +238,7 @@ def compare(
     recipe = Recipe(settings.epochs, settings.batch_size, lr=settings.lr)
     loss = per_sample.by_name(settings.loss)
     attack = settings.make_attack(data)
-    rrm = RRM(len(labels), **settings.rrm_options())
+    rrm = RRM(len(labels), groups=settings.make_groups(labels), **settings.rrm_options())
 
     plain_run = TrainingRun(task, recipe, seed)
     seconds = plain_run.fit(loss=loss, attack=attack, on_epoch=lambda _: on_epoch("plain"))

@@ -48,6 +48,14 @@ def test_weights_separate_clean_and_wrong_labels(trials):
     assert counted == {"clean labels": 943, "wrong labels": 404}
 
 
+def test_weights_show_the_share_pruned_with_groups(digits):
+    settings = ComparisonSettings(contamination=0.1, groups="labels", cap=0.2, epochs=4, warmup=2, hidden=())
+    trial = compare(digits, settings, 0)
+    by_epoch, _ = figures.weights(trial).axes
+    shares = by_epoch.get_lines()[0].get_ydata()
+    np.testing.assert_allclose(shares, [0, *(100 * entry.n_pruned / 1347 for entry in trial.rrm.trajectory.rounds)])
+
+
 def labelled(axes):
     return axes.containers, [text.get_text() for text in axes.get_legend().get_texts()]
 

@@ -95,9 +95,10 @@ def test_figures_without_noise_and_flagged_samples(digits, tmp_path):
 
 def test_without_matplotlib_writes_no_figures(digits, trials, tmp_path, monkeypatch):
     monkeypatch.setattr(report_folder, "find_spec", lambda _: None)
-    (tmp_path / "curves.png").write_text("of an earlier report")
+    for name in ("curves.png", "groups.png"):
+        (tmp_path / name).write_text("of an earlier report")
     assert report_folder.write(tmp_path, "digits", digits, SETTINGS, trials) == ["results.json", "flagged.csv"]
-    assert not (tmp_path / "curves.png").exists()
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_non_finite_numbers_become_null(digits, trials, tmp_path, monkeypatch):
