@@ -12,8 +12,10 @@ from numpy.testing import assert_array_equal
 
 from rrm_core.backends import cpp, registry
 from rrm_core.backends import numpy as reference
+from rrm_core.backends.numpy_keys import keys_of
 from rrm_core.definition.counting import BIN_BITS, BINS, FIRST_NAN, FIRST_NEG_INF, MISSING, N, empty_counts
 from rrm_core.definition.formats import BY_NAME, FLOAT32, FLOAT64, widen
+from rrm_core.definition.key_arrays import decode_keys, encode_keys
 from rrm_core.planner.rank_search import PivotCount, RankRange
 from support.families import FAMILIES, assert_same_bits, losses
 from support.tuned import AVAILABLE, tuned
@@ -47,12 +49,15 @@ def numbers(format, bits):
 def test_keys_match_the_reference_and_decode(format):
     bits = range(1 << 16) if format.width == 16 else special_bits(format)
     given = numbers(format, bits)
-    keys, values = reference._keys(given), widen(given)
+    keys, values = keys_of(given), widen(given)
     number = ~np.isnan(values)
     for key, value in zip(keys[number].tolist(), values[number].tolist(), strict=True):
         assert format.key(value) == key
         assert repr(format.decode(key)) == repr(value + 0.0)  # -0 is 0
     assert_array_equal(np.argsort(keys[number], kind="stable"), np.argsort(values[number], kind="stable"))
+    wide = keys[number].astype(np.uint64)
+    assert_array_equal(decode_keys(wide, format), values[number])
+    assert_array_equal(encode_keys(values[number].astype(np.float64), format), wide)
     assert (keys[~number] == (1 << format.width) - 1).all()
 
 
