@@ -50,9 +50,17 @@ std::vector<std::int64_t> to_vector(const Int64Array &numbers) {
     return {numbers.data(), numbers.data() + numbers.size()};
 }
 
-// Fills the arrays of a plan, of n_groups numbers or rows: minimum, threshold, recipients' threshold, removed mass; the
-// numbers of pruned and tied samples, recipients and NaN; and five levels. Writes the weights if `out` is given.
-// Returns the error, as a number, and the invalid old weights.
+// The arrays of a plan, of n_groups numbers or rows: minimum, threshold, recipients' threshold, removed mass; the
+// numbers of pruned and tied samples, recipients and NaN; and five levels.
+rrm::cpu::GroupPlan plan_of(DoubleArray &thresholds, Int64Array &counts, DoubleArray &levels) {
+    double *const t = thresholds.mutable_data();
+    std::int64_t *const c = counts.mutable_data();
+    const auto n = levels.shape(0);
+    return {t, t + n, t + 2 * n, t + 3 * n, levels.mutable_data(), c, c + n, c + 2 * n, c + 3 * n};
+}
+
+// Fills the arrays of a plan, and writes the weights if `out` is given. Returns the error, as a number, and the invalid
+// old weights.
 py::tuple reweight_groups(const py::array &losses, int format, const Int64Array &starts, const py::array &positions,
                           const rrm::GroupRule &rule, double mu, const std::optional<py::array> &old_weights,
                           std::optional<py::array> out, DoubleArray thresholds, Int64Array counts, DoubleArray levels,
@@ -61,13 +69,9 @@ py::tuple reweight_groups(const py::array &losses, int format, const Int64Array 
         return with_index(positions, [&](auto index) -> py::tuple {
             using F = decltype(f);
             using Index = decltype(index);
-            const std::int64_t n_groups = starts.size() - 1;
             const rrm::cpu::GroupOrder<Index> order{starts.data(), static_cast<const Index *>(positions.data()),
-                                                    n_groups};
-            double *const t = thresholds.mutable_data();
-            std::int64_t *const c = counts.mutable_data();
-            const rrm::cpu::GroupPlan plan{t, t + n_groups, t + 2 * n_groups, t + 3 * n_groups, levels.mutable_data(),
-                                           c, c + n_groups, c + 2 * n_groups, c + 3 * n_groups};
+                                                    starts.size() - 1};
+            const auto plan = plan_of(thresholds, counts, levels);
             const auto *from = bits<F>(losses);
             const std::int64_t n = losses.size();
             const auto *w_old = weights<F>(old_weights);
@@ -80,6 +84,35 @@ py::tuple reweight_groups(const py::array &losses, int format, const Int64Array 
             }
             return py::make_tuple(static_cast<int>(error), rrm::invalid_weights_to_python(invalid));
         });
+    });
+}
+
+bool can_look_up(int format, std::int64_t n, std::int64_t n_groups) {
+    return rrm::with_format(format, [&](auto f) { return rrm::cpu::can_look_up<decltype(f)>(n, n_groups); });
+}
+
+// The same for few groups, if can_look_up().
+py::tuple reweight_few_groups(const py::array &losses, int format, const py::array_t<std::uint8_t> &groups,
+                              const Int64Array &sizes, const rrm::GroupRule &rule, double mu,
+                              const std::optional<py::array> &old_weights, std::optional<py::array> out,
+                              DoubleArray thresholds, Int64Array counts, DoubleArray levels, int threads) {
+    return rrm::with_format(format, [&](auto f) -> py::tuple {
+        using F = decltype(f);
+        const auto plan = plan_of(thresholds, counts, levels);
+        const auto *from = bits<F>(losses);
+        const auto *numbers = groups.data();
+        const auto size_of = to_vector(sizes);
+        const std::int64_t n = losses.size();
+        const auto *w_old = weights<F>(old_weights);
+        auto *w_new = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
+        rrm::InvalidWeights invalid;
+        rrm::cpu::GroupError error{};
+        {
+            const rrm::GilRelease released;
+            error = rrm::cpu::reweight_few_groups<F>(from, n, numbers, size_of, rule, mu, w_old, w_new, threads, plan,
+                                                     invalid);
+        }
+        return py::make_tuple(static_cast<int>(error), rrm::invalid_weights_to_python(invalid));
     });
 }
 
@@ -195,6 +228,8 @@ void rrm::bind_groups(py::module_ &m) {
                                   prune_nan};
         }));
     m.def("reweight_groups", &reweight_groups);
+    m.def("can_look_up", &can_look_up);
+    m.def("reweight_few_groups", &reweight_few_groups);
     m.def("find_non_finite", &find_non_finite);
     m.def("write_groups", &write_groups);
     m.def("count_foreign_in_groups", &count_foreign_in_groups);

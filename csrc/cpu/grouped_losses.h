@@ -47,13 +47,14 @@ template <class F, class Index> class GroupedLosses {
     }
 
     // Calls f(group, result) with what a scan finds in each group; ranks[group] may be 0, and ranks empty. Calls for
-    // different groups may be made at the same time.
-    template <class Function> void scan(const std::vector<std::int64_t> &ranks, Function f) {
+    // different groups may be made at the same time. Returns true: every rank is found.
+    template <class Function> bool scan(const std::vector<std::int64_t> &ranks, Function f) {
         for_each_group([&](int member, std::int64_t group, const Word *values, std::int64_t size) {
             const Buffer<Word> scratch{scan_scratch_ + member * scratch_words_, scratch_words_};
             const std::int64_t rank = ranks.empty() ? 0 : ranks[static_cast<std::size_t>(group)];
             f(group, scan_group<V>(values, size, rank, scratch));
         });
+        return true;
     }
 
     // Replaces statistics[group].value by the statistic with this value, for each group for which select(group) holds.

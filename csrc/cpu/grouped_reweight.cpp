@@ -6,7 +6,9 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <utility>
 
+#include "few_groups.h"
 #include "reweight.h"
 #include "subnormals.h"
 
@@ -15,21 +17,20 @@ namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-// One call.
-template <class F, class Index> class GroupedReweight {
+// One call. Groups is GroupedLosses or FewGroupsLosses.
+template <class F, class Groups> class GroupedReweight {
   public:
     using V = typename F::Value;
     using Statistics = std::vector<OrderStatistic<V>>;
 
-    GroupedReweight(const typename F::Bits *losses, std::int64_t n, const GroupOrder<Index> &order,
-                    const GroupRule &rule, ThreadTeam &team, int threads, const GroupPlan &plan)
-        : losses_(losses), n_(n), order_(order), rule_(rule), threads_(threads), plan_(plan),
-          n_groups_(static_cast<std::size_t>(order.n_groups)), minima_(n_groups_), thresholds_(n_groups_),
-          recipients_(n_groups_), sorted_(losses, n, order, team) {}
+    GroupedReweight(const typename F::Bits *losses, std::int64_t n, std::vector<std::int64_t> sizes, Groups &groups,
+                    const GroupRule &rule, int threads, const GroupPlan &plan)
+        : losses_(losses), n_(n), sizes_(std::move(sizes)), groups_(groups), rule_(rule), threads_(threads),
+          plan_(plan), n_groups_(sizes_.size()), minima_(n_groups_), thresholds_(n_groups_), recipients_(n_groups_) {}
 
     GroupError make_plan() {
         std::atomic<bool> is_finite = true;
-        sorted_.scan(rule_.ranks, [&](std::int64_t group, const GroupResult<V> &result) {
+        const bool is_found = groups_.scan(rule_.ranks, [&](std::int64_t group, const GroupResult<V> &result) {
             const auto k = static_cast<std::size_t>(group);
             minima_[k] = result.minimum;
             thresholds_[k] = result.ranked;
@@ -39,6 +40,9 @@ template <class F, class Index> class GroupedReweight {
                 is_finite = false;
             }
         });
+        if (!is_found) {
+            return GroupError::not_found;
+        }
         if (!is_finite) {
             return GroupError::not_finite;
         }
@@ -49,8 +53,7 @@ template <class F, class Index> class GroupedReweight {
             minimum_ = std::min(minimum_, minima_[k].value);
         }
         find_thresholds();
-        find_recipients();
-        return fill_plan();
+        return find_recipients() ? fill_plan() : GroupError::not_found;
     }
 
     InvalidWeights write(double mu, const V *old_weights, V *out) {
@@ -63,12 +66,12 @@ template <class F, class Index> class GroupedReweight {
             plan.levels = {l[0], l[1], l[2], l[3], l[4]};
             return make_update<V>(plan, 0, mu, old_weights != nullptr);
         };
-        return sorted_.write(update_of, static_cast<V>(1.0 - mu), mu == 1.0 ? nullptr : old_weights, out);
+        return groups_.write(update_of, static_cast<V>(1.0 - mu), mu == 1.0 ? nullptr : old_weights, out);
     }
 
   private:
     [[nodiscard]] std::int64_t size(std::size_t k) const {
-        return order_.starts[k + 1] - order_.starts[k];
+        return sizes_[k];
     }
     static double as_double(V value) { // + 0.0 turns -0.0 into 0.0
         return static_cast<double>(value) + 0.0;
@@ -99,24 +102,26 @@ template <class F, class Index> class GroupedReweight {
                 thresholds_[k].value = own_gamma ? gamma_threshold(minima_[k].value) : of_all;
             }
         }
-        sorted_.count(thresholds_, [&](std::int64_t group) { return !is_counted[static_cast<std::size_t>(group)]; });
+        groups_.count(thresholds_, [&](std::int64_t group) { return !is_counted[static_cast<std::size_t>(group)]; });
     }
 
-    void find_recipients() {
+    // False if a rank was not found.
+    bool find_recipients() {
         if (rule_.redistribute == Redistribute::kept) {
             recipients_ = thresholds_;
-            return;
+            return true;
         }
         if (rule_.redistribute == Redistribute::drop) {
             recipients_.assign(n_groups_, {-std::numeric_limits<V>::infinity(), 0, 0});
-            return;
+            return true;
         }
         const bool ranked_in_groups = !rule_.recipient_ranks.empty();
         const bool ranked_of_all = rule_.recipient_rank_of_all > 1;
-        if (ranked_in_groups) {
-            sorted_.scan(rule_.recipient_ranks, [&](std::int64_t group, const GroupResult<V> &result) {
-                recipients_[static_cast<std::size_t>(group)] = result.ranked;
-            });
+        const auto set_recipients = [&](std::int64_t group, const GroupResult<V> &result) {
+            recipients_[static_cast<std::size_t>(group)] = result.ranked;
+        };
+        if (ranked_in_groups && !groups_.scan(rule_.recipient_ranks, set_recipients)) {
+            return false;
         }
         const V of_all = ranked_of_all ? select_of_all(rule_.recipient_rank_of_all) : minimum_;
         for (std::size_t k = 0; k < n_groups_; ++k) {
@@ -131,11 +136,12 @@ template <class F, class Index> class GroupedReweight {
             }
         }
         if (ranked_of_all) {
-            sorted_.count(recipients_, [&](std::int64_t group) {
+            groups_.count(recipients_, [&](std::int64_t group) {
                 const auto k = static_cast<std::size_t>(group);
                 return recipients_[k].value < thresholds_[k].value;
             });
         }
+        return true;
     }
 
     GroupError fill_plan() {
@@ -185,15 +191,25 @@ template <class F, class Index> class GroupedReweight {
 
     const typename F::Bits *losses_;
     std::int64_t n_;
-    GroupOrder<Index> order_;
+    std::vector<std::int64_t> sizes_;
+    Groups &groups_;
     const GroupRule &rule_;
     int threads_;
     GroupPlan plan_;
     std::size_t n_groups_;
     V minimum_ = std::numeric_limits<V>::infinity(); // of all
     Statistics minima_, thresholds_, recipients_;
-    GroupedLosses<F, Index> sorted_;
 };
+
+template <class F, class Groups>
+GroupError reweight_groups(GroupedReweight<F, Groups> &call, double mu, const typename F::Weight *old_weights,
+                           typename F::Weight *out, InvalidWeights &invalid_weights) {
+    const GroupError error = call.make_plan();
+    if (error == GroupError::none && out != nullptr) {
+        invalid_weights = call.write(mu, old_weights, out);
+    }
+    return error;
+}
 
 } // namespace
 
@@ -205,12 +221,30 @@ GroupError reweight_groups(const typename F::Bits *losses, std::int64_t n, const
     const ExactSubnormals exact;
     chosen_instruction_set(); // may throw, which the team must not
     ThreadTeam team(team_size(n, threads));
-    GroupedReweight<F, Index> call(losses, n, order, rule, team, threads, plan);
-    const GroupError error = call.make_plan();
-    if (error == GroupError::none && out != nullptr) {
-        invalid_weights = call.write(mu, old_weights, out);
+    GroupedLosses<F, Index> sorted(losses, n, order, team);
+    std::vector<std::int64_t> sizes;
+    for (std::int64_t group = 0; group < order.n_groups; ++group) {
+        sizes.push_back(order.starts[group + 1] - order.starts[group]);
     }
-    return error;
+    GroupedReweight<F, GroupedLosses<F, Index>> call(losses, n, std::move(sizes), sorted, rule, threads, plan);
+    return reweight_groups(call, mu, old_weights, out, invalid_weights);
+}
+
+template <class F> bool can_look_up(std::int64_t n, std::int64_t n_groups) {
+    return n_groups <= few_groups && n >= few_groups_from && kernels<F>().scan_few_groups != nullptr;
+}
+
+template <class F>
+GroupError reweight_few_groups(const typename F::Bits *losses, std::int64_t n, const std::uint8_t *groups,
+                               const std::vector<std::int64_t> &sizes, const GroupRule &rule, double mu,
+                               const typename F::Weight *old_weights, typename F::Weight *out, int threads,
+                               const GroupPlan &plan, InvalidWeights &invalid_weights) {
+    const ExactSubnormals exact;
+    chosen_instruction_set();
+    ThreadTeam team(team_size(n, threads));
+    FewGroupsLosses<F> few(losses, groups, n, sizes.data(), static_cast<int>(sizes.size()), team);
+    GroupedReweight<F, FewGroupsLosses<F>> call(losses, n, sizes, few, rule, threads, plan);
+    return reweight_groups(call, mu, old_weights, out, invalid_weights);
 }
 
 template <class F> NonFiniteCounts find_non_finite(const typename F::Bits *losses, std::int64_t n) {
@@ -235,6 +269,10 @@ template <class F> NonFiniteCounts find_non_finite(const typename F::Bits *losse
 #define RRM_INSTANTIATE_FORMAT(F)                                                                                      \
     RRM_INSTANTIATE(F, std::int32_t)                                                                                   \
     RRM_INSTANTIATE(F, std::int64_t)                                                                                   \
+    template GroupError reweight_few_groups<F>(                                                                        \
+        const F::Bits *, std::int64_t, const std::uint8_t *, const std::vector<std::int64_t> &, const GroupRule &,     \
+        double, const F::Weight *, F::Weight *, int, const GroupPlan &, InvalidWeights &);                             \
+    template bool can_look_up<F>(std::int64_t, std::int64_t);                                                          \
     template NonFiniteCounts find_non_finite<F>(const F::Bits *, std::int64_t);
 RRM_INSTANTIATE_FORMAT(Float16)
 RRM_INSTANTIATE_FORMAT(BFloat16)

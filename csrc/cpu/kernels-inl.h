@@ -85,19 +85,27 @@ RRM_INLINE std::uint64_t bits_where(const typename F::Bits *group, Predicate pre
 #include "select-inl.h"
 #include "write-inl.h"
 
+#include "few_groups-inl.h" // uses check_old_weights of write-inl.h
+
 #include "bucket_counts-inl.h" // uses count_pivot of select-inl.h
 
 template <class F> constexpr Kernels<F> make_kernels() {
     using V = typename F::Value;
-    return {scan<F>, scan_two_brackets<F>, scan_and_mark<F>, count_pivot<F>, mark_candidates<V>, write<F>,
-            write_marked<V>, select_small<V>, variance_of_runs<V>, count_first_pass<F>,
-            // The first pass is enough for losses of two bytes.
-            [] {
-                if constexpr (F::width > bin_bits) {
-                    return count_pass<F>;
-                } else {
-                    return nullptr;
-                }
-            }(),
-            checksum<F>};
+    Kernels<F> kernels{scan<F>, scan_two_brackets<F>, scan_and_mark<F>, count_pivot<F>, mark_candidates<V>, write<F>,
+                       write_marked<V>, select_small<V>, variance_of_runs<V>, count_first_pass<F>,
+                       // The first pass is enough for losses of two bytes.
+                       [] {
+                           if constexpr (F::width > bin_bits) {
+                               return count_pass<F>;
+                           } else {
+                               return nullptr;
+                           }
+                       }(),
+                       checksum<F>, nullptr, nullptr, nullptr};
+    if constexpr (Lanes<V>::has_look_up) {
+        kernels.scan_few_groups = scan_few_groups<F>;
+        kernels.count_few_groups = count_few_groups<F>;
+        kernels.write_few_groups = write_few_groups<F>;
+    }
+    return kernels;
 }

@@ -99,6 +99,36 @@ template <class V> struct WeightUpdate {
     bool stream; // bypass the caches, if old weights are not read and `out` is aligned to 16 bytes
 };
 
+constexpr int few_groups = 16; // groups whose numbers vector instructions look up
+
+// Result of a scan with a bracket for each of few groups. Numbers of groups that do not exist are not used.
+template <class V> struct alignas(128) FewGroupsScan {
+    int n_groups = 0;
+    V low[few_groups], high[few_groups];
+    V minimum[few_groups]; // NaN excluded; to be set before a scan to one of the losses of each group, or infinity
+    std::int64_t n_minimum[few_groups] = {};
+    std::int64_t n_high[few_groups] = {}; // not below the higher pivot: equal to it, above it, or NaN
+    std::int64_t n_inside[few_groups] = {}, n_stored[few_groups] = {};
+    std::int64_t n_nan[few_groups] = {};
+    typename Wide<V>::Bits *candidates[few_groups] = {};
+    std::int64_t capacity = 0; // of each
+};
+
+// The losses of each group below and equal to its pivot.
+template <class V> struct FewGroupsCounts {
+    int n_groups = 0;
+    V pivot[few_groups];
+    std::int64_t n_below[few_groups] = {}, n_equal[few_groups] = {};
+};
+
+// As WeightUpdate. The term of a pruned sample is the same for all groups.
+template <class V> struct FewGroupsUpdate {
+    V threshold[few_groups], recipient_threshold[few_groups];
+    V tied[few_groups], kept[few_groups], kept_recipient[few_groups]; // tied: as a recipient where these are recipients
+    V pruned, old_factor;
+    bool is_simple; // a sample that is not pruned has the term `kept`
+};
+
 // The kernels for losses of one format and one instruction set.
 template <class F> struct Kernels {
     using Bits = typename F::Bits;
@@ -134,6 +164,13 @@ template <class F> struct Kernels {
     void (*count_pass)(const Bits *losses, std::int64_t n, const KeyRange *ranges, RangeCounts *range_counts,
                        const std::uint64_t *pivots, PivotCounts *pivot_counts, std::uint32_t &checksum);
     std::uint32_t (*checksum)(const Bits *losses, std::int64_t n);
+    // The same for losses of few groups, whose numbers are bytes; null where the instruction set has no look-up.
+    void (*scan_few_groups)(const Bits *losses, const std::uint8_t *groups, std::int64_t n,
+                            FewGroupsScan<Value> &result);
+    void (*count_few_groups)(const Bits *losses, const std::uint8_t *groups, std::int64_t n,
+                             FewGroupsCounts<Value> &result);
+    InvalidWeights (*write_few_groups)(const Bits *losses, const std::uint8_t *groups, std::int64_t n,
+                                       const FewGroupsUpdate<Value> &update, const Value *old_weights, Value *out);
 };
 
 using AllKernels = std::tuple<Kernels<Float16>, Kernels<BFloat16>, Kernels<Float32>, Kernels<Float64>>;

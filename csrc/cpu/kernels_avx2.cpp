@@ -97,6 +97,36 @@ template <> struct Lanes<float> {
     RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
         return _mm256_blendv_ps(no, yes, mask);
     }
+
+    // Numbers of few_groups groups, looked up by the groups of as many samples as a vector has.
+    static constexpr bool has_look_up = true;
+    struct Table {
+        __m256 first, second; // of the groups below 8, and of the others
+    };
+    struct Groups {
+        __m256i numbers;
+        __m256 is_second;
+    };
+    RRM_INLINE static Table table(const float *numbers) {
+        return {_mm256_loadu_ps(numbers), _mm256_loadu_ps(numbers + 8)};
+    }
+    RRM_INLINE static Groups load_groups(const std::uint8_t *from) {
+        const __m256i numbers = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(from)));
+        return {numbers, _mm256_castsi256_ps(_mm256_slli_epi32(numbers, 28))};
+    }
+    RRM_INLINE static Vector look_up(const Table &table, const Groups &groups) {
+        return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.first, groups.numbers),
+                                _mm256_permutevar8x32_ps(table.second, groups.numbers), groups.is_second);
+    }
+    // One bit for each of 64 samples: whether it is of this group.
+    RRM_INLINE static std::uint64_t members(const std::uint8_t *from, int group) {
+        const __m256i number = _mm256_set1_epi8(static_cast<char>(group));
+        const auto half = [&](int i) {
+            const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from + i));
+            return std::uint64_t{static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, number)))};
+        };
+        return half(0) | half(32) << 32;
+    }
 };
 
 template <> struct Lanes<double> {
@@ -104,6 +134,7 @@ template <> struct Lanes<double> {
     using Mask = __m256d;
     static constexpr int chains = 2; // of dependent operations
     static constexpr int width = 4;
+    static constexpr bool has_look_up = false;
 
     RRM_INLINE static Vector splat(double x) {
         return _mm256_set1_pd(x);

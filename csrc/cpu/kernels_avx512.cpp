@@ -98,6 +98,24 @@ template <> struct Lanes<float> {
     RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
         return _mm512_mask_blend_ps(mask, no, yes);
     }
+
+    // Numbers of few_groups groups, looked up by the groups of as many samples as a vector has.
+    static constexpr bool has_look_up = true;
+    using Table = __m512;
+    using Groups = __m512i;
+    RRM_INLINE static Table table(const float *numbers) {
+        return _mm512_loadu_ps(numbers);
+    }
+    RRM_INLINE static Groups load_groups(const std::uint8_t *from) {
+        return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+    }
+    RRM_INLINE static Vector look_up(const Table &table, const Groups &groups) {
+        return _mm512_permutexvar_ps(groups, table);
+    }
+    // One bit for each of 64 samples: whether it is of this group.
+    RRM_INLINE static std::uint64_t members(const std::uint8_t *from, int group) {
+        return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(from), _mm512_set1_epi8(static_cast<char>(group)));
+    }
 };
 
 template <> struct Lanes<double> {
@@ -105,6 +123,7 @@ template <> struct Lanes<double> {
     using Mask = __mmask8;
     static constexpr int chains = 2; // of dependent operations
     static constexpr int width = 8;
+    static constexpr bool has_look_up = false;
 
     RRM_INLINE static Vector splat(double x) {
         return _mm512_set1_pd(x);

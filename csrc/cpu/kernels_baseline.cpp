@@ -15,6 +15,7 @@ template <class V> struct Lanes {
     using PartMask [[gnu::vector_size(16)]] = Integer;
     static constexpr int chains = 1; // of dependent operations; the parts are independent already
     static constexpr int parts = 4, part_width = 16 / sizeof(V), width = parts * part_width;
+    static constexpr bool has_look_up = false;
 
     struct Vector {
         Part part[parts];

@@ -20,7 +20,7 @@ from ..definition.plan import NonFiniteCounts, check_losses
 from ..definition.rule import Rule
 
 # `GroupError` in csrc/cpu/grouped_reweight.h.
-NOT_FINITE, NO_FINITE_LOSS, NO_KEPT_SAMPLE = 1, 2, 3
+NOT_FINITE, NO_FINITE_LOSS, NO_KEPT_SAMPLE, NOT_FOUND = 1, 2, 3, 4
 
 _NONE = np.empty(0, np.int64)
 
@@ -92,25 +92,20 @@ class GroupedLosses:
     def _reweight(
         self, rule: Rule, old_weights: Array | None, mu: float, out: Array | None
     ) -> tuple[GroupedPlan, InvalidWeights | None]:
-        order = self._order()
-        kernel_rule, sizes = self._kernel_rule(rule, order)
+        sizes = self._groups.host_sizes
+        kernel_rule = self._kernel_rule(rule, sizes)
         n_groups = self._groups.n_groups
         thresholds = np.empty((4, n_groups))
         counts = np.empty((4, n_groups), np.int64)
         levels = np.empty((n_groups, 5))
-        error, invalid = self._extension.reweight_groups(
-            self._losses,
-            self._format.code,
-            *order,
-            kernel_rule,
-            mu,
-            _plain(old_weights),
-            out,
-            thresholds,
-            counts,
-            levels,
-            self._threads,
-        )
+        arguments = kernel_rule, mu, _plain(old_weights), out, thresholds, counts, levels, self._threads
+        code = self._format.code
+        error = NOT_FOUND
+        if self._extension.can_look_up(code, len(self._losses), n_groups):
+            numbers = self._bytes()
+            error, invalid = self._extension.reweight_few_groups(self._losses, code, numbers, sizes, *arguments)
+        if error == NOT_FOUND:
+            error, invalid = self._extension.reweight_groups(self._losses, code, *self._order(), *arguments)
         loss_min, threshold, recipient_threshold, removed = thresholds
         n_pruned, n_tied, n_recipients, n_nan = counts
         n = len(self._losses)
@@ -150,13 +145,18 @@ class GroupedLosses:
             self._groups.prepared["order"] = order
         return order
 
-    def _kernel_rule(self, rule: Rule, order: GroupOrder) -> tuple[Any, Array]:
-        """Return the rule for these groups as an object of the extension, and the groups' sizes; the last are kept."""
-        last, kernel_rule, sizes = self._groups.prepared.get("cpp rule", (None, None, None))
+    def _bytes(self) -> Array:
+        numbers: Array | None = self._groups.prepared.get("bytes")
+        if numbers is None:
+            numbers = self._groups.numbers.astype(np.uint8)
+            self._groups.prepared["bytes"] = numbers
+        return numbers
+
+    def _kernel_rule(self, rule: Rule, sizes: Array) -> Any:
+        """Return the rule for these groups as an object of the extension; the last one is kept."""
+        last, kernel_rule = self._groups.prepared.get("cpp rule", (None, None))
         if last is rule:
-            return kernel_rule, sizes
-        if sizes is None:
-            sizes = np.diff(order.starts)
+            return kernel_rule
         n = len(self._losses)
         ranks = _NONE if rule.group_shares is None else rule.group_ranks(sizes)
         has_rank_of_all = isinstance(rule.contamination, float)
@@ -180,8 +180,8 @@ class GroupedLosses:
             rule.mass == "group",
             rule.nan == "prune",
         )
-        self._groups.prepared["cpp rule"] = rule, kernel_rule, sizes
-        return kernel_rule, sizes
+        self._groups.prepared["cpp rule"] = rule, kernel_rule
+        return kernel_rule
 
 
 def _plain(array: Array | None) -> Array | None:
