@@ -61,10 +61,10 @@ rrm::cpu::GroupPlan plan_of(DoubleArray &thresholds, Int64Array &counts, DoubleA
 
 // Fills the arrays of a plan, and writes the weights if `out` is given. Returns the error, as a number, and the invalid
 // old weights.
-py::tuple reweight_groups(const py::array &losses, int format, const Int64Array &starts, const py::array &positions,
-                          const rrm::GroupRule &rule, double mu, const std::optional<py::array> &old_weights,
-                          std::optional<py::array> out, DoubleArray thresholds, Int64Array counts, DoubleArray levels,
-                          int threads) {
+py::tuple reweight_groups(const py::array &losses, int format, const py::array_t<std::int32_t> &groups,
+                          const Int64Array &starts, const py::array &positions, const rrm::GroupRule &rule, double mu,
+                          const std::optional<py::array> &old_weights, std::optional<py::array> out,
+                          DoubleArray thresholds, Int64Array counts, DoubleArray levels, int threads) {
     return rrm::with_format(format, [&](auto f) -> py::tuple {
         return with_index(positions, [&](auto index) -> py::tuple {
             using F = decltype(f);
@@ -73,6 +73,7 @@ py::tuple reweight_groups(const py::array &losses, int format, const Int64Array 
                                                     starts.size() - 1};
             const auto plan = plan_of(thresholds, counts, levels);
             const auto *from = bits<F>(losses);
+            const auto *numbers = groups.data();
             const std::int64_t n = losses.size();
             const auto *w_old = weights<F>(old_weights);
             auto *w_new = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
@@ -80,7 +81,8 @@ py::tuple reweight_groups(const py::array &losses, int format, const Int64Array 
             rrm::cpu::GroupError error{};
             {
                 const rrm::GilRelease released;
-                error = rrm::cpu::reweight_groups<F>(from, n, order, rule, mu, w_old, w_new, threads, plan, invalid);
+                error = rrm::cpu::reweight_groups<F>(from, numbers, n, order, rule, mu, w_old, w_new, threads, plan,
+                                                     invalid);
             }
             return py::make_tuple(static_cast<int>(error), rrm::invalid_weights_to_python(invalid));
         });

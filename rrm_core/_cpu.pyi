@@ -79,6 +79,7 @@ class GroupRule:
 def reweight_groups(
     losses: Array,
     format: int,
+    groups: Array,
     starts: Array,
     positions: Array,
     rule: GroupRule,

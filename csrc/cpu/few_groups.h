@@ -12,13 +12,13 @@
 
 #include "../ordered_key.h"
 #include "../plan.h"
+#include "group_arrays.h"
 #include "kernels.h"
 #include "scan.h"
 #include "scan_group.h"
 #include "scratch.h"
 #include "select.h"
 #include "thread_team.h"
-#include "weight_writer.h"
 
 namespace rrm::cpu {
 
@@ -26,13 +26,12 @@ namespace rrm::cpu {
 constexpr std::int64_t few_groups_from = std::int64_t{1} << 15;
 
 // The terms of all groups.
-template <class V, class UpdateOf>
-FewGroupsUpdate<V> few_groups_update(UpdateOf update_of, int n_groups, V old_factor) {
+template <class V>
+FewGroupsUpdate<V> make_few_groups_update(const GroupPlan &plan, int n_groups, double mu, bool has_old_weights) {
     FewGroupsUpdate<V> all{};
-    all.old_factor = old_factor;
     all.is_simple = true;
     for (int group = 0; group < n_groups; ++group) {
-        const WeightUpdate<V> update = update_of(group);
+        const auto update = make_group_update<V>(plan, static_cast<std::size_t>(group), mu, has_old_weights);
         const bool receives = update.recipient_threshold == update.threshold;
         all.threshold[group] = update.threshold;
         all.recipient_threshold[group] = update.recipient_threshold;
@@ -40,12 +39,13 @@ FewGroupsUpdate<V> few_groups_update(UpdateOf update_of, int n_groups, V old_fac
         all.kept[group] = update.kept;
         all.kept_recipient[group] = update.kept_recipient;
         all.pruned = update.pruned;
+        all.old_factor = update.old_factor;
         all.is_simple &= all.tied[group] == update.kept && update.kept_recipient == update.kept;
     }
     return all;
 }
 
-// It has the functions of GroupedLosses.
+// It has the functions of GroupedLosses, and writes the weights.
 template <class F> class FewGroupsLosses {
   public:
     using V = typename F::Value;
@@ -110,11 +110,13 @@ template <class F> class FewGroupsLosses {
         }
     }
 
-    template <class UpdateOf> InvalidWeights write(UpdateOf update_of, V old_factor, const V *old_weights, V *out) {
-        const auto update = few_groups_update(update_of, n_groups_, old_factor);
+    // Writes the new weights, see `reweight` in reweight.h, and returns the invalid old weights.
+    InvalidWeights write(const GroupPlan &plan, double mu, const V *old_weights, V *out) {
+        const auto update = make_few_groups_update<V>(plan, n_groups_, mu, old_weights != nullptr);
+        const V *const read_weights = mu == 1.0 ? nullptr : old_weights;
         InvalidWeightsOfTeam invalid;
         for_each_piece(team_, n_, [&](int, std::int64_t begin, std::int64_t size) {
-            const V *const from = old_weights == nullptr ? nullptr : old_weights + begin;
+            const V *const from = read_weights == nullptr ? nullptr : read_weights + begin;
             invalid.add(
                 kernels<F>().write_few_groups(losses_ + begin, groups_ + begin, size, update, from, out + begin),
                 begin);

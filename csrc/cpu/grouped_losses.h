@@ -14,7 +14,6 @@
 #include "scan_group.h"
 #include "scratch.h"
 #include "thread_team.h"
-#include "weight_writer.h"
 
 namespace rrm::cpu {
 
@@ -69,33 +68,6 @@ template <class F, class Index> class GroupedLosses {
         });
     }
 
-    // Writes the new weights, see `reweight` in reweight.h, and returns the invalid old weights. update_of(group)
-    // returns the terms of a group. The losses are overwritten, so that nothing else can be called afterwards.
-    template <class UpdateOf> InvalidWeights write(UpdateOf update_of, V old_factor, const V *old_weights, V *out) {
-        for_each_group([&](int, std::int64_t group, Word *values, std::int64_t size) {
-            // In the same memory: a term is as large as a loss.
-            write_terms(values, size, update_of(group), reinterpret_cast<V *>(values));
-        });
-        const auto *const terms = reinterpret_cast<const V *>(values_);
-        InvalidWeightsOfTeam invalid;
-        for_each_piece(team_, n_, [&](int, std::int64_t piece_begin, std::int64_t piece) {
-            for (std::int64_t begin = piece_begin; begin < piece_begin + piece; begin += block_size) {
-                const std::int64_t end = std::min(begin + block_size, piece_begin + piece);
-                if (old_weights == nullptr) {
-                    for (std::int64_t i = begin; i < end; ++i) {
-                        out[i] = terms[order_.positions[i]];
-                    }
-                    continue;
-                }
-                invalid.add(find_invalid(old_weights + begin, end - begin), begin);
-                for (std::int64_t i = begin; i < end; ++i) {
-                    out[i] = old_factor * old_weights[i] + terms[order_.positions[i]];
-                }
-            }
-        });
-        return invalid.sum();
-    }
-
   private:
     // Words of scratch memory for a scan of the largest group: enough for the candidates of a bracket.
     [[nodiscard]] std::int64_t largest_scratch() const {
@@ -126,20 +98,6 @@ template <class F, class Index> class GroupedLosses {
                 }
             }
         });
-    }
-
-    static void write_terms(const Word *values, std::int64_t n, const WeightUpdate<V> &update, V *terms) {
-        if (n > tiny_size) {
-            kernels<Wide<V>>().write(values, n, update, nullptr, terms);
-            return;
-        }
-        for (std::int64_t i = 0; i < n; ++i) {
-            const V x = Wide<V>::value(values[i]);
-            const V below = x <= update.recipient_threshold ? update.kept_recipient : update.kept;
-            const V equal = x <= update.recipient_threshold ? update.tied_recipient : update.tied;
-            const V not_below = x == update.threshold ? equal : update.pruned;
-            terms[i] = x < update.threshold ? below : not_below;
-        }
     }
 
     std::int64_t n_;

@@ -1,6 +1,6 @@
-// A reweight with groups on the CPU. The losses are sorted by group; one pass over each group finds its minimum and
-// its own threshold; further passes count the losses at thresholds that follow from others. Then the terms of the new
-// weights replace the losses of each group, and are added in the order of the samples.
+// A reweight with groups on the CPU. One pass over the losses, sorted by group or looked up, finds the minimum of each
+// group and its own threshold; further passes count the losses at thresholds that follow from others. The new weights
+// are written in the order of the samples.
 #include "grouped_reweight.h"
 
 #include <atomic>
@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "few_groups.h"
+#include "grouped_write.h"
 #include "reweight.h"
 #include "subnormals.h"
 
@@ -54,19 +55,6 @@ template <class F, class Groups> class GroupedReweight {
         }
         find_thresholds();
         return find_recipients() ? fill_plan() : GroupError::not_found;
-    }
-
-    InvalidWeights write(double mu, const V *old_weights, V *out) {
-        const auto update_of = [&](std::int64_t group) {
-            const auto k = static_cast<std::size_t>(group);
-            const double *const l = plan_.levels + 5 * k;
-            Plan plan{};
-            plan.threshold = plan_.threshold[k];
-            plan.recipient_threshold = plan_.recipient_threshold[k];
-            plan.levels = {l[0], l[1], l[2], l[3], l[4]};
-            return make_update<V>(plan, 0, mu, old_weights != nullptr);
-        };
-        return groups_.write(update_of, static_cast<V>(1.0 - mu), mu == 1.0 ? nullptr : old_weights, out);
     }
 
   private:
@@ -201,23 +189,13 @@ template <class F, class Groups> class GroupedReweight {
     Statistics minima_, thresholds_, recipients_;
 };
 
-template <class F, class Groups>
-GroupError reweight_groups(GroupedReweight<F, Groups> &call, double mu, const typename F::Weight *old_weights,
-                           typename F::Weight *out, InvalidWeights &invalid_weights) {
-    const GroupError error = call.make_plan();
-    if (error == GroupError::none && out != nullptr) {
-        invalid_weights = call.write(mu, old_weights, out);
-    }
-    return error;
-}
-
 } // namespace
 
 template <class F, class Index>
-GroupError reweight_groups(const typename F::Bits *losses, std::int64_t n, const GroupOrder<Index> &order,
-                           const GroupRule &rule, double mu, const typename F::Weight *old_weights,
-                           typename F::Weight *out, int threads, const GroupPlan &plan,
-                           InvalidWeights &invalid_weights) {
+GroupError reweight_groups(const typename F::Bits *losses, const std::int32_t *groups, std::int64_t n,
+                           const GroupOrder<Index> &order, const GroupRule &rule, double mu,
+                           const typename F::Weight *old_weights, typename F::Weight *out, int threads,
+                           const GroupPlan &plan, InvalidWeights &invalid_weights) {
     const ExactSubnormals exact;
     chosen_instruction_set(); // may throw, which the team must not
     ThreadTeam team(team_size(n, threads));
@@ -226,8 +204,14 @@ GroupError reweight_groups(const typename F::Bits *losses, std::int64_t n, const
     for (std::int64_t group = 0; group < order.n_groups; ++group) {
         sizes.push_back(order.starts[group + 1] - order.starts[group]);
     }
-    GroupedReweight<F, GroupedLosses<F, Index>> call(losses, n, std::move(sizes), sorted, rule, threads, plan);
-    return reweight_groups(call, mu, old_weights, out, invalid_weights);
+    const GroupError error =
+        GroupedReweight<F, GroupedLosses<F, Index>>(losses, n, std::move(sizes), sorted, rule, threads, plan)
+            .make_plan();
+    if (error == GroupError::none && out != nullptr) {
+        const GroupLevels levels{plan.threshold, plan.recipient_threshold, plan.levels, order.n_groups};
+        invalid_weights = write_groups<F>(losses, groups, n, levels, mu, old_weights, out, threads);
+    }
+    return error;
 }
 
 template <class F> bool can_look_up(std::int64_t n, std::int64_t n_groups) {
@@ -243,8 +227,12 @@ GroupError reweight_few_groups(const typename F::Bits *losses, std::int64_t n, c
     chosen_instruction_set();
     ThreadTeam team(team_size(n, threads));
     FewGroupsLosses<F> few(losses, groups, n, sizes.data(), static_cast<int>(sizes.size()), team);
-    GroupedReweight<F, FewGroupsLosses<F>> call(losses, n, sizes, few, rule, threads, plan);
-    return reweight_groups(call, mu, old_weights, out, invalid_weights);
+    const GroupError error =
+        GroupedReweight<F, FewGroupsLosses<F>>(losses, n, sizes, few, rule, threads, plan).make_plan();
+    if (error == GroupError::none && out != nullptr) {
+        invalid_weights = few.write(plan, mu, old_weights, out);
+    }
+    return error;
 }
 
 template <class F> NonFiniteCounts find_non_finite(const typename F::Bits *losses, std::int64_t n) {
@@ -263,9 +251,9 @@ template <class F> NonFiniteCounts find_non_finite(const typename F::Bits *losse
 }
 
 #define RRM_INSTANTIATE(F, Index)                                                                                      \
-    template GroupError reweight_groups<F, Index>(const F::Bits *, std::int64_t, const GroupOrder<Index> &,            \
-                                                  const GroupRule &, double, const F::Weight *, F::Weight *, int,      \
-                                                  const GroupPlan &, InvalidWeights &);
+    template GroupError reweight_groups<F, Index>(                                                                     \
+        const F::Bits *, const std::int32_t *, std::int64_t, const GroupOrder<Index> &, const GroupRule &, double,     \
+        const F::Weight *, F::Weight *, int, const GroupPlan &, InvalidWeights &);
 #define RRM_INSTANTIATE_FORMAT(F)                                                                                      \
     RRM_INSTANTIATE(F, std::int32_t)                                                                                   \
     RRM_INSTANTIATE(F, std::int64_t)                                                                                   \

@@ -2,18 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "../group_plan.h"
+#include "group_arrays.h"
 #include "grouped_losses.h"
 
 namespace rrm::cpu {
-
-// The plan as arrays of n_groups numbers; of 5 for each group in `levels`. An empty group has NaN for loss_min and
-// threshold.
-struct GroupPlan {
-    double *loss_min, *threshold, *recipient_threshold, *removed, *levels;
-    std::int64_t *n_pruned, *n_tied, *n_recipients, *n_nan;
-};
 
 // Why losses cannot be reweighted: NaN or -infinity among them, or a group that has samples but no finite loss, or no
 // kept sample for the mass that it keeps. Then nothing has been written but, in `GroupPlan`, minima and counts of NaN
@@ -24,10 +19,10 @@ enum class GroupError : std::uint8_t { none, not_finite, no_finite_loss, no_kept
 // Fills `plan` and, unless `out` is null, writes the new weights; for these arguments, the invalid weights and
 // exceptions see `reweight` in reweight.h. 0 <= rule.ranks[group] <= size of the group.
 template <class F, class Index>
-GroupError reweight_groups(const typename F::Bits *losses, std::int64_t n, const GroupOrder<Index> &order,
-                           const GroupRule &rule, double mu, const typename F::Weight *old_weights,
-                           typename F::Weight *out, int threads, const GroupPlan &plan,
-                           InvalidWeights &invalid_weights);
+GroupError reweight_groups(const typename F::Bits *losses, const std::int32_t *groups, std::int64_t n,
+                           const GroupOrder<Index> &order, const GroupRule &rule, double mu,
+                           const typename F::Weight *old_weights, typename F::Weight *out, int threads,
+                           const GroupPlan &plan, InvalidWeights &invalid_weights);
 
 // The same for few groups whose numbers are bytes, without their order: faster, but it may fail with not_found. Only if
 // can_look_up(). `sizes` has the number of samples of each group.

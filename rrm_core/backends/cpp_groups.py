@@ -105,7 +105,8 @@ class GroupedLosses:
             numbers = self._bytes()
             error, invalid = self._extension.reweight_few_groups(self._losses, code, numbers, sizes, *arguments)
         if error == NOT_FOUND:
-            error, invalid = self._extension.reweight_groups(self._losses, code, *self._order(), *arguments)
+            numbers = self._groups.numbers
+            error, invalid = self._extension.reweight_groups(self._losses, code, numbers, *self._order(), *arguments)
         loss_min, threshold, recipient_threshold, removed = thresholds
         n_pruned, n_tied, n_recipients, n_nan = counts
         n = len(self._losses)

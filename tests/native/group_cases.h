@@ -147,8 +147,8 @@ bool check_groups(Random &random, const std::vector<typename F::Bits> &losses, i
     std::vector<V> &out = in_place ? weights : new_weights;
     InvalidWeights invalid;
     const cpu::GroupOrder<Index> order{starts.data(), positions.data(), n_groups};
-    const auto error = cpu::reweight_groups<F>(losses.data(), n, order, rule, mu, old_weights, out.data(), threads,
-                                               plan.arrays(), invalid);
+    const auto error = cpu::reweight_groups<F>(losses.data(), groups.data(), n, order, rule, mu, old_weights,
+                                               out.data(), threads, plan.arrays(), invalid);
     if (!is_valid) {
         return error == cpu::GroupError::no_finite_loss &&
                std::memcmp(weights.data(), old.data(), old.size() * sizeof(V)) == 0;
@@ -167,6 +167,26 @@ bool check_groups(Random &random, const std::vector<typename F::Bits> &losses, i
     }
     if (std::memcmp(out.data(), expected.data(), expected.size() * sizeof(V)) != 0) {
         return false;
+    }
+    if (n_groups <= cpu::few_groups && n >= 4096 && cpu::kernels<F>().scan_few_groups != nullptr) {
+        const std::vector<std::uint8_t> bytes(groups.begin(), groups.end());
+        std::vector<std::int64_t> sizes;
+        for (const auto &group : members) {
+            sizes.push_back(static_cast<std::int64_t>(group.size()));
+        }
+        GroupPlanMemory looked_up(static_cast<std::size_t>(n_groups));
+        std::vector<V> by_look_up = old;
+        const auto result = cpu::reweight_few_groups<F>(losses.data(), n, bytes.data(), sizes, rule, mu,
+                                                        has_old_weights ? by_look_up.data() : nullptr,
+                                                        by_look_up.data(), threads, looked_up.arrays(), invalid);
+        if (result == cpu::GroupError::not_found) {
+            if (std::memcmp(by_look_up.data(), old.data(), old.size() * sizeof(V)) != 0) {
+                return false;
+            }
+        } else if (std::memcmp(by_look_up.data(), expected.data(), expected.size() * sizeof(V)) != 0 ||
+                   looked_up.counts != plan.counts) {
+            return false;
+        }
     }
     std::vector<V> applied = old;
     const cpu::GroupPlan p = plan.arrays();
