@@ -65,27 +65,26 @@ py::tuple reweight_groups(const py::array &losses, int format, const py::array_t
                           const Int64Array &starts, const py::array &positions, const rrm::GroupRule &rule, double mu,
                           const std::optional<py::array> &old_weights, std::optional<py::array> out,
                           DoubleArray thresholds, Int64Array counts, DoubleArray levels, int threads) {
+    const bool is_wide = positions.itemsize() == sizeof(std::int64_t);
+    const rrm::cpu::GroupOrder order{
+        starts.data(), is_wide ? nullptr : static_cast<const std::int32_t *>(positions.data()),
+        is_wide ? static_cast<const std::int64_t *>(positions.data()) : nullptr, starts.size() - 1};
     return rrm::with_format(format, [&](auto f) -> py::tuple {
-        return with_index(positions, [&](auto index) -> py::tuple {
-            using F = decltype(f);
-            using Index = decltype(index);
-            const rrm::cpu::GroupOrder<Index> order{starts.data(), static_cast<const Index *>(positions.data()),
-                                                    starts.size() - 1};
-            const auto plan = plan_of(thresholds, counts, levels);
-            const auto *from = bits<F>(losses);
-            const auto *numbers = groups.data();
-            const std::int64_t n = losses.size();
-            const auto *w_old = weights<F>(old_weights);
-            auto *w_new = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
-            rrm::InvalidWeights invalid;
-            rrm::cpu::GroupError error{};
-            {
-                const rrm::GilRelease released;
-                error = rrm::cpu::reweight_groups<F>(from, numbers, n, order, rule, mu, w_old, w_new, threads, plan,
-                                                     invalid);
-            }
-            return py::make_tuple(static_cast<int>(error), rrm::invalid_weights_to_python(invalid));
-        });
+        using F = decltype(f);
+        const auto plan = plan_of(thresholds, counts, levels);
+        const auto *from = bits<F>(losses);
+        const auto *numbers = groups.data();
+        const std::int64_t n = losses.size();
+        const auto *w_old = weights<F>(old_weights);
+        auto *w_new = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
+        rrm::InvalidWeights invalid;
+        rrm::cpu::GroupError error{};
+        {
+            const rrm::GilRelease released;
+            error =
+                rrm::cpu::reweight_groups<F>(from, numbers, n, order, rule, mu, w_old, w_new, threads, plan, invalid);
+        }
+        return py::make_tuple(static_cast<int>(error), rrm::invalid_weights_to_python(invalid));
     });
 }
 

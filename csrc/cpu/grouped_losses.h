@@ -17,30 +17,30 @@
 
 namespace rrm::cpu {
 
-// The order of samples by group, see group_order.h. Indices are int32, or int64 for 2^31 samples or more.
-template <class Index> struct GroupOrder {
+// The order of samples by group, see group_order.h. Of the two kinds of positions one is null.
+struct GroupOrder {
     const std::int64_t *starts; // n_groups + 1
-    const Index *positions;
+    const std::int32_t *positions;
+    const std::int64_t *wide_positions; // for 2^31 samples or more
     std::int64_t n_groups;
 };
 
 // Losses of type F that are compared as V. Results do not depend on the number of threads.
-template <class F, class Index> class GroupedLosses {
+template <class F> class GroupedLosses {
   public:
     using V = typename F::Value;
     using Word = typename Wide<V>::Bits;
 
     // The losses are read here only. Throws std::bad_alloc.
-    GroupedLosses(const typename F::Bits *losses, std::int64_t n, const GroupOrder<Index> &order, ThreadTeam &team)
+    GroupedLosses(const typename F::Bits *losses, std::int64_t n, const GroupOrder &order, ThreadTeam &team)
         : n_(n), order_(order), team_(team), scratch_words_(largest_scratch()), scratch_(scratch_bytes()),
           values_(scratch_.template allocate<Word>(n)),
           scan_scratch_(scratch_.template allocate<Word>(team.size() * scratch_words_)) {
         for_each_piece(team_, n, [&](int, std::int64_t begin, std::int64_t size) {
-            const auto *const positions = order_.positions + begin;
-            const auto *const from = losses + begin;
-            Word *const to = values_;
-            for (std::int64_t i = 0; i < size; ++i) {
-                to[positions[i]] = std::bit_cast<Word>(F::value(from[i]));
+            if (order_.positions != nullptr) {
+                sort(losses + begin, size, order_.positions + begin);
+            } else {
+                sort(losses + begin, size, order_.wide_positions + begin);
             }
         });
     }
@@ -69,6 +69,13 @@ template <class F, class Index> class GroupedLosses {
     }
 
   private:
+    template <class Index> void sort(const typename F::Bits *losses, std::int64_t n, const Index *positions) {
+        Word *const to = values_;
+        for (std::int64_t i = 0; i < n; ++i) {
+            to[positions[i]] = std::bit_cast<Word>(F::value(losses[i]));
+        }
+    }
+
     // Words of scratch memory for a scan of the largest group: enough for the candidates of a bracket.
     [[nodiscard]] std::int64_t largest_scratch() const {
         std::int64_t largest = 0;
@@ -101,7 +108,7 @@ template <class F, class Index> class GroupedLosses {
     }
 
     std::int64_t n_;
-    GroupOrder<Index> order_;
+    GroupOrder order_;
     ThreadTeam &team_;
     std::int64_t scratch_words_; // of one thread
     Scratch scratch_;

@@ -191,22 +191,21 @@ template <class F, class Groups> class GroupedReweight {
 
 } // namespace
 
-template <class F, class Index>
+template <class F>
 GroupError reweight_groups(const typename F::Bits *losses, const std::int32_t *groups, std::int64_t n,
-                           const GroupOrder<Index> &order, const GroupRule &rule, double mu,
+                           const GroupOrder &order, const GroupRule &rule, double mu,
                            const typename F::Weight *old_weights, typename F::Weight *out, int threads,
                            const GroupPlan &plan, InvalidWeights &invalid_weights) {
     const ExactSubnormals exact;
     chosen_instruction_set(); // may throw, which the team must not
     ThreadTeam team(team_size(n, threads));
-    GroupedLosses<F, Index> sorted(losses, n, order, team);
+    GroupedLosses<F> sorted(losses, n, order, team);
     std::vector<std::int64_t> sizes;
     for (std::int64_t group = 0; group < order.n_groups; ++group) {
         sizes.push_back(order.starts[group + 1] - order.starts[group]);
     }
     const GroupError error =
-        GroupedReweight<F, GroupedLosses<F, Index>>(losses, n, std::move(sizes), sorted, rule, threads, plan)
-            .make_plan();
+        GroupedReweight<F, GroupedLosses<F>>(losses, n, std::move(sizes), sorted, rule, threads, plan).make_plan();
     if (error == GroupError::none && out != nullptr) {
         const GroupLevels levels{plan.threshold, plan.recipient_threshold, plan.levels, order.n_groups};
         invalid_weights = write_groups<F>(losses, groups, n, levels, mu, old_weights, out, threads);
@@ -250,23 +249,19 @@ template <class F> NonFiniteCounts find_non_finite(const typename F::Bits *losse
     return counts;
 }
 
-#define RRM_INSTANTIATE(F, Index)                                                                                      \
-    template GroupError reweight_groups<F, Index>(                                                                     \
-        const F::Bits *, const std::int32_t *, std::int64_t, const GroupOrder<Index> &, const GroupRule &, double,     \
-        const F::Weight *, F::Weight *, int, const GroupPlan &, InvalidWeights &);
-#define RRM_INSTANTIATE_FORMAT(F)                                                                                      \
-    RRM_INSTANTIATE(F, std::int32_t)                                                                                   \
-    RRM_INSTANTIATE(F, std::int64_t)                                                                                   \
+#define RRM_INSTANTIATE(F)                                                                                             \
+    template GroupError reweight_groups<F>(const F::Bits *, const std::int32_t *, std::int64_t, const GroupOrder &,    \
+                                           const GroupRule &, double, const F::Weight *, F::Weight *, int,             \
+                                           const GroupPlan &, InvalidWeights &);                                       \
     template GroupError reweight_few_groups<F>(                                                                        \
         const F::Bits *, std::int64_t, const std::uint8_t *, const std::vector<std::int64_t> &, const GroupRule &,     \
         double, const F::Weight *, F::Weight *, int, const GroupPlan &, InvalidWeights &);                             \
     template bool can_look_up<F>(std::int64_t, std::int64_t);                                                          \
     template NonFiniteCounts find_non_finite<F>(const F::Bits *, std::int64_t);
-RRM_INSTANTIATE_FORMAT(Float16)
-RRM_INSTANTIATE_FORMAT(BFloat16)
-RRM_INSTANTIATE_FORMAT(Float32)
-RRM_INSTANTIATE_FORMAT(Float64)
-#undef RRM_INSTANTIATE_FORMAT
+RRM_INSTANTIATE(Float16)
+RRM_INSTANTIATE(BFloat16)
+RRM_INSTANTIATE(Float32)
+RRM_INSTANTIATE(Float64)
 #undef RRM_INSTANTIATE
 
 } // namespace rrm::cpu

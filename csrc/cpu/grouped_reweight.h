@@ -18,9 +18,9 @@ enum class GroupError : std::uint8_t { none, not_finite, no_finite_loss, no_kept
 
 // Fills `plan` and, unless `out` is null, writes the new weights; for these arguments, the invalid weights and
 // exceptions see `reweight` in reweight.h. 0 <= rule.ranks[group] <= size of the group.
-template <class F, class Index>
+template <class F>
 GroupError reweight_groups(const typename F::Bits *losses, const std::int32_t *groups, std::int64_t n,
-                           const GroupOrder<Index> &order, const GroupRule &rule, double mu,
+                           const GroupOrder &order, const GroupRule &rule, double mu,
                            const typename F::Weight *old_weights, typename F::Weight *out, int threads,
                            const GroupPlan &plan, InvalidWeights &invalid_weights);
 

@@ -146,7 +146,12 @@ bool check_groups(Random &random, const std::vector<typename F::Bits> &losses, i
     std::vector<V> new_weights(losses.size(), V{-7});
     std::vector<V> &out = in_place ? weights : new_weights;
     InvalidWeights invalid;
-    const cpu::GroupOrder<Index> order{starts.data(), positions.data(), n_groups};
+    cpu::GroupOrder order{starts.data(), nullptr, nullptr, n_groups};
+    if constexpr (sizeof(Index) == sizeof(std::int32_t)) {
+        order.positions = positions.data();
+    } else {
+        order.wide_positions = positions.data();
+    }
     const auto error = cpu::reweight_groups<F>(losses.data(), groups.data(), n, order, rule, mu, old_weights,
                                                out.data(), threads, plan.arrays(), invalid);
     if (!is_valid) {
