@@ -9,7 +9,8 @@ from benchmarks.pages import table_parts
 
 def groups(run: dict[str, Any]) -> str:
     """Return the table of times with groups, in times of one threshold for all samples."""
-    lines = list(table_parts.head("", [f"mu = {cell['mu']:g}" for cell in run["cells"]]))
+    lines = ["| | " + " | ".join(f"mu = {cell['mu']:g}" for cell in run["cells"]) + " |"]
+    lines.append("|---|" + "---:|" * len(run["cells"]))
     for name in run["cells"][0]["ms"]:
         values = []
         for cell in run["cells"]:

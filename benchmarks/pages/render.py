@@ -16,7 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import experiment_tables, figure_sources, gpu_tables, reweight_tables, scale_tables
+from benchmarks.pages import (
+    experiment_tables,
+    figure_sources,
+    gpu_tables,
+    group_tables,
+    reweight_tables,
+    scale_tables,
+)
 from benchmarks.pages.experiment_record import spread
 from rrm_core._atomic_write import atomic_write
 from rrm_core._cli import run
@@ -130,6 +137,22 @@ def reweight() -> str:
     return f"{reweight_tables.reweight(run)} {provenance(run)}"
 
 
+def groups() -> str:
+    """Return the table of times with groups, or that there is no record."""
+    if not is_recorded("groups"):
+        return NOT_RECORDED
+    run = recorded("groups")
+    return f"{group_tables.groups(run)} {provenance(run)}"
+
+
+def sources() -> str:
+    """Return the table of the example with labels of several rules, or that there is no record."""
+    if not is_recorded("sources"):
+        return NOT_RECORDED
+    run = recorded("sources")
+    return f"{group_tables.sources(run)} {provenance(run)}"
+
+
 def call() -> str:
     """Return the table of the cost of a call beyond its kernel."""
     run = recorded("call")
@@ -228,7 +251,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
         *(demo, mnist, fashion, headline, backends, call, reweight, reweight_targets, reweight_conditions),
-        *(gpu, gpu_costs, training_cost),
+        *(groups, sources, gpu, gpu_costs, training_cost),
     )
 }
 BLOCKS |= {block.__name__: partial(scale, "stream", block) for block in (scale_tables.stream, scale_tables.scale_paper)}

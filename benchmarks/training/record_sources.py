@@ -1,6 +1,6 @@
 """Run examples/sources.py and record what it prints, with the provenance.
 
-    python -m benchmarks.training.record_sources fashion_mnist.npz
+python -m benchmarks.training.record_sources fashion_mnist.npz
 """
 
 from __future__ import annotations
