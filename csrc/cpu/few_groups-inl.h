@@ -47,6 +47,7 @@ void count_nan_of_groups(const typename F::Bits *losses, const std::uint8_t *gro
 }
 
 template <class F>
+// NOLINTNEXTLINE(readability-function-cognitive-complexity): one loop does all the work of a pass
 void scan_few_groups(const typename F::Bits *losses, const std::uint8_t *groups, std::int64_t n,
                      FewGroupsScan<typename F::Value> &result) {
     using Value = typename F::Value;

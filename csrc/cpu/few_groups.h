@@ -71,7 +71,7 @@ template <class F> class FewGroupsLosses {
             }
         }
         for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
-            auto &scan = scans[static_cast<std::size_t>(member)];
+            auto &scan = scans[static_cast<std::size_t>(member)]; // NOLINT(misc-const-correctness)
             kernels<F>().scan_few_groups(losses_ + begin, groups_ + begin, size, scan);
         });
         const auto words = static_cast<std::int64_t>(select_words);
@@ -94,7 +94,7 @@ template <class F> class FewGroupsLosses {
         }
         std::vector<FewGroupsCounts<V>> parts(static_cast<std::size_t>(team_.size()), initial);
         for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
-            auto &part = parts[static_cast<std::size_t>(member)];
+            auto &part = parts[static_cast<std::size_t>(member)]; // NOLINT(misc-const-correctness)
             kernels<F>().count_few_groups(losses_ + begin, groups_ + begin, size, part);
         });
         for (int group = 0; group < n_groups_; ++group) {
@@ -131,7 +131,7 @@ template <class F> class FewGroupsLosses {
         return padded_size(2 * small_size + n / 4 / n_groups);
     }
     [[nodiscard]] std::int64_t scratch_bytes() const {
-        const std::int64_t lists = team_.size() * n_groups_ * (capacity_ + slack + 16);
+        const std::int64_t lists = std::int64_t{team_.size()} * n_groups_ * (capacity_ + slack + 16);
         const std::int64_t sample = padded_size(sample_size(n_)) + n_groups_ * (group_size + 16) + select_words;
         return (std::max(lists, sample) + select_words + 1024) * static_cast<std::int64_t>(sizeof(Word));
     }
@@ -200,7 +200,7 @@ template <class F> class FewGroupsLosses {
         candidates.low = scans[0].low[group];
         candidates.high = scans[0].high[group];
         std::vector<Word> values;
-        for (FewGroupsScan<V> &scan : scans) {
+        for (const FewGroupsScan<V> &scan : scans) {
             if (scan.minimum[group] < result.minimum.value) {
                 result.minimum = {scan.minimum[group], 0, 0};
             }
@@ -208,7 +208,7 @@ template <class F> class FewGroupsLosses {
             candidates.n_high += scan.n_high[group];
             result.n_nan += scan.n_nan[group];
         }
-        for (FewGroupsScan<V> &scan : scans) {
+        for (const FewGroupsScan<V> &scan : scans) {
             result.minimum.n_equal += scan.minimum[group] == result.minimum.value ? scan.n_minimum[group] : 0;
         }
         const bool is_neg_inf = result.minimum.value == -std::numeric_limits<V>::infinity();

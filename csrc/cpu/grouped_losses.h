@@ -105,7 +105,7 @@ template <class F> class GroupedLosses {
     // Calls task(member, group, values, size) for each group. The task must not throw.
     template <class Task> void for_each_group(const Task &task) {
         // Members take the next few groups when they have finished some: groups differ in size.
-        const std::int64_t batch = std::max<std::int64_t>(order_.n_groups / (64 * team_.size()), 1);
+        const std::int64_t batch = std::max<std::int64_t>(order_.n_groups / (std::int64_t{64} * team_.size()), 1);
         std::atomic<std::int64_t> next = 0;
         team_.run([&](int member) {
             for (std::int64_t first = next.fetch_add(batch); first < order_.n_groups; first = next.fetch_add(batch)) {

@@ -200,9 +200,9 @@ GroupError reweight_groups(const typename F::Bits *losses, const std::int32_t *g
     chosen_instruction_set(); // may throw, which the team must not
     ThreadTeam team(team_size(n, threads));
     GroupedLosses<F> sorted(losses, n, order, team);
-    std::vector<std::int64_t> sizes;
-    for (std::int64_t group = 0; group < order.n_groups; ++group) {
-        sizes.push_back(order.starts[group + 1] - order.starts[group]);
+    std::vector<std::int64_t> sizes(static_cast<std::size_t>(order.n_groups));
+    for (std::size_t group = 0; group < sizes.size(); ++group) {
+        sizes[group] = order.starts[group + 1] - order.starts[group];
     }
     const GroupError error =
         GroupedReweight<F, GroupedLosses<F>>(losses, n, std::move(sizes), sorted, rule, threads, plan).make_plan();
