@@ -143,7 +143,8 @@ def test_type_checking_blocks_are_not_imports(tmp_path, monkeypatch):
 BACKEND_PARTS = {
     "registry": {*LOADERS, "errors"},
     "cpp": {"cpp_groups", "extension"},
-    "numpy": {"numpy_group_counting", "numpy_groups", "numpy_keys"},
+    "numpy": {"numpy_group_counting", "numpy_groups", "numpy_keys", "numpy_smoothing"},
+    "numpy_groups": {"numpy_smoothing"},
     "numpy_group_counting": {"numpy_keys"},
     "array_api": {"array_api_groups"},
     "numba": {"numba_arrays", "numba_groups", "numba_runtime"},

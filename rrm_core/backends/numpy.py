@@ -22,13 +22,14 @@ from ..definition.counting import (
 from ..definition.float_errors import ignore_float_errors
 from ..definition.formats import BY_STORAGE, Array, widen
 from ..definition.group_numbers import GroupNumbers
-from ..definition.old_weights import InvalidWeights, find_invalid_weights
+from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Counts, NonFiniteCounts, Plan, check_losses, find_thresholds, make_plan
 from ..definition.rule import Rule
 from .numpy_group_counting import count_groups as count_groups
 from .numpy_group_counting import group_checksum as group_checksum
 from .numpy_groups import GroupedLosses
 from .numpy_keys import keys_of, nan_key
+from .numpy_smoothing import smooth
 
 
 def check_available() -> None:
@@ -86,18 +87,7 @@ def apply(
         np.where(below, kept_recipient, tied_recipient),
         np.where(below, kept, np.where(equal, tied, pruned)),
     )
-    if mu == 1:
-        out[...] = target
-        return out, None
-    a = out.dtype.type(1 - mu)
-    b = out.dtype.type(mu)
-    if old_weights is None:
-        out[...] = a + b * target
-        return out, None
-    # Before they are overwritten: `out` may be `old_weights`.
-    invalid = find_invalid_weights(old_weights)
-    out[...] = a * old_weights + b * target
-    return out, invalid
+    return smooth(target, old_weights, mu, out)
 
 
 @ignore_float_errors

@@ -12,8 +12,9 @@ from ..definition.formats import Array, widen
 from ..definition.group_numbers import GroupNumbers
 from ..definition.group_plan import GroupedPlan
 from ..definition.group_thresholds import GroupScan, GroupStatistics
-from ..definition.old_weights import InvalidWeights, find_invalid_weights
+from ..definition.old_weights import InvalidWeights
 from ..definition.plan import NonFiniteCounts
+from .numpy_smoothing import smooth
 
 
 class GroupedLosses:
@@ -92,18 +93,7 @@ class GroupedLosses:
         is_recipient = self._values <= plan.recipient_threshold[self._numbers]
         level = (self._values <= threshold).astype(np.intp) + (self._values < threshold) + 2 * is_recipient
         target = plan.levels.astype(out.dtype)[self._numbers, level]
-        if mu == 1:
-            out[...] = target
-            return out, None
-        a = out.dtype.type(1 - mu)
-        b = out.dtype.type(mu)
-        if old_weights is None:
-            out[...] = a + b * target
-            return out, None
-        # Before they are overwritten: `out` may be `old_weights`.
-        invalid = find_invalid_weights(old_weights)
-        out[...] = a * old_weights + b * target
-        return out, invalid
+        return smooth(target, old_weights, mu, out)
 
     @ignore_float_errors
     def count_foreign(self, plan: GroupedPlan) -> int:
