@@ -17,7 +17,8 @@ def groups(run: dict[str, Any]) -> str:
             ms = cell["ms"][name]["median"]
             one = cell["ms"]["one threshold"]["median"]
             values.append(f"{ms:.2f} ms" if name == "one threshold" else f"{ms / one:.1f}x")
-        lines.append(table_parts.row(name, values))
+        label = name.replace("_", ",").replace("1 groups", "1 group")
+        lines.append(table_parts.row(label, values))
     return "\n".join([*lines, "", f"{run['what']}: medians of interleaved samples."])
 
 
