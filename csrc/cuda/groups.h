@@ -52,12 +52,12 @@ GroupBuffers group_buffers(void *workspace, std::int64_t n, std::int64_t n_group
 // Enqueues the sort of the losses by group, and writes `scan` of the buffers. 0 <= groups[i] < n_groups.
 template <class F>
 Error sort_groups(const typename F::Bits *losses, const std::int32_t *groups, std::int64_t n, std::int64_t n_groups,
-                  void *workspace, const LaunchConfig &config, Stream stream);
+                  void *memory, const LaunchConfig &config, Stream stream);
 
 // Enqueues the search for the ranks or values in `query` of the buffers; writes `statistics`. Rank 0 stands for no
 // loss, as does NaN, and a rank beyond the numbers for the largest.
 template <class F>
-Error find_in_groups(bool by_rank, std::int64_t n, std::int64_t n_groups, void *workspace, const LaunchConfig &config,
+Error find_in_groups(bool by_rank, std::int64_t n, std::int64_t n_groups, void *memory, const LaunchConfig &config,
                      Stream stream);
 
 // Device memory of a write: `plan` is to be copied there (thresholds, recipient thresholds, 5 levels a group).
