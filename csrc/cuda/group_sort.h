@@ -140,10 +140,10 @@ __global__ void __launch_bounds__(max_threads, min_blocks_per_sm)
 
 // The lanes of the warp that take part and have the same digit as this one. All lanes must call it.
 __device__ inline unsigned lanes_with_digit(unsigned digit, int digit_bits, bool takes_part) {
-    unsigned lanes = __ballot_sync(full_mask, takes_part);
+    unsigned lanes = __ballot_sync(full_mask, static_cast<int>(takes_part));
     for (int bit = 0; bit < digit_bits; ++bit) {
         const bool is_set = (digit >> bit & 1U) != 0;
-        const unsigned set = __ballot_sync(full_mask, is_set);
+        const unsigned set = __ballot_sync(full_mask, static_cast<int>(is_set));
         lanes &= is_set ? set : ~set;
     }
     return lanes;
