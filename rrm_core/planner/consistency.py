@@ -213,10 +213,11 @@ def _are_minima_consistent(counts: Array) -> bool:
         has_valid_min_key = _is_number(format, key) and key >> shift == lowest_bin
     return (
         has_valid_min_key
-        and _is_index(first_nan, exists=histogram[-1] > 0)
-        and _is_index(first_neg_inf, exists=histogram[neg_inf_bin] > 0)
+        and is_index(first_nan, exists=histogram[-1] > 0)
+        and is_index(first_neg_inf, exists=histogram[neg_inf_bin] > 0)
     )
 
 
-def _is_index(index: int, *, exists: bool) -> bool:
+def is_index(index: int, *, exists: bool) -> bool:
+    """Return whether this is the index of a loss that exists, or stands for none."""
     return 0 <= index < MISSING if exists else index == MISSING

@@ -340,8 +340,7 @@ class Planner:
         Notes
         -----
         A result that was altered leads to one of these errors, to an error of `advance`, or to the plan of other
-        losses; never to a plan that no losses have. With groups, it is not checked whether the numbers of different
-        groups and those of all losses agree.
+        losses; never to a plan that no losses have.
         """
         if not isinstance(partial, Mapping):
             raise TypeError(f"partial must be a mapping of str to array, got {type(partial).__name__}")
