@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from .csv_numbers import Cells
 
 FORMULA_STARTS = frozenset("=+-@＝＋－＠\t\r\n")
-NEEDS_QUOTES = re.compile(r'[,"\n\r]')
+QUOTED = b',"\n\r'
 
 
 class Texts(NamedTuple):
@@ -30,10 +29,11 @@ class Texts(NamedTuple):
 
     def cells(self, start: int, end: int) -> Cells:
         """Return the strings of some rows as a matrix of bytes, padded with NUL."""
-        lengths = self.lengths[start:end]
-        cells = np.zeros((end - start, int(lengths.max())), np.uint8)
-        content = self.content[self.starts[start] : self.starts[end - 1] + lengths[-1]]
-        cells[np.arange(cells.shape[1]) < lengths[:, None]] = content[content != 0]
+        # With the NUL behind each string, so that they are copied as one piece.
+        sizes = self.lengths[start:end] + 1
+        cells = np.zeros((end - start, int(sizes.max())), np.uint8)
+        content = self.content[self.starts[start] : self.starts[end - 1] + sizes[-1]]
+        cells[np.arange(cells.shape[1]) < sizes[:, None]] = content
         return cells
 
 
@@ -58,8 +58,9 @@ def format_texts(source: str, texts: list[str], escape_formulas: bool, formulas:
         A string can't be written.
     """
     encoded = _encode(source, texts)
+    content = encoded.content.tobytes()
     # Few columns need a look at each string.
-    if _NEEDS_LOOK.take(encoded.content).any() or _STARTS_NEED_LOOK.take(encoded.content[encoded.starts]).any():
+    if any(byte in content for byte in QUOTED) or _NEEDS_LOOK.take(encoded.content[encoded.starts]).any():
         # Class names repeat.
         distinct = dict.fromkeys(texts)
         found = {text for text in distinct if _is_formula(text)}
@@ -100,17 +101,11 @@ def _is_formula(text: str) -> bool:
 
 
 def _quote(text: str) -> str:
-    if text and not NEEDS_QUOTES.search(text):
+    if text and not any(chr(byte) in text for byte in QUOTED):
         return text
     return '"' + text.replace('"', '""') + '"'
 
 
-def _table_of(bytes_to_find: bytes) -> npt.NDArray[np.bool_]:
-    table = np.zeros(256, bool)
-    table[list(bytes_to_find)] = True
-    return table
-
-
-_NEEDS_LOOK = _table_of(b',"\n\r')
-# Of an empty string, NUL.
-_STARTS_NEED_LOOK = _table_of(bytes(start.encode()[0] for start in FORMULA_STARTS) + b"\0")
+# By the first byte of a string: it may be a formula, or it is empty and the byte is the NUL behind it.
+_NEEDS_LOOK = np.zeros(256, bool)
+_NEEDS_LOOK[[0, *(start.encode()[0] for start in FORMULA_STARTS)]] = True
