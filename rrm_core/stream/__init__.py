@@ -70,8 +70,8 @@ def plan(
         Column of the losses in a Parquet or Arrow file; by default the only floating-point column.
     memory : int, default 64 MiB
         Bytes that the passes may use, at least 16 MiB, for any number of samples. The caller's own data, pyarrow's code
-        and its description of a file come on top. Each thread takes 8 to 16 MiB. With groups, an eighth is for counts,
-        at least 128 bytes for each group, which decides how often the losses are read.
+        and its description of a file come on top. Each thread takes 8 to 16 MiB. With groups, at least 3 KiB for each
+        group; an eighth is for histograms, which decides how often the losses are read.
     threads : int, at least 1, optional
         Number of threads that read and count; by default as for `rrm_core.reweight`.
     progress : callable, optional

@@ -12,7 +12,6 @@ import numpy as np
 
 from ..definition.counting import MISSING
 from ..definition.formats import BY_NAME, Array
-from ..definition.group_counting import MIN_BITS, choose_bits, histogram_bytes
 from ..definition.group_plan import GroupedPlan
 from ..definition.group_thresholds import EmptiedGroupError
 from ..definition.old_weights import raise_invalid_weights
@@ -20,6 +19,7 @@ from ..definition.plan import Plan
 from ..definition.rule import Rule
 from ..planner.planner import Planner
 from .budget import Budget, Sizes
+from .group_memory import PLAN_BYTES, GroupMemory, divide_memory
 from .group_source import GROUP_BYTES, GroupSource
 from .parts import Parts
 from .sinks import Sink
@@ -32,17 +32,15 @@ LAZY_JOB_BYTES = 32 << 20  # losses of a job that takes no memory: short enough 
 JOB_BYTES = 4 << 20  # losses of a job that takes memory, or that should leave some of a chunk for other threads
 WORKSPACE_BYTES = 8 << 20  # memory of a thread for a tile, and its counts or weights
 GROUPED_TILE = 1 << 18  # samples of a tile with groups, whose numbers take up to 8 bytes each
-GROUP_MEMORY_DIVISOR = 8  # one part in eight of the memory is for the counts of one planner with groups
 LARGE_WORKSPACE_BYTES = 16 << 20  # the same with the weights of a job, and the buffers of a decoder or an encoder
 
 
 def _choose_sizes(
-    losses: Source, itemsize: int, budget: Budget, *, lazy: bool, grouped: bool = False, count_bytes: int = 0
+    losses: Source, itemsize: int, budget: Budget, *, lazy: bool, groups: GroupMemory | None = None
 ) -> Sizes:
     """Return the sizes for losses of `itemsize` bytes.
 
-    `lazy` means that a job takes no memory until it is read. `count_bytes` is the memory of each workspace for the
-    counts of groups.
+    `lazy` means that a job takes no memory until it is read.
     """
     if lazy:
         job_bytes = LAZY_JOB_BYTES
@@ -51,13 +49,15 @@ def _choose_sizes(
         job_bytes = JOB_BYTES
         workspace_bytes = LARGE_WORKSPACE_BYTES
     max_samples = job_bytes // itemsize
-    # The counts of the planner into which those of the workspaces are merged, and of two copies.
-    remaining = replace(budget, memory=budget.memory - 3 * count_bytes)
-    n_workspaces = remaining.n_workspaces(losses, max_samples, workspace_bytes + count_bytes)
+    tile = TILE_BYTES // itemsize
+    if groups is not None:
+        tile = min(tile, GROUPED_TILE)
+        workspace_bytes += groups.workspace
+        budget = replace(budget, memory=budget.memory - groups.shared)
+    n_workspaces = budget.n_workspaces(losses, max_samples, workspace_bytes)
     # Either several jobs run at a time, or one job in several threads.
     threads = budget.threads if n_workspaces == 1 else 1
-    tile = TILE_BYTES // itemsize
-    return Sizes(max_samples, min(tile, GROUPED_TILE) if grouped else tile, n_workspaces, threads)
+    return Sizes(max_samples, tile, n_workspaces, threads)
 
 
 def count_losses(losses: Source, rule: Rule, budget: Budget, groups: GroupSource | None = None) -> tuple[Any, int]:
@@ -76,10 +76,15 @@ def count_losses(losses: Source, rule: Rule, budget: Budget, groups: GroupSource
     """
     # Losses of unknown type may be float64.
     itemsize = 8 if losses.format is None else losses.format.storage.itemsize
-    planner, count_bytes = _make_planner(rule, budget, groups)
+    group_memory = None
+    if groups is None:
+        planner = Planner.from_rule(rule)
+    else:
+        group_memory = divide_memory(rule, groups.n_groups, budget.memory)
+        planner = Planner.from_rule(rule, n_groups=groups.n_groups, group_memory=group_memory.histograms)
     sources = [losses] if groups is None else [losses, groups.source]
     lazy = all(source.random_access for source in sources)
-    sizes = _choose_sizes(losses, itemsize, budget, lazy=lazy, grouped=groups is not None, count_bytes=count_bytes)
+    sizes = _choose_sizes(losses, itemsize, budget, lazy=lazy, groups=group_memory)
 
     def process(job: Job, workspace: _CountWorkspace) -> None:
         for first, last in tiles(job, sizes.tile):
@@ -114,22 +119,9 @@ def count_losses(losses: Source, rule: Rule, budget: Budget, groups: GroupSource
                 raise
             if planner.round == 1:
                 raise ValueError(f"{error}{_location(losses, planner)}") from error
-            raise RuntimeError(f"{losses.name} changed while it was read: {error}") from error
+            names = " or ".join(source.name for source in sources)
+            raise RuntimeError(f"{names} changed while it was read: {error}") from error
     return planner.plan, planner.checksum
-
-
-def _make_planner(rule: Rule, budget: Budget, groups: GroupSource | None) -> tuple[Planner, int]:
-    """Return the planner of all losses, and the memory of a planner for the counts of groups."""
-    if groups is None:
-        return Planner.from_rule(rule), 0
-    n_groups = groups.n_groups
-    rule.check_n_groups(n_groups)
-    least = GROUP_MEMORY_DIVISOR * histogram_bytes(rule, n_groups, MIN_BITS)
-    if budget.memory < least:
-        raise ValueError(f"memory must be at least {least:_} bytes for {n_groups:_} groups, got {budget.memory:_}")
-    memory = budget.memory // GROUP_MEMORY_DIVISOR
-    count_bytes = histogram_bytes(rule, n_groups, choose_bits(rule, n_groups, memory))
-    return Planner.from_rule(rule, n_groups=n_groups, group_memory=memory), count_bytes
 
 
 def _location(losses: Source, planner: Planner) -> str:
@@ -191,7 +183,8 @@ def write_weights(
     sources = [source for source in (losses, weights, group_source) if source is not None]
     lazy = all(source.random_access for source in sources) and not sink.needs_order
     itemsize = BY_NAME[plan.dtype].storage.itemsize
-    sizes = _choose_sizes(losses, itemsize, budget, lazy=lazy, grouped=groups is not None)
+    group_memory = None if groups is None else GroupMemory(0, 0, PLAN_BYTES * groups.n_groups)
+    sizes = _choose_sizes(losses, itemsize, budget, lazy=lazy, groups=group_memory)
     writer = WeightWriter(plan, losses, weights, groups, mu, sink, sizes)
     workspaces = [writer.make_workspace() for _ in range(sizes.n_workspaces)]
 
@@ -207,7 +200,8 @@ def write_weights(
     for source in sources:
         source.check()
     if writer.n != plan.n or writer.checksum != checksum:
-        raise RuntimeError(f"{losses.name} changed between planning and writing; do not modify them meanwhile")
+        names = losses.name if group_source is None else f"{losses.name} or {group_source.name}"
+        raise RuntimeError(f"{names} changed between planning and writing; do not modify them meanwhile")
     if writer.invalid is not None:
         assert weights is not None
         raise_invalid_weights(writer.invalid, plan.n, written=False, name=weights.name)
