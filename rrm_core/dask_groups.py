@@ -58,7 +58,8 @@ class DaskGroupedRequest(NamedTuple):
         blocks = list(zip(self.losses.to_delayed().tolist(), self.groups.to_delayed().tolist(), offsets, strict=True))
         count = delayed(count_grouped_block)
         while not planner.done:
-            state = planner.partial()["state"]
+            # One task, on which those of all blocks depend: the state of many groups is large.
+            state = delayed(planner.partial()["state"], traverse=False)
             partials = [count(state, *block, self.backend, self.threads) for block in blocks]
             planner.merge(Planner.from_partial(merge_tree(partials).compute()))
             planner.advance()
@@ -86,7 +87,7 @@ class DaskGroupedRequest(NamedTuple):
             *(array for array in (self.losses, self.groups, self.weights) if array is not None),
             dtype=BY_NAME[self.dtype].weights,
             meta=as_weight_type(self.losses._meta, BY_NAME[self.dtype]),
-            plan=plan,
+            plan=delayed(plan, traverse=False),
             mu=self.mu,
             backend=self.backend,
             threads=self.threads,
@@ -125,11 +126,7 @@ def prepare_dask_groups(
             "pass dask.array.from_array(losses), or groups.compute()"
         )
     request = prepare(losses, weights, mu, out, backend, threads)
-    if np.isnan(losses.shape[0]):
-        raise ValueError(
-            "losses have chunks of unknown size, which can't be matched with those of groups; call "
-            "losses.compute_chunk_sizes() first"
-        )
+    _check_known_size("losses", losses, "groups")
     numbers, n_groups = _match_groups(groups, losses, n_groups)
     return DaskGroupedRequest(
         losses, numbers, request.old_weights, n_groups, request.format.name, mu, backend, threads or 1
@@ -147,15 +144,25 @@ def _match_groups(groups: Any, losses: Any, n_groups: int | None) -> tuple[Any, 
     if n_groups is None:
         raise ValueError(
             "the number of groups is required where groups are a Dask array; pass rrm_core.Groups(groups, n_groups), "
-            "which computes them once to check them, or a contamination or cap with one value per group"
+            "or a contamination or cap with one value per group"
         )
     if numbers.dtype.kind not in "iu":
         raise TypeError(f"groups must be integers, got {numbers.dtype}; number the groups 0, 1, 2, ...")
+    if numbers.ndim == 1:
+        _check_known_size("groups", numbers, "losses")
     if numbers.shape != losses.shape:
         raise ValueError(
             f"groups must have one entry per loss, got shape {numbers.shape} for {losses.shape[0]:_} losses"
         )
     return numbers.rechunk(losses.chunks), n_groups
+
+
+def _check_known_size(name: str, x: Any, other: str) -> None:
+    if np.isnan(x.shape[0]):
+        raise ValueError(
+            f"{name} have chunks of unknown size, which can't be matched with those of {other}; call "
+            f"{name}.compute_chunk_sizes() first"
+        )
 
 
 def count_grouped_block(

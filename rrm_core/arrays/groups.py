@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import array_namespace, is_array_api_obj, is_dask_array
 
 from .._arguments import as_integer
 from ..definition.formats import Array
@@ -29,13 +29,15 @@ class Groups(GroupNumbers):
     groups : array of integers, shape (n,)
         The group of each sample, from 0 to ``n_groups - 1``: an array of any framework and on any device, or a list.
     n_groups : int, at least 1, optional
-        Number of groups, of which some may have no sample; by default the largest group number + 1.
+        Number of groups, of which some may have no sample; by default the largest group number + 1. With it, a Dask
+        array is not computed here: the tasks that use it check their blocks.
 
     Attributes
     ----------
     n_groups : int
     numbers : int32 array of shape (n,)
-        The group numbers: a NumPy array, or one of the framework and on the device of `groups`.
+        The group numbers: a NumPy array, or one of the framework and on the device of `groups`. A Dask array keeps its
+        type.
 
     Raises
     ------
@@ -61,14 +63,17 @@ class Groups(GroupNumbers):
         check_not_empty("groups", numbers)
         if n_groups is not None:
             n_groups = check_n_groups(n_groups)
-        super().__init__(*_check_range("groups", numbers, n_groups))
+        if n_groups is not None and is_dask_array(numbers):
+            super().__init__(numbers, n_groups)
+        else:
+            super().__init__(*_check_range("groups", numbers, n_groups))
 
     @property
     def sizes(self) -> Array:
         """Number of samples of each group: int64, shape (n_groups,)."""
         if self.on_host:
             return self.host_sizes
-        return GroupNumbers(np.asarray(copy_to_host(self.numbers)), self.n_groups).host_sizes
+        return Groups(np.asarray(copy_to_host(self.numbers)), self.n_groups).host_sizes
 
     def __repr__(self) -> str:
         return f"Groups(n={len(self):_}, n_groups={self.n_groups:_})"
@@ -132,7 +137,8 @@ def to_host_groups(name: str, groups: Any, n: int, n_groups: int, start: int = 0
     TypeError, ValueError
         As `Groups`; also if there are more groups, or group numbers of another length.
     """
-    is_valid = isinstance(groups, Groups) and groups.n_groups <= n_groups
+    is_checked = isinstance(groups, Groups) and not is_dask_array(groups.numbers)
+    is_valid = is_checked and groups.n_groups <= n_groups
     numbers = to_host_integers(name, groups)
     if len(numbers) != n:
         raise ValueError(f"{name} must have one entry per loss, got {len(numbers):_} for {n:_} losses")
@@ -164,8 +170,12 @@ def _to_integers(groups: Any, name: str = "groups") -> Any:
 def _check_range(name: str, numbers: Any, n_groups: int | None, start: int = 0) -> tuple[Any, int]:
     """Return a copy of group numbers as int32, and the number of groups."""
     xp = array_namespace(numbers)
-    smallest = int(xp.min(numbers))
-    largest = int(xp.max(numbers))
+    if is_dask_array(numbers):
+        # Computed once for both.
+        smallest, largest = np.asarray(xp.stack([xp.min(numbers), xp.max(numbers)])).tolist()
+    else:
+        smallest = int(xp.min(numbers))
+        largest = int(xp.max(numbers))
     end = largest + 1 if n_groups is None else n_groups
     if smallest < 0 or largest >= end:
         outside = (numbers < 0) | (numbers >= end)

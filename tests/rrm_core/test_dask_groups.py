@@ -32,36 +32,73 @@ def scheduler():
         yield
 
 
-def kinds_of_groups():
-    """Yield the groups as arguments of every kind."""
-    yield "prepared", rrm_core.Groups(GROUPS, N_GROUPS)
-    yield "Dask, prepared", rrm_core.Groups(da.from_array(GROUPS, chunks=97), N_GROUPS)
-    yield "Dask", da.from_array(GROUPS.astype(np.uint8), chunks=97)
-    yield "NumPy", GROUPS
-    yield "list", GROUPS.tolist()
+GROUPS_OF_KIND = {
+    "prepared": rrm_core.Groups(GROUPS, N_GROUPS),
+    "Dask, prepared": rrm_core.Groups(da.from_array(GROUPS, chunks=97), N_GROUPS),
+    # The rule tells the number of groups.
+    "Dask": da.from_array(GROUPS.astype(np.uint8), chunks=97),
+    "NumPy": GROUPS,
+    "list": GROUPS.tolist(),
+}
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("rule", RULES, ids=["quotas", "cap", "gamma"])
-def test_results_match_those_of_the_whole_array(rule, dtype):
+@pytest.mark.parametrize(
+    ("kind", "rule", "dtype"),
+    [
+        *((kind, 0, "float16") for kind in GROUPS_OF_KIND),
+        ("prepared", 1, "float32"),
+        ("Dask, prepared", 1, "float64"),
+        ("prepared", 2, "float64"),
+        ("Dask, prepared", 2, "float32"),
+    ],
+)
+def test_results_match_those_of_the_whole_array(kind, rule, dtype):
     losses = LOSSES.astype(dtype)
     old = OLD.astype(np.float64 if dtype == "float64" else np.float32)
     lazy = da.from_array(losses, chunks=CHUNKS)
     prepared = rrm_core.Groups(GROUPS, N_GROUPS)
-    weights, plan = rrm_core.reweight(losses, old, mu=0.3, groups=prepared, **rule)
-    for kind, groups in kinds_of_groups():
-        if "prepared" not in kind and rule is not RULES[0]:
-            # Nothing tells the number of groups.
-            continue
-        found, same = rrm_core.reweight(lazy, da.from_array(old, chunks=130), mu=0.3, groups=groups, **rule)
-        assert same == plan, kind
-        assert rrm_core.plan(lazy, groups=groups, **rule) == plan, kind
-        assert isinstance(found, da.Array)
-        assert found.chunks == lazy.chunks
-        assert_same_bits(found.compute(), weights, kind)
-        assert_same_bits(
-            rrm_core.apply(plan, lazy, groups=groups).compute(), rrm_core.apply(plan, losses, groups=prepared)
-        )
+    weights, plan = rrm_core.reweight(losses, old, mu=0.3, groups=prepared, **RULES[rule])
+    groups = GROUPS_OF_KIND[kind]
+    found, same = rrm_core.reweight(lazy, da.from_array(old, chunks=130), mu=0.3, groups=groups, **RULES[rule])
+    assert same == plan
+    assert isinstance(found, da.Array)
+    assert found.chunks == lazy.chunks
+    assert_same_bits(found.compute(), weights)
+    assert rrm_core.plan(lazy, groups=groups, **RULES[rule]) == plan
+    applied = rrm_core.apply(plan, lazy, groups=groups)
+    assert_same_bits(applied.compute(), rrm_core.apply(plan, losses, groups=prepared))
+
+
+def test_groups_are_not_computed_before_they_are_used():
+    n_computed = []
+
+    def block(x):
+        n_computed.append(len(x))
+        return x
+
+    lazy = da.from_array(GROUPS, chunks=100).map_blocks(block, dtype=GROUPS.dtype, meta=GROUPS[:0])
+    groups = rrm_core.Groups(lazy, N_GROUPS)
+    assert not n_computed
+    assert groups.sizes.tolist() == np.bincount(GROUPS, minlength=N_GROUPS).tolist()
+    assert rrm_core.Groups(lazy) is not None
+    assert n_computed == [100] * 8
+
+
+def test_dask_groups_that_are_too_large_are_refused_where_they_are_used():
+    groups = rrm_core.Groups(changed(333, N_GROUPS), N_GROUPS)
+    message = r"groups must lie in \[0, 5\), but 1 of \d+ do not, the first 5 at index 333"
+    for use in (
+        lambda: rrm_core.plan(LAZY, groups=groups, gamma=1.0),
+        lambda: rrm_core.Planner(gamma=1.0, n_groups=N_GROUPS).update(LOSSES, groups=groups),
+        lambda: rrm_core.stream.plan(LOSSES, groups=groups, gamma=1.0),
+        lambda: groups.sizes,
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+    plan = rrm_core.plan(LAZY, groups=GROUPS, contamination=SHARES)
+    weights = rrm_core.apply(plan, LAZY, groups=groups)
+    with pytest.raises(ValueError, match="groups must lie in"):
+        weights.compute()
 
 
 def test_empty_blocks():
@@ -98,6 +135,7 @@ LAZY = da.from_array(LOSSES, chunks=CHUNKS)
         (LAZY, rrm_core.Groups(GROUPS, 4), {}, ValueError, "contamination must have one value per group, got 5 for 4"),
         (LOSSES, changed(0, 0), {}, TypeError, "losses must be a Dask array where groups are one, got ndarray"),
         (LAZY[LAZY > 0.2], GROUPS, {}, ValueError, "losses have chunks of unknown size"),
+        (LAZY, LAZY[LAZY > 0.2].astype(int), {}, ValueError, "groups have chunks of unknown size"),
     ],
 )
 def test_invalid_groups_are_refused(losses, groups, options, error, message):
