@@ -15,8 +15,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 PACKAGES = {"distributed/ray_plan": "ray", "distributed/spark_plan": "pyspark"}
 TORCHRUN = ("distributed/ddp", "distributed/fsdp")
 SINGLE_PROCESS = ("adversarial", "own_loss", "quickstart", "resume", "sources")
-# A folder with fashion_mnist.npz.
-DATA = Path(os.environ.get("RRM_TEST_DATA", ""))
+FASHION_MNIST = Path(__file__).parents[2] / "shared" / "data" / "fashion_mnist.npz"
 
 
 def run_example(name, *arguments, launcher=(), environment=None, folder=None):
@@ -74,13 +73,8 @@ def test_adversarial_training_gains_from_rrm():
     assert percentages(rrm)[1] > percentages(plain)[1]
 
 
-@pytest.mark.parametrize("source", ["digits", "fashion_mnist.npz"])
-def test_quotas_by_source_help_where_one_contamination_does_not(source):
-    if source != "digits":
-        source = DATA / source
-        if not source.is_file():
-            pytest.skip("RRM_TEST_DATA names no folder with fashion_mnist.npz")
-    rules, *methods = run_example("sources", source)
+def test_quotas_by_source_help_where_one_contamination_does_not():
+    rules, *methods = run_example("sources", FASHION_MNIST if FASHION_MNIST.is_file() else "digits")
     assert 20 < percentages(rules)[0] < 30
     names = ("plain", "one contamination", "a quota for each rule")
     for line, name in zip(methods, names, strict=True):

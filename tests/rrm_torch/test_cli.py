@@ -81,7 +81,7 @@ def test_groups_of_a_file_are_capped_and_drawn(tmp_path, capsys):
     n_pruned = issues.groupby("group")["is_label_issue"].sum().tolist()
     assert max(n_pruned) == 112  # a quarter of 449
     assert json.loads((tmp_path / "results.json").read_text())["trials"][0]["pruned_by_group"] == n_pruned
-    assert re.search(r"most of a group, % *│ *│ 24.9 │", printed)
+    assert re.search(r"largest share of a group, % *│ *│ 24.9 │", printed)
     np.save(tmp_path / "groups.npy", groups[1:])
     assert command_line.main(["train", *arguments, "--report", str(tmp_path)]) == 2
     assert "groups must have one number for each of the n=1347 samples, got 1346" in capsys.readouterr().err

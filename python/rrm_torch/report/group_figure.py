@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ..weighting.rrm import RRM
 
 MAX_GROUPS = 40
+MAX_EPOCHS = 12  # with a label
+MAX_NAME = 30  # characters
 
 
 def pruned_by_group(rrm: RRM, names: Sequence[str] | None = None) -> Figure:
@@ -56,16 +57,27 @@ def pruned_by_group(rrm: RRM, names: Sequence[str] | None = None) -> Figure:
     epochs = [entry.epoch for entry in rounds]
     half_interval = (epochs[-1] - epochs[0]) / (2 * len(epochs) - 2) if len(epochs) > 1 else 0.5
     extent = (epochs[0] - half_interval, epochs[-1] + half_interval, len(order) - 0.5, -0.5)
-    image = axes.imshow(shares[order], "Blues", aspect="auto", interpolation="nearest", vmin=0, vmax=100, extent=extent)
+    largest = max(np.nanmax(shares), 1)
+    image = axes.imshow(
+        shares[order], "Blues", aspect="auto", interpolation="nearest", vmin=0, vmax=largest, extent=extent
+    )
     axes.set_facecolor("silver")
-    axes.set(xlabel=rrm.unit, ylabel="group", title="share of each group that was pruned")
-    axes.set_yticks(range(len(order)), [names[group] for group in order], fontsize=8, parse_math=False)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    title = "pruned share of each group (right: the last reweight)"
+    if len(order) < n_groups:
+        title += f"\nthe {len(order)} of {n_groups:,} groups with the largest shares"
+    axes.set(xlabel=rrm.unit, ylabel="group", title=title)
+    axes.set_xticks(epochs[:: -(-len(epochs) // MAX_EPOCHS)])
+    axes.set_yticks(range(len(order)), [_shorten(names[group]) for group in order], fontsize=8, parse_math=False)
     right = axes.secondary_yaxis("right")
     last = ["–" if np.isnan(share) else f"{share:.0f} %" for share in shares[order, -1]]
     right.set_yticks(range(len(order)), last, fontsize=8)
     right.tick_params(length=0)
     figure.colorbar(image, label="% of the group", pad=0.02)
-    if len(order) < n_groups:
-        figure.suptitle(f"{len(order)} of {n_groups:,} groups, those with the largest shares", fontsize=10)
     return figure
+
+
+def _shorten(name: str) -> str:
+    """Return a name without its middle if it is long."""
+    if len(name) <= MAX_NAME:
+        return name
+    return f"{name[: MAX_NAME // 2]}…{name[1 - MAX_NAME // 2 :]}"

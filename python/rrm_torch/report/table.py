@@ -51,7 +51,7 @@ def make_table(trials: Sequence[Trial], title: str) -> Table:
     table.add_row("  of them wrong (precision), %", "", mean_and_std([trial.precision for trial in trials]))
     table.add_row("  of the wrong, found (recall), %", "", mean_and_std([trial.recall for trial in trials]))
     if trials[0].rrm.groups is not None:
-        table.add_row("  most of a group, %", "", mean_and_std([_largest_share(trial) for trial in trials]))
+        table.add_row("  largest share of a group, %", "", mean_and_std([_largest_share(trial) for trial in trials]))
     for activity in ("training", "scoring", "reweighting"):
         table.add_row(f"{activity}, s", _seconds(plain, activity), _seconds(weighted, activity))
     return table

@@ -43,7 +43,17 @@ def test_figure_shows_the_groups_of_which_most_is_pruned():
     rrm.step(torch.rand(200))
     figure = pruned_by_group(rrm)
     assert list(rows(figure)) == [str(group) for group in range(1, 81, 2)]
-    assert figure.get_suptitle() == "40 of 100 groups, those with the largest shares"
+    assert figure.axes[0].get_title().endswith("\nthe 40 of 100 groups with the largest shares")
+
+
+def test_long_names_lose_their_middle():
+    first, last = "https://example.org/annotators/17/batch-1", "https://example.org/annotators/17/batch-2"
+    rrm = RRM(4, groups=[0, 0, 1, 1], contamination=[0.5, 0.0], warmup=1)
+    rrm.step(torch.rand(4))
+    assert list(rows(pruned_by_group(rrm, [first, last]))) == [
+        "https://example…ors/17/batch-1",
+        "https://example…ors/17/batch-2",
+    ]
 
 
 def test_refuses_what_has_no_shares_by_group():
