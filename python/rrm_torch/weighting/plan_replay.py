@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
 import rrm_core
 
 from .pruning_records import unpack
-from .reweight import Reweight, summarize
+from .reweight import Reweight, summarize, total
 from .sample_groups import SampleGroups
 from .settings import Settings
 
@@ -52,7 +51,7 @@ def replay_plan(
         losses if takes_all else losses[members], groups=groups, **vars(rule)
     )
     summary = summarize(plan)
-    n_pruned = int(np.sum(plan.n_pruned))
+    n_pruned = total(plan.n_pruned)
     if n_pruned != last.n_pruned or summary["threshold"] != last.threshold:
         raise ValueError(
             f"state was saved by an RRM with another schedule, which pruned {last.n_pruned} samples after "

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..distributed.exact_sum import BLOCK
 from .loss_ranks import leading_bits
-from .reweight import Reweight
+from .reweight import Reweight, total
 from .reweight_sums import ReweightSums
 
 
@@ -56,7 +56,7 @@ def scan(
     """
     keys = torch.empty(len(losses), dtype=torch.int32, device=losses.device)
     counts = torch.zeros(4, dtype=torch.int64, device=losses.device)
-    may_have_nan = sums.plan is None or np.any(sums.plan.n_nan) or members is not None
+    may_have_nan = sums.plan is None or total(sums.plan.n_nan) > 0 or members is not None
     for start in range(0, len(losses), BLOCK):
         part = slice(start, start + BLOCK)
         block = losses[part]

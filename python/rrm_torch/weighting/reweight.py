@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import rrm_core
 
@@ -71,11 +72,16 @@ class Reweight:
     n_pruned_by_group: tuple[int, ...] | None = None
 
 
+def total(counts: int | npt.NDArray[np.int64]) -> int:
+    """Return a count of a plan, of all groups together if there are groups."""
+    return counts if isinstance(counts, int) else int(counts.sum())
+
+
 def summarize(plan: rrm_core.Plan | rrm_core.GroupedPlan) -> dict[str, Any]:
     """Return what a `Reweight` takes from a plan without change, by the name of the attribute."""
     if isinstance(plan, rrm_core.GroupedPlan):
         return {
-            "loss_min": float(np.nanmin(plan.loss_min)),
+            "loss_min": float(plan.loss_min[plan.sizes > 0].min()),
             "threshold": None,
             "gamma": None,
             "n_planned_by_group": tuple(plan.sizes.tolist()),

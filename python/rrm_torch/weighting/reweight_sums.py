@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import torch
 from torch import Tensor
 
@@ -34,19 +35,13 @@ class ReweightSums:
         plan: rrm_core.Plan | rrm_core.GroupedPlan | None,
         device: torch.device,
     ) -> None:
-        largest_cost = 0.0
         self.plan = plan
         self._n_planned = n_planned
-        self._has_cost = False
-        if plan is not None:
-            # Those of an empty group are NaN.
-            bounds = np.array([plan.loss_min, plan.threshold])
-            self._has_cost = not np.isinf(bounds).any()
-        if self._has_cost:
-            largest_cost = float(np.nanmax(np.abs(bounds)))
+        largest_cost = math.inf if plan is None else _largest_cost(plan)
+        self._has_cost = largest_cost < math.inf
         self._mass = ExactSum(largest_weight, n, device)
         self._squares = ExactSum(largest_weight * largest_weight, n, device)
-        self._cost = ExactSum(largest_cost, n_planned, device)
+        self._cost = ExactSum(largest_cost if self._has_cost else 0.0, n_planned, device)
 
     def add(self, losses: Tensor, weights: Tensor, thresholds: Tensor | None = None) -> None:
         """Add a block of samples.
@@ -82,3 +77,11 @@ class ReweightSums:
         if not self._has_cost:
             return effective_sample_size, None
         return effective_sample_size, self._cost.value(totals[2], self._n_planned)
+
+
+def _largest_cost(plan: rrm_core.Plan | rrm_core.GroupedPlan) -> float:
+    """Return the largest magnitude of the losses up to the thresholds; inf if one is infinite."""
+    if isinstance(plan, rrm_core.Plan):
+        return max(abs(plan.loss_min), abs(plan.threshold))
+    has_samples = plan.sizes > 0
+    return float(max(abs(plan.loss_min[has_samples]).max(), abs(plan.threshold[has_samples]).max()))

@@ -6,7 +6,6 @@ import warnings
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
@@ -24,7 +23,7 @@ from .live_state import LiveState
 from .loss_buffer import EpochLossBuffer, LatestLossBuffer, LossBuffer
 from .plan_replay import replay_plan
 from .population import Population, initial_weights
-from .reweight import Reweight
+from .reweight import Reweight, total
 from .sample_groups import GroupsLike, SampleGroups
 from .schedule import Schedule, ShareSchedule
 from .settings import LossesFrom, Mass, Redistribute, Scale, Settings, Unit, Unseen
@@ -434,7 +433,7 @@ class RRM(BaseRRM):
             is_given=arguments.is_given,
             thresholds=thresholds,
         )
-        n_recipients = int(np.sum(plan.n_recipients))
+        n_recipients = total(plan.n_recipients)
         received = f"{n_recipients} of {plan.n} samples received the mass of {entry.n_pruned} pruned ones"
         self._warn_of_weight(entry, f"{received}, and may outweigh a batch", stacklevel=4)
         return replace(
