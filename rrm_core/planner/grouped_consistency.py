@@ -124,13 +124,15 @@ def _has_valid_counts(state: GroupedState, format: Format) -> bool:
         if not is_count.all():
             return False
     min_keys = np.where(state.sizes > 0, state.min_keys, _NO_KEY)
-    own = [_below_bounds(state.own, state.width, state.n_nan, format)]
+    keys, counts = _below_bounds(state.own, state.width, state.n_nan, format)
     if state.pivot_counts is not None:
         pivots = KeyRanges(state.pivots, state.pivot_counts[:, 0], state.pivot_counts[:, 1])
-        own.append(_below_bounds(pivots, 0, state.n_nan, format))
+        pivot_keys, pivot_counts = _below_bounds(pivots, 0, state.n_nan, format)
+        keys = np.concatenate([keys, pivot_keys])
+        counts = np.concatenate([counts, pivot_counts])
     # No loss is larger than infinity.
-    own.append((np.full((1, state.n_groups), format.key(math.inf) + 1, np.uint64), n_valid[None]))
-    by_group = _Below(*map(np.concatenate, zip(*own, strict=True)), min_keys, n_valid)
+    beyond = np.full((1, state.n_groups), format.key(math.inf) + 1, np.uint64)
+    by_group = _Below(np.concatenate([keys, beyond]), np.concatenate([counts, n_valid[None]]), min_keys, n_valid)
     keys, counts = _below_bounds(state.of_all, state.width, state.n_nan.sum(), format)
     of_all = _Below(keys[:, None], counts[:, None], min_keys.min(keepdims=True), n_valid.sum(keepdims=True))
     return by_group.agree() and of_all.agree() and all(map(_sums_agree, [by_group] * len(keys), keys, counts))

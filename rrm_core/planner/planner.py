@@ -3,53 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast, overload
 
 from .._arguments import as_integer, check_threads
 from ..arrays.convert import to_host
-from ..arrays.groups import check_n_groups, to_host_groups
+from ..arrays.groups import to_host_groups
 from ..backends import registry
 from ..definition.formats import Array
-from ..definition.group_counting import choose_bits
 from ..definition.group_plan import GroupedPlan
 from ..definition.plan import Plan
 from ..definition.rule import Mass, NaN, Redistribute, Rule, Ties, make_rule
 from .grouped_counts import GroupedCounts
 from .grouped_state import GroupedState
-from .grouped_state_format import GROUPED_VERSION, decode_grouped_state, encode_grouped_state
-from .round_counts import RoundCounts
-from .round_state import SelectionState
-from .state_format import decode_state, encode_state
+from .round import Round
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 MAX_OFFSET = 1 << 62  # so that kernels can add a length without overflow
+PlanT = TypeVar("PlanT", bound="Plan | GroupedPlan")
 
 
-class _Round(NamedTuple):
-    """What changes as a whole when a round ends; the counts change during the round.
-
-    Attributes
-    ----------
-    state : SelectionState or GroupedState
-        State at the start of the round.
-    counts : RoundCounts or GroupedCounts
-    plan : Plan or GroupedPlan, optional
-        The plan, once complete.
-    """
-
-    state: SelectionState | GroupedState
-    counts: RoundCounts | GroupedCounts
-    plan: Plan | GroupedPlan | None
-
-    @classmethod
-    def start(cls, state: SelectionState | GroupedState) -> _Round:
-        """Return the round that starts with a state, without counts."""
-        counts = GroupedCounts(state) if isinstance(state, GroupedState) else RoundCounts(state)
-        return cls(state, counts, state.plan() if state.complete else None)
+class _Options(TypedDict, total=False):
+    gamma: float | None
+    redistribute: Redistribute
+    ties: Ties
+    nan: NaN
+    backend: str | None
+    threads: int | None
 
 
-class Planner:
+class Planner(Generic[PlanT]):
     """Plan losses that are never in one place: a file larger than memory, the ranks of a job, the blocks of a cluster.
 
     The losses are counted in rounds. In each round every loss is passed once to `update` of some planner; the planners
@@ -66,11 +50,11 @@ class Planner:
         Number of groups; by default the number of shares in `contamination` or `cap`. With groups, `update` takes the
         group of each loss, and the plan is that of `rrm_core.plan` with `groups`.
     group_memory : int, optional
-        Bytes for the counts of a round with groups: the more, the fewer rounds. By default 64 MiB, which are two
-        rounds of float32 for 128 groups and three for 4,096, or the least that a rule needs for many groups, which is
-        128 bytes for each group and each threshold that is sought within groups. One more round counts the losses at
-        thresholds that are no order statistics of a group. The array of counts has as many 8-byte numbers, and about
-        as many bytes are used for a moment by `merge` and `advance`.
+        Bytes for the histograms of a round with groups: the more, the fewer rounds. By default 64 MiB, which are two
+        rounds of float32 for 128 groups and three for 4,096, or the least that a rule needs for many groups: 128 bytes
+        for each group and each threshold that is sought within groups. One more round counts the losses at thresholds
+        that are no order statistics of a group. For each group a planner holds up to 160 bytes more, and `merge` and
+        `advance` take a copy of the counts.
     backend : {"cpp", "numpy"}, optional
         Backend that counts; by default the first available one.
     threads : int, at least 1, optional
@@ -80,6 +64,12 @@ class Planner:
     ------
     TypeError, ValueError
         As `rrm_core.reweight`.
+
+    Notes
+    -----
+    If a method raises another exception than those documented, such as KeyboardInterrupt or MemoryError, the losses
+    have been counted as a whole or not at all, and the round has ended or goes on with its counts; `n`, `round` and
+    `done` tell which.
 
     See Also
     --------
@@ -113,6 +103,21 @@ class Planner:
     0.4
     """
 
+    @overload
+    def __init__(
+        self: Planner[Plan], *, contamination: float | None = None, n_groups: None = None, **options: Unpack[_Options]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Planner[GroupedPlan],
+        *,
+        contamination: Any | None = None,
+        cap: Any | None = None,
+        mass: Mass = "all",
+        n_groups: int | None = None,
+        group_memory: int | None = None,
+        **options: Unpack[_Options],
+    ) -> None: ...
     def __init__(
         self,
         *,
@@ -130,7 +135,7 @@ class Planner:
     ) -> None:
         self._set_backend(backend, threads)
         rule = make_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped=True)
-        self._round = _Round.start(_start_state(rule, n_groups, group_memory))
+        self._round = Round.first(rule, n_groups, group_memory)
 
     @classmethod
     def from_rule(
@@ -141,7 +146,7 @@ class Planner:
         group_memory: int | None = None,
         backend: str | None = None,
         threads: int | None = None,
-    ) -> Planner:
+    ) -> Planner[Any]:
         """Return a planner for a rule. See `Planner` for the other parameters.
 
         Raises
@@ -151,9 +156,9 @@ class Planner:
         """
         if not isinstance(rule, Rule):
             raise TypeError(f"rule must be a Rule, got {type(rule).__name__}")
-        planner = cls.__new__(cls)
+        planner: Planner[Any] = cls.__new__(cls)
         planner._set_backend(backend, threads)
-        planner._round = _Round.start(_start_state(rule, n_groups, group_memory))
+        planner._round = Round.first(rule, n_groups, group_memory)
         return planner
 
     def _set_backend(self, backend: str | None, threads: int | None) -> None:
@@ -187,11 +192,11 @@ class Planner:
         return self._round.plan is not None
 
     @property
-    def plan(self) -> Any:
+    def plan(self) -> PlanT:
         """The plan of all losses, a `GroupedPlan` with groups; raises a ValueError before the planner is done."""
         if self._round.plan is None:
             raise ValueError(f"the plan is not complete: round {self.round} is in progress; end it with advance()")
-        return self._round.plan
+        return cast("PlanT", self._round.plan)
 
     @property
     def checksum(self) -> int:
@@ -221,11 +226,6 @@ class Planner:
             The losses have the wrong type or shape, or another type than those before; the groups are no integers, of
             another length, or outside [0, n_groups); or the planner is done. Nothing has been counted. Losses that
             cannot be reweighted, such as NaN, are reported by `advance`.
-
-        Notes
-        -----
-        If any other exception is raised, such as KeyboardInterrupt or MemoryError, the losses have been counted as a
-        whole or not at all; `n` tells which.
         """
         self._require_not_done()
         first = self.n if offset is None else _check_offset(offset)
@@ -243,7 +243,7 @@ class Planner:
             raise ValueError("groups were given, but the planner has none; leave them out, or make it with n_groups")
         counts.add(view, first, self._backend, self._threads)
 
-    def merge(self, other: Planner) -> None:
+    def merge(self, other: Planner[Any]) -> None:
         """Add the counts of another planner of the same round. The other planner does not change.
 
         Raises
@@ -251,32 +251,13 @@ class Planner:
         TypeError, ValueError
             `other` is not a planner, or has another rule, round or type of losses, or has seen other losses in the
             rounds before; or it is this planner. Nothing has changed.
-
-        Notes
-        -----
-        If any other exception is raised, such as KeyboardInterrupt, the counts have been added as a whole or not at
-        all; `n` tells which.
         """
         if not isinstance(other, Planner):
             raise TypeError(f"other must be a Planner, got {type(other).__name__}; Planner.from_partial makes one")
         self._require_not_done()
         if other is self:
             raise ValueError("other is this planner itself, whose losses would be counted twice")
-        if other.rule != self.rule:
-            raise ValueError(f"other has another rule: {other.rule}, not {self.rule}")
-        if other.done:
-            raise ValueError("other is done; start each round from this planner's partial()")
-        if other._round.state != self._round.state:
-            raise ValueError(
-                f"other is in round {other.round} of another selection, not in round {self.round} of this one; start "
-                "each round from this planner's partial()"
-            )
-        counts: Any = self._round.counts
-        other_counts = other._round.counts
-        if other_counts.format is not None:
-            counts.require_format(other_counts.format)
-        # Both have groups, or none of them, since their states are equal.
-        counts.add_counts(other_counts)
+        self._round.merge(other._round)
 
     def advance(self) -> None:
         """End the round, in which every loss was counted: complete the plan, or start the next round.
@@ -286,11 +267,6 @@ class Planner:
         ValueError
             The losses cannot be reweighted, as for `rrm_core.reweight`; or other losses or groups were counted than in
             the first round. The round goes on.
-
-        Notes
-        -----
-        If any other exception is raised, such as KeyboardInterrupt, the round has ended or goes on with its counts;
-        `done` and `round` tell which.
         """
         self._require_not_done()
         counts = self._round.counts
@@ -298,7 +274,7 @@ class Planner:
             raise ValueError("no losses were counted; at least one sample is needed")
         counts.check()
         # One assignment, so that a call that is interrupted leaves the old round or the new one.
-        self._round = _Round.start(counts.next_state())
+        self._round = Round.start(counts.next_state())
 
     def partial(self) -> dict[str, Array]:
         """Return the partial result: the state of the selection and the counts of this round.
@@ -312,14 +288,12 @@ class Planner:
             A round has 65,536 sums for each threshold it looks for, or a few keys; with groups, `group_memory` limits
             the sums, and there are no keys. The arrays are copies, and fit in ``np.savez`` or a message.
         """
-        state = self._round.state
-        encoded = encode_grouped_state(state) if isinstance(state, GroupedState) else encode_state(state)
-        return {"state": encoded} | self._round.counts.to_arrays()
+        return self._round.to_partial()
 
     @classmethod
     def from_partial(
         cls, partial: Mapping[str, Any], *, backend: str | None = None, threads: int | None = None
-    ) -> Planner:
+    ) -> Planner[Any]:
         """Return a planner with the state and the counts of a `partial` result, once these are found consistent.
 
         Parameters
@@ -344,21 +318,9 @@ class Planner:
         """
         if not isinstance(partial, Mapping):
             raise TypeError(f"partial must be a mapping of str to array, got {type(partial).__name__}")
-        planner = cls.__new__(cls)
+        planner: Planner[Any] = cls.__new__(cls)
         planner._set_backend(backend, threads)
-        try:
-            vector = _as_int64("state", partial["state"])
-            is_grouped = len(vector) > 0 and vector[0] == GROUPED_VERSION
-            planner._round = _Round.start(decode_grouped_state(vector) if is_grouped else decode_state(vector))
-            if len(partial) > 1:
-                counts = {name: _as_int64(name, partial[name]) for name in ("sums", "minima", "keys")}
-                planner._round.counts.load_arrays(**counts)
-        except KeyError as error:
-            raise ValueError(
-                f"partial is not a result of Planner.partial() in this version: it lacks {error}"
-            ) from None
-        except ValueError as error:
-            raise ValueError(f"partial is not a result of Planner.partial() in this version: {error}") from None
+        planner._round = Round.from_partial(partial)
         return planner
 
     def __repr__(self) -> str:
@@ -370,34 +332,8 @@ class Planner:
             raise ValueError("the planner is done; make a new one for other losses")
 
 
-def _start_state(rule: Rule, n_groups: int | None, group_memory: int | None) -> SelectionState | GroupedState:
-    """Return the state of a selection by this rule before the first round, with or without groups."""
-    if n_groups is None:
-        n_groups = rule.n_groups
-    if n_groups is None:
-        rule.check_without_groups()
-        if group_memory is not None:
-            raise ValueError(f"group_memory needs groups, got {group_memory}; pass n_groups, or leave it out")
-        return SelectionState(rule)
-    n_groups = check_n_groups(n_groups)
-    rule.check_n_groups(n_groups)
-    if group_memory is not None:
-        group_memory = as_integer("group_memory", group_memory, 1, "a whole number of bytes, at least 1, or None")
-    return GroupedState.start(rule, n_groups, choose_bits(rule, n_groups, group_memory))
-
-
 def _check_offset(offset: Any) -> int:
     first = as_integer("offset", offset, 0, "a whole number, at least 0, or None")
     if first >= MAX_OFFSET:
         raise ValueError(f"offset must be below 2**62, got {offset}")
     return first
-
-
-def _as_int64(name: str, array: Any) -> Array:
-    """Return a one-dimensional array of integers as int64."""
-    numbers = np.asarray(array)
-    if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
-        raise ValueError(f"{name} must be a vector of int64, got shape {numbers.shape} and type {numbers.dtype}")
-    if numbers.dtype.kind == "u" and numbers.size and numbers.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} has numbers that int64 cannot hold")
-    return numbers.astype(np.int64, copy=False)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, overload
 
 from .._arguments import check_mu
 from ..arrays.groups import Groups, check_n_groups
 from ..definition.formats import BY_NAME
+from ..definition.group_plan import GroupedPlan
+from ..definition.plan import Plan
 from ..definition.rule import Mass, NaN, Redistribute, Rule, Ties, make_rule
 from .budget import Progress, make_budget
 from .factory import open_groups, open_source, sink_factory
@@ -21,12 +23,46 @@ from .pipeline import count_losses, write_weights
 from .source import Source
 from .weight_writer import check_weights_match
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = ["plan", "reweight"]
 
 Stream: TypeAlias = "str | os.PathLike[str] | Iterable[Any] | Any"
 SOURCE_MEMORY_DIVISOR = 4  # one part in four of the memory is for what a source decodes
 
 
+class _PlanOptions(TypedDict, total=False):
+    gamma: float | None
+    redistribute: Redistribute
+    ties: Ties
+    nan: NaN
+    column: str | None
+    memory: int
+    threads: int | None
+    progress: Progress | None
+
+
+class _ReweightOptions(_PlanOptions, total=False):
+    weights: Stream | None
+    mu: float
+
+
+@overload
+def plan(
+    losses: Stream, *, contamination: float | None = None, groups: None = None, **options: Unpack[_PlanOptions]
+) -> Plan: ...
+@overload
+def plan(
+    losses: Stream,
+    *,
+    contamination: Any | None = None,
+    groups: Stream,
+    n_groups: int | None = None,
+    cap: Any | None = None,
+    mass: Mass = "all",
+    **options: Unpack[_PlanOptions],
+) -> GroupedPlan: ...
 def plan(
     losses: Stream,
     *,
@@ -43,7 +79,7 @@ def plan(
     memory: int = 64 << 20,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Any:
+) -> Plan | GroupedPlan:
     """Return the plan of losses that are read in chunks: that of `rrm_core.plan`, bit for bit.
 
     float16 losses are read once, float32 twice, float64 two to four times; with groups, more often, see `Planner`.
@@ -113,6 +149,27 @@ def plan(
     return plan
 
 
+@overload
+def reweight(
+    losses: Stream,
+    out: str | os.PathLike[str] | Callable[[Any], Any],
+    *,
+    contamination: float | None = None,
+    groups: None = None,
+    **options: Unpack[_ReweightOptions],
+) -> Plan: ...
+@overload
+def reweight(
+    losses: Stream,
+    out: str | os.PathLike[str] | Callable[[Any], Any],
+    *,
+    contamination: Any | None = None,
+    groups: Stream,
+    n_groups: int | None = None,
+    cap: Any | None = None,
+    mass: Mass = "all",
+    **options: Unpack[_ReweightOptions],
+) -> GroupedPlan: ...
 def reweight(
     losses: Stream,
     out: str | os.PathLike[str] | Callable[[Any], Any],
@@ -132,7 +189,7 @@ def reweight(
     memory: int = 64 << 20,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Any:
+) -> Plan | GroupedPlan:
     """Write the sample weights of losses that are read in chunks: those of `rrm_core.reweight`, bit for bit.
 
     The losses are read once more than by `plan`.

@@ -60,7 +60,9 @@ def _choose_sizes(
     return Sizes(max_samples, tile, n_workspaces, threads)
 
 
-def count_losses(losses: Source, rule: Rule, budget: Budget, groups: GroupSource | None = None) -> tuple[Any, int]:
+def count_losses(
+    losses: Source, rule: Rule, budget: Budget, groups: GroupSource | None = None
+) -> tuple[Plan | GroupedPlan, int]:
     """Count all losses in as many rounds as the plan takes.
 
     Returns
@@ -124,7 +126,7 @@ def count_losses(losses: Source, rule: Rule, budget: Budget, groups: GroupSource
     return planner.plan, planner.checksum
 
 
-def _location(losses: Source, planner: Planner) -> str:
+def _location(losses: Source, planner: Planner[Any]) -> str:
     """Return where the first NaN or -inf lies, for the end of a message, if the losses come in several files."""
     _, first_nan, first_neg_inf = planner.partial()["minima"].tolist()[:3]
     index = first_nan if planner.rule.nan == "raise" and first_nan != MISSING else first_neg_inf
@@ -134,7 +136,7 @@ def _location(losses: Source, planner: Planner) -> str:
 
 
 class _CountWorkspace(NamedTuple):
-    planner: Planner
+    planner: Planner[Any]
     memory: Array
     groups: Array
 

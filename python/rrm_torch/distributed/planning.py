@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 import rrm_core
+from rrm_core import GroupedPlan, Plan
 from rrm_core._arguments import check_mu
 
 from .process_group import ProcessGroup, first_mismatch, stable_hash
@@ -17,6 +18,19 @@ from .process_group import ProcessGroup, first_mismatch, stable_hash
 NO_INDEX = np.iinfo(np.int64).max  # stands for "no such loss" among the minima of a partial result
 
 
+@overload
+def plan(
+    losses: Any, *, groups: None = None, group: dist.ProcessGroup | ProcessGroup | None = None, **rule: Any
+) -> Plan: ...
+@overload
+def plan(
+    losses: Any,
+    *,
+    groups: Any,
+    n_groups: int | None = None,
+    group: dist.ProcessGroup | ProcessGroup | None = None,
+    **rule: Any,
+) -> GroupedPlan: ...
 def plan(
     losses: Any,
     *,
@@ -24,7 +38,7 @@ def plan(
     n_groups: int | None = None,
     group: dist.ProcessGroup | ProcessGroup | None = None,
     **rule: Any,
-) -> Any:
+) -> Plan | GroupedPlan:
     """Return the plan of the losses of all ranks, bit for bit that of `rrm_core.plan` for all losses in one array.
 
     Collective: every rank of the group calls it, with the same rule and losses of the same type, and gets the same
@@ -74,7 +88,7 @@ def plan_on_ranks(
     rule: rrm_core.Rule | dict[str, Any],
     groups: Any | None = None,
     n_groups: int | None = None,
-) -> Any:
+) -> Plan | GroupedPlan:
     """Return what `plan` returns, by a rule or its keyword arguments."""
     planner, offsets = _count_losses(losses, ranks, rule, groups, n_groups)
     while True:
@@ -88,10 +102,32 @@ def plan_on_ranks(
             index = first_nan if nan_is_refused else first_neginf
             raise ValueError(f"{error}{_location(int(index), offsets)}") from None
         if planner.done:
-            return planner.plan
+            new_plan: Plan | GroupedPlan = planner.plan
+            return new_plan
         planner.update(losses, groups=groups)
 
 
+@overload
+def reweight(
+    losses: Tensor,
+    weights: Tensor | None = None,
+    *,
+    mu: float = 1.0,
+    groups: None = None,
+    group: dist.ProcessGroup | ProcessGroup | None = None,
+    **rule: Any,
+) -> tuple[Tensor, Plan]: ...
+@overload
+def reweight(
+    losses: Tensor,
+    weights: Tensor | None = None,
+    *,
+    mu: float = 1.0,
+    groups: Any,
+    n_groups: int | None = None,
+    group: dist.ProcessGroup | ProcessGroup | None = None,
+    **rule: Any,
+) -> tuple[Tensor, GroupedPlan]: ...
 def reweight(
     losses: Tensor,
     weights: Tensor | None = None,
@@ -101,7 +137,7 @@ def reweight(
     n_groups: int | None = None,
     group: dist.ProcessGroup | ProcessGroup | None = None,
     **rule: Any,
-) -> tuple[Tensor, Any]:
+) -> tuple[Tensor, Plan | GroupedPlan]:
     """Return the new weights of this rank's samples and the plan of all ranks: `rrm_core.reweight` over ranks.
 
     Parameters
@@ -140,7 +176,7 @@ def reweight_on_ranks(
     rule: rrm_core.Rule | dict[str, Any],
     groups: Any | None = None,
     n_groups: int | None = None,
-) -> tuple[Tensor, Any]:
+) -> tuple[Tensor, Plan | GroupedPlan]:
     """Return what `reweight` returns, by a rule or its keyword arguments."""
     new_plan = plan_on_ranks(losses, ranks, rule, groups, n_groups)
     step = 0.0
@@ -167,9 +203,9 @@ def as_ranks(group: dist.ProcessGroup | ProcessGroup | None) -> ProcessGroup:
 
 def _count_losses(
     losses: Any, ranks: ProcessGroup, rule: rrm_core.Rule | dict[str, Any], groups: Any | None, n_groups: int | None
-) -> tuple[rrm_core.Planner, np.ndarray[Any, np.dtype[np.int64]]]:
+) -> tuple[rrm_core.Planner[Any], np.ndarray[Any, np.dtype[np.int64]]]:
     """Return a planner that has counted the losses of this rank, and the index at which each rank's losses start."""
-    planner: rrm_core.Planner | None = None
+    planner: rrm_core.Planner[Any] | None = None
     error: Exception | None = None
     numbers = (0, 0, 0)
     try:
@@ -197,7 +233,7 @@ def _count_losses(
     return planner, np.cumsum([0, *(row[0] for row in rows)])
 
 
-def _all_reduce_partial(planner: rrm_core.Planner, ranks: ProcessGroup, offset: int) -> dict[str, Any]:
+def _all_reduce_partial(planner: rrm_core.Planner[Any], ranks: ProcessGroup, offset: int) -> dict[str, Any]:
     """Return the partial results of all ranks combined; `offset` is the global index of this rank's first loss."""
     partial = planner.partial()
     minima = partial["minima"]
@@ -208,7 +244,8 @@ def _all_reduce_partial(planner: rrm_core.Planner, ranks: ProcessGroup, offset: 
         "sums": ranks.all_reduce_sum(torch.from_numpy(partial["sums"])).numpy(),
         "minima": ranks.all_reduce_min(torch.from_numpy(minima)).numpy(),
     }
-    if planner.round > 1:
+    # With groups, no keys are collected.
+    if planner.round > 1 and planner.n_groups is None:
         counts = ranks.all_gather(torch.tensor([len(keys)], device="cpu"))[:, 0].tolist()
         start = sum(counts[: ranks.rank])
         # The sum over ranks concatenates the keys: each rank's array is zero outside its own part.
