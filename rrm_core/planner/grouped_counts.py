@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from ..arrays.groups import to_host_groups
 from ..backends.registry import CountingBackend
 from ..definition.counting import MAX_LOSSES, NEGATIVE_TYPE_CODE, TYPE_CODE
 from ..definition.formats import BY_CODE, Array, Format
@@ -39,21 +42,30 @@ class GroupedCounts:
         """Type of the losses: of those counted so far, or in the first round."""
         return BY_CODE.get(int(self._counts[TYPE_CODE]))
 
-    def add(self, losses: Array, groups: Array, offset: int, backend: CountingBackend, threads: int | None) -> None:
+    def add(self, losses: Array, groups: Any, offset: int, backend: CountingBackend, threads: int | None) -> None:
         """Count losses.
 
         Parameters
         ----------
         losses : array of shape (m,)
             On the host, as a backend takes it.
-        groups : int32 array of shape (m,)
-            Valid numbers of groups.
+        groups : array of integers, shape (m,), or Groups
+            Their groups.
         offset : int
             Index of the first of them among all losses.
         backend : CountingBackend
         threads : int, optional
+
+        Raises
+        ------
+        TypeError, ValueError
+            See `to_host_groups`; also if `groups` is None.
         """
-        backend.count_groups(losses, groups, offset, self._pass, self._counts, threads)
+        n_groups = self._state.n_groups
+        if groups is None:
+            raise ValueError(f"the planner has {n_groups:_} groups; pass those of these losses as groups")
+        numbers = to_host_groups("groups", groups, len(losses), n_groups)
+        backend.count_groups(losses, numbers, offset, self._pass, self._counts, threads)
 
     def add_counts(self, other: GroupedCounts) -> None:
         """Add the counts of another planner of the same round.

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast, overlo
 
 from .._arguments import as_integer, check_threads
 from ..arrays.convert import to_host
-from ..arrays.groups import to_host_groups
 from ..backends import registry
 from ..definition.formats import Array
 from ..definition.group_plan import GroupedPlan
 from ..definition.plan import Plan
 from ..definition.rule import Mass, NaN, Redistribute, Rule, Ties, make_rule
-from .grouped_counts import GroupedCounts
 from .grouped_state import GroupedState
 from .round import Round
 
@@ -232,16 +230,7 @@ class Planner(Generic[PlanT]):
         view, format = to_host("losses", losses)
         counts = self._round.counts
         counts.require_format(format)
-        if isinstance(counts, GroupedCounts):
-            if groups is None:
-                raise ValueError(f"the planner has {self.n_groups:_} groups; pass those of these losses as groups")
-            assert self.n_groups is not None
-            numbers = to_host_groups("groups", groups, len(view), self.n_groups)
-            counts.add(view, numbers, first, self._backend, self._threads)
-            return
-        if groups is not None:
-            raise ValueError("groups were given, but the planner has none; leave them out, or make it with n_groups")
-        counts.add(view, first, self._backend, self._threads)
+        counts.add(view, groups, first, self._backend, self._threads)
 
     def merge(self, other: Planner[Any]) -> None:
         """Add the counts of another planner of the same round. The other planner does not change.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -83,18 +84,27 @@ class RoundCounts:
     def _histograms(self) -> Array:
         return self._counts[HISTOGRAMS:].reshape(-1, BINS)
 
-    def add(self, losses: Array, offset: int, backend: CountingBackend, threads: int | None) -> None:
+    def add(self, losses: Array, groups: Any, offset: int, backend: CountingBackend, threads: int | None) -> None:
         """Count losses.
 
         Parameters
         ----------
         losses : array of shape (m,)
             On the host, as a backend takes it.
+        groups : None
+            Others are refused.
         offset : int
             Index of the first of them among all losses.
         backend : CountingBackend
         threads : int, optional
+
+        Raises
+        ------
+        ValueError
+            There are groups.
         """
+        if groups is not None:
+            raise ValueError("groups were given, but the planner has none; leave them out, or make it with n_groups")
         if self._state.round == 1:
             backend.count_first_pass(losses, offset, self._counts, threads)
         else:

@@ -88,13 +88,16 @@ def count_losses(
     lazy = all(source.random_access for source in sources)
     sizes = _choose_sizes(losses, itemsize, budget, lazy=lazy, groups=group_memory)
 
-    def process(job: Job, workspace: _CountWorkspace) -> None:
+    def count(job: Job, workspace: _CountWorkspace) -> None:
         for first, last in tiles(job, sizes.tile):
-            numbers: Any = None
-            if groups is not None:
-                numbers = np.empty(0, np.int32)
-                if job.groups is not None and first < last:
-                    numbers = groups.read(job.groups, first, last, workspace.groups)
+            workspace.planner.update(job.losses.read(first, last, workspace.memory), offset=first)
+
+    def count_groups(job: Job, workspace: _CountWorkspace) -> None:
+        assert groups is not None
+        for first, last in tiles(job, sizes.tile):
+            numbers = np.empty(0, np.int32)
+            if job.groups is not None and first < last:
+                numbers = groups.read(job.groups, first, last, workspace.groups)
             workspace.planner.update(job.losses.read(first, last, workspace.memory), groups=numbers, offset=first)
 
     while not planner.done:
@@ -109,7 +112,7 @@ def count_losses(
         workspaces = [_make_count_workspace(start, sizes, groups) for _ in range(sizes.n_workspaces)]
         budget.report(0, losses.n, what)
         jobs = iter_jobs(losses, None, sizes.max_samples, losses.n, groups=sources[1] if groups else None)
-        map_ordered(jobs, process, report, workspaces)
+        map_ordered(jobs, count if groups is None else count_groups, report, workspaces)
         for source in sources:
             source.check()
         for workspace in workspaces:

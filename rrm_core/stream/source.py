@@ -120,9 +120,12 @@ def iter_jobs(
         while True:
             last = min(first + max_samples, stop)
             if first < stop:
-                last = min(last, *(cursor.move_to(first).stop for cursor in cursors))
+                for cursor in cursors:
+                    last = min(last, cursor.move_to(first).stop)
             ends_chunk = last == stop
-            exclusive = (ends_chunk and not losses.stable) or any(cursor.invalid_after(last) for cursor in cursors)
+            exclusive = ends_chunk and not losses.stable
+            for cursor in cursors:
+                exclusive = exclusive or cursor.invalid_after(last)
             weight_chunk = None if weight_cursor is None else weight_cursor.chunk
             group_chunk = None if group_cursor is None else group_cursor.chunk
             yield Job(first, last, chunk, weight_chunk, group_chunk, ends_chunk, exclusive)
