@@ -1,4 +1,4 @@
-"""The table of label issues: which labels of a data set are suspicious, from what a training loop has found.
+"""The table of label issues: which labels of a data set are suspicious, from what a training loop recorded.
 
 `make_issues` makes the table, a dict of columns under cleanlab's names; with `rrm_torch`, ``rrm.issues`` calls it.
 """

@@ -59,13 +59,14 @@ def format_texts(source: str, texts: list[str], escape_formulas: bool, formulas:
     """
     encoded = _encode(source, texts)
     content = encoded.content.tobytes()
-    # Few columns need a look at each string.
-    if any(byte in content for byte in QUOTED) or _NEEDS_LOOK.take(encoded.content[encoded.starts]).any():
-        # Class names repeat.
+    # Most columns have no string that needs quotes or may be a formula.
+    if any(byte in content for byte in QUOTED) or _MAY_NEED_CHANGE.take(encoded.content[encoded.starts]).any():
+        # Names of classes repeat.
         distinct = dict.fromkeys(texts)
-        found = {text for text in distinct if _is_formula(text)}
-        formulas += [text for text in texts if text in found]
-        written = {text: _quote(f"'{text}" if escape_formulas and text in found else text) for text in distinct}
+        distinct_formulas = {text for text in distinct if _is_formula(text)}
+        formulas += [text for text in texts if text in distinct_formulas]
+        escaped = distinct_formulas if escape_formulas else ()
+        written = {text: _quote(f"'{text}" if text in escaped else text) for text in distinct}
         encoded = _encode(source, [written[text] for text in texts])
     return encoded
 
@@ -107,5 +108,5 @@ def _quote(text: str) -> str:
 
 
 # By the first byte of a string: it may be a formula, or it is empty and the byte is the NUL behind it.
-_NEEDS_LOOK = np.zeros(256, bool)
-_NEEDS_LOOK[[0, *(start.encode()[0] for start in FORMULA_STARTS)]] = True
+_MAY_NEED_CHANGE = np.zeros(256, bool)
+_MAY_NEED_CHANGE[[0, *(start.encode()[0] for start in FORMULA_STARTS)]] = True

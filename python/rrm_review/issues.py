@@ -200,7 +200,10 @@ def _as_integers(name: str, items: list[int]) -> Column:
 
 def _read_predictions(predictions: npt.ArrayLike, given: Column | None, n: int) -> Column:
     """Return the predicted labels."""
-    array = np.asarray(predictions)
+    try:
+        array = np.asarray(predictions)
+    except ValueError:
+        raise ValueError("predictions must have rows of one length, one number for each class") from None
     if array.ndim == 2 and array.dtype.kind in "biuf":
         return _read_scores(array, given, n)
     predicted = _read_items("predictions", predictions, n)

@@ -257,7 +257,12 @@ def _add_settings(train: argparse.ArgumentParser) -> None:
         metavar="labels|FILE",
     )
     add(method, "--cap", "largest share of a group that --contamination may prune", type=float, metavar="C")
-    add(method, "--mass", "samples that receive the mass of a group: all, or its own", choices=["all", "group"])
+    add(
+        method,
+        "--mass",
+        "samples that receive the mass pruned from a group: all, or those of the group",
+        choices=["all", "group"],
+    )
     training = train.add_argument_group("training (Adam)")
     add(training, "--loss", "per-sample loss: cce, mse, mae, ...", choices=list(per_sample.BY_NAME))
     add(

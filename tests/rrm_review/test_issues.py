@@ -136,6 +136,7 @@ def test_integers_keep_their_type():
         ({"predictions": np.eye(4)}, ValueError, r"must have shape \(5,\) or \(5, n_classes\), got \(4, 4\)"),
         ({"predictions": np.empty((5, 0))}, ValueError, r"must have shape \(5,\) or \(5, n_classes\), got \(5, 0\)"),
         ({"predictions": [[0, np.nan]] * 5}, ValueError, "predictions contain NaN: in the rows of 5 samples"),
+        ({"predictions": [[0, 1]] * 4 + [[1]]}, ValueError, "predictions must have rows of one length"),
         ({"predictions": np.ones(5)}, TypeError, "predictions must be integers or strings, got float64"),
     ],
 )

@@ -15,7 +15,7 @@ from ..data.loaders import Loader
 from ..losses.per_sample import Loss, cross_entropy
 from ..losses.regularized import Regularized, check_losses, label_loss
 from ..losses.targets import check_logits, full_precision
-from ..weighting.population import check_among
+from ..weighting.population import check_among, check_distinct
 
 
 def score(
@@ -57,10 +57,13 @@ def score(
     TypeError
         A batch, its index, its losses or `among` have the wrong type.
     ValueError
-        An index is missing, repeated or not in `among`, the loader yields no batch, or a shape is wrong.
+        An index is missing, repeated or not in `among`; `among` names a sample twice; the loader yields no batch; or a
+        shape is wrong.
     """
     if among is not None:
         check_among(among)
+        if among.dtype != torch.bool:
+            check_distinct(among)
     pairs = score_batches(model, loader, label_loss(loss), attack=attack, autocast=autocast)
     if among is None:
         return _in_index_order(*_concatenated(pairs))
@@ -170,10 +173,10 @@ def _in_order_of(among: Tensor, index: Tensor, values: Tensor) -> Tensor:
     among = to_device(among, index.device)
     members = among.nonzero()[:, 0] if among.dtype == torch.bool else among.long()
     ordered, order = members.sort()
-    # Beyond the last member -1, which no index finds.
-    found = torch.searchsorted(ordered, index.long())
-    is_member = torch.cat([ordered, ordered.new_tensor([-1])])[found] == index
-    counts = torch.bincount(found[is_member], minlength=len(members))
+    positions = torch.searchsorted(ordered, index.long())
+    # An index above all members is compared with -1.
+    is_member = torch.cat([ordered, ordered.new_tensor([-1])])[positions] == index
+    counts = torch.bincount(positions[is_member], minlength=len(members))
     if not bool(is_member.all() and (counts == 1).all()):
         raise ValueError(
             f"loader must visit each of the {len(members)} samples in among once, and no others: "
@@ -181,7 +184,7 @@ def _in_order_of(among: Tensor, index: Tensor, values: Tensor) -> Tensor:
             f"{int((~is_member).sum())} not in among"
         )
     result = torch.empty_like(values)
-    result[order[found]] = values
+    result[order[positions]] = values
     return result
 
 

@@ -66,21 +66,11 @@ def check_batch_options(
     TypeError, ValueError
         One is not a tensor of floating-point numbers in the shape of the losses; or `ranking` would not be recorded.
     """
-    check_same_shape("regularizer", regularizer, losses)
-    check_same_shape("ranking", ranking, losses)
+    for name, values in (("regularizer", regularizer), ("ranking", ranking)):
+        if values is None:
+            continue
+        check_floating(name, values)
+        if values.shape != losses.shape:
+            raise ValueError(f"{name} must have the losses' shape {tuple(losses.shape)}, got {tuple(values.shape)}")
     if ranking is not None and not is_recorded:
         raise ValueError("ranking is recorded in place of the losses: leave it out, or leave out record=False")
-
-
-def check_same_shape(name: str, values: Tensor | None, losses: Tensor) -> None:
-    """Raise unless an optional argument holds floating-point numbers in the shape of the losses.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    if values is None:
-        return
-    check_floating(name, values)
-    if values.shape != losses.shape:
-        raise ValueError(f"{name} must have the losses' shape {tuple(losses.shape)}, got {tuple(values.shape)}")

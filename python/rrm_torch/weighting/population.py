@@ -70,11 +70,16 @@ def locate_members(among: Tensor, start: int, end: int) -> Tensor:
             f"among must hold indices in [{start}, {end}), the local samples; got {len(outside)} outside, the first "
             f"{int(outside[0])}"
         )
-    ordered = positions.sort().values
+    check_distinct(among)
+    return positions
+
+
+def check_distinct(among: Tensor) -> None:
+    """Raise a ValueError if the indices of a population name a sample twice."""
+    ordered = among.sort().values
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(repeated):
-        raise ValueError(f"among must name each sample once, got index {start + int(repeated[0])} more than once")
-    return positions
+        raise ValueError(f"among must name each sample once, got index {int(repeated[0])} more than once")
 
 
 def losses_by_sample(losses: Tensor, positions: Tensor, n_local: int) -> Tensor:

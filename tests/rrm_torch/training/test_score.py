@@ -61,7 +61,7 @@ def test_score_of_some_samples_goes_into_step(blobs, among):
         ([5, 8, 9, 12], torch.tensor([5, 9, 7]), "1 are missing, 0 repeated and 2 not in among"),
         ([0, 1], torch.tensor([True, True, True, False]), "1 are missing"),
         ([0, 1], torch.zeros(9) > 0, "each of the 0 samples in among once, .* 2 not in among"),
-        ([0, 1, 2], torch.tensor([0, 1, 1, 2]), "1 are missing"),
+        ([0, 1, 2], torch.tensor([0, 1, 1, 2]), "among must name each sample once, got index 1 more than once"),
         ([0, 1], torch.zeros(2, 2) > 0, "among must be one-dimensional"),
     ],
 )
