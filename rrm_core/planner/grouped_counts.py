@@ -8,39 +8,19 @@ import numpy as np
 
 from ..arrays.groups import to_host_groups
 from ..backends.registry import CountingBackend
-from ..definition.counting import MAX_LOSSES, NEGATIVE_TYPE_CODE, TYPE_CODE
-from ..definition.formats import BY_CODE, Array, Format
+from ..definition.formats import Array
+from .counts import CONTRADICTION, REMEDY, Counts
 from .grouped_consistency import are_counts_consistent, is_consistent
 from .grouped_state import GroupedState
-from .round_counts import CONTRADICTION, check_types
 
 
-class GroupedCounts:
-    """Counts of one round. Whatever is raised, KeyboardInterrupt included, a method changes all of them or none.
-
-    Parameters
-    ----------
-    state : GroupedState
-        What the round has to count.
-    """
+class GroupedCounts(Counts[GroupedState]):
+    """Counts of one round with groups; see `Counts`."""
 
     def __init__(self, state: GroupedState) -> None:
-        self._state = state
         self._pass = state.group_pass
-        # See rrm_core/definition/group_counting.py. Backends add to it.
-        self._counts = self._pass.empty_counts()
-        if state.format is not None:
-            self._counts[[TYPE_CODE, NEGATIVE_TYPE_CODE]] = state.format.code, -state.format.code
-
-    @property
-    def n(self) -> int:
-        """Number of losses counted."""
-        return int(self._counts[self._pass.n])
-
-    @property
-    def format(self) -> Format | None:
-        """Type of the losses: of those counted so far, or in the first round."""
-        return BY_CODE.get(int(self._counts[TYPE_CODE]))
+        # See rrm_core/definition/group_counting.py.
+        super().__init__(state, self._pass.empty_counts(), self._pass.n)
 
     def add(self, losses: Array, groups: Any, offset: int, backend: CountingBackend, threads: int | None) -> None:
         """Count losses.
@@ -75,13 +55,7 @@ class GroupedCounts:
         ValueError
             The sums would no longer be exact.
         """
-        if self.n + other.n >= MAX_LOSSES:
-            raise ValueError(f"{self.n:_} and {other.n:_} losses are too many; a plan has fewer than 2**47")
-        counts = self._counts + other._counts
-        first_sum = self._pass.n
-        np.minimum(self._counts[:first_sum], other._counts[:first_sum], out=counts[:first_sum])
-        counts[self._pass.checksum] %= 2**32
-        self._counts = counts
+        self._counts = self._plus(other)
 
     def check(self) -> None:
         """Raise if this pass did not see the same losses and groups as the first.
@@ -94,11 +68,7 @@ class GroupedCounts:
         state = self._state
         if not state.n_counted:
             return
-        remedy = "give every loss to one planner once in each round, and do not modify the source meanwhile"
-        if self.n != state.n:
-            raise ValueError(
-                f"{self.n:_} losses were counted in round {state.round}, but {state.n:_} in the first; {remedy}"
-            )
+        self.check_n()
         places = self._pass
         bins = 1 << places.bits
         n_in_range = self._counts[places.own_histograms :].reshape(-1, bins).sum(axis=1)
@@ -106,11 +76,11 @@ class GroupedCounts:
         if state.width:
             n_inside = np.concatenate([state.own.n_inside.reshape(-1), state.of_all.n_inside])
         if (
-            self._counts[places.checksum] != state.checksum
+            self.checksum != state.checksum
             or not np.array_equal(self._counts[places.sizes : places.n_nan], state.sizes)
             or not np.array_equal(n_in_range, n_inside)
         ):
-            raise ValueError(f"other losses or groups were counted in round {state.round} than in the first; {remedy}")
+            raise ValueError(f"other losses or groups were counted in round {state.round} than in the first; {REMEDY}")
 
     def next_state(self) -> GroupedState:
         """Return the state after this round.
@@ -127,12 +97,7 @@ class GroupedCounts:
 
     def to_arrays(self) -> dict[str, Array]:
         """Return copies of the counts as int64 arrays: ``"sums"``, ``"minima"`` and ``"keys"``, which are none."""
-        first_sum = self._pass.n
-        return {
-            "sums": self._counts[first_sum:].copy(),
-            "minima": self._counts[:first_sum].copy(),
-            "keys": np.empty(0, np.int64),
-        }
+        return self._split() | {"keys": np.empty(0, np.int64)}
 
     def load_arrays(self, sums: Array, minima: Array, keys: Array) -> None:
         """Replace the counts by those of `to_arrays`, of one planner or combined of several.
@@ -144,16 +109,6 @@ class GroupedCounts:
         TypeError
             They are combined of planners that counted losses of different types.
         """
-        if len(minima) != self._pass.n or len(minima) + len(sums) != self._pass.length or len(keys):
-            raise ValueError("arrays of another length")
-        check_types(self._state.format, minima)
-        counts = np.concatenate([minima, sums])
-        if not are_counts_consistent(self._state, counts):
+        if len(keys):
             raise ValueError(CONTRADICTION)
-        counts[self._pass.checksum] %= 2**32
-        self._counts = counts
-
-    def require_format(self, format: Format) -> None:
-        """Raise a TypeError if losses of another type have been counted."""
-        if self.format not in (None, format):
-            raise TypeError(f"losses must be {self.format.name}, as those before, got {format.name}")
+        self._counts = self._joined(sums, minima, are_counts_consistent)

@@ -1,4 +1,4 @@
-"""Counts of one round: those of one planner, or of several merged."""
+"""Counts of one round without groups: those of one planner, or of several merged."""
 
 from __future__ import annotations
 
@@ -10,69 +10,37 @@ import numpy as np
 from ..backends.registry import CountingBackend
 from ..definition.counting import (
     BINS,
-    CHECKSUM,
     HISTOGRAMS,
-    MAX_LOSSES,
-    MISSING,
     N_MINIMA,
-    NEGATIVE_TYPE_CODE,
     PIVOTS,
     RANGES,
     TYPE_CODE,
-    N,
     empty_counts,
     to_unsigned,
 )
-from ..definition.formats import BY_CODE, Array, Format
+from ..definition.formats import Array
 from .consistency import are_counts_consistent, is_consistent
+from .counts import CONTRADICTION, REMEDY, Counts
 from .rank_search import PivotCount, Target
 from .round_state import SelectionState
 
-CONTRADICTION = (
-    "the counts contradict each other: partial results were not combined as partial() documents; begin the round again"
-)
 
-
-class RoundCounts:
-    """Counts of one round. Whatever is raised, KeyboardInterrupt included, a method changes all of them or none.
-
-    Parameters
-    ----------
-    state : SelectionState
-        What the round has to count.
-    """
+class RoundCounts(Counts[SelectionState]):
+    """Counts of one round without groups; see `Counts`."""
 
     def __init__(self, state: SelectionState) -> None:
-        self._state = state
         self._pivots = state.pivots
         self._ranges = list(state.ranges)
         if state.complete or state.collects_keys:
             n_histograms = 0
         else:
             n_histograms = len(self._ranges) or 1
-        # See rrm_core/definition/counting.py. Backends add to it.
-        self._counts = empty_counts(n_histograms)
-        if state.format is not None:
-            self._counts[[TYPE_CODE, NEGATIVE_TYPE_CODE]] = state.format.code, -state.format.code
+        # See rrm_core/definition/counting.py.
+        super().__init__(state, empty_counts(n_histograms), N_MINIMA)
         # For each range, memory for the keys of all losses in it. The first ones are in use, as many as were counted.
         self._key_memory: list[Array] = []
         if state.collects_keys:
             self._key_memory = [np.empty(n_inside, np.uint64) for n_inside in state.ranges.values()]
-
-    @property
-    def n(self) -> int:
-        """Number of losses counted."""
-        return int(self._counts[N])
-
-    @property
-    def checksum(self) -> int:
-        """Sum of the losses' words, modulo 2**32."""
-        return int(self._counts[CHECKSUM])
-
-    @property
-    def format(self) -> Format | None:
-        """Type of the losses: of those counted so far, or in the first round."""
-        return BY_CODE.get(int(self._counts[TYPE_CODE]))
 
     @property
     def keys(self) -> list[Array]:
@@ -118,11 +86,7 @@ class RoundCounts:
         ValueError
             The sums would no longer be exact.
         """
-        if self.n + other.n >= MAX_LOSSES:
-            raise ValueError(f"{self.n:_} and {other.n:_} losses are too many; a plan has fewer than 2**47")
-        counts = self._counts + other._counts
-        np.minimum(self._counts[:N_MINIMA], other._counts[:N_MINIMA], out=counts[:N_MINIMA])
-        counts[CHECKSUM] %= 2**32
+        counts = self._plus(other)
         self._store_keys(other.keys)
         # Only now do the stored keys count.
         self._counts = counts
@@ -144,14 +108,10 @@ class RoundCounts:
         state = self._state
         if state.round == 1:
             return
-        remedy = "give every loss to one planner once in each round, and do not modify the source meanwhile"
-        if self.n != state.n:
-            raise ValueError(
-                f"{self.n:_} losses were counted in round {state.round}, but {state.n:_} in the first; {remedy}"
-            )
+        self.check_n()
         n_in_range = self._counts[RANGES : RANGES + len(self._ranges)].tolist()
         if self.checksum != state.checksum or n_in_range != list(state.ranges.values()):
-            raise ValueError(f"other losses were counted in round {state.round} than in the first; {remedy}")
+            raise ValueError(f"other losses were counted in round {state.round} than in the first; {REMEDY}")
 
     def next_state(self) -> SelectionState:
         """Return the state after this round.
@@ -189,11 +149,7 @@ class RoundCounts:
 
     def to_arrays(self) -> dict[str, Array]:
         """Return copies of the counts as int64 arrays: ``"sums"``, ``"minima"`` and ``"keys"``."""
-        return {
-            "sums": self._counts[N:].copy(),
-            "minima": self._counts[:N_MINIMA].copy(),
-            "keys": np.concatenate([*self.keys, np.empty(0, np.uint64)]).view(np.int64),
-        }
+        return self._split() | {"keys": np.concatenate([*self.keys, np.empty(0, np.uint64)]).view(np.int64)}
 
     def load_arrays(self, sums: Array, minima: Array, keys: Array) -> None:
         """Replace the counts by those of `to_arrays`, of one planner or combined of several.
@@ -205,13 +161,7 @@ class RoundCounts:
         TypeError
             They are combined of planners that counted losses of different types.
         """
-        if len(minima) != N_MINIMA or len(minima) + len(sums) != len(self._counts):
-            raise ValueError("arrays of another length")
-        check_types(self._state.format, minima)
-        counts = np.concatenate([minima, sums])
-        if not are_counts_consistent(self._state, counts):
-            raise ValueError(CONTRADICTION)
-        counts[CHECKSUM] %= 2**32
+        counts = self._joined(sums, minima, are_counts_consistent)
         self._store_keys(self._split_keys(keys.view(np.uint64), counts))
         self._counts = counts
 
@@ -230,37 +180,3 @@ class RoundCounts:
         if not is_complete:
             raise ValueError(CONTRADICTION)
         return keys_of_ranges
-
-    def require_format(self, format: Format) -> None:
-        """Raise a TypeError if losses of another type have been counted."""
-        if self.format not in (None, format):
-            raise TypeError(f"losses must be {self.format.name}, as those before, got {format.name}")
-
-
-def check_types(format: Format | None, minima: Array) -> None:
-    """Raise unless two of the minima are the code of one type and its negative, or of none.
-
-    Parameters
-    ----------
-    format : Format, optional
-        Type of the losses, if it is known from the first round.
-    minima : int64 array
-        See `rrm_core.definition.counting`.
-
-    Raises
-    ------
-    ValueError
-        There is no such type.
-    TypeError
-        The losses had different types.
-    """
-    stored = minima[TYPE_CODE : NEGATIVE_TYPE_CODE + 1]
-    if format is None and (stored == MISSING).all():
-        return
-    codes = [int(stored[0]), -int(stored[1])]
-    if not set(codes) <= set(BY_CODE):
-        raise ValueError(f"losses of types {codes}")
-    expected = format or BY_CODE[codes[0]]
-    for code in codes:
-        if code != expected.code:
-            raise TypeError(f"losses must be {expected.name}, as those before, got {BY_CODE[code].name}")
