@@ -33,6 +33,16 @@ template <class Function> auto with_index(const py::array &positions, Function f
     return positions.itemsize() == sizeof(std::int32_t) ? f(std::int32_t{}) : f(std::int64_t{});
 }
 
+// Fills the sizes of the groups.
+void count_samples(const py::array_t<std::int32_t> &groups, Int64Array sizes) {
+    const auto *numbers = groups.data();
+    const std::int64_t n = groups.size();
+    const std::int64_t n_groups = sizes.size();
+    auto *to = sizes.mutable_data();
+    const rrm::GilRelease released;
+    rrm::cpu::count_samples(numbers, n, n_groups, to);
+}
+
 // Fills starts and positions, see group_order.h.
 void sort_by_group(const py::array_t<std::int32_t> &groups, Int64Array starts, py::array positions) {
     const auto *numbers = groups.data();
@@ -211,6 +221,7 @@ std::uint32_t group_checksum(const py::array &losses, int format, const py::arra
 } // namespace
 
 void rrm::bind_groups(py::module_ &m) {
+    m.def("count_samples", &count_samples);
     m.def("sort_by_group", &sort_by_group);
     py::class_<rrm::GroupRule>(m, "GroupRule", py::module_local())
         .def(py::init([](const Int64Array &ranks, std::int64_t rank_of_all, double gamma,

@@ -58,6 +58,7 @@ def count_pass(
 def checksum(losses: Array, format: int, /) -> int: ...
 
 # Groups: int32 group numbers; arrays of n_groups float64 or int64 numbers, and of n_groups + 1 for `starts`.
+def count_samples(groups: Array, sizes: Array, /) -> None: ...  # fills the last one
 def sort_by_group(groups: Array, starts: Array, positions: Array, /) -> None: ...  # fills the last two
 
 class GroupRule:

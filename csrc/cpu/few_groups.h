@@ -25,22 +25,20 @@ namespace rrm::cpu {
 // The number of losses from which this pays off; fewer are sorted by group in less time than a sample takes.
 constexpr std::int64_t few_groups_from = std::int64_t{1} << 15;
 
-// The terms of all groups.
-template <class V>
-FewGroupsUpdate<V> make_few_groups_update(const GroupPlan &plan, int n_groups, double mu, bool has_old_weights) {
+// The terms of all groups. That of a pruned sample is the same for all: `group_levels` gives it one level.
+template <class V> FewGroupsUpdate<V> make_few_groups_update(const GroupLevels &plan, double mu, bool has_old_weights) {
     FewGroupsUpdate<V> all{};
+    all.old_factor = static_cast<V>(1.0 - mu);
     all.is_simple = true;
-    for (int group = 0; group < n_groups; ++group) {
-        const auto update = make_group_update<V>(plan, static_cast<std::size_t>(group), mu, has_old_weights);
-        const bool receives = update.recipient_threshold == update.threshold;
+    for (std::int64_t group = 0; group < plan.n_groups; ++group) {
+        const GroupUpdate<V> update(plan, group, mu, has_old_weights);
         all.threshold[group] = update.threshold;
         all.recipient_threshold[group] = update.recipient_threshold;
-        all.tied[group] = receives ? update.tied_recipient : update.tied;
-        all.kept[group] = update.kept;
-        all.kept_recipient[group] = update.kept_recipient;
-        all.pruned = update.pruned;
-        all.old_factor = update.old_factor;
-        all.is_simple &= all.tied[group] == update.kept && update.kept_recipient == update.kept;
+        all.pruned = update.terms[0];
+        all.tied[group] = update.terms[1];
+        all.kept[group] = update.terms[2];
+        all.kept_recipient[group] = update.terms[3];
+        all.is_simple &= update.is_simple();
     }
     return all;
 }
@@ -112,7 +110,8 @@ template <class F> class FewGroupsLosses {
 
     // Writes the new weights, see `reweight` in reweight.h, and returns the invalid old weights.
     InvalidWeights write(const GroupPlan &plan, double mu, const V *old_weights, V *out) {
-        const auto update = make_few_groups_update<V>(plan, n_groups_, mu, old_weights != nullptr);
+        const auto update =
+            make_few_groups_update<V>({plan, static_cast<std::size_t>(n_groups_)}, mu, old_weights != nullptr);
         const V *const read_weights = mu == 1.0 ? nullptr : old_weights;
         InvalidWeightsOfTeam invalid;
         for_each_piece(team_, n_, [&](int, std::int64_t begin, std::int64_t size) {

@@ -73,7 +73,7 @@ template <class F> class GroupedLosses {
 
     template <class Index> void sort(const typename F::Bits *losses, std::int64_t n, const Index *positions) {
         // Beyond the second-level cache, the lines to be written are fetched some time before.
-        constexpr std::int64_t ahead = 64;
+        constexpr std::int64_t ahead = 192;
         const std::int64_t n_prefetched = n_ >= prefetch_from ? n - ahead : 0;
         Word *const to = values_;
         std::int64_t i = 0;

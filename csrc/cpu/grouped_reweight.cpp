@@ -207,8 +207,8 @@ GroupError reweight_groups(const typename F::Bits *losses, const std::int32_t *g
     const GroupError error =
         GroupedReweight<F, GroupedLosses<F>>(losses, n, std::move(sizes), sorted, rule, threads, plan).make_plan();
     if (error == GroupError::none && out != nullptr) {
-        const GroupLevels levels{plan.threshold, plan.recipient_threshold, plan.levels, order.n_groups};
-        invalid_weights = write_groups<F>(losses, groups, n, levels, mu, old_weights, out, threads);
+        const auto n_groups = static_cast<std::size_t>(order.n_groups);
+        invalid_weights = write_groups<F>(losses, groups, n, {plan, n_groups}, mu, old_weights, out, threads);
     }
     return error;
 }

@@ -5,15 +5,9 @@
 #include <cstdint>
 
 #include "../plan.h"
+#include "group_arrays.h"
 
 namespace rrm::cpu {
-
-// Thresholds and target weights of n_groups groups: arrays of n_groups numbers, and of 5 for each group. The thresholds
-// are numbers of the losses' type, or NaN for an empty group.
-struct GroupLevels {
-    const double *thresholds, *recipient_thresholds, *levels;
-    std::int64_t n_groups;
-};
 
 // Writes the new weights, see `reweight` in reweight.h, and returns the invalid old weights. 0 <= groups[i] < n_groups.
 // Throws std::bad_alloc before anything is written.

@@ -92,7 +92,7 @@ RRM_INLINE std::uint64_t bits_where(const typename F::Bits *group, Predicate pre
 template <class F> constexpr Kernels<F> make_kernels() {
     using V = typename F::Value;
     Kernels<F> kernels{scan<F>, scan_two_brackets<F>, scan_and_mark<F>, count_pivot<F>, mark_candidates<V>, write<F>,
-                       write_marked<V>, select_small<V>, variance_of_runs<V>, count_first_pass<F>,
+                       write_marked<V>, select_small<V>, scan_small<V>, variance_of_runs<V>, count_first_pass<F>,
                        // The first pass is enough for losses of two bytes.
                        [] {
                            if constexpr (F::width > bin_bits) {

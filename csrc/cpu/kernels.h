@@ -90,6 +90,13 @@ struct RangeCounts {
     std::int64_t n_in_range = 0; // including those beyond the capacity
 };
 
+// The losses of one group: their minimum and the counts of those that are not finite, and the one with a rank.
+template <class V> struct GroupResult {
+    OrderStatistic<V> minimum{std::numeric_limits<V>::infinity(), 0, 0};
+    std::int64_t n_nan = 0, n_neg_inf = 0;
+    OrderStatistic<V> ranked{std::numeric_limits<V>::quiet_NaN(), 0, 0};
+};
+
 // The thresholds and terms of an update. New weight = old_factor * old weight + term, or the term alone where old
 // weights are not read. There is one term for each level of the plan.
 template <class V> struct WeightUpdate {
@@ -155,6 +162,9 @@ template <class F> struct Kernels {
     // and meaningless counts. Reads up to the next multiple of 64 values; the padding must be NaN.
     OrderStatistic<Value> (*select_small)(const Word *values, std::int64_t n, std::int64_t rank,
                                           std::int64_t tolerance);
+    // The result for a group of a few thousand values, and the value with a rank unless that is 0; a rank beyond the
+    // numbers stands for the largest. `scratch` has room for the next multiple of 64 values.
+    GroupResult<Value> (*scan_small)(const Word *values, std::int64_t n, std::int64_t rank, Word *scratch);
     // The variance of the number of values up to a pivot, for n values in consecutive runs. Estimated from the
     // differences between neighbouring runs, so that a trend does not contribute.
     double (*variance_of_runs)(const Word *values, std::int64_t n, Value pivot);

@@ -41,13 +41,6 @@ template <class F> class SortedKeys {
     std::int64_t n_;
 };
 
-// The losses of one group: their minimum and the counts of those that are not finite, and the one with a rank.
-template <class V> struct GroupResult {
-    OrderStatistic<V> minimum{std::numeric_limits<V>::infinity(), 0, 0};
-    std::int64_t n_nan = 0, n_neg_inf = 0;
-    OrderStatistic<V> ranked{std::numeric_limits<V>::quiet_NaN(), 0, 0};
-};
-
 template <class V> GroupResult<V> scan_tiny(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank) {
     using F = Wide<V>;
     const SortedKeys<F> keys(values, n);
@@ -66,28 +59,6 @@ template <class V> GroupResult<V> scan_tiny(const typename Wide<V>::Bits *values
         if (rank > 0) {
             result.ranked = statistic(std::min(rank, n_valid) - 1);
         }
-    }
-    return result;
-}
-
-template <class V>
-GroupResult<V> scan_small(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
-                          Buffer<typename Wide<V>::Bits> scratch) {
-    using F = Wide<V>;
-    using Word = typename F::Bits;
-    ScanResult<V> scan;
-    kernels<F>().scan(values, n, 0, scan);
-    GroupResult<V> result{{scan.minimum, 0, scan.n_minimum}, scan.non_finite.n_nan, scan.non_finite.n_neg_inf};
-    const std::int64_t n_valid = n - result.n_nan;
-    if (rank > 0 && n_valid > 0) {
-        // The selection needs numbers without NaN, and padding.
-        if (result.n_nan == 0) {
-            std::copy(values, values + n, scratch.data);
-        } else {
-            std::copy_if(values, values + n, scratch.data, [](Word word) { return !std::isnan(F::value(word)); });
-        }
-        pad_with_nan(scratch.data, n_valid);
-        result.ranked = kernels<F>().select_small(scratch.data, n_valid, std::min(rank, n_valid), 0);
     }
     return result;
 }
@@ -125,7 +96,8 @@ GroupResult<V> scan_group(const typename Wide<V>::Bits *values, std::int64_t n, 
     if (n <= tiny_size) {
         return scan_tiny<V>(values, n, rank);
     }
-    return n <= small_size ? scan_small<V>(values, n, rank, scratch) : scan_large<V>(values, n, rank, scratch);
+    return n <= small_size ? kernels<Wide<V>>().scan_small(values, n, rank, scratch.data)
+                           : scan_large<V>(values, n, rank, scratch);
 }
 
 // The losses of a group below a value and equal to it.

@@ -37,28 +37,39 @@ RRM_INLINE std::int64_t count_up_to(const typename Wide<V>::Bits *values, std::i
     return static_cast<std::int64_t>(sum);
 }
 
+// The smallest and the largest number among values in whole groups; infinity and -infinity if all are NaN.
+template <class V> struct Bounds {
+    V minimum, maximum;
+
+    RRM_INLINE Bounds(const typename Wide<V>::Bits *values, std::int64_t n) {
+        using L = Lanes<V>;
+        auto minima = L::splat(std::numeric_limits<V>::infinity());
+        auto maxima = L::splat(-std::numeric_limits<V>::infinity());
+        for (std::int64_t i = 0; i < n; i += L::width) {
+            const auto x = load<Wide<V>>(values + i);
+            minima = L::min(x, minima);
+            maxima = L::max(x, maxima);
+        }
+        minimum = L::reduce_min(minima);
+        maximum = L::reduce_max(maxima);
+    }
+};
+
+// The order statistic of n numbers among values in `padded` / group_size whole groups, of which the others are NaN.
 // Bisects the keys by counting until few values are left, and sorts those. With a tolerance it returns any value whose
 // rank is off by less, and meaningless counts.
 template <class V>
 // NOLINTNEXTLINE(readability-function-cognitive-complexity)
-OrderStatistic<V> select_small(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
-                               std::int64_t tolerance) {
+OrderStatistic<V> select_within(const Bounds<V> &bounds, const typename Wide<V>::Bits *values, std::int64_t padded,
+                                std::int64_t n, std::int64_t rank, std::int64_t tolerance) {
     using F = Wide<V>;
     using Key = typename F::Bits;
     using L = Lanes<V>;
     constexpr int few = 16; // values that are sorted by insertion
-    const std::int64_t padded = (n + group_size - 1) / group_size * group_size;
-    auto minima = L::splat(std::numeric_limits<V>::infinity());
-    auto maxima = L::splat(-std::numeric_limits<V>::infinity());
-    for (std::int64_t i = 0; i < padded; i += L::width) {
-        const auto x = load<F>(values + i);
-        minima = L::min(x, minima);
-        maxima = L::max(x, maxima);
-    }
     // The value is above `low` and not above `high`. The key before that of 0 is the key of -0, which equals 0.
-    Key low = F::key(std::bit_cast<Key>(L::reduce_min(minima)));
+    Key low = F::key(std::bit_cast<Key>(bounds.minimum));
     low -= low == F::sign ? 2 : 1;
-    Key high = F::key(std::bit_cast<Key>(L::reduce_max(maxima)));
+    Key high = F::key(std::bit_cast<Key>(bounds.maximum));
     std::int64_t n_up_to_low = 0;
     std::int64_t n_up_to_high = n;
     while (high - low > 1 && n_up_to_high - n_up_to_low > few) {
@@ -102,6 +113,35 @@ OrderStatistic<V> select_small(const typename Wide<V>::Bits *values, std::int64_
         statistic.n_equal += sorted[j] == key;
     }
     return statistic;
+}
+
+template <class V>
+OrderStatistic<V> select_small(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
+                               std::int64_t tolerance) {
+    const std::int64_t padded = (n + group_size - 1) / group_size * group_size;
+    return select_within<V>({values, padded}, values, padded, n, rank, tolerance);
+}
+
+template <class V>
+GroupResult<V> scan_small(const typename Wide<V>::Bits *values, std::int64_t n, std::int64_t rank,
+                          typename Wide<V>::Bits *scratch) {
+    using L = Lanes<V>;
+    constexpr V infinity = std::numeric_limits<V>::infinity();
+    const std::int64_t padded = (n + group_size - 1) / group_size * group_size;
+    __builtin_memcpy(scratch, values, static_cast<std::size_t>(n) * sizeof(V));
+    __builtin_memset(scratch + n, -1, static_cast<std::size_t>(padded - n) * sizeof(V)); // NaN
+    const Bounds<V> bounds(scratch, padded);
+    const std::int64_t n_numbers = count_up_to<V>(scratch, padded, L::splat(bounds.maximum));
+    GroupResult<V> result;
+    result.n_nan = n - n_numbers;
+    if (n_numbers > 0) {
+        result.minimum = {bounds.minimum, 0, count_up_to<V>(scratch, padded, L::splat(bounds.minimum))};
+        result.n_neg_inf = bounds.minimum == -infinity ? result.minimum.n_equal : 0;
+        if (rank > 0) {
+            result.ranked = select_within(bounds, scratch, padded, n_numbers, rank < n_numbers ? rank : n_numbers, 0);
+        }
+    }
+    return result;
 }
 
 template <class V> double variance_of_runs(const typename Wide<V>::Bits *values, std::int64_t n, V pivot) {

@@ -92,7 +92,7 @@ class GroupedLosses:
     def _reweight(
         self, rule: Rule, old_weights: Array | None, mu: float, out: Array | None
     ) -> tuple[GroupedPlan, InvalidWeights | None]:
-        sizes = self._groups.host_sizes
+        sizes = self._sizes()
         kernel_rule = self._kernel_rule(rule, sizes)
         n_groups = self._groups.n_groups
         thresholds = np.empty((4, n_groups))
@@ -137,6 +137,15 @@ class GroupedLosses:
             levels=levels,
         )
         return plan, None if invalid is None else InvalidWeights(*invalid)
+
+    def _sizes(self) -> Array:
+        sizes: Array | None = self._groups.prepared.get("sizes")
+        if sizes is None:  # NumPy's bincount takes longer than a reweight
+            sizes = np.empty(self._groups.n_groups, np.int64)
+            self._extension.count_samples(self._groups.numbers, sizes)
+            sizes.flags.writeable = False
+            self._groups.prepared["sizes"] = sizes
+        return sizes
 
     def _order(self) -> GroupOrder:
         order = self._groups.prepared.get("order")
