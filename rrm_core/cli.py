@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import platform
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -22,20 +20,16 @@ from ._cli import (
     exit_code,
     exit_on_signals,
     installed_version,
-    number_or_name,
-    positive_int,
     print_table,
     report_interrupt,
     report_progress,
     run,
 )
 from .backends.registry import unavailable_backends
-from .cli_groups import group_rows, group_summary, shares, short_rule
-from .definition.group_plan import GroupedPlan
-from .definition.plan import Plan
+from .cli_options import add_json, rule_and_source
+from .cli_summary import print_plan
 
 PROGRAM = "python -m rrm_core"
-SIZE_UNITS = {"": 0, "K": 10, "M": 20, "G": 30}  # binary logarithms
 OPTIONAL_PACKAGES = ("pyarrow", "dask", "rich", "numba", "torch")
 RULE_OPTIONS = ("contamination", "gamma", "redistribute", "ties", "nan", "cap", "mass")
 STREAM_OPTIONS = ("groups", "n_groups", "column", "memory", "threads")
@@ -72,38 +66,33 @@ def _parse_and_run(arguments: Sequence[str] | None) -> int:
 def run_plan(options: argparse.Namespace) -> int:
     """Print the plan of the losses in a file."""
     start = time.perf_counter()
+    losses = _losses(options)
     with _stream_errors(), exit_on_signals(), report_progress() as progress:
-        plan = rrm_core.stream.plan(_losses(options), progress=progress, **_stream_arguments(options))
-    _print(_summary(options, plan, time.perf_counter() - start), plan, as_json=options.json)
+        plan = rrm_core.stream.plan(losses, progress=progress, **_stream_arguments(options))
+    print_plan(losses, plan, time.perf_counter() - start, as_json=options.json)
     return DONE
 
 
 def run_reweight(options: argparse.Namespace) -> int:
     """Write the sample weights of the losses in a file, and print the plan."""
     with report_interrupt(options.out):
-        summary, plan = _reweight(options)
-        _print(summary, plan, as_json=options.json)
+        start = time.perf_counter()
+        losses = _losses(options)
+        with _stream_errors(), exit_on_signals(), report_progress() as progress:
+            if options.mu < 1 and options.weights is None:
+                raise ValueError("--mu below 1 needs the current weights: give --weights")
+            if options.weights is not None and options.mu == 1:
+                raise ValueError("--weights are read only with a --mu below 1: give that too, or leave them out")
+            plan = rrm_core.stream.reweight(
+                losses,
+                options.out,
+                weights=options.weights,
+                mu=options.mu,
+                progress=progress,
+                **_stream_arguments(options),
+            )
+        print_plan(losses, plan, time.perf_counter() - start, as_json=options.json, weights=options.out)
     return DONE
-
-
-def _reweight(options: argparse.Namespace) -> tuple[dict[str, Any], Plan | GroupedPlan]:
-    start = time.perf_counter()
-    with _stream_errors(), exit_on_signals(), report_progress() as progress:
-        if options.mu < 1 and options.weights is None:
-            raise ValueError("--mu below 1 needs the current weights: give --weights")
-        if options.weights is not None and options.mu == 1:
-            raise ValueError("--weights are read only with a --mu below 1: give that too, or leave them out")
-        plan = rrm_core.stream.reweight(
-            _losses(options),
-            options.out,
-            weights=options.weights,
-            mu=options.mu,
-            progress=progress,
-            **_stream_arguments(options),
-        )
-    summary = _summary(options, plan, time.perf_counter() - start)
-    summary["weights"] = options.out
-    return summary, plan
 
 
 def run_info(options: argparse.Namespace) -> int:
@@ -131,47 +120,6 @@ def _stream_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 
 # Output
-
-
-def _summary(options: argparse.Namespace, plan: Plan | GroupedPlan, seconds: float) -> dict[str, Any]:
-    rule = asdict(plan.rule)
-    if isinstance(plan, GroupedPlan):
-        rule = short_rule(rule)
-        counts = group_summary(plan)
-    else:
-        del rule["cap"], rule["mass"]
-        counts = {
-            "threshold": plan.threshold,
-            "smallest loss": plan.loss_min,
-            "gamma": plan.gamma,
-            "pruned": plan.n_pruned,
-            "pruned share": plan.pruned_fraction,
-            "NaN": plan.n_nan,
-            "tied": plan.n_tied,
-            "recipients": plan.n_recipients,
-        }
-    return {
-        "losses": _losses(options),
-        "samples": plan.n,
-        "type": plan.dtype,
-        "rule": rule,
-        **counts,
-        "largest weight": plan.largest_weight,
-        "effective size": plan.effective_sample_size,
-        "total variation": plan.total_variation,
-        "seconds": round(seconds, 3),
-    }
-
-
-def _print(summary: dict[str, Any], plan: Plan | GroupedPlan, *, as_json: bool) -> None:
-    """Print a summary; and the groups: as JSON all of them, otherwise those of which the largest share is pruned."""
-    if not isinstance(plan, GroupedPlan):
-        print_table(summary, as_json=as_json)
-    elif as_json:
-        print_table(summary | {"by group": group_rows(plan)}, as_json=True)
-    else:
-        print_table(summary)
-        print(str(plan).partition("\n")[2])
 
 
 def _installation() -> dict[str, Any]:
@@ -237,10 +185,9 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"rrm-core {rrm_core.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    rule_and_source = _rule_and_source()
     reweight = commands.add_parser(
         "reweight",
-        parents=[rule_and_source],
+        parents=[rule_and_source()],
         help="read losses, write sample weights",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Write the sample weights of the losses in a file: 0 is pruned, 1 is unchanged, the mean is 1.\n"
@@ -267,106 +214,13 @@ def make_parser() -> Parser:
     reweight.set_defaults(function=run_reweight)
     plan = commands.add_parser(
         "plan",
-        parents=[rule_and_source],
+        parents=[rule_and_source()],
         help="read losses, print the threshold and the counts, write nothing",
         description="Print what a reweight of the losses in a file would do: threshold, pruned samples, largest "
         "weight and more. Nothing is written.",
     )
     plan.set_defaults(function=run_plan)
     info = commands.add_parser("info", help="print versions, backends and processor features")
-    _add_json(info)
+    add_json(info)
     info.set_defaults(function=run_info)
     return parser
-
-
-def _rule_and_source() -> Parser:
-    """Return a parent parser with the options that ``plan`` and ``reweight`` share."""
-    parser = Parser(add_help=False)
-    parser.add_argument(
-        "losses",
-        metavar="LOSSES",
-        nargs="+",
-        help="file of losses: .npy, .parquet, .arrow or .feather; several files, in this order, or a folder of "
-        "files, in the natural order of their names, are read as one",
-    )
-    threshold = parser.add_mutually_exclusive_group(required=True)
-    threshold.add_argument(
-        "--contamination",
-        type=shares,
-        metavar="C",
-        help="share of samples to prune, in [0, 1): the estimated share of wrong labels. With --groups also a share of "
-        "each group: 0.1,0.2,0.3, or a .npy or text file of numbers",
-    )
-    threshold.add_argument(
-        "--gamma", type=float, metavar="G", help="prune samples whose loss exceeds the smallest loss by more than G"
-    )
-    parser.add_argument(
-        "--redistribute",
-        type=number_or_name,
-        default="argmin",
-        metavar="WHO",
-        help="who receives the pruned mass: argmin, the samples with the smallest loss (default); kept, all samples "
-        "that are not pruned, in proportion; drop, no sample; or a number F in (0, 1], the fraction F with the lowest "
-        "losses",
-    )
-    parser.add_argument(
-        "--ties",
-        choices=["keep", "share"],
-        default="keep",
-        help="samples whose loss equals the threshold: keep them (default), or prune the same part of each, so that "
-        "the share C is met exactly",
-    )
-    parser.add_argument(
-        "--nan", choices=["raise", "prune"], default="raise", help="NaN losses: report an error (default), or prune"
-    )
-    parser.add_argument(
-        "--groups",
-        metavar="COLUMN|FILE",
-        help="group of each sample, such as its class or source, a number from 0: a column of the Parquet or Arrow "
-        "files of the losses, or a file (.npy, .parquet, .arrow or .feather) of integers",
-    )
-    parser.add_argument(
-        "--n-groups",
-        type=positive_int(),
-        metavar="G",
-        help="number of groups; required with --groups, unless there is one C or one CAP for each",
-    )
-    parser.add_argument(
-        "--cap",
-        type=shares,
-        metavar="CAP",
-        help="largest share of a group that one C may prune, in [0, 1): a number, or one for each group, like C",
-    )
-    parser.add_argument(
-        "--mass",
-        choices=["all", "group"],
-        default="all",
-        help="who receives the pruned mass of a group: samples of all groups (default), or its own",
-    )
-    parser.add_argument(
-        "--column",
-        metavar="NAME",
-        help="column of the losses in a Parquet or Arrow file (default: the only floating-point column)",
-    )
-    parser.add_argument(
-        "--memory", type=_bytes, default=64 << 20, metavar="SIZE", help="memory to use, such as 1G (default: 64M)"
-    )
-    parser.add_argument(
-        "--threads",
-        type=positive_int(),
-        metavar="N",
-        help="number of threads (default: OMP_NUM_THREADS, or the number of processors that the process may use)",
-    )
-    _add_json(parser)
-    return parser
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if not match:
-        raise argparse.ArgumentTypeError(f"must be a size such as 64M or 1G, got {text!r}")
-    return int(float(match[1]) * (1 << SIZE_UNITS[match[2].upper()]))

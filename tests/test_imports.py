@@ -200,7 +200,7 @@ CORE_LEVELS = (
     ("backends", "arrays"),
     ("_engine", "planner"),
     ("_grouped_engine",),
-    ("api", "stream", "dask_arrays", "dask_groups", "cli_groups"),
+    ("api", "stream", "dask_arrays", "dask_groups", "cli_options", "cli_summary"),
     ("relaxed_objective", "cli"),
 )
 # The API lazily, when it is given a Dask array.

@@ -50,7 +50,7 @@ def open_source(name: str, argument: Any, column: str | None, memory: int, value
     if paths is not None:
         return Parts(name, paths, open_file)
     if not isinstance(argument, (str, os.PathLike)):
-        _refuse_column(column, f"{name} are given as {type(argument).__name__}")
+        _refuse_column(name, column, f"{name} are given as {type(argument).__name__}")
         if is_array_api_obj(argument):
             return InMemory(name, argument, values)
         return Chunks(name, argument, values)
@@ -92,7 +92,7 @@ def open_groups(groups: Any, losses: Any, memory: int) -> Source:
 def _open_file(name: str, path: Path, column: str | None, memory: int, values: Values) -> FileSource:
     """Open a file as a source, according to its suffix."""
     if path.suffix == ".npy":
-        _refuse_column(column, f"{path} is a .npy file")
+        _refuse_column(name, column, f"{path} is a .npy file")
         return NpyFile(name, path, values)
     if path.suffix == ".parquet":
         # Imported only here, because it imports pyarrow.
@@ -143,9 +143,13 @@ def sink_factory(out: Any, losses: Any, weights: Any, groups: Any, *, few_values
     return lambda _, dtype: open_table_sink(path, dtype, few_values=few_values)
 
 
-def _refuse_column(column: str | None, reason: str) -> None:
-    if column is not None:
-        raise ValueError(f"column={column!r} names a column of a Parquet or Arrow file, but {reason}; leave it out")
+def _refuse_column(name: str, column: str | None, reason: str) -> None:
+    if column is None:
+        return
+    argument, remedy = "column", "leave it out"
+    if name == "groups":
+        argument, remedy = "groups", f"give the groups in {FILE_KINDS}"
+    raise ValueError(f"{argument}={column!r} names a column of a Parquet or Arrow file, but {reason}; {remedy}")
 
 
 def _check_overwrites(path: Path, losses: Any, weights: Any, groups: Any) -> None:

@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 
 import rrm_core
-from rrm_core import _cli, cli
+from rrm_core import _cli, cli, cli_options
 from support.families import assert_same_bits
 
 C = np.random.default_rng(0).exponential(size=10_000).astype(np.float32)
@@ -164,7 +164,7 @@ def test_invalid_input_exits_with_code_2_and_one_line(text, folder, capsys):
     [("64M", 64 << 20), ("1g", 1 << 30), ("20000k", 20000 << 10), ("1.5GiB", 3 << 29), ("16777216", 1 << 24)],
 )
 def test_memory_sizes_with_units(text, size):
-    assert cli._bytes(text) == size
+    assert cli_options._bytes(text) == size
 
 
 @pytest.mark.parametrize(

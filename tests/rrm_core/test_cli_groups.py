@@ -28,6 +28,8 @@ def folder(tmp_path, monkeypatch):
     np.save("groups.npy", G.astype(np.uint8))
     np.save("shares.npy", SHARES)
     (tmp_path / "shares.txt").write_text("0.1\n0.3\n0.0\n0.2\n", encoding="utf-8")
+    np.save("square.npy", np.ones((2, 2)) / 2)
+    (tmp_path / "empty.txt").touch()
     parquet.write_table(pa.table({"loss": C, "source": G}), "table.parquet")
 
 
@@ -53,8 +55,14 @@ def test_plan_with_a_cap_as_json(capsys):
     plan = rrm_core.plan(C, groups=rrm_core.Groups(G, 4), contamination=0.2, cap=0.25)
     assert printed["groups"] == 4
     assert printed["rule"]["cap"] == 0.25
+    assert printed["rule"]["mass"] == "all"
     assert [row["pruned"] for row in printed["by_group"]] == plan.n_pruned.tolist()
     assert [row["threshold"] for row in printed["by_group"]] == [*plan.threshold[:3].tolist(), None]
+
+
+def test_json_has_the_share_of_each_group(capsys):
+    assert cli.main(["plan", "losses.npy", "--groups", "groups.npy", "--contamination", "shares.npy", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rule"]["contamination"] == SHARES
 
 
 @pytest.mark.parametrize(
@@ -63,11 +71,20 @@ def test_plan_with_a_cap_as_json(capsys):
         ("--groups groups.npy --contamination 0.2", "n_groups is required"),
         ("--groups groups.npy --contamination 0.1,0.2", "the first 2 at index"),
         ("--groups losses.npy --contamination 0.1,0.2", "must hold integers, got float32"),
-        ("--groups source --contamination 0.1,0.2", "is a .npy file"),
+        (
+            "--groups source --contamination 0.1,0.2",
+            "groups='source' names a column of a Parquet or Arrow file, but losses.npy is a .npy file; give the groups",
+        ),
         ("--contamination 0.1,0.2", "contamination has 2 values, one per group, but groups is None"),
         ("--contamination 0.1,x", "must be a number, numbers separated by commas, or a file of numbers, got '0.1,x'"),
         ("--contamination 0.2 --groups groups.npy --cap table.parquet", "table.parquet is no file of numbers"),
         ("--contamination 0.2 --cap 0.5", "cap needs groups"),
+        ("--contamination 0.2 --n-groups 3", "n_groups needs groups, got n_groups=3"),
+        ("--contamination 0.2 --groups groups.npy --cap 0.5,1,0", "cap must lie in [0, 1), got 1.0 for group 1"),
+        ("--contamination 0.2 --groups groups.npy --cap nan,1,0", "cap must lie in [0, 1), got nan for group 0"),
+        ("--contamination shares.npy --groups groups.npy --n-groups 3", "contamination must have one value per group"),
+        ("--contamination square.npy --groups groups.npy", "contamination must be a number or an array of shape"),
+        ("--contamination empty.txt --groups groups.npy", "contamination must be a number or an array of shape"),
     ],
 )
 def test_invalid_options_are_refused(options, message, capsys):
