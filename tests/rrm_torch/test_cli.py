@@ -118,7 +118,7 @@ def test_every_option_reaches_the_settings(npz, tmp_path):
         ("--data digits --noise 0.3 --cap 0.2", "cap needs groups"),
         ("--data digits --noise 0.3 --groups labels --cap 1.5", "cap must lie in [0, 1), got 1.5"),
         ("--data digits --noise 0.3 --groups nowhere.npy", "nowhere.npy"),
-        (f"--data digits --noise 0.3 --groups {__file__}", "is not a .npy file of integers"),
+        (f"--data digits --noise 0.3 --groups {__file__}", "a .npy file of integers, as numpy.save writes, got"),
     ],
 )
 def test_bad_input_prints_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):

@@ -130,7 +130,8 @@ class ComparisonSettings:
         try:
             groups: npt.NDArray[Any] = np.load(self.groups, allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise ValueError(f"groups: {self.groups!r} is not a .npy file of integers: {error}") from error
+            message = f"groups must be 'labels' or a .npy file of integers, as numpy.save writes, got {self.groups!r}"
+            raise ValueError(message) from error
         return groups
 
     def rrm_options(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rrm_review import make_issues
 
 from .._models import to_device, to_numpy
 from . import state as states
-from .batch_checks import check_batch, check_index
+from .batch_checks import check_batch, check_batch_options, check_index
 from .layout import Layout, LayoutName
 from .live_state import LiveState
 from .loss_buffer import EpochLossBuffer, LossBuffer
@@ -106,6 +106,57 @@ class BaseRRM(ABC):
     def due(self) -> bool:
         """Whether the next `step` reweights; never with `BatchRRM`."""
         return False
+
+    def weighted_mean(
+        self,
+        losses: Tensor,
+        index: Tensor,
+        *,
+        regularizer: Tensor | None = None,
+        ranking: Tensor | None = None,
+        record: bool = True,
+    ) -> Tensor:
+        """Return the mean of a batch's losses times their weights, and record the losses for the next `step`.
+
+        Parameters
+        ----------
+        losses : Tensor, shape (batch,)
+            One loss per sample, with ``reduction="none"``.
+        index : Tensor of int64, shape (batch,)
+            The samples' indices in the training set.
+        regularizer : Tensor, shape (batch,), optional
+            A term per sample that does not depend on its label; neither weighted nor recorded.
+        ranking : Tensor, shape (batch,), optional
+            Numbers that decide in place of the losses which samples are pruned: the higher, the less the sample is
+            trusted. In Co-teaching, the losses of the other network. The plan and `trajectory` are those of these
+            numbers, of the samples that have one, and of the losses of the others; `losses` are still the losses.
+        record : bool, default True
+            Whether the losses are recorded. With False this call only weights them: for a second one in the same step,
+            as for two views of a sample, several heads, or sharpness-aware minimization. `BatchRRM` then uses the
+            weights of the last call that recorded losses of these samples.
+
+        Returns
+        -------
+        Tensor, shape ()
+            ``(weights[index] * losses + regularizer).mean()``, to call ``backward()`` on; with ``scale="paper"`` the
+            sum over n. A loss of weight 0 counts as 0 even if it is infinite or NaN; but if the model's outputs are
+            infinite or NaN, the gradients are too. Another sample whose loss is NaN has none, and is left out; the mean
+            of no sample is 0. Nothing here waits for a GPU; with `BatchRRM` this needs the CUDA kernels of rrm_core.
+
+        Raises
+        ------
+        TypeError
+            `index` isn't a tensor of integers, or `losses` not one of floating-point numbers.
+        ValueError
+            `losses` isn't one-dimensional, or another argument has another length; `ranking` isn't to be recorded; or,
+            with `BatchRRM`, a loss is NaN, and `nan` is ``"raise"``. Nothing has been recorded.
+        IndexError
+            An index is outside [0, n). If it is on a GPU, the next `step` raises this.
+        """
+        check_batch(losses, index)
+        check_batch_options(losses, regularizer, ranking, is_recorded=record)
+        weights = self._batch_weights(losses, index, ranking, record)
+        return self._mean(losses, weights, regularizer)
 
     def weights_for(self, index: Tensor) -> Tensor:
         """Return the current weights of some samples.
@@ -343,20 +394,12 @@ class BaseRRM(ABC):
         return f"{type(self).__name__}({', '.join(settings)}; {progress})"
 
     @abstractmethod
-    def weighted_mean(
-        self,
-        losses: Tensor,
-        index: Tensor,
-        *,
-        regularizer: Tensor | None = None,
-        ranking: Tensor | None = None,
-        record: bool = True,
-    ) -> Tensor:
-        """Return the mean of a batch's losses times their weights, and record the losses unless `record` is False."""
-
-    @abstractmethod
     def step(self, losses: Tensor | None = None) -> rrm_core.Plan | rrm_core.GroupedPlan | None:
         """End an epoch, or a step where these are counted."""
+
+    @abstractmethod
+    def _batch_weights(self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool) -> Tensor:
+        """Return the weights of a batch, shape (batch,), and record its losses if `record` is true."""
 
     @abstractmethod
     def _new_buffer(self) -> LossBuffer:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from .base import BaseRRM
-from .batch_checks import check_batch, check_batch_options
 from .epoch_checks import check_losses, raise_if_any_rank_failed
 from .fingerprint import Ids
 from .layout import SingleProcess, reweight_by_rule
@@ -89,60 +88,6 @@ class BatchRRM(BaseRRM):
         settings.describe()
         super().__init__(settings, SingleProcess(settings.n))
 
-    def weighted_mean(
-        self,
-        losses: Tensor,
-        index: Tensor,
-        *,
-        regularizer: Tensor | None = None,
-        ranking: Tensor | None = None,
-        record: bool = True,
-    ) -> Tensor:
-        """Return the mean of a batch's losses times their weights, which follow from the losses of this batch.
-
-        Parameters
-        ----------
-        losses : Tensor, shape (batch,)
-            One loss per sample, with ``reduction="none"``.
-        index : Tensor of int64, shape (batch,)
-            The samples' indices in the training set.
-        regularizer : Tensor, shape (batch,), optional
-            A term per sample that does not depend on its label; neither weighted nor recorded.
-        ranking : Tensor, shape (batch,), optional
-            Numbers that decide in place of the losses which samples are pruned: in Co-teaching, the losses of the
-            other network. `trajectory` is that of these numbers; `losses` are still the losses.
-        record : bool, default True
-            Whether the batch is weighted by its own losses, which are recorded. With False the samples keep the weights
-            of the last call that recorded them, and nothing is recorded: for a second call in the same step, as for two
-            views of a sample, several heads, or sharpness-aware minimization.
-
-        Returns
-        -------
-        Tensor, shape ()
-            As `RRM.weighted_mean`. With losses on a GPU and rrm_core's CUDA kernels, nothing here waits for the GPU.
-
-        Raises
-        ------
-        TypeError
-            `index` isn't a tensor of integers, or `losses` not one of floating-point numbers.
-        ValueError
-            `losses` isn't one-dimensional, or another argument has another length; `ranking` isn't to be recorded; or a
-            loss of the batch is NaN, and `nan` is ``"raise"``. Nothing has been recorded.
-        IndexError
-            An index is out of range. If it is on a GPU, the next `step` raises this.
-        """
-        check_batch(losses, index)
-        check_batch_options(losses, regularizer, ranking, is_recorded=record)
-        if not record:
-            return self._mean(losses, self.weights[self._locate(losses, index)], regularizer)
-        # Before anything is recorded, so that an error changes nothing.
-        numbers = (losses if ranking is None else ranking).detach()
-        dtype = torch.float64 if torch.float64 in (losses.dtype, numbers.dtype) else self.weights.dtype
-        weights = self._batch_weights(numbers.to(dtype))
-        positions = self._record(losses, index, ranking)
-        self.weights[positions] = weights
-        return self._mean(losses, self.weights[positions], regularizer)
-
     @torch.inference_mode(False)
     def step(self, losses: Tensor | None = None) -> None:
         """End an epoch.
@@ -203,12 +148,19 @@ class BatchRRM(BaseRRM):
             buffer=state.buffer.next_epoch(),
         )
 
-    def _batch_weights(self, losses: Tensor) -> Tensor:
-        """Return the weights of a batch by its losses: of their dtype, shape (batch,)."""
-        if self.epoch < self.settings.warmup or not len(losses):
-            return torch.ones_like(losses)
-        weights, _ = reweight_by_rule(losses, None, 1.0, self.settings.rule(self.epoch))
-        return weights
+    def _batch_weights(self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool) -> Tensor:
+        if not record:
+            return self.weights[self._locate(losses, index)]
+        # Before anything is recorded, so that an error changes nothing.
+        numbers = (losses if ranking is None else ranking).detach()
+        dtype = torch.float64 if torch.float64 in (losses.dtype, numbers.dtype) else self.weights.dtype
+        numbers = numbers.to(dtype)
+        weights = torch.ones_like(numbers)
+        if self.epoch >= self.settings.warmup and len(numbers):
+            weights, _ = reweight_by_rule(numbers, None, 1.0, self.settings.rule(self.epoch))
+        positions = self._record(losses, index, ranking)
+        self.weights[positions] = weights
+        return self.weights[positions]
 
     def _new_buffer(self) -> LossBuffer:
         return EpochLossBuffer(0, self.settings.n)

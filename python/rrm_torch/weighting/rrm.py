@@ -15,7 +15,6 @@ import rrm_core
 
 from ..distributed.process_group import stable_hash
 from .base import BaseRRM
-from .batch_checks import check_batch, check_batch_options
 from .epoch_checks import check_losses, find_coverage_error, find_nan, raise_if_any_rank_failed
 from .fingerprint import Ids
 from .layout import LayoutName, make_layout
@@ -205,57 +204,6 @@ class RRM(BaseRRM):
         """Whether the next `step` reweights."""
         return self.settings.is_due(self.epoch + 1)
 
-    def weighted_mean(
-        self,
-        losses: Tensor,
-        index: Tensor,
-        *,
-        regularizer: Tensor | None = None,
-        ranking: Tensor | None = None,
-        record: bool = True,
-    ) -> Tensor:
-        """Return the mean of a batch's losses times their weights, and record the losses for the next `step`.
-
-        Parameters
-        ----------
-        losses : Tensor, shape (batch,)
-            One loss per sample, with ``reduction="none"``.
-        index : Tensor of int64, shape (batch,)
-            The samples' indices in the training set.
-        regularizer : Tensor, shape (batch,), optional
-            A term per sample that does not depend on its label; neither weighted nor recorded.
-        ranking : Tensor, shape (batch,), optional
-            Numbers that decide in place of the losses which samples the next reweight prunes: the higher, the less the
-            sample is trusted. The plan and `trajectory` are those of these numbers, of the samples that have one, and
-            of the losses of the others; `losses` are still the losses.
-        record : bool, default True
-            Whether the losses are recorded. With False this call only weights them: for a second one in the same step,
-            as for two views of a sample, several heads, or sharpness-aware minimization.
-
-        Returns
-        -------
-        Tensor, shape ()
-            ``(weights[index] * losses + regularizer).mean()``, to call ``backward()`` on; with ``scale="paper"`` the
-            sum over n. A loss of weight 0 counts as 0 even if it is infinite or NaN; but if the model's outputs are
-            infinite or NaN, the gradients are too. Another sample whose loss is NaN has none, and is left out; the mean
-            of no sample is 0. Nothing here waits for a GPU.
-
-        Raises
-        ------
-        TypeError
-            `index` isn't a tensor of integers, or `losses` not one of floating-point numbers.
-        ValueError
-            `losses` isn't one-dimensional, or another argument has another length; or `ranking` isn't to be recorded.
-        IndexError
-            An index is outside [0, n). If it is on a GPU, the next `step` raises this.
-        """
-        check_batch(losses, index)
-        check_batch_options(losses, regularizer, ranking, is_recorded=record)
-        positions = self._record(losses, index, ranking) if record else self._locate(losses, index)
-        # A rank with an empty slice has no weights to index.
-        weights = self.weights[positions] if self._layout.n_local else torch.zeros_like(losses, requires_grad=False)
-        return self._mean(losses, weights, regularizer)
-
     @torch.inference_mode(False)
     def step(
         self,
@@ -439,6 +387,11 @@ class RRM(BaseRRM):
         return replace(
             state, weights=weights, losses=used.losses, ranking=used.ranking, plan=plan, trajectory=trajectory
         )
+
+    def _batch_weights(self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool) -> Tensor:
+        positions = self._record(losses, index, ranking) if record else self._locate(losses, index)
+        # A rank with an empty slice has no weights to index.
+        return self.weights[positions] if self._layout.n_local else torch.zeros_like(losses, requires_grad=False)
 
     def _new_buffer(self) -> LossBuffer:
         buffer = LatestLossBuffer if self.settings.keeps_latest else EpochLossBuffer
