@@ -37,7 +37,7 @@ wrong_rules = 1 + 2 * rng.permutation(data.n_classes)[: data.n_classes // 2]
 is_wrong = np.isin(rules, wrong_rules)
 labels = torch.from_numpy(np.where(is_wrong, (true + 1) % data.n_classes, true))
 
-# Somebody looks at ten labels of each rule. A contamination is below 1: at least one sample of a group is kept.
+# A person checks ten labels of each rule. A contamination is below 1: at least one sample of a group is kept.
 checked = [rng.permutation(np.flatnonzero(rules == rule))[:N_CHECKED] for rule in range(2 * data.n_classes)]
 quotas = np.minimum([is_wrong[samples].mean() for samples in checked], 0.999)
 
