@@ -72,7 +72,8 @@ def test_names_of_files_that_are_not_utf_8_are_written_as_their_bytes(tmp_path):
     assert (tmp_path / "t.csv").read_bytes() == b"id\n\xff\xfe.png\n\xc3\xbc.png\n"
 
 
-def test_table_reads_back_by_pandas(tmp_path):
+def test_table_reads_back_by_pandas(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_file, "ROWS", 8192)
     rng = np.random.default_rng(0)
     n = 20_000
     issues = {
