@@ -16,6 +16,7 @@ from .arrays.groups import Groups, to_groups, to_host_groups
 from .dask_arrays import as_weight_type, merge_tree, prepare
 from .definition.formats import BY_NAME, Array
 from .definition.group_counting import MIN_BITS, histogram_bytes
+from .definition.group_numbers import GroupNumbers
 from .definition.group_plan import GroupedPlan
 from .definition.rule import Rule
 from .planner.planner import Planner
@@ -172,7 +173,7 @@ def count_grouped_block(
     planner = Planner.from_partial({"state": state}, backend=backend, threads=threads)
     assert planner.n_groups is not None
     numbers = to_host_groups("groups", groups, block.shape[0], planner.n_groups, start=offset)
-    planner.update(block, groups=numbers, offset=offset)
+    planner.update(block, groups=GroupNumbers(numbers, planner.n_groups), offset=offset)
     return planner.partial()
 
 

@@ -115,7 +115,7 @@ def to_host_integers(name: str, groups: Any) -> Array:
     TypeError, ValueError
         As `Groups`, but for their range.
     """
-    numbers = groups.numbers if isinstance(groups, Groups) else _to_integers(groups, name)
+    numbers = groups.numbers if isinstance(groups, GroupNumbers) else _to_integers(groups, name)
     return numbers if isinstance(numbers, np.ndarray) else np.asarray(copy_to_host(numbers))
 
 
@@ -126,7 +126,7 @@ def to_host_groups(name: str, groups: Any, n: int, n_groups: int, start: int = 0
     ----------
     name : str
         Name of the argument, for messages.
-    groups : array of integers, shape (n,), or Groups
+    groups : array of integers, shape (n,), Groups or GroupNumbers
     n : int
     n_groups : int
     start : int
@@ -137,7 +137,7 @@ def to_host_groups(name: str, groups: Any, n: int, n_groups: int, start: int = 0
     TypeError, ValueError
         As `Groups`; also if there are more groups, or group numbers of another length.
     """
-    is_checked = isinstance(groups, Groups) and not is_dask_array(groups.numbers)
+    is_checked = isinstance(groups, GroupNumbers) and not is_dask_array(groups.numbers)
     is_valid = is_checked and groups.n_groups <= n_groups
     numbers = to_host_integers(name, groups)
     if len(numbers) != n:

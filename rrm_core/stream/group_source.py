@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ..arrays.groups import to_host_groups
 from ..definition.formats import Array
+from ..definition.group_numbers import GroupNumbers
 from .source import Chunk, Source, raise_length_mismatch
 
 GROUP_BYTES = 8  # of the largest integer type
@@ -23,8 +24,8 @@ class GroupSource(NamedTuple):
     source: Source
     n_groups: int
 
-    def read(self, chunk: Chunk, first: int, last: int, memory: Array) -> Array:
-        """Return the groups of the samples ``range(first, last)``, which lie in a chunk, as int32.
+    def read(self, chunk: Chunk, first: int, last: int, memory: Array) -> GroupNumbers:
+        """Return the groups of the samples ``range(first, last)``, which lie in a chunk.
 
         Parameters
         ----------
@@ -39,7 +40,8 @@ class GroupSource(NamedTuple):
             They are no integers, or lie outside [0, n_groups).
         """
         numbers = chunk.read(first, last, memory)
-        return to_host_groups(self.source.name, numbers, last - first, self.n_groups, start=first)
+        checked = to_host_groups(self.source.name, numbers, last - first, self.n_groups, start=first)
+        return GroupNumbers(checked, self.n_groups)
 
     def check_length(self, n: int | None) -> None:
         """Raise a ValueError if it is known that there is not one group number for each of `n` losses."""

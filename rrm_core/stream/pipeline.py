@@ -95,7 +95,7 @@ def count_losses(
     def count_groups(job: Job, workspace: _CountWorkspace) -> None:
         assert groups is not None
         for first, last in tiles(job, sizes.tile):
-            numbers = np.empty(0, np.int32)
+            numbers: Any = []
             if job.groups is not None and first < last:
                 numbers = groups.read(job.groups, first, last, workspace.groups)
             workspace.planner.update(job.losses.read(first, last, workspace.memory), groups=numbers, offset=first)

@@ -9,7 +9,6 @@ import numpy as np
 from ..arrays.convert import convert_weights, to_host
 from ..backends import registry
 from ..definition.formats import BY_NAME, WEIGHT_FORMATS, Array
-from ..definition.group_numbers import GroupNumbers
 from ..definition.group_plan import GroupedPlan
 from ..definition.old_weights import InvalidWeights, merge_invalid
 from ..definition.plan import Plan
@@ -136,9 +135,9 @@ class WeightWriter:
             assert self._groups is not None
             assert job.groups is not None
             numbers = self._groups.read(job.groups, first, last, workspace.groups)
-            checksum = self._backend.group_checksum(losses, numbers)
+            checksum = self._backend.group_checksum(losses, numbers.numbers)
             backend = cast(registry.GroupingBackend, self._backend)
-            grouped = backend.grouped_losses(losses, GroupNumbers(numbers, plan.n_groups), self._sizes.threads)
+            grouped = backend.grouped_losses(losses, numbers, self._sizes.threads)
             _, invalid = grouped.write(plan, weights, self._mu, out)
         else:
             checksum = self._backend.checksum(losses)
