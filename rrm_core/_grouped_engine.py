@@ -88,7 +88,7 @@ def prepare_groups(
 ) -> GroupedRequest:
     """Return the request for arrays of any framework, except Dask arrays.
 
-    `mu` and `threads` have been checked. `n_groups` is the number of groups, if another argument tells it. For
+    `mu` and `threads` have been checked. `n_groups` is the number of groups, if it follows from another argument. For
     `block_start` see `Request.apply`.
 
     Raises

@@ -125,7 +125,7 @@ def _shares(text: str) -> float | list[float]:
             return numbers
         return [float(number) for number in path.read_text(encoding="utf-8").split()]
     except (ValueError, TypeError, EOFError, OSError) as error:
-        raise argparse.ArgumentTypeError(f"{text} is no file of numbers, one per group: {error}") from None
+        raise argparse.ArgumentTypeError(f"{text} is not a file of numbers, one per group: {error}") from None
 
 
 def _bytes(text: str) -> int:

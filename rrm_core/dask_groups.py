@@ -1,4 +1,4 @@
-"""Dask arrays with groups: as `dask_arrays`, with the groups of each block beside it.
+"""Dask arrays with groups: as `dask_arrays`, with the groups in the chunks of the losses.
 
 Only `rrm_core.api` imports this module, and only when it is given a Dask array.
 """
@@ -59,7 +59,7 @@ class DaskGroupedRequest(NamedTuple):
         blocks = list(zip(self.losses.to_delayed().tolist(), self.groups.to_delayed().tolist(), offsets, strict=True))
         count = delayed(count_grouped_block)
         while not planner.done:
-            # One task, on which those of all blocks depend: the state of many groups is large.
+            # A task of its own, so that the state, which is large for many groups, is sent to each worker only once.
             state = delayed(planner.partial()["state"], traverse=False)
             partials = [count(state, *block, self.backend, self.threads) for block in blocks]
             planner.merge(Planner.from_partial(merge_tree(partials).compute()))
@@ -114,7 +114,7 @@ def prepare_dask_groups(
     mu, threads
         Likewise, already checked.
     n_groups : int, optional
-        Number of groups, if another argument tells it.
+        Number of groups, if it follows from another argument.
 
     Raises
     ------

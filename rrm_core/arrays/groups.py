@@ -80,7 +80,7 @@ class Groups(GroupNumbers):
 
 
 def to_groups(groups: Any, n: int, n_groups: int | None) -> GroupNumbers:
-    """Return the groups of `n` losses; `n_groups` is their number if another argument tells it.
+    """Return the groups of `n` losses; `n_groups` is their number, if it follows from another argument.
 
     Raises
     ------

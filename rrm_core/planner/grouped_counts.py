@@ -96,7 +96,7 @@ class GroupedCounts(Counts[GroupedState]):
         return state
 
     def to_arrays(self) -> dict[str, Array]:
-        """Return copies of the counts as int64 arrays: ``"sums"``, ``"minima"`` and ``"keys"``, which are none."""
+        """Return copies of the counts as int64 arrays: ``"sums"``, ``"minima"``, and ``"keys"``, which is empty."""
         return self._split() | {"keys": np.empty(0, np.int64)}
 
     def load_arrays(self, sums: Array, minima: Array, keys: Array) -> None:

@@ -31,15 +31,15 @@ from .grouped_ranges import KeyRanges, own_ranks, ranks_of_all
 class GroupedState:
     """State of a selection with groups at the start of a round, the same for all planners of the round. Immutable.
 
-    The first rounds narrow the ranges of keys in which the order statistics lie, by `bits` bits each. A last one counts
-    the losses of each group relative to the thresholds that are no order statistics of the group.
+    The first rounds narrow the ranges of keys that contain the order statistics, by `bits` bits each. If a group has
+    thresholds other than its own order statistics, a last round counts its losses relative to them.
 
     Attributes
     ----------
     rule : Rule
     n_groups : int
     bits : int
-        Number of bits of the keys that one round finds.
+        Number of bits of the keys that one round determines.
     n_counted : int
         Number of rounds that have been counted.
     format : Format, optional
@@ -138,9 +138,9 @@ class GroupedState:
 
     @cached_property
     def pivots(self) -> Array:
-        """Keys relative to which the losses of each group are counted at last: uint64, shape (number, n_groups)."""
+        """Keys relative to which the last round counts the losses of each group: uint64, shape (number, n_groups)."""
         assert self.format is not None
-        known = _KnownLosses(replace(self, pivot_counts=None))
+        known = _StateStatistics(replace(self, pivot_counts=None))
         known.find_thresholds()
         keys = [encode_keys(values, self.format) for values in known.counted]
         return np.array(keys, np.uint64).reshape(-1, self.n_groups)
@@ -195,7 +195,7 @@ class GroupedState:
         )
 
     def _after_first_round(self, counts: Array) -> GroupedState:
-        """Return this state with the type, sizes and minima that the first round has found."""
+        """Return this state with the type, the sizes and the minima of the first round."""
         places = self.group_pass
         format = BY_CODE[int(counts[TYPE_CODE])]
         sizes = counts[places.sizes : places.n_nan].copy()
@@ -208,25 +208,25 @@ class GroupedState:
         first_nan, first_neg_inf = counts[[FIRST_NAN, FIRST_NEG_INF]].tolist()
         n_neg_inf = int(counts[places.n_neg_inf])
         non_finite = NonFiniteCounts(int(n_nan.sum()), first_nan, n_neg_inf, first_neg_inf, 0)
-        check_scan(self.rule, sizes, _KnownLosses(state).scan._replace(non_finite=non_finite))
+        check_scan(self.rule, sizes, _StateStatistics(state).scan._replace(non_finite=non_finite))
         return state
 
     def plan(self) -> GroupedPlan:
         """Return the plan; the state must be complete."""
         assert self.format is not None
-        known = _KnownLosses(self)
+        known = _StateStatistics(self)
         thresholds = known.find_thresholds()
         return make_grouped_plan(self.rule, self.format, self.sizes.copy(), known.scan, thresholds)
 
 
-class _KnownLosses:
-    """The order statistics that a state knows; see `OrderStatistics`.
+class _StateStatistics:
+    """The order statistics and counts in a state; see `OrderStatistics`.
 
     Attributes
     ----------
     scan : GroupScan
     counted : list of float64 arrays of shape (n_groups,)
-        The values that were to be counted, in their order. Their counts are 0 before the state has them.
+        The arguments of `count`, in order. The counts are 0 until the state has them.
     """
 
     def __init__(self, state: GroupedState) -> None:
@@ -259,8 +259,8 @@ class _KnownLosses:
     def smallest_of_all(self, rank: int) -> float:
         """Return the loss with this rank among all."""
         ranks = self._state.ranks[1]
-        found = int((ranks == min(rank, self._state.n - int(self._state.n_nan.sum()))).argmax())
-        return self._format.decode(int(self._state.of_all.first[found]))
+        place = int((ranks == min(rank, self._state.n - int(self._state.n_nan.sum()))).argmax())
+        return self._format.decode(int(self._state.of_all.first[place]))
 
     def count(self, values: Array) -> GroupStatistics:
         """Return these losses with their counts."""

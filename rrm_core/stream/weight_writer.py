@@ -30,7 +30,7 @@ class WriteWorkspace(NamedTuple):
 
 
 class JobResult(NamedTuple):
-    """What a job leaves to be done, and what it found.
+    """Result of a job.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class WeightWriter:
     n : int
         Number of samples processed.
     invalid : InvalidWeights or None
-        The invalid old weights found so far. From the first of them on nothing is written.
+        The invalid old weights so far. After the first of them nothing is written.
     """
 
     def __init__(

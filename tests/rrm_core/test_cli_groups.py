@@ -77,7 +77,7 @@ def test_json_has_the_share_of_each_group(capsys):
         ),
         ("--contamination 0.1,0.2", "contamination has 2 values, one per group, but groups is None"),
         ("--contamination 0.1,x", "must be a number, numbers separated by commas, or a file of numbers, got '0.1,x'"),
-        ("--contamination 0.2 --groups groups.npy --cap table.parquet", "table.parquet is no file of numbers"),
+        ("--contamination 0.2 --groups groups.npy --cap table.parquet", "table.parquet is not a file of numbers"),
         ("--contamination 0.2 --cap 0.5", "cap needs groups"),
         ("--contamination 0.2 --n-groups 3", "n_groups needs groups, got n_groups=3"),
         ("--contamination 0.2 --groups groups.npy --cap 0.5,1,0", "cap must lie in [0, 1), got 1.0 for group 1"),
