@@ -64,6 +64,16 @@ def test_reweights_with_groups_as_rrm_core_does(settings):
     assert set(rrm.flagged().tolist()) == set(pruned.nonzero()[:, 0].tolist())
 
 
+def test_objective_is_exact_with_an_empty_group_and_tiny_losses():
+    losses = losses_of_epoch(0, N)
+    losses[[0, 1, 2, 3, 4, 5, 6]] = 1e-30
+    rrm = make(contamination=0.2)
+    plan = rrm.step(losses)
+    assert plan.loss_min[:G].max() < 1e-29
+    limits = torch.tensor(plan.threshold)[NUMBERS]
+    assert rrm.trajectory.rounds[0].objective == pytest.approx(float(losses.double().minimum(limits).mean()), abs=1e-9)
+
+
 def test_groups_are_prepared_once(monkeypatch):
     rrm = make(contamination=0.3, cap=0.4)
     assert rrm.groups is GROUPS
