@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy.typing as npt
 from .csv_numbers import Cells
 
 FORMULA_STARTS = frozenset("=+-@＝＋－＠\t\r\n")
-QUOTED = b',"\n\r'
+QUOTED = ',"\n\r'
+NEEDS_QUOTES = re.compile(f"[{QUOTED}]")
 
 
 class Texts(NamedTuple):
@@ -60,14 +62,17 @@ def format_texts(source: str, texts: list[str], escape_formulas: bool, formulas:
     encoded = _encode(source, texts)
     content = encoded.content.tobytes()
     # Most columns have no string that needs quotes or may be a formula.
-    if any(byte in content for byte in QUOTED) or _MAY_NEED_CHANGE.take(encoded.content[encoded.starts]).any():
+    if any(byte in content for byte in QUOTED.encode()) or _MAY_NEED_CHANGE.take(encoded.content[encoded.starts]).any():
         # Names of classes repeat.
         distinct = dict.fromkeys(texts)
-        distinct_formulas = {text for text in distinct if _is_formula(text)}
-        formulas += [text for text in texts if text in distinct_formulas]
-        escaped = distinct_formulas if escape_formulas else ()
-        written = {text: _quote(f"'{text}" if text in escaped else text) for text in distinct}
-        encoded = _encode(source, [written[text] for text in texts])
+        distinct_formulas = {text for text in distinct if text[:1] in FORMULA_STARTS and not _is_number(text)}
+        if distinct_formulas:
+            formulas += [text for text in texts if text in distinct_formulas]
+        changed = {text: text for text in distinct if not text or NEEDS_QUOTES.search(text)}
+        if escape_formulas:
+            changed |= {text: f"'{text}" for text in distinct_formulas}
+        changed = {text: _quote(new) for text, new in changed.items()}
+        encoded = _encode(source, [changed.get(text, text) for text in texts])
     return encoded
 
 
@@ -91,18 +96,16 @@ def _encode(source: str, texts: list[Any]) -> Texts:
     return Texts(content, starts, ends - starts)
 
 
-def _is_formula(text: str) -> bool:
-    if text[:1] not in FORMULA_STARTS:
-        return False
+def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
-        return True
-    return False
+        return False
+    return True
 
 
 def _quote(text: str) -> str:
-    if text and not any(chr(byte) in text for byte in QUOTED):
+    if text and not NEEDS_QUOTES.search(text):
         return text
     return '"' + text.replace('"', '""') + '"'
 
