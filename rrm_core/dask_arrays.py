@@ -207,9 +207,10 @@ def count_block(state: Array, block: Any, offset: int, backend: str | None, thre
 
 def merge_partials(partials: Sequence[dict[str, Array]]) -> dict[str, Array]:
     """Merge partial results of one round into one."""
-    planner, *others = map(Planner.from_partial, partials)
-    for other in others:
-        planner.merge(other)
+    planner = Planner.from_partial(partials[0])
+    # One after the other: the counts of groups are large.
+    for partial in partials[1:]:
+        planner.merge(Planner.from_partial(partial))
     return planner.partial()
 
 

@@ -46,18 +46,18 @@ class KeyRanges(NamedTuple):
         """
         n_bins = histograms.shape[-1]
         histograms = histograms.reshape(-1, n_bins)
-        offsets = (ranks - self.n_below).reshape(-1)
-        bins = np.empty(offsets.size, np.int64)
-        n_before = np.empty(offsets.size, np.int64)
-        n_inside = np.empty(offsets.size, np.int64)
+        ranks_in_range = (ranks - self.n_below).reshape(-1)
+        bins = np.empty(ranks_in_range.size, np.int64)
+        n_before = np.empty(ranks_in_range.size, np.int64)
+        n_inside = np.empty(ranks_in_range.size, np.int64)
         step = max(BLOCK_COUNTS // n_bins, 1)
-        for start in range(0, offsets.size, step):
+        for start in range(0, ranks_in_range.size, step):
             block = slice(start, start + step)
-            rows = np.arange(offsets[block].size)
+            rows = np.arange(ranks_in_range[block].size)
             counts = histograms[(start + rows) % len(histograms)]
             cumulative = np.cumsum(counts, axis=1)
             # If the counts contradict the rank, the check of consistency rejects the result.
-            bin = np.minimum((cumulative < offsets[block, None]).sum(axis=1), n_bins - 1)
+            bin = np.minimum((cumulative < ranks_in_range[block, None]).sum(axis=1), n_bins - 1)
             bins[block] = bin
             n_inside[block] = counts[rows, bin]
             n_before[block] = cumulative[rows, bin] - n_inside[block]

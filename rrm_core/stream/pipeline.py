@@ -115,8 +115,9 @@ def count_losses(
         map_ordered(jobs, count if groups is None else count_groups, report, workspaces)
         for source in sources:
             source.check()
-        for workspace in workspaces:
-            planner.merge(workspace.planner)
+        while workspaces:
+            # Freed before the next one is merged.
+            planner.merge(workspaces.pop().planner)
         try:
             planner.advance()
         except ValueError as error:
