@@ -80,7 +80,8 @@ def test_groups_of_a_file_are_capped_and_drawn(tmp_path, capsys):
     np.testing.assert_array_equal(issues["group"], groups)
     n_pruned = issues.groupby("group")["is_label_issue"].sum().tolist()
     assert max(n_pruned) == 112  # a quarter of 449
-    assert json.loads((tmp_path / "results.json").read_text())["trials"][0]["pruned_by_group"] == n_pruned
+    trial = json.loads((tmp_path / "results.json").read_text())["trials"][0]
+    assert (trial["samples_by_group"], trial["pruned_by_group"]) == ([449] * 3, n_pruned)
     assert re.search(r"largest share of a group, % *│ *│ 24.9 │", printed)
     np.save(tmp_path / "groups.npy", groups[1:])
     assert command_line.main(["train", *arguments, "--report", str(tmp_path)]) == 2

@@ -109,6 +109,7 @@ def _trial_content(trial: Trial) -> dict[str, Any]:
     if trial.wrong is not None:
         n_wrong = int(trial.wrong.sum())
         realised_noise = float(trial.wrong.mean())
+    last = trial.rrm.trajectory.rounds[-1]
     return {
         "seed": trial.seed,
         "samples": len(trial.labels),
@@ -117,7 +118,8 @@ def _trial_content(trial: Trial) -> dict[str, Any]:
         "plain": _outcome_content(trial.plain),
         "rrm": _outcome_content(trial.weighted),
         "flagged": len(trial.rrm.flagged()),
-        "pruned_by_group": trial.rrm.trajectory.rounds[-1].n_pruned_by_group,
+        "samples_by_group": last.n_planned_by_group,
+        "pruned_by_group": last.n_pruned_by_group,
         "precision": trial.precision,
         "recall": trial.recall,
     }
