@@ -91,8 +91,8 @@ class RRM(BaseRRM):
         The largest share of a group that one `contamination` may prune, as in `rrm_core.reweight`: of a class that is
         hard to learn, some samples are kept.
     mass : {"all", "group"}, default "all"
-        Who receives the mass of the pruned samples of a group: samples of all groups, or those of the group itself, so
-        that the weight of a group stays as it is.
+        Which samples receive the mass of the pruned samples of a group: those of all groups; or those of the group
+        itself, whose total weight then stays as it is.
     layout : {"replicated", "sharded"}, optional
         How the ranks of a torch.distributed job share the samples, see `rrm_torch.distributed`. ``"replicated"``: each
         stores the weights of all, and may train on any. ``"sharded"``: each stores those of its slice, and trains on no

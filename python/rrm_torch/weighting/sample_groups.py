@@ -17,7 +17,7 @@ GroupsLike: TypeAlias = npt.ArrayLike | Tensor | rrm_core.Groups
 
 
 def prepare_groups(groups: GroupsLike, n: int, n_groups: int | None) -> rrm_core.Groups:
-    """Return the groups of n samples on the host; `n_groups` is their number if another argument tells it.
+    """Return the groups of n samples on the host; `n_groups` is their number if another argument has it.
 
     Raises
     ------

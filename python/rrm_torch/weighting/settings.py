@@ -93,7 +93,7 @@ class BatchSettings:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return numbers and strings that tell these settings from others, for the state.
+        """Return numbers and strings that distinguish these settings from others, for the state.
 
         Raises
         ------
@@ -214,7 +214,7 @@ class Settings(BatchSettings):
 
     @cached_property
     def groups_hash(self) -> str | None:
-        """What tells the groups from others, for the state; None without groups."""
+        """The number of groups and a hash of them, for the state; None without groups."""
         if self.sample_groups is None:
             return None
         return f"{self.sample_groups.n_groups} groups, {fingerprint(self.sample_groups.numbers)}"
@@ -248,7 +248,7 @@ class Settings(BatchSettings):
         self._set("cap", rule.cap)
 
     def _prepare_groups(self) -> None:
-        """Prepare the groups, of which an array of shares tells the number."""
+        """Prepare the groups; an array of shares has as many elements as there are groups."""
         first = 0.0
         if self.contamination is not None:
             first = schedule.value(self.contamination, self.warmup)
