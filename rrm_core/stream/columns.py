@@ -50,7 +50,7 @@ def choose_column(
         raise ValueError(f"{name} {problem} {column!r}; there are {_column_list(columns)}")
     type = columns[indices[0]].type
     if type not in values.types:
-        raise TypeError(f"{name}: column {column!r} must be {values.expected}, got {type}; convert it")
+        raise TypeError(f"{name}: column {column!r} must be {values.expected}, got {type}; {values.remedy}")
     return indices[0], values.types[type]
 
 

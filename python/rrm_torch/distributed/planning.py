@@ -212,9 +212,8 @@ def _count_losses(
         if n_groups is None and isinstance(groups, rrm_core.Groups):
             n_groups = groups.n_groups
         if isinstance(rule, dict):
-            planner = rrm_core.Planner(**rule, n_groups=n_groups)
-        else:
-            planner = rrm_core.Planner.from_rule(rule, n_groups=n_groups)
+            rule = rrm_core.Rule(**rule)
+        planner = rrm_core.Planner.from_rule(rule, n_groups=n_groups)
         if groups is not None and planner.n_groups is None:
             raise ValueError(
                 "n_groups is required with groups, unless contamination or cap has one value per group; give the same "
