@@ -83,11 +83,12 @@ def _have_ranks(ranges: KeyRanges, ranks: Array, width: int, format: Format) -> 
 
 
 class _Below(NamedTuple):
-    """Numbers of losses whose keys are smaller than given ones, for each group.
+    """Numbers of losses of each group below some keys.
 
     Attributes
     ----------
     keys : uint64 array of shape (m, n_groups)
+        In any order.
     counts : int64 array of shape (m, n_groups)
         Number of the group's losses with smaller keys.
     min_keys : uint64 array of shape (n_groups,)
@@ -115,6 +116,11 @@ class _Below(NamedTuple):
                 return False
         return True
 
+    def allow_sum(self, key: np.uint64, count: int) -> bool:
+        """Return whether `count` losses of all groups together can have keys smaller than `key`."""
+        least, largest = self.limits(key)
+        return bool(least.sum() <= count <= largest.sum())
+
 
 def _has_valid_counts(state: GroupedState, format: Format) -> bool:
     """Return whether the counts agree with each other in each group, and those of the groups with those of all."""
@@ -135,7 +141,7 @@ def _has_valid_counts(state: GroupedState, format: Format) -> bool:
     by_group = _Below(np.concatenate([keys, beyond]), np.concatenate([counts, n_valid[None]]), min_keys, n_valid)
     keys, counts = _below_bounds(state.of_all, state.width, state.n_nan.sum(), format)
     of_all = _Below(keys[:, None], counts[:, None], min_keys.min(keepdims=True), n_valid.sum(keepdims=True))
-    return by_group.agree() and of_all.agree() and all(map(_sums_agree, [by_group] * len(keys), keys, counts))
+    return by_group.agree() and of_all.agree() and all(map(by_group.allow_sum, keys, counts))
 
 
 def _below_bounds(ranges: KeyRanges, width: int, n_nan: Array, format: Format) -> tuple[Array, Array]:
@@ -146,12 +152,6 @@ def _below_bounds(ranges: KeyRanges, width: int, n_nan: Array, format: Format) -
     n_up_to_last = n_below + n_inside - np.where(last == np.uint64((1 << format.width) - 1), n_nan, 0)
     beyond = np.minimum(last, np.uint64(format.key(math.inf))) + np.uint64(1)
     return np.concatenate([first, beyond]), np.concatenate([n_below, n_up_to_last])
-
-
-def _sums_agree(by_group: _Below, key: np.uint64, count: int) -> bool:
-    """Return whether `count` losses of all groups can have smaller keys than `key`."""
-    least, largest = by_group.limits(key)
-    return bool(least.sum() <= count <= largest.sum())
 
 
 def are_counts_consistent(state: GroupedState, counts: Array) -> bool:
