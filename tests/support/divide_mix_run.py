@@ -135,12 +135,12 @@ def kill_and_resume(path: Path, mu: float) -> None:
             print(run(path, mu, kill), flush=True)
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        if not os.WIFSIGNALED(status):
+        code = os.waitstatus_to_exitcode(status)
+        if code >= 0:
             print(killed, flush=True)
-            return
+            sys.exit(code)
         killed += 1
 
 
 if __name__ == "__main__":
-    for number in sys.argv[2:]:
-        kill_and_resume(Path(sys.argv[1]) / f"{number}.pt", float(number))
+    kill_and_resume(Path(sys.argv[1]), float(sys.argv[2]))
