@@ -49,8 +49,8 @@ def as_fractions(name: str, value: object) -> float | tuple[float, ...]:
     if isinstance(value, (Real, str)):
         return as_fraction(name, value)
     values = np.asarray(value)
-    if values.ndim == 0 and values.dtype.kind in "iuf":
-        return as_fraction(name, values[()])
+    if values.ndim == 0 and values.dtype.kind != "O":
+        return as_fraction(name, value)
     if values.dtype.kind not in "iuf":
         raise TypeError(
             f"{name} must be a number or an array of numbers, one per group, got {value!r} of type "

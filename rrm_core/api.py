@@ -12,7 +12,7 @@ from ._grouped_engine import GroupedRequest, prepare_groups
 from .arrays.groups import Groups
 from .definition.group_plan import GroupedPlan
 from .definition.plan import Plan
-from .definition.rule import Mass, NaN, Redistribute, Ties, make_rule
+from .definition.rule import Mass, NaN, Redistribute, Ties, make_grouped_rule, make_rule
 
 if TYPE_CHECKING:
     from .dask_groups import DaskGroupedRequest
@@ -192,7 +192,7 @@ def reweight(
     if groups is None:
         request = prepare_call(losses, weights, mu, out, backend, threads)
         return request.reweight(make_rule(contamination, gamma, redistribute, ties, nan, cap, mass))
-    rule = make_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped=True)
+    rule = make_grouped_rule(contamination, gamma, redistribute, ties, nan, cap, mass)
     return prepare_grouped_call(losses, weights, mu, out, backend, threads, groups, rule.n_groups).reweight(rule)
 
 
@@ -261,7 +261,7 @@ def plan(
     if groups is None:
         request = prepare_call(losses, None, 1.0, None, backend, threads)
         return request.plan(make_rule(contamination, gamma, redistribute, ties, nan, cap, mass))
-    rule = make_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped=True)
+    rule = make_grouped_rule(contamination, gamma, redistribute, ties, nan, cap, mass)
     return prepare_grouped_call(losses, None, 1.0, None, backend, threads, groups, rule.n_groups).plan(rule)
 
 

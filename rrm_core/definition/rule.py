@@ -192,43 +192,43 @@ def make_rule(
     nan: NaN,
     cap: Any = None,
     mass: Mass = "all",
-    *,
-    grouped: bool = False,
 ) -> Rule:
-    """Return the rule with these parameters; the same object for the parameters of a recent call.
+    """Return the rule with these parameters, for losses without groups; the same object as in a recent call.
 
-    Constructing a `Rule` takes longer than reweighting a few hundred samples. A rule for groups is refused unless
-    `grouped`.
+    Constructing a `Rule` takes longer than reweighting a few hundred samples.
     """
+    try:
+        if cap is None and mass == "all":
+            return _cached_rule(contamination, gamma, redistribute, ties, nan)
+    except TypeError:
+        # An argument cannot be hashed, or has the wrong type: Rule raises the error that names it.
+        pass
+    return _rule_without_groups(contamination, gamma, redistribute, ties, nan, cap, mass)
+
+
+def make_grouped_rule(
+    contamination: Any, gamma: float | None, redistribute: Redistribute, ties: Ties, nan: NaN, cap: Any, mass: Mass
+) -> Rule:
+    """Return the rule with these parameters, for losses with groups; the same object as in a recent call."""
     # Arrays cannot be hashed.
     if isinstance(contamination, np.ndarray):
         contamination = as_fractions("contamination", contamination)
     if isinstance(cap, np.ndarray):
         cap = as_fractions("cap", cap)
     try:
-        return _cached_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped)
+        return _cached_grouped_rule(contamination, gamma, redistribute, ties, nan, cap, mass)
     except TypeError:
-        # Another argument cannot be hashed, or has the wrong type: Rule raises the error that names it.
-        return _new_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped)
+        return Rule(contamination, gamma, redistribute, ties, nan, cap, mass)
 
 
-def _new_rule(
-    contamination: Any,
-    gamma: float | None,
-    redistribute: Redistribute,
-    ties: Ties,
-    nan: NaN,
-    cap: Any,
-    mass: Mass,
-    grouped: bool,
-) -> Rule:
-    rule = Rule(contamination, gamma, redistribute, ties, nan, cap, mass)
-    if not grouped:
-        rule.check_without_groups()
+def _rule_without_groups(*arguments: Any) -> Rule:
+    rule = Rule(*arguments)
+    rule.check_without_groups()
     return rule
 
 
-_cached_rule = lru_cache(maxsize=64, typed=True)(_new_rule)
+_cached_rule = lru_cache(maxsize=64, typed=True)(_rule_without_groups)
+_cached_grouped_rule = lru_cache(maxsize=64, typed=True)(Rule)
 
 
 def _check_shares(name: str, value: object) -> float | tuple[float, ...]:

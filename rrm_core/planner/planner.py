@@ -11,7 +11,7 @@ from ..backends import registry
 from ..definition.formats import Array
 from ..definition.group_plan import GroupedPlan
 from ..definition.plan import Plan
-from ..definition.rule import Mass, NaN, Redistribute, Rule, Ties, make_rule
+from ..definition.rule import Mass, NaN, Redistribute, Rule, Ties, make_grouped_rule
 from .grouped_state import GroupedState
 from .round import Round
 
@@ -132,7 +132,7 @@ class Planner(Generic[PlanT]):
         threads: int | None = None,
     ) -> None:
         self._set_backend(backend, threads)
-        rule = make_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped=True)
+        rule = make_grouped_rule(contamination, gamma, redistribute, ties, nan, cap, mass)
         self._round = Round.first(rule, n_groups, group_memory)
 
     @classmethod

@@ -15,7 +15,7 @@ from ..arrays.groups import Groups, check_n_groups
 from ..definition.formats import BY_NAME
 from ..definition.group_plan import GroupedPlan
 from ..definition.plan import Plan
-from ..definition.rule import Mass, NaN, Redistribute, Rule, Ties, make_rule
+from ..definition.rule import Mass, NaN, Redistribute, Rule, Ties, make_grouped_rule, make_rule
 from .budget import Progress, make_budget
 from .factory import open_groups, open_source, sink_factory
 from .group_source import GroupSource
@@ -138,7 +138,8 @@ def plan(
     >>> rrm_core.stream.plan(chunks, contamination=0.2).threshold
     0.4
     """
-    rule = make_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped=groups is not None)
+    make = make_rule if groups is None else make_grouped_rule
+    rule = make(contamination, gamma, redistribute, ties, nan, cap, mass)
     budget = make_budget(memory, threads, progress)
     source_memory = budget.memory // SOURCE_MEMORY_DIVISOR
     with ExitStack() as stack:
@@ -234,7 +235,8 @@ def reweight(
     >>> weights
     [array([2., 1., 1.]), array([0., 1.])]
     """
-    rule = make_rule(contamination, gamma, redistribute, ties, nan, cap, mass, grouped=groups is not None)
+    make = make_rule if groups is None else make_grouped_rule
+    rule = make(contamination, gamma, redistribute, ties, nan, cap, mass)
     budget = make_budget(memory, threads, progress)
     source_memory = budget.memory // SOURCE_MEMORY_DIVISOR
     step = check_mu(mu)

@@ -48,7 +48,7 @@ RULES = [
     ({"contamination": True}, TypeError, "contamination must be a number, got True of type bool"),
     ({"contamination": np.True_}, TypeError, "contamination must be a number, got np.True_ of type bool"),
     ({"contamination": 0.2j}, TypeError, "contamination must be a number, got 0.2j of type complex"),
-    ({"contamination": [0.2]}, TypeError, "contamination must be a number, got [0.2] of type list"),
+    ({"contamination": [0.2]}, ValueError, "contamination has 1 values, one per group, but groups is None"),
     ({"contamination": np.array(0.2)}, TypeError, "contamination must be a number, got array(0.2) of type ndarray"),
     ({"contamination": torch.tensor(0.25)}, TypeError, "contamination must be a number, got tensor(0.2500)"),
     ({"gamma": -0.5}, ValueError, "gamma must be at least 0, got -0.5"),
