@@ -160,7 +160,8 @@ def reweight(
     array with the same chunks; computing them reads the losses once more, so that ``losses.persist()`` pays off where
     losses are costly. `weights` must be a Dask array, too, and is rechunked like `losses`; `out` is not supported;
     `backend` ("cpp" or "numpy") and `threads` (by default 1) apply to each task. `groups` may be on the host, or a Dask
-    array, whose number of groups another argument must tell; the losses are then read more often, see `Planner`.
+    array; its number of groups must then follow from a share of each group, or from ``Groups(groups, n_groups)``, which
+    computes nothing. With groups, the losses are read more often, see `Planner`.
 
     See Also
     --------

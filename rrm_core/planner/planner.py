@@ -50,9 +50,9 @@ class Planner(Generic[PlanT]):
     group_memory : int, optional
         Bytes for the histograms of a round with groups: the more, the fewer rounds. By default 64 MiB, which are two
         rounds of float32 for 128 groups and three for 4,096, or the least that a rule needs for many groups: 128 bytes
-        for each group and each threshold that is sought within groups. One more round counts the losses at thresholds
-        that are no order statistics of a group. For each group a planner holds up to 160 bytes more, and `merge` and
-        `advance` take a copy of the counts.
+        for each group and each threshold within groups. One more round counts the losses at thresholds that are no
+        order statistics of a group. For each group a planner holds up to 160 bytes more, and `merge` and `advance` copy
+        the counts.
     backend : {"cpp", "numpy"}, optional
         Backend that counts; by default the first available one.
     threads : int, at least 1, optional
@@ -149,8 +149,8 @@ class Planner(Generic[PlanT]):
 
         Raises
         ------
-        TypeError
-            `rule` is not a `Rule`.
+        TypeError, ValueError
+            `rule` is not a `Rule`, or another argument is invalid, as for `Planner`.
         """
         if not isinstance(rule, Rule):
             raise TypeError(f"rule must be a Rule, got {type(rule).__name__}")
@@ -283,7 +283,7 @@ class Planner(Generic[PlanT]):
     def from_partial(
         cls, partial: Mapping[str, Any], *, backend: str | None = None, threads: int | None = None
     ) -> Planner[Any]:
-        """Return a planner with the state and the counts of a `partial` result, once these are found consistent.
+        """Return a planner with the state and the counts of a `partial` result, after a check of their consistency.
 
         Parameters
         ----------
