@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from ._engine import Request, prepare
 from .arrays.groups import to_groups
+from .arrays.placement import placement_of
 from .backends.registry import GroupingBackend
 from .definition.group_numbers import GroupNumbers
 from .definition.group_plan import GroupedPlan
@@ -97,4 +98,12 @@ def prepare_groups(
         As `rrm_core.reweight`.
     """
     request = prepare(losses, weights, mu, out, backend, threads, block_start)
-    return GroupedRequest(request, to_groups(groups, request.losses.shape[0], n_groups))
+    numbers = to_groups(groups, request.losses.shape[0], n_groups)
+    if not numbers.on_host:
+        placement = placement_of(numbers.numbers, native=False)
+        if placement != request.placement:
+            raise TypeError(
+                f"groups must be on the host, or of the framework and on the device of losses, got {placement} for "
+                f"losses as {request.placement}; copy groups to the host"
+            )
+    return GroupedRequest(request, numbers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import array_api_strict as xp
 import numpy as np
 import pytest
 
@@ -150,6 +151,14 @@ def test_apply_to_losses_of_another_plan(backend):
         rrm_core.apply(plan, LOSSES[:2], groups=[0, 3], backend=backend)
     with pytest.raises(TypeError, match="losses must be float32, as the planned ones were, got float64"):
         rrm_core.apply(plan, LOSSES.astype(float), groups=GROUPS, backend=backend)
+
+
+def test_groups_on_another_device():
+    elsewhere = xp.asarray(GROUPS, device=xp.Device("device1"))
+    with pytest.raises(TypeError, match=r"got array_api_strict array on .*device1.* for losses as numpy array on cpu"):
+        rrm_core.plan(LOSSES, groups=elsewhere, contamination=0.2)
+    with pytest.raises(TypeError, match="for losses as array_api_strict array on .*CPU_DEVICE.*; copy groups to the"):
+        rrm_core.plan(xp.asarray(LOSSES), groups=elsewhere, contamination=0.2)
 
 
 def test_plan_and_groups_belong_together():
