@@ -101,7 +101,8 @@ def prepare_groups(
     numbers = to_groups(groups, request.losses.shape[0], n_groups)
     if not numbers.on_host:
         placement = placement_of(numbers.numbers, native=False)
-        if placement != request.placement:
+        # The CUDA backend checks the device itself, and takes arrays of other frameworks.
+        if placement != request.placement and not (placement.on_cuda and request.placement.on_cuda):
             raise TypeError(
                 f"groups must be on the host, or of the framework and on the device of losses, got {placement} for "
                 f"losses as {request.placement}; copy groups to the host"

@@ -157,7 +157,7 @@ def test_groups_on_another_device():
     elsewhere = xp.asarray(GROUPS, device=xp.Device("device1"))
     with pytest.raises(TypeError, match=r"got array_api_strict array on .*device1.* for losses as numpy array on cpu"):
         rrm_core.plan(LOSSES, groups=elsewhere, contamination=0.2)
-    with pytest.raises(TypeError, match="for losses as array_api_strict array on .*CPU_DEVICE.*; copy groups to the"):
+    with pytest.raises(TypeError, match=r"for losses as array_api_strict array on .*CPU_DEVICE.*; copy groups to the"):
         rrm_core.plan(xp.asarray(LOSSES), groups=elsewhere, contamination=0.2)
 
 
