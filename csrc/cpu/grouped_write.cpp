@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "scan.h"
@@ -24,6 +26,33 @@ template <class V> struct alignas(4 * sizeof(V)) SimpleUpdate {
     }
 };
 
+// Whether old weights may be invalid: a sign bit is set, or a number is not finite.
+template <class V> class SuspectWeights {
+  public:
+    void add(V weight) {
+        const auto bits = std::bit_cast<Bits>(weight);
+        suspect_ |= bits | (Wide<V>::infinity - 1 - bits);
+    }
+    [[nodiscard]] bool any() const {
+        return (suspect_ & Wide<V>::sign) != 0;
+    }
+
+  private:
+    using Bits = typename Wide<V>::Bits;
+    Bits suspect_ = 0;
+};
+
+// The invalid ones among n old weights, looked at one by one: for those of which any is suspect.
+template <class V> InvalidWeights find_invalid(const V *old_weights, std::int64_t n) {
+    InvalidWeights invalid;
+    for (std::int64_t i = 0; i < n; ++i) {
+        if (!(old_weights[i] >= 0 && old_weights[i] <= std::numeric_limits<V>::max())) {
+            invalid.merge({1, i, static_cast<double>(old_weights[i])}, 0);
+        }
+    }
+    return invalid;
+}
+
 template <class F, class Update>
 InvalidWeights write_terms(const typename F::Bits *losses, const std::int32_t *groups, std::int64_t n,
                            const std::vector<Update> &updates, double mu, const typename F::Weight *old_weights,
@@ -41,11 +70,18 @@ InvalidWeights write_terms(const typename F::Bits *losses, const std::int32_t *g
                 }
                 continue;
             }
-            invalid.add(find_invalid(old_weights + begin, end - begin), begin);
+            // `out` may be `old_weights`, which are looked at again if any is suspect.
+            V sums[block_size];
+            SuspectWeights<V> suspects;
             for (std::int64_t i = begin; i < end; ++i) {
-                const V added = updates[static_cast<std::size_t>(groups[i])].term(F::value(losses[i]));
-                out[i] = old_factor * old_weights[i] + added;
+                const V term = updates[static_cast<std::size_t>(groups[i])].term(F::value(losses[i]));
+                suspects.add(old_weights[i]);
+                sums[i - begin] = old_factor * old_weights[i] + term;
             }
+            if (suspects.any()) {
+                invalid.add(find_invalid(old_weights + begin, end - begin), begin);
+            }
+            std::copy_n(sums, end - begin, out + begin);
         }
     });
     return invalid.sum();

@@ -55,6 +55,30 @@ template <class V> struct Bounds {
     }
 };
 
+// Copies the values above one and below another to `to`, which is padded with NaN to whole groups. Returns their
+// number.
+template <class V>
+RRM_INLINE std::int64_t keep_between(const typename Wide<V>::Bits *values, std::int64_t n, V above, V below,
+                                     typename Wide<V>::Bits *to) {
+    using L = Lanes<V>;
+    const auto low = L::splat(above);
+    const auto high = L::splat(below);
+    std::int64_t n_kept = 0;
+    for (std::int64_t i = 0; i < n; i += group_size) {
+        typename L::Mask masks[group_size / L::width];
+        std::uint64_t selected = 0;
+        for (int j = 0; j < group_size / L::width; ++j) {
+            const auto x = load<Wide<V>>(values + i + j * L::width);
+            masks[j] = L::and_below(L::not_at_most(x, low), x, high); // false for NaN
+            selected |= L::bits(masks[j]) << (j * L::width);
+        }
+        compress<Wide<V>>(values + i, masks, selected, to + n_kept);
+        n_kept += count_bits(selected);
+    }
+    __builtin_memset(to + n_kept, -1, group_size * sizeof(V));
+    return n_kept;
+}
+
 // The order statistic of n numbers among values in `padded` / group_size whole groups, of which the others are NaN.
 // Bisects the keys by counting until few values are left, and sorts those. With a tolerance it returns any value whose
 // rank is off by less, and meaningless counts.
@@ -70,12 +94,15 @@ OrderStatistic<V> select_within(const Bounds<V> &bounds, const typename Wide<V>:
     Key low = F::key(std::bit_cast<Key>(bounds.minimum));
     low -= low == F::sign ? 2 : 1;
     Key high = F::key(std::bit_cast<Key>(bounds.maximum));
+    constexpr std::int64_t max_kept = 1024;
+    Key kept[max_kept + 2 * group_size];
+    std::int64_t n_dropped = 0; // values up to `low` that have been left out
     std::int64_t n_up_to_low = 0;
     std::int64_t n_up_to_high = n;
     while (high - low > 1 && n_up_to_high - n_up_to_low > few) {
         const Key middle = low + (high - low) / 2;
         const auto pivot = L::splat(F::value(F::bits(middle)));
-        const std::int64_t n_up_to = count_up_to<V>(values, padded, pivot);
+        const std::int64_t n_up_to = n_dropped + count_up_to<V>(values, padded, pivot);
         (n_up_to < rank ? low : high) = middle;
         (n_up_to < rank ? n_up_to_low : n_up_to_high) = n_up_to;
         if (n_up_to > 0 && rank - tolerance <= n_up_to && n_up_to < rank + tolerance) { // the largest of these will do
@@ -85,6 +112,16 @@ OrderStatistic<V> select_within(const Bounds<V> &bounds, const typename Wide<V>:
                 largest = L::select(L::at_most(x, pivot), L::max(x, largest), largest);
             }
             return {L::reduce_max(largest), n_up_to - 1, 1};
+        }
+        // Once few values are left, the others need not be read again. The next number after -0 is above 0.
+        const std::int64_t n_left = n_up_to_high - n_up_to_low;
+        if (tolerance == 0 && values != kept && n_left > few && n_left <= max_kept && 4 * n_left <= padded &&
+            padded > 4 * group_size && high < F::key_inf) {
+            const Key after = static_cast<Key>(high + (high == F::sign - 1 ? 2 : 1));
+            n_dropped = n_up_to_low;
+            padded = keep_between<V>(values, padded, F::value(F::bits(low)), F::value(F::bits(after)), kept);
+            padded = (padded + group_size - 1) / group_size * group_size;
+            values = kept;
         }
     }
     if (high - low == 1) {

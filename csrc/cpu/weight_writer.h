@@ -1,9 +1,7 @@
 // The write step: new weights from the plan and the losses or, with less memory traffic, from the marks of a scan.
 #pragma once
 
-#include <bit>
 #include <cstdint>
-#include <limits>
 #include <mutex>
 #include <vector>
 
@@ -35,24 +33,6 @@ template <class V> WeightUpdate<V> make_update(const Plan &plan, std::int64_t n,
             term(plan.levels.kept_recipient),
             a,
             n * static_cast<std::int64_t>(sizeof(V)) >= tuning.stream_bytes};
-}
-
-// The invalid ones among n old weights, looked at one by one only if a sign bit is set or a number is not finite.
-template <class V> InvalidWeights find_invalid(const V *old_weights, std::int64_t n) {
-    using F = Wide<V>;
-    using Bits = typename F::Bits;
-    Bits suspect = 0;
-    for (std::int64_t i = 0; i < n; ++i) {
-        const auto bits = std::bit_cast<Bits>(old_weights[i]);
-        suspect |= bits | (F::infinity - 1 - bits);
-    }
-    InvalidWeights invalid;
-    for (std::int64_t i = 0; (suspect & F::sign) != 0 && i < n; ++i) {
-        if (!(old_weights[i] >= 0 && old_weights[i] <= std::numeric_limits<V>::max())) {
-            invalid.merge({1, i, static_cast<double>(old_weights[i])}, 0);
-        }
-    }
-    return invalid;
 }
 
 // The invalid old weights that the members of a team find.
