@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, cast
 
-from ._engine import Request, prepare
+from ._engine import Request, prepare, prepare_fast
 from .arrays.groups import to_groups
 from .arrays.placement import placement_of
 from .backends.registry import GroupingBackend
@@ -97,7 +97,9 @@ def prepare_groups(
     TypeError, ValueError, ImportError, RuntimeError
         As `rrm_core.reweight`.
     """
-    request = prepare(losses, weights, mu, out, backend, threads, block_start)
+    request = prepare_fast(losses, weights, mu, out, threads) if backend is None and block_start is None else None
+    if request is None:
+        request = prepare(losses, weights, mu, out, backend, threads, block_start)
     numbers = to_groups(groups, request.losses.shape[0], n_groups)
     if not numbers.on_host:
         placement = placement_of(numbers.numbers, native=False)
