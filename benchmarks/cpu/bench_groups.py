@@ -3,11 +3,14 @@
     python -m benchmarks.cpu.bench_groups
 
 Prepared groups of equal expected size, in random order; a contamination for each. The rival is one call for each group
-on its samples, with the indices of each group at hand. All are timed in interleaved rounds, with warm caches.
+on its samples, with the indices of each group at hand. All are timed in interleaved rounds: with cold caches, as after
+an epoch, and right after an untimed call.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,21 +26,25 @@ N = 1_000_000
 N_GROUPS = (1, 10, 100, 1_000, 100_000)
 COMPOSED = (10, 1_000)
 SHARE = 0.2
+CACHE_BYTES = 128 << 20  # more than the caches hold
 
 
 class Calls:
-    """A call to be timed."""
+    """A call to be timed, and another that precedes it each time."""
 
-    def __init__(self, call: Callable[[], Any]) -> None:
+    def __init__(self, call: Callable[[], Any], before: Callable[[], Any]) -> None:
         self.call = call
+        self.before = before
 
     def seconds(self, calls: int) -> float:
-        """Return the time of one call, the mean of this many, after one that brings its arrays into the caches."""
-        self.call()
-        start = time.perf_counter()
+        """Return the time of one call, the mean of this many."""
+        seconds = 0.0
         for _ in range(calls):
+            self.before()
+            start = time.perf_counter()
             self.call()
-        return (time.perf_counter() - start) / calls
+            seconds += time.perf_counter() - start
+        return seconds / calls
 
 
 def main() -> None:
@@ -46,40 +53,49 @@ def main() -> None:
     rng = np.random.default_rng(0)
     losses = rng.exponential(size=N).astype(np.float32)
     weights = np.ones_like(losses)
+    groups = {n_groups: make_groups(rng, n_groups) for n_groups in N_GROUPS}
+    check(losses, rng)
+    evictor = np.zeros(CACHE_BYTES // 8)
     cells = []
-    for mu in (1.0, 0.3):
-        options: dict[str, Any] = {"mu": mu, "redistribute": "kept", "threads": 1, "out": weights}
-        rivals = {"one threshold": Calls(lambda options=options: one_threshold(losses, weights, options))}
-        for n_groups in N_GROUPS:
-            numbers = rng.integers(0, n_groups, N).astype(np.int32)
-            groups = rrm_core.Groups(numbers, n_groups)
-            shares = np.full(n_groups, SHARE)
-            for mass in ("all", "group"):
-                rivals[f"{n_groups:_} groups, mass {mass}"] = Calls(
-                    lambda groups=groups, shares=shares, mass=mass, options=options: rrm_core.reweight(
-                        losses, weights, groups=groups, contamination=shares, mass=mass, **options
-                    )
-                )
-            if n_groups in COMPOSED:
-                order = np.argsort(numbers, kind="stable")
-                members = np.split(order, np.cumsum(groups.sizes)[:-1])
-                rivals[f"{n_groups:_} groups, a call for each"] = Calls(
-                    lambda members=members, mu=mu: composed(losses, weights, members, mu)
-                )
-        check(losses, rng)
+    for caches, mu in itertools.product(("cold", "warm"), (1.0, 0.3)):
+        calls = make_calls(losses, weights, groups, mu)
+        rivals = {
+            name: Calls(call, call if caches == "warm" else lambda: np.add(evictor, 1, out=evictor))
+            for name, call in calls.items()
+        }
         times = interleaved(rivals, 2.0, 15, lambda step: print(step, end="\r"))
-        cells.append({"mu": mu, "ms": times})
+        cells.append({"caches": caches, "mu": mu, "ms": times})
         for name, row in times.items():
-            print(f"mu {mu}: {name:32} {line(row)}, {row['median'] / times['one threshold']['median']:6.2f} times")
+            ratio = row["median"] / times["one threshold"]["median"]
+            print(f"{caches}, mu {mu}: {name:32} {line(row)}, {ratio:6.2f} times")
     what = (
         f"{N} exponential float32 losses, contamination {SHARE} of each group, redistribute 'kept', in place, 1 thread"
     )
     write_record(RESULTS / "groups.json", {"what": what, "unit": "ms", **origin, "cells": cells})
 
 
-def one_threshold(losses: Any, weights: Any, options: dict[str, Any]) -> None:
-    """Reweight with one threshold for all samples."""
-    rrm_core.reweight(losses, weights, contamination=SHARE, **options)
+def make_groups(rng: np.random.Generator, n_groups: int) -> rrm_core.Groups:
+    """Return random groups, prepared."""
+    return rrm_core.Groups(rng.integers(0, n_groups, N).astype(np.int32), n_groups)
+
+
+def make_calls(
+    losses: Any, weights: Any, groups: dict[int, rrm_core.Groups], mu: float
+) -> dict[str, Callable[[], Any]]:
+    """Return the calls to be compared."""
+    options: dict[str, Any] = {"mu": mu, "redistribute": "kept", "threads": 1, "out": weights}
+    calls = {"one threshold": functools.partial(rrm_core.reweight, losses, weights, contamination=SHARE, **options)}
+    for n_groups, prepared in groups.items():
+        shares = np.full(n_groups, SHARE)
+        for mass in ("all", "group"):
+            calls[f"{n_groups:_} groups, mass {mass}"] = functools.partial(
+                rrm_core.reweight, losses, weights, groups=prepared, contamination=shares, mass=mass, **options
+            )
+        if n_groups in COMPOSED:
+            order = np.argsort(prepared.numbers, kind="stable")
+            members = np.split(order, np.cumsum(prepared.sizes)[:-1])
+            calls[f"{n_groups:_} groups, a call for each"] = functools.partial(composed, losses, weights, members, mu)
+    return calls
 
 
 def composed(losses: Any, weights: Any, members: list[Any], mu: float) -> None:

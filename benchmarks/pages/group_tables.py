@@ -9,7 +9,7 @@ from benchmarks.pages import table_parts
 
 def groups(run: dict[str, Any]) -> str:
     """Return the table of times with groups, in times of one threshold for all samples."""
-    lines = ["| | " + " | ".join(f"mu = {cell['mu']:g}" for cell in run["cells"]) + " |"]
+    lines = ["| | " + " | ".join(f"{cell['caches']}, mu = {cell['mu']:g}" for cell in run["cells"]) + " |"]
     lines.append("|---|" + "---:|" * len(run["cells"]))
     for name in run["cells"][0]["ms"]:
         values = []
@@ -19,7 +19,7 @@ def groups(run: dict[str, Any]) -> str:
             values.append(f"{ms:.2f} ms" if name == "one threshold" else f"{ms / one:.1f}x")
         label = name.replace("_", ",").replace("1 groups", "1 group")
         lines.append(table_parts.row(label, values))
-    return "\n".join([*lines, "", f"{run['what']}: medians of interleaved samples."])
+    return "\n".join([*lines, "", f"{run['what']}: medians of interleaved samples, with cold or warm caches."])
 
 
 def sources(run: dict[str, Any]) -> str:

@@ -178,7 +178,7 @@ template <class F> class FewGroupsLosses {
         pad_with_nan(sample.data(), n);
         const double quantile = static_cast<double>(rank) / static_cast<double>(size);
         const double centre = quantile * static_cast<double>(n);
-        const double margin = 2.5 * std::sqrt(centre * (1.0 - quantile)) + 2.0;
+        const double margin = 4.0 * std::sqrt(centre * (1.0 - quantile)) + 2.0;
         const auto tolerance = static_cast<std::int64_t>(margin / 8.0);
         const auto first = static_cast<std::int64_t>(centre - margin);
         const auto last = static_cast<std::int64_t>(centre + margin) + 1;
