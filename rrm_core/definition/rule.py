@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from types import NoneType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -210,10 +211,10 @@ def make_grouped_rule(
     contamination: Any, gamma: float | None, redistribute: Redistribute, ties: Ties, nan: NaN, cap: Any, mass: Mass
 ) -> Rule:
     """Return the rule with these parameters, for losses with groups; the same object as in a recent call."""
-    # Arrays cannot be hashed.
-    if isinstance(contamination, np.ndarray):
+    # Arrays cannot be hashed, or are by identity, as tensors: then a change of their numbers would not be noticed.
+    if not isinstance(contamination, (float, int, tuple, NoneType)):
         contamination = as_fractions("contamination", contamination)
-    if isinstance(cap, np.ndarray):
+    if not isinstance(cap, (float, int, tuple, NoneType)):
         cap = as_fractions("cap", cap)
     try:
         return _cached_grouped_rule(contamination, gamma, redistribute, ties, nan, cap, mass)

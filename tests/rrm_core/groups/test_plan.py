@@ -75,6 +75,18 @@ def test_plan_applies_to_parts():
     assert np.concatenate(parts).tolist() == whole.tolist()
 
 
+@pytest.mark.parametrize("make", ["numpy.array", "torch.tensor"])
+def test_shares_that_change_between_calls(make):
+    package, _, function = make.partition(".")
+    shares = getattr(pytest.importorskip(package), function)([0.0, 0.5])
+    for name, rule in (("contamination", {}), ("cap", {"contamination": 0.5})):
+        shares[0] = 0.0
+        unchanged = rrm_core.plan(LOSSES[:5], groups=[0, 1, 1, 0, 1], **rule, **{name: shares})
+        shares[0] = 0.5
+        changed = rrm_core.plan(LOSSES[:5], groups=[0, 1, 1, 0, 1], **rule, **{name: shares})
+        assert (unchanged.n_pruned[0], changed.n_pruned[0]) == (0, 1)
+
+
 def test_shares_in_single_precision_count_as_their_decimals():
     rule = rrm_core.Rule(contamination=np.array([0.29, 0.7], np.float32))
     assert rule.contamination == (0.29, 0.7)
