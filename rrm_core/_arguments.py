@@ -48,7 +48,11 @@ def as_fractions(name: str, value: object) -> float | tuple[float, ...]:
     """
     if isinstance(value, (Real, str)):
         return as_fraction(name, value)
-    values = np.asarray(value)
+    try:
+        values = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        # A ragged list, or a tensor that is on a device or requires a gradient.
+        raise TypeError(f"{name} must be a number or an array of numbers, one per group: {error}") from None
     if values.ndim == 0 and values.dtype.kind != "O":
         return as_fraction(name, value)
     if values.dtype.kind not in "iuf":

@@ -153,7 +153,7 @@ def _to_integers(groups: Any, name: str = "groups") -> Any:
         # An empty list has no type.
         groups = np.empty(0, np.int32)
     elif not is_array_api_obj(groups):
-        groups = np.asarray(groups)
+        groups = _from_sequence(name, groups)
     check_kind(name, groups)
     check_one_dimensional(name, groups)
     placement = placement_of(groups, native=False)
@@ -167,6 +167,13 @@ def _to_integers(groups: Any, name: str = "groups") -> Any:
     return groups
 
 
+def _from_sequence(name: str, groups: Any) -> Array:
+    try:
+        return np.asarray(groups)
+    except ValueError as error:
+        raise TypeError(f"{name} must be an array or a flat list of integers: {error}") from None
+
+
 def _check_range(name: str, numbers: Any, n_groups: int | None, start: int = 0) -> tuple[Any, int]:
     """Return a copy of group numbers as int32, and the number of groups."""
     xp = array_namespace(numbers)
@@ -178,7 +185,9 @@ def _check_range(name: str, numbers: Any, n_groups: int | None, start: int = 0) 
         largest = int(xp.max(numbers))
     end = largest + 1 if n_groups is None else n_groups
     if smallest < 0 or largest >= end:
-        outside = (numbers < 0) | (numbers >= end)
+        outside = numbers < 0
+        if largest >= end:  # otherwise `end` may lie beyond the numbers of the type
+            outside = outside | (numbers >= end)
         first = int(xp.argmax(xp.astype(outside, xp.uint8)))
         raise ValueError(
             f"{name} must lie in [0, {max(end, 1):_}), but {int(xp.count_nonzero(outside)):_} of "

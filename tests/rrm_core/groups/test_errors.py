@@ -34,6 +34,7 @@ WRONG = {
     "bools": ({"groups": GROUPS > 0}, TypeError, "groups must be integers, got bool"),
     "text": ({"groups": ["a", "b", "b", "a", "b"]}, TypeError, "groups must be integers, got <U1"),
     "a number": ({"groups": 3}, ValueError, r"groups must be one-dimensional, got shape \(\)"),
+    "a ragged list": ({"groups": [[0], [1, 1]]}, TypeError, "groups must be an array or a flat list of integers"),
     "two dimensions": ({"groups": GROUPS[None]}, ValueError, r"groups must be one-dimensional, got shape \(1, 5\)"),
     "huge numbers": ({"groups": GROUPS + 2**31}, ValueError, r"groups must be fewer than 2\*\*31, got 2_147_483_650"),
     "quotas for other groups": (
@@ -57,7 +58,12 @@ WRONG = {
     "cap as text": ({"cap": "half"}, TypeError, "cap must be a number, got 'half' of type str"),
     "quotas of no group": ({"contamination": []}, ValueError, r"contamination must be a number or an array of shape"),
     "quotas in two dimensions": ({"contamination": [[0.1, 0.2]]}, ValueError, r"got shape \(1, 2\)"),
-    "quotas of dates": (
+    "quotas in a ragged list": (
+        {"contamination": [[0.1], [0.2, 0.3]]},
+        TypeError,
+        "contamination must be a number or an array of numbers, one per group: ",
+    ),
+    "quotas by name": (
         {"contamination": {"a": 1}},
         TypeError,
         "contamination must be a number or an array of numbers",
@@ -159,6 +165,12 @@ def test_groups_on_another_device():
         rrm_core.plan(LOSSES, groups=elsewhere, contamination=0.2)
     with pytest.raises(TypeError, match=r"for losses as array_api_strict array on .*CPU_DEVICE.*; copy groups to the"):
         rrm_core.plan(xp.asarray(LOSSES), groups=elsewhere, contamination=0.2)
+
+
+def test_group_below_0_of_a_type_with_fewer_numbers_than_groups():
+    groups = xp.asarray([0, -1], dtype=xp.int8)
+    with pytest.raises(ValueError, match=r"groups must lie in \[0, 300\), but 1 of 2 do not, the first -1 at index 1"):
+        rrm_core.Groups(groups, n_groups=300)
 
 
 def test_plan_and_groups_belong_together():
