@@ -36,8 +36,8 @@ class Groups(GroupNumbers):
     ----------
     n_groups : int
     numbers : int32 array of shape (n,)
-        The group numbers: a NumPy array, or one of the framework and on the device of `groups`. A Dask array keeps its
-        type.
+        The group numbers: a NumPy array, which is read-only, or one of the framework and on the device of `groups`. A
+        Dask array keeps its type.
 
     Raises
     ------

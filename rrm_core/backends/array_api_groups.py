@@ -137,7 +137,8 @@ class GroupedLosses:
         """The group numbers, on the device of the losses."""
         if not self._groups.on_host:
             return self._groups.numbers
-        return self._on_device(self._groups.numbers)
+        # A copy: frameworks may share the memory of an array, and it is read-only.
+        return self._on_device(self._groups.numbers.copy())
 
     @cached_property
     def _is_nan(self) -> Any:

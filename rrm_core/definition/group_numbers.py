@@ -35,7 +35,8 @@ class GroupNumbers:
     Parameters
     ----------
     numbers : int32 array of shape (n,)
-        From 0 to ``n_groups - 1``: a contiguous NumPy array, or an array of another framework.
+        From 0 to ``n_groups - 1``: a contiguous NumPy array, which becomes read-only here, or an array of another
+        framework.
     n_groups : int
         Number of groups, of which some may have no sample.
 
@@ -48,6 +49,10 @@ class GroupNumbers:
     """
 
     def __init__(self, numbers: Any, n_groups: int) -> None:
+        if isinstance(numbers, np.ndarray):
+            # Compiled code relies on the check of their range.
+            numbers = numbers.view()
+            numbers.flags.writeable = False
         self.numbers = numbers
         self.n_groups = n_groups
         self.prepared: dict[str, Any] = {}
@@ -57,7 +62,11 @@ class GroupNumbers:
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy prepares its own: what backends have prepared may hold addresses.
-        return self.__dict__ | {"prepared": {}}
+        return {"numbers": self.numbers, "n_groups": self.n_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # By the constructor: an array of a pickle would be writable.
+        GroupNumbers.__init__(self, **state)
 
     @property
     def on_host(self) -> bool:

@@ -65,7 +65,8 @@ class SampleGroups:
     """
 
     def __init__(self, groups: rrm_core.Groups, start: int, end: int) -> None:
-        numbers = torch.from_numpy(groups.numbers)
+        # A copy, since they are read-only.
+        numbers = torch.tensor(groups.numbers)
         if end - start < len(groups):
             self._local = _make_member_groups(numbers[start:end], groups.n_groups)
         else:

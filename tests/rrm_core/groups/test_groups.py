@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -25,6 +28,16 @@ def test_numbers_are_copied():
     groups = rrm_core.Groups(numbers)
     numbers[:] = 1
     assert groups.numbers.tolist() == NUMBERS
+
+
+@pytest.mark.parametrize("copy_of", [lambda x: x, copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_numbers_are_read_only(copy_of):
+    groups = rrm_core.Groups(NUMBERS, n_groups=3)
+    rrm_core.plan(LOSSES, groups=groups, contamination=0.2)
+    copied = copy_of(groups)
+    assert (copied.numbers.tolist(), copied.n_groups) == (NUMBERS, 3)
+    with pytest.raises(ValueError, match="read-only"):
+        copied.numbers[0] = 3
 
 
 def test_pandas_series():
