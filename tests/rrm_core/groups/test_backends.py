@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import rrm_core
+from rrm_core.definition.formats import BY_NAME
 from support.families import DTYPES
 from support.groups import LAYOUTS, group_numbers, rules
 
@@ -75,6 +76,28 @@ def test_bits_of_the_reference(layout, family, dtype, backend, references):
 def references():
     """Results of the numpy backend, computed once for all others."""
     return {}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("family", ["exponential", "NaN and inf"])
+@pytest.mark.parametrize("n_groups", [3, 16])
+def test_groups_that_vector_instructions_look_up(n_groups, family, dtype):
+    extension = pytest.importorskip("rrm_core._cpu")
+    if not extension.can_look_up(BY_NAME[dtype].code, 1 << 15, n_groups):
+        pytest.skip("this processor has no such instructions")
+    # More samples than in the other tests, whose losses are sorted by group.
+    n = (1 << 15) + 70
+    numbers = np.random.default_rng(n_groups).integers(0, n_groups - 1, n)
+    losses = draw(family, n, dtype)
+    old = np.random.default_rng(1).exponential(size=n).astype(np.float32)
+    groups = rrm_core.Groups(numbers, n_groups)
+    for i, rule in enumerate(rules(n_groups, "prune")):
+        mu = (1.0, 0.3)[i // 2 % 2]
+        weights, plan = outcome(losses, old, mu, groups, rule, "cpp")
+        assert (weights, plan) == outcome(losses, old, mu, groups, rule, "numpy"), rule
+    if family == "exponential":
+        # What the look-up does not find, such as one of many equal losses, is found among sorted losses.
+        assert "order" not in groups.prepared
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
