@@ -7,7 +7,7 @@ on small arrays would take as long as a pass over a million losses.
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from ..definition.plan import NonFiniteCounts, check_losses
 from ..definition.rule import Rule
 
 # `GroupError` in csrc/cpu/grouped_reweight.h.
-NOT_FINITE, NO_FINITE_LOSS, NO_KEPT_SAMPLE, NOT_FOUND = 1, 2, 3, 4
+NO_ERROR, NOT_FINITE, NO_FINITE_LOSS, NO_KEPT_SAMPLE, NOT_FOUND = range(5)
 
 _NONE = np.empty(0, np.int64)
 
@@ -109,20 +109,10 @@ class GroupedLosses:
             error, invalid = self._extension.reweight_groups(self._losses, code, numbers, *self._order(), *arguments)
         loss_min, threshold, recipient_threshold, removed = thresholds
         n_pruned, n_tied, n_recipients, n_nan = counts
-        n = len(self._losses)
-        if error == NOT_FINITE:
-            n_nan_of_all, first_nan, n_neg_inf, first_neg_inf = self._extension.find_non_finite(
-                self._losses, self._format.code
-            )
-            check_losses(rule, n, NonFiniteCounts(n_nan_of_all, first_nan, n_neg_inf, first_neg_inf, n_pos_inf=0))
-        if error == NO_FINITE_LOSS:
-            # The error without groups, if all are NaN.
-            check_losses(rule, n, NonFiniteCounts(int(n_nan.sum()), 0, 0, 0, 0))
-            check_groups(sizes, loss_min, n_nan)
-        if error == NO_KEPT_SAMPLE:
-            check_mass(rule, sizes, n_pruned)
+        if error != NO_ERROR:
+            self._raise_error(error, rule, sizes, loss_min, n_pruned, n_nan)
         plan = GroupedPlan(
-            n=n,
+            n=len(self._losses),
             dtype=self._format.name,
             rule=rule,
             sizes=sizes,
@@ -137,6 +127,23 @@ class GroupedLosses:
             levels=levels,
         )
         return plan, None if invalid is None else InvalidWeights(*invalid)
+
+    def _raise_error(
+        self, error: int, rule: Rule, sizes: Array, loss_min: Array, n_pruned: Array, n_nan: Array
+    ) -> NoReturn:
+        n = len(self._losses)
+        if error == NOT_FINITE:
+            n_all_nan, first_nan, n_neg_inf, first_neg_inf = self._extension.find_non_finite(
+                self._losses, self._format.code
+            )
+            check_losses(rule, n, NonFiniteCounts(n_all_nan, first_nan, n_neg_inf, first_neg_inf, 0))
+        elif error == NO_FINITE_LOSS:
+            # The error without groups, if all are NaN.
+            check_losses(rule, n, NonFiniteCounts(int(n_nan.sum()), 0, 0, 0, 0))
+            check_groups(sizes, loss_min, n_nan)
+        else:
+            check_mass(rule, sizes, n_pruned)
+        raise RuntimeError("losses changed while they were read; don't write to them from another thread")
 
     def _sizes(self) -> Array:
         sizes: Array | None = self._groups.prepared.get("sizes")

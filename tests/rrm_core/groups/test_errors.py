@@ -128,6 +128,14 @@ def test_losses_that_cannot_be_reweighted(values, message, backend):
     assert weights.tolist() == [7] * 5
 
 
+def test_nan_that_another_thread_overwrites_before_they_are_counted(monkeypatch):
+    extension = pytest.importorskip("rrm_core._cpu")
+    monkeypatch.setattr(extension, "find_non_finite", lambda *_: (0, -1, 0, -1))
+    losses = np.array([0.1, np.nan, 0.2, 4.0, 0.4], np.float32)
+    with pytest.raises(RuntimeError, match="losses changed while they were read"):
+        rrm_core.reweight(losses, groups=GROUPS, contamination=0.2, backend="cpp")
+
+
 @pytest.mark.parametrize("backend", ["cpp", "numba", "numpy", "array_api"])
 def test_group_of_nan_is_refused_where_nan_are_pruned(backend):
     losses = np.array([np.nan, 0.3, 0.2, np.nan, 0.4], np.float32)
