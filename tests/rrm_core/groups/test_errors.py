@@ -151,6 +151,19 @@ def test_invalid_old_weights(value, shown, backend):
         rrm_core.reweight(LOSSES, old, mu=0.5, groups=GROUPS, contamination=0.2, backend=backend)
 
 
+@pytest.mark.parametrize("n_groups", [3, 17], ids=["looked up", "sorted"])
+@pytest.mark.parametrize("redistribute", ["kept", "argmin"])
+def test_invalid_old_weights_among_many(redistribute, n_groups):
+    n = 70_001
+    losses = np.random.default_rng(0).exponential(size=n)
+    old = np.ones(n, np.float32)
+    old[[n - 1, 60_000, 7]] = np.inf, np.nan, -0.5
+    rule = {"contamination": 0.2, "redistribute": redistribute, "groups": np.arange(n) % n_groups}
+    for threads in (1, 3):
+        with pytest.raises(ValueError, match=r"weights must be .* 3 of 70_001 are not, the first -0.5 at index 7; "):
+            rrm_core.reweight(losses.astype(np.float32), old, mu=0.5, threads=threads, **rule)
+
+
 @pytest.mark.parametrize("backend", ["cpp", "numba", "numpy", "array_api"])
 def test_apply_to_losses_of_another_plan(backend):
     groups = rrm_core.Groups(GROUPS, n_groups=3)
