@@ -198,12 +198,12 @@ template <class F> class FewGroupsLosses {
         Candidates<V> candidates;
         candidates.low = scans[0].low[group];
         candidates.high = scans[0].high[group];
-        std::vector<Word> values;
         for (const FewGroupsScan<V> &scan : scans) {
             if (scan.minimum[group] < result.minimum.value) {
                 result.minimum = {scan.minimum[group], 0, 0};
             }
             candidates.n_inside += scan.n_inside[group];
+            candidates.n_stored += scan.n_stored[group];
             candidates.n_high += scan.n_high[group];
             result.n_nan += scan.n_nan[group];
         }
@@ -216,10 +216,10 @@ template <class F> class FewGroupsLosses {
         if (rank == 0 || n_valid == 0) {
             return result;
         }
-        values.reserve(static_cast<std::size_t>(padded_size(candidates.n_inside)));
+        std::vector<Word> values;
+        values.reserve(static_cast<std::size_t>(padded_size(candidates.n_stored)));
         for (const FewGroupsScan<V> &scan : scans) {
             values.insert(values.end(), scan.candidates[group], scan.candidates[group] + scan.n_stored[group]);
-            candidates.n_stored += scan.n_stored[group];
         }
         values.resize(static_cast<std::size_t>(padded_size(candidates.n_stored)));
         candidates.values = values.data();
