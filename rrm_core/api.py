@@ -301,9 +301,10 @@ def apply(
     ------
     TypeError, ValueError, ImportError
         As `reweight`; also if `losses` differ in type from the planned ones, are more than these, or contain values
-        that these cannot have contained (below their minimum, or NaN where there were none). Nothing has been written,
-        except to `out` where `weights` are NaN, infinite or negative.
-        In a Dask array such values are detected when their block is computed.
+        that these cannot have contained (below their minimum, or NaN where there were none; with `groups`, in their
+        group), or if `groups` are missing, were not planned for, or lie beyond those of the plan. Nothing has been
+        written, except to `out` where `weights` are NaN, infinite or negative. In a Dask array such values are detected
+        when their block is computed.
 
     Examples
     --------

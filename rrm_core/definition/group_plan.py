@@ -36,7 +36,8 @@ class GroupedPlan:
     threshold : float64 array of shape (n_groups,)
         Samples with a loss above that of their group are pruned; NaN for an empty group.
     recipient_threshold : float64 array of shape (n_groups,)
-        Samples with a loss up to that of their group receive mass; ``-inf`` if there are no recipients.
+        Samples with a loss up to that of their group receive mass; ``-inf`` in all groups if there are no recipients,
+        otherwise NaN for an empty group.
     n_pruned, n_tied, n_recipients : int64 array of shape (n_groups,)
         Number of samples above the threshold (NaN included), equal to it, and receiving mass.
     n_nan : int64 array of shape (n_groups,)
