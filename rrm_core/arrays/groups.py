@@ -155,13 +155,13 @@ def _to_integers(groups: Any, name: str = "groups") -> Any:
     elif not is_array_api_obj(groups):
         groups = _from_sequence(name, groups)
     check_kind(name, groups)
-    check_one_dimensional(name, groups)
     placement = placement_of(groups, native=False)
     if placement.framework == "torch":
         groups = plain_tensor(groups)
     xp = array_namespace(groups)
     if not xp.isdtype(groups.dtype, "integral"):
         raise TypeError(f"{name} must be integers, got {groups.dtype}; number the groups 0, 1, 2, ...")
+    check_one_dimensional(name, groups)
     if placement.on_host:
         return view_as_numpy(groups) if placement.framework == "torch" else np.asarray(groups)
     return groups

@@ -33,6 +33,7 @@ WRONG = {
     "floats": ({"groups": GROUPS * 1.0}, TypeError, "groups must be integers, got float64; number the groups 0, 1, 2"),
     "bools": ({"groups": GROUPS > 0}, TypeError, "groups must be integers, got bool"),
     "text": ({"groups": ["a", "b", "b", "a", "b"]}, TypeError, "groups must be integers, got <U1"),
+    "a name": ({"groups": "column"}, TypeError, "groups must be integers, got <U6"),
     "a number": ({"groups": 3}, ValueError, r"groups must be one-dimensional, got shape \(\)"),
     "a ragged list": ({"groups": [[0], [1, 1]]}, TypeError, "groups must be an array or a flat list of integers"),
     "two dimensions": ({"groups": GROUPS[None]}, ValueError, r"groups must be one-dimensional, got shape \(1, 5\)"),
