@@ -137,20 +137,22 @@ def reweight() -> str:
     return f"{reweight_tables.reweight(run)} {provenance(run)}"
 
 
+def table_of(name: str, table: Callable[[dict[str, Any]], str]) -> str:
+    """Return the table of a record and where it comes from, or that there is no record."""
+    if not is_recorded(name):
+        return NOT_RECORDED
+    run = recorded(name)
+    return f"{table(run)} {provenance(run)}"
+
+
 def groups() -> str:
     """Return the table of times with groups, or that there is no record."""
-    if not is_recorded("groups"):
-        return NOT_RECORDED
-    run = recorded("groups")
-    return f"{group_tables.groups(run)} {provenance(run)}"
+    return table_of("groups", group_tables.groups)
 
 
 def sources() -> str:
     """Return the table of the example with labels of several rules, or that there is no record."""
-    if not is_recorded("sources"):
-        return NOT_RECORDED
-    run = recorded("sources")
-    return f"{group_tables.sources(run)} {provenance(run)}"
+    return table_of("sources", group_tables.sources)
 
 
 def call() -> str:

@@ -174,14 +174,14 @@ class GroupedLosses:
     def _take_ranked(self, ranks: Array) -> Array:
         """Return the value with this rank in each group, as float64 on the host; NaN for rank 0."""
         is_ranked = ranks > 0
-        found = np.full(ranks.shape, math.nan)
+        values = np.full(ranks.shape, math.nan)
         if is_ranked.any():
             positions = self._on_device((self._starts[:-1] + ranks - 1)[is_ranked])
             taken = self._xp.take(self._sorted, positions, axis=0)
-            found[is_ranked] = np.asarray(
+            values[is_ranked] = np.asarray(
                 copy_to_host(self._xp.astype(taken, getattr(self._xp, self._weights_type.name)))
             )
-        return found
+        return values
 
     def _by_sample(self, values: Array, dtype: Any = None) -> Any:
         """Return the number of each sample's group; of the losses' type by default."""

@@ -71,7 +71,7 @@ def select(keys: Array, rank: int, lowest: np.uint64, highest: np.uint64) -> np.
 
 @compiled()
 def scan_part(
-    keys: Array, starts: Array, groups: tuple[int, int], nan: np.uint64, ranks: Array, found: Array, n_nan: Array
+    keys: Array, starts: Array, groups: tuple[int, int], nan: np.uint64, ranks: Array, selected: Array, n_nan: Array
 ) -> None:
     """Fill the smallest key and that with a rank, and the number of NaN, of groups from the first up to the last."""
     for group in range(groups[0], groups[1]):
@@ -81,19 +81,21 @@ def scan_part(
             smallest = min(smallest, part[i])
         n_valid = count_up_to(part, nan - np.uint64(1))
         n_nan[group] = part.size - n_valid
-        found[group, 0] = smallest
-        found[group, 1] = nan
+        selected[group, 0] = smallest
+        selected[group, 1] = nan
         if ranks[group] and n_valid:
-            found[group, 1] = select(part, min(ranks[group], n_valid), smallest, nan - np.uint64(1))
+            selected[group, 1] = select(part, min(ranks[group], n_valid), smallest, nan - np.uint64(1))
 
 
 @compiled(parallel=True)
-def scan(keys: Array, n_chunks: int, starts: Array, nan: np.uint64, ranks: Array, found: Array, n_nan: Array) -> None:
+def scan(
+    keys: Array, n_chunks: int, starts: Array, nan: np.uint64, ranks: Array, selected: Array, n_nan: Array
+) -> None:
     """Fill the smallest key and that with a rank, `nan` for none, and the number of NaN of each group."""
     n_groups = starts.size - 1
     for chunk in prange(n_chunks):
         groups = chunk * n_groups // n_chunks, (chunk + 1) * n_groups // n_chunks
-        scan_part(keys, starts, groups, nan, ranks, found, n_nan)
+        scan_part(keys, starts, groups, nan, ranks, selected, n_nan)
 
 
 @compiled()

@@ -49,7 +49,7 @@ class GroupedLosses:
         """Return minima, counts of NaN and -inf, and the losses with these ranks."""
         is_nan = np.isnan(self._values)
         is_neg_inf = self._values == -math.inf
-        found, n_nan = self._scan(ranks)
+        selected, n_nan = self._scan(ranks)
         non_finite = NonFiniteCounts(
             n_nan=int(n_nan.sum()),
             first_nan=int(is_nan.argmax()),
@@ -57,10 +57,10 @@ class GroupedLosses:
             first_neg_inf=int(is_neg_inf.argmax()),
             n_pos_inf=0,
         )
-        minima = self._decode(found[:, 0])
+        minima = self._decode(selected[:, 0])
         minima[n_nan == self.sizes()] = math.inf
         minima[self.sizes() == 0] = math.nan
-        return GroupScan(non_finite, n_nan, self.count(minima), self.count(self._decode(found[:, 1])))
+        return GroupScan(non_finite, n_nan, self.count(minima), self.count(self._decode(selected[:, 1])))
 
     def smallest(self, ranks: Array) -> GroupStatistics:
         """Return the loss of each group with this rank within the group; NaN for rank 0."""
@@ -70,8 +70,8 @@ class GroupedLosses:
         """Return the loss with this rank among all."""
         n = len(self._values)
         starts = np.array([0, n])
-        found, _ = self._scan(np.array([rank]), starts)
-        return float(self._decode(found[:, 1])[0])
+        selected, _ = self._scan(np.array([rank]), starts)
+        return float(self._decode(selected[:, 1])[0])
 
     @ignore_float_errors
     def count(self, values: Array) -> GroupStatistics:
@@ -150,11 +150,11 @@ class GroupedLosses:
         """
         if starts is None:
             starts = self._order.starts
-        found = np.empty((len(ranks), 2), np.uint64)
+        selected = np.empty((len(ranks), 2), np.uint64)
         n_nan = np.empty(len(ranks), np.int64)
         with exclusive(self._threads):
-            run(group_kernels().scan, self._keys, n_chunks(), starts, self._nan, ranks, found, n_nan)
-        return found, n_nan
+            run(group_kernels().scan, self._keys, n_chunks(), starts, self._nan, ranks, selected, n_nan)
+        return selected, n_nan
 
     def _encode(self, values: Array) -> Array:
         """Return the keys of numbers; that of NaN for NaN."""

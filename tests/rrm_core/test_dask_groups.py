@@ -59,11 +59,11 @@ def test_results_match_those_of_the_whole_array(kind, rule, dtype):
     prepared = rrm_core.Groups(GROUPS, N_GROUPS)
     weights, plan = rrm_core.reweight(losses, old, mu=0.3, groups=prepared, **RULES[rule])
     groups = GROUPS_OF_KIND[kind]
-    found, same = rrm_core.reweight(lazy, da.from_array(old, chunks=130), mu=0.3, groups=groups, **RULES[rule])
+    result, same = rrm_core.reweight(lazy, da.from_array(old, chunks=130), mu=0.3, groups=groups, **RULES[rule])
     assert same == plan
-    assert isinstance(found, da.Array)
-    assert found.chunks == lazy.chunks
-    assert_same_bits(found.compute(), weights)
+    assert isinstance(result, da.Array)
+    assert result.chunks == lazy.chunks
+    assert_same_bits(result.compute(), weights)
     assert rrm_core.plan(lazy, groups=groups, **RULES[rule]) == plan
     applied = rrm_core.apply(plan, lazy, groups=groups)
     assert_same_bits(applied.compute(), rrm_core.apply(plan, losses, groups=prepared))
@@ -104,9 +104,9 @@ def test_dask_groups_that_are_too_large_are_refused_where_they_are_used():
 def test_empty_blocks():
     lazy = da.from_array(LOSSES, chunks=((0, 250, 0, 150),))
     expected, plan = rrm_core.reweight(LOSSES, groups=GROUPS, contamination=SHARES)
-    found, same = rrm_core.reweight(lazy, groups=GROUPS, contamination=SHARES)
+    result, same = rrm_core.reweight(lazy, groups=GROUPS, contamination=SHARES)
     assert same == plan
-    assert_same_bits(found.compute(), expected)
+    assert_same_bits(result.compute(), expected)
 
 
 def changed(index, number):

@@ -301,13 +301,13 @@ class RRM(BaseRRM):
         except (TypeError, ValueError, IndexError) as failure:
             error = failure
         losses = arguments.losses
-        given = arguments.rule.contamination if arguments.rule is not None and arguments.is_given else None
+        passed = arguments.rule.contamination if arguments.rule is not None and arguments.is_given else None
         equal = {
             "settings": self._settings_hash,
             "epoch": self.epoch,
             "losses": losses is not None,
             "among": self._layout.identify(arguments.mask),
-            "contamination": 0 if given is None else stable_hash(given),
+            "contamination": 0 if passed is None else stable_hash(passed),
         }
         is_double = self._is_double or (losses is not None and losses.dtype == torch.float64)
         any_recorded, any_double, any_ranked = raise_if_any_rank_failed(

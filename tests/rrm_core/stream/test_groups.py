@@ -89,8 +89,8 @@ def test_weights_match_those_of_reweight(kind, threads, tmp_path):
     for rule in RULES:
         weights, plan = rrm_core.reweight(losses, OLD, mu=0.3, groups=rrm_core.Groups(GROUPS, N_GROUPS), **rule)
         out = tmp_path / "weights.npy"
-        found = rrm_core.stream.reweight(source, out, weights=OLD, mu=0.3, groups=groups, **options, **rule)
-        assert found == plan
+        result = rrm_core.stream.reweight(source, out, weights=OLD, mu=0.3, groups=groups, **options, **rule)
+        assert result == plan
         np.testing.assert_array_equal(np.load(out), weights, strict=True)
     assert rrm_core.stream.plan(source, groups=groups, **options, **rule) == plan
 
@@ -99,9 +99,9 @@ def test_weights_match_those_of_reweight(kind, threads, tmp_path):
 def test_other_types_and_the_least_memory(dtype):
     losses = LOSSES.astype(dtype)
     weights, plan = rrm_core.reweight(losses, groups=rrm_core.Groups(GROUPS, N_GROUPS), **RULES[0])
-    found = []
-    assert rrm_core.stream.reweight(losses, found.append, groups=GROUPS, memory=16 << 20, **RULES[0]) == plan
-    np.testing.assert_array_equal(np.concatenate(found), weights, strict=True)
+    parts = []
+    assert rrm_core.stream.reweight(losses, parts.append, groups=GROUPS, memory=16 << 20, **RULES[0]) == plan
+    np.testing.assert_array_equal(np.concatenate(parts), weights, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ class Reused:
 
 def test_chunks_of_groups_that_reuse_memory():
     expected, plan = rrm_core.reweight(LOSSES, groups=rrm_core.Groups(GROUPS, N_GROUPS), **RULES[0])
-    found = []
-    assert rrm_core.stream.reweight(LOSSES, found.append, groups=Reused(), threads=3, **RULES[0]) == plan
-    np.testing.assert_array_equal(np.concatenate(found), expected, strict=True)
+    parts = []
+    assert rrm_core.stream.reweight(LOSSES, parts.append, groups=Reused(), threads=3, **RULES[0]) == plan
+    np.testing.assert_array_equal(np.concatenate(parts), expected, strict=True)
 
 
 class Changing:

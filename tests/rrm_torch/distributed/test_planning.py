@@ -48,9 +48,9 @@ def test_groups_match_a_single_process(dtype):
     ],
 )
 def test_invalid_groups_of_a_rank_are_an_error_on_all(groups, n_groups, message):
-    found = the_same_on_all(on_ranks(2, planning_jobs.plan_with_own_groups, groups, n_groups))
-    assert isinstance(found, ValueError)
-    assert re.search(message, str(found)), found
+    outcome = the_same_on_all(on_ranks(2, planning_jobs.plan_with_own_groups, groups, n_groups))
+    assert isinstance(outcome, ValueError)
+    assert re.search(message, str(outcome)), outcome
 
 
 def parts(*values, dtype=torch.float32):
@@ -96,10 +96,10 @@ NAN, INF = float("nan"), float("inf")
     ids=["nan", "low", "first of its rank", "infinite", "none", "shape", "text", "types", "rule"],
 )
 def test_error_on_one_rank_is_raised_on_all(given, rule, error, message):
-    found = the_same_on_all(on_ranks(3, planning_jobs.plan_of_parts, given, rule))
-    assert type(found) is error
+    outcome = the_same_on_all(on_ranks(3, planning_jobs.plan_of_parts, given, rule))
+    assert type(outcome) is error
     with pytest.raises(error, match=message):
-        raise found
+        raise outcome
 
 
 @pytest.mark.parametrize(
@@ -118,16 +118,16 @@ def test_error_on_one_rank_is_raised_on_all(given, rule, error, message):
     ids=["length", "type", "mu", "text"],
 )
 def test_invalid_weights_or_mu_raise_on_all_ranks(weights, mu, error, message):
-    found = the_same_on_all(on_ranks(3, planning_jobs.weights_of_parts, parts([1], [2], []), weights, mu))
-    assert type(found) is error
+    outcome = the_same_on_all(on_ranks(3, planning_jobs.weights_of_parts, parts([1], [2], []), weights, mu))
+    assert type(outcome) is error
     with pytest.raises(error, match=message):
-        raise found
+        raise outcome
 
 
 @pytest.mark.parametrize("other", [{"contamination": 0.3}, {"gamma": 0.2}, {"contamination": 0.2, "redistribute": 0.1}])
 def test_rejects_different_rules(other):
-    found = the_same_on_all(on_ranks(2, planning_jobs.plan_under_own_rule, [{"contamination": 0.2}, other]))
-    assert str(found) == "rank 1 has another rule than rank 0; give the same on all ranks"
+    outcome = the_same_on_all(on_ranks(2, planning_jobs.plan_under_own_rule, [{"contamination": 0.2}, other]))
+    assert str(outcome) == "rank 1 has another rule than rank 0; give the same on all ranks"
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_rejects_different_rules(other):
     ],
 )
 def test_rejects_different_mu(mu, message):
-    found = the_same_on_all(on_ranks(2, planning_jobs.weights_under_own_mu, [0.5, mu]))
-    assert str(found) == message
+    outcome = the_same_on_all(on_ranks(2, planning_jobs.weights_under_own_mu, [0.5, mu]))
+    assert str(outcome) == message
 
 
 def test_detects_other_collective_and_encodes_any_message():

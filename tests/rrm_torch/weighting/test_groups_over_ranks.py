@@ -21,22 +21,22 @@ def test_groups_give_same_state_over_ranks_as_in_one_process(settings):
     settings = {"groups": GROUPS, "warmup": 1} | settings
     wanted = layout_jobs.outcome_of(None, N, settings)
     assert len(wanted["state"]["trajectory"]["rounds"][-1]["n_pruned_by_group"]) == 4
-    for found in on_ranks(2, layout_jobs.differences_by_layout, N, [settings], [wanted], False):
-        assert found == [[]] * 6
+    for outcome in on_ranks(2, layout_jobs.differences_by_layout, N, [settings], [wanted], False):
+        assert outcome == [[]] * 6
 
 
 def test_rank_without_samples_takes_part_with_groups():
     settings = {"groups": [0, 1], "gamma": 0.1, "warmup": 1, "mass": "group"}
     wanted = layout_jobs.outcome_of(None, 2, settings)
-    for found in on_ranks(3, layout_jobs.outcome_of, "sharded", 2, settings):
-        assert not differences(found, wanted)
+    for outcome in on_ranks(3, layout_jobs.outcome_of, "sharded", 2, settings):
+        assert not differences(outcome, wanted)
 
 
 def test_populations_with_groups_give_same_state_over_ranks_as_in_one_process():
     settings = {"groups": GROUPS, "warmup": 1, "cap": 0.3, "mass": "group", "mu": 0.5}
     wanted = population_jobs.train((None,), N, settings, "recorded")
-    for found in on_ranks(2, population_jobs.differences_by_layout, N, [(settings, "recorded", False, wanted)]):
-        assert found == [[], []]
+    for outcome in on_ranks(2, population_jobs.differences_by_layout, N, [(settings, "recorded", False, wanted)]):
+        assert outcome == [[], []]
 
 
 def test_other_groups_on_a_rank_are_refused_on_all():
