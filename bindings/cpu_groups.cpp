@@ -69,8 +69,28 @@ rrm::cpu::GroupPlan plan_of(DoubleArray &thresholds, Int64Array &counts, DoubleA
     return {t, t + n, t + 2 * n, t + 3 * n, levels.mutable_data(), c, c + n, c + 2 * n, c + 3 * n};
 }
 
-// Fills the arrays of a plan, and writes the weights if `out` is given. Returns the error, as a number, and the invalid
-// old weights.
+// Fills the arrays of a plan, and writes the weights if `out` is given, by a function of csrc/cpu/grouped_reweight.h.
+// Returns the error, as a number, and the invalid old weights.
+template <class Reweight>
+py::tuple call_reweight(const py::array &losses, int format, const std::optional<py::array> &old_weights,
+                        std::optional<py::array> &out, DoubleArray &thresholds, Int64Array &counts, DoubleArray &levels,
+                        Reweight reweight) {
+    return rrm::with_format(format, [&](auto f) -> py::tuple {
+        using F = decltype(f);
+        const auto plan = plan_of(thresholds, counts, levels);
+        const auto *from = bits<F>(losses);
+        const auto *w_old = weights<F>(old_weights);
+        auto *w_new = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
+        rrm::InvalidWeights invalid;
+        rrm::cpu::GroupError error{};
+        {
+            const rrm::GilRelease released;
+            error = reweight(f, from, w_old, w_new, plan, invalid);
+        }
+        return py::make_tuple(static_cast<int>(error), rrm::invalid_weights_to_python(invalid));
+    });
+}
+
 py::tuple reweight_groups(const py::array &losses, int format, const py::array_t<std::int32_t> &groups,
                           const Int64Array &starts, const py::array &positions, const rrm::GroupRule &rule, double mu,
                           const std::optional<py::array> &old_weights, std::optional<py::array> out,
@@ -79,23 +99,14 @@ py::tuple reweight_groups(const py::array &losses, int format, const py::array_t
     const rrm::cpu::GroupOrder order{
         starts.data(), is_wide ? nullptr : static_cast<const std::int32_t *>(positions.data()),
         is_wide ? static_cast<const std::int64_t *>(positions.data()) : nullptr, starts.size() - 1};
-    return rrm::with_format(format, [&](auto f) -> py::tuple {
-        using F = decltype(f);
-        const auto plan = plan_of(thresholds, counts, levels);
-        const auto *from = bits<F>(losses);
-        const auto *numbers = groups.data();
-        const std::int64_t n = losses.size();
-        const auto *w_old = weights<F>(old_weights);
-        auto *w_new = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
-        rrm::InvalidWeights invalid;
-        rrm::cpu::GroupError error{};
-        {
-            const rrm::GilRelease released;
-            error =
-                rrm::cpu::reweight_groups<F>(from, numbers, n, order, rule, mu, w_old, w_new, threads, plan, invalid);
-        }
-        return py::make_tuple(static_cast<int>(error), rrm::invalid_weights_to_python(invalid));
-    });
+    const auto *numbers = groups.data();
+    const std::int64_t n = losses.size();
+    return call_reweight(
+        losses, format, old_weights, out, thresholds, counts, levels,
+        [&](auto f, const auto *from, const auto *w_old, auto *w_new, const auto &plan, auto &invalid) {
+            return rrm::cpu::reweight_groups<decltype(f)>(from, numbers, n, order, rule, mu, w_old, w_new, threads,
+                                                          plan, invalid);
+        });
 }
 
 bool can_look_up(int format, std::int64_t n, std::int64_t n_groups) {
@@ -107,24 +118,15 @@ py::tuple reweight_few_groups(const py::array &losses, int format, const py::arr
                               const Int64Array &sizes, const rrm::GroupRule &rule, double mu,
                               const std::optional<py::array> &old_weights, std::optional<py::array> out,
                               DoubleArray thresholds, Int64Array counts, DoubleArray levels, int threads) {
-    return rrm::with_format(format, [&](auto f) -> py::tuple {
-        using F = decltype(f);
-        const auto plan = plan_of(thresholds, counts, levels);
-        const auto *from = bits<F>(losses);
-        const auto *numbers = groups.data();
-        const auto size_of = to_vector(sizes);
-        const std::int64_t n = losses.size();
-        const auto *w_old = weights<F>(old_weights);
-        auto *w_new = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
-        rrm::InvalidWeights invalid;
-        rrm::cpu::GroupError error{};
-        {
-            const rrm::GilRelease released;
-            error = rrm::cpu::reweight_few_groups<F>(from, n, numbers, size_of, rule, mu, w_old, w_new, threads, plan,
-                                                     invalid);
-        }
-        return py::make_tuple(static_cast<int>(error), rrm::invalid_weights_to_python(invalid));
-    });
+    const auto *numbers = groups.data();
+    const auto size_of = to_vector(sizes);
+    const std::int64_t n = losses.size();
+    return call_reweight(
+        losses, format, old_weights, out, thresholds, counts, levels,
+        [&](auto f, const auto *from, const auto *w_old, auto *w_new, const auto &plan, auto &invalid) {
+            return rrm::cpu::reweight_few_groups<decltype(f)>(from, n, numbers, size_of, rule, mu, w_old, w_new,
+                                                              threads, plan, invalid);
+        });
 }
 
 // Returns the number and the first index of NaN and of -infinity; -1: there is none.
