@@ -12,6 +12,8 @@ OTHER_CXX_FILES := $(wildcard tests/native/*.h tests/native/*.cpp tests/cuda_mod
 # clang-tidy reads the CUDA kernels as the model of CUDA on the CPU does, and their bindings where CUDA's headers are.
 TIDY_FILES := $(filter-out $(if $(shell command -v nvcc),,bindings/cuda.cpp bindings/cuda_groups.cpp),$(filter %.cpp,$(CXX_FILES)))
 BUILD_FILES := pyproject.toml CMakeLists.txt rrm_core/backends/extension.py $(CXX_FILES)
+# Runs a command for each line of its input, which replaces FILE, on all cores. It fails if one of them fails.
+FOR_EACH_FILE := xargs -P "$$(getconf _NPROCESSORS_ONLN)" -I FILE
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test bench bench-table lint wheel clean
@@ -42,8 +44,9 @@ lint: .venv/dev.stamp build/tidy/compile_commands.json
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES) $(OTHER_CXX_FILES)
-	$(BIN)/clang-tidy --quiet -p build/tidy $(TIDY_FILES)
-	$(BIN)/clang-tidy --quiet $(filter %.cu,$(CXX_FILES)) -- -x c++ -std=c++20 -DRRM_GPU_MODEL -Itests/cuda_model
+	printf '%s\n' $(TIDY_FILES) | $(FOR_EACH_FILE) $(BIN)/clang-tidy --quiet -p build/tidy FILE
+	printf '%s\n' $(filter %.cu,$(CXX_FILES)) | \
+	  $(FOR_EACH_FILE) $(BIN)/clang-tidy --quiet FILE -- -x c++ -std=c++20 -DRRM_GPU_MODEL -Itests/cuda_model
 	$(BIN)/python -m benchmarks.pages.render --check
 
 wheel: .venv/dev.stamp

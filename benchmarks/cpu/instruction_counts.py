@@ -12,7 +12,7 @@ from benchmarks.common.record import ROOT
 RECORD = ROOT / "benchmarks" / "results" / "instructions.json"
 COMPILER = os.environ.get("CXX", "g++")
 SOURCES = [ROOT / "tests" / "native" / "kernel_cases.cpp", *sorted((ROOT / "csrc" / "cpu").glob("*.cpp"))]
-FLAGS = ["-std=c++20", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno", "-pthread", "-g"]
+FLAGS = ["-std=c++20", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno", "-pthread", "-g1"]
 
 
 def build(path: Path, *flags: str) -> Path:

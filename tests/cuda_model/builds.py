@@ -17,7 +17,7 @@ TESTS = HERE.parent
 ROOT = TESTS.parent
 COMPILER = os.environ.get("CXX", "g++")
 NVCC = ["nvcc", "-std=c++20", "--expt-relaxed-constexpr", "--fmad=false"]  # as in CMakeLists.txt
-CPP = ["-std=c++20", "-g", "-ffp-contract=off", "-DRRM_GPU_MODEL", f"-I{HERE}"]
+CPP = ["-std=c++20", "-g1", "-ffp-contract=off", "-DRRM_GPU_MODEL", f"-I{HERE}"]
 
 # Sources of kernels in csrc/cuda, and the program in model/ that runs them on random cases.
 KERNELS = {"reweight": "kernel_cases", "groups": "group_cases"}
