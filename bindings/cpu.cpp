@@ -23,6 +23,7 @@
 #include "convert.h"
 #include "cpu_arrays.h"
 #include "cpu_groups.h"
+#include "cpu_training.h"
 #include "gil.h"
 
 namespace py = pybind11;
@@ -196,6 +197,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
     m.def("count_pass", &count_pass);
     m.def("checksum", &checksum);
     rrm::bind_groups(m);
+    rrm::bind_training(m);
     m.def("levels", &levels);
     m.def("instruction_sets", &instruction_sets);
     m.def("choose_instruction_set",

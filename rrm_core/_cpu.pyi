@@ -128,6 +128,43 @@ def count_groups(
     /,
 ) -> None: ...
 def group_checksum(losses: Array, format: int, groups: Array, /) -> int: ...
+
+# For trainers. Bits of samples are uint8, eight samples in a byte, the first in the highest bit; masks are uint8 too.
+def add_to_record(
+    losses: Array,
+    weights: Array,
+    thresholds: Array | None,  # of each sample; None: `threshold` is that of all
+    threshold: float,
+    pruned: Array | None,  # None: the samples above their threshold, and NaN
+    members: Array | None,  # None: all
+    last: Array,  # bits, as the next one
+    ever: Array,
+    scales: tuple[float, float, float],  # of weights, their squares and costs; 0: no sum
+    # The counts are added to, the bits filled.
+    key_counts: Array,
+    bits: Array,
+    new_ever: Array,
+    /,
+) -> tuple[int, int, int, int, int, int]: ...  # `RecordTotals` in csrc/cpu/pruning_record.h
+def add_ranks(
+    losses: Array,
+    members: Array | None,
+    key_counts: Array,
+    n_planned: int,
+    nan_rank: float | None,
+    old_sums: Array,
+    sums: Array,  # this is filled
+    /,
+) -> None: ...
+def count_prunings(rounds: list[Array], times: Array, /) -> None: ...  # fills `times`
+def order_by_suspicion(times: Array, ranks: Array, order: Array, scratch: Array, /) -> None: ...  # fills `order`
+
+class BatchRecorder:
+    def __init__(self, losses: Array, marks: Array, weights: Array, start: int, skip_nan: bool, /) -> None: ...
+    def record(
+        self, losses: int, index: int, size: int, is_int64: bool, epoch: int, weights: int, /
+    ) -> int: ...  # addresses; the number of losses that are not finite, or -1 if an index is out of range
+
 def levels(
     n: int, n_pruned: int, n_tied: int, n_recipients: int, removed: int, redistribute: _Redistribute, /
 ) -> _Levels: ...

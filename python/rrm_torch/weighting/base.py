@@ -15,6 +15,7 @@ import rrm_core
 from rrm_review import make_issues
 
 from .._models import to_device, to_numpy
+from . import compiled_graph
 from . import state as states
 from .batch_checks import check_batch, check_batch_options, check_index
 from .layout import Layout, LayoutName
@@ -24,6 +25,7 @@ from .pruning_history import PruningHistory, exact_shares_and_ranks, load_histor
 from .reweight import Reweight
 from .settings import BatchSettings, Unit
 from .state_checks import check_state
+from .weighted_average import average_of_finite, weighted_average
 
 
 class BaseRRM(ABC):
@@ -51,6 +53,17 @@ class BaseRRM(ABC):
             buffer=self._new_buffer(),
         )
         self._warned_of_weight = False
+        # For graphs that `torch.compile` makes, see `compiled_graph`.
+        self._call_order = torch.zeros(0, device="cpu")
+        self._number = compiled_graph.register(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_number"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        # A copy is another object for a graph.
+        self._number = compiled_graph.register(self)
 
     @property
     def n(self) -> int:
@@ -153,10 +166,18 @@ class BaseRRM(ABC):
         IndexError
             An index is outside [0, n). If it is on a GPU, the next `step` raises this.
         """
-        check_batch(losses, index)
-        check_batch_options(losses, regularizer, ranking, is_recorded=record)
-        weights = self._batch_weights(losses, index, ranking, record)
-        return self._mean(losses, weights, regularizer)
+        divisor = None
+        if self.settings.scale == "paper":
+            # Gradients are averaged over ranks; the factor `size` makes theirs that of the sum over all ranks.
+            divisor = self.n / self._layout.size
+        if torch.compiler.is_compiling():
+            weights = self._weigh_in_graph(losses, index, regularizer, ranking, record)
+            mean: Tensor = compiled_graph.average(losses, weights, regularizer, divisor)[0]
+            return mean
+        weights, are_finite = self._weigh(losses, index, regularizer, ranking, record)
+        if are_finite and divisor is None:
+            return average_of_finite(losses, weights, regularizer)
+        return weighted_average(losses, weights, regularizer, divisor).mean
 
     def weights_for(self, index: Tensor) -> Tensor:
         """Return the current weights of some samples.
@@ -201,8 +222,12 @@ class BaseRRM(ABC):
         TypeError, ValueError, IndexError
             As `weighted_mean`.
         """
+        if torch.compiler.is_compiling():
+            self._weigh_in_graph(losses, index, None, None, record=True)
+            return
         check_batch(losses, index)
-        self._record(losses, index)
+        if self._record_and_weigh(losses, index) is None:
+            self._record(losses, index)
 
     @torch.inference_mode(False)
     def reset_losses(self) -> None:
@@ -230,8 +255,7 @@ class BaseRRM(ABC):
         Tensor of int64, shape (n_pruned,)
             Indices; empty before the first reweight.
         """
-        ranking = self.ranking()
-        return ranking[self._layout.all_gather(self.trajectory.last)[ranking]]
+        return self.trajectory.flagged()
 
     def ranking(self) -> Tensor:
         """Return all samples, the most suspicious first: by the share of reweights that pruned them, then loss rank.
@@ -430,23 +454,48 @@ class BaseRRM(ABC):
         numbers = None if ranking is None else ranking.detach().to(dtype)
         return self._buffer.record(losses.detach().to(dtype), index, self.epoch + 1, numbers)
 
+    def _weigh(
+        self, losses: Tensor, index: Tensor, regularizer: Tensor | None, ranking: Tensor | None, record: bool
+    ) -> tuple[Tensor, bool]:
+        """Check a batch, and record it if `record` is true; return its weights, and whether all losses are finite.
+
+        False also stands for not known.
+        """
+        check_batch(losses, index)
+        check_batch_options(losses, regularizer, ranking, is_recorded=record)
+        if record and ranking is None:
+            recorded = self._record_and_weigh(losses, index)
+            if recorded is not None:
+                return recorded
+        return self._batch_weights(losses, index, ranking, record), False
+
+    def _weigh_in_graph(
+        self, losses: Tensor, index: Tensor, regularizer: Tensor | None, ranking: Tensor | None, record: bool
+    ) -> Tensor:
+        """Return the weights that `_weigh` does, by an operator of a graph that `torch.compile` makes."""
+        numbers = losses if ranking is None else ranking
+        is_double = torch.float64 in (self.weights.dtype, losses.dtype, numbers.dtype)
+        weights: Tensor = compiled_graph.batch_weights(
+            losses.detach(),
+            is_double,
+            index,
+            None if regularizer is None else regularizer.detach(),
+            None if ranking is None else ranking.detach(),
+            self._number,
+            record,
+            self._call_order,
+        )
+        return weights
+
+    def _record_and_weigh(self, losses: Tensor, index: Tensor) -> tuple[Tensor, bool] | None:
+        """Record a batch and return its weights, as `LossBuffer.record_and_weigh` does; None where it can't."""
+        state = self._state
+        return state.buffer.record_and_weigh(losses, index, state.epoch + 1, state.weights)
+
     def _locate(self, losses: Tensor, index: Tensor) -> Tensor:
         """Return the positions of a batch's samples in `weights`, on the device of its losses; record nothing."""
         self.to(losses.device)
         return self._buffer.locate(index, losses.device)
-
-    def _mean(self, losses: Tensor, weights: Tensor, regularizer: Tensor | None) -> Tensor:
-        """Return the mean of weights times losses, plus that of a regularizer, over the samples that have a loss."""
-        weighted = torch.where(weights == 0, 0, weights * losses)
-        # Before the regularizer, whose NaN is an error to be seen.
-        has_loss = ~weighted.isnan()
-        if regularizer is not None:
-            weighted = weighted + regularizer
-        total = torch.where(has_loss, weighted, 0).sum()
-        if self.settings.scale == "mean":
-            return total / has_loss.sum().clamp(min=1)
-        # Gradients are averaged over ranks; the factor `size` makes theirs that of the sum over all ranks.
-        return total / (self.n / self._layout.size)
 
     def _warn_of_weight(self, entry: Reweight, reason: str, stacklevel: int) -> None:
         """Warn, once, if the largest weight of a reweight exceeds the limit."""

@@ -162,6 +162,9 @@ class BatchRRM(BaseRRM):
         self.weights[positions] = weights
         return self.weights[positions]
 
+    def _record_and_weigh(self, losses: Tensor, index: Tensor) -> None:
+        """Return None: the weights of a batch are not known before."""
+
     def _new_buffer(self) -> LossBuffer:
         return EpochLossBuffer(0, self.settings.n)
 

@@ -9,7 +9,7 @@ from ..distributed.process_group import first_mismatch
 from .batch_checks import check_floating
 from .layout import Layout
 from .live_state import LiveState
-from .loss_buffer import LossBuffer
+from .loss_buffer import LatestLossBuffer, LossBuffer
 from .population import Population
 from .settings import Settings
 
@@ -82,7 +82,7 @@ def raise_if_any_rank_failed(
             raise ValueError(f"rank {rank} differs from rank 0 in {name}; {REMEDIES[name]}")
     for rank, (n_out_of_range, example, *_) in enumerate(rows):
         if n_out_of_range:
-            _raise_out_of_range(layout, rank, n_out_of_range, example)
+            _raise_out_of_range(buffer, layout, rank, n_out_of_range, example)
     has_losses, is_double, is_ranked = (any(row[column] for row in rows) for column in (2, 3, 4))
     return has_losses, is_double, is_ranked
 
@@ -117,6 +117,8 @@ def find_coverage_error(
             f"of the {subject}, none has a loss that was recorded since the last reweight and is a number: "
             "call weighted_mean for each batch, and see whether the model diverged"
         )
+    if population is None and settings.unit == "epoch" and _all_recorded(buffer, layout):
+        return None
     n_missing, first_missing = _count_samples(buffer.marks == 0, population, layout)
     missing = f"{n_missing} missing (the first: index {first_missing})"
     if settings.unit == "step":
@@ -161,6 +163,15 @@ def _find_error_of_epoch(
     )
 
 
+def _all_recorded(buffer: LossBuffer, layout: Layout) -> bool:
+    """Return whether each sample was recorded once, with several ranks at least once. Collective."""
+    extremes = [1, 1]
+    if len(buffer.marks):
+        extremes = [int(extreme) for extreme in buffer.marks.aminmax()]
+    rows = layout.gather_per_shard(*extremes)
+    return all(lowest > 0 and (highest == 1 or layout.size > 1) for lowest, highest in rows)
+
+
 def find_nan(buffer: LossBuffer, population: Population | None, settings: Settings, layout: Layout) -> str | None:
     """Return a warning about recorded losses that are NaN where that is an error; None if there are none.
 
@@ -195,12 +206,14 @@ def _count_samples(mask: Tensor, population: Population | None, layout: Layout) 
     return sum(row[0] for row in rows), rows[0][1]
 
 
-def _raise_out_of_range(layout: Layout, rank: int, count: int, example: int) -> None:
+def _raise_out_of_range(buffer: LossBuffer, layout: Layout, rank: int, count: int, example: int) -> None:
     start, end = layout.local_range(rank)
     subject = f"rank {rank}: " if layout.size > 1 else ""
     # Where only a GPU holds the indices, the example is the first valid index.
-    such_as = f", such as {example}" if example != start else ""
+    is_on_host = example != start
+    such_as = f", such as {example}" if is_on_host else ""
+    number = f"at least {count}" if isinstance(buffer, LatestLossBuffer) and not is_on_host else str(count)
     remedy = "make RRM with the number of training samples"
     if (start, end) != (0, layout.n):
         remedy = f"that is this rank's slice of {layout.n}, which rrm_torch.distributed.ShardSampler keeps to"
-    raise IndexError(f"{subject}index must lie in [{start}, {end}), got {count} outside{such_as}; {remedy}")
+    raise IndexError(f"{subject}index must lie in [{start}, {end}), got {number} outside{such_as}; {remedy}")

@@ -246,6 +246,7 @@ class Replicated(RankLayout):
     def _latest(self, start: int, losses: Tensor, recency: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return, of all ranks, each sample's latest loss and its recency; the samples start at index `start`."""
         merged, latest, is_own = latest_of_ranks(losses, recency, self.ranks)
+        is_own &= latest > 0
         if members is not None:
             is_own &= members[start : start + len(losses)]
         for kind, invalid in enumerate((merged.isnan(), merged.isneginf())):

@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .._models import to_device
+from .batch_recorder import BatchRecorder
+from .large_pages import empty_on_host
 
 Buffer = TypeVar("Buffer", bound="LossBuffer")
+
+# Elements before the local samples, and one behind them, receive what is not recorded: the losses of indices below and
+# above the range, and NaN where these are skipped. So many that the samples stay aligned to a cache line.
+PADDING = 64
+BELOW = PADDING - 1
+SKIPPED = 0
 
 
 class LossBuffer(ABC):
     """The latest loss of each sample, and a mark that says when or how often it was recorded.
 
-    Only `record` changes a buffer in place; it never waits for a GPU. The other methods return a new buffer, which may
-    share tensors with this one.
+    Only `record` and `record_and_weigh` change a buffer in place; neither waits for a GPU. The other methods return a
+    new buffer, which may share tensors with this one.
 
     Parameters
     ----------
@@ -36,13 +45,9 @@ class LossBuffer(ABC):
 
     Attributes
     ----------
-    MARK_DTYPE : torch.dtype
-        Of `marks`.
     has_losses : bool
         Whether anything was recorded that still counts.
     """
-
-    MARK_DTYPE: ClassVar[torch.dtype]
 
     def __init__(self, start: int, end: int, *, defer_errors: bool = False, skip_nan: bool = False) -> None:
         self.start = start
@@ -50,27 +55,36 @@ class LossBuffer(ABC):
         self.defer_errors = defer_errors
         self.skip_nan = skip_nan
         self.has_losses = False
-        # The additional last element receives the losses that are not recorded, such as those of an index out of range.
-        self._losses = torch.zeros(end - start + 1, dtype=torch.float32, device="cpu")
+        host = torch.device("cpu")
+        self._losses = self._new_losses(torch.float32, host)
         self._ranking: Tensor | None = None
-        self._marks = torch.zeros(end - start + 1, dtype=self.MARK_DTYPE, device="cpu")
-        self._n_out_of_range = torch.zeros((), dtype=torch.int64, device="cpu")
+        self._marks = self._new_marks(host)
+        self._n_deferred = 0
         self._example = start
+        self._ones = torch.ones(0, dtype=self._marks.dtype, device="cpu")
+        self._recorder: BatchRecorder | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A recorder has addresses of this buffer's memory, which a copy may replace.
+        return {**vars(self), "_recorder": None}
 
     @property
     def losses(self) -> Tensor:
-        """Latest loss of each local sample: float32 or float64, shape (end - start,). A view, not a copy."""
-        return self._losses[:-1]
+        """Latest loss of each local sample: float32 or float64, shape (end - start,). A view, not a copy.
+
+        Where none was recorded, any number.
+        """
+        return self._losses[PADDING:-1]
 
     @property
     def ranking(self) -> Tensor | None:
         """The numbers that rank the samples: as `losses`; None if all rank by their losses. A view, not a copy."""
-        return None if self._ranking is None else self._ranking[:-1]
+        return None if self._ranking is None else self._ranking[PADDING:-1]
 
     @property
     def marks(self) -> Tensor:
         """When or how often each local sample was recorded, 0 for never: shape (end - start,). A view, not a copy."""
-        return self._marks[:-1]
+        return self._marks[PADDING:-1]
 
     def record(self, losses: Tensor, index: Tensor, epoch: int, ranking: Tensor | None = None) -> Tensor:
         """Store the losses of a batch.
@@ -96,12 +110,9 @@ class LossBuffer(ABC):
         IndexError
             An index on the host is out of range, unless errors are deferred. Nothing has been stored.
         """
-        positions, targets = self._positions(index)
-        positions = to_device(positions, losses.device).long()
-        targets = positions if targets is None else to_device(targets, losses.device).long()
+        stored_at = self._elements(index, losses.device)
         numbers = losses if ranking is None else ranking
-        if self.skip_nan:
-            targets = torch.where(numbers.isnan(), self.end - self.start, targets)
+        targets = torch.where(numbers.isnan(), SKIPPED, stored_at) if self.skip_nan else stored_at
         if ranking is not None and self._ranking is None and len(index):
             self._ranking = self._losses.clone()
         # First, so that after an interrupt what was recorded is part of the state.
@@ -110,16 +121,54 @@ class LossBuffer(ABC):
         if self._ranking is not None:
             self._ranking[targets] = numbers
         self._mark(targets, epoch)
-        return positions
+        return self._positions(stored_at)
+
+    def record_and_weigh(
+        self, losses: Tensor, index: Tensor, epoch: int, weights: Tensor
+    ) -> tuple[Tensor, bool] | None:
+        """Store the losses of a batch on the CPU, and gather the weights of its samples, by a compiled loop.
+
+        Parameters
+        ----------
+        losses, index, epoch
+            As in `record`.
+        weights : Tensor, shape (end - start,)
+            Of the local samples.
+
+        Returns
+        -------
+        weights : Tensor, shape (batch,)
+        are_finite : bool
+            Whether all losses of the batch are finite.
+            None, and nothing stored, where only `record` can do it, or says what is wrong.
+        """
+        if self._ranking is not None:
+            return None
+        recorder = self._recorder
+        if recorder is None or recorder.weights is not weights:
+            recorder = BatchRecorder(self.losses, self.marks, weights, self.start, skip_nan=self.skip_nan)
+            self._recorder = recorder
+        if not recorder.accepts(losses, index):
+            return None
+        # First, so that after an interrupt what was recorded is part of the state.
+        self.has_losses = True
+        return recorder.record(losses, index, epoch)
 
     def locate(self, index: Tensor, device: torch.device) -> Tensor:
         """Return what `record` returns, with the same errors, and record nothing; `device` is that of the buffer."""
-        positions, _ = self._positions(index)
-        return to_device(positions, device).long()
+        return self._positions(self._elements(index, device))
 
     @abstractmethod
     def _mark(self, targets: Tensor, epoch: int) -> None:
         """Mark the samples at some positions as recorded."""
+
+    @abstractmethod
+    def _mark_dtype(self, device: torch.device) -> torch.dtype:
+        """Return the dtype of marks on a device."""
+
+    @abstractmethod
+    def _count(self, marks: Tensor) -> int:
+        """Return how often samples with these marks were recorded, or at least how many of them were."""
 
     @abstractmethod
     def next_epoch(self) -> LossBuffer:
@@ -150,7 +199,7 @@ class LossBuffer(ABC):
         other = copy.copy(self)
         other._ranking = None
         other._marks = torch.zeros_like(self._marks)
-        other._n_out_of_range = torch.zeros_like(self._n_out_of_range)
+        other._n_deferred = 0
         other._example = self.start
         other.has_losses = False
         return other
@@ -158,21 +207,25 @@ class LossBuffer(ABC):
     def replaced(self: Buffer, losses: Tensor, ranking: Tensor | None, marks: Tensor) -> Buffer:
         """Return a buffer with copies of these losses, ranking numbers and marks of all local samples."""
         other = copy.copy(self)
-        other._losses = torch.cat([losses, losses.new_zeros(1)])
-        other._ranking = None if ranking is None else torch.cat([ranking, ranking.new_zeros(1)])
-        other._marks = torch.cat([marks.to(self.MARK_DTYPE), marks.new_zeros(1, dtype=self.MARK_DTYPE)])
+        other._losses = _padded(losses)
+        other._ranking = None if ranking is None else _padded(ranking)
+        other._marks = _padded(marks.to(self._marks.dtype))
         other.has_losses = True
         return other
 
     def take_out_of_range(self) -> tuple[int, int]:
-        """Return the number of deferred indices out of range and one of them, and forget them: they are raised once.
+        """Return the number of indices out of range and one of them, and forget them: they are raised once.
 
-        The example is `start` if only a GPU holds the indices.
+        The example is `start` if only a GPU holds the indices. A `LatestLossBuffer` then knows only whether there were
+        any, below or above the range.
         """
-        count = int(self._n_out_of_range)
+        # The elements below and above the range.
+        on_device = self._marks[BELOW :: self.end - self.start + 1]
+        count = self._n_deferred + self._count(on_device)
         example = self._example
         if count:
-            self._n_out_of_range.zero_()
+            on_device.zero_()
+            self._n_deferred = 0
             self._example = self.start
         return count, example
 
@@ -183,8 +236,7 @@ class LossBuffer(ABC):
         other = copy.copy(self)
         other._losses = self._losses.to(device)
         other._ranking = None if self._ranking is None else self._ranking.to(device)
-        other._marks = self._marks.to(device)
-        other._n_out_of_range = self._n_out_of_range.to(device)
+        other._marks = self._marks.to(device, self._mark_dtype(device))
         return other
 
     def double(self: Buffer) -> Buffer:
@@ -202,46 +254,84 @@ class LossBuffer(ABC):
         other._ranking = self._losses.clone()
         return other
 
-    def _positions(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the positions of samples, clamped to the range; and the elements to store in, if they differ."""
-        n_local = self.end - self.start
-        positions = index - self.start
-        out_of_range = (positions < 0) | (positions >= n_local)
-        if index.device.type == "cpu":
-            if not out_of_range.any():
-                return positions, None
-            first = int(index[out_of_range][0])
-            if not self.defer_errors:
-                raise IndexError(
-                    f"index must lie in [0, {self.end}), got {int(out_of_range.sum())} of {len(index)} outside, the "
-                    f"first {first}; make RRM with the number of training samples"
-                )
-            if self._example == self.start:
-                self._example = first
-        self._n_out_of_range += out_of_range.sum()
-        return positions.clamp(0, max(n_local - 1, 0)), torch.where(out_of_range, n_local, positions)
+    @property
+    def _size(self) -> int:
+        """Number of elements: those of the samples, and the padding."""
+        return PADDING + self.end - self.start + 1
+
+    def _new_losses(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Return memory for losses, not initialised."""
+        if device.type == "cpu":
+            return empty_on_host(self._size, dtype)
+        return torch.empty(self._size, dtype=dtype, device=device)
+
+    def _new_marks(self, device: torch.device) -> Tensor:
+        return torch.zeros(self._size, dtype=self._mark_dtype(device), device=device)
+
+    def _elements(self, index: Tensor, device: torch.device) -> Tensor:
+        """Return the elements of samples in the memory of the buffer, on a device: int64."""
+        elements = (index + (PADDING - self.start)).clamp(BELOW, self._size - 1)
+        if index.device.type == "cpu" and len(index):
+            lowest, highest = (int(extreme) for extreme in index.aminmax())
+            if lowest < self.start or highest >= self.end:
+                self._raise_or_defer(index)
+                elements = torch.where((elements == BELOW) | (elements == self._size - 1), SKIPPED, elements)
+        return to_device(elements, device).long()
+
+    def _positions(self, elements: Tensor) -> Tensor:
+        """Return the positions of elements among the local samples, the nearest one for those out of range."""
+        return (elements - PADDING).clamp(0, max(self.end - self.start - 1, 0))
+
+    def _raise_or_defer(self, index: Tensor) -> None:
+        """Raise an IndexError for indices on the host of which some are out of range, or defer it."""
+        outside = index[(index < self.start) | (index >= self.end)]
+        first = int(outside[0])
+        if not self.defer_errors:
+            raise IndexError(
+                f"index must lie in [0, {self.end}), got {len(outside)} of {len(index)} outside, the first {first}; "
+                "make RRM with the number of training samples"
+            )
+        if not self._n_deferred:
+            self._example = first
+        self._n_deferred += len(outside)
+
+
+def _padded(values: Tensor) -> Tensor:
+    return functional.pad(values, (PADDING, 1))
 
 
 class EpochLossBuffer(LossBuffer):
-    """Losses of one epoch. A mark counts how often a sample was recorded in it; 2 stands for twice or more."""
+    """Losses of one epoch. A mark counts how often a sample was recorded in it; 2 stands for twice or more.
 
-    MARK_DTYPE = torch.uint8
+    On a device the count goes on: to limit it would take more operations for every batch.
+    """
+
+    def _mark_dtype(self, device: torch.device) -> torch.dtype:
+        # More than 255 times in an epoch would wrap around to 0 unless a count is limited.
+        return torch.uint8 if device.type == "cpu" else torch.int32
 
     def _mark(self, targets: Tensor, epoch: int) -> None:  # noqa: ARG002
-        self._marks.index_add_(0, targets, torch.ones_like(targets, dtype=torch.uint8))
-        # Without the limit, a count of 256 would wrap around to 0.
-        self._marks[targets] = self._marks[targets].clamp(max=2)
+        if len(self._ones) != len(targets) or self._ones.device != self._marks.device:
+            self._ones = torch.ones(targets.shape, dtype=self._marks.dtype, device=self._marks.device)
+        self._marks.index_add_(0, targets, self._ones)
+        if self._marks.dtype == torch.uint8:
+            self._marks[targets] = self._marks[targets].clamp(max=2)
+
+    def _count(self, marks: Tensor) -> int:
+        return int(marks.sum())
 
     def next_epoch(self) -> EpochLossBuffer:
-        """Return a buffer without losses: each counts for one epoch."""
-        return self.cleared()
+        """Return a buffer without losses, in memory of its own: each loss counts for one epoch."""
+        other = self.cleared()
+        other._losses = self._new_losses(self._losses.dtype, self._losses.device)
+        return other
 
     def recency(self, part: slice) -> Tensor:  # noqa: D102
         return self.marks[part].clamp(max=1).long()
 
     def saved_marks(self, epoch: int, last_reweight: int) -> Tensor:  # noqa: ARG002
         """Return how often each sample was recorded in this epoch: 0, 1, or 2 for twice or more."""
-        return self.marks
+        return self.marks.clamp(max=2).to(torch.uint8)
 
     def loaded_marks(self, saved_marks: Tensor, epoch: int, last_reweight: int) -> Tensor:  # noqa: ARG002, D102
         return saved_marks
@@ -250,10 +340,14 @@ class EpochLossBuffer(LossBuffer):
 class LatestLossBuffer(LossBuffer):
     """Losses of any number of epochs or steps. A mark is the epoch or step in which a sample was recorded last."""
 
-    MARK_DTYPE = torch.int32
+    def _mark_dtype(self, device: torch.device) -> torch.dtype:  # noqa: ARG002
+        return torch.int32
 
     def _mark(self, targets: Tensor, epoch: int) -> None:
         self._marks.index_fill_(0, targets, epoch)
+
+    def _count(self, marks: Tensor) -> int:
+        return int(marks.count_nonzero())
 
     def next_epoch(self) -> LatestLossBuffer:
         """Return this buffer: a loss counts until the sample's next one."""

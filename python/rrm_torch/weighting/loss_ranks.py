@@ -20,8 +20,7 @@ def leading_bits(losses: Tensor) -> Tensor:
     return (ordered >> 16) + N_KEYS // 2
 
 
-def loss_ranks(keys: Tensor, counts: Tensor, n: int) -> Tensor:
-    """Return each loss's rank over n - 1, from its key and the number of losses with each key; equal keys share it."""
+def loss_ranks(counts: Tensor, n: int) -> Tensor:
+    """Return the rank over n - 1 of the losses with each key, from their number: equal keys share their mean rank."""
     # float32 by name: the quotient of integers has torch's default dtype.
-    middle = (counts.cumsum(0) - (counts + 1).float() / 2) / max(n - 1, 1)
-    return middle.index_select(0, keys)
+    return (counts.cumsum(0) - (counts + 1).float() / 2) / max(n - 1, 1)

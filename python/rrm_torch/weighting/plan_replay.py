@@ -6,7 +6,7 @@ from torch import Tensor
 
 import rrm_core
 
-from .pruning_records import unpack
+from .packed_bits import unpack
 from .reweight import Reweight, summarize, total
 from .sample_groups import SampleGroups
 from .settings import Settings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..distributed.exact_sum import BLOCK, ExactSum
+from ..distributed.exact_sum import FixedPoint
 from .layout import Layout
 from .sample_groups import MemberGroups
 
@@ -167,11 +167,11 @@ def _factors(weights: Tensor, groups: Tensor, n_groups: int, layout: Layout) -> 
     It is inf or NaN if there is none.
     """
     largest = layout.all_reduce_max(weights.amax(0, keepdim=True) if len(weights) else weights.new_zeros(1))
-    exact = ExactSum(float(largest), layout.n, weights.device, n_groups)
-    for block, numbers in zip(torch.split(weights, BLOCK), torch.split(groups, BLOCK), strict=True):
-        exact.add(block, numbers)
+    fixed_point = FixedPoint(float(largest), layout.n)
+    sums = torch.zeros(n_groups, dtype=torch.int64, device=weights.device)
+    sums.index_add_(0, groups, fixed_point.multiples(weights))
     sizes = torch.bincount(groups, minlength=n_groups)
-    totals, n_members = layout.all_reduce_sum(torch.stack([exact.total, sizes])).tolist()
-    masses = [exact.value(total) for total in totals]
+    totals, n_members = layout.all_reduce_sum(torch.stack([sums, sizes])).tolist()
+    masses = [fixed_point.value(total) for total in totals]
     factors = [n / mass if mass else torch.inf for n, mass in zip(n_members, masses, strict=True)]
     return torch.tensor(factors, dtype=torch.float32, device="cpu")

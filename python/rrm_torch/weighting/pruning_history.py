@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,11 +11,15 @@ import rrm_core
 
 from . import state as states
 from .layout import Layout, SingleProcess
-from .loss_ranks import N_KEYS, loss_ranks
-from .pruning_records import PruningRecords, pack, scan, unpack
-from .reweight import Reweight, summarize
+from .loss_ranks import N_KEYS
+from .packed_bits import count_times, n_bytes, unpack
+from .pruning_records import PruningRecords, no_records
+from .reweight import Reweight, summarize, total
+from .reweight_samples import ReweightSamples
+from .reweight_scan import add_ranks, scan
 from .reweight_sums import ReweightSums
 from .state_checks import check_history
+from .suspicion import order_by_suspicion
 
 
 class PruningHistory:
@@ -36,14 +39,7 @@ class PruningHistory:
     def __init__(self, n: int, layout: Layout | None = None) -> None:
         self.n = n
         self._layout = SingleProcess(n) if layout is None else layout
-        n_local = self._layout.n_local
-        self._records = PruningRecords(
-            rounds=(),
-            bits=(),
-            last=torch.zeros(n_local, dtype=torch.bool, device="cpu"),
-            times=torch.zeros(n_local, dtype=torch.int32, device="cpu"),
-            rank_sum=torch.zeros(n_local, dtype=torch.float32, device="cpu"),
-        )
+        self._records = no_records(self._layout.n_local)
 
     @property
     def rounds(self) -> list[Reweight]:
@@ -53,7 +49,12 @@ class PruningHistory:
     @property
     def last(self) -> Tensor:
         """The samples that the last reweight pruned: bool, shape (n_local,)."""
-        return self._records.last
+        records = self._records
+        n_local = self._layout.n_local
+        last = (
+            unpack(records.bits[-1], n_local) if records.bits else torch.zeros(n_local, dtype=torch.bool, device="cpu")
+        )
+        return last.to(records.rank_sum.device)
 
     @property
     def share_pruned(self) -> Tensor:
@@ -61,7 +62,7 @@ class PruningHistory:
 
         Of the reweights that the sample took part in; NaN before the first.
         """
-        return self._records.times.float() / self._n_planned()
+        return self._times().float() / self._n_planned()
 
     @property
     def mean_rank(self) -> Tensor:
@@ -87,17 +88,16 @@ class PruningHistory:
         Tensor of int64, shape (n,)
             Indices; equal samples in the order of their index. If ranks store slices, all of them must call this.
         """
-        records = self._records
-        share: Tensor = records.times
-        rank: Tensor = records.rank_sum
-        if records.planned is not None:
-            n_planned = records.planned.clamp(min=1).double()
-            share = share / n_planned
-            rank = rank / n_planned
-        rank = self._layout.all_gather(rank)
-        share = self._layout.all_gather(share)
-        by_rank = torch.argsort(rank, descending=True, stable=True)
-        return by_rank[torch.argsort(share[by_rank], descending=True, stable=True)]
+        return order_by_suspicion(*self._suspicion())
+
+    def flagged(self) -> Tensor:
+        """Return the samples that the last reweight pruned, in the order of `ranking`: int64, shape (n_pruned,).
+
+        If ranks store slices, all of them must call this.
+        """
+        share, rank = self._suspicion()
+        index = self._layout.all_gather(self.last).nonzero()[:, 0]
+        return index[order_by_suspicion(share[index], rank[index])]
 
     def copy(self) -> PruningHistory:
         """Return a history that holds the same, and shares its memory."""
@@ -108,16 +108,9 @@ class PruningHistory:
         return other
 
     def to(self, device: torch.device) -> PruningHistory:
-        """Return the history with what is counted by sample on `device`; the bits stay on the host."""
-        records = self._records
+        """Return the history with what is by sample on `device`; the bits stay on the host."""
         other = self.copy()
-        other._records = replace(
-            records,
-            last=records.last.to(device),
-            times=records.times.to(device),
-            rank_sum=records.rank_sum.to(device),
-            planned=None if records.planned is None else records.planned.to(device),
-        )
+        other._records = self._records.to(device)
         return other
 
     @torch.inference_mode(False)
@@ -126,7 +119,7 @@ class PruningHistory:
         epoch: int,
         losses: Tensor,
         weights: Tensor,
-        pruned: Tensor,
+        pruned: Tensor | None = None,
         plan: rrm_core.Plan | rrm_core.GroupedPlan | None = None,
         members: Tensor | None = None,
         contamination: float | tuple[float, ...] | None = None,
@@ -142,8 +135,9 @@ class PruningHistory:
             The epoch that it follows.
         losses, weights : Tensor of float32 or float64, shape (n_local,)
             The losses, or numbers in their place, that decided; and the weights after smoothing.
-        pruned : Tensor of bool, shape (n_local,)
-            Samples above the threshold.
+        pruned : Tensor of bool, shape (n_local,), optional
+            The pruned samples; by default those above the threshold of the plan, and those whose loss is NaN. Needed
+            without a plan.
         plan : Plan or GroupedPlan, optional
             The plan of all samples that took part, if there is one.
         members : Tensor of bool, shape (n_local,), optional
@@ -158,17 +152,24 @@ class PruningHistory:
         -------
         Reweight
         """
-        records = self.to(losses.device)._records
+        records = self._records.to(losses.device)
         n_planned = self.n if plan is None else plan.n
-        largest_weight = self._largest(weights)
-        sums = ReweightSums(n_planned, self.n, largest_weight, plan, losses.device)
-        keys, n_masked = scan(records, losses, weights, pruned, members, sums, thresholds)
-        counted = keys if members is None else keys[members]
-        totals = self._layout.all_reduce_sum(
-            torch.cat([torch.bincount(counted, minlength=N_KEYS), n_masked, sums.totals()])
+        samples = ReweightSamples(
+            losses=losses,
+            weights=weights,
+            threshold=plan.threshold if isinstance(plan, rrm_core.Plan) else torch.inf,
+            thresholds=thresholds,
+            pruned=pruned,
+            members=members,
+            has_nan=plan is None or members is not None or total(plan.n_nan) > 0,
         )
-        n_both, n_pruned, n_before, n_returned, *reduced = totals[N_KEYS:].tolist()
+        largest_weight = self._largest(weights)
+        sums = ReweightSums(n_planned, self.n, largest_weight, plan)
+        seen = scan(samples, records, sums)
+        totals = self._layout.all_reduce_sum(seen.totals)
+        n_pruned, n_both, n_again, *reduced = totals[N_KEYS:].tolist()
         effective_sample_size, objective = sums.results(reduced)
+        n_before = records.rounds[-1].n_pruned if records.rounds else 0
         n_either = n_pruned + n_before - n_both
         if plan is None:
             smallest = float(losses.nan_to_num(nan=torch.inf).min())
@@ -184,28 +185,22 @@ class PruningHistory:
             n_pruned=n_pruned,
             n_entered=n_pruned - n_both,
             n_left=n_before - n_both,
-            n_returned=n_returned,
+            n_returned=n_again - n_both,
             overlap=None if not records.rounds or not n_either else n_both / n_either,
             largest_weight=largest_weight,
             effective_sample_size=effective_sample_size,
             objective=objective,
         )
-        ranks = loss_ranks(keys, totals[:N_KEYS], n_planned)
-        if plan is None:
-            # NaN is a sample of no batch: neither suspicious nor trusted.
-            ranks = torch.where(losses.isnan(), 0.5, ranks)
-        planned = records.planned
-        if planned is None and n_planned < self.n:
-            planned = torch.full_like(records.times, len(records.rounds))
-        if planned is not None:
-            planned = planned + (1 if members is None else members)
+        # Without a plan, NaN is a sample of no batch: neither suspicious nor trusted.
+        nan_rank = 0.5 if plan is None else None
+        rank_sum = add_ranks(samples, seen.keys, totals[:N_KEYS], n_planned, records.rank_sum, nan_rank)
         self._records = PruningRecords(
             rounds=(*records.rounds, entry),
-            bits=(*records.bits, pack(pruned)),
-            last=pruned.clone(),
-            times=records.times + pruned,
-            rank_sum=records.rank_sum + (ranks if members is None else torch.where(members, ranks, 0)),
-            planned=planned,
+            bits=(*records.bits, seen.bits.cpu()),
+            last=seen.bits,
+            ever=seen.ever,
+            rank_sum=rank_sum,
+            planned=self._planned(records, members, n_planned),
         )
         return entry
 
@@ -239,6 +234,29 @@ class PruningHistory:
             return len(self._records.rounds)
         return self._records.planned
 
+    def _planned(self, records: PruningRecords, members: Tensor | None, n_planned: int) -> Tensor | None:
+        """Return what `PruningRecords.planned` is after another reweight, of `n_planned` samples."""
+        planned = records.planned
+        if planned is None and n_planned == self.n:
+            return None
+        if planned is None:
+            planned = torch.full_like(records.rank_sum, len(records.rounds), dtype=torch.int32)
+        return planned + (1 if members is None else members)
+
+    def _times(self) -> Tensor:
+        """Return how many reweights pruned each local sample: int32, shape (n_local,)."""
+        return count_times(self._records.bits, self._layout.n_local).to(self._records.rank_sum.device)
+
+    def _suspicion(self) -> tuple[Tensor, Tensor]:
+        """Return by what all samples are ordered, see `order_by_suspicion`."""
+        share = self._times()
+        rank = self._records.rank_sum
+        if self._records.planned is not None:
+            n_planned = self._records.planned.clamp(min=1).double()
+            share = share / n_planned
+            rank = rank / n_planned
+        return self._layout.all_gather(share), self._layout.all_gather(rank)
+
     def _largest(self, weights: Tensor) -> float:
         """Return the largest weight of all samples."""
         local = weights.amax(0, keepdim=True) if len(weights) else weights.new_zeros(1)
@@ -248,7 +266,7 @@ class PruningHistory:
         """Return the bits of the local samples: uint8, shape (reweights, ceil(n_local / 8))."""
         if self._records.bits:
             return torch.stack(self._records.bits)
-        return torch.zeros(0, -(-self._layout.n_local // 8), dtype=torch.uint8, device="cpu")
+        return torch.zeros(0, n_bytes(self._layout.n_local), dtype=torch.uint8, device="cpu")
 
 
 def exact_shares_and_ranks(history: PruningHistory) -> tuple[Tensor, Tensor]:
@@ -261,7 +279,8 @@ def exact_shares_and_ranks(history: PruningHistory) -> tuple[Tensor, Tensor]:
         store slices, all of them must call this.
     """
     records = history._records
-    times, rank_sum = (history._layout.all_gather(sums).cpu().double() for sums in (records.times, records.rank_sum))
+    local_sums = (history._times(), records.rank_sum)
+    times, rank_sum = (history._layout.all_gather(sums).cpu().double() for sums in local_sums)
     n_planned = torch.tensor(len(records.rounds), device="cpu")
     if records.planned is not None:
         n_planned = history._layout.all_gather(records.planned).cpu()
@@ -273,16 +292,15 @@ def load_history(state: dict[str, Any], rounds: list[Reweight], layout: Layout) 
     tensors = states.local(state, states.entries("history"), layout, torch.device("cpu"))
     bits = tuple(tensors["bits"])
     history = PruningHistory(layout.n, layout)
-    times = history._records.times
-    last = history._records.last
+    none = history._records.last
+    ever = none
     for row in bits:
-        last = unpack(row, layout.n_local)
-        times = times + last
+        ever = ever | row
     history._records = PruningRecords(
         rounds=tuple(rounds),
         bits=bits,
-        last=last,
-        times=times,
+        last=bits[-1] if bits else none,
+        ever=ever,
         rank_sum=tensors["rank_sum"],
         planned=tensors.get("planned"),
     )

@@ -1,32 +1,29 @@
-"""PruningRecords: what a `PruningHistory` holds, and one pass over the local samples of a reweight."""
+"""PruningRecords: what a `PruningHistory` holds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..distributed.exact_sum import BLOCK
-from .loss_ranks import leading_bits
-from .reweight import Reweight, total
-from .reweight_sums import ReweightSums
+from .packed_bits import n_bytes
+from .reweight import Reweight
 
 
 @dataclass(frozen=True)
 class PruningRecords:
     """What a history holds, replaced as a whole.
 
+    How many reweights pruned a sample is not stored: it follows from `bits`.
+
     Attributes
     ----------
     rounds : tuple of Reweight
     bits : tuple of Tensor
-        By reweight, which local samples it pruned: uint8 on the host, the first of eight samples in the highest bit.
-    last : Tensor of bool, shape (n_local,)
-        The samples that the last reweight pruned.
-    times : Tensor of int32, shape (n_local,)
-        How many reweights pruned a sample.
+        By reweight, which local samples it pruned, see `packed_bits`; on the host.
+    last, ever : Tensor of uint8, shape (ceil(n_local / 8),)
+        Bits of the samples that the last reweight pruned, and of those that any did.
     rank_sum : Tensor of float32, shape (n_local,)
         Sum of a sample's loss ranks.
     planned : Tensor of int32, shape (n_local,), optional
@@ -36,50 +33,25 @@ class PruningRecords:
     rounds: tuple[Reweight, ...]
     bits: tuple[Tensor, ...]
     last: Tensor
-    times: Tensor
+    ever: Tensor
     rank_sum: Tensor
     planned: Tensor | None = None
 
-
-def scan(
-    records: PruningRecords,
-    losses: Tensor,
-    weights: Tensor,
-    pruned: Tensor,
-    members: Tensor | None,
-    sums: ReweightSums,
-    thresholds: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Add the local samples to `sums`; return the keys of their losses, and four counts.
-
-    The counts are those of samples pruned now and before, now, before, and now again after a reweight that did not.
-    """
-    keys = torch.empty(len(losses), dtype=torch.int32, device=losses.device)
-    counts = torch.zeros(4, dtype=torch.int64, device=losses.device)
-    may_have_nan = sums.plan is None or total(sums.plan.n_nan) > 0 or members is not None
-    for start in range(0, len(losses), BLOCK):
-        part = slice(start, start + BLOCK)
-        block = losses[part]
-        if may_have_nan:
-            block = block.nan_to_num(nan=torch.inf, posinf=torch.inf)
-        keys[part] = leading_bits(block)
-        now = pruned[part]
-        before = records.last[part]
-        masks = (now & before, now, before, now & ~before & (records.times[part] > 0))
-        counts += torch.stack([mask.count_nonzero() for mask in masks])
-        limits = None if thresholds is None else thresholds[part]
-        if members is not None:
-            block = block[members[part]]
-            limits = None if limits is None else limits[members[part]]
-        sums.add(block, weights[part], limits)
-    return keys, counts
+    def to(self, device: torch.device) -> PruningRecords:
+        """Return the records with what is by sample on `device`; `bits` stay on the host."""
+        if self.rank_sum.device == device:
+            return self
+        return replace(
+            self,
+            last=self.last.to(device),
+            ever=self.ever.to(device),
+            rank_sum=self.rank_sum.to(device),
+            planned=None if self.planned is None else self.planned.to(device),
+        )
 
 
-def pack(mask: Tensor) -> Tensor:
-    """Return a mask as bits, eight samples in a byte, on the host."""
-    return torch.from_numpy(np.packbits(mask.cpu().numpy()))
-
-
-def unpack(bits: Tensor, n: int) -> Tensor:
-    """Return bits as a mask of n samples along the last axis."""
-    return torch.from_numpy(np.unpackbits(bits.numpy(), axis=-1, count=n).view(bool))
+def no_records(n_local: int) -> PruningRecords:
+    """Return the records of no reweight, of a number of local samples, on the host."""
+    none = torch.zeros(n_bytes(n_local), dtype=torch.uint8, device="cpu")
+    rank_sum = torch.zeros(n_local, dtype=torch.float32, device="cpu")
+    return PruningRecords(rounds=(), bits=(), last=none, ever=none, rank_sum=rank_sum)

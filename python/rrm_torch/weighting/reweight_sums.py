@@ -9,7 +9,8 @@ from torch import Tensor
 
 import rrm_core
 
-from ..distributed.exact_sum import ExactSum
+from ..distributed.exact_sum import FixedPoint
+from .reweight_samples import ReweightSamples
 
 
 class ReweightSums:
@@ -23,60 +24,52 @@ class ReweightSums:
         Number of samples, on all ranks together.
     largest_weight : float
     plan : Plan, GroupedPlan or None
-    device : torch.device
-        Of the samples.
     """
 
     def __init__(
-        self,
-        n_planned: int,
-        n: int,
-        largest_weight: float,
-        plan: rrm_core.Plan | rrm_core.GroupedPlan | None,
-        device: torch.device,
+        self, n_planned: int, n: int, largest_weight: float, plan: rrm_core.Plan | rrm_core.GroupedPlan | None
     ) -> None:
-        self.plan = plan
         self._n_planned = n_planned
         largest_cost = math.inf if plan is None else _largest_cost(plan)
-        self._has_cost = largest_cost < math.inf
-        self._mass = ExactSum(largest_weight, n, device)
-        self._squares = ExactSum(largest_weight * largest_weight, n, device)
-        self._cost = ExactSum(largest_cost if self._has_cost else 0.0, n_planned, device)
+        self._weights = FixedPoint(largest_weight, n)
+        self._squares = FixedPoint(largest_weight * largest_weight, n)
+        self._costs = FixedPoint(largest_cost, n_planned) if largest_cost < math.inf else None
 
-    def add(self, losses: Tensor, weights: Tensor, thresholds: Tensor | None = None) -> None:
-        """Add a block of samples.
+    @property
+    def scales(self) -> tuple[float, float, float]:
+        """The scale of each sum, see `FixedPoint`; 0 where there is none."""
+        return self._weights.scale, self._squares.scale, 0.0 if self._costs is None else self._costs.scale
 
-        Parameters
-        ----------
-        losses : Tensor, shape (m,)
-            Of the samples that took part.
-        weights : Tensor
-            Of all samples of the block.
-        thresholds : Tensor, shape (m,), optional
-            As `losses`, where groups have their own; by default that of the plan.
-        """
-        self._mass.add(weights)
-        self._squares.add(weights * weights)
-        if not self._has_cost:
-            return
-        if thresholds is not None:
-            self._cost.add(torch.minimum(losses, thresholds))
+    def totals(self, samples: ReweightSamples) -> Tensor:
+        """Return what ranks add: int64, shape (3,), in multiples."""
+        weights = samples.weights
+        totals = [self._weights.multiples(weights).sum(), self._squares.multiples(weights * weights).sum()]
+        if self._costs is None:
+            totals.append(torch.zeros_like(totals[0]))
         else:
-            assert isinstance(self.plan, rrm_core.Plan)
-            self._cost.add(losses.clamp(max=self.plan.threshold))
-
-    def totals(self) -> Tensor:
-        """Return what ranks sum: int64, shape (3,)."""
-        return torch.stack([self._mass.total, self._squares.total, self._cost.total])
+            totals.append(self._costs.multiples(_costs(samples)).sum())
+        return torch.stack(totals)
 
     def results(self, totals: list[int]) -> tuple[float, float | None]:
         """Return the effective sample size and the objective, from the totals of all ranks."""
-        mass = self._mass.value(totals[0])
+        mass = self._weights.value(totals[0])
         squares = self._squares.value(totals[1])
         effective_sample_size = mass * mass / squares if squares else 0.0
-        if not self._has_cost:
+        if self._costs is None:
             return effective_sample_size, None
-        return effective_sample_size, self._cost.value(totals[2], self._n_planned)
+        return effective_sample_size, self._costs.value(totals[2], self._n_planned)
+
+
+def _costs(samples: ReweightSamples) -> Tensor:
+    """Return the lower of loss and threshold of each sample, the threshold for NaN; 0 if it took no part."""
+    losses = samples.losses
+    if samples.has_nan:
+        losses = losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
+    if samples.thresholds is None:
+        costs = losses.clamp(max=samples.threshold)
+    else:
+        costs = torch.minimum(losses, samples.thresholds)
+    return costs if samples.members is None else torch.where(samples.members, costs, 0)
 
 
 def _largest_cost(plan: rrm_core.Plan | rrm_core.GroupedPlan) -> float:

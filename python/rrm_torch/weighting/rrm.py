@@ -364,20 +364,14 @@ class RRM(BaseRRM):
         if isinstance(plan, rrm_core.GroupedPlan):
             assert self._groups is not None
             thresholds = self._groups.thresholds(plan, numbers)
-        # Written so that NaN counts as pruned.
-        limits: Any = plan.threshold if thresholds is None else thresholds
-        pruned: Tensor = ~(numbers <= limits)
-        if members is not None:
-            pruned &= members
         trajectory = state.trajectory.copy()
         entry = trajectory.record(
             epoch,
             numbers,
             weights,
-            pruned,
-            plan,
-            members,
-            rule.contamination,
+            plan=plan,
+            members=members,
+            contamination=rule.contamination,
             is_given=arguments.is_given,
             thresholds=thresholds,
         )

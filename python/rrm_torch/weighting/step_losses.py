@@ -46,13 +46,14 @@ def losses_of_step(
     settings: Settings,
     layout: Layout,
 ) -> StepLosses:
-    """Return copies of the losses to reweight by, and which samples take part.
+    """Return the losses to reweight by, and which samples take part.
 
     Parameters
     ----------
     state : LiveState
     buffer : LossBuffer
-        The recorded losses, after `Layout.merge_recorded`.
+        The recorded losses, after `Layout.merge_recorded`. If each counts for one epoch, the result may be its memory:
+        `LossBuffer.next_epoch` has memory of its own.
     passed : Tensor, shape (n_local,), optional
         Losses passed to `step`, which replace the recorded ones.
     population : Population, optional
@@ -67,18 +68,20 @@ def losses_of_step(
     mask = None if population is None else population.mask
     ranking = None
     if passed is None:
-        losses = buffer.losses.clone()
-        if buffer.ranking is not None:
-            ranking = buffer.ranking.clone()
-        seen = buffer.marks > 0
+        losses = buffer.losses
+        ranking = buffer.ranking
+        if mask is not None or settings.keeps_latest:
+            # A buffer that keeps its losses, or from which not all are used.
+            losses = losses.clone()
+            ranking = None if ranking is None else ranking.clone()
     else:
         losses = layout.reconcile(passed.detach().to(state.weights.dtype, copy=True), mask)
-        seen = torch.ones_like(losses, dtype=torch.bool)
         if settings.skips_nan:
             # A sample without a loss in this pass keeps the one before.
             losses = torch.where(losses.isnan(), state.losses, losses)
     members = mask
     if settings.unseen == "latest":
+        seen = buffer.marks > 0 if passed is None else torch.ones_like(losses, dtype=torch.bool)
         if settings.skips_nan:
             seen &= ~(losses if ranking is None else ranking).isnan()
         if mask is not None:

@@ -143,6 +143,7 @@ def test_extension_with_another_interface_is_not_available(version, unloaded, mo
 INTERFACE_DIGESTS = {
     1: "d2a3eee77c02818b",
     2: "015cc44dde65545b",
+    3: "5e468cf07c63da64",
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rrm_torch.distributed.exact_sum import BLOCK, ExactSum
+from rrm_torch.distributed.exact_sum import FixedPoint
 
 CASES = {
     "exponential": lambda rng, n: rng.exponential(size=n),
@@ -19,13 +19,10 @@ CASES = {
 
 
 def total(x, n, top, cuts):
-    own = 0
-    for part in np.split(x, cuts):
-        exact = ExactSum(top, n, torch.device("cpu"))
-        for block in torch.split(torch.from_numpy(part), BLOCK):
-            exact.add(block)
-        own += int(exact.total)
-    return ExactSum(top, n, torch.device("cpu")).value(own)
+    fixed_point = FixedPoint(top, n)
+    return fixed_point.value(
+        sum(int(fixed_point.multiples(torch.from_numpy(part)).sum()) for part in np.split(x, cuts))
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -43,7 +40,7 @@ def test_sum_is_accurate_and_independent_of_order(case):
 
 def test_many_large_numbers_do_not_overflow():
     n = 2**40
-    exact = ExactSum(3.0, n, torch.device("cpu"))
-    exact.add(torch.full((BLOCK,), 3.0))
-    assert exact.value(int(exact.total)) == 3.0 * BLOCK
-    assert int(exact.total) * (n // BLOCK) < 2**63
+    fixed_point = FixedPoint(3.0, n)
+    (multiple,) = fixed_point.multiples(torch.tensor([3.0])).tolist()
+    assert fixed_point.value(multiple) == 3.0
+    assert multiple * n < 2**63

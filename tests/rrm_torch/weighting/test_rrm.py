@@ -145,15 +145,19 @@ def test_repr_shows_settings_and_progress():
     assert repr(rrm) == shown.replace("epoch=0", "epoch=1, pruned=1")
 
 
-def test_state_moves_to_device_of_losses(monkeypatch):
-    rrm, moved = RRM(5, contamination=0.2, warmup=1), []
-    monkeypatch.setattr(rrm, "to", moved.append)
+def devices(rrm):
+    return {
+        t.device.type for t in (rrm.weights, rrm.losses, rrm._buffer.losses, rrm._buffer.marks, rrm.trajectory.last)
+    }
+
+
+def test_state_moves_to_device_of_losses():
+    meta = torch.device("meta")  # the one other device that every machine has
+    rrm = RRM(5, contamination=0.2, warmup=2)
     rrm.weighted_mean(FIVE, INDEX[:5])
-    rrm.step(FIVE)
-    assert moved == [FIVE.device] * 2
-    monkeypatch.undo()
-    rrm.to(torch.device("meta"))  # the one other device that every machine has
-    assert {t.device.type for t in (rrm.weights, rrm.losses, rrm._buffer.losses, rrm.trajectory.last)} == {"meta"}
+    assert devices(rrm) == {"cpu"}
+    rrm.weighted_mean(FIVE.to(meta), INDEX[:5])
+    assert devices(rrm) == {"meta"}
 
 
 def test_contamination_schedule():

@@ -1,0 +1,21 @@
+"""Memory for a number per sample on the host.
+
+NumPy asks the system for large pages, so that the first write to a large array takes a fraction of the time that it
+takes in torch's memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+def empty_on_host(n: int, dtype: torch.dtype) -> Tensor:
+    """Return n numbers of float32 or float64 on the host, which are not initialised."""
+    if n == 0:
+        # Of NumPy's, torch would think that it isn't contiguous.
+        return torch.empty(0, dtype=dtype, device="cpu")
+    return torch.from_numpy(np.empty(n, DTYPES[dtype]))
