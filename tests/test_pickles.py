@@ -127,7 +127,9 @@ def content(value):
     if isinstance(value, (list, tuple)):
         return kind, [content(item) for item in value]
     if kind.__module__.partition(".")[0] in OURS or isinstance(value, torch.utils.data.Dataset):
-        return kind, content(vars(value))
+        # Some leave out what a copy makes again.
+        leaves_out = any("__getstate__" in vars(base) for base in kind.__mro__[:-1])
+        return kind, content(value.__getstate__() if leaves_out else vars(value))
     return kind, value
 
 

@@ -7,7 +7,7 @@ order.
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import torch
@@ -15,16 +15,22 @@ from torch import Tensor
 
 from .weighted_average import weighted_average
 
-if TYPE_CHECKING:
-    from .base import BaseRRM
+
+class Weighting(Protocol):
+    """An `RRM` or `BatchRRM`."""
+
+    def _weigh(
+        self, losses: Tensor, index: Tensor, regularizer: Tensor | None, ranking: Tensor | None, record: bool
+    ) -> tuple[Tensor, bool]: ...
+
 
 # A graph holds numbers and tensors, and so a number stands for an RRM.
-_LIVE: WeakValueDictionary[int, BaseRRM] = WeakValueDictionary()
+_LIVE: WeakValueDictionary[int, Weighting] = WeakValueDictionary()
 _NUMBERS = count()
 
 
-def register(rrm: BaseRRM) -> int:
-    """Return the number by which a graph knows an RRM or BatchRRM, as long as that lives."""
+def register(rrm: Weighting) -> int:
+    """Return the number by which a graph knows an RRM, as long as that lives."""
     number = next(_NUMBERS)
     _LIVE[number] = rrm
     return number
