@@ -1,5 +1,6 @@
 # make demo   train on digits with wrong labels, find them, write report/          make test   build, and run every test
 # make bench  time the kernel and its rivals, for 20 minutes                      make lint   formatters, linters, types, docs
+# make bench-check  check the answers and counts of the benchmarks, without timing
 # make bench-table  write the tables in README.md and docs/ from the recorded runs
 # make wheel  build the wheel and the source distribution, in dist/                 make clean  remove what was built
 # Each target creates .venv and installs its requirements. PYTHON selects the interpreter (3.10 or newer).
@@ -8,7 +9,7 @@ BIN := .venv/bin
 # Fail where the kernels cannot be compiled, instead of installing only the Python files.
 export RRM_REQUIRE_COMPILED := 1
 CXX_FILES := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu bindings/*.h bindings/*.cpp)
-OTHER_CXX_FILES := $(wildcard tests/native/*.h tests/native/*.cpp tests/cuda_model/*/*.h tests/cuda_model/*/*.cpp benchmarks/*/*.cpp)
+OTHER_CXX_FILES := $(wildcard tests/native/*.h tests/native/*.cpp tests/cuda_model/*/*.h tests/cuda_model/*/*.cpp benchmarks/*/*.h benchmarks/*/*.cpp)
 # clang-tidy reads the CUDA kernels as the model of CUDA on the CPU does, and their bindings where CUDA's headers are.
 TIDY_FILES := $(filter-out $(if $(shell command -v nvcc),,bindings/cuda.cpp bindings/cuda_groups.cpp),$(filter %.cpp,$(CXX_FILES)))
 BUILD_FILES := pyproject.toml CMakeLists.txt rrm_core/backends/extension.py $(CXX_FILES)
@@ -16,7 +17,7 @@ BUILD_FILES := pyproject.toml CMakeLists.txt rrm_core/backends/extension.py $(CX
 FOR_EACH_FILE := xargs -P "$$(getconf _NPROCESSORS_ONLN)" -I FILE
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test bench bench-table lint wheel clean
+.PHONY: demo test bench bench-check bench-table lint wheel clean
 .DELETE_ON_ERROR:
 
 demo: .venv/run.stamp
@@ -24,7 +25,7 @@ demo: .venv/run.stamp
 
 # Numba's compilation is cached before the tests, without coverage. worksteal gives each process consecutive tests, which
 # share fixtures, until it runs out of them.
-test: .venv/dev.stamp
+test: .venv/dev.stamp bench-check
 	PYTHONPATH=tests $(BIN)/python tests/support/compile_numba.py
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --cov --cov-report=term
 
@@ -35,6 +36,10 @@ bench: .venv/bench.stamp
 	$(BIN)/python -m benchmarks.cpu.bench_backends
 	$(BIN)/python -m benchmarks.cpu.record_instructions
 	$(BIN)/python -m benchmarks.pages.render
+
+# Each benchmark runs once; each of its results is checked.
+bench-check: .venv/dev.stamp
+	$(BIN)/python -m pytest benchmarks --benchmark-disable --quiet
 
 bench-table: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.pages.render

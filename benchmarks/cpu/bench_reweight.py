@@ -3,7 +3,6 @@
     python -m benchmarks.cpu.bench_reweight                     # all of it, into benchmarks/results/reweight.json
     python -m benchmarks.cpu.bench_reweight --quick             # a minute, into build/reweight.json
     python -m benchmarks.cpu.bench_reweight --headers FOLDER    # with x86-simd-sort and Highway, see below
-    pytest benchmarks/cpu/bench_reweight.py                     # pytest-benchmark, small sizes, one rival after another
 
 The rivals are timed in interleaved rounds, in one process, after a check that their weights agree to the bit. All
 rivals run on exponential float32 losses with mu = 0.3; other distributions, types, threads, values of mu and
@@ -25,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from rich.console import Console
 
 from benchmarks.common.losses import DISTRIBUTIONS, FORMATS, Answer, Array, Losses
@@ -190,32 +188,6 @@ def main() -> None:
         for i, cell in enumerate(cells):
             run.time(cell, f"{i + 1}/{len(cells)}")
     print(f"wrote {path}")
-
-
-# ---- For pytest-benchmark: the same rivals, one after another, the compiled ones with a few microseconds of ctypes.
-
-NAMES = [FLOOR, FLOOR_TWICE, KERNEL, PUBLIC, "std::nth_element", *PYTHON_RIVALS]
-
-
-@pytest.fixture(scope="session")
-def native(tmp_path_factory: pytest.TempPathFactory) -> Native:
-    one_thread()
-    headers = os.environ.get("RRM_BENCH_HEADERS")
-    return Native(tmp_path_factory.mktemp("native"), Path(headers) if headers else None)
-
-
-@pytest.mark.parametrize("n", [10_000, 50_000, 1_000_000])
-@pytest.mark.parametrize("name", NAMES)
-def test_reweight(benchmark: Any, native: Native, name: str, n: int) -> None:
-    cell = Cell(Losses(n), all_rivals=True)
-    make = contenders(native, None, cell).get(name)
-    if make is None:
-        pytest.skip(f"{name} isn't there")
-    losses = cell.what.draw()
-    rival = make(cell.what, losses, np.ones_like(losses), cell.mu)
-    rival.check(Answer.compute(losses, cell.what.rank))
-    benchmark.group = f"{n:_} float32 losses, mu = {cell.mu}"
-    benchmark.pedantic(rival, setup=rival.reset, rounds=20, warmup_rounds=1)
 
 
 if __name__ == "__main__":

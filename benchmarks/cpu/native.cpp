@@ -11,6 +11,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "selections.h"
+
 namespace {
 
 using Index = std::int64_t;
@@ -181,6 +183,14 @@ using Select = void (*)(float *values, std::ptrdiff_t n, std::ptrdiff_t k);
 
 void bench_nth_element(float *values, std::ptrdiff_t n, std::ptrdiff_t k) {
     std::nth_element(values, values + k, values + n);
+}
+
+void bench_floyd_rivest(float *values, std::ptrdiff_t n, std::ptrdiff_t k) {
+    bench::floyd_rivest::select(values, 0, n - 1, k);
+}
+
+void bench_pdqselect(float *values, std::ptrdiff_t n, std::ptrdiff_t k) {
+    bench::pdq::select(values, values + n, values + k);
 }
 
 double bench_composition(Select select, const float *c, Index n, Index rank, double mu, float *w, float *scratch,

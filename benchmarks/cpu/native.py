@@ -7,6 +7,8 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER, c_double, c_int, c_int64, c_void_p
 from pathlib import Path
 
@@ -20,8 +22,13 @@ HERE = Path(__file__).parent
 KERNEL = ROOT / "csrc" / "cpu"
 COMPILER = os.environ.get("CXX", "g++")
 # The flags of CMakeLists.txt; the last keeps copies of the library separate (see Native.kernel).
-FLAGS = "-O3 -std=c++20 -ffp-contract=off -fno-math-errno -fno-trapping-math -shared -fPIC -pthread -fno-gnu-unique"
+FLAGS = "-O3 -std=c++20 -ffp-contract=off -fno-math-errno -fno-trapping-math -fPIC -pthread -fno-gnu-unique"
 INSTRUCTION_SETS = {0: (), 2: ("baseline",), 3: ("baseline", "v3"), 4: ("baseline", "v3", "v4")}
+OWN_SELECTIONS = {
+    "std::nth_element": "bench_nth_element",
+    "Floyd-Rivest": "bench_floyd_rivest",
+    "pdqselect": "bench_pdqselect",
+}
 SELECTIONS = {  # optional header-only libraries, and their flags besides -march
     "x86-simd-sort": ["-DX86_SIMD_SORT"],
     "VQSelect": ["-DVQSELECT", "-maes", "-mpclmul"],  # without these two it uses an older instruction set
@@ -40,8 +47,8 @@ class Native:
 
     def __init__(self, folder: Path, headers: Path | None = None) -> None:
         self.folder = folder
-        kernel = map(str, sorted(KERNEL.glob("*.cpp")))
-        self.path = self._compile("native", [str(HERE / "native.cpp"), *kernel])
+        kernel = [path for path in sorted(KERNEL.glob("*.cpp")) if not path.name.startswith("grouped_")]
+        self.path = self._compile("native", [HERE / "native.cpp", *kernel])
         self.library = ctypes.CDLL(str(self.path))
         floor = self.library.bench_floor
         composition = self.library.bench_composition
@@ -50,12 +57,12 @@ class Native:
         composition.argtypes = [c_void_p, c_void_p, c_int64, c_int64, c_double, c_void_p, c_void_p, c_int64]
         composition.argtypes += [POINTER(_Answer)]
         self.instruction_sets = INSTRUCTION_SETS[self.library.bench_instruction_set()]
-        self.selections = {"std::nth_element": self.library.bench_nth_element}
+        self.selections = {name: self.library[function] for name, function in OWN_SELECTIONS.items()}
         for name, flags in SELECTIONS.items() if headers is not None else ():
             for level, label in (("v3", "AVX2"), ("v4", "AVX-512")):
                 if level in self.instruction_sets:
                     flags_here = [*flags, f"-march=x86-64-{level}", *_include(headers)]
-                    path = self._compile(f"{name}-{level}", [str(HERE / "native_select.cpp"), *flags_here])
+                    path = self._compile(f"{name}-{level}", [HERE / "native_select.cpp"], *flags_here)
                     self.selections[f"{name}, {label}"] = ctypes.CDLL(str(path)).bench_select
         self._kernels: dict[str, ctypes.CDLL] = {}
 
@@ -83,13 +90,24 @@ class Native:
                 os.environ["RRM_CPU"] = before
         return self._kernels[instruction_set]
 
-    def _compile(self, name: str, arguments: list[str]) -> Path:
+    def _compile(self, name: str, sources: Iterable[Path], *flags: str) -> Path:
+        """Compile the sources at once, and link them."""
         path = self.folder / f"{name}.so"
-        command = [COMPILER, *FLAGS.split(), *arguments, "-o", str(path)]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        if run.returncode:
-            raise SystemExit(f"{COMPILER} failed on {name}:\n{run.stderr[:4000]}")
+
+        def compiled(source: Path) -> str:
+            target = str(self.folder / f"{name}-{source.stem}.o")
+            _run_compiler(*flags, "-c", str(source), "-o", target)
+            return target
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            _run_compiler(*flags, "-shared", *pool.map(compiled, sources), "-o", str(path))
         return path
+
+
+def _run_compiler(*arguments: str) -> None:
+    run = subprocess.run([COMPILER, *FLAGS.split(), *arguments], capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise SystemExit(f"{' '.join([COMPILER, *arguments])} failed:\n{run.stderr[:4000]}")
 
 
 def _include(headers: Path) -> list[str]:

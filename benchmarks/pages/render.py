@@ -257,6 +257,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     )
 }
 BLOCKS |= {block.__name__: partial(scale, "stream", block) for block in (scale_tables.stream, scale_tables.scale_paper)}
+BLOCKS["dataframes"] = partial(scale, "dataframes", scale_tables.dataframes)
 BLOCKS |= {block.__name__: partial(scale, "ranks", block) for block in (scale_tables.ranks, scale_tables.traffic)}
 BLOCKS |= {block.__name__: partial(experiment, name, block) for name, blocks in EXPERIMENTS.items() for block in blocks}
 

@@ -9,7 +9,7 @@ from benchmarks.pages import table_parts
 from benchmarks.pages.table_parts import Cell
 
 # Rivals without Python, which are compared with the kernel alone.
-COMPILED = ("std::nth_element", "x86-simd-sort", "VQSelect")
+COMPILED = ("std::nth_element", "Floyd-Rivest", "pdqselect", "x86-simd-sort", "VQSelect")
 OF_REWEIGHT = ("floor", "kernel", "rrm_core.reweight")
 
 

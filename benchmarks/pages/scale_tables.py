@@ -59,6 +59,23 @@ def _short(x: float) -> str:
     return f"{x:.3g}"
 
 
+def dataframes(run: Run) -> str:
+    """Return the table of the costs of a Parquet file with DuckDB and Polars, and of their faults."""
+    lines = ["| | CPU time | peak memory | threshold | weights |", "|---|---:|---:|---|---|"]
+    for name, row in run["rows"].items():
+        seconds = row["cpu_seconds"]
+        time = f"{seconds['median']:.2f} s ({seconds['quartile1']:.2f}–{seconds['quartile3']:.2f})"
+        threshold = "exact" if row["ranks_off"] == 0 else f"{row['ranks_off']:,} ranks off"
+        weights = "all correct" if row["wrong_weights"] == 0 else f"up to {row['wrong_weights']:,} wrong"
+        weights += f", in another order in {row['runs_mixed']} of {run['rounds']} runs" if row["runs_mixed"] else ""
+        lines.append(f"| {name} | {time} | {row['peak_bytes'] / 1e6:.0f} MB | {threshold} | {weights} |")
+    note = (
+        f"{run['n']:,} rows; {run['what']}. Time and memory of the whole process, with Python and imports: medians "
+        f"(quartiles) of {run['rounds']} runs, in turns; the highest peak."
+    )
+    return "\n".join([*lines, "", note])
+
+
 def ranks(run: Run) -> str:
     """Return the table of the training run of Clothing1M's size."""
 
