@@ -1,5 +1,6 @@
 // The module rrm_core._cpu: converts arguments and releases the GIL. All arguments have been checked in Python: arrays
-// are one-dimensional, contiguous, aligned, of the format's storage type and of equal length; `out` is writable.
+// are one-dimensional, contiguous, aligned, of the format's storage type and of equal length; `out` is writable. Only
+// `are_plain` and `reweight_plain` take any NumPy arrays, and check them.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -11,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "../csrc/cpu/bucket_counts.h"
@@ -25,6 +27,7 @@
 #include "cpu_groups.h"
 #include "cpu_training.h"
 #include "gil.h"
+#include "plain_arrays.h"
 
 namespace py = pybind11;
 
@@ -33,23 +36,52 @@ namespace {
 using rrm::bits;
 using rrm::weights;
 
-// Plans and, if `out` is given and the losses are valid, writes the weights. See outcome_to_python for the result.
+// Plans and, if `w_new` is not null and the losses are valid, writes the weights. See outcome_to_python for the result.
+template <class F>
+py::tuple reweight_memory(const typename F::Bits *c, std::int64_t n, const rrm::Rule &rule, double mu,
+                          const typename F::Weight *w_old, typename F::Weight *w_new, int threads) {
+    rrm::Plan plan{};
+    rrm::InvalidWeights invalid_weights;
+    rrm::NonFiniteCounts non_finite;
+    {
+        const rrm::GilRelease released;
+        non_finite = rrm::cpu::reweight<F>(c, n, rule, mu, w_old, w_new, threads, plan, invalid_weights);
+    }
+    return rrm::outcome_to_python(non_finite, plan, invalid_weights, n, rule.prune_nan);
+}
+
 py::tuple reweight(const py::array &losses, int format, const rrm::Rule &rule, double mu,
                    const std::optional<py::array> &old_weights, std::optional<py::array> out, int threads) {
-    return rrm::with_format(format, [&](auto f) -> py::tuple {
+    return rrm::with_format(format, [&](auto f) {
         using F = decltype(f);
-        const auto *c = bits<F>(losses);
-        const std::int64_t n = losses.size();
-        const auto *w_old = weights<F>(old_weights);
         auto *w_new = out ? static_cast<typename F::Weight *>(out->mutable_data()) : nullptr;
-        rrm::Plan plan{};
-        rrm::InvalidWeights invalid_weights;
-        rrm::NonFiniteCounts non_finite;
-        {
-            const rrm::GilRelease released;
-            non_finite = rrm::cpu::reweight<F>(c, n, rule, mu, w_old, w_new, threads, plan, invalid_weights);
-        }
-        return rrm::outcome_to_python(non_finite, plan, invalid_weights, n, rule.prune_nan);
+        return reweight_memory<F>(bits<F>(losses), losses.size(), rule, mu, weights<F>(old_weights), w_new, threads);
+    });
+}
+
+// Returns whether the arrays are plain, see plain_call_format.
+bool are_plain(const py::array &losses, const std::optional<py::array> &old_weights,
+               const std::optional<py::array> &out) {
+    return rrm::plain_call_format(losses, old_weights, out).has_value();
+}
+
+// Reweights plain arrays: returns the new weights, in `out` if given, and the outcome as `reweight` does; None if the
+// arrays are not plain.
+py::object reweight_plain(const py::array &losses, const rrm::Rule &rule, double mu,
+                          const std::optional<py::array> &old_weights, const std::optional<py::array> &out,
+                          int threads) {
+    const auto format = rrm::plain_call_format(losses, old_weights, out);
+    if (!format) {
+        return py::none();
+    }
+    return rrm::with_format(*format, [&](auto f) -> py::object {
+        using F = decltype(f);
+        using Weight = typename F::Weight;
+        py::array result = out ? *out : py::array_t<Weight>(losses.size());
+        auto *w_new = static_cast<Weight *>(result.mutable_data());
+        const auto outcome =
+            reweight_memory<F>(bits<F>(losses), losses.size(), rule, mu, weights<F>(old_weights), w_new, threads);
+        return py::make_tuple(std::move(result), outcome);
     });
 }
 
@@ -191,6 +223,8 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
     m.attr("INTERFACE") = RRM_INTERFACE;
     rrm::bind_rule(m);
     m.def("reweight", &reweight);
+    m.def("are_plain", &are_plain);
+    m.def("reweight_plain", &reweight_plain);
     m.def("apply", &apply);
     m.def("count_foreign", &count_foreign);
     m.def("count_first_pass", &count_first_pass);

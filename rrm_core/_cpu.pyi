@@ -12,6 +12,9 @@ _PlanFields: TypeAlias = tuple[int, float, float, float, int, int, int, int, _Le
 # Number of invalid old weights, index of the first, and its value.
 _InvalidWeights: TypeAlias = tuple[int, int, float]
 
+# Of a reweight: the former if the losses are invalid.
+_Outcome: TypeAlias = tuple[_NonFiniteCounts, None, None] | tuple[None, _PlanFields, _InvalidWeights | None]
+
 INTERFACE: int  # version, see rrm_core/backends/extension.py
 
 class Rule:
@@ -28,9 +31,13 @@ class Rule:
 
 def reweight(
     losses: Array, format: int, rule: Rule, mu: float, old_weights: Array | None, out: Array | None, threads: int, /
-) -> (
-    tuple[_NonFiniteCounts, None, None] | tuple[None, _PlanFields, _InvalidWeights | None]
-): ...  # the former if the losses are invalid
+) -> _Outcome: ...
+
+# Any NumPy arrays, of which uint16 stands for bfloat16. See plain_call_format in bindings/plain_arrays.h.
+def are_plain(losses: Array, old_weights: Array | None, out: Array | None, /) -> bool: ...
+def reweight_plain(
+    losses: Array, rule: Rule, mu: float, old_weights: Array | None, out: Array | None, threads: int, /
+) -> tuple[Array, _Outcome] | None: ...  # the new weights and the outcome, as of `reweight`; None: not plain
 def apply(
     losses: Array,
     format: int,

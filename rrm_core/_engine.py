@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .arrays.checks import check_match, check_out, check_weights_match
-from .arrays.convert import convert_weights, fast_path, mark_written, to_argument, wrap_like
+from .arrays.convert import convert_weights, host_views, mark_written, to_argument, wrap_like
 from .arrays.placement import Placement
-from .backends.registry import HOST, Backend, choose, first_available
-from .definition.formats import Format
+from .backends.registry import Backend, choose, plain_backend
+from .definition.formats import BY_STORAGE, Format
 from .definition.old_weights import InvalidWeights, raise_invalid_weights
 from .definition.plan import Plan
 from .definition.rule import Rule
@@ -63,14 +63,7 @@ class Request(NamedTuple):
             plan = backend.plan(losses, rule, threads)
             return self._weights(plan), plan
         weights, plan, invalid = backend.reweight(losses, rule, old_weights, mu, memory, threads)
-        if out is None:
-            weights = wrap_like(weights, placement)
-        else:
-            weights = out
-            mark_written(out, placement)
-        if invalid is not None:
-            raise_invalid_weights(invalid, losses.shape[0], written=out is not None)
-        return weights, plan
+        return hand_back(weights, out, placement, invalid, losses.shape[0]), plan
 
     def apply(self, plan: Plan, block_start: int | None = None) -> Any:
         """Return the new weights according to a plan that was made before.
@@ -106,15 +99,7 @@ class Request(NamedTuple):
         if memory is None and self.placement.on_host:
             memory = np.empty(len(self.losses), self.format.weights)
         weights, invalid = write(memory)
-        if self.out is None:
-            weights = wrap_like(weights, self.placement)
-        else:
-            weights = self.out
-            mark_written(self.out, self.placement)
-        if invalid is not None:
-            n = self.losses.shape[0]
-            raise_invalid_weights(invalid, n, written=self.out is not None, block_start=block_start)
-        return weights
+        return hand_back(weights, self.out, self.placement, invalid, self.losses.shape[0], block_start)
 
     def check_plan(self, n: int, dtype: str) -> None:
         """Raise unless the losses are of the type, and not more than the number, for which a plan was made."""
@@ -124,17 +109,91 @@ class Request(NamedTuple):
             raise ValueError(f"losses have {self.losses.shape[0]:_} samples, but the plan was made for {n:_}")
 
 
-def prepare_fast(losses: Any, weights: Any | None, mu: float, out: Any | None, threads: int | None) -> Request | None:
-    """Return the request for the usual arguments of a call without `backend`; None for others, see `fast_path`.
+def hand_back(
+    weights: Any,
+    out: Any | None,
+    placement: Placement,
+    invalid: InvalidWeights | None,
+    n: int,
+    block_start: int | None = None,
+) -> Any:
+    """Return new weights as the caller gets them.
 
-    `mu` and `threads` have been checked.
+    Parameters
+    ----------
+    weights : array
+        From a backend.
+    out : array or None
+        The caller's memory, in which they are.
+    placement : Placement
+        Of the losses.
+    invalid : InvalidWeights or None
+        Of the `n` old weights.
+    block_start : int, optional
+        See `Request.apply`.
+
+    Raises
+    ------
+    ValueError
+        Old weights are invalid.
     """
-    views = fast_path(losses, weights, out)
-    if views is None:
+    if out is None:
+        weights = wrap_like(weights, placement)
+    else:
+        weights = out
+        mark_written(out, placement)
+    if invalid is not None:
+        raise_invalid_weights(invalid, n, written=out is not None, block_start=block_start)
+    return weights
+
+
+def reweight_fast(
+    losses: Any,
+    weights: Any | None,
+    parameters: tuple[Any, ...],
+    mu: float,
+    out: Any | None,
+    backend: str | None,
+    threads: int | None,
+) -> tuple[Any, Plan] | None:
+    """Return the new weights and the plan, for the usual arguments; None for others.
+
+    Parameters
+    ----------
+    parameters
+        The arguments of `make_rule`. If they are invalid, the result is None as well.
+    losses, weights, mu, out, backend, threads
+        As for `prepare_fast`.
+    """
+    kernel = plain_backend(backend)
+    views = None if kernel is None else host_views(losses, weights, out)
+    if kernel is None or views is None:
         return None
-    view, old, placement, format = views
-    memory = None if out is None else old
-    return Request(view, old if mu < 1 else None, mu, memory, out, placement, format, first_available(HOST), threads)
+    view, old, memory, placement = views
+    result = kernel.reweight_plain(view, parameters, old, mu, memory, threads)
+    if result is None:
+        return None
+    new, plan, invalid = result
+    return hand_back(new, out, placement, invalid, plan.n), plan
+
+
+def prepare_fast(
+    losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None, threads: int | None
+) -> Request | None:
+    """Return the request for the usual arguments; None for others.
+
+    The usual arguments are those of `host_views` that the compiled CPU backend can use as they are, with `backend` None
+    or "cpp". `mu` and `threads` have been checked.
+    """
+    kernel = plain_backend(backend)
+    views = None if kernel is None else host_views(losses, weights, out)
+    if kernel is None or views is None:
+        return None
+    view, old, memory, placement = views
+    if not kernel.are_plain(view, old, memory):
+        return None
+    format = BY_STORAGE[view.dtype]
+    return Request(view, old if mu < 1 else None, mu, memory, out, placement, format, kernel, threads)
 
 
 def prepare(

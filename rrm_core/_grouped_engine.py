@@ -97,7 +97,7 @@ def prepare_groups(
     TypeError, ValueError, ImportError, RuntimeError
         As `rrm_core.reweight`.
     """
-    request = prepare_fast(losses, weights, mu, out, threads) if backend is None and block_start is None else None
+    request = prepare_fast(losses, weights, mu, out, backend, threads) if block_start is None else None
     if request is None:
         request = prepare(losses, weights, mu, out, backend, threads, block_start)
     numbers = to_groups(groups, request.losses.shape[0], n_groups)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 from array_api_compat import is_dask_array
 
 from ._arguments import check_mu, check_threads
-from ._engine import Request, prepare, prepare_fast
+from ._engine import Request, prepare, prepare_fast, reweight_fast
 from ._grouped_engine import GroupedRequest, prepare_groups
 from .arrays.groups import Groups
 from .definition.group_plan import GroupedPlan
@@ -191,8 +191,14 @@ def reweight(
     array([4. , 0.3])
     """
     if groups is None:
-        request = prepare_call(losses, weights, mu, out, backend, threads)
-        return request.reweight(make_rule(contamination, gamma, redistribute, ties, nan, cap, mass))
+        mu = check_mu(mu)
+        threads = check_threads(threads)
+        parameters = (contamination, gamma, redistribute, ties, nan, cap, mass)
+        result = reweight_fast(losses, weights, parameters, mu, out, backend, threads)
+        if result is None:
+            request = prepare_any(losses, weights, mu, out, backend, threads)
+            result = request.reweight(make_rule(*parameters))
+        return result
     rule = make_grouped_rule(contamination, gamma, redistribute, ties, nan, cap, mass)
     return prepare_grouped_call(losses, weights, mu, out, backend, threads, groups, rule.n_groups).reweight(rule)
 
@@ -330,12 +336,20 @@ def prepare_call(
 ) -> Request:
     """Return the request for arrays of any framework."""
     mu = check_mu(mu)
-    if threads is not None:
-        threads = check_threads(threads)
-    if backend is None:
-        request = prepare_fast(losses, weights, mu, out, threads)
-        if request is not None:
-            return request
+    threads = check_threads(threads)
+    request = prepare_fast(losses, weights, mu, out, backend, threads)
+    if request is None:
+        request = prepare_any(losses, weights, mu, out, backend, threads)
+    return request
+
+
+def prepare_any(
+    losses: Any, weights: Any | None, mu: float, out: Any | None, backend: str | None, threads: int | None
+) -> Request:
+    """Return the request for arrays of any framework, of which few are the usual ones of `prepare_fast`.
+
+    `mu` and `threads` have been checked.
+    """
     if any(map(is_dask_array, (losses, weights, out))):
         # Only here, since it imports Dask.
         from . import dask_arrays

@@ -230,7 +230,7 @@ def reweight_block(
     """
     if block.shape[0] == 0:
         return as_weight_type(block, BY_NAME[plan.dtype])
-    request = prepare_fast(block, weights, mu, None, threads) if backend is None else None
+    request = prepare_fast(block, weights, mu, None, backend, threads)
     if request is None:
         request = prepare_block(block, weights, mu, None, backend, threads, block_start)
     return request.apply(plan, block_start)

@@ -142,32 +142,36 @@ def mark_written(out: Any, placement: Placement) -> None:
         sys.modules["torch"].autograd.graph.increment_version(out)
 
 
-def fast_path(losses: Any, weights: Any | None, out: Any | None) -> tuple[Any, Any | None, Placement, Format] | None:
-    """Return NumPy views of `losses` and `weights`, and placement and format of the losses, for the usual arguments.
+def host_views(
+    losses: Any, weights: Any | None, out: Any | None
+) -> tuple[Any, Any | None, Any | None, Placement] | None:
+    """Return NumPy views of `losses`, `weights` and `out`, and the placement of the losses, for the usual arguments.
 
-    The usual arguments are contiguous NumPy arrays or torch tensors on the CPU, of matching types and lengths, with
-    `out` either None or the weights themselves. For others the result is None, and `to_argument` and the checks
-    convert or refuse them. For the usual arguments these functions would return the same views in ten times the time,
-    longer than it takes to reweight a few hundred samples.
+    The usual arguments are NumPy arrays, or torch tensors on the CPU, of one class. For others, and for an `out` that
+    requires a gradient, the result is None, and `to_argument` and the checks convert or refuse them. Shapes, types and
+    memory remain to be checked. For the usual arguments, `to_argument` and the checks would take ten times as long,
+    and longer than it takes to reweight a few hundred samples.
     """
-    view = _plain_view(losses)
+    kind = type(losses)
+    if (weights is not None and type(weights) is not kind) or (out is not None and type(out) is not kind):
+        return None
+    if kind is np.ndarray:
+        # The backends would take uint16 for bfloat16.
+        return (losses, weights, out, NUMPY) if losses.dtype in _NUMPY_TYPES else None
+    view_of = _VIEWS.get(kind) or _view_function(kind)
+    view = view_of(losses)
     if view is None:
         return None
-    format = BY_STORAGE[view.dtype]
-    placement = NUMPY if view is losses else torch_on_cpu()
-    if weights is None:
-        return (view, None, placement, format) if out is None else None
-    old = _plain_view(weights)
-    if old is None or type(weights) is not type(losses) or old.dtype != format.weights or len(old) != len(view):
-        return None
-    if out is not None and (
-        out is not weights
-        or not old.flags.writeable
-        or np.may_share_memory(old, view)
-        or (old is not weights and weights.requires_grad)
-    ):
-        return None
-    return view, old, placement, format
+    old = memory = None
+    if weights is not None:
+        old = view_of(weights)
+        if old is None:
+            return None
+    if out is not None:
+        memory = old if out is weights else view_of(out)
+        if memory is None or out.requires_grad:
+            return None
+    return view, old, memory, torch_on_cpu()
 
 
 def _plain_view(x: Any) -> Any | None:

@@ -16,7 +16,7 @@ from ..definition.group_counting import GroupPass
 from ..definition.group_numbers import GroupNumbers
 from ..definition.old_weights import InvalidWeights
 from ..definition.plan import Plan, plan_from_kernel
-from ..definition.rule import Rule
+from ..definition.rule import Rule, make_rule
 from .cpp_groups import GroupedLosses
 from .extension import load_extension
 
@@ -73,6 +73,38 @@ def reweight(
     plan, invalid = _reweight(losses, rule, old_weights, mu, new, threads)
     out[...] = new
     return out, plan, invalid
+
+
+def are_plain(losses: Array, old_weights: Array | None, out: Array | None) -> bool:
+    """Return whether the kernel can use these arrays as they are."""
+    return bool(_extension().are_plain(losses, old_weights, out))
+
+
+def reweight_plain(
+    losses: Array,
+    parameters: tuple[Any, ...],
+    old_weights: Array | None,
+    mu: float,
+    out: Array | None,
+    threads: int | None,
+) -> tuple[Array, Plan, InvalidWeights | None] | None:
+    """Return what `reweight` returns, for the rule with these parameters of `make_rule`.
+
+    None if the arrays are not plain, or the parameters are invalid: the caller raises the error that names the first
+    invalid argument.
+    """
+    n = losses.size
+    try:
+        rule, kernel_rule = _rules(n, *parameters)
+    except (TypeError, ValueError):
+        return None
+    threads = threads or default_threads()
+    result = _extension().reweight_plain(losses, kernel_rule, mu, old_weights, out, threads)
+    if result is None:
+        return None
+    new, (non_finite, outcome, invalid) = result
+    plan = plan_from_kernel(rule, BY_STORAGE[losses.dtype], n, non_finite, outcome)
+    return new, plan, None if invalid is None else InvalidWeights(*invalid)
 
 
 def apply(
@@ -188,6 +220,13 @@ def _reweight(
 def _kernel_rule(rule: Rule, n: int) -> Any:
     """Return the rule for `n` samples as an object of the extension."""
     return _extension().Rule(*rule.ranks(n))
+
+
+@lru_cache(maxsize=64, typed=True)
+def _rules(n: int, *parameters: Any) -> tuple[Rule, Any]:
+    """Return the rule with these parameters of `make_rule`, and `_kernel_rule` of it: one search instead of two."""
+    rule = make_rule(*parameters)
+    return rule, _kernel_rule(rule, n)
 
 
 def _plain(array: Array) -> Array:

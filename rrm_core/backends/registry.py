@@ -89,7 +89,28 @@ class CountingBackend(Backend, Protocol):
         """Return the checksum of losses with groups; see `numpy_group_counting.py`."""
 
 
-def _load_cpp() -> CountingBackend:
+class PlainBackend(CountingBackend, Protocol):
+    """The functions of a backend that checks NumPy arrays itself, in compiled code."""
+
+    def are_plain(self, losses: Any, old_weights: Any | None, out: Any | None) -> bool:
+        """Return whether it can use the arrays as they are, so that no check of `rrm_core.arrays` is needed."""
+
+    def reweight_plain(
+        self,
+        losses: Any,
+        parameters: tuple[Any, ...],
+        old_weights: Any | None,
+        mu: float,
+        out: Any | None,
+        threads: int | None,
+    ) -> tuple[Any, Plan, InvalidWeights | None] | None:
+        """Return what `reweight` returns, for the rule with these parameters of `make_rule`.
+
+        None if the arrays are not plain, or the parameters are invalid.
+        """
+
+
+def _load_cpp() -> PlainBackend:
     from . import cpp
 
     return cpp
@@ -225,6 +246,16 @@ def choose(name: str | None, *, on_host: bool, on_cuda: bool) -> Backend:
         return first_available(candidates)
     check_can_serve(name, candidates)
     return load(name)
+
+
+def plain_backend(name: str | None) -> PlainBackend | None:
+    """Return the compiled CPU backend, if it is the one that `name` requests, or that is chosen without a name."""
+    chosen: Backend | None = None
+    if name is None:
+        chosen = first_available(HOST)
+    elif name == "cpp" and _why_unavailable(name) is None:
+        chosen = load(name)
+    return cast("PlainBackend", chosen) if hasattr(chosen, "reweight_plain") else None
 
 
 def choose_counting(name: str | None) -> CountingBackend:

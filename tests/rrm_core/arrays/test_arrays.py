@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from functools import partial
 from importlib import import_module
 
 import array_api_strict
@@ -14,6 +15,7 @@ import torch
 import rrm_core
 from support.families import BACKENDS, DTYPES, assert_same_bits, losses, old_weights
 from support.frameworks import DEVICE, FRAMEWORKS, holds, make, to_numpy
+from support.interrupts import count_instructions
 
 RULE = {"contamination": 0.3, "redistribute": 0.1}
 N = 100
@@ -183,24 +185,25 @@ def address(array):
     return array.unsafe_buffer_pointer()
 
 
-# The innermost function that a backend calls with the losses, and their position among its arguments.
-INNERMOST = {
-    "cpp": ("rrm_core._cpu", "reweight", 0),
-    "numba": ("rrm_core.backends.numba_kernels", "scan", 0),
-    "numpy": ("rrm_core.backends.numpy", "widen", 0),
-    "array_api": ("rrm_core.backends.array_api", "dtype_name", 0),
-}
+# Backends and the innermost functions that they call with the losses, their first argument.
+INNERMOST = [
+    ("cpp", "rrm_core._cpu", "reweight_plain"),
+    ("cpp", "rrm_core._cpu", "reweight"),
+    ("numba", "rrm_core.backends.numba_kernels", "scan"),
+    ("numpy", "rrm_core.backends.numpy", "widen"),
+    ("array_api", "rrm_core.backends.array_api", "dtype_name"),
+]
 
 
 @pytest.fixture
 def seen(monkeypatch):
     """Record the address of the losses that each backend's innermost function gets."""
     calls = {}
-    for backend, (module, name, position) in INNERMOST.items():
+    for backend, module, name in INNERMOST:
         inner = getattr(import_module(module), name)
 
-        def spy(*args, inner=inner, backend=backend, position=position):
-            calls[backend] = address(args[position])
+        def spy(*args, inner=inner, backend=backend):
+            calls[backend] = address(args[0])
             return inner(*args)
 
         monkeypatch.setattr(f"{module}.{name}", spy)
@@ -230,16 +233,32 @@ def test_weights_and_out_are_used_in_place(framework, monkeypatch):
 
     seen = []
 
-    def spy(losses, code, rule, mu, old, out, threads, inner=_cpu.reweight):
+    def spy(losses, rule, mu, old, out, threads, inner=_cpu.reweight_plain):
         seen.append((address(losses), address(old), address(out)))
-        return inner(losses, code, rule, mu, old, out, threads)
+        return inner(losses, rule, mu, old, out, threads)
 
-    monkeypatch.setattr(_cpu, "reweight", spy)
+    monkeypatch.setattr(_cpu, "reweight_plain", spy)
     c, w = make(framework, losses("exponential", N, "float32")), make(framework, old_weights(N, "float32"))
     out = make(framework, np.zeros(N, np.float32))
     rrm_core.reweight(c, w, mu=0.3, out=out, backend="cpp", **RULE)
     rrm_core.reweight(c, w, mu=0.3, out=w, backend="cpp", **RULE)
     assert seen == [(address(c), address(w), address(out)), (address(c), address(w), address(w))]
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize("mu", [0.3, 1.0])
+def test_backend_and_out_take_the_fast_path(framework, mu):
+    c, w = make(framework, losses("exponential", N, "float32")), make(framework, old_weights(N, "float32"))
+    out = make(framework, np.zeros(N, np.float32))
+
+    def n_instructions(**arguments):
+        call = partial(rrm_core.reweight, c, w, mu=mu, **arguments, **RULE)
+        call()
+        return count_instructions(call)
+
+    usual = n_instructions()
+    for arguments in ({"backend": "cpp"}, {"out": out}, {"out": w}, {"backend": "cpp", "out": out}):
+        assert n_instructions(**arguments) < 1.25 * usual, arguments
 
 
 @in_jax

@@ -144,6 +144,7 @@ INTERFACE_DIGESTS = {
     1: "d2a3eee77c02818b",
     2: "015cc44dde65545b",
     3: "5e468cf07c63da64",
+    4: "8b0ebc0d3e5d38c0",
 }
 
 
