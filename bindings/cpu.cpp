@@ -188,7 +188,8 @@ std::map<std::string, std::int64_t> tuning() {
             {"min_scratch_bytes", current.min_scratch_bytes},
             {"stream_bytes", current.stream_bytes},
             {"max_attempts", current.max_attempts},
-            {"min_piece", current.min_piece}};
+            {"min_piece", current.min_piece},
+            {"wait_for_threads", current.wait_for_threads}};
 }
 
 void tune(const std::map<std::string, std::int64_t> &values) {
@@ -198,7 +199,8 @@ void tune(const std::map<std::string, std::int64_t> &values) {
                         .min_scratch_bytes = values.at("min_scratch_bytes"),
                         .stream_bytes = values.at("stream_bytes"),
                         .max_attempts = values.at("max_attempts"),
-                        .min_piece = values.at("min_piece")};
+                        .min_piece = values.at("min_piece"),
+                        .wait_for_threads = values.at("wait_for_threads")};
 }
 
 std::vector<std::int64_t> sample_indices(std::int64_t n) {

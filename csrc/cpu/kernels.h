@@ -56,8 +56,8 @@ template <class V> struct alignas(128) ScanResult {
     NonFiniteCounts non_finite; // without the count of +infinity
 };
 
-// The position in the candidates of one scan, as they are read again in the same order. Aligned for the same reason.
-template <class V> struct alignas(128) CandidateCursor {
+// A position in the candidates of one scan, as they are read again in the same order.
+template <class V> struct CandidateCursor {
     const typename Wide<V>::Bits *values; // the next candidate
     const std::uint32_t *halves;          // the word of the next occupied half group
     const std::uint64_t *occupied;

@@ -1,4 +1,4 @@
-// A scan of all losses by a thread team: its scratch memory, its result, and how the samples are divided among threads.
+// A scan of all losses by a thread team: its scratch memory, its result, and how the samples are divided into pieces.
 #pragma once
 
 #include <algorithm>
@@ -17,8 +17,7 @@
 
 namespace rrm::cpu {
 
-// The number of samples in a piece. Members take pieces in turn, so that each member sees all parts of a sorted array.
-// Long pieces suit the memory system; short ones balance what the members find.
+// The number of samples in a piece. Long pieces suit the memory system; short ones spread the work evenly.
 inline std::int64_t piece_size(std::int64_t n) {
     return std::clamp(n / 1024 / block_size * block_size, tuning.min_piece, 64 * block_size);
 }
@@ -34,11 +33,13 @@ inline int team_size(std::int64_t n, int threads) {
     return static_cast<int>(std::clamp<std::int64_t>(size, 1, threads));
 }
 
-// Calls task(member, begin, size) for all pieces, in ascending order for each member.
+// Calls task(member, begin, size) for all pieces, in ascending order for each member. A member that has finished a
+// piece takes the next one.
 template <class Task> void for_each_piece(ThreadTeam &team, std::int64_t n, const Task &task) {
     const std::int64_t piece = piece_size(n);
+    std::atomic<std::int64_t> next = 0;
     team.run([&](int member) {
-        for (std::int64_t begin = member * piece; begin < n; begin += team.size() * piece) {
+        for (std::int64_t begin = next.fetch_add(piece); begin < n; begin = next.fetch_add(piece)) {
             task(member, begin, std::min(piece, n - begin));
         }
     });
@@ -55,6 +56,39 @@ PivotCounts count_pivot(ThreadTeam &team, const typename F::Bits *losses, std::i
     });
     return {n_below, n_equal, n_nan};
 }
+
+// Memory to which the members of a team append. Appended values stay together; their order is that of the calls.
+template <class T> class SharedList {
+  public:
+    void reset(T *memory, std::int64_t capacity) {
+        memory_ = memory;
+        capacity_ = capacity;
+        size_ = 0;
+    }
+    // Returns the index of the first of the values, which are lost if there is no room.
+    std::int64_t append(const T *values, std::int64_t n) {
+        const std::int64_t first = size_.fetch_add(n);
+        if (n > 0 && first + n <= capacity_) {
+            std::memcpy(memory_ + first, values, static_cast<std::size_t>(n) * sizeof(T));
+        }
+        return first;
+    }
+    // Once the members have finished: the number of values, and whether none was lost.
+    [[nodiscard]] std::int64_t size() const {
+        return size_;
+    }
+    [[nodiscard]] bool is_complete() const {
+        return size_ <= capacity_;
+    }
+    T *data() const {
+        return memory_;
+    }
+
+  private:
+    T *memory_ = nullptr;
+    std::int64_t capacity_ = 0;
+    std::atomic<std::int64_t> size_ = 0;
+};
 
 template <class F> class Scan {
   public:
@@ -107,11 +141,11 @@ template <class F> class Scan {
     [[nodiscard]] bool can_mark_candidates() const {
         return has_marks() && candidates(0).n_stored == candidates(0).n_inside;
     }
-    // A cursor at the first candidate of a member. Moved along the member's pieces in order, it adds the marks.
-    CandidateCursor<V> cursor(int member, std::int64_t *tied_indices) const {
-        const auto &mask = results_[static_cast<std::size_t>(member)].mask;
-        const auto *const values = candidates(0).values + offsets_[static_cast<std::size_t>(member)];
-        return {values, mask.halves, mask.occupied, tied_indices};
+    // A cursor at the first candidate of the piece that begins at an index.
+    CandidateCursor<V> cursor(std::int64_t begin, std::int64_t *tied_indices) const {
+        const PieceCandidates &piece = pieces_[static_cast<std::size_t>(begin / piece_size(n_))];
+        const CandidateMask &mask = results_[0].mask;
+        return {candidates(0).values + piece.first_value, mask.halves + piece.first_half, mask.occupied, tied_indices};
     }
     std::uint64_t *marks() {
         return marks_;
@@ -139,48 +173,93 @@ template <class F> class Scan {
     static constexpr std::int64_t minimum_capacity = 1024; // indices of samples at the minimum, for each member
     static constexpr std::int64_t padding = 1024; // bytes per member, since allocations are rounded up to cache lines
 
+    // The indices of the first candidate of a piece and of its word in the mask.
+    struct PieceCandidates {
+        std::int64_t first_value = 0, first_half = 0;
+    };
+
     // A twentieth of the size of the losses, or a constant if that is more.
     static std::int64_t scratch_bytes(std::int64_t n) {
         return std::max(tuning.min_scratch_bytes, n * static_cast<std::int64_t>(sizeof(Bits)) / 20);
     }
     // Allocates the memory of a marking run; false if `available` bytes are too few.
     bool allocate_marks(double expected_fraction, std::int64_t available);
+    void allocate_candidates(const Bracket<V> *brackets, int count);
+    void scan_piece(int member, std::int64_t begin, std::int64_t size, int count);
+    // Moves the candidates of a piece from a member's memory to that of all members.
+    void share_candidates(ScanResult<V> &result, PieceCandidates &piece);
+    std::int64_t share_candidates(ScanResult<V> &result, int bracket);
     void merge(const ScanResult<V> &part);
+    // Takes the shared candidates as those of the merged result.
+    void take_shared_candidates();
 
     const Bits *losses_;
     std::int64_t n_;
     ThreadTeam &team_;
-    std::vector<ScanResult<V>> results_; // one per member; the first becomes the merged result
-    std::vector<std::int64_t> offsets_;  // of each member's candidates in the merged candidates
+    std::vector<ScanResult<V>> results_;  // one per member; the first becomes the merged result
+    std::vector<PieceCandidates> pieces_; // of a marking run
+    // The candidates of all members, unless there is only one, and how many there are between the pivots. Those of a
+    // member are the ones of its current piece.
+    SharedList<Word> shared_values_[2];
+    SharedList<std::uint32_t> shared_halves_;
+    std::atomic<std::int64_t> shared_inside_[2]{};
     Scratch scratch_;
     Buffer<Word> free_scratch_{};
     std::uint64_t *marks_ = nullptr;
 };
 
 template <class F> bool Scan<F>::allocate_marks(double expected_fraction, std::int64_t available) {
-    // Members find different numbers of candidates; in a sorted array, one may find a whole piece more than another.
     const auto n = static_cast<double>(n_);
-    const auto members = static_cast<double>(team_.size());
-    const auto spare = static_cast<double>(members > 1 ? piece_size(n_) : 0);
     // The probability that a half group has candidates.
     const double occupied_fraction = 1.0 - std::exp(-expected_fraction * static_cast<double>(half_size));
-    const auto values = static_cast<std::int64_t>((1.1 * expected_fraction * n) / members + spare) + 4 * slack;
-    const auto halves =
-        static_cast<std::int64_t>((1.1 * occupied_fraction * n / members + spare) / half_size) + 4 * slack;
+    const auto values = static_cast<std::int64_t>(1.1 * expected_fraction * n) + 4 * slack;
+    const auto halves = static_cast<std::int64_t>(1.1 * occupied_fraction * n / half_size) + 4 * slack;
     const std::int64_t words = (n_ + group_size - 1) / group_size;
     const std::int64_t blocks = (n_ + block_size - 1) / block_size;
-    const std::int64_t bytes_per_member = minimum_capacity * 4 + halves * 4;
-    if (words * 8 + blocks * 8 + team_.size() * (bytes_per_member + values * word_bytes) > available) {
+    const std::int64_t halves_of_piece = team_.size() > 1 ? piece_size(n_) / half_size + slack : 0;
+    const std::int64_t values_of_piece = team_.size() > 1 ? piece_size(n_) + 2 * slack : 0;
+    const std::int64_t bytes_per_member = minimum_capacity * 4 + halves_of_piece * 4 + values_of_piece * word_bytes;
+    if (words * 8 + blocks * 8 + halves * 4 + values * word_bytes + team_.size() * bytes_per_member > available) {
         return false;
     }
     marks_ = scratch_.template allocate<std::uint64_t>(words);
     auto *const occupied = scratch_.template allocate<std::uint64_t>(blocks);
+    shared_halves_.reset(scratch_.template allocate<std::uint32_t>(halves), halves);
     for (ScanResult<V> &result : results_) {
-        result.mask = {occupied, scratch_.template allocate<std::uint32_t>(halves), halves, 0};
+        result.mask = {occupied, shared_halves_.data(), halves, 0};
+        if (team_.size() > 1) {
+            result.mask = {occupied, scratch_.template allocate<std::uint32_t>(halves_of_piece), halves_of_piece, 0};
+        }
         result.minimum_indices = scratch_.template allocate<std::uint32_t>(minimum_capacity);
         result.minimum_capacity = minimum_capacity;
     }
+    pieces_.assign(static_cast<std::size_t>(n_ / piece_size(n_) + 1), {});
     return true;
+}
+
+template <class F> void Scan<F>::allocate_candidates(const Bracket<V> *brackets, int count) {
+    const std::int64_t words = (scratch_bytes(n_) - scratch_.bytes_used() - padding) / word_bytes / count;
+    // A member needs memory for the candidates of a piece, which are few unless the losses are sorted.
+    const std::int64_t words_of_piece =
+        team_.size() > 1 ? std::min(piece_size(n_) + 2 * slack, words / 2 / team_.size() / slack * slack) : 0;
+    const std::int64_t shared_words = (words - team_.size() * words_of_piece) / slack * slack;
+    for (int bracket = 0; bracket < count; ++bracket) {
+        shared_values_[bracket].reset(scratch_.template allocate<Word>(shared_words), shared_words - 2 * slack);
+        for (ScanResult<V> &result : results_) {
+            auto &c = result.candidates[bracket];
+            c.low = brackets[bracket].low;
+            c.high = brackets[bracket].high;
+            c.values = shared_values_[bracket].data();
+            c.capacity = shared_words - 2 * slack;
+            if (team_.size() > 1) {
+                c.values = scratch_.template allocate<Word>(words_of_piece);
+                c.capacity = words_of_piece - 2 * slack;
+            }
+            if (has_single_value(c)) {
+                c.capacity = 0;
+            }
+        }
+    }
 }
 
 template <class F> void Scan<F>::run(const Bracket<V> *brackets, int count, bool mark) {
@@ -189,48 +268,73 @@ template <class F> void Scan<F>::run(const Bracket<V> *brackets, int count, bool
     const std::int64_t free_words = 8192 + n_ / 1024;
     free_scratch_ = {scratch_.template allocate<Word>(free_words), free_words};
     marks_ = nullptr;
+    shared_halves_.reset(nullptr, 0);
+    for (int bracket = 0; bracket < 2; ++bracket) {
+        shared_values_[bracket].reset(nullptr, 0);
+        shared_inside_[bracket] = 0;
+    }
     const std::int64_t available = scratch_bytes(n_) - free_words * word_bytes - padding * (team_.size() + 1);
     if (mark && count == 1 && n_ <= std::int64_t{std::numeric_limits<std::uint32_t>::max()}) {
         mark = allocate_marks(brackets[0].expected_fraction, available);
     }
-    // The members' candidate buffers are adjacent, so that they can be merged in place.
-    const std::int64_t words =
-        (scratch_bytes(n_) - scratch_.bytes_used() - padding) / word_bytes / team_.size() / count / slack * slack;
-    for (int bracket = 0; bracket < count; ++bracket) {
-        for (ScanResult<V> &result : results_) {
-            auto &c = result.candidates[bracket];
-            c.low = brackets[bracket].low;
-            c.high = brackets[bracket].high;
-            c.values = scratch_.template allocate<Word>(words);
-            c.capacity = has_single_value(c) ? 0 : words - 2 * slack;
-        }
-    }
-    for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
-        ScanResult<V> &result = results_[static_cast<std::size_t>(member)]; // NOLINT(misc-const-correctness)
-        if (marks_ != nullptr) {
-            kernels<F>().scan_and_mark(losses_ + begin, size, begin, result, marks_ + begin / group_size);
-        } else {
-            (count == 2 ? kernels<F>().scan_two_brackets : kernels<F>().scan)(losses_ + begin, size, begin, result);
-        }
-    });
-    offsets_.assign(1, 0);
+    allocate_candidates(brackets, count);
+    for_each_piece(team_, n_,
+                   [&](int member, std::int64_t begin, std::int64_t size) { scan_piece(member, begin, size, count); });
     for (std::size_t member = 1; member < results_.size(); ++member) {
-        offsets_.push_back(results_[0].candidates[0].n_stored);
         merge(results_[member]);
+    }
+    if (team_.size() > 1) {
+        take_shared_candidates();
+    }
+}
+
+template <class F> void Scan<F>::scan_piece(int member, std::int64_t begin, std::int64_t size, int count) {
+    ScanResult<V> &result = results_[static_cast<std::size_t>(member)]; // NOLINT(misc-const-correctness)
+    PieceCandidates piece{result.candidates[0].n_stored, result.mask.n_stored};
+    if (marks_ != nullptr) {
+        kernels<F>().scan_and_mark(losses_ + begin, size, begin, result, marks_ + begin / group_size);
+    } else {
+        (count == 2 ? kernels<F>().scan_two_brackets : kernels<F>().scan)(losses_ + begin, size, begin, result);
+    }
+    if (team_.size() > 1) {
+        share_candidates(result, piece);
+    }
+    if (marks_ != nullptr) {
+        pieces_[static_cast<std::size_t>(begin / piece_size(n_))] = piece;
+    }
+}
+
+template <class F> void Scan<F>::share_candidates(ScanResult<V> &result, PieceCandidates &piece) {
+    piece.first_half = shared_halves_.append(result.mask.halves, result.mask.n_stored);
+    result.mask.n_stored = 0;
+    piece.first_value = share_candidates(result, 0);
+    share_candidates(result, 1);
+}
+
+template <class F> std::int64_t Scan<F>::share_candidates(ScanResult<V> &result, int bracket) {
+    auto &c = result.candidates[bracket];
+    const std::int64_t first = shared_values_[bracket].append(c.values, c.n_stored);
+    shared_inside_[bracket] += c.n_inside;
+    c.n_stored = 0;
+    c.n_inside = 0;
+    return first;
+}
+
+template <class F> void Scan<F>::take_shared_candidates() {
+    results_[0].mask.halves = shared_halves_.data();
+    const bool has_mask = shared_halves_.is_complete();
+    for (int bracket = 0; bracket < 2; ++bracket) {
+        auto &c = results_[0].candidates[bracket];
+        c.values = shared_values_[bracket].data();
+        c.n_inside = shared_inside_[bracket];
+        c.n_stored = has_mask && shared_values_[bracket].is_complete() ? shared_values_[bracket].size() : 0;
     }
 }
 
 template <class F> void Scan<F>::merge(const ScanResult<V> &part) {
     ScanResult<V> &total = results_[0];
     for (int bracket = 0; bracket < 2; ++bracket) {
-        auto &to = total.candidates[bracket];
-        const auto &from = part.candidates[bracket];
-        if (from.n_stored > 0) {
-            std::memmove(to.values + to.n_stored, from.values, static_cast<std::size_t>(from.n_stored * word_bytes));
-        }
-        to.n_stored += from.n_stored;
-        to.n_inside += from.n_inside;
-        to.n_high += from.n_high;
+        total.candidates[bracket].n_high += part.candidates[bracket].n_high;
     }
     if (part.minimum < total.minimum) {
         total.minimum = part.minimum;

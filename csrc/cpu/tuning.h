@@ -21,13 +21,14 @@ inline std::int64_t half_of_cache() {
 }
 
 struct Tuning {
-    std::int64_t samples_per_thread = 500'000;      // that make another thread worth starting
+    std::int64_t samples_per_thread = 1'000'000;    // that make another thread worth starting
     std::int64_t mark_from = std::int64_t{1} << 17; // samples; fewer losses are still cached when weights are written
     std::int64_t sample_runs_from = std::int64_t{1} << 15;  // samples; of fewer losses, single ones are sampled
     std::int64_t min_scratch_bytes = std::int64_t{1} << 20; // that any call may use, however few the losses
     std::int64_t stream_bytes = half_of_cache();            // size from which weights are written past the caches
     std::int64_t max_attempts = 3;                          // at finding a bracket, before falling back to radix_select
     std::int64_t min_piece = 4 * block_size;                // samples per piece of a thread; a multiple of block_size
+    std::int64_t wait_for_threads = 0; // if not 0, a call waits until its threads have begun: for tests
 };
 
 // Not to be changed during a call.

@@ -101,24 +101,20 @@ template <class F> class MarkedWriter {
         const bool override_ties = ties_differ();
         const V tied_term = update.recipient_threshold == update.threshold ? update.tied_recipient : update.tied;
         std::vector<std::int64_t> tied_indices(override_ties ? overrides.size() * max_overrides : 0);
-        std::vector<CandidateCursor<V>> cursors;
-        for (int member = 0; member < team_.size(); ++member) {
-            // Reserved here, because the members must not throw.
-            overrides[static_cast<std::size_t>(member)].reserve(2 * max_overrides);
-            cursors.push_back(
-                scan_.cursor(member, override_ties ? tied_indices.data() + member * max_overrides : nullptr));
+        for (auto &part : overrides) {
+            part.reserve(2 * max_overrides); // here, because the members must not throw
         }
         const bool mark_candidates = scan_.can_mark_candidates();
         InvalidWeightsOfTeam invalid;
         for_each_piece(team_, n_, [&](int member, std::int64_t begin, std::int64_t size) {
-            auto &cursor = cursors[static_cast<std::size_t>(member)]; // NOLINT(misc-const-correctness)
-            const auto first_tied = cursor.n_tied;
             if (mark_candidates) {
+                std::int64_t *const tied = override_ties ? tied_indices.data() + member * max_overrides : nullptr;
+                auto cursor = scan_.cursor(begin, tied); // NOLINT(misc-const-correctness)
                 kernels<F>().mark_candidates(size, begin, update.threshold, cursor, scan_.marks());
-            }
-            for (auto i = first_tied; i < cursor.n_tied; ++i) {
-                overrides[static_cast<std::size_t>(member)].push_back(
-                    make_override(cursor.tied_indices[i], tied_term, update, read_weights));
+                for (std::int64_t i = 0; i < cursor.n_tied; ++i) {
+                    overrides[static_cast<std::size_t>(member)].push_back(
+                        make_override(cursor.tied_indices[i], tied_term, update, read_weights));
+                }
             }
             const auto *const marks = scan_.marks() + begin / group_size;
             const auto *const piece = read_weights == nullptr ? nullptr : read_weights + begin;

@@ -94,7 +94,8 @@ template <class F> bool check_reweight(Random &random, std::string &description)
                    .min_scratch_bytes = pick(2) == 0 ? 1 << 20 : (100 + pick(100)) * 1024,
                    .stream_bytes = pick(2) == 0 ? 0 : 1 << 30,
                    .max_attempts = 1 + pick(3),
-                   .min_piece = cpu::block_size};
+                   .min_piece = cpu::block_size,
+                   .wait_for_threads = pick(2)};
 
     Plan expected_plan{}, plan{};
     const auto expected = reference_weights<F>(losses, rule, mu, old_weights, expected_plan);
@@ -224,7 +225,8 @@ template <class F> bool check_counting_passes(Random &random, std::string &descr
     const int family = pick(random, families), threads = draw_threads(random);
     const auto losses = draw_losses<F>(random, family);
     choose_random_instruction_set(random);
-    cpu::tuning = cpu::Tuning{.samples_per_thread = 1, .min_piece = cpu::block_size};
+    cpu::tuning =
+        cpu::Tuning{.samples_per_thread = 1, .min_piece = cpu::block_size, .wait_for_threads = pick(random, 2)};
     description = "counting passes, " + describe<F>(family, losses.size(), threads);
     std::uint32_t checksum = 0;
     if (!check_first_pass<F>(random, losses, threads, checksum)) {
@@ -240,7 +242,8 @@ template <class F> bool check_with_groups(Random &random, std::string &descripti
     const int family = pick(random, families), threads = draw_threads(random);
     const auto losses = draw_losses<F>(random, family);
     choose_random_instruction_set(random);
-    cpu::tuning = cpu::Tuning{.samples_per_thread = 1, .min_piece = cpu::block_size};
+    cpu::tuning =
+        cpu::Tuning{.samples_per_thread = 1, .min_piece = cpu::block_size, .wait_for_threads = pick(random, 2)};
     description = "groups, " + describe<F>(family, losses.size(), threads);
     return pick(random, 4) == 0 ? check_groups<F, std::int64_t>(random, losses, threads, description)
                                 : check_groups<F, std::int32_t>(random, losses, threads, description);

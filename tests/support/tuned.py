@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 SETS = ("baseline", "v3", "v4")
 AVAILABLE = SETS[: SETS.index(rrm_core.cpu_info().best_instruction_set) + 1]
 
-# Thresholds so low that few samples use threads, and pieces of one block.
-SMALL = {"samples_per_thread": 1, "min_piece": 2048}
+# Thresholds so low that few samples use threads, and pieces of one block. All threads work on them.
+SMALL = {"samples_per_thread": 1, "min_piece": 2048, "wait_for_threads": 1}
 
 
 @contextmanager

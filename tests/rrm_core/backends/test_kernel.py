@@ -25,8 +25,15 @@ THREADS = (1, 2, 3, 7)
 SIZES = (2049, 4096, 4097, 16_385)
 RULE_STRIDE = 9  # each size tests every ninth of the 65 rules, starting at another one
 
-# Thresholds so low that few samples use threads, marks, samples in runs, and pieces of one block.
-SMALL = {"samples_per_thread": 1, "mark_from": 2048, "sample_runs_from": 8192, "min_piece": 2048}
+# Thresholds so low that few samples use threads, marks, samples in runs, and pieces of one block. All threads work on
+# them.
+SMALL = {
+    "samples_per_thread": 1,
+    "mark_from": 2048,
+    "sample_runs_from": 8192,
+    "min_piece": 2048,
+    "wait_for_threads": 1,
+}
 
 
 @pytest.fixture
@@ -118,7 +125,8 @@ UNREPRESENTATIVE = (-1e4, 1e4, np.inf, np.nan, -1e4 + np.arange(777), 1e4 + np.a
 @pytest.mark.parametrize("n", [5000, 70_001, 400_003])
 @pytest.mark.parametrize("attempts", [1, 3])
 def test_unrepresentative_sample_gives_reference_bits(n, dtype, attempts, name, configure):
-    configure(name, samples_per_thread=100_000, max_attempts=attempts)  # the fallback is a radix selection
+    # The fallback is a radix selection.
+    configure(name, samples_per_thread=100_000, wait_for_threads=1, max_attempts=attempts)
     sample = _cpu.sample_indices(n)
     for values in UNREPRESENTATIVE:
         c = losses("exponential", n, dtype)
@@ -179,13 +187,13 @@ def count_started_threads(call):
 
 
 def test_number_of_started_threads():
-    c = losses("exponential", 1_500_000, "float32")
-    team_size = min(3, rrm_core.cpu_info().threads)  # one per half million samples
+    c = losses("exponential", 3_000_000, "float32")
+    team_size = min(3, rrm_core.cpu_info().threads)  # one per million samples
     assert count_started_threads(lambda: rrm_core.plan(c, contamination=0.2)) == team_size - 1
     assert count_started_threads(lambda: rrm_core.plan(c, contamination=0.2, threads=1)) == 0
     assert count_started_threads(lambda: rrm_core.plan(c, contamination=0.2, threads=2)) == 1
     assert count_started_threads(lambda: rrm_core.reweight(c, contamination=0.2, threads=100)) == 2
-    assert count_started_threads(lambda: rrm_core.reweight(c[:999_999], contamination=0.2, threads=100)) == 0
+    assert count_started_threads(lambda: rrm_core.reweight(c[:1_999_999], contamination=0.2, threads=100)) == 0
 
 
 @pytest.mark.parametrize(
