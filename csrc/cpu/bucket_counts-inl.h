@@ -87,7 +87,7 @@ std::int64_t select_range(const typename F::Bits *block, std::int64_t n, const K
         for (int i = 0; i < vectors; ++i) {
             const auto x = load<F>(group + i * L::width);
             const auto bits = L::bits(L::at_most(low, x)) & L::bits(L::at_most(x, high));
-            masks[i] = L::mask(bits);
+            masks[i] = L::mask(bits, 0);
             in_range |= bits << (i * L::width);
         }
         in_range &= valid;

@@ -1,7 +1,8 @@
 // The common source of the kernels. Each kernels_*.cpp includes it inside an unnamed namespace of its own, after
 // defining for its instruction set:
 //
-//     Lanes<V>              a vector of numbers V, and the operations on it
+//     Lanes<V>              a vector of numbers V, and the operations on it; packed_bits, where that is faster than to
+//                           collect the bits of each mask
 //     load<F>               loads a vector of losses of format F and widens them
 //     compress<F>           copies the losses of a group whose bit is set, without gaps
 //     stream_fence          makes streamed stores visible to other threads
@@ -70,15 +71,29 @@ RRM_INLINE void for_each_group(const typename F::Bits *losses, std::int64_t n, F
     }
 }
 
+// The masks of the vectors of a group, as one bit for each number.
+template <class V> RRM_INLINE std::uint64_t bits_of_group(const typename Lanes<V>::Mask *masks) {
+    using L = Lanes<V>;
+    if constexpr (requires { L::packed_bits(masks); }) {
+        return L::packed_bits(masks) | L::packed_bits(masks + half_size / L::width) << half_size;
+    } else {
+        std::uint64_t bits = 0;
+        for (int i = 0; i < group_size; i += L::width) {
+            bits |= L::bits(masks[i / L::width]) << i;
+        }
+        return bits;
+    }
+}
+
 // One bit for each loss of the group: whether the predicate holds for it.
 template <class F, class Predicate>
 RRM_INLINE std::uint64_t bits_where(const typename F::Bits *group, Predicate predicate) {
     using L = Lanes<typename F::Value>;
-    std::uint64_t bits = 0;
+    typename L::Mask masks[group_size / L::width];
     for (int i = 0; i < group_size; i += L::width) {
-        bits |= L::bits(predicate(load<F>(group + i))) << i;
+        masks[i / L::width] = predicate(load<F>(group + i));
     }
-    return bits;
+    return bits_of_group<typename F::Value>(masks);
 }
 
 #include "scan-inl.h"

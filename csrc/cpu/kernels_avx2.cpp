@@ -89,12 +89,38 @@ template <> struct Lanes<float> {
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return static_cast<std::uint32_t>(_mm256_movemask_ps(mask));
     }
-    RRM_INLINE static Mask mask(std::uint64_t bits) {
-        const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-        const __m256i all = _mm256_set1_epi32(static_cast<int>(bits));
-        return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(all, bit), bit));
+    // The bits of four masks: packed into one byte each, in the order of the registers' halves.
+    RRM_INLINE static std::uint64_t packed_bits(const Mask *masks) {
+        const auto pack = [&](int i) {
+            return _mm256_packs_epi32(_mm256_castps_si256(masks[i]), _mm256_castps_si256(masks[i + 1]));
+        };
+        const __m256i halves = _mm256_packs_epi16(pack(0), pack(2));
+        const __m256i bytes = _mm256_permutevar8x32_epi32(halves, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+        return static_cast<std::uint32_t>(_mm256_movemask_epi8(bytes));
     }
-    RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
+    // The number of set masks, counted in each lane.
+    using Counts = __m256i;
+    RRM_INLINE static Counts count(Counts counts, Mask mask) {
+        return _mm256_sub_epi32(counts, _mm256_castps_si256(mask));
+    }
+    RRM_INLINE static Counts add_counts(Counts x, Counts y) {
+        return _mm256_add_epi32(x, y);
+    }
+    RRM_INLINE static std::int64_t sum(Counts counts) {
+        __m128i x = _mm_add_epi32(_mm256_castsi256_si128(counts), _mm256_extracti128_si256(counts, 1));
+        x = _mm_add_epi32(x, _mm_unpackhi_epi64(x, x));
+        return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 1)));
+    }
+    // Of the bits from the first one on. Only the sign of a lane, which is where its bit is shifted to, matters to
+    // `select`.
+    RRM_INLINE static Mask mask(std::uint64_t bits, int first) {
+        const int to_sign = 31 - first % 32;
+        const __m256i shifts =
+            _mm256_add_epi32(_mm256_set1_epi32(to_sign), _mm256_setr_epi32(0, -1, -2, -3, -4, -5, -6, -7));
+        const __m256i all = _mm256_set1_epi32(static_cast<int>(bits >> (first / 32 * 32)));
+        return _mm256_castsi256_ps(_mm256_sllv_epi32(all, shifts));
+    }
+    RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) { // by the signs of the mask
         return _mm256_blendv_ps(no, yes, mask);
     }
 
@@ -203,9 +229,22 @@ template <> struct Lanes<double> {
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return static_cast<std::uint32_t>(_mm256_movemask_pd(mask));
     }
-    RRM_INLINE static Mask mask(std::uint64_t bits) {
+    // The number of set masks, counted in each lane.
+    using Counts = __m256i;
+    RRM_INLINE static Counts count(Counts counts, Mask mask) {
+        return _mm256_sub_epi64(counts, _mm256_castpd_si256(mask));
+    }
+    RRM_INLINE static Counts add_counts(Counts x, Counts y) {
+        return _mm256_add_epi64(x, y);
+    }
+    RRM_INLINE static std::int64_t sum(Counts counts) {
+        __m128i x = _mm_add_epi64(_mm256_castsi256_si128(counts), _mm256_extracti128_si256(counts, 1));
+        x = _mm_add_epi64(x, _mm_unpackhi_epi64(x, x));
+        return _mm_cvtsi128_si64(x);
+    }
+    RRM_INLINE static Mask mask(std::uint64_t bits, int first) { // of the bits from the first one on
         const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
-        const __m256i all = _mm256_set1_epi64x(static_cast<long long>(bits));
+        const __m256i all = _mm256_set1_epi64x(static_cast<long long>(bits >> first));
         return _mm256_castsi256_pd(_mm256_cmpeq_epi64(_mm256_and_si256(all, bit), bit));
     }
     RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
@@ -252,9 +291,28 @@ RRM_INLINE __m256i positions_of(std::uint32_t byte) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(set_bits.positions[byte])));
 }
 
+// A loss, widened.
+template <class F> RRM_INLINE std::uint32_t load_one(const typename F::Bits *loss) {
+    if constexpr (F::width == 32) {
+        return *loss;
+    } else if constexpr (F::mantissa == 7) {
+        return std::uint32_t{*loss} << 16;
+    } else {
+        return static_cast<std::uint32_t>(_mm_cvtsi128_si32(_mm_castps_si128(_mm_cvtph_ps(_mm_cvtsi32_si128(*loss)))));
+    }
+}
+
 template <class F, class Mask, class Word>
 RRM_INLINE void compress(const typename F::Bits *group, const Mask * /*masks*/, std::uint64_t selected, Word *to) {
     if constexpr (sizeof(Word) == 4) {
+        constexpr int few = 4; // as most groups of large arrays have: their number itself would be hard to predict
+        if (_mm_popcnt_u64(selected) <= few) {
+            for (int i = 0; i < few; ++i) {
+                to[i] = load_one<F>(group + _tzcnt_u64(selected) % group_size);
+                selected &= selected - 1;
+            }
+            return;
+        }
         for (int i = 0; i < group_size; i += 8) {
             const auto byte = static_cast<std::uint8_t>(selected >> i);
             const __m256i moved =

@@ -92,8 +92,19 @@ template <> struct Lanes<float> {
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return mask;
     }
-    RRM_INLINE static Mask mask(std::uint64_t bits) {
-        return static_cast<Mask>(bits);
+    // The number of set masks, counted in each lane.
+    using Counts = __m512i;
+    RRM_INLINE static Counts count(Counts counts, Mask mask) {
+        return _mm512_mask_add_epi32(counts, mask, counts, _mm512_set1_epi32(1));
+    }
+    RRM_INLINE static Counts add_counts(Counts x, Counts y) {
+        return _mm512_add_epi32(x, y);
+    }
+    RRM_INLINE static std::int64_t sum(Counts counts) {
+        return _mm512_reduce_add_epi32(counts);
+    }
+    RRM_INLINE static Mask mask(std::uint64_t bits, int first) { // of the bits from the first one on
+        return static_cast<Mask>(bits >> first);
     }
     RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
         return _mm512_mask_blend_ps(mask, no, yes);
@@ -190,8 +201,19 @@ template <> struct Lanes<double> {
     RRM_INLINE static std::uint64_t bits(Mask mask) {
         return mask;
     }
-    RRM_INLINE static Mask mask(std::uint64_t bits) {
-        return static_cast<Mask>(bits);
+    // The number of set masks, counted in each lane.
+    using Counts = __m512i;
+    RRM_INLINE static Counts count(Counts counts, Mask mask) {
+        return _mm512_mask_add_epi64(counts, mask, counts, _mm512_set1_epi64(1));
+    }
+    RRM_INLINE static Counts add_counts(Counts x, Counts y) {
+        return _mm512_add_epi64(x, y);
+    }
+    RRM_INLINE static std::int64_t sum(Counts counts) {
+        return _mm512_reduce_add_epi64(counts);
+    }
+    RRM_INLINE static Mask mask(std::uint64_t bits, int first) { // of the bits from the first one on
+        return static_cast<Mask>(bits >> first);
     }
     RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {
         return _mm512_mask_blend_pd(mask, no, yes);

@@ -173,8 +173,24 @@ template <class V> struct Lanes {
         return _mm_castps_si128(lanes);
     }
 #endif
-    RRM_INLINE static Mask mask(std::uint64_t bits) {
-        const PartMask all = PartMask{} + static_cast<Integer>(bits);
+    // The number of set masks, counted in each lane.
+    using Counts = Mask;
+    RRM_INLINE static Counts count(Counts counts, Mask mask) {
+        return for_each_part<Counts>([&](int i) { return counts.part[i] - mask.part[i]; });
+    }
+    RRM_INLINE static Counts add_counts(Counts x, Counts y) {
+        return for_each_part<Counts>([&](int i) { return x.part[i] + y.part[i]; });
+    }
+    RRM_INLINE static std::int64_t sum(Counts counts) {
+        const PartMask all = counts.part[0] + counts.part[1] + counts.part[2] + counts.part[3];
+        std::int64_t total = 0;
+        for (int j = 0; j < part_width; ++j) {
+            total += all[j];
+        }
+        return total;
+    }
+    RRM_INLINE static Mask mask(std::uint64_t bits, int first) { // of the bits from the first one on
+        const PartMask all = PartMask{} + static_cast<Integer>(bits >> first);
         return for_each_part<Mask>([&](int i) { return (all & bits_of_part(i)) == bits_of_part(i); });
     }
     RRM_INLINE static Vector select(Mask mask, Vector yes, Vector no) {

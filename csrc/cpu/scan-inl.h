@@ -63,8 +63,7 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
 
     for_each_group<F>(losses, n, [&](const typename F::Bits *group, std::uint64_t valid, std::int64_t offset) {
         constexpr int vectors = group_size / L::width;
-        std::uint64_t above_low[Brackets] = {}, inside[Brackets] = {};
-        typename L::Mask masks[Brackets][vectors];
+        typename L::Mask above_low_masks[Brackets][vectors], inside_masks[Brackets][vectors];
         if (valid == all_bits) {
             prefetch(group, group_size);
         }
@@ -73,19 +72,19 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
             minima[i % L::chains] = L::min(x, minima[i % L::chains]);
             sum[i % L::chains] = L::add(x, sum[i % L::chains]);
             for (int b = 0; b < Brackets; ++b) {
-                const auto above = L::not_at_most(x, low[b]); // true for NaN
-                masks[b][i] = L::and_below(above, x, high[b]);
-                above_low[b] |= L::bits(above) << (i * L::width);
-                inside[b] |= L::bits(masks[b][i]) << (i * L::width);
+                above_low_masks[b][i] = L::not_at_most(x, low[b]); // true for NaN
+                inside_masks[b][i] = L::and_below(above_low_masks[b][i], x, high[b]);
             }
         }
-        if constexpr (Mark) {
-            marks[offset / group_size] = above_low[0] & ~inside[0];
-        }
         for (int b = 0; b < Brackets; ++b) {
-            const std::uint64_t selected = inside[b] & valid;
+            const std::uint64_t above_low = bits_of_group<Value>(above_low_masks[b]);
+            const std::uint64_t inside = bits_of_group<Value>(inside_masks[b]);
+            if constexpr (Mark) {
+                marks[offset / group_size] = above_low & ~inside;
+            }
+            const std::uint64_t selected = inside & valid;
             const int count = count_bits(selected);
-            candidates[b].n_high += count_bits(above_low[b] & valid) - count;
+            candidates[b].n_high += count_bits(above_low & valid) - count;
             candidates[b].n_inside += count;
             if (!fits[b]) {
                 continue;
@@ -100,7 +99,7 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
                 }
             }
             if (valid == all_bits) {
-                compress<F>(group, masks[b], selected, candidates[b].values + candidates[b].n_stored);
+                compress<F>(group, inside_masks[b], selected, candidates[b].values + candidates[b].n_stored);
             } else {
                 compress_bits<F>(group, selected, candidates[b].values + candidates[b].n_stored);
             }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <fstream>
 
 #if __has_include(<unistd.h>)
 #include <unistd.h>
@@ -14,8 +15,12 @@ namespace rrm::cpu {
 // Half the size of the last-level cache. Larger weights are evicted before they are read again.
 inline std::int64_t half_of_cache() {
     std::int64_t cache = 0;
+    // Where groups of cores have caches of their own, as on AMD's processors, the C library returns the sum of all.
+    if (std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size"); file >> cache) {
+        cache *= 1024; // such as "32768K"
+    }
 #ifdef _SC_LEVEL3_CACHE_SIZE
-    cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    cache = cache > 0 ? cache : sysconf(_SC_LEVEL3_CACHE_SIZE);
 #endif
     return (cache > 0 ? cache : std::int64_t{32} << 20) / 2;
 }

@@ -82,8 +82,15 @@ RRM_INLINE void write_tail(const typename F::Bits *losses, std::int64_t n, std::
     }
 }
 
+// Whether the losses equal to the threshold have a term other than those below it. r <= t, so either all of them are
+// recipients or none is.
+template <class V> RRM_INLINE bool ties_differ(const WeightUpdate<V> &update) {
+    return update.recipient_threshold == update.threshold ? update.tied_recipient != update.kept_recipient
+                                                          : update.tied != update.kept;
+}
+
 // new weight = old_factor * old weight + term, where the term depends on the loss relative to the thresholds.
-template <class F, bool ReadOld, bool Stream>
+template <class F, bool ReadOld, bool Stream, bool TiesDiffer>
 RRM_INLINE InvalidWeights write_all(const typename F::Bits *losses, std::int64_t n,
                                     const WeightUpdate<typename F::Value> &update, const typename F::Value *old_weights,
                                     typename F::Value *out) {
@@ -95,36 +102,33 @@ RRM_INLINE InvalidWeights write_all(const typename F::Bits *losses, std::int64_t
     const auto pruned = L::splat(update.pruned);
     const auto kept = L::splat(update.kept);
     const auto kept_recipient = L::splat(update.kept_recipient);
-    // r <= t, so either all losses equal to t are recipients or none are.
     const auto tied = L::splat(update.recipient_threshold == update.threshold ? update.tied_recipient : update.tied);
     const auto write_one = [=](const typename F::Bits *c, const Value *old_weight, Value *new_weight) {
         const auto x = load<F>(c);
         const auto below = L::select(L::above(x, r), kept, kept_recipient);
-        const auto term = L::select(L::above(t, x), below, L::select(L::equal(x, t), tied, pruned)); // NaN is pruned
+        const auto untied = L::select(L::at_most(x, t), below, pruned); // NaN is pruned
+        const auto term = TiesDiffer ? L::select(L::equal(x, t), tied, untied) : untied;
         store<Stream>(new_weight, ReadOld ? L::add(L::multiply(old_factor, L::load(old_weight)), term) : term);
     };
-    const auto write_vectors = [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; i += L::width) {
-            prefetch(losses + i, L::width);
-            if constexpr (!Stream) {
-                prefetch(ReadOld ? old_weights + i : out + i, L::width);
-            }
+    InvalidWeights invalid;
+    const auto write_vectors = [&](std::int64_t begin, std::int64_t size) { // up to a group
+        if constexpr (ReadOld) {
+            check_old_weights(old_weights + begin, size, begin, invalid);
+        }
+        for (std::int64_t i = begin; i < begin + size; i += L::width) {
             write_one(losses + i, ReadOld ? old_weights + i : nullptr, out + i);
         }
     };
-    InvalidWeights invalid;
     const std::int64_t tail_begin = n / L::width * L::width;
-    if constexpr (ReadOld) {
-        std::int64_t begin = 0;
-        for (; begin + group_size <= tail_begin; begin += group_size) {
-            check_old_weights(old_weights + begin, group_size, begin, invalid);
-            write_vectors(begin, begin + group_size);
+    std::int64_t begin = 0;
+    for (; begin + group_size <= tail_begin; begin += group_size) {
+        prefetch(losses + begin, group_size);
+        if constexpr (!Stream) {
+            prefetch(ReadOld ? old_weights + begin : out + begin, group_size);
         }
-        check_old_weights(old_weights + begin, tail_begin - begin, begin, invalid);
-        write_vectors(begin, tail_begin);
-    } else {
-        write_vectors(0, tail_begin);
+        write_vectors(begin, group_size);
     }
+    write_vectors(begin, tail_begin - begin);
     if (tail_begin < n) {
         const Value *old_tail = ReadOld ? old_weights + tail_begin : nullptr;
         write_tail<F, ReadOld>(losses + tail_begin, n - tail_begin, tail_begin, old_tail, out + tail_begin, write_one,
@@ -133,19 +137,27 @@ RRM_INLINE InvalidWeights write_all(const typename F::Bits *losses, std::int64_t
     return invalid;
 }
 
+template <class F, bool TiesDiffer>
+RRM_INLINE InvalidWeights write_any(const typename F::Bits *losses, std::int64_t n,
+                                    const WeightUpdate<typename F::Value> &update, const typename F::Value *old_weights,
+                                    typename F::Value *out) {
+    if (old_weights != nullptr) {
+        return write_all<F, true, false, TiesDiffer>(losses, n, update, old_weights, out);
+    }
+    if (can_stream(update, out)) {
+        write_all<F, false, true, TiesDiffer>(losses, n, update, old_weights, out);
+        stream_fence();
+    } else {
+        write_all<F, false, false, TiesDiffer>(losses, n, update, old_weights, out);
+    }
+    return {};
+}
+
 template <class F>
 InvalidWeights write(const typename F::Bits *losses, std::int64_t n, const WeightUpdate<typename F::Value> &update,
                      const typename F::Value *old_weights, typename F::Value *out) {
-    if (old_weights != nullptr) {
-        return write_all<F, true, false>(losses, n, update, old_weights, out);
-    }
-    if (can_stream(update, out)) {
-        write_all<F, false, true>(losses, n, update, old_weights, out);
-        stream_fence();
-    } else {
-        write_all<F, false, false>(losses, n, update, old_weights, out);
-    }
-    return {};
+    return ties_differ(update) ? write_any<F, true>(losses, n, update, old_weights, out)
+                               : write_any<F, false>(losses, n, update, old_weights, out);
 }
 
 template <class V, bool ReadOld, bool Stream>
@@ -161,7 +173,7 @@ RRM_INLINE InvalidWeights write_all_marked(const std::uint64_t *marks, std::int6
             check_old_weights(old_group, group_size, begin, invalid);
         }
         for (int i = 0; i < group_size; i += L::width) {
-            const auto term = L::select(L::mask(bits >> i), pruned, kept);
+            const auto term = L::select(L::mask(bits, i), pruned, kept);
             store<Stream>(new_group + i,
                           ReadOld ? L::add(L::multiply(old_factor, L::load(old_group + i)), term) : term);
         }
