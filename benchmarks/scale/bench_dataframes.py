@@ -36,6 +36,7 @@ DUCKDB = """
 import duckdb
 db = duckdb.connect()
 db.execute("set threads = 1")
+db.execute("set enable_progress_bar = false")
 t, low = db.execute(f"select {quantile}(loss, {share}), min(loss) from '{source}'").fetchone()
 values = {"t": t, "low": low}
 counts = "count(*) filter (loss > $t::float), count(*) filter (loss = $low::float)"
@@ -129,7 +130,7 @@ def _run(program: str, source: Path, target: Path, quantile: str, share: float) 
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"a run ended with code {process.returncode}")
-    threshold, peak = output.split()
+    threshold, peak = output.split()[-2:]
     return float(threshold), usage.ru_utime + usage.ru_stime, 1024 * int(peak)
 
 
