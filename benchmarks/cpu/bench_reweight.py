@@ -176,6 +176,7 @@ def main() -> None:
             stack.callback(child.close)
         record = {
             "what": "contamination=0.2; median and quartiles of interleaved samples, in ms; `calls` calls in each",
+            "times": "CPU time",  # of one thread; with several, elapsed time
             **origin,
             "compiler": compiler_version(),
             "instruction sets": native.instruction_sets,

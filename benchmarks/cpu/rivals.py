@@ -62,17 +62,17 @@ class Rival:
         self.reload()
 
     def seconds(self, calls: int) -> float:
-        """Return the mean time of `calls` calls in seconds."""
+        """Return the mean CPU time of `calls` calls in seconds; the elapsed time with several threads."""
         self.reset()
         if self.what.n <= WARM:
             self()  # fills caches and branch predictors
         return self.time(calls)
 
     def time(self, calls: int) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(calls):
             self()
-        return (time.perf_counter() - start) / calls
+        return (time.process_time() - start) / calls
 
     def part_of_top(self, n_above: int, n_lowest: int) -> Any:
         """Return mu * target at the minimum."""

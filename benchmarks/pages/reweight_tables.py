@@ -28,7 +28,7 @@ def reweight(run: dict[str, Any]) -> str:
     with_python = [name for name in rivals if name not in compiled]
     lines += _speedups("the kernel", "kernel", compiled, timed)
     lines += _speedups("`rrm_core.reweight`", "rrm_core.reweight", with_python, timed)
-    return "\n".join([*lines, "", _note(rivals, timed)])
+    return "\n".join([*lines, "", _note(run, rivals, timed)])
 
 
 def _speedups(label: str, reference: str, rivals: Iterable[str], timed: Sequence[Cell]) -> Iterator[str]:
@@ -38,7 +38,7 @@ def _speedups(label: str, reference: str, rivals: Iterable[str], timed: Sequence
         yield table_parts.row(rival, [table_parts.ratio(ms, rival, reference, unit="x") for ms in timed])
 
 
-def _note(rivals: Iterable[str], timed: Sequence[Cell]) -> str:
+def _note(run: dict[str, Any], rivals: Iterable[str], timed: Sequence[Cell]) -> str:
     rows = [ms[name] for ms in timed for name in rivals if name in ms]
     min_samples = min(row["samples"] for row in rows if "samples" in row)
     note = (
@@ -47,6 +47,8 @@ def _note(rivals: Iterable[str], timed: Sequence[Cell]) -> str:
         f"slowest rivals have {min_samples} samples. Every rival does the whole job, to the same bits. Memory floor: "
         "each loss read once, each weight read and written in place, 12 bytes a sample."
     )
+    if "times" in run:
+        note += f" Times are {run['times']}."
     if any("out" in row for row in rows):
         note += " –: doesn't do it at this size."
     return note
