@@ -62,3 +62,12 @@ def test_extrapolations_follow_from_the_record():
     assert "0.8 s in rings of 1,000, 8 ms in trees" in ranks
     assert "A checkpoint is of all samples, 120 GB and 1.25 GB for each reweight" in ranks
     assert "0.8 TB as above, a billion rows on each: 20 s to plan, 33 s to plan and write 400 GB" in workers
+
+
+def test_dataframes_name_faults():
+    seconds = {"median": 2.0, "quartile1": 1.0, "quartile3": 3.0}
+    exact = {"cpu_seconds": seconds, "peak_bytes": 10**8, "ranks_off": 0, "wrong_weights": 0, "runs_mixed": 0}
+    rows = {"exact": exact, "mixed": exact | {"ranks_off": 2000, "wrong_weights": 3000, "runs_mixed": 1}}
+    table = scale_tables.dataframes({"n": 10**8, "what": "What", "rounds": 5, "rows": rows})
+    assert "| exact | 2.00 s (1.00–3.00) | 100 MB | exact | all correct |" in table
+    assert "| 2,000 ranks off | up to 3,000 wrong, in another order in 1 of 5 runs |" in table
