@@ -60,18 +60,19 @@ void scan_few_groups(const typename F::Bits *losses, const std::uint8_t *groups,
         typename L::Vector sum[2] = {L::splat(0), L::splat(0)}; // not finite if any loss is not
         for_each_64<F>(losses + begin, groups + begin, size, [&](const auto *c, const auto *g, std::uint64_t valid) {
             constexpr int vectors = group_size / L::width;
-            typename L::Mask above_low_masks[vectors], inside_masks[vectors], at_minimum_masks[vectors];
+            GroupBits<Value> above_low_bits, inside_bits, at_minimum_bits;
             for (int i = 0; i < vectors; ++i) {
                 const auto x = load<F>(c + i * L::width);
                 const auto group = L::load_groups(g + i * L::width);
                 sum[i % 2] = L::add(x, sum[i % 2]);
-                above_low_masks[i] = L::not_at_most(x, L::look_up(low, group)); // true for NaN
-                inside_masks[i] = L::and_below(above_low_masks[i], x, L::look_up(high, group));
-                at_minimum_masks[i] = L::at_most(x, L::look_up(minimum, group));
+                const auto above = L::not_at_most(x, L::look_up(low, group)); // true for NaN
+                above_low_bits.set(i, above);
+                inside_bits.set(i, L::and_below(above, x, L::look_up(high, group)));
+                at_minimum_bits.set(i, L::at_most(x, L::look_up(minimum, group)));
             }
-            const std::uint64_t above_low = bits_of_group<Value>(above_low_masks);
-            const std::uint64_t inside = bits_of_group<Value>(inside_masks);
-            std::uint64_t at_minimum = bits_of_group<Value>(at_minimum_masks);
+            const std::uint64_t above_low = above_low_bits.bits();
+            const std::uint64_t inside = inside_bits.bits();
+            std::uint64_t at_minimum = at_minimum_bits.bits();
             add_members<L>(result.n_high, result.n_groups, g, above_low & ~inside & valid);
             for (auto bits = inside & valid; bits != 0; bits &= bits - 1) {
                 const int group = g[first_bit(bits)];
@@ -108,15 +109,15 @@ void count_few_groups(const typename F::Bits *losses, const std::uint8_t *groups
     const auto pivot = L::table(result.pivot);
     for_each_64<F>(losses, groups, n, [&](const auto *c, const std::uint8_t *g, std::uint64_t valid) {
         constexpr int vectors = group_size / L::width;
-        typename L::Mask below[vectors], equal[vectors];
+        GroupBits<typename F::Value> below, equal;
         for (int i = 0; i < vectors; ++i) {
             const auto x = load<F>(c + i * L::width);
             const auto t = L::look_up(pivot, L::load_groups(g + i * L::width));
-            below[i] = L::above(t, x);
-            equal[i] = L::equal(x, t);
+            below.set(i, L::above(t, x));
+            equal.set(i, L::equal(x, t));
         }
-        add_members<L>(result.n_below, result.n_groups, g, bits_of_group<typename F::Value>(below) & valid);
-        add_members<L>(result.n_equal, result.n_groups, g, bits_of_group<typename F::Value>(equal) & valid);
+        add_members<L>(result.n_below, result.n_groups, g, below.bits() & valid);
+        add_members<L>(result.n_equal, result.n_groups, g, equal.bits() & valid);
     });
 }
 

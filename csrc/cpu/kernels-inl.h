@@ -71,29 +71,41 @@ RRM_INLINE void for_each_group(const typename F::Bits *losses, std::int64_t n, F
     }
 }
 
-// The masks of the vectors of a group, as one bit for each number.
-template <class V> RRM_INLINE std::uint64_t bits_of_group(const typename Lanes<V>::Mask *masks) {
+// Collects the masks of the vectors of a group as one bit for each number.
+template <class V> class GroupBits {
     using L = Lanes<V>;
-    if constexpr (requires { L::packed_bits(masks); }) {
-        return L::packed_bits(masks) | L::packed_bits(masks + half_size / L::width) << half_size;
-    } else {
-        std::uint64_t bits = 0;
-        for (int i = 0; i < group_size; i += L::width) {
-            bits |= L::bits(masks[i / L::width]) << i;
+    static constexpr bool packs = requires(const typename L::Mask *masks) { L::packed_bits(masks); };
+
+  public:
+    RRM_INLINE void set(int vector, typename L::Mask mask) { // of each vector once
+        if constexpr (packs) {
+            masks_[vector] = mask;
+        } else {
+            bits_ |= L::bits(mask) << (vector * L::width);
         }
-        return bits;
     }
-}
+    RRM_INLINE std::uint64_t bits() const {
+        if constexpr (packs) {
+            return L::packed_bits(masks_) | L::packed_bits(masks_ + half_size / L::width) << half_size;
+        } else {
+            return bits_;
+        }
+    }
+
+  private:
+    std::uint64_t bits_ = 0;
+    typename L::Mask masks_[packs ? group_size / L::width : 1];
+};
 
 // One bit for each loss of the group: whether the predicate holds for it.
 template <class F, class Predicate>
 RRM_INLINE std::uint64_t bits_where(const typename F::Bits *group, Predicate predicate) {
     using L = Lanes<typename F::Value>;
-    typename L::Mask masks[group_size / L::width];
-    for (int i = 0; i < group_size; i += L::width) {
-        masks[i / L::width] = predicate(load<F>(group + i));
+    GroupBits<typename F::Value> bits;
+    for (int i = 0; i < group_size / L::width; ++i) {
+        bits.set(i, predicate(load<F>(group + i * L::width)));
     }
-    return bits_of_group<typename F::Value>(masks);
+    return bits.bits();
 }
 
 #include "scan-inl.h"

@@ -63,7 +63,8 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
 
     for_each_group<F>(losses, n, [&](const typename F::Bits *group, std::uint64_t valid, std::int64_t offset) {
         constexpr int vectors = group_size / L::width;
-        typename L::Mask above_low_masks[Brackets][vectors], inside_masks[Brackets][vectors];
+        GroupBits<Value> above_low_bits[Brackets], inside_bits[Brackets];
+        typename L::Mask inside_masks[Brackets][vectors];
         if (valid == all_bits) {
             prefetch(group, group_size);
         }
@@ -72,13 +73,15 @@ RRM_INLINE void scan_block(const typename F::Bits *losses, std::int64_t n, std::
             minima[i % L::chains] = L::min(x, minima[i % L::chains]);
             sum[i % L::chains] = L::add(x, sum[i % L::chains]);
             for (int b = 0; b < Brackets; ++b) {
-                above_low_masks[b][i] = L::not_at_most(x, low[b]); // true for NaN
-                inside_masks[b][i] = L::and_below(above_low_masks[b][i], x, high[b]);
+                const auto above_low = L::not_at_most(x, low[b]); // true for NaN
+                inside_masks[b][i] = L::and_below(above_low, x, high[b]);
+                above_low_bits[b].set(i, above_low);
+                inside_bits[b].set(i, inside_masks[b][i]);
             }
         }
         for (int b = 0; b < Brackets; ++b) {
-            const std::uint64_t above_low = bits_of_group<Value>(above_low_masks[b]);
-            const std::uint64_t inside = bits_of_group<Value>(inside_masks[b]);
+            const std::uint64_t above_low = above_low_bits[b].bits();
+            const std::uint64_t inside = inside_bits[b].bits();
             if constexpr (Mark) {
                 marks[offset / group_size] = above_low & ~inside;
             }

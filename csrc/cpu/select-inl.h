@@ -58,11 +58,13 @@ RRM_INLINE std::int64_t keep_between(const typename Wide<V>::Bits *values, std::
     std::int64_t n_kept = 0;
     for (std::int64_t i = 0; i < n; i += group_size) {
         typename L::Mask masks[group_size / L::width];
+        GroupBits<V> bits;
         for (int j = 0; j < group_size / L::width; ++j) {
             const auto x = load<Wide<V>>(values + i + j * L::width);
             masks[j] = L::and_below(L::not_at_most(x, low), x, high); // false for NaN
+            bits.set(j, masks[j]);
         }
-        const std::uint64_t selected = bits_of_group<V>(masks);
+        const std::uint64_t selected = bits.bits();
         compress<Wide<V>>(values + i, masks, selected, to + n_kept);
         n_kept += count_bits(selected);
     }
