@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -55,8 +56,8 @@ std::int64_t record_batch(const LossStore<V> &store, const Batch<Index> &batch, 
         const std::int64_t position = batch.index[i] - store.start;
         const V loss = losses[i];
         weights[i] = store.weights[position];
-        n_non_finite += !(loss - loss == 0);
-        if (store.skip_nan && loss != loss) {
+        n_non_finite += std::isfinite(loss) ? 0 : 1;
+        if (store.skip_nan && std::isnan(loss)) {
             continue;
         }
         store.losses[position] = loss;

@@ -24,8 +24,7 @@ template <class Function> RRM_INLINE std::int64_t rounded_sum(std::int64_t n, Fu
 template <class V> RRM_INLINE void find_keys(const V *losses, std::int64_t n, std::int32_t *keys) {
     for (std::int64_t i = 0; i < n; ++i) {
         const auto loss = static_cast<float>(losses[i]);
-        const float number = loss <= std::numeric_limits<float>::infinity() ? loss // NOLINT: false for NaN
-                                                                            : std::numeric_limits<float>::infinity();
+        const float number = std::isnan(loss) ? std::numeric_limits<float>::infinity() : loss;
         const auto bits = std::bit_cast<std::int32_t>(number + 0.0F); // -0 becomes 0
         const std::int32_t ordered = bits ^ (bits >> 31 & 0x7fffffff);
         keys[i] = (ordered >> 16) + static_cast<std::int32_t>(n_rank_keys / 2);
@@ -144,7 +143,7 @@ void add_ranks(const V *losses, std::int64_t n, const std::uint8_t *members, con
         }
         for (std::int64_t i = 0; i < n_block; ++i) {
             float rank = ranks[keys[i]];
-            if (nan_rank != nullptr && losses[begin + i] != losses[begin + i]) {
+            if (nan_rank != nullptr && std::isnan(losses[begin + i])) {
                 rank = *nan_rank;
             }
             to[i] = old[i] + (members == nullptr || members[begin + i] != 0 ? rank : 0.0F);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -20,13 +21,13 @@ namespace baseline {
 
 RRM_TARGET_PUSH("avx2,bmi,bmi2,f16c,popcnt")
 namespace v3 {
-#include "pruning_record-inl.h"
+#include "pruning_record-inl.h" // NOLINT(readability-duplicate-include)
 }
 RRM_TARGET_POP
 
 RRM_TARGET_PUSH("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,bmi,bmi2,f16c,popcnt")
 namespace v4 {
-#include "pruning_record-inl.h"
+#include "pruning_record-inl.h" // NOLINT(readability-duplicate-include)
 }
 RRM_TARGET_POP
 

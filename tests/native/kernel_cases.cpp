@@ -19,6 +19,7 @@
 #include "../../csrc/cpu/tuning.h"
 #include "definition.h"
 #include "group_cases.h"
+#include "trainer_cases.h"
 
 using namespace rrm;
 
@@ -249,6 +250,22 @@ template <class F> bool check_with_groups(Random &random, std::string &descripti
                                 : check_groups<F, std::int32_t>(random, losses, threads, description);
 }
 
+// Only losses of these types reach a trainer's loops.
+template <class F> constexpr bool is_of_trainers = sizeof(typename F::Bits) == sizeof(typename F::Value);
+
+template <class F> bool check_loops_of_trainers(Random &random, std::string &description) {
+    const auto bits = draw_losses<F>(random, pick(random, families));
+    std::vector<typename F::Value> losses;
+    for (const auto loss : bits) {
+        // Sums are of numbers up to a known magnitude; NaN stays.
+        losses.push_back(std::max(F::value(loss), typename F::Value{-100}));
+    }
+    choose_random_instruction_set(random);
+    const bool is_right = check_trainer(random, losses, description);
+    description += std::string(", ") + cpu::name(cpu::chosen_instruction_set());
+    return is_right;
+}
+
 // The two passes of a selection at contamination 0.2. The second one counts the bin with the threshold, and the losses
 // equal to the minimum.
 void run_counting_passes(const std::vector<std::uint32_t> &losses, std::uint32_t threshold) {
@@ -297,6 +314,11 @@ int main(int argc, char **argv) {
         std::string description;
         const auto check = [&](auto f) {
             using F = decltype(f);
+            if constexpr (is_of_trainers<F>) {
+                if (i % 16 >= 8 && i % 16 < 12) {
+                    return check_loops_of_trainers<F>(random, description);
+                }
+            }
             return i % 16 < 4   ? check_counting_passes<F>(random, description)
                    : i % 16 < 8 ? check_with_groups<F>(random, description)
                                 : check_reweight<F>(random, description);
