@@ -23,6 +23,7 @@ from benchmarks.pages import (
     group_tables,
     reweight_tables,
     scale_tables,
+    training_tables,
 )
 from benchmarks.pages.experiment_record import spread
 from rrm_core._atomic_write import atomic_write
@@ -225,6 +226,14 @@ def training_cost() -> str:
     return "\n".join([*lines, "", note])
 
 
+def trainer() -> str:
+    """Return the tables of what a batch and a step of RRM take, or that there is no record."""
+    if not is_recorded("trainer"):
+        return NOT_RECORDED
+    run = recorded("trainer")
+    return f"{training_tables.trainer(run)} {provenance(run)}"
+
+
 def experiment(name: str, block: Callable[[dict[str, Any]], str]) -> str:
     """Return a block about an experiment, or that there is no record."""
     if not is_recorded(f"experiment_{name}"):
@@ -253,7 +262,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
         *(demo, mnist, fashion, headline, backends, call, reweight, reweight_targets, reweight_conditions),
-        *(groups, sources, gpu, gpu_costs, training_cost),
+        *(groups, sources, gpu, gpu_costs, training_cost, trainer),
     )
 }
 BLOCKS |= {block.__name__: partial(scale, "stream", block) for block in (scale_tables.stream, scale_tables.scale_paper)}

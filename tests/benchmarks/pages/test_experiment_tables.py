@@ -191,7 +191,7 @@ def keep(checkout, record):
     (checkout / "benchmarks" / "results" / "experiment_ablation.json").write_text(json.dumps(record))
 
 
-@pytest.mark.parametrize("block", [block.__name__ for _, block in BLOCKS] + ["training_cost"])
+@pytest.mark.parametrize("block", [block.__name__ for _, block in BLOCKS] + ["training_cost", "trainer"])
 def test_block_without_a_record(checkout, block):
     assert render.BLOCKS[block]() == "Not recorded yet."
 

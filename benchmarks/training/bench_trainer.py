@@ -1,0 +1,74 @@
+"""Time `weighted_mean` and `step` beside the loop written by hand, in this checkout and in an earlier one, in turns.
+
+    python -m benchmarks.training.bench_trainer --before PYTHON
+
+writes benchmarks/results/trainer.json. PYTHON is the interpreter of an environment with an editable install of a
+checkout of an earlier commit. Each process measures everything once, `trainer_process` says how; the processes
+alternate, so that other load on the machine affects both. Without ``--before`` only this checkout is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common.record import RESULTS, provenance, write_record
+from rrm_core._cli import run
+
+PROCESSES = 3
+PROGRAM = Path(__file__).with_name("trainer_process.py")
+
+
+def measure(python: str) -> dict[str, Any]:
+    """Return what a process of an interpreter measures, with one thread."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    output = subprocess.run([python, str(PROGRAM)], env=environment, stdout=subprocess.PIPE, check=True, cwd="/").stdout
+    result: dict[str, Any] = json.loads(output)
+    return result
+
+
+def median(results: list[Any]) -> Any:
+    """Return the medians of nested numbers."""
+    if isinstance(results[0], dict):
+        return {name: median([result[name] for result in results]) for name in results[0]}
+    return results[0] if isinstance(results[0], str) else statistics.median(results)
+
+
+def commit_of(file: str) -> str:
+    """Return the commit of the checkout in which a file lies."""
+    command = ["git", "-C", str(Path(file).parent), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main() -> None:
+    """Run, record, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training.bench_trainer", description=__doc__)
+    parser.add_argument("--before", metavar="PYTHON", help="interpreter of an environment with an earlier commit")
+    before = parser.parse_args().before
+    origin = provenance("rrm-core", "torch", "numpy")
+    pythons = {"after": sys.executable} | ({"before": before} if before else {})
+    results: dict[str, list[Any]] = {name: [] for name in pythons}
+    for number in range(PROCESSES):
+        for name, python in pythons.items():
+            print(f"process {number + 1} of {PROCESSES}, {name}", file=sys.stderr, flush=True)
+            results[name].append(measure(python))
+    record: dict[str, Any] = {"what": f"processor time, one thread; medians of {PROCESSES} processes in turns"}
+    for name, measured in results.items():
+        file = measured[0].pop("file")
+        for other in measured[1:]:
+            del other["file"]
+        record[name] = median(measured)
+        if name == "before":
+            record[name]["commit"] = commit_of(file)
+    write_record(RESULTS / "trainer.json", record | origin)
+    print(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run("python -m benchmarks.training.bench_trainer", main))
