@@ -94,7 +94,7 @@ def test_graph_records_every_call():
     """Two equal calls are not merged: the second is an error at the end of the epoch."""
     rrm = RRM(4, contamination=0.25, warmup=1)
     both = compiled(lambda losses, index: (rrm.weighted_mean(losses, index), rrm.weighted_mean(losses, index)))
-    both(torch.arange(4.0), torch.arange(4))
+    both(torch.arange(4.0, requires_grad=True), torch.arange(4))
     with pytest.raises(ValueError, match="4 seen more than once"):
         rrm.step()
 
