@@ -35,7 +35,6 @@ bench: .venv/bench.stamp
 	$(BIN)/python -m benchmarks.cpu.bench_call
 	$(BIN)/python -m benchmarks.cpu.bench_backends
 	$(BIN)/python -m benchmarks.cpu.record_instructions
-	$(BIN)/python -m pytest benchmarks/training
 	$(BIN)/python -m benchmarks.pages.render
 
 # Each benchmark runs once; each of its results is checked.
