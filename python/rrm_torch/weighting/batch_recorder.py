@@ -24,21 +24,28 @@ class BatchRecorder:
         The index of the first local sample.
     skip_nan : bool
         Whether a loss that is NaN is not recorded.
-
-    Attributes
-    ----------
-    weights : Tensor
     """
 
     def __init__(self, losses: Tensor, marks: Tensor, weights: Tensor, start: int, *, skip_nan: bool) -> None:
-        self.weights = weights
+        self._losses = losses
+        self._marks = marks
+        self._weights = weights
         self._record = None
         self._dtype = weights.dtype
         compiled = compiled_loops()
         is_on_host = losses.device.type == "cpu" and weights.device.type == "cpu"
-        if compiled is not None and is_on_host and losses.dtype == weights.dtype and weights.is_contiguous():
+        is_like_losses = weights.dtype == losses.dtype and weights.shape == losses.shape
+        if compiled is not None and is_on_host and is_like_losses and weights.is_contiguous():
             memory = (losses.numpy(), marks.numpy(), weights.numpy())
             self._record = compiled.BatchRecorder(*memory, start, skip_nan).record
+            self._addresses = self._find_addresses()
+
+    def is_current(self, weights: Tensor) -> bool:
+        """Return whether these are its weights, and all its memory is where it was.
+
+        torch moves the memory of a tensor that is sent to another process, or whose ``data`` is replaced.
+        """
+        return weights is self._weights and (self._record is None or self._find_addresses() == self._addresses)
 
     def accepts(self, losses: Tensor, index: Tensor) -> bool:
         """Return whether the compiled loop can read a batch: plain, contiguous tensors on the CPU, at least one sample.
@@ -70,3 +77,6 @@ class BatchRecorder:
             losses.data_ptr(), index.data_ptr(), losses.numel(), index.dtype is INT64, epoch, weights.data_ptr()
         )
         return None if n_non_finite < 0 else (weights, n_non_finite == 0)
+
+    def _find_addresses(self) -> tuple[int, int, int]:
+        return self._losses.data_ptr(), self._marks.data_ptr(), self._weights.data_ptr()

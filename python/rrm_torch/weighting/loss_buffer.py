@@ -114,7 +114,8 @@ class LossBuffer(ABC):
         numbers = losses if ranking is None else ranking
         targets = torch.where(numbers.isnan(), SKIPPED, stored_at) if self.skip_nan else stored_at
         if ranking is not None and self._ranking is None and len(index):
-            self._ranking = self._losses.clone()
+            with torch.inference_mode(False):
+                self._ranking = self._losses.clone()
         # First, so that after an interrupt what was recorded is part of the state.
         self.has_losses |= len(index) > 0
         self._losses[targets] = losses
@@ -145,14 +146,18 @@ class LossBuffer(ABC):
         if self._ranking is not None:
             return None
         recorder = self._recorder
-        if recorder is None or recorder.weights is not weights:
+        if recorder is None or not recorder.is_current(weights):
             recorder = BatchRecorder(self.losses, self.marks, weights, self.start, skip_nan=self.skip_nan)
             self._recorder = recorder
         if not recorder.accepts(losses, index):
             return None
+        had_losses = self.has_losses
         # First, so that after an interrupt what was recorded is part of the state.
         self.has_losses = True
-        return recorder.record(losses, index, epoch)
+        recorded = recorder.record(losses, index, epoch)
+        if recorded is None:
+            self.has_losses = had_losses
+        return recorded
 
     def locate(self, index: Tensor, device: torch.device) -> Tensor:
         """Return what `record` returns, with the same errors, and record nothing; `device` is that of the buffer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from multiprocessing.reduction import ForkingPickler
+
 import numpy as np
 import pytest
 import torch
@@ -184,3 +186,22 @@ def test_losses_after_ranking_numbers_rank_themselves():
     rrm.weighted_mean(torch.tensor([8.0, 3.0]), torch.tensor([2, 3]))
     rrm.step()
     assert rrm.flagged().tolist() == [1, 2]
+
+
+def test_memory_that_torch_moves():
+    """`torch.multiprocessing` moves the memory of what it sends to another process."""
+    n = 100_000
+    rrm = RRM(n, contamination=0.25, warmup=1)
+    rrm.record(torch.full((2,), 3.0), torch.arange(2))
+    ForkingPickler.dumps(rrm)
+    rrm.record(torch.full((n - 2,), 5.0), torch.arange(2, n))
+    assert bool((rrm._buffer.marks == 1).all())
+    rrm.weights.data = torch.full((n,), 2.0)
+    assert float(rrm.weighted_mean(torch.ones(2), torch.arange(2))) == 2
+
+
+def test_index_out_of_range_records_nothing():
+    rrm = RRM(4, contamination=0.25, warmup=1)
+    with pytest.raises(IndexError, match="the first 9"):
+        rrm.weighted_mean(torch.rand(2), torch.tensor([0, 9]))
+    assert rrm.state_dict()["recorded"] is None

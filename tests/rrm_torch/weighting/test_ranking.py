@@ -221,3 +221,12 @@ def test_state_before_first_reweight_has_no_ranking():
     state = RRM(N, contamination=0.3).state_dict() | {"ranking": LOSSES}
     with pytest.raises(ValueError, match="its ranking None before the first reweight"):
         RRM(N, contamination=0.3).load_state_dict(state)
+
+
+def test_ranking_numbers_of_inference_mode_are_kept():
+    rrm = RRM(4, contamination=0.25, warmup=1)
+    with torch.inference_mode():
+        rrm.weighted_mean(torch.rand(2), torch.arange(2), ranking=torch.tensor([1.0, 2.0]))
+    rrm.weighted_mean(torch.rand(2), torch.arange(2, 4), ranking=torch.tensor([4.0, 3.0]))
+    rrm.step()
+    assert rrm.flagged().tolist() == [2]
