@@ -14,8 +14,8 @@ from .layout import Layout, SingleProcess
 from .loss_ranks import N_KEYS
 from .packed_bits import count_times, n_bytes, unpack
 from .pruning_records import PruningRecords, no_records
-from .reweight import Reweight, summarize, total
-from .reweight_samples import ReweightSamples
+from .reweight import Reweight, summarize
+from .reweight_samples import check_samples
 from .reweight_scan import add_ranks, scan
 from .reweight_sums import ReweightSums
 from .state_checks import check_history
@@ -134,7 +134,7 @@ class PruningHistory:
         epoch : int
             The epoch that it follows.
         losses, weights : Tensor of float32 or float64, shape (n_local,)
-            The losses, or numbers in their place, that decided; and the weights after smoothing.
+            The losses, or numbers in their place, that decided; and the weights after smoothing. Of one dtype.
         pruned : Tensor of bool, shape (n_local,), optional
             The pruned samples; by default those above the threshold of the plan, and those whose loss is NaN. Needed
             without a plan.
@@ -151,19 +151,16 @@ class PruningHistory:
         Returns
         -------
         Reweight
+
+        Raises
+        ------
+        ValueError
+            A tensor has another shape or dtype; or `pruned` or `thresholds` is missing where it is needed.
         """
         records = self._records.to(losses.device)
         n_planned = self.n if plan is None else plan.n
-        samples = ReweightSamples(
-            losses=losses,
-            weights=weights,
-            threshold=plan.threshold if isinstance(plan, rrm_core.Plan) else torch.inf,
-            thresholds=thresholds,
-            pruned=pruned,
-            members=members,
-            has_nan=plan is None or members is not None or total(plan.n_nan) > 0,
-        )
-        largest_weight = self._largest(weights)
+        samples = check_samples(losses, weights, plan, thresholds, pruned, members, self._layout.n_local)
+        largest_weight = self._largest(samples.weights)
         sums = ReweightSums(n_planned, self.n, largest_weight, plan)
         seen = scan(samples, records, sums)
         totals = self._layout.all_reduce_sum(seen.totals)
@@ -172,7 +169,7 @@ class PruningHistory:
         n_before = records.rounds[-1].n_pruned if records.rounds else 0
         n_either = n_pruned + n_before - n_both
         if plan is None:
-            smallest = float(losses.nan_to_num(nan=torch.inf).min())
+            smallest = float(samples.losses.nan_to_num(nan=torch.inf).min())
             summary: dict[str, Any] = {"loss_min": smallest, "threshold": None, "gamma": None}
         else:
             summary = summarize(plan)

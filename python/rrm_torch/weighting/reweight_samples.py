@@ -1,15 +1,20 @@
-"""ReweightSamples: the local samples of a reweight, as the passes over them get them."""
+"""ReweightSamples: the local samples of a reweight, as compiled loops and operations of torch read them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+import rrm_core
+
+from .reweight import total
 
 
 @dataclass(frozen=True)
 class ReweightSamples:
-    """The local samples of a reweight.
+    """The local samples of a reweight, in contiguous tensors without gradients.
 
     Attributes
     ----------
@@ -36,3 +41,45 @@ class ReweightSamples:
     pruned: Tensor | None
     members: Tensor | None
     has_nan: bool
+
+
+def check_samples(
+    losses: Tensor,
+    weights: Tensor,
+    plan: rrm_core.Plan | rrm_core.GroupedPlan | None,
+    thresholds: Tensor | None,
+    pruned: Tensor | None,
+    members: Tensor | None,
+    n_local: int,
+) -> ReweightSamples:
+    """Return the samples of a reweight, from the arguments of `PruningHistory.record`.
+
+    Raises
+    ------
+    ValueError
+        A tensor has another shape or dtype, or what says which samples were pruned is missing.
+    """
+    if plan is None and pruned is None:
+        raise ValueError("pruned is missing: give it, or the plan that says which samples were pruned")
+    if isinstance(plan, rrm_core.GroupedPlan) and thresholds is None:
+        raise ValueError("thresholds are missing: a GroupedPlan has one for each group, give that of each sample")
+    losses = _plain("losses", losses, n_local, torch.float32, torch.float64)
+    return ReweightSamples(
+        losses=losses,
+        weights=_plain("weights", weights, n_local, losses.dtype),
+        threshold=plan.threshold if isinstance(plan, rrm_core.Plan) else torch.inf,
+        thresholds=None if thresholds is None else _plain("thresholds", thresholds, n_local, losses.dtype),
+        pruned=None if pruned is None else _plain("pruned", pruned, n_local, torch.bool),
+        members=None if members is None else _plain("members", members, n_local, torch.bool),
+        has_nan=plan is None or members is not None or total(plan.n_nan) > 0,
+    )
+
+
+def _plain(name: str, values: Tensor, n: int, *dtypes: torch.dtype) -> Tensor:
+    """Return numbers of the samples as a compiled loop reads them: contiguous, without a gradient."""
+    if values.shape != (n,) or values.dtype not in dtypes:
+        expected = " or ".join(map(str, dtypes))
+        raise ValueError(
+            f"{name} must have shape ({n},) and dtype {expected}, got {tuple(values.shape)} and {values.dtype}"
+        )
+    return values.detach().contiguous()

@@ -8,7 +8,9 @@ import torch
 from scipy.stats import rankdata
 from torch.testing import assert_close
 
+import rrm_core
 from rrm_torch import RRM, PruningHistory
+from support.weighting import assert_identical
 
 N = 37  # not a multiple of 8
 
@@ -129,3 +131,39 @@ def test_hundred_reweights_of_a_million_samples_take_15_mb():
     # of the file, all but the bits doesn't grow with rounds x samples
     assert (state["bits"].nbytes + state["rank_sum"].nbytes) * (1_000_000 / 8000) <= 17e6
     assert state["bits"].nbytes * (1_000_000 / 8000) <= 15e6
+
+
+def record_in_history(history, **arguments):
+    losses = torch.arange(10.0)
+    weights, plan = rrm_core.reweight(losses, contamination=0.2)
+    return history.record(1, **{"losses": losses, "weights": weights, "plan": plan, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"losses": torch.rand(9)}, r"losses must have shape \(10,\)"),
+        ({"losses": torch.rand(10).half()}, "losses must .* torch.float32 or torch.float64, got .* torch.float16"),
+        ({"weights": torch.ones(10, dtype=torch.float64)}, "weights must .* torch.float32, got .* torch.float64"),
+        ({"pruned": torch.ones(10)}, "pruned must .* torch.bool"),
+        ({"members": torch.ones(3, dtype=torch.bool)}, "members must have shape"),
+        ({"thresholds": torch.ones(1)}, "thresholds must have shape"),
+        ({"plan": None}, "pruned is missing"),
+        ({"plan": rrm_core.plan(torch.rand(10), contamination=0.2, groups=torch.arange(10) % 2)}, "thresholds are"),
+    ],
+)
+def test_history_checks_what_compiled_loops_read(arguments, message):
+    history = PruningHistory(10)
+    with pytest.raises(ValueError, match=message):
+        record_in_history(history, **arguments)
+    assert history.rounds == []
+
+
+def test_history_accepts_other_strides_and_gradients():
+    histories = PruningHistory(10), PruningHistory(10)
+    expected = record_in_history(histories[0])
+    losses = torch.arange(0.0, 10.0, 0.5).requires_grad_()[::2]
+    pruned = torch.stack([losses > 7, losses > 0], 1)[:, 0]
+    assert record_in_history(histories[1], losses=losses, pruned=pruned) == expected
+    assert_identical(histories[1].mean_rank, histories[0].mean_rank)
+    assert_identical(histories[1].pruned(), histories[0].pruned())
