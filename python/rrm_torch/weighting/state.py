@@ -95,10 +95,10 @@ def export(values: Mapping[str, Any], table: Iterable[Entry], layout: Layout) ->
 
 
 def local(state: Mapping[str, Any], table: Iterable[Entry], layout: Layout, device: torch.device) -> dict[str, Tensor]:
-    """Return copies of the tensors of a state, of the samples that this process stores, without optional ones."""
+    """Return contiguous copies of a state's tensors, of the samples that this process stores, without optional ones."""
     tensors = {}
     for entry in table:
         if entry.dtypes and state[entry.name] is not None:
             part = layout.local_slice(state[entry.name], packed=entry.merge == "bit shards")
-            tensors[entry.name] = part.detach().to(device, copy=True)
+            tensors[entry.name] = part.detach().to(device, copy=True, memory_format=torch.contiguous_format)
     return tensors

@@ -89,3 +89,13 @@ def test_losses_that_torch_negates_lazily_are_recorded_by_value():
     assert_identical(rrm.losses, plain)
     rrm.step(negated)
     assert_identical(rrm.losses, plain)
+
+
+def test_state_in_another_memory_format():
+    rrms = [RRM(64, contamination=0.25, warmup=1) for _ in range(2)]
+    for seed in range(4):
+        rrms[0].step(torch.rand(64, generator=torch.Generator().manual_seed(seed)))
+    state = rrms[0].state_dict()
+    state["trajectory"]["bits"] = state["trajectory"]["bits"].T.contiguous().T
+    rrms[1].load_state_dict(state)
+    assert_identical(rrms[1].trajectory.share_pruned, rrms[0].trajectory.share_pruned)
