@@ -52,7 +52,13 @@ def batch_weights(
     `number` is that of the RRM. `order` is a tensor that the operator is said to change, so that a compiler neither
     drops nor reorders its calls.
     """
-    weights, _ = _LIVE[number]._weigh(losses, index, regularizer, ranking, record)
+    rrm = _LIVE.get(number)
+    if rrm is None:
+        raise RuntimeError(
+            "the graph was made with an RRM that no longer exists: keep the RRM as long as the graph, or compile or "
+            "export the function again"
+        )
+    weights, _ = rrm._weigh(losses, index, regularizer, ranking, record)
     # Another dtype if a loss of float64 has come since the graph was made. A graph requires a copy.
     return weights.to(torch.float64 if is_double else torch.float32, copy=True)
 

@@ -121,3 +121,13 @@ def test_copy_is_another_object_for_a_graph():
     with pytest.raises(ValueError, match="4 missing"):
         rrm.step()
     assert other.step() is not None
+
+
+def test_graph_outlives_its_rrm():
+    rrm = RRM(4, contamination=0.25, warmup=1)
+    number = rrm._number
+    del rrm
+    with pytest.raises(RuntimeError, match="an RRM that no longer exists"):
+        torch.ops.rrm_torch.batch_weights(
+            torch.rand(4), False, torch.arange(4), None, None, number, True, torch.zeros(0)
+        )
