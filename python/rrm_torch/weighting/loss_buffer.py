@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from .._models import to_device
 from .batch_recorder import BatchRecorder
-from .large_pages import empty_on_host
+from .large_pages import empty_on_host, zeros_on_host
 
 Buffer = TypeVar("Buffer", bound="LossBuffer")
 
@@ -203,7 +203,7 @@ class LossBuffer(ABC):
         """Return a buffer without marks: no sample counts as recorded."""
         other = copy.copy(self)
         other._ranking = None
-        other._marks = torch.zeros_like(self._marks)
+        other._marks = self._new_marks(self._marks.device)
         other._n_deferred = 0
         other._example = self.start
         other.has_losses = False
@@ -271,7 +271,10 @@ class LossBuffer(ABC):
         return torch.empty(self._size, dtype=dtype, device=device)
 
     def _new_marks(self, device: torch.device) -> Tensor:
-        return torch.zeros(self._size, dtype=self._mark_dtype(device), device=device)
+        dtype = self._mark_dtype(device)
+        if device.type == "cpu":
+            return zeros_on_host(self._size, dtype)
+        return torch.zeros(self._size, dtype=dtype, device=device)
 
     def _elements(self, index: Tensor, device: torch.device) -> Tensor:
         """Return the elements of samples in the memory of the buffer, on a device: int64."""
