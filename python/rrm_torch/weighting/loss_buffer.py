@@ -21,7 +21,7 @@ from .large_pages import empty_on_host, zeros_on_host
 Buffer = TypeVar("Buffer", bound="LossBuffer")
 
 # Elements before the local samples, and one behind them, receive what is not recorded: the losses of indices below and
-# above the range, and NaN where these are skipped. So many that the samples stay aligned to a cache line.
+# above the range, and NaN where these are skipped. There are so many that the samples stay aligned to a cache line.
 PADDING = 64
 BELOW = PADDING - 1
 SKIPPED = 0
@@ -141,7 +141,8 @@ class LossBuffer(ABC):
         weights : Tensor, shape (batch,)
         are_finite : bool
             Whether all losses of the batch are finite.
-            None, and nothing stored, where only `record` can do it, or says what is wrong.
+
+        None instead of both if nothing was stored: only `record` accepts such a batch, or raises the error of it.
         """
         if self._ranking is not None:
             return None
@@ -241,7 +242,9 @@ class LossBuffer(ABC):
         other = copy.copy(self)
         other._losses = self._losses.to(device)
         other._ranking = None if self._ranking is None else self._ranking.to(device)
-        other._marks = self._marks.to(device, self._mark_dtype(device))
+        dtype = self._mark_dtype(device)
+        largest = min(torch.iinfo(self._marks.dtype).max, torch.iinfo(dtype).max)
+        other._marks = self._marks.clamp(max=largest).to(device, dtype)
         return other
 
     def double(self: Buffer) -> Buffer:
@@ -311,7 +314,7 @@ def _padded(values: Tensor) -> Tensor:
 class EpochLossBuffer(LossBuffer):
     """Losses of one epoch. A mark counts how often a sample was recorded in it; 2 stands for twice or more.
 
-    On a device the count goes on: to limit it would take more operations for every batch.
+    On a GPU the count has no limit, which would take more operations for every batch.
     """
 
     def _mark_dtype(self, device: torch.device) -> torch.dtype:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rrm_torch import RRM
+from rrm_torch.weighting.loss_buffer import EpochLossBuffer
 from support.weighting import FIVE, INDEX, LOSSES, N, assert_identical, epoch_of_steps, one_epoch
 
 
@@ -43,3 +44,17 @@ def test_sample_recorded_256_times_counts_as_repeated():
     with pytest.raises(ValueError, match="10 seen more than once") as caught:
         rrm.step()
     assert "missing" not in str(caught.value)
+
+
+def test_count_of_a_gpu_does_not_wrap_around_on_the_host():
+    class OnDevice(torch.Tensor):
+        """On the host, but says that it isn't."""
+
+        @property
+        def device(self):
+            return torch.device("meta")
+
+    buffer = EpochLossBuffer(0, 2).to(torch.device("meta"))
+    buffer._losses = torch.zeros(buffer._losses.shape).as_subclass(OnDevice)
+    buffer._marks = torch.full(buffer._marks.shape, 256, dtype=buffer._marks.dtype)
+    assert bool((buffer.to(torch.device("cpu")).marks > 1).all())
