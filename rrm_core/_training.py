@@ -10,7 +10,7 @@ from .backends.extension import load_extension
 
 @cache
 def compiled_loops() -> ModuleType | None:
-    """Return the compiled module; None where it was not built, so that a trainer takes the way of its framework."""
+    """Return the compiled module; None where it was not built, and a trainer uses operations of its framework."""
     try:
         return load_extension("cpp", "rrm_core._cpu", "build it, or use another backend")
     except ImportError:

@@ -126,8 +126,8 @@ def measure_steps(n: int) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def way_of_a_device() -> Iterator[None]:
-    """Let the trainer take the way of a device on the CPU, where it has another one there."""
+def without_compiled_loops() -> Iterator[None]:
+    """Make the trainer use on the CPU the operations of torch that it uses on a GPU, as earlier commits always did."""
     saved = []
     for name in ("batch_recorder", "packed_bits", "reweight_scan", "suspicion"):
         with contextlib.suppress(ImportError):
@@ -142,7 +142,7 @@ def way_of_a_device() -> Iterator[None]:
 def count_operations() -> dict[str, Any]:
     """Return the operations of a step for each size, and of `weighted_mean` on a device, forward and backward."""
     counts: dict[str, Any] = {}
-    with way_of_a_device():
+    with without_compiled_loops():
         for n in SIZES:
             rrm = RRM(n, warmup=1, **RULE)
             for _ in range(2):

@@ -38,6 +38,6 @@ class Operations(TorchDispatchMode):
 
 
 def without_compiled_loops(monkeypatch: Any) -> None:
-    """Let a trainer on the CPU take the way of a device."""
+    """Make trainers use on the CPU the operations of torch that they use on a GPU."""
     for module in (batch_recorder, packed_bits, reweight_scan, suspicion):
         monkeypatch.setattr(module, "compiled_loops", lambda: None)

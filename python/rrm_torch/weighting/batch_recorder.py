@@ -50,7 +50,7 @@ class BatchRecorder:
     def accepts(self, losses: Tensor, index: Tensor) -> bool:
         """Return whether the compiled loop can read a batch: plain, contiguous tensors on the CPU, at least one sample.
 
-        Losses of another dtype than the weights, and index out of range, are not accepted.
+        Losses of another dtype than the weights are not accepted. Whether the indices are in range, `record` finds out.
         """
         return (
             self._record is not None

@@ -205,3 +205,4 @@ def test_index_out_of_range_records_nothing():
     with pytest.raises(IndexError, match="the first 9"):
         rrm.weighted_mean(torch.rand(2), torch.tensor([0, 9]))
     assert rrm.state_dict()["recorded"] is None
+    assert rrm._buffer.marks.tolist() == [0] * 4
