@@ -20,7 +20,8 @@ template <class Function> RRM_INLINE std::int64_t rounded_sum(std::int64_t n, Fu
     return static_cast<std::int64_t>(sum - static_cast<std::uint64_t>(n) * static_cast<std::uint64_t>(rounder_bits));
 }
 
-// An address beyond an array is not one of it, and so it is computed as a number.
+// Fetches the cache line of an element, which may be beyond the end. Its address is computed as an integer: a pointer
+// beyond an array is undefined.
 template <class V> RRM_INLINE void fetch(const V *array, std::int64_t i) {
     const auto address = reinterpret_cast<std::uintptr_t>(array) + static_cast<std::size_t>(i) * sizeof(V);
     __builtin_prefetch(reinterpret_cast<const void *>(address)); // NOLINT(performance-no-int-to-ptr)
