@@ -16,7 +16,7 @@ DTYPES = {torch.float32: np.float32, torch.float64: np.float64, torch.uint8: np.
 def empty_on_host(n: int, dtype: torch.dtype) -> Tensor:
     """Return n numbers of a dtype in `DTYPES` on the host, which are not initialised."""
     if n == 0:
-        # Of NumPy's, torch would think that it isn't contiguous.
+        # An empty array of NumPy becomes a tensor of stride 0, which torch cannot view as bytes.
         return torch.empty(0, dtype=dtype, device="cpu")
     return torch.from_numpy(np.empty(n, DTYPES[dtype]))
 
