@@ -156,8 +156,13 @@ bool check_batch(Random &random, const std::vector<V> &losses, std::string &desc
     }
     index[random() % n] =
         static_cast<Index>(random() % 2 == 0 ? start - 1 : start + static_cast<std::int64_t>(n_local));
+    // Other losses, which would be seen in the store.
+    const std::vector<V> others(n, V{-1});
+    const Bytes counts_before = counts;
     return n_non_finite == expected_non_finite &&
-           cpu::record_batch(store, batch, losses.data(), 8, found.data()) == -1 && std::ranges::count(epochs, 8) == 0;
+           cpu::record_batch(store, batch, others.data(), 8, found.data()) == -1 &&
+           std::ranges::count(stored, V{-1}) == std::ranges::count(expected, V{-1}) && counts == counts_before &&
+           std::ranges::count(epochs, 8) == 0;
 }
 
 // Whether samples are ordered by how often their bits are set, then by rank, then by index.
