@@ -21,6 +21,9 @@ from .pruning_records import PruningRecords
 from .reweight_samples import ReweightSamples
 from .reweight_sums import ReweightSums
 
+# Three numbers of pruned samples, and three sums.
+N_TOTALS = 6
+
 
 @dataclass(frozen=True)
 class ReweightScan:
@@ -28,7 +31,7 @@ class ReweightScan:
 
     Attributes
     ----------
-    totals : Tensor of int64, shape (N_KEYS + 6,)
+    totals : Tensor of int64, shape (N_KEYS + N_TOTALS,)
         What ranks add: the number of members with each key; of samples pruned now, of these by the reweight before, and
         by any before; and the totals of `ReweightSums`.
     bits, ever : Tensor of uint8, shape (ceil(n_local / 8),)
@@ -49,7 +52,7 @@ def scan(samples: ReweightSamples, records: PruningRecords, sums: ReweightSums) 
     compiled = compiled_loops() if samples.losses.device.type == "cpu" else None
     if compiled is None:
         return _scan_by_torch(samples, records, sums)
-    totals = torch.zeros(N_KEYS + 6, dtype=torch.int64, device="cpu")
+    totals = torch.zeros(N_KEYS + N_TOTALS, dtype=torch.int64, device="cpu")
     bits = torch.empty(n_bytes(len(samples.losses)), dtype=torch.uint8, device="cpu")
     ever = torch.empty_like(bits)
     counts = compiled.add_to_record(
