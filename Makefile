@@ -11,7 +11,7 @@ export RRM_REQUIRE_COMPILED := 1
 CXX_FILES := $(wildcard csrc/*.h csrc/*/*.h csrc/*/*.cpp csrc/*/*.cu bindings/*.h bindings/*.cpp)
 OTHER_CXX_FILES := $(wildcard tests/native/*.h tests/native/*.cpp tests/cuda_model/*/*.h tests/cuda_model/*/*.cpp benchmarks/*/*.h benchmarks/*/*.cpp)
 # clang-tidy reads the CUDA kernels as the model of CUDA on the CPU does, and their bindings where CUDA's headers are.
-TIDY_FILES := $(filter-out $(if $(shell command -v nvcc),,bindings/cuda.cpp bindings/cuda_groups.cpp),$(filter %.cpp,$(CXX_FILES)))
+TIDY_FILES := $(filter-out $(if $(shell command -v nvcc),,bindings/cuda.cpp bindings/cuda_groups.cpp bindings/cuda_training.cpp),$(filter %.cpp,$(CXX_FILES)))
 BUILD_FILES := pyproject.toml CMakeLists.txt rrm_core/backends/extension.py $(CXX_FILES)
 # Runs a command for each line of its input, which replaces FILE, on all cores. It fails if one of them fails.
 FOR_EACH_FILE := xargs -P "$$(getconf _NPROCESSORS_ONLN)" -I FILE

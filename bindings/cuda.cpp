@@ -13,6 +13,7 @@
 #include "convert.h"
 #include "cuda_device.h"
 #include "cuda_groups.h"
+#include "cuda_training.h"
 #include "dlpack.h"
 #include "gil.h"
 
@@ -167,6 +168,7 @@ PYBIND11_MODULE(_cuda, m) {
     m.attr("INTERFACE") = RRM_INTERFACE;
     rrm::bind_rule(m);
     rrm::bind_groups(m);
+    rrm::bind_training(m);
     m.attr("OUTCOME_BYTES") = sizeof(rrm::cuda::Outcome);
     m.attr("APPLY_OUTCOME_BYTES") = sizeof(rrm::cuda::ApplyOutcome);
     m.def("device_count", &device_count);

@@ -119,6 +119,36 @@ def count_foreign_in_groups(
     stream: int,
     /,
 ) -> int: ...  # minima_and_n_nan: (2, n_groups) float64 numbers; scratch: 8 bytes more than that
+
+# For a trainer, see csrc/cuda/training.h. Its memory must live as long as the recorder.
+class BatchRecorder:
+    def __init__(
+        self,
+        is_double: bool,
+        losses: int,
+        marks: int,
+        weights: int,
+        start: int,
+        n: int,
+        counts: bool,
+        skip_nan: bool,
+        device: int,
+        /,
+    ) -> None: ...  # counts: marks count how often a sample was recorded; otherwise they are the epoch
+    def record(
+        self,
+        losses: int,
+        index: int,
+        size: int,
+        is_int64: bool,
+        epoch: int,
+        terms: int,
+        factors: int,
+        has_loss: int,
+        stream: int,
+        /,
+    ) -> None: ...
+
 def order_after(stream: int, producer: int, device: int, /) -> None: ...
 def synchronize(device: int, stream: int, /) -> None: ...
 def read_capsule(capsule: Any, /) -> tuple[int, int, int]: ...  # DLPack: address, device, stride in elements

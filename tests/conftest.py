@@ -42,3 +42,11 @@ def stand_in_folder(build_once):
     from cuda_model.cudart.stand_in import build
 
     return build_once("stand_in", build)
+
+
+@pytest.fixture(scope="session")
+def stand_in(stand_in_folder):
+    """Return the CUDA module as nvcc makes it, on a stand-in for CUDA's runtime library."""
+    from cuda_model.cudart.stand_in import StandIn
+
+    return StandIn(stand_in_folder)

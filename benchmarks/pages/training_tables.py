@@ -61,7 +61,8 @@ def _operations(run: dict[str, Any], ways: list[str], labels: dict[str, str]) ->
         name: name.replace("step of ", "`step`, n = ").replace("weighted_mean", "`weighted_mean`,")
         for name in run["after"]["operations"]
     }
-    lines = ["| operations on a device | " + " | ".join(names.values()) + " |", "|---|" + "---:|" * len(names)]
+    what = "operations of torch on a device, without the kernel for batches"
+    lines = [f"| {what} | " + " | ".join(names.values()) + " |", "|---|" + "---:|" * len(names)]
     lines += [table_parts.row(labels[way], [f"{run[way]['operations'][name]:,}" for name in names]) for way in ways]
     return lines
 

@@ -20,7 +20,7 @@ NVCC = ["nvcc", "-std=c++20", "--expt-relaxed-constexpr", "--fmad=false"]  # as 
 CPP = ["-std=c++20", "-g1", "-ffp-contract=off", "-DRRM_GPU_MODEL", f"-I{HERE}"]
 
 # Sources of kernels in csrc/cuda, and the program in model/ that runs them on random cases.
-KERNELS = {"reweight": "kernel_cases", "groups": "group_cases"}
+KERNELS = {"reweight": "kernel_cases", "groups": "group_cases", "training": "training_cases"}
 
 # Flags of the kernels and their callers, and flags of the model itself. ThreadSanitizer does not instrument the model,
 # which announces the synchronisation that CUDA guarantees.

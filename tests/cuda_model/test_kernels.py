@@ -1,6 +1,7 @@
 """The CUDA kernels on the execution model, from their source and from nvcc's PTX, and the machine code by nvcc.
 
-Random cases are compared with a definition by sorting; see model/kernel_cases.cpp and model/group_cases.cpp.
+Random cases are compared with a definition by sorting; see model/kernel_cases.cpp, model/group_cases.cpp and
+model/training_cases.cpp.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cuda_model.builds import KERNELS, NVCC, ROOT, harness, kernels, link, needs
 CASES = {
     "reweight": {"plain": 6000, "address": 1000, "thread": 50, "PTX": 1500},
     "groups": {"plain": 400, "address": 80, "thread": 4},
+    "training": {"plain": 2000, "address": 500, "thread": 20},
 }
 FLOOR = 16  # bytes a sample: losses read twice, weights read and written
 
@@ -117,6 +119,7 @@ MACHINE_CODE = {
         "write_group_weights": 4,
         "count_foreign_by_group": 4,
     },
+    "training": {"record_losses": 4},
 }
 
 

@@ -9,14 +9,7 @@ import pytest
 
 import rrm_core
 from cuda_model.cudart.fake_gpu import Gpu
-from cuda_model.cudart.stand_in import StandIn
 from rrm_core.backends import registry
-
-
-@pytest.fixture(scope="session")
-def stand_in(stand_in_folder):
-    """Return the module as nvcc makes it, on a stand-in for CUDA's runtime library."""
-    return StandIn(stand_in_folder)
 
 
 @pytest.fixture

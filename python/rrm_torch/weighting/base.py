@@ -25,7 +25,7 @@ from .pruning_history import PruningHistory, exact_shares_and_ranks, load_histor
 from .reweight import Reweight
 from .settings import BatchSettings, Unit
 from .state_checks import check_state
-from .weighted_average import average_of_finite, weighted_average
+from .weighted_average import WeightedTerms, average_of_finite, average_of_terms, weighted_average
 
 
 class BaseRRM(ABC):
@@ -174,7 +174,13 @@ class BaseRRM(ABC):
             weights = self._weigh_in_graph(losses, index, regularizer, ranking, record)
             mean: Tensor = compiled_graph.average(losses, weights, regularizer, divisor)[0]
             return mean
-        weights, are_finite = self._weigh(losses, index, regularizer, ranking, record)
+        check_batch(losses, index)
+        check_batch_options(losses, regularizer, ranking, is_recorded=record)
+        if record and ranking is None:
+            terms = self._record_on_device(losses, index)
+            if terms is not None:
+                return average_of_terms(losses, terms, regularizer, divisor)
+        weights, are_finite = self._weights_of_checked(losses, index, ranking, record)
         if are_finite and divisor is None:
             return average_of_finite(losses, weights, regularizer)
         return weighted_average(losses, weights, regularizer, divisor).mean
@@ -226,7 +232,7 @@ class BaseRRM(ABC):
             self._weigh_in_graph(losses, index, None, None, record=True)
             return
         check_batch(losses, index)
-        if self._record_and_weigh(losses, index) is None:
+        if self._record_and_weigh(losses, index) is None and self._record_on_device(losses, index) is None:
             self._record(losses, index)
 
     @torch.inference_mode(False)
@@ -456,13 +462,19 @@ class BaseRRM(ABC):
 
     def _weigh(
         self, losses: Tensor, index: Tensor, regularizer: Tensor | None, ranking: Tensor | None, record: bool
+    ) -> Tensor:
+        """Check a batch, and record it if `record` is true; return its weights."""
+        check_batch(losses, index)
+        check_batch_options(losses, regularizer, ranking, is_recorded=record)
+        return self._weights_of_checked(losses, index, ranking, record)[0]
+
+    def _weights_of_checked(
+        self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool
     ) -> tuple[Tensor, bool]:
-        """Check a batch, and record it if `record` is true; return its weights, and whether all losses are finite.
+        """Record a batch if `record` is true; return its weights, and whether all losses are finite.
 
         False also stands for not known.
         """
-        check_batch(losses, index)
-        check_batch_options(losses, regularizer, ranking, is_recorded=record)
         if record and ranking is None:
             recorded = self._record_and_weigh(losses, index)
             if recorded is not None:
@@ -491,6 +503,11 @@ class BaseRRM(ABC):
         """Record a batch and return its weights, as `LossBuffer.record_and_weigh` does; None where it can't."""
         state = self._state
         return state.buffer.record_and_weigh(losses, index, state.epoch + 1, state.weights)
+
+    def _record_on_device(self, losses: Tensor, index: Tensor) -> WeightedTerms | None:
+        """Record a batch and return the terms of its mean, as `LossBuffer.record_on_device` does, or None."""
+        state = self._state
+        return state.buffer.record_on_device(losses, index, state.epoch + 1, state.weights)
 
     def _locate(self, losses: Tensor, index: Tensor) -> Tensor:
         """Return the positions of a batch's samples in `weights`, on the device of its losses; record nothing."""

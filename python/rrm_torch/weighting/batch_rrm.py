@@ -165,6 +165,9 @@ class BatchRRM(BaseRRM):
     def _record_and_weigh(self, losses: Tensor, index: Tensor) -> None:
         """Return None: the weights of a batch are not known before."""
 
+    def _record_on_device(self, losses: Tensor, index: Tensor) -> None:
+        """Return None, as `_record_and_weigh`."""
+
     def _new_buffer(self) -> LossBuffer:
         return EpochLossBuffer(0, self.settings.n)
 

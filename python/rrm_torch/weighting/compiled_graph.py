@@ -21,7 +21,7 @@ class Weighting(Protocol):
 
     def _weigh(
         self, losses: Tensor, index: Tensor, regularizer: Tensor | None, ranking: Tensor | None, record: bool
-    ) -> tuple[Tensor, bool]: ...
+    ) -> Tensor: ...
 
 
 # A graph holds numbers and tensors, and so a number stands for an RRM.
@@ -58,7 +58,7 @@ def batch_weights(
             "the graph was made with an RRM that no longer exists: keep the RRM as long as the graph, or compile or "
             "export the function again"
         )
-    weights, _ = rrm._weigh(losses, index, regularizer, ranking, record)
+    weights = rrm._weigh(losses, index, regularizer, ranking, record)
     # Another dtype if a loss of float64 has come since the graph was made. A graph requires a copy.
     return weights.to(torch.float64 if is_double else torch.float32, copy=True)
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from .._models import to_device
-from .batch_recorder import BatchRecorder
+from .batch_recorder import DeviceRecorder, HostRecorder
 from .large_pages import empty_on_host, zeros_on_host
+from .weighted_average import WeightedTerms
 
 Buffer = TypeVar("Buffer", bound="LossBuffer")
 
@@ -30,8 +31,8 @@ SKIPPED = 0
 class LossBuffer(ABC):
     """The latest loss of each sample, and a mark that says when or how often it was recorded.
 
-    Only `record` and `record_and_weigh` change a buffer in place; neither waits for a GPU. The other methods return a
-    new buffer, which may share tensors with this one.
+    Only `record`, `record_and_weigh` and `record_on_device` change a buffer in place; none waits for a GPU. The other
+    methods return a new buffer, which may share tensors with this one.
 
     Parameters
     ----------
@@ -62,11 +63,12 @@ class LossBuffer(ABC):
         self._n_deferred = 0
         self._example = start
         self._ones = torch.ones(0, dtype=self._marks.dtype, device="cpu")
-        self._recorder: BatchRecorder | None = None
+        self._host_recorder: HostRecorder | None = None
+        self._device_recorder: DeviceRecorder | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A recorder has addresses of this buffer's memory, which a copy may replace.
-        return {**vars(self), "_recorder": None}
+        return {**vars(self), "_host_recorder": None, "_device_recorder": None}
 
     @property
     def losses(self) -> Tensor:
@@ -146,10 +148,10 @@ class LossBuffer(ABC):
         """
         if self._ranking is not None:
             return None
-        recorder = self._recorder
+        recorder = self._host_recorder
         if recorder is None or not recorder.is_current(weights):
-            recorder = BatchRecorder(self.losses, self.marks, weights, self.start, skip_nan=self.skip_nan)
-            self._recorder = recorder
+            recorder = HostRecorder(self.losses, self.marks, weights, self.start, skip_nan=self.skip_nan)
+            self._host_recorder = recorder
         if not recorder.accepts(losses, index):
             return None
         had_losses = self.has_losses
@@ -159,6 +161,33 @@ class LossBuffer(ABC):
         if recorded is None:
             self.has_losses = had_losses
         return recorded
+
+    def record_on_device(self, losses: Tensor, index: Tensor, epoch: int, weights: Tensor) -> WeightedTerms | None:
+        """Store the losses of a batch on a CUDA device, and compute the terms of their weighted mean, by one kernel.
+
+        Parameters
+        ----------
+        losses, index, epoch, weights
+            As in `record_and_weigh`.
+
+        Returns
+        -------
+        WeightedTerms or None
+            None if nothing was stored: only `record` accepts such a batch.
+        """
+        if self._ranking is not None or not DeviceRecorder.serves(losses):
+            return None
+        recorder = self._device_recorder
+        if recorder is None or not recorder.is_current(weights):
+            counts = isinstance(self, EpochLossBuffer)
+            memory = (self.losses, self.marks, weights)
+            recorder = DeviceRecorder(*memory, self.start, counts=counts, skip_nan=self.skip_nan)
+            self._device_recorder = recorder
+        if not recorder.accepts(losses, index):
+            return None
+        # First, so that after an interrupt what was recorded is part of the state.
+        self.has_losses = True
+        return recorder.record(losses, index, epoch)
 
     def locate(self, index: Tensor, device: torch.device) -> Tensor:
         """Return what `record` returns, with the same errors, and record nothing; `device` is that of the buffer."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 
 class WeightedAverage(NamedTuple):
@@ -52,3 +53,61 @@ def average_of_finite(losses: Tensor, weights: Tensor, regularizer: Tensor | Non
     """Return the mean that `weighted_average` does, to the bit, by fewer operations; all losses are finite."""
     weighted = weights * losses
     return (weighted if regularizer is None else weighted + regularizer).mean()
+
+
+class WeightedTerms(NamedTuple):
+    """The terms of a weighted mean, and their derivatives by the losses.
+
+    Attributes
+    ----------
+    terms : Tensor, shape (batch,)
+        Weight times loss; 0 if the weight is 0, or if the sample has no loss.
+    factors : Tensor, shape (batch,)
+        The derivatives: the weight, or 0.
+    has_loss : Tensor of bool, shape (batch,)
+        Whether a sample counts, see `WeightedAverage`.
+    """
+
+    terms: Tensor
+    factors: Tensor
+    has_loss: Tensor
+
+
+def average_of_terms(losses: Tensor, terms: WeightedTerms, regularizer: Tensor | None, divisor: float | None) -> Tensor:
+    """Return the mean that `weighted_average` does, to the bit, from terms that were computed before.
+
+    The gradient differs where that of the mean is infinite or NaN: here the gradient of a loss of weight 0 is NaN then.
+    """
+    mean: Tensor = _AverageOfTerms.apply(losses, regularizer, *terms, divisor)  # type: ignore[no-untyped-call]
+    return mean
+
+
+class _AverageOfTerms(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        losses: Tensor,
+        regularizer: Tensor | None,
+        terms: Tensor,
+        factors: Tensor,
+        has_loss: Tensor,
+        divisor: float | None,
+    ) -> Tensor:
+        if regularizer is not None:
+            terms = torch.where(has_loss, terms + regularizer, 0)
+        n_losses = has_loss.sum().clamp(min=1) if divisor is None else divisor
+        ctx.save_for_backward(factors, has_loss, n_losses if divisor is None else None)
+        ctx.divisor = divisor
+        ctx.dtypes = (losses.dtype, None if regularizer is None else regularizer.dtype)
+        return terms.sum() / n_losses
+
+    @staticmethod
+    def backward(ctx: Any, *of_means: Any) -> tuple[Tensor | None, ...]:
+        (of_mean,) = of_means
+        factors, has_loss, n_losses = ctx.saved_tensors
+        of_losses, of_regularizer = ctx.dtypes
+        of_sample = of_mean / (ctx.divisor if n_losses is None else n_losses)
+        regularizer = None
+        if of_regularizer is not None and ctx.needs_input_grad[1]:
+            regularizer = torch.where(has_loss, of_sample, 0).to(of_regularizer)
+        return (factors * of_sample).to(of_losses), regularizer, None, None, None, None

@@ -145,6 +145,7 @@ INTERFACE_DIGESTS = {
     2: "015cc44dde65545b",
     3: "5e468cf07c63da64",
     4: "8b0ebc0d3e5d38c0",
+    5: "c72b93694caf78b1",
 }
 
 
