@@ -33,6 +33,7 @@ test: .venv/dev.stamp bench-check
 bench: .venv/bench.stamp
 	$(BIN)/python -m benchmarks.cpu.bench_reweight $(if $(HEADERS),--headers $(HEADERS))
 	$(BIN)/python -m benchmarks.cpu.bench_call
+	$(BIN)/python -m benchmarks.cpu.bench_busy
 	$(BIN)/python -m benchmarks.cpu.bench_backends
 	$(BIN)/python -m benchmarks.cpu.record_instructions
 	$(BIN)/python -m benchmarks.pages.render

@@ -181,6 +181,11 @@ def reweight_conditions() -> str:
     return f"{reweight_tables.reweight_conditions(run)} {provenance(run)}"
 
 
+def busy() -> str:
+    """Return the table of several threads beside busy processes, or that there is no record."""
+    return table_of("busy", reweight_tables.busy)
+
+
 def gpu() -> str:
     """Return the tables of the run on a GPU, or that there is no record."""
     if not is_recorded("gpu"):
@@ -261,7 +266,7 @@ def scale(name: str, block: Callable[[dict[str, Any]], str]) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     function.__name__: function
     for function in (
-        *(demo, mnist, fashion, headline, backends, call, reweight, reweight_targets, reweight_conditions),
+        *(demo, mnist, fashion, headline, backends, call, reweight, reweight_targets, reweight_conditions, busy),
         *(groups, sources, gpu, gpu_costs, training_cost, trainer),
     )
 }

@@ -117,3 +117,17 @@ def reweight_targets(run: dict[str, Any]) -> str:
 def _fastest_compiled(ms: Cell) -> str:
     compiled = [name for name in ms if name.startswith(COMPILED) and "median" in ms[name]]
     return min(compiled, key=lambda name: float(ms[name]["median"]))
+
+
+def busy(run: dict[str, Any]) -> str:
+    """Return the table of how many times faster several threads are than one, beside busy processes."""
+    cells = {(cell["n"], cell["busy processes"]): cell["ms"] for cell in run["cells"]}
+    sizes = list(dict.fromkeys(n for n, _ in cells))
+    numbers_busy = list(dict.fromkeys(n_busy for _, n_busy in cells))
+    (threads,) = {number for ms in cells.values() for number in ms if number != "1"}
+    lines = list(table_parts.head(f"{threads} threads are so many times as fast as one", sizes))
+    for n_busy in numbers_busy:
+        label = "beside nothing else" if n_busy == 0 else f"beside {n_busy} busy process{'es' if n_busy > 1 else ''}"
+        speedups = [cells[n, n_busy]["1"][1] / cells[n, n_busy][threads][1] for n in sizes]
+        lines.append(table_parts.row(label, [f"{speedup:.2f}" for speedup in speedups]))
+    return "\n".join([*lines, "", f"Ratios of medians of the {run['what'].partition(':')[0]}; the calls alternate."])
