@@ -35,7 +35,8 @@ def test_trainer():
     assert rows["`step`, now"] == ["2.5 ms: its reweight and 2.0 ns a sample"]
     assert rows["`flagged`, before, at commit cccccccccc"] == ["0.2 s"]
     assert rows["resident bytes a sample, now"] == ["17"]
-    assert rows["operations of torch on a device, without the kernel for batches"] == ["`step`, n = 1000000", "`weighted_mean`, forward"]
+    what = "operations of torch on a device, without the kernel for batches"
+    assert rows[what] == ["`step`, n = 1000000", "`weighted_mean`, forward"]
     assert rows["now"] == ["55", "16"]
 
 
