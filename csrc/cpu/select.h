@@ -92,11 +92,13 @@ class SampleIndices {
             fraction ^= fraction >> 16;
         }
         const auto positions = static_cast<std::uint64_t>(stratum_ - run_length + 1);
-        return stratum_ * index_++ + static_cast<std::int64_t>((fraction * positions) >> 32);
+        const std::int64_t begin = begin_;
+        begin_ += stratum_;
+        return begin + static_cast<std::int64_t>((fraction * positions) >> 32);
     }
 
   private:
-    std::int64_t stratum_, index_ = 0;
+    std::int64_t stratum_, begin_ = 0; // of the next stratum
     std::uint32_t seed_, state_;
 };
 
@@ -114,10 +116,14 @@ template <class F> class Sample {
         for (std::int64_t i = 0; i < size_; i += indices.run_length) {
             const auto *const run = losses + indices.next();
             for (std::int64_t j = 0; j < indices.run_length; ++j) {
-                const V value = F::value(run[j]), infinity = std::numeric_limits<V>::infinity();
-                values_[i + j] = std::bit_cast<Word>(value < infinity ? value : infinity); // NaN rank last
-                n_valid_ += std::isnan(value) ? 0 : 1;
+                values_[i + j] = std::bit_cast<Word>(F::value(run[j]));
             }
+        }
+        for (std::int64_t i = 0; i < size_; ++i) { // a loop of its own, which the compiler vectorises
+            const auto value = std::bit_cast<V>(values_[i]);
+            const V infinity = std::numeric_limits<V>::infinity();
+            values_[i] = std::bit_cast<Word>(value < infinity ? value : infinity); // NaN rank last
+            n_valid_ += std::isnan(value) ? 0 : 1;
         }
         pad_with_nan(values_, size_);
     }
