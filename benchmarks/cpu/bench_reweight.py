@@ -3,6 +3,7 @@
     python -m benchmarks.cpu.bench_reweight                     # all of it, into benchmarks/results/reweight.json
     python -m benchmarks.cpu.bench_reweight --quick             # a minute, into build/reweight.json
     python -m benchmarks.cpu.bench_reweight --headers FOLDER    # with x86-simd-sort and Highway, see below
+    python -m benchmarks.cpu.bench_reweight --before CHECKOUT   # with the kernel of an earlier commit
 
 The rivals are timed in interleaved rounds, in one process, after a check that their weights agree to the bit. All
 rivals run on exponential float32 losses with mu = 0.3; other distributions, types, threads, values of mu and
@@ -27,6 +28,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.common.losses import DISTRIBUTIONS, FORMATS, Answer, Array, Losses
+from benchmarks.common.other_checkout import commit_of
 from benchmarks.common.record import RESULTS, ROOT, provenance, write_record
 from benchmarks.common.timing import interleaved, line
 from benchmarks.cpu import rival_process
@@ -41,6 +43,7 @@ FLOOR = "floor"
 FLOOR_TWICE = "floor, losses read twice"
 KERNEL = "kernel"
 PUBLIC = "rrm_core.reweight"
+BEFORE = "kernel, before"
 AVX2 = ", AVX2 path"
 
 Make = Callable[[Losses, Array, Array, float], Rival]
@@ -56,13 +59,17 @@ class Cell:
     all_rivals: bool = False
 
 
-def contenders(native: Native, child: rival_process.Child | None, cell: Cell) -> dict[str, Make]:
+def contenders(
+    native: Native, earlier: Native | None, child: rival_process.Child | None, cell: Cell
+) -> dict[str, Make]:
     """Return the constructors of the rivals in a cell."""
     makes: dict[str, Make] = {FLOOR: partial(Floor, native, twice=False, threads=cell.threads)}
     makes[KERNEL] = partial(Kernel, native, threads=cell.threads)
     if cell.threads > 1:
         makes["kernel, 1 thread"] = partial(Kernel, native)
         return makes
+    if earlier is not None:
+        makes[BEFORE] = partial(Kernel, earlier)
     if cell == Cell(cell.what) and cell.what.distribution == "exponential":
         for level in native.instruction_sets:
             makes[f"kernel, {level}"] = partial(Kernel, native, instruction_set=level)
@@ -94,8 +101,17 @@ def conditions(n: int, distributions: list[str], threads: list[int]) -> Iterator
 class Run:
     """Times cells one after another; the record is written after each."""
 
-    def __init__(self, native: Native, child: rival_process.Child | None, quick: bool, path: Path, record: Any) -> None:
+    def __init__(
+        self,
+        native: Native,
+        earlier: Native | None,
+        child: rival_process.Child | None,
+        quick: bool,
+        path: Path,
+        record: Any,
+    ) -> None:
         self.native = native
+        self.earlier = earlier
         self.child = child
         self.quick = quick
         self.path = path
@@ -111,7 +127,7 @@ class Run:
             weights = np.ones(what.n, what.weights_type)
             rivals: dict[str, Rival] = {}
             rows: dict[str, Any] = {}
-            for name, make in contenders(self.native, self.child, cell).items():
+            for name, make in contenders(self.native, self.earlier, self.child, cell).items():
                 status.update(f"{label}: {name} check")
                 try:
                     rival = make(what, losses, weights, cell.mu)
@@ -158,6 +174,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--quick", action="store_true", help="few samples of sizes up to 1e6, not for the record")
     parser.add_argument("--headers", type=Path, default=os.environ.get("RRM_BENCH_HEADERS"), metavar="FOLDER")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="whose kernel is timed as well")
     parser.add_argument("--output", type=Path, help="a file; only the default of a full run is for the record")
     arguments = parser.parse_args()
     recorded = RESULTS / "reweight.json"
@@ -170,6 +187,10 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         native = Native(folder, arguments.headers)
+        earlier = None
+        if arguments.before is not None:
+            other_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            earlier = Native(other_folder, sources=arguments.before / "csrc" / "cpu")
         features = rival_process.wide_features()
         child = rival_process.Child(features) if features else None
         if child is not None:
@@ -181,11 +202,12 @@ def main() -> None:
             "compiler": compiler_version(),
             "instruction sets": native.instruction_sets,
             "numpy without": features,
+            "commit before": None if arguments.before is None else commit_of(arguments.before),
             "cells": [],
         }
         cells = [Cell(Losses(n), all_rivals=True) for n in sizes]
         cells += [cell for n in sizes for cell in conditions(n, arguments.distributions, arguments.threads)]
-        run = Run(native, child, arguments.quick, path, record)
+        run = Run(native, earlier, child, arguments.quick, path, record)
         for i, cell in enumerate(cells):
             run.time(cell, f"{i + 1}/{len(cells)}")
     print(f"wrote {path}")

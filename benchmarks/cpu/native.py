@@ -45,9 +45,9 @@ class _Answer(ctypes.Structure):
 class Native:
     """The compiled library, one copy of it for each instruction set, and selections of other libraries."""
 
-    def __init__(self, folder: Path, headers: Path | None = None) -> None:
+    def __init__(self, folder: Path, headers: Path | None = None, sources: Path = KERNEL) -> None:
         self.folder = folder
-        kernel = [path for path in sorted(KERNEL.glob("*.cpp")) if not path.name.startswith("grouped_")]
+        kernel = [path for path in sorted(sources.glob("*.cpp")) if not path.name.startswith("grouped_")]
         self.path = self._compile("native", [HERE / "native.cpp", *kernel])
         self.library = ctypes.CDLL(str(self.path))
         floor = self.library.bench_floor

@@ -159,14 +159,7 @@ def sources() -> str:
 def call() -> str:
     """Return the table of the cost of a call beyond its kernel."""
     run = recorded("call")
-    kernel = run["us"]["kernel"]["median"]
-    lines = ["| 100 losses | a call | above its kernel |", "|---|---:|---:|"]
-    for name, row in run["us"].items():
-        if name != "kernel":
-            quartiles = f"{row['quartile1']:.1f}–{row['quartile3']:.1f}"
-            lines.append(f"| {name} | {row['median']:.1f} µs ({quartiles}) | {row['median'] - kernel:.1f} µs |")
-    note = f"{run['what']}: medians (quartiles) of {run['rounds']} rounds; the kernel takes {kernel:.2f} µs."
-    return "\n".join([*lines, "", f"{note} {provenance(run)}"])
+    return f"{reweight_tables.call(run)} {provenance(run)}"
 
 
 def reweight_targets() -> str:

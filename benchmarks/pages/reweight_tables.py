@@ -10,6 +10,7 @@ from benchmarks.pages.table_parts import Cell
 
 # Rivals without Python, which are compared with the kernel alone.
 COMPILED = ("std::nth_element", "Floyd-Rivest", "pdqselect", "x86-simd-sort", "VQSelect")
+BEFORE = "kernel, before"  # that of an earlier commit
 OF_REWEIGHT = ("floor", "kernel", "rrm_core.reweight")
 
 
@@ -71,10 +72,13 @@ def reweight_conditions(run: dict[str, Any]) -> str:
         return table_parts.row(label, values) if set(values) != {"–"} else None
 
     distributions = dict.fromkeys(cell["distribution"] for cell in cells)
+    before = (run.get("commit before") or "")[:10]
+    formats = ("float32", "float16", "bfloat16", "float64")
     rows = [
         *(row(f"float32, {name}", distribution=name) for name in distributions),
-        *(row(f"{name}, exponential", format=name) for name in ("float16", "bfloat16", "float64")),
+        *(row(f"{name}, exponential", format=name) for name in formats[1:]),
         *(row(f"instruction set {name}", f"kernel, {name}") for name in run["instruction sets"]),
+        *(row(f"{name}, exponential, at commit {before}", BEFORE, format=name) for name in formats),
         row("2 threads, floor too", threads=2),
         row("2 threads: how many times faster than 1", "kernel, 1 thread", "kernel", threads=2),
     ]
@@ -131,3 +135,24 @@ def busy(run: dict[str, Any]) -> str:
         speedups = [cells[n, n_busy]["1"][1] / cells[n, n_busy][threads][1] for n in sizes]
         lines.append(table_parts.row(label, [f"{speedup:.2f}" for speedup in speedups]))
     return "\n".join([*lines, "", f"Ratios of medians of the {run['what'].partition(':')[0]}; the calls alternate."])
+
+
+def call(run: dict[str, Any]) -> str:
+    """Return the table of the cost of a call beyond its kernel, and of that of an earlier commit."""
+    kernel = run["us"]["kernel"]["median"]
+    before = run.get("us before", {})
+    columns = ["a call", "above its kernel"]
+    if before:
+        columns.append(f"a call at commit {run['commit before'][:10]}")
+    lines = [f"| 100 losses | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    for name, times in run["us"].items():
+        if name != "kernel":
+            cells = [_microseconds(times), f"{times['median'] - kernel:.1f} µs"]
+            cells += [_microseconds(before[name])] if before else []
+            lines.append(table_parts.row(name, cells))
+    note = f"{run['what']}: medians (quartiles) of {run['processes']} processes in turns"
+    return "\n".join([*lines, "", f"{note}; the kernel takes {kernel:.2f} µs."])
+
+
+def _microseconds(times: dict[str, float]) -> str:
+    return f"{times['median']:.1f} µs ({times['quartile1']:.1f}–{times['quartile3']:.1f})"

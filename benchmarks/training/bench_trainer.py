@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common.other_checkout import commit_of, measure
 from benchmarks.common.record import RESULTS, provenance, write_record
 from rrm_core._cli import run
 
@@ -25,25 +24,11 @@ PROCESSES = 3
 PROGRAM = Path(__file__).with_name("trainer_process.py")
 
 
-def measure(python: str) -> dict[str, Any]:
-    """Return what a process of an interpreter measures, with one thread."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    output = subprocess.run([python, str(PROGRAM)], env=environment, stdout=subprocess.PIPE, check=True, cwd="/").stdout
-    result: dict[str, Any] = json.loads(output)
-    return result
-
-
 def median(results: list[Any]) -> Any:
     """Return the medians of nested numbers."""
     if isinstance(results[0], dict):
         return {name: median([result[name] for result in results]) for name in results[0]}
     return results[0] if isinstance(results[0], str) else statistics.median(results)
-
-
-def commit_of(file: str) -> str:
-    """Return the commit of the checkout in which a file lies."""
-    command = ["git", "-C", str(Path(file).parent), "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> None:
@@ -57,7 +42,7 @@ def main() -> None:
     for number in range(PROCESSES):
         for name, python in pythons.items():
             print(f"process {number + 1} of {PROCESSES}, {name}", file=sys.stderr, flush=True)
-            results[name].append(measure(python))
+            results[name].append(measure(python, PROGRAM))
     record: dict[str, Any] = {"what": f"processor time, one thread; medians of {PROCESSES} processes in turns"}
     for name, measured in results.items():
         file = measured[0].pop("file")
@@ -65,7 +50,7 @@ def main() -> None:
             del other["file"]
         record[name] = median(measured)
         if name == "before":
-            record[name]["commit"] = commit_of(file)
+            record[name]["commit"] = commit_of(Path(file).parent)
     write_record(RESULTS / "trainer.json", record | origin)
     print(json.dumps(record, indent=1))
 

@@ -18,3 +18,26 @@ def test_busy():
         "",
         "Ratios of medians of the elapsed time; the calls alternate.",
     ]
+
+
+def microseconds(median):
+    return {"median": median, "quartile1": median - 0.1, "quartile3": median + 0.1}
+
+
+def test_call():
+    run = {
+        "what": "100 losses",
+        "processes": 3,
+        "us": {"kernel": microseconds(0.5), "NumPy": microseconds(3.5)},
+        "us before": {"NumPy": microseconds(5.0)},
+        "commit before": "c" * 40,
+    }
+    assert reweight_tables.call(run).splitlines() == [
+        "| 100 losses | a call | above its kernel | a call at commit cccccccccc |",
+        "|---|---:|---:|---:|",
+        "| NumPy | 3.5 µs (3.4–3.6) | 3.0 µs | 5.0 µs (4.9–5.1) |",
+        "",
+        "100 losses: medians (quartiles) of 3 processes in turns; the kernel takes 0.50 µs.",
+    ]
+    del run["us before"]
+    assert reweight_tables.call(run).splitlines()[0] == "| 100 losses | a call | above its kernel |"
