@@ -60,7 +60,7 @@ class Cell:
 
 
 def contenders(
-    native: Native, earlier: Native | None, child: rival_process.Child | None, cell: Cell
+    native: Native, child: rival_process.Child | None, cell: Cell, earlier: Native | None = None
 ) -> dict[str, Make]:
     """Return the constructors of the rivals in a cell."""
     makes: dict[str, Make] = {FLOOR: partial(Floor, native, twice=False, threads=cell.threads)}
@@ -127,7 +127,7 @@ class Run:
             weights = np.ones(what.n, what.weights_type)
             rivals: dict[str, Rival] = {}
             rows: dict[str, Any] = {}
-            for name, make in contenders(self.native, self.earlier, self.child, cell).items():
+            for name, make in contenders(self.native, self.child, cell, self.earlier).items():
                 status.update(f"{label}: {name} check")
                 try:
                     rival = make(what, losses, weights, cell.mu)
