@@ -127,8 +127,19 @@ inline float *partition_blocks(float *first, float *last, float pivot) {
             }
         }
         const Size n = std::min(n_left, n_right);
-        for (Size i = 0; i < n; ++i) {
-            std::swap(first[left[at_left + i]], last[-1 - right[at_right + i]]);
+        if (n > 0) { // a cyclic permutation moves each value once
+            float *to = first + left[at_left];
+            const float moved_last = *to;
+            for (Size i = 0; i < n; ++i) {
+                float *const from = last - 1 - right[at_right + i];
+                *to = *from;
+                if (i + 1 == n) {
+                    *from = moved_last;
+                } else {
+                    to = first + left[at_left + i + 1];
+                    *from = *to;
+                }
+            }
         }
         n_left -= n;
         n_right -= n;

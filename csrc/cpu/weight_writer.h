@@ -148,8 +148,11 @@ template <class F> class MarkedWriter {
     }
     std::vector<Override> minimum_overrides(const WeightUpdate<V> &update, const V *old_weights) {
         std::vector<Override> overrides;
+        // The minimum may be the threshold.
+        const bool are_tied = update.recipient_threshold == update.threshold;
+        const V term = are_tied ? update.tied_recipient : update.kept_recipient;
         for (std::int64_t i = 0; recipients_differ() && i < scan_.n_minimum(); ++i) {
-            overrides.push_back(make_override(scan_.minimum_indices()[i], update.kept_recipient, update, old_weights));
+            overrides.push_back(make_override(scan_.minimum_indices()[i], term, update, old_weights));
         }
         return overrides;
     }

@@ -18,6 +18,7 @@ from .._models import to_device, to_numpy
 from . import compiled_graph
 from . import state as states
 from .batch_checks import check_batch, check_batch_options, check_index
+from .batch_recorder import DeviceRecorder
 from .layout import Layout, LayoutName
 from .live_state import LiveState
 from .loss_buffer import EpochLossBuffer, LossBuffer
@@ -180,7 +181,7 @@ class BaseRRM(ABC):
             terms = self._record_on_device(losses, index)
             if terms is not None:
                 return average_of_terms(losses, terms, regularizer, divisor)
-        weights, are_finite = self._weights_of_checked(losses, index, ranking, record)
+        weights, are_finite = self._weigh_checked(losses, index, ranking, record)
         if are_finite and divisor is None:
             return average_of_finite(losses, weights, regularizer)
         return weighted_average(losses, weights, regularizer, divisor).mean
@@ -453,12 +454,16 @@ class BaseRRM(ABC):
 
     def _record(self, losses: Tensor, index: Tensor, ranking: Tensor | None = None) -> Tensor:
         """Record a batch, and the numbers that rank in place of its losses; return the positions in `weights`."""
-        self.to(losses.device)
-        if not self._is_double and torch.float64 in (losses.dtype, losses.dtype if ranking is None else ranking.dtype):
-            self._state = self._state.double()
+        self._adapt(losses, ranking)
         dtype = self.weights.dtype
         numbers = None if ranking is None else ranking.detach().to(dtype)
         return self._buffer.record(losses.detach().to(dtype), index, self.epoch + 1, numbers)
+
+    def _adapt(self, losses: Tensor, ranking: Tensor | None = None) -> None:
+        """Move the state to the device of a batch, and to float64 if the batch has such numbers."""
+        self.to(losses.device)
+        if not self._is_double and torch.float64 in (losses.dtype, losses.dtype if ranking is None else ranking.dtype):
+            self._state = self._state.double()
 
     def _weigh(
         self, losses: Tensor, index: Tensor, regularizer: Tensor | None, ranking: Tensor | None, record: bool
@@ -466,9 +471,9 @@ class BaseRRM(ABC):
         """Check a batch, and record it if `record` is true; return its weights."""
         check_batch(losses, index)
         check_batch_options(losses, regularizer, ranking, is_recorded=record)
-        return self._weights_of_checked(losses, index, ranking, record)[0]
+        return self._weigh_checked(losses, index, ranking, record)[0]
 
-    def _weights_of_checked(
+    def _weigh_checked(
         self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool
     ) -> tuple[Tensor, bool]:
         """Record a batch if `record` is true; return its weights, and whether all losses are finite.
@@ -501,11 +506,15 @@ class BaseRRM(ABC):
 
     def _record_and_weigh(self, losses: Tensor, index: Tensor) -> tuple[Tensor, bool] | None:
         """Record a batch and return its weights, as `LossBuffer.record_and_weigh` does; None where it can't."""
+        self._adapt(losses)
         state = self._state
         return state.buffer.record_and_weigh(losses, index, state.epoch + 1, state.weights)
 
     def _record_on_device(self, losses: Tensor, index: Tensor) -> WeightedTerms | None:
         """Record a batch and return the terms of its mean, as `LossBuffer.record_on_device` does, or None."""
+        if not DeviceRecorder.serves(losses):
+            return None
+        self._adapt(losses)
         state = self._state
         return state.buffer.record_on_device(losses, index, state.epoch + 1, state.weights)
 

@@ -140,7 +140,8 @@ class DeviceRecorder(Recorder):
     def accepts(self, losses: Tensor, index: Tensor) -> bool:
         """Return whether the kernel can record a batch: plain tensors on its device, at least one sample.
 
-        Losses of a wider dtype than the weights are not accepted.
+        Losses of a wider dtype than the weights are not accepted; nor is anything where torch is to be deterministic,
+        since of several losses of a sample in a batch the kernel stores any.
         """
         return (
             self._record is not None
@@ -149,6 +150,8 @@ class DeviceRecorder(Recorder):
             and losses.device == self._device
             and index.device == self._device
             and losses.layout is STRIDED
+            and index.layout is STRIDED
+            and not torch.are_deterministic_algorithms_enabled()
             and (losses.dtype is self._dtype or losses.dtype.itemsize < self._dtype.itemsize)
             and losses.numel() > 0
         )

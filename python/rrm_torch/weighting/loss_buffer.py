@@ -175,7 +175,7 @@ class LossBuffer(ABC):
         WeightedTerms or None
             None if nothing was stored: only `record` accepts such a batch.
         """
-        if self._ranking is not None or not DeviceRecorder.serves(losses):
+        if self._ranking is not None:
             return None
         recorder = self._device_recorder
         if recorder is None or not recorder.is_current(weights):

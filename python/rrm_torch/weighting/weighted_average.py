@@ -78,36 +78,54 @@ def average_of_terms(losses: Tensor, terms: WeightedTerms, regularizer: Tensor |
 
     The gradient differs where that of the mean is infinite or NaN: here the gradient of a loss of weight 0 is NaN then.
     """
-    mean: Tensor = _AverageOfTerms.apply(losses, regularizer, *terms, divisor)  # type: ignore[no-untyped-call]
+    mean: Tensor = _AverageOfTerms.apply(losses, regularizer, *terms, divisor)[0]  # type: ignore[no-untyped-call]
     return mean
 
 
 class _AverageOfTerms(Function):
+    """The mean of `average_of_terms`, and the number by which its sum was divided."""
+
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(
-        ctx: Any,
-        losses: Tensor,
+        losses: Tensor,  # noqa: ARG004
         regularizer: Tensor | None,
         terms: Tensor,
-        factors: Tensor,
+        factors: Tensor,  # noqa: ARG004
         has_loss: Tensor,
         divisor: float | None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor | float]:
         if regularizer is not None:
             terms = torch.where(has_loss, terms + regularizer, 0)
         n_losses = has_loss.sum().clamp(min=1) if divisor is None else divisor
-        ctx.save_for_backward(factors, has_loss, n_losses if divisor is None else None)
-        ctx.divisor = divisor
-        ctx.dtypes = (losses.dtype, None if regularizer is None else regularizer.dtype)
-        return terms.sum() / n_losses
+        return terms.sum() / n_losses, n_losses
 
     @staticmethod
-    def backward(ctx: Any, *of_means: Any) -> tuple[Tensor | None, ...]:
-        (of_mean,) = of_means
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor | float]) -> None:
+        losses, regularizer, _, factors, has_loss, ctx.divisor = inputs
+        n_losses = output[1] if ctx.divisor is None else None
+        if n_losses is not None:
+            ctx.mark_non_differentiable(n_losses)
+        ctx.save_for_backward(factors, has_loss, n_losses)
+        ctx.save_for_forward(factors, has_loss, n_losses)
+        ctx.dtypes = (losses.dtype, None if regularizer is None else regularizer.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *of_outputs: Any) -> tuple[Tensor | None, ...]:
         factors, has_loss, n_losses = ctx.saved_tensors
         of_losses, of_regularizer = ctx.dtypes
-        of_sample = of_mean / (ctx.divisor if n_losses is None else n_losses)
+        of_sample = of_outputs[0] / (ctx.divisor if n_losses is None else n_losses)
         regularizer = None
         if of_regularizer is not None and ctx.needs_input_grad[1]:
             regularizer = torch.where(has_loss, of_sample, 0).to(of_regularizer)
         return (factors * of_sample).to(of_losses), regularizer, None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *of_inputs: Any) -> tuple[Tensor, None]:
+        of_losses, of_regularizer, *_ = of_inputs
+        factors, has_loss, n_losses = ctx.saved_tensors
+        change = torch.zeros_like(factors) if of_losses is None else factors * of_losses
+        if of_regularizer is not None:
+            change = torch.where(has_loss, change + of_regularizer, 0)
+        return change.sum() / (ctx.divisor if n_losses is None else n_losses), None

@@ -67,6 +67,18 @@ def test_streaming_stores_give_reference_bits(shift, dtype, name, configure):
                 assert_same_bits(rrm_core.apply(plan, c, backend="cpp", threads=2), expected)
 
 
+@pytest.mark.parametrize("mu", [1.0, 0.3])
+@pytest.mark.parametrize("redistribute", ["argmin", "kept"])
+def test_minimum_is_the_threshold_and_ties_share(redistribute, mu, configure):
+    configure(mark_from=1)
+    c = np.ones(1000, np.float32)
+    rule = {"contamination": 0.5, "ties": "share", "redistribute": redistribute}
+    old = np.full(1000, 0.75, np.float32)
+    expected, _ = rrm_core.reweight(c, old, mu=mu, backend="numpy", **rule)
+    actual, _ = rrm_core.reweight(c, old, mu=mu, backend="cpp", **rule)
+    assert_same_bits(actual, expected)
+
+
 def test_number_of_cases_is_at_least_ten_thousand():
     assert len(SETS) * len(THREADS) * len(FAMILIES) * len(DTYPES) * len(SIZES) * (65 // RULE_STRIDE) >= 10_000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 import rrm_core
 from rrm_torch import RRM, BatchRRM
@@ -12,6 +13,14 @@ from support.weighting import FIVE, INDEX, assert_identical, one_epoch
 CLOSE = 1 + 1e-9 * torch.tensor([3, 0, 4, 1, 2], dtype=torch.float64)
 FAR = torch.tensor([1.0, 1e300, 2.0, 3.0, 1e200], dtype=torch.float64)
 TINY = torch.tensor([1e-320, 0, 5e-324, 2e-320, 1e-322], dtype=torch.float64)
+
+
+def test_first_batch_of_float64_is_recomputed_in_backward():
+    rrm = RRM(5, contamination=0.4, unseen="latest")
+    inputs = CLOSE.clone().requires_grad_()
+    mean = checkpoint(lambda x: rrm.weighted_mean(2 * x, INDEX[:5]), inputs, use_reentrant=False)
+    mean.backward()
+    torch.testing.assert_close(inputs.grad, torch.full((5,), 2 / 5, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("losses", [CLOSE, FAR, TINY], ids=["close", "far", "tiny"])
