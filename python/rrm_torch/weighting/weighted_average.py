@@ -107,6 +107,7 @@ class _AverageOfTerms(Function):
         n_losses = output[1] if ctx.divisor is None else None
         if n_losses is not None:
             ctx.mark_non_differentiable(n_losses)
+        ctx.set_materialize_grads(False)  # none are needed for the number
         ctx.save_for_backward(factors, has_loss, n_losses)
         ctx.save_for_forward(factors, has_loss, n_losses)
         ctx.dtypes = (losses.dtype, None if regularizer is None else regularizer.dtype)

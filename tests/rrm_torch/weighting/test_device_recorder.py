@@ -159,6 +159,7 @@ def test_gradient_of_a_gradient(on_device):
 
 
 @needs_nvcc
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # by torch itself
 def test_tangent_of_forward_mode(on_device):
     on_device(True)
     rrm = RRM(N, contamination=0.3)
