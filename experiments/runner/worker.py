@@ -154,7 +154,8 @@ def serve(
         else:
             send("done", seconds=seconds)
 
-    with suppress(EOFError):  # the parent is gone
+    # The parent is gone; the connection is reset if it had not read all messages.
+    with suppress(EOFError, ConnectionResetError):
         while (job := pipe.recv()) is not None:
             attempt(job)
 

@@ -20,7 +20,7 @@ import pytest
 from experiments.runner.jobs import Job, check_data, plan_jobs
 from experiments.runner.pool import Worker, WorkerPool, run_experiment
 from experiments.runner.run_directory import RunDirectory
-from experiments.runner.worker import run_job
+from experiments.runner.worker import run_job, serve
 from support import tiny_experiment
 from support.tiny_experiment import EPOCHS, EXPERIMENT
 
@@ -116,6 +116,13 @@ def test_single_worker_keeps_the_number_of_threads(data, folder, monkeypatch):
     assert run_experiment(EXPERIMENT, 1, data, folder, 1, only=["plain"]) == {}
     assert os.environ["OMP_NUM_THREADS"] == "2"
     assert RunDirectory(folder).read_result(plan_jobs(EXPERIMENT, 1)[0])["result"]["threads"] == [2, "2"]
+
+
+def test_worker_ends_without_an_error_if_its_parent_left_a_message_unread(data, folder):
+    pipe_of_worker, pipe_of_parent = multiprocessing.Pipe()
+    pipe_of_worker.send(("epoch", {"done": 1, "total": 2}))
+    pipe_of_parent.close()
+    serve(pipe_of_worker, None, EXPERIMENT.execute, data, RunDirectory(folder), 1)
 
 
 @pytest.mark.parametrize("seed", range(3))
