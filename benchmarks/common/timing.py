@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ class Timed(Protocol):
 def interleaved(
     rivals: Mapping[str, Timed], share: float, min_samples: int, progress: Callable[[str], None]
 ) -> dict[str, dict[str, float]]:
-    """Time all rivals in interleaved rounds.
+    """Time all rivals in interleaved rounds, each in another order: what one leaves in the caches may delay the next.
 
     Parameters
     ----------
@@ -48,9 +49,13 @@ def interleaved(
         samples[name] = min(max(int(share / (duration * calls[name])), min_samples), MAX_SAMPLES)
     rounds = max(samples.values())
     times: dict[str, list[float]] = {name: [] for name in rivals}
+    order = list(rivals)
+    chance = random.Random(0)
     for round in range(rounds):
         progress(f"round {round + 1} of {rounds}")
-        for name, rival in rivals.items():
+        chance.shuffle(order)
+        for name in order:
+            rival = rivals[name]
             if samples[name] * (round + 1) // rounds > samples[name] * round // rounds:
                 times[name].append(1e3 * rival.seconds(calls[name]))
     return {name: {**_summary(times[name]), "samples": samples[name], "calls": calls[name]} for name in rivals}
