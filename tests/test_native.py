@@ -15,7 +15,7 @@ import pytest
 from benchmarks.cpu.instruction_counts import RECORD, build, instructions_per_sample
 
 
-@pytest.mark.parametrize(("sanitizers", "cases"), [("address,undefined", 3000), ("thread", 1500)])
+@pytest.mark.parametrize(("sanitizers", "cases"), [("address,undefined", 2000), ("thread", 1000)])
 def test_random_cases_under_sanitizers(sanitizers, cases, tmp_path):
     program = build(tmp_path / "kernel_cases", "-O1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all")
     run = subprocess.run([program, str(cases), "1"], capture_output=True, text=True, check=False)

@@ -18,9 +18,9 @@ from cuda_model.builds import KERNELS, NVCC, ROOT, harness, kernels, link, needs
 
 # Random cases of each program by build. A case with groups sorts losses, and takes longer.
 CASES = {
-    "reweight": {"plain": 6000, "address": 1000, "thread": 50, "PTX": 1500},
+    "reweight": {"plain": 4000, "address": 700, "thread": 36, "PTX": 1000},
     "groups": {"plain": 400, "address": 80, "thread": 4},
-    "training": {"plain": 2000, "address": 500, "thread": 20},
+    "training": {"plain": 1000, "address": 300, "thread": 20},
 }
 FLOOR = 16  # bytes a sample: losses read twice, weights read and written
 
