@@ -506,9 +506,14 @@ class BaseRRM(ABC):
 
     def _record_and_weigh(self, losses: Tensor, index: Tensor) -> tuple[Tensor, bool] | None:
         """Record a batch and return its weights, as `LossBuffer.record_and_weigh` does; None where it can't."""
-        self._adapt(losses)
         state = self._state
-        return state.buffer.record_and_weigh(losses, index, state.epoch + 1, state.weights)
+        recorded = state.buffer.record_and_weigh(losses, index, state.epoch + 1, state.weights)
+        if recorded is None:
+            # Only the first batch of another device or dtype is recorded at the second attempt.
+            self._adapt(losses)
+            if self._state is not state:
+                return self._record_and_weigh(losses, index)
+        return recorded
 
     def _record_on_device(self, losses: Tensor, index: Tensor) -> WeightedTerms | None:
         """Record a batch and return the terms of its mean, as `LossBuffer.record_on_device` does, or None."""
