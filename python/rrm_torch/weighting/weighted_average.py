@@ -103,8 +103,9 @@ class _AverageOfTerms(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor | float]) -> None:
-        losses, regularizer, _, factors, has_loss, ctx.divisor = inputs
-        n_losses = output[1] if ctx.divisor is None else None
+        losses, regularizer, _, factors, has_loss, divisor = inputs
+        ctx.divisor = divisor
+        n_losses = output[1] if divisor is None else None
         if n_losses is not None:
             ctx.mark_non_differentiable(n_losses)
         ctx.set_materialize_grads(False)  # none are needed for the number
