@@ -145,11 +145,12 @@ def evaluate_run(
     -------
     dict
         ``accuracy`` on the test set after the last epoch; ``best_accuracy`` of any epoch (selecting it requires clean
-        labels); ``memorised``, the share of the wrong training labels that the model predicts; ``fitted``, the same for
-        the correct labels; ``diverged``, whether a loss became NaN or infinite; ``epochs``, curves; ``seconds`` since
-        the last resumption. With RRM also ``recall`` and ``precision`` of the labels pruned last; ``rounds``, the
-        reweights; and ``histogram`` and ``mean_weight`` of the weights in the last epoch, for clean and for wrong
-        labels (the mean is the more informative where ties are shared).
+        labels); ``memorised``, the share of the wrong training labels that the model predicts, None without any;
+        ``fitted``, the same for the correct labels; ``diverged``, whether a loss became NaN or infinite; ``epochs``,
+        curves; ``seconds`` since the last resumption. With RRM also ``recall`` and ``precision`` of the labels pruned
+        last; ``rounds``, the reweights; ``histogram`` and ``mean_weight`` of the weights in the last epoch, for clean
+        and for wrong labels (the mean is the more informative where ties are shared); and ``estimate``, if the
+        contamination or the end of the warm-up was estimated.
     """
     assert task.wrong is not None
     predicted = predict(model, task.score_loader()).argmax(1).numpy() == task.labels.numpy()
@@ -157,7 +158,7 @@ def evaluate_run(
     result: dict[str, Any] = {
         "accuracy": accuracies[-1],
         "best_accuracy": max(accuracies),
-        "memorised": float(predicted[task.wrong].mean()),
+        "memorised": _share(predicted[task.wrong]),
         "fitted": float(predicted[~task.wrong].mean()),
         "seconds": asdict(seconds),
         "diverged": not all(math.isfinite(epoch.loss) for epoch in history.epochs),
@@ -174,17 +175,27 @@ def evaluate_run(
 def _add_rrm_results(result: dict[str, Any], wrong: npt.NDArray[np.bool_], history: History, rrm: BaseRRM) -> None:
     pruned = rrm.trajectory.last.numpy()
     groups = [epoch.groups for epoch in history.epochs]
-    for name in ("clean", "wrong"):
+    kinds = tuple(groups[-1])
+    for name in kinds:
         result["epochs"][f"{name}_pruned"] = [round(group[name].pruned, 4) for group in groups]
     used = groups[-1]
     if not isinstance(rrm, BatchRRM) and len(groups) > 1:
         # The last reweight comes after the last epoch, which used the weights recorded one epoch earlier.
         used = groups[-2]
-    result["recall"] = float(pruned[wrong].mean())
-    result["precision"] = float(wrong[pruned].mean()) if pruned.any() else None
-    result["histogram"] = {name: list(used[name].histogram) for name in ("clean", "wrong")}
-    result["mean_weight"] = {name: round(used[name].mean_weight, 5) for name in ("clean", "wrong")}
+    result["recall"] = _share(pruned[wrong])
+    result["precision"] = _share(wrong[pruned])
+    result["histogram"] = {name: list(used[name].histogram) for name in kinds}
+    result["mean_weight"] = {name: round(used[name].mean_weight, 5) for name in kinds}
+    estimate = rrm.estimate if isinstance(rrm, RRM) else None
+    if estimate is not None:
+        names = ("contamination", "interval", "epoch", "n_held_out", "basis")
+        result["estimate"] = {name: getattr(estimate, name) for name in names}
     result["rounds"] = _columns([asdict(entry) for entry in rrm.trajectory.rounds])
+
+
+def _share(mask: npt.NDArray[np.bool_]) -> float | None:
+    """Return the share of true elements; None if there are none at all."""
+    return float(mask.mean()) if len(mask) else None
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -19,6 +19,8 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         "Fashion-MNIST, 10 to 30 % wrong labels: four losses with and without RRM",
     ),
     "ablation": (".ablation", "each setting of RRM varied separately, on Fashion-MNIST"),
+    "detection": (".detection", "how well RRM, cleanlab, AUM and small loss list wrong labels, at equal budget"),
+    "auto": (".auto", "the contamination estimated, against the true one, half and twice of it, on five data sets"),
 }
 
 

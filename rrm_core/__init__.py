@@ -12,6 +12,7 @@ from ._public import publish as _publish
 from .api import apply, plan, reweight
 from .arrays.groups import Groups
 from .backends.registry import CpuInfo, available_backends, cpu_info
+from .contamination import ContaminationEstimate, estimate_contamination
 from .definition.group_plan import GroupedPlan
 from .definition.plan import Levels, Plan
 from .definition.rule import Rule
@@ -19,6 +20,7 @@ from .planner.planner import Planner
 from .relaxed_objective import objective
 
 __all__ = [
+    "ContaminationEstimate",
     "CpuInfo",
     "GroupedPlan",
     "Groups",
@@ -30,13 +32,14 @@ __all__ = [
     "apply",
     "available_backends",
     "cpu_info",
+    "estimate_contamination",
     "objective",
     "plan",
     "reweight",
     "stream",
 ]
 
-_publish(__name__, CpuInfo, GroupedPlan, Groups, Levels, Plan, Planner, Rule)
+_publish(__name__, ContaminationEstimate, CpuInfo, GroupedPlan, Groups, Levels, Plan, Planner, Rule)
 
 try:
     __version__ = _version("rrm-core")

@@ -204,7 +204,7 @@ CORE_LEVELS = (
     ("_engine", "planner"),
     ("_grouped_engine",),
     ("api", "stream", "dask_arrays", "dask_groups", "cli_options", "cli_summary"),
-    ("relaxed_objective", "cli"),
+    ("relaxed_objective", "contamination", "cli"),
 )
 # The API lazily, when it is given a Dask array.
 SAME_LEVEL = {"api": {"dask_arrays", "dask_groups"}, "dask_groups": {"dask_arrays"}}

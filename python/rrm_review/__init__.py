@@ -1,9 +1,13 @@
-"""The table of label issues: which labels of a data set are suspicious, from what a training loop recorded.
+"""Labels for a person to look at: the table of label issues, and samples to judge.
 
 `make_issues` makes the table, a dict of columns under cleanlab's names; with `rrm_torch`, ``rrm.issues`` calls it.
+`draw_samples` writes some samples of each source to a file for a person to judge, and `quotas` computes the
+contamination of each source from the answers.
 """
 
+from .answers import quotas
 from .csv_file import to_csv
 from .issues import make_issues, to_frame
+from .samples import draw_samples
 
-__all__ = ["make_issues", "to_csv", "to_frame"]
+__all__ = ["draw_samples", "make_issues", "quotas", "to_csv", "to_frame"]

@@ -30,6 +30,7 @@ from .data import images, noise
 from .losses import per_sample
 from .report import folder, table
 from .training.compare import ComparisonSettings, Trial, compare
+from .weighting.settings import AUTO
 
 PROGRAM = "python -m rrm_torch"
 MAX_COUNT = 1024
@@ -63,7 +64,7 @@ def _train(program: str, options: argparse.Namespace) -> int:
     """Run the trials, and write the report after each; return the exit code."""
     with exit_code(BAD_INPUT, ValueError, TypeError, OSError, ImportError):
         data = images.load(options.data)
-        settings = _make_settings(options, data.n_classes)
+        settings = _make_settings(options)
         settings.check_n(len(data.y_train))
         settings.check_groups(data.y_train.numpy())
         folder.prepare(options.report)
@@ -89,7 +90,7 @@ def _train(program: str, options: argparse.Namespace) -> int:
             if not console.is_terminal:  # without a terminal the progress bar is only printed at the end
                 console.print(
                     f"seed {trial.seed}: test accuracy {trial.plain.accuracy:.1%} plain, "
-                    f"{trial.weighted.accuracy:.1%} RRM"
+                    f"{trial.weighted.accuracy:.1%} RRM{table.describe_estimate(trial)}"
                 )
     except KeyboardInterrupt:
         console.print(f"Interrupted; {len(trials)} of {options.seeds} seeds are complete.")
@@ -128,15 +129,8 @@ def _run_trials(console: Console, data: images.ImageData, settings: ComparisonSe
             yield compare(data, settings, seed, on_epoch)
 
 
-def _make_settings(options: argparse.Namespace, n_classes: int) -> ComparisonSettings:
+def _make_settings(options: argparse.Namespace) -> ComparisonSettings:
     values = {name: value for name, value in vars(options).items() if name in ComparisonSettings.__dataclass_fields__}
-    if values.get("contamination") is None and values.get("gamma") is None:
-        if not values["noise"]:
-            raise ValueError("give --contamination or --gamma: without --noise there is no default")
-        values["contamination"] = values["noise"]
-        if values.get("noise_kind") == "redraw":
-            # One redrawn label in n_classes is the clean one.
-            values["contamination"] *= 1 - 1 / n_classes
     return ComparisonSettings(**values)
 
 
@@ -192,7 +186,9 @@ a .npz file holds
   classes           optional: the classes' names
 
 examples:
-  find wrong labels, about 5 % of them, in a file of your own
+  find wrong labels in a file of your own; how many there are is estimated
+    python -m rrm_torch train --data mine.npz
+  the same, if about 5 % are known to be wrong
     python -m rrm_torch train --data mine.npz --contamination 0.05
   flip 30 % of MNIST's labels, and measure how many are found
     python -m rrm_torch train --data mnist.npz --noise 0.3""",
@@ -228,13 +224,20 @@ def _add_settings(train: argparse.ArgumentParser) -> None:
     add(
         rule,
         "--contamination",
-        "share of labels to prune, the estimated share of wrong ones (default: the share that --noise makes wrong)",
-        type=float,
+        "share of labels to prune, the share of wrong ones: a number, or auto to estimate it (default: auto)",
+        type=number_or_name,
         metavar="C",
     )
     add(rule, "--gamma", "prune losses more than this above the smallest", type=float, metavar="G")
     add(method, "--mu", "step from old weights to new, in (0, 1]", type=float, metavar="MU")
-    add(method, "--warmup", "epochs of plain training before the first reweight", type=int, metavar="E")
+    add(
+        method,
+        "--warmup",
+        "epochs of plain training before the first reweight: a number, or auto to end it once the model has learnt "
+        "(default: auto with --contamination auto, else 10)",
+        type=_count_or_auto,
+        metavar="E",
+    )
     add(method, "--every", "epochs from one reweight to the next", type=int, metavar="E")
     add(
         method,
@@ -285,6 +288,11 @@ def _add_settings(train: argparse.ArgumentParser) -> None:
         metavar="W",
         help=f"widths of the hidden layers (default: {' '.join(map(str, hidden))})",
     )
+
+
+def _count_or_auto(text: str) -> int | str:
+    """Return the number of epochs of a warm-up, or ``"auto"``; argparse reports the ValueError of other texts."""
+    return text if text == AUTO else int(text)
 
 
 class _StoreTuple(argparse.Action):

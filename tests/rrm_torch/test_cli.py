@@ -66,7 +66,13 @@ def test_train_on_npz_file(npz, tmp_path, capsys):
     assert "32/32 epochs" in out
     assert "seed 1: test accuracy" in out
     assert "over 2 seeds" in out
-    assert pd.read_csv(folder / "flagged.csv")["is_label_issue"].sum() == 404  # the contamination defaults to the noise
+    trial = json.loads((folder / "results.json").read_text())["trials"][0]
+    n_flagged = pd.read_csv(folder / "flagged.csv")["is_label_issue"].sum()
+    assert n_flagged == trial["flagged"] == int(trial["estimate"]["contamination"] * 1347)
+    assert 0.2 < trial["estimate"]["contamination"] < 0.4
+    assert trial["estimate"]["epoch"] == 4
+    assert re.search(r"seed 0: .* of the labels estimated to be wrong \(\d", " ".join(out.split()))
+    assert "labels estimated to be wrong, %" in out
 
 
 def test_groups_of_a_file_are_capped_and_drawn(tmp_path, capsys):
@@ -93,7 +99,7 @@ def test_every_option_reaches_the_settings(npz, tmp_path):
     options += " --noise 0.2 --noise-kind pair --batch-size 64 --lr 0.01 --loss gce --attack pgd --eps 0.2"
     options += " --groups labels --mass group"
     parsed = command_line._make_parser().parse_args(["train", "--data", str(npz), *options.split(), *QUICK])
-    settings = command_line._make_settings(parsed, n_classes=10)
+    settings = command_line._make_settings(parsed)
     assert (settings.contamination, settings.gamma, settings.mu, settings.every) == (0.1, None, 0.5, 2)
     assert (settings.redistribute, settings.ties, settings.scoring) == (0.2, "share", "pass")
     assert (settings.noise, settings.noise_kind, settings.batch_size, settings.lr) == (0.2, "pair", 64, 0.01)
@@ -106,13 +112,13 @@ def test_every_option_reaches_the_settings(npz, tmp_path):
     ("arguments", "message"),
     [
         ("--data nowhere.npz --noise 0.3", "nowhere.npz"),
-        ("--data digits", "give --contamination or --gamma"),
+        ("--data digits --contamination most", "contamination must be 'auto' or a number, got 'most'"),
         ("--data digits --noise 2", "noise must lie in [0, 1], got 2.0"),
         ("--data digits --noise 0.3 --mu 2", "mu must lie in (0, 1], got 2.0"),
         ("--data digits --noise 0.3 --contamination 1.0", "contamination must lie in [0, 1), got 1.0"),
         ("--data digits --gamma -1", "gamma must be at least 0, got -1.0"),
         ("--data digits --noise 0.3 --redistribute all", "got 'all'"),
-        ("--data digits --noise 0.3 --epochs 5", "epochs must exceed warmup"),
+        ("--data digits --noise 0.3 --epochs 5 --warmup 10", "epochs must exceed warmup"),
         ("--data digits --gamma 1 --ties share", "ties='share' needs contamination"),
         ("--data digits --noise 0.3 --attack fgsm --eps -0.1", "eps must be finite and at least 0, got -0.1"),
         ("--data digits --contamination 0.0001", "n=1347 samples are too few for contamination=0.0001"),
@@ -183,10 +189,20 @@ def test_options_reach_training(options, attribute, value, tmp_path, monkeypatch
     assert values[attribute] == value
 
 
-@pytest.mark.parametrize(("kind", "contamination"), [("symmetric", 0.3), ("redraw", 0.27), ("pair", 0.3)])
-def test_contamination_defaults_to_the_share_of_wrong_labels(kind, contamination):
-    parsed = command_line._make_parser().parse_args(["train", "--noise", "0.3", "--noise-kind", kind])
-    assert command_line._make_settings(parsed, n_classes=10).contamination == pytest.approx(contamination)
+@pytest.mark.parametrize(
+    ("options", "contamination", "warmup"),
+    [
+        ("", "auto", "auto"),
+        ("--warmup 3", "auto", 3),
+        ("--contamination 0.2", 0.2, 10),
+        ("--contamination 0.2 --warmup auto", 0.2, "auto"),
+        ("--gamma 2", None, 10),
+    ],
+)
+def test_contamination_and_warmup_are_estimated_by_default(options, contamination, warmup):
+    parsed = command_line._make_parser().parse_args(["train", "--noise", "0.3", *options.split()])
+    settings = command_line._make_settings(parsed)
+    assert (settings.contamination, settings.warmup) == (contamination, warmup)
 
 
 def test_failed_seed_keeps_the_report_of_finished_seeds(tmp_path, capsys, monkeypatch):

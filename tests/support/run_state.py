@@ -55,7 +55,7 @@ def train_step(objects: dict[str, Any], epoch: int) -> None:
     """Train on one batch of all samples, and end the epoch."""
     index = torch.arange(N)
     x = torch.randn(N, 4, generator=objects["order"])
-    losses, regularizer = objects["elr"].parts(objects["model"], x, index % CLASSES, index)
+    losses, regularizer, _ = objects["elr"].parts(objects["model"], x, index % CLASSES, index)
     objects["optimizer"].zero_grad()
     objects["rrm"].weighted_mean(losses, index, regularizer=regularizer).backward()
     objects["optimizer"].step()

@@ -84,7 +84,7 @@ class TRADES:
         x_adversarial = self.perturb(model, x)
         outputs = model(x)
         divergence = _kl_divergence(_log_softmax(outputs), _log_softmax(model(x_adversarial)))
-        return LossParts(self.label_loss(outputs, y), self.beta * divergence)
+        return LossParts(self.label_loss(outputs, y), self.beta * divergence, outputs)
 
     def perturb(self, model: nn.Module, x: T) -> T:
         """Return x', for inputs x as an attack takes them, in their shape and type; the model is left unchanged."""

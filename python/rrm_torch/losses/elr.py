@@ -110,7 +110,7 @@ class ELR:
         losses = self.label_loss(outputs, y)
         p = outputs.to(losses.dtype).softmax(1).clamp(CLAMP, 1 - CLAMP)
         q = self._update_targets(p, index)
-        return LossParts(losses, self.weight * torch.log1p(-(q * p).sum(1)))
+        return LossParts(losses, self.weight * torch.log1p(-(q * p).sum(1)), outputs)
 
     @torch.inference_mode(False)
     @torch.no_grad()

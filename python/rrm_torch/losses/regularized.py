@@ -12,12 +12,14 @@ from .targets import full_precision
 
 
 class LossParts(NamedTuple):
-    """The two parts of a batch's losses, both of shape (batch,)."""
+    """The two parts of a batch's losses, both of shape (batch,), and the outputs that they were computed from."""
 
     losses: Tensor
     """The label loss of each sample, which depends on its label: `RRM` weights and records it."""
     regularizer: Tensor | None = None
     """The regularizer of each sample, which doesn't depend on its label: neither weighted nor recorded. None for 0."""
+    outputs: Any = None
+    """The model's outputs, from which `RRM` estimates the contamination; None where that isn't needed."""
 
 
 @runtime_checkable
@@ -50,7 +52,8 @@ def split_loss(loss: Loss | Regularized, model: nn.Module, x: Any, y: Any, index
     Returns
     -------
     LossParts
-        Of shape (batch,); the regularizer is None if the loss has none.
+        Of shape (batch,); the regularizer is None if the loss has none. The outputs are those of the model, or what a
+        loss with a regularizer returns.
 
     Raises
     ------
@@ -63,8 +66,9 @@ def split_loss(loss: Loss | Regularized, model: nn.Module, x: Any, y: Any, index
         parts = loss.parts(model, x, y, index)
     else:
         function = label_loss(loss)  # before the model runs
-        parts = LossParts(function(full_precision(model(x)), y))
-    for part in parts:
+        outputs = model(x)
+        parts = LossParts(function(full_precision(outputs), y), outputs=outputs)
+    for part in (parts.losses, parts.regularizer):
         if part is not None:
             check_losses(part, index.shape)
     return parts

@@ -32,7 +32,13 @@ def curves(trials: Sequence[Trial]) -> Figure:
             axes.plot(epochs, lines.T, color=COLOURS[name], alpha=0.25, linewidth=0.8)
             axes.plot(epochs, lines.mean(axis=0), color=COLOURS[name], label=name)
     for axes, title in ((accuracy, "test accuracy, %"), (loss, "training loss, with the noisy labels")):
-        axes.axvline(trials[0].rrm.settings.warmup, color="black", linestyle=":", linewidth=0.8, label="first reweight")
+        axes.axvline(
+            trials[0].rrm.trajectory.rounds[0].epoch,
+            color="black",
+            linestyle=":",
+            linewidth=0.8,
+            label="first reweight",
+        )
         axes.set(xlabel="epoch", title=title)
         axes.grid(alpha=0.3)
     accuracy.legend()

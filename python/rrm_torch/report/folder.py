@@ -117,12 +117,22 @@ def _trial_content(trial: Trial) -> dict[str, Any]:
         "realised_noise": realised_noise,
         "plain": _outcome_content(trial.plain),
         "rrm": _outcome_content(trial.weighted),
+        "estimate": _estimate_content(trial),
         "flagged": len(trial.rrm.flagged()),
         "samples_by_group": last.n_planned_by_group,
         "pruned_by_group": last.n_pruned_by_group,
         "precision": trial.precision,
         "recall": trial.recall,
     }
+
+
+def _estimate_content(trial: Trial) -> dict[str, Any] | None:
+    """Return the numbers of the estimate; None without one."""
+    estimate = trial.rrm.estimate
+    if estimate is None:
+        return None
+    names = ("contamination", "interval", "by_group", "epoch", "n", "n_held_out", "basis")
+    return {name: getattr(estimate, name) for name in names}
 
 
 def _outcome_content(outcome: Outcome) -> dict[str, Any]:

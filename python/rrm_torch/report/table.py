@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from rich.table import Table
 
+import rrm_core
+
 from ..training.compare import Outcome, Trial
 
 
@@ -47,6 +49,11 @@ def make_table(trials: Sequence[Trial], title: str) -> Table:
     _add_outcome_row(table, "wrong labels memorised, %", plain, weighted, "memorised")
     noise_rate = mean_and_std([None if trial.wrong is None else trial.wrong.mean() for trial in trials])
     table.add_row("labels made wrong, %", noise_rate, noise_rate)
+    estimates = [trial.rrm.estimate for trial in trials]
+    if any(estimates):
+        shares = [None if estimate is None else estimate.contamination for estimate in estimates]
+        table.add_row("labels estimated to be wrong, %", "", mean_and_std(shares))
+        table.add_row("  interval, %", "", _mean_interval(estimates))
     table.add_row("flagged labels", "", mean_and_std([len(trial.rrm.flagged()) for trial in trials], 1.0, 0))
     table.add_row("  of them wrong (precision), %", "", mean_and_std([trial.precision for trial in trials]))
     table.add_row("  of the wrong, found (recall), %", "", mean_and_std([trial.recall for trial in trials]))
@@ -55,6 +62,26 @@ def make_table(trials: Sequence[Trial], title: str) -> Table:
     for activity in ("training", "scoring", "reweighting"):
         table.add_row(f"{activity}, s", _seconds(plain, activity), _seconds(weighted, activity))
     return table
+
+
+def describe_estimate(trial: Trial) -> str:
+    """Return what a line about a trial adds of its estimate; an empty string without one."""
+    estimate = trial.rrm.estimate
+    if estimate is None:
+        return ""
+    text = f", {estimate.contamination:.1%} of the labels estimated to be wrong"
+    if estimate.interval is not None:
+        text += " ({:.1%} to {:.1%})".format(*estimate.interval)
+    return text
+
+
+def _mean_interval(estimates: Sequence[rrm_core.ContaminationEstimate | None]) -> str:
+    """Return the mean bounds of the intervals of some estimates, ``"–"`` if there are none."""
+    intervals = [estimate.interval for estimate in estimates if estimate is not None and estimate.interval is not None]
+    if not intervals:
+        return "–"
+    lower, upper = 100 * np.mean(intervals, axis=0)
+    return f"{lower:.1f} to {upper:.1f}"
 
 
 def _add_outcome_row(

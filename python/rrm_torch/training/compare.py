@@ -18,8 +18,8 @@ from ..data import noise
 from ..data.images import ImageData
 from ..losses import per_sample
 from ..models import perceptron
-from ..weighting.rrm import RRM
-from ..weighting.settings import Settings
+from ..weighting.rrm import DEFAULT_WARMUP, RRM
+from ..weighting.settings import AUTO, Auto, Settings
 from .fit import Seconds
 from .history import History
 from .pipeline import Recipe, Task, TrainingRun
@@ -41,7 +41,7 @@ class ComparisonSettings:
     noise_kind : str
         A key of `rrm_torch.data.noise.KINDS`.
     contamination, gamma, mu, warmup, every, redistribute, ties, cap, mass
-        See `rrm_torch.RRM`.
+        See `rrm_torch.RRM`. Without contamination and gamma, the contamination is ``"auto"``.
     groups : str or None
         ``"labels"``, the training labels, or a .npy file with the group number of each training sample.
     scoring : {"recorded", "pass"}
@@ -67,10 +67,10 @@ class ComparisonSettings:
 
     noise: float = 0.0
     noise_kind: str = "symmetric"
-    contamination: float | None = None
+    contamination: float | Auto | None = None
     gamma: float | None = None
     mu: float = 1.0
-    warmup: int = 10
+    warmup: int | Auto | None = None
     every: int = 1
     redistribute: Literal["kept", "argmin", "drop"] | float = "kept"
     ties: Literal["keep", "share"] = "keep"
@@ -87,6 +87,10 @@ class ComparisonSettings:
     hidden: tuple[int, ...] = (256, 256)
 
     def __post_init__(self) -> None:
+        if self.contamination is None and self.gamma is None:
+            object.__setattr__(self, "contamination", AUTO)
+        if self.warmup is None:
+            object.__setattr__(self, "warmup", AUTO if self.contamination == AUTO else DEFAULT_WARMUP)
         if not 0 <= self.noise <= 1:
             raise ValueError(f"noise must lie in [0, 1], got {self.noise}")
         if self.noise_kind not in noise.KINDS:
@@ -107,7 +111,7 @@ class ComparisonSettings:
             raise ValueError(f"scoring must be 'recorded' or 'pass', got {self.scoring!r}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be finite and above 0, got {self.lr}")
-        if self.epochs <= self.warmup:
+        if isinstance(self.warmup, int) and self.epochs <= self.warmup:
             raise ValueError(
                 "epochs must exceed warmup, otherwise no epoch is trained with new weights, got "
                 f"epochs={self.epochs} and warmup={self.warmup}"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal
@@ -93,7 +94,8 @@ def fit(
     epochs : int
         Total number of epochs, including those done before a checkpoint.
     rrm : RRM or BatchRRM, optional
-        Sample weights. None is ordinary training.
+        Sample weights. None is ordinary training. An RRM is told the number of epochs, by which a warm-up of
+        ``warmup="auto"`` ends in time, and gets outputs and labels, of which ``contamination="auto"`` is estimated.
     loss : callable or Regularized, default cross-entropy
         ``loss(model(x), y)``, one loss per sample; or a loss with a regularizer, see `rrm_torch.losses`.
     attack : Attack, optional
@@ -122,6 +124,11 @@ def fit(
     Seconds
         Time spent by this call.
 
+    Warns
+    -----
+    UserWarning
+        The run ends before the first reweight, or with it.
+
     Raises
     ------
     TypeError
@@ -138,6 +145,8 @@ def fit(
     from it and ends with the bits of an uninterrupted run. Before the first epoch has ended there is no file, and the
     objects must be made anew.
 
+    With ``warmup="auto"`` and a `score_loader` there is a scoring pass after each epoch that may end the warm-up.
+
     If a loader has ``persistent_workers`` that draw random numbers, a resumed run draws different ones than an
     uninterrupted run.
     """
@@ -150,6 +159,10 @@ def fit(
             checkpoint, model=model, optimizer=optimizer, rrm=rrm, scheduler=scheduler, loss=loss, loader=loader
         )
         epochs_done = _resume(checkpoint, epochs)
+    if isinstance(rrm, RRM):
+        if rrm.epochs is None:
+            rrm.epochs = rrm.epoch + epochs - epochs_done
+        _warn_of_warmup(rrm, loader, epochs - epochs_done)
     score_attack = attack if score_inputs == "perturbed" else None
     seconds = Seconds()
     for epoch in range(epochs_done + 1, epochs + 1):
@@ -221,12 +234,36 @@ def _check_rrm(rrm: object, score_loader: Loader | None) -> None:
     if not isinstance(rrm, BaseRRM):
         raise TypeError(f"rrm must be an RRM or a BatchRRM, got {rrm!r}")
     if isinstance(rrm, RRM) and not rrm.settings.has_threshold:
-        raise ValueError("rrm must be made with a contamination or gamma: fit passes none to its steps")
+        raise ValueError(
+            "rrm must be made with a contamination or gamma: fit passes none to its steps; contamination='auto' "
+            "estimates it"
+        )
     if score_loader is not None and (rrm.unit == "step" or isinstance(rrm, BatchRRM)):
         raise ValueError(
             f"score_loader can't be used with {type(rrm).__name__} and unit={rrm.unit!r}; leave it out, and the losses "
             "recorded in training are used"
         )
+
+
+def _warn_of_warmup(rrm: RRM, loader: Loader, epochs: int) -> None:
+    """Warn if the first reweight comes too late to change the training of so many more epochs."""
+    warmup = rrm.settings.warmup
+    assert rrm.epochs is not None
+    end = max(rrm.epochs, rrm.epoch + epochs)
+    if rrm.unit == "step":
+        if not isinstance(loader, Sized):
+            return
+        end = rrm.epoch + max(rrm.epochs, epochs) * len(loader)
+    if not isinstance(warmup, int) or rrm.trajectory.rounds or not epochs or end > warmup:
+        return
+    consequence = "the weights that follow train nothing"
+    if end < warmup:
+        consequence = "no sample is ever pruned"
+    warnings.warn(
+        f"the run ends after {rrm.unit} {end}, and the first reweight follows {rrm.unit} {warmup}: {consequence}; make "
+        "RRM with a smaller warmup, or warmup='auto'",
+        stacklevel=3,
+    )
 
 
 def _check_checkpoint(checkpoint: Checkpoint, *, loss: object, loader: Loader, **objects: object) -> None:
@@ -276,9 +313,9 @@ def _train_epoch(
             with autocast_context(device, autocast):
                 x = attack(model, x, y, label_loss(loss), weights=weights)
         with autocast_context(device, autocast):
-            losses, regularizer = split_loss(loss, model, x, y, index)
+            losses, regularizer, outputs = split_loss(loss, model, x, y, index)
         if rrm is not None:
-            batch_loss = rrm.weighted_mean(losses, index, regularizer=regularizer)
+            batch_loss = rrm.weighted_mean(losses, index, regularizer=regularizer, logits=outputs, labels=y)
         else:
             batch_loss = batch_mean(losses, regularizer)
         optimizer.zero_grad()

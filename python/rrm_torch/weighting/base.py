@@ -22,6 +22,8 @@ from .batch_recorder import DeviceRecorder
 from .layout import Layout, LayoutName
 from .live_state import LiveState
 from .loss_buffer import EpochLossBuffer, LossBuffer
+from .prediction_buffer import PredictionBuffer
+from .prediction_state import read_estimate, save_estimate, save_predictions
 from .pruning_history import PruningHistory, exact_shares_and_ranks, load_history
 from .reweight import Reweight
 from .settings import BatchSettings, Unit
@@ -128,6 +130,8 @@ class BaseRRM(ABC):
         *,
         regularizer: Tensor | None = None,
         ranking: Tensor | None = None,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
         record: bool = True,
     ) -> Tensor:
         """Return the mean of a batch's losses times their weights, and record the losses for the next `step`.
@@ -144,6 +148,12 @@ class BaseRRM(ABC):
             Numbers that decide in place of the losses which samples are pruned: the higher, the less the sample is
             trusted. In Co-teaching, the losses of the other network. The plan and `trajectory` are those of these
             numbers, of the samples that have one, and of the losses of the others; `losses` are still the losses.
+        logits : Tensor, shape (batch, n_classes), optional
+            The model's outputs, from which a warm-up with ``contamination="auto"`` or ``warmup="auto"`` makes an
+            estimate; afterwards, and without either, they are not used. For two classes one number per sample may be
+            given, the logit of class 1, shape (batch,) or (batch, 1).
+        labels : Tensor of integers, shape (batch,), optional
+            The given classes, likewise; a negative one stands for a sample without a label.
         record : bool, default True
             Whether the losses are recorded. With False this call only weights them: for a second one in the same step,
             as for two views of a sample, several heads, or sharpness-aware minimization. `BatchRRM` then uses the
@@ -162,8 +172,9 @@ class BaseRRM(ABC):
         TypeError
             `index` isn't a tensor of integers, or `losses` not one of floating-point numbers.
         ValueError
-            `losses` isn't one-dimensional, or another argument has another length; `ranking` isn't to be recorded; or,
-            with `BatchRRM`, a loss is NaN, and `nan` is ``"raise"``. Nothing has been recorded.
+            `losses` isn't one-dimensional, or another argument has another length; `ranking` isn't to be recorded;
+            `logits` or `labels` are needed and missing, or aren't classes; or, with `BatchRRM`, a loss is NaN, and
+            `nan` is ``"raise"``. Nothing has been recorded.
         IndexError
             An index is outside [0, n). If it is on a GPU, the next `step` raises this.
         """
@@ -172,11 +183,13 @@ class BaseRRM(ABC):
             # Gradients are averaged over ranks; the factor `size` makes theirs that of the sum over all ranks.
             divisor = self.n / self._layout.size
         if torch.compiler.is_compiling():
-            weights = self._weigh_in_graph(losses, index, regularizer, ranking, record)
+            weights = self._weigh_in_graph(losses, index, regularizer, ranking, record, logits, labels)
             mean: Tensor = compiled_graph.average(losses, weights, regularizer, divisor)[0]
             return mean
         check_batch(losses, index)
         check_batch_options(losses, regularizer, ranking, is_recorded=record)
+        if record and self._state.predictions is not None:
+            self._record_predictions(losses, index, logits, labels)
         if record and ranking is None:
             terms = self._record_on_device(losses, index)
             if terms is not None:
@@ -366,6 +379,8 @@ class BaseRRM(ABC):
             "recorded_ranking": recorded_ranking,
             "marks": marks,
             "trajectory": state.trajectory.state_dict(),
+            "predictions": save_predictions(state.predictions, self._layout),
+            "estimate": save_estimate(state.estimate),
         }
         return states.export(values, states.entries("rrm", "buffer"), self._layout)
 
@@ -409,10 +424,12 @@ class BaseRRM(ABC):
             buffer=buffer,
             plan=plan,
             ranking=tensors.get("ranking"),
+            predictions=self._load_predictions(state["predictions"]),
+            estimate=read_estimate(state["estimate"]),
         )
 
     def __repr__(self) -> str:
-        defaults = {"unit": "epoch", "unseen": "raise", "scale": "mean", "mass": "all"}
+        defaults = {"unit": "epoch", "unseen": "raise", "scale": "mean", "mass": "all", "seed": 0}
         settings = [
             f"{name}={value!r}"
             for name, value in self.settings.describe().items()
@@ -431,6 +448,14 @@ class BaseRRM(ABC):
     @abstractmethod
     def _batch_weights(self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool) -> Tensor:
         """Return the weights of a batch, shape (batch,), and record its losses if `record` is true."""
+
+    @abstractmethod
+    def _record_predictions(self, losses: Tensor, index: Tensor, logits: Tensor | None, labels: Tensor | None) -> None:
+        """Record the predictions of a batch in a warm-up that needs them; raise an error if they are missing."""
+
+    @abstractmethod
+    def _load_predictions(self, state: dict[str, Any] | None) -> PredictionBuffer | None:
+        """Return the predictions of the local samples, from those of a state."""
 
     @abstractmethod
     def _new_buffer(self) -> LossBuffer:
@@ -466,11 +491,20 @@ class BaseRRM(ABC):
             self._state = self._state.double()
 
     def _weigh(
-        self, losses: Tensor, index: Tensor, regularizer: Tensor | None, ranking: Tensor | None, record: bool
+        self,
+        losses: Tensor,
+        index: Tensor,
+        regularizer: Tensor | None,
+        ranking: Tensor | None,
+        record: bool,
+        logits: Tensor | None,
+        labels: Tensor | None,
     ) -> Tensor:
         """Check a batch, and record it if `record` is true; return its weights."""
         check_batch(losses, index)
         check_batch_options(losses, regularizer, ranking, is_recorded=record)
+        if record and self._state.predictions is not None:
+            self._record_predictions(losses, index, logits, labels)
         return self._weigh_checked(losses, index, ranking, record)[0]
 
     def _weigh_checked(
@@ -487,7 +521,14 @@ class BaseRRM(ABC):
         return self._batch_weights(losses, index, ranking, record), False
 
     def _weigh_in_graph(
-        self, losses: Tensor, index: Tensor, regularizer: Tensor | None, ranking: Tensor | None, record: bool
+        self,
+        losses: Tensor,
+        index: Tensor,
+        regularizer: Tensor | None,
+        ranking: Tensor | None,
+        record: bool,
+        logits: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> Tensor:
         """Return the weights that `_weigh` does, by an operator of a graph that `torch.compile` makes."""
         numbers = losses if ranking is None else ranking
@@ -498,6 +539,8 @@ class BaseRRM(ABC):
             index,
             None if regularizer is None else regularizer.detach(),
             None if ranking is None else ranking.detach(),
+            None if logits is None else logits.detach(),
+            labels,
             self._number,
             record,
             self._call_order,

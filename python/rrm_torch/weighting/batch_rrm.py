@@ -132,7 +132,7 @@ class BatchRRM(BaseRRM):
             )
         epoch = state.epoch + 1
         trajectory = state.trajectory
-        if epoch > self.settings.warmup:
+        if epoch > self.settings.first_epoch:
             pruned = (state.weights == 0) & recorded
             trajectory = trajectory.copy()
             contamination = self.settings.rule(state.epoch).contamination
@@ -156,7 +156,7 @@ class BatchRRM(BaseRRM):
         dtype = torch.float64 if torch.float64 in (losses.dtype, numbers.dtype) else self.weights.dtype
         numbers = numbers.to(dtype)
         weights = torch.ones_like(numbers)
-        if self.epoch >= self.settings.warmup and len(numbers):
+        if self.epoch >= self.settings.first_epoch and len(numbers):
             weights, _ = reweight_by_rule(numbers, None, 1.0, self.settings.rule(self.epoch))
         positions = self._record(losses, index, ranking)
         self.weights[positions] = weights
@@ -167,6 +167,12 @@ class BatchRRM(BaseRRM):
 
     def _record_on_device(self, losses: Tensor, index: Tensor) -> None:
         """Return None, as `_record_and_weigh`."""
+
+    def _record_predictions(self, losses: Tensor, index: Tensor, logits: Tensor | None, labels: Tensor | None) -> None:
+        """Do nothing: nothing is estimated."""
+
+    def _load_predictions(self, state: dict[str, Any] | None) -> None:
+        """Return None, as `_record_predictions`."""
 
     def _new_buffer(self) -> LossBuffer:
         return EpochLossBuffer(0, self.settings.n)

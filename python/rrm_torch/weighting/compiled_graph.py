@@ -20,7 +20,14 @@ class Weighting(Protocol):
     """An `RRM` or `BatchRRM`."""
 
     def _weigh(
-        self, losses: Tensor, index: Tensor, regularizer: Tensor | None, ranking: Tensor | None, record: bool
+        self,
+        losses: Tensor,
+        index: Tensor,
+        regularizer: Tensor | None,
+        ranking: Tensor | None,
+        record: bool,
+        logits: Tensor | None,
+        labels: Tensor | None,
     ) -> Tensor: ...
 
 
@@ -43,6 +50,8 @@ def batch_weights(
     index: Tensor,
     regularizer: Tensor | None,
     ranking: Tensor | None,
+    logits: Tensor | None,
+    labels: Tensor | None,
     number: int,
     record: bool,
     order: Tensor,  # noqa: ARG001
@@ -58,7 +67,7 @@ def batch_weights(
             "the graph was made with an RRM that no longer exists: keep the RRM as long as the graph, or compile or "
             "export the function again"
         )
-    weights = rrm._weigh(losses, index, regularizer, ranking, record)
+    weights = rrm._weigh(losses, index, regularizer, ranking, record, logits, labels)
     # Another dtype if a loss of float64 has come since the graph was made. A graph requires a copy.
     return weights.to(torch.float64 if is_double else torch.float32, copy=True)
 

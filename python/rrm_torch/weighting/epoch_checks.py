@@ -19,6 +19,7 @@ REMEDIES = {
     "losses": "give them to step() on all ranks, or on none",
     "among": "give it to step() on all ranks, or on none; with layout='replicated', the same on all",
     "contamination": "give the same to step() on all ranks",
+    "epochs": "plan the same number of epochs on all ranks",
 }
 
 

@@ -45,6 +45,7 @@ class Layout(ABC):
     def __init__(self, n: int, size: int = 1, rank: int = 0) -> None:
         self.n = n
         self.size = size
+        self.rank = rank
         self.start, self.end = self.local_range(rank)
 
     @property
@@ -139,6 +140,10 @@ class Layout(ABC):
         """Return the values of all samples along the last axis; `packed` are eight samples in a byte."""
         return local
 
+    def gather_highest(self, local: Tensor) -> Tensor:
+        """Return the integers of all samples along the last axis, the highest where several ranks have a sample's."""
+        return self.all_gather(local)
+
     def local_slice(self, full: Tensor, *, packed: bool = False) -> Tensor:  # noqa: ARG002
         """Return the values of the local samples, from those of all: the inverse of `all_gather`."""
         return full
@@ -201,6 +206,9 @@ class Replicated(RankLayout):
 
     def identify(self, members: Tensor | None) -> int:  # noqa: D102
         return 0 if members is None else stable_hash(fingerprint(members))
+
+    def gather_highest(self, local: Tensor) -> Tensor:  # noqa: D102
+        return self.ranks.all_reduce_max(local.reshape(-1)).reshape(local.shape)
 
     def _reweight(
         self, losses: Tensor, weights: Tensor, mu: float, rule: rrm_core.Rule, groups: MemberGroups | None

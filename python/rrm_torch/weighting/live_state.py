@@ -10,6 +10,7 @@ from torch import Tensor
 import rrm_core
 
 from .loss_buffer import LossBuffer
+from .prediction_buffer import PredictionBuffer
 from .pruning_history import PruningHistory
 
 
@@ -33,6 +34,9 @@ class LiveState:
     plan : Plan, GroupedPlan or None
     ranking : Tensor, shape (n_local,), or None
         The numbers by which the last reweight ranked the samples: as `losses`; None if these were the losses.
+    predictions : PredictionBuffer or None
+        In a warm-up that ends with an estimate; it is written in place, too.
+    estimate : ContaminationEstimate or None
     """
 
     epoch: int
@@ -42,6 +46,13 @@ class LiveState:
     buffer: LossBuffer
     plan: rrm_core.Plan | rrm_core.GroupedPlan | None = None
     ranking: Tensor | None = None
+    predictions: PredictionBuffer | None = None
+    estimate: rrm_core.ContaminationEstimate | None = None
+
+    @property
+    def warmup_end(self) -> int | None:
+        """The epoch or step that the estimate followed; None without one."""
+        return None if self.estimate is None else self.estimate.epoch
 
     @property
     def last_reweight(self) -> int:
@@ -59,6 +70,7 @@ class LiveState:
             trajectory=self.trajectory.to(device),
             buffer=self.buffer.to(device),
             ranking=None if self.ranking is None else self.ranking.to(device),
+            predictions=None if self.predictions is None else self.predictions.to(device),
         )
 
     @torch.inference_mode(False)

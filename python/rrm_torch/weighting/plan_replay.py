@@ -13,7 +13,11 @@ from .settings import Settings
 
 
 def replay_plan(
-    settings: Settings, losses: Tensor, last_bits: Tensor, last: Reweight
+    settings: Settings,
+    losses: Tensor,
+    last_bits: Tensor,
+    last: Reweight,
+    estimate: rrm_core.ContaminationEstimate | None,
 ) -> rrm_core.Plan | rrm_core.GroupedPlan:
     """Return the plan of the last reweight, bit for bit, from the losses, or the numbers in place of them.
 
@@ -25,6 +29,8 @@ def replay_plan(
     last_bits : Tensor of uint8, shape (ceil(n / 8),)
         Which samples the last reweight pruned.
     last : Reweight
+    estimate : ContaminationEstimate, optional
+        That the contamination follows from.
 
     Raises
     ------
@@ -41,7 +47,8 @@ def replay_plan(
             "the file may be damaged"
         )
     takes_all = n_members == len(losses)
-    rule = settings.rule(last.epoch, last.contamination if last.is_given else None)
+    contamination = last.contamination if last.is_given else settings.estimated_contamination(estimate)
+    rule = settings.rule(last.epoch, contamination)
     sample_groups = None
     groups = None
     if settings.sample_groups is not None:

@@ -13,22 +13,31 @@ from torch import Tensor
 
 import rrm_core
 
+from .._checks import check_count
 from ..distributed.process_group import stable_hash
 from .base import BaseRRM
 from .epoch_checks import check_losses, find_coverage_error, find_nan, raise_if_any_rank_failed
+from .estimation import make_estimate
 from .fingerprint import Ids
+from .held_out import held_out, warmup_weights
 from .layout import LayoutName, make_layout
 from .live_state import LiveState
 from .loss_buffer import EpochLossBuffer, LatestLossBuffer, LossBuffer
+from .outputs import check_outputs
 from .plan_replay import replay_plan
 from .population import Population, initial_weights
+from .prediction_buffer import PredictionBuffer
+from .prediction_rounds import end_round, may_be_over, reaches_limit, rounds_per_epoch
+from .prediction_state import load_predictions, read_estimate
 from .reweight import Reweight, total
 from .sample_groups import GroupsLike, SampleGroups
 from .schedule import Schedule, ShareSchedule
-from .settings import LossesFrom, Mass, Redistribute, Scale, Settings, Unit, Unseen
+from .settings import AUTO, Auto, LossesFrom, Mass, Redistribute, Scale, Settings, Unit, Unseen
 from .state_checks import check_consistency
 from .step_arguments import StepArguments, read_arguments
 from .step_losses import losses_of_step
+
+DEFAULT_WARMUP = 10
 
 
 class RRM(BaseRRM):
@@ -141,10 +150,10 @@ class RRM(BaseRRM):
         self,
         n: int,
         *,
-        contamination: npt.ArrayLike | ShareSchedule | None = None,
+        contamination: npt.ArrayLike | ShareSchedule | Auto | None = None,
         gamma: float | Schedule | None = None,
         mu: float | Schedule = 1.0,
-        warmup: int = 10,
+        warmup: int | Auto | None = None,
         every: int = 1,
         unit: Unit = "epoch",
         redistribute: Redistribute = "kept",
@@ -158,9 +167,13 @@ class RRM(BaseRRM):
         groups: GroupsLike | None = None,
         cap: npt.ArrayLike | None = None,
         mass: Mass = "all",
+        seed: int = 0,
+        epochs: int | None = None,
         layout: LayoutName | None = None,
         group: dist.ProcessGroup | None = None,
     ) -> None:
+        if warmup is None:
+            warmup = AUTO if isinstance(contamination, str) else DEFAULT_WARMUP
         settings = Settings(
             n=n,
             contamination=contamination,
@@ -180,8 +193,12 @@ class RRM(BaseRRM):
             groups=groups,
             cap=cap,
             mass=mass,
+            seed=seed,
         )
+        self.epochs = None if epochs is None else check_count("epochs", epochs)
         super().__init__(settings, make_layout(layout, settings.n, group), layout)
+        if settings.needs_predictions:
+            self._state = self._with_held_out()
         self._warns_of_coverage = losses_from == "training"
         # Ranks compare it. Raises for a schedule that no state could tell from another.
         self._settings_hash = stable_hash((layout, losses_from, settings.describe()))
@@ -201,8 +218,16 @@ class RRM(BaseRRM):
 
     @property
     def due(self) -> bool:
-        """Whether the next `step` reweights."""
-        return self.settings.is_due(self.epoch + 1)
+        """Whether the next `step` reweights; in a warm-up that ends by itself, whether it may."""
+        predictions = self._state.predictions
+        if self.settings.warmup != AUTO or predictions is None:
+            return self.settings.is_due(self.epoch + 1, self._state.warmup_end)
+        return self._ends_round() and may_be_over(predictions, self.epoch + 1, self.epochs, self.unit)
+
+    @property
+    def estimate(self) -> rrm_core.ContaminationEstimate | None:
+        """The estimate made at the end of the warm-up; None before, and if neither it nor the contamination is auto."""
+        return self._state.estimate
 
     @torch.inference_mode(False)
     def step(
@@ -263,17 +288,20 @@ class RRM(BaseRRM):
         reweight, and that of all samples too. If the old weight of every member is 0, they start from 1 as well. With
         ``mass="group"`` this is done within each group.
         """
-        if self.unit == "step" and not self.due:
+        if self.unit == "step" and not (self.due or self._ends_round()):
             check_losses(losses)
             self._state = replace(self._state, epoch=self.epoch + 1)
             return None
         state, arguments, any_recorded = self._agree(losses, among, contamination)
         population = self._population(arguments.mask)
+        state = self._end_round(state)
+        is_due = self.settings.is_due(state.epoch + 1, state.warmup_end)
         buffer = state.buffer
-        if losses is None and (self.due or (any_recorded and self._warns_of_coverage)):
+        warns = any_recorded and self._warns_of_coverage and self.unit == "epoch"
+        if losses is None and (is_due or warns):
             buffer = self._layout.merge_recorded(buffer, None if population is None else population.mask)
-            self._check_coverage(state, buffer, population)
-        if self.due:
+            self._check_coverage(state, buffer, population, is_due=is_due)
+        if is_due:
             state = self._reweighted(state, buffer, arguments, population)
         # All that can fail is done: the state changes by this one assignment.
         self._state = state = replace(state, epoch=state.epoch + 1, buffer=buffer.next_epoch())
@@ -297,6 +325,8 @@ class RRM(BaseRRM):
                 layout=self._layout,
                 epoch=self.epoch + 1,
                 device=self.weights.device,
+                is_due=self.due,
+                estimated=self.settings.estimated_contamination(self._state.estimate),
             )
         except (TypeError, ValueError, IndexError) as failure:
             error = failure
@@ -308,6 +338,7 @@ class RRM(BaseRRM):
             "losses": losses is not None,
             "among": self._layout.identify(arguments.mask),
             "contamination": 0 if passed is None else stable_hash(passed),
+            "epochs": self.epochs or 0,
         }
         is_double = self._is_double or (losses is not None and losses.dtype == torch.float64)
         any_recorded, any_double, any_ranked = raise_if_any_rank_failed(
@@ -329,10 +360,12 @@ class RRM(BaseRRM):
             raise ValueError(f"among must name at least one of the {self.n} samples, got none")
         return Population(mask, n)
 
-    def _check_coverage(self, state: LiveState, buffer: LossBuffer, population: Population | None) -> None:
+    def _check_coverage(
+        self, state: LiveState, buffer: LossBuffer, population: Population | None, *, is_due: bool
+    ) -> None:
         """Raise if the recorded losses can't be reweighted by; if no reweight is due, warn once instead."""
         error = find_coverage_error(state, buffer, population, self.settings, self._layout)
-        if self.due:
+        if is_due:
             if error is not None:
                 raise ValueError(error)
             return
@@ -348,13 +381,17 @@ class RRM(BaseRRM):
         """Return the state after the reweight by the losses passed to `step`, or by those recorded."""
         epoch = state.epoch + 1
         rule = arguments.rule
-        assert rule is not None
+        if rule is None or not arguments.is_given:
+            rule = self.settings.rule(epoch, self.settings.estimated_contamination(state.estimate))
         mu = self.settings.mu_at(epoch)
         used = losses_of_step(state, buffer, arguments.losses, population, self.settings, self._layout)
         numbers = used.numbers
         members = used.members
         groups = None if self._groups is None else self._groups.of(members, numbers.device)
         weights = state.weights
+        if self.settings.needs_predictions and not state.trajectory.rounds:
+            # Those held out in the warm-up begin like all others.
+            weights = torch.ones_like(weights)
         if population is not None and members is not None:
             rescales = mu < 1 and rule.redistribute != "drop"
             keeping = groups if rule.mass == "group" else None
@@ -382,6 +419,37 @@ class RRM(BaseRRM):
             state, weights=weights, losses=used.losses, ranking=used.ranking, plan=plan, trajectory=trajectory
         )
 
+    def _ends_round(self) -> bool:
+        """Return whether the next step ends a round of a warm-up.
+
+        Where steps are counted, the first step sets the length of a round.
+        """
+        predictions = self._state.predictions
+        if predictions is None:
+            return False
+        if self.unit == "epoch":
+            return True
+        step = self.epoch + 1
+        return step == 1 or step % predictions.steps_per_round == 0
+
+    def _end_round(self, state: LiveState) -> LiveState:
+        """Return the state after a round of a warm-up that records predictions. Collective where there are ranks.
+
+        At the end of the warm-up the state has an estimate, and no more predictions.
+        """
+        if state.predictions is None:
+            return state
+        epoch = state.epoch + 1
+        predictions = end_round(state.predictions, self._layout, epoch, self.epochs, self.unit)
+        is_over = epoch == self.settings.warmup
+        if self.settings.warmup == AUTO:
+            agreement = predictions.agreement
+            is_over = agreement.has_peaked or reaches_limit(agreement.n_rounds, epoch, self.epochs, self.unit)
+        if not is_over:
+            return replace(state, predictions=predictions)
+        groups = self.groups if self.settings.estimates_by_group else None
+        return replace(state, predictions=None, estimate=make_estimate(predictions, self._layout, groups, epoch))
+
     def _batch_weights(self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool) -> Tensor:
         positions = self._record(losses, index, ranking) if record else self._locate(losses, index)
         # A rank with an empty slice has no weights to index.
@@ -396,11 +464,45 @@ class RRM(BaseRRM):
             skip_nan=self.settings.skips_nan,
         )
 
+    def _with_held_out(self) -> LiveState:
+        """Return the first state of a warm-up that records predictions."""
+        layout = self._layout
+        settings = self.settings
+        # Ranks that hold all samples share the training, those that hold a slice train on it.
+        n_expected = layout.n_local if layout.n_local < layout.n else layout.n / layout.size
+        mask = held_out(layout.start, layout.end, settings.seed)
+        keeps_mass = settings.redistribute != "drop"
+        return replace(
+            self._state,
+            weights=warmup_weights(layout.n, layout.start, layout.end, settings.seed, keeps_mass=keeps_mass),
+            predictions=PredictionBuffer(mask, layout.start, max(n_expected, 1)),
+        )
+
+    def _record_predictions(self, losses: Tensor, index: Tensor, logits: Tensor | None, labels: Tensor | None) -> None:
+        check_outputs(logits, labels, len(losses), self.settings.reason_for_predictions)
+        assert logits is not None
+        assert labels is not None
+        self._adapt(losses)
+        if self._layout.size == 1:
+            # An index out of range raises before anything is recorded; with ranks it is reported later.
+            self._locate(losses, index)
+        predictions = self._state.predictions
+        assert predictions is not None
+        predictions.record(logits, labels, index, rounds_per_epoch(self.epochs, self.unit))
+
+    def _load_predictions(self, state: dict[str, Any] | None) -> PredictionBuffer | None:
+        if state is None:
+            return None
+        empty = self._with_held_out().predictions
+        assert empty is not None
+        return load_predictions(state, empty, self._layout).to(self.weights.device)
+
     def _check_consistency(self, state: dict[str, Any], rounds: list[Reweight]) -> None:
         check_consistency(state, rounds, self.settings)
 
     def _plan_again(self, state: dict[str, Any], rounds: list[Reweight]) -> rrm_core.Plan | rrm_core.GroupedPlan | None:
         if not rounds:
             return None
+        estimate = read_estimate(state["estimate"])
         numbers = state["losses"] if state["ranking"] is None else state["ranking"]
-        return replay_plan(self.settings, numbers.detach().cpu(), state["trajectory"]["bits"][-1], rounds[-1])
+        return replay_plan(self.settings, numbers.detach().cpu(), state["trajectory"]["bits"][-1], rounds[-1], estimate)

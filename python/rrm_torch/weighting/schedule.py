@@ -96,20 +96,22 @@ def known(number: Any, epoch: int) -> tuple[Any, ...]:
     return (value(number, epoch),)
 
 
-def describe(number: float | tuple[float, ...] | Schedule | ShareSchedule) -> float | str:
+def describe(number: float | str | tuple[float, ...] | Schedule | ShareSchedule) -> float | str:
     """Return a description that differs between schedules and is the same in every process.
 
     Returns
     -------
     float or str
-        The number; of several numbers a hash; of an object its repr; of a function its name and a hash of its values,
-        since two lambdas have the same name.
+        The number or the word; of several numbers a hash; of an object its repr; of a function its name and a hash of
+        its values, since two lambdas have the same name.
 
     Raises
     ------
     TypeError
         The repr contains an address, which differs between processes.
     """
+    if isinstance(number, str):
+        return number
     if isinstance(number, tuple):
         digest = hashlib.blake2b(np.array(number, "<f8").tobytes(), digest_size=8)
         return f"{len(number)} shares, {digest.hexdigest()}"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 import numpy.typing as npt
 
 import rrm_core
-from rrm_core._arguments import check_mu
+from rrm_core._arguments import as_integer, check_mu
 
 from .._checks import check_count
 from . import schedule
@@ -24,6 +24,12 @@ LossesFrom: TypeAlias = Literal["training", "pass"]
 Unseen: TypeAlias = Literal["raise", "latest"]
 Redistribute: TypeAlias = Literal["kept", "argmin", "drop"] | float
 Mass: TypeAlias = Literal["all", "group"]
+Auto: TypeAlias = Literal["auto"]
+
+AUTO: Auto = "auto"
+
+MIN_SAMPLES = 100
+"""Fewest samples of which the share of wrong labels is estimated, and the end of a warm-up found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +60,9 @@ class BatchSettings:
     """
 
     n: int
-    contamination: npt.ArrayLike | ShareSchedule | None = None
+    contamination: npt.ArrayLike | ShareSchedule | Auto | None = None
     gamma: float | Schedule | None = None
-    warmup: int = 10
+    warmup: int | Auto = 10
     redistribute: Redistribute = "kept"
     ties: Literal["keep", "share"] = "keep"
     nan: Literal["raise", "prune"] = "raise"
@@ -70,7 +76,7 @@ class BatchSettings:
 
     def __post_init__(self) -> None:
         self._set("n", check_count("n", self.n))
-        self._set("warmup", check_count("warmup", self.warmup))
+        self._check_warmup()
         check_choice("scale", self.scale, Scale)
         self._check_rule()
         limit: object = self.weight_limit
@@ -109,19 +115,28 @@ class BatchSettings:
         described["ids"] = self.ids
         return described
 
+    @property
+    def first_epoch(self) -> int:
+        """The earliest epoch or step that a reweight may follow, where functions of the epoch are checked."""
+        assert isinstance(self.warmup, int)
+        return self.warmup
+
+    def _check_warmup(self) -> None:
+        self._set("warmup", check_count("warmup", self.warmup))
+
     def _check_rule(self) -> None:
         """Check the rule of the first reweight, and what is known of later ones."""
-        first = self.rule(self.warmup)
+        first = self.rule(self.first_epoch)
         if not callable(self.contamination):
             self._set("contamination", first.contamination)
         if not callable(self.gamma):
             self._set("gamma", first.gamma)
         self._set("redistribute", first.redistribute)
         if self.gamma is not None:
-            for gamma in schedule.known(self.gamma, self.warmup):
+            for gamma in schedule.known(self.gamma, self.first_epoch):
                 self._make_rule(gamma=gamma)
         if self.contamination is not None:
-            for contamination in schedule.known(self.contamination, self.warmup):
+            for contamination in schedule.known(self.contamination, self.first_epoch):
                 self._make_rule(contamination=contamination)
 
     def _make_rule(self, **threshold: Any) -> rrm_core.Rule:
@@ -139,7 +154,8 @@ class BatchSettings:
 class Settings(BatchSettings):
     """Settings of `RRM`; see there.
 
-    `contamination` and `gamma` may both be None: each reweight is then given a contamination.
+    `contamination` and `gamma` may both be None: each reweight is then given a contamination. `contamination` and
+    `warmup` may be ``"auto"``.
 
     Attributes
     ----------
@@ -152,6 +168,8 @@ class Settings(BatchSettings):
         Of all samples, on the host.
     cap : float, tuple of float, or None
     mass : {"all", "group"}
+    seed : int
+        Of the choice of the samples that a warm-up holds out.
 
     Raises
     ------
@@ -167,6 +185,7 @@ class Settings(BatchSettings):
     groups: GroupsLike | None = None
     cap: npt.ArrayLike | None = None
     mass: Mass = "all"
+    seed: int = 0
 
     SCHEDULES: ClassVar[tuple[str, ...]] = ("contamination", "gamma", "mu", "cap")
     PLAIN: ClassVar[tuple[str, ...]] = (
@@ -179,6 +198,7 @@ class Settings(BatchSettings):
         "unseen",
         "scale",
         "mass",
+        "seed",
     )
 
     def __post_init__(self) -> None:
@@ -186,15 +206,54 @@ class Settings(BatchSettings):
         check_choice("unit", self.unit, Unit)
         check_choice("losses_from", self.losses_from, LossesFrom)
         check_choice("unseen", self.unseen, Unseen)
+        self._set("seed", as_integer("seed", self.seed, 0, "a whole number, at least 0"))
         super().__post_init__()
         self._check_quota()
-        steps = [check_mu(mu) for mu in schedule.known(self.mu, self.warmup)]
+        steps = [check_mu(mu) for mu in schedule.known(self.mu, self.first_epoch)]
         if not callable(self.mu):
             self._set("mu", steps[0])
 
-    def is_due(self, epoch: int) -> bool:
-        """Return whether a reweight follows `epoch`, or the step where steps are counted."""
-        return schedule.due(epoch, warmup=self.warmup, every=self.every)
+    def is_due(self, epoch: int, warmup_end: int | None = None) -> bool:
+        """Return whether a reweight follows `epoch`, or the step where steps are counted.
+
+        `warmup_end` is the last epoch or step of a warm-up that ends by itself; None if it hasn't ended.
+        """
+        warmup = self.warmup
+        if not isinstance(warmup, int):
+            if warmup_end is None:
+                return False
+            warmup = warmup_end
+        return schedule.due(epoch, warmup=warmup, every=self.every)
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether the contamination is estimated."""
+        return isinstance(self.contamination, str)
+
+    @property
+    def needs_predictions(self) -> bool:
+        """Whether the warm-up records predictions, and holds out samples: for the contamination, or its own end."""
+        return self.is_estimated or not isinstance(self.warmup, int)
+
+    @property
+    def reason_for_predictions(self) -> str:
+        """The setting that `needs_predictions` follows from, for messages."""
+        return "contamination='auto'" if self.is_estimated else "warmup='auto'"
+
+    @property
+    def estimates_by_group(self) -> bool:
+        """Whether each group has a contamination of its own that is estimated."""
+        return self.is_estimated and self.groups is not None and self.cap is None
+
+    def estimated_contamination(self, estimate: rrm_core.ContaminationEstimate | None) -> npt.ArrayLike | None:
+        """Return the contamination of a rule from an estimate; None if it isn't estimated."""
+        if not self.is_estimated or estimate is None:
+            return None
+        return estimate.by_group if self.estimates_by_group else estimate.contamination
+
+    @property
+    def first_epoch(self) -> int:  # noqa: D102
+        return self.warmup if isinstance(self.warmup, int) else 1
 
     @property
     def keeps_latest(self) -> bool:
@@ -223,6 +282,9 @@ class Settings(BatchSettings):
         return {**super().describe(), "groups": self.groups_hash}
 
     def rule(self, epoch: int, contamination: npt.ArrayLike | None = None) -> rrm_core.Rule:  # noqa: D102
+        if contamination is None and self.is_estimated:
+            # The rest of the rule is known, and checked, before the estimate.
+            contamination = 0.0
         if contamination is None and not self.has_threshold:
             raise ValueError("RRM was made with neither contamination nor gamma: give step() a contamination")
         return super().rule(epoch, contamination)
@@ -237,21 +299,34 @@ class Settings(BatchSettings):
         mu: float = schedule.value(self.mu, epoch)
         return mu
 
+    def _check_warmup(self) -> None:
+        if isinstance(self.contamination, str) and self.contamination != AUTO:
+            raise ValueError(f"contamination must be 'auto' or a number, got {self.contamination!r}")
+        if self.warmup != AUTO:
+            super()._check_warmup()
+        if self.needs_predictions and self.n < MIN_SAMPLES:
+            raise ValueError(
+                f"n={self.n} samples are too few for contamination='auto' or warmup='auto', which need at least "
+                f"{MIN_SAMPLES}; give numbers"
+            )
+
     def _check_rule(self) -> None:
         if self.groups is not None:
             self._prepare_groups()
-        if self.has_threshold:
+        if self.is_estimated and self.gamma is not None:
+            raise ValueError(f"give contamination or gamma, not both, got contamination='auto' and gamma={self.gamma}")
+        if self.has_threshold and not self.is_estimated:
             super()._check_rule()
         # The rest of the rule, with any contamination, where there is none.
-        rule = self.rule(self.warmup, None if self.has_threshold else 0.0)
+        rule = self.rule(self.first_epoch, None if self.has_threshold else 0.0)
         self._set("redistribute", rule.redistribute)
         self._set("cap", rule.cap)
 
     def _prepare_groups(self) -> None:
         """Prepare the groups; an array of shares has as many elements as there are groups."""
         first = 0.0
-        if self.contamination is not None:
-            first = schedule.value(self.contamination, self.warmup)
+        if self.contamination is not None and not self.is_estimated:
+            first = schedule.value(self.contamination, self.first_epoch)
         cap: Any = self.cap
         groups: Any = self.groups
         n_groups = rrm_core.Rule(first, cap=cap).n_groups
@@ -270,9 +345,10 @@ class Settings(BatchSettings):
 
     def _check_quota(self) -> None:
         """Raise a ValueError if a contamination above 0 would prune less than one sample."""
-        if self.contamination is None:
+        if self.contamination is None or self.is_estimated:
             return
-        rules = [self._make_rule(contamination=share) for share in schedule.known(self.contamination, self.warmup)]
+        known = schedule.known(self.contamination, self.first_epoch)
+        rules = [self._make_rule(contamination=share) for share in known]
         if isinstance(rules[0].contamination, tuple):
             self._check_group_quotas(rules[0])
             return

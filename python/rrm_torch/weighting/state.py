@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .layout import Layout
 
-VERSION = 5
+VERSION = 6
 
 Merge: TypeAlias = Literal["same", "shards", "bit shards"]
 
@@ -28,7 +28,8 @@ class Entry:
     Attributes
     ----------
     name : str
-        The key in its dict. The entries of the history are in the dict ``state["trajectory"]``.
+        The key in its dict. The entries of the history are in the dict ``state["trajectory"]``, and ``"predictions"``
+        and ``"estimate"`` are dicts too, or None; see `prediction_state`.
     owner : {"rrm", "history", "buffer"}
         The object that the entry belongs to: `RRM` or `BatchRRM`; its `PruningHistory`; its `LossBuffer`.
     merge : {"same", "shards", "bit shards"}
@@ -67,6 +68,8 @@ ENTRIES = (
     Entry("recorded_ranking", "buffer", "shards", FLOATS, "(n,)", optional=True),
     Entry("marks", "buffer", "shards", (torch.uint8,), "(n,)", optional=True),
     Entry("trajectory", "rrm", "same"),
+    Entry("predictions", "rrm", "same"),
+    Entry("estimate", "rrm", "same"),
     Entry("rounds", "history", "same"),
     Entry("bits", "history", "bit shards", (torch.uint8,), "(reweights, ceil(n / 8))"),
     Entry("rank_sum", "history", "shards", (torch.float32,), "(n,)"),

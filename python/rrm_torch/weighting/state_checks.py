@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from .._checks import is_dense
+from .held_out import warmup_weights
+from .prediction_state import check_predictions, read_estimate
 from .reweight import Reweight
 from .reweight_checks import MAX_EPOCH, TOLERANCE, check_bits, check_groups, equals, is_int, read_rounds
 from .settings import BatchSettings, Settings
@@ -48,12 +50,16 @@ def check_consistency(state: Mapping[str, Any], rounds: list[Reweight], settings
     weights = state["weights"]
     losses = state["losses"]
     ranking = state["ranking"]
+    warmup_end = _check_estimation(state, settings)
     if not rounds:
-        if not bool((weights == 1).all() and losses.isnan().all()) or ranking is not None:
-            raise ValueError("state's weights must be 1, its losses NaN and its ranking None before the first reweight")
+        if not _are_initial(weights, settings) or not bool(losses.isnan().all()) or ranking is not None:
+            raise ValueError(
+                "state's weights must be those of a warm-up, its losses NaN and its ranking None before the first "
+                "reweight"
+            )
         return
     for entry in rounds:
-        _check_is_due(entry, settings)
+        _check_is_due(entry, settings, warmup_end)
     if settings.sample_groups is not None:
         check_groups(state["trajectory"]["bits"], rounds, settings.sample_groups)
     mean = float(weights.double().mean())
@@ -77,7 +83,41 @@ def check_consistency(state: Mapping[str, Any], rounds: list[Reweight], settings
         raise ValueError("state's bits don't say which losses are above the threshold; the file may be damaged")
 
 
-def _check_is_due(entry: Reweight, settings: Settings) -> None:
+def _check_estimation(state: Mapping[str, Any], settings: Settings) -> int | None:
+    """Raise a ValueError unless a state has the predictions or estimate that its settings need.
+
+    Returns the epoch or step that the estimate followed; None without one.
+    """
+    predictions = state["predictions"]
+    estimate = read_estimate(state["estimate"])
+    n_held = (predictions is not None) + (estimate is not None)
+    if n_held != settings.needs_predictions:
+        raise ValueError(
+            f"state must hold {'either predictions or an estimate' if settings.needs_predictions else 'neither'}, as "
+            f"its settings say, got {n_held} of them; the file may be damaged"
+        )
+    if predictions is not None:
+        check_predictions(predictions, settings.n)
+    if estimate is None:
+        return None
+    n_groups = settings.sample_groups.n_groups if settings.sample_groups is not None else 0
+    if settings.estimates_by_group and (estimate.by_group is None or len(estimate.by_group) != n_groups):
+        raise ValueError(f"state's estimate must have a share for each of {n_groups} groups; the file may be damaged")
+    if estimate.epoch is None or estimate.epoch > state["epoch"]:
+        raise ValueError(f"state's estimate follows epoch {estimate.epoch}, after its epoch {state['epoch']}")
+    return estimate.epoch
+
+
+def _are_initial(weights: Tensor, settings: Settings) -> bool:
+    """Return whether the weights of all samples are those before the first reweight."""
+    if not settings.needs_predictions:
+        return bool((weights == 1).all())
+    keeps_mass = settings.redistribute != "drop"
+    expected = warmup_weights(settings.n, 0, settings.n, settings.seed, keeps_mass=keeps_mass)
+    return bool((weights.cpu() == expected).all())
+
+
+def _check_is_due(entry: Reweight, settings: Settings, warmup_end: int | None) -> None:
     """Raise a ValueError unless `RRM` reweights after the epoch of a reweight, with the rule that this had."""
     has_groups = entry.n_pruned_by_group is not None
     if has_groups != (settings.groups is not None) or (entry.threshold is None) != has_groups:
@@ -85,7 +125,7 @@ def _check_is_due(entry: Reweight, settings: Settings) -> None:
             f"state has a reweight after {settings.unit} {entry.epoch} with the threshold {entry.threshold} and "
             f"{'' if has_groups else 'no '}counts by group, which do not go with its settings; the file may be damaged"
         )
-    if not settings.is_due(entry.epoch):
+    if not settings.is_due(entry.epoch, warmup_end):
         raise ValueError(f"state has a reweight after {settings.unit} {entry.epoch}, which isn't due then")
     if not (entry.is_given or settings.has_threshold):
         raise ValueError(

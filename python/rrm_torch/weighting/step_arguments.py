@@ -48,17 +48,20 @@ def read_arguments(
     layout: Layout,
     epoch: int,
     device: torch.device,
+    is_due: bool,
+    estimated: npt.ArrayLike | None,
 ) -> StepArguments:
     """Return the arguments of the step that ends `epoch`; `device` is that of the state.
+
+    `is_due` says whether a reweight may follow, and `estimated` is the contamination where it has been estimated.
 
     Raises
     ------
     TypeError, ValueError, IndexError
         An argument is invalid, or a reweight is due and there is no contamination.
     """
-    is_due = settings.is_due(epoch)
     is_given = contamination is not None
-    rule = settings.rule(epoch, contamination) if is_due or is_given else None
+    rule = settings.rule(epoch, contamination if is_given else estimated) if is_due or is_given else None
     check_losses(losses, layout.n_local if is_due and among is None else None)
     if among is None:
         return StepArguments(losses, None, rule, is_given)

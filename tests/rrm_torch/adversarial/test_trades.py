@@ -21,7 +21,7 @@ def test_trades_parts_match_the_formula():
     torch.manual_seed(0)
     points = loss.perturb(model, x)
     torch.manual_seed(0)
-    losses, regularizer = split_loss(loss, model, x, y, torch.arange(6))
+    losses, regularizer, _ = split_loss(loss, model, x, y, torch.arange(6))
     assert_close(losses, F.cross_entropy(model(x), y, reduction="none"))
     p = model(x).softmax(1)
     q = model(points).softmax(1)
@@ -46,7 +46,7 @@ def test_trades_gradient_includes_both_passes():
     points = loss.perturb(model, x)
     torch.manual_seed(0)
     x.requires_grad_()  # only through the clean pass: x' is constant
-    _, regularizer = loss.parts(model, x, y, torch.tensor([0]))
+    _, regularizer, _ = loss.parts(model, x, y, torch.tensor([0]))
     actual = torch.autograd.grad(regularizer.sum(), (model.weight, x))
     divergence = F.kl_div(model(points).log_softmax(1), model(x).log_softmax(1), reduction="sum", log_target=True)
     assert_close(actual, torch.autograd.grad(6 * divergence, (model.weight, x)))
@@ -129,7 +129,9 @@ def test_trades_with_eps_zero():
 @pytest.mark.parametrize("size", [1e2, 1e4])
 def test_trades_with_extreme_logits(size):
     model = linear([size, -size])
-    _, regularizer = TRADES(PGD(0.5)).parts(model, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]), None)
+    _, regularizer, _ = TRADES(PGD(0.5)).parts(
+        model, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]), None
+    )
     assert regularizer.isfinite().all()
     (gradient,) = torch.autograd.grad(regularizer.sum(), model.weight)
     assert gradient.isfinite().all()

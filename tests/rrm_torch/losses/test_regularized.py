@@ -17,7 +17,7 @@ def logits_and_classes():
 def test_split_loss_without_regularizer():
     outputs, hard = logits_and_classes()
     for model in (nn.Identity(), lambda x: x.half()):
-        losses, regularizer = split_loss(cross_entropy, model, outputs, hard, torch.arange(6))
+        losses, regularizer, _ = split_loss(cross_entropy, model, outputs, hard, torch.arange(6))
         assert regularizer is None
         assert_close(losses, cross_entropy(model(outputs), hard), rtol=0, atol=0)
     split_loss(
@@ -28,7 +28,7 @@ def test_split_loss_without_regularizer():
 
 def test_split_loss_passes_dict_outputs_unchanged():
     y = torch.arange(3)
-    losses, _ = split_loss(lambda z, y: z["logits"][:, 0] + y, lambda x: {"logits": x}, torch.ones(3, 2), y, y)
+    losses, *_ = split_loss(lambda z, y: z["logits"][:, 0] + y, lambda x: {"logits": x}, torch.ones(3, 2), y, y)
     assert losses.tolist() == [1, 2, 3]
 
 
@@ -46,7 +46,7 @@ class IndexRegularized:
 def test_split_loss_with_regularizer():
     loss = IndexRegularized()
     assert isinstance(loss, Regularized)
-    losses, regularizer = split_loss(loss, nn.Identity(), torch.ones(2, 3), torch.zeros(2), torch.tensor([4, 5]))
+    losses, regularizer, _ = split_loss(loss, nn.Identity(), torch.ones(2, 3), torch.zeros(2), torch.tensor([4, 5]))
     assert losses.tolist() == [3, 3]
     assert regularizer.tolist() == [4, 5]
     assert label_loss(loss)(torch.ones(2, 3), 0).tolist() == [3, 3]

@@ -208,7 +208,7 @@ def test_fit_rejects_checkpoint_without_loader_generator_or_loss(tmp_path, kind)
 
     def train(**more):
         checkpoint = Checkpoint(tmp_path / "run.pt", **here, **more)
-        fit(here["model"], loader, here["optimizer"], 1, rrm=here["rrm"], loss=elr, checkpoint=checkpoint)
+        fit(here["model"], loader, here["optimizer"], 2, rrm=here["rrm"], loss=elr, checkpoint=checkpoint)
 
     with pytest.raises(ValueError, match=r"checkpoint must hold order \(the loader's generator\)"):
         train(elr=elr)

@@ -52,7 +52,7 @@ def test_fit_equals_a_plain_training_loop(blobs):
 
 def test_weights_of_one_equal_plain_training(blobs):
     plain, _ = train(*blobs)
-    weighted, _ = train(*blobs, rrm=RRM(N, contamination=0.3, warmup=9))
+    weighted, _ = train(*blobs, rrm=RRM(N, contamination=0.3, warmup=9, epochs=99))
     assert_close(weighted.weight, plain.weight)
 
 
@@ -130,7 +130,7 @@ def test_custom_loss(blobs):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_fit_rejects_reduced_loss(blobs, weighted):
-    rrm = RRM(N, contamination=0.1) if weighted else None
+    rrm = RRM(N, contamination=0.1, epochs=99) if weighted else None
     with pytest.raises(ValueError, match=r"loss must return one value per sample.*reduction='none'"):
         train(*blobs, rrm=rrm, loss=nn.functional.cross_entropy)
 
@@ -154,7 +154,7 @@ def test_interrupted_epoch_begins_again():
     y = (x[:, 0] > 0).long()
     model = torch.nn.Linear(2, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    rrm = RRM(8, contamination=0.25, warmup=1)
+    rrm = RRM(8, contamination=0.25, warmup=1, epochs=99)
     loader = batches(x, y, 4, shuffle=False)
 
     def interrupted():

@@ -129,5 +129,5 @@ def test_graph_outlives_its_rrm():
     del rrm
     with pytest.raises(RuntimeError, match="an RRM that no longer exists"):
         torch.ops.rrm_torch.batch_weights(
-            torch.rand(4), False, torch.arange(4), None, None, number, True, torch.zeros(0)
+            torch.rand(4), False, torch.arange(4), None, None, None, None, number, True, torch.zeros(0)
         )

@@ -55,7 +55,7 @@ def loop(*, data_device="cpu", rrm=None, **options):
 
 @pytest.fixture
 def rrm(monkeypatch):
-    rrm = RRM(N, contamination=0.25, warmup=3)
+    rrm = RRM(N, contamination=0.25, warmup=3, epochs=99)
     monkeypatch.setattr(rrm, "step", lambda losses: None)  # which may wait, once an epoch
     return rrm
 
@@ -102,7 +102,7 @@ def test_batch_rrm_does_not_synchronise(monkeypatch):
 
 
 def test_steps_not_due_do_not_synchronise():
-    rrm = RRM(N, contamination=0.25, warmup=1000, unit="step")
+    rrm = RRM(N, contamination=0.25, warmup=1000, unit="step", epochs=99)
     assert loop(rrm=rrm).blocking == []
     assert rrm.epoch == 3
 

@@ -1,0 +1,1 @@
+"""Methods that list the wrong labels of a training set."""

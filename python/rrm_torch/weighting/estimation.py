@@ -1,0 +1,68 @@
+"""The estimate of the contamination at the end of a warm-up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+import rrm_core
+
+from .._models import to_numpy
+from .layout import Layout
+from .outputs import UNKNOWN, decode_predictions
+from .prediction_buffer import PredictionBuffer
+
+
+def make_estimate(
+    predictions: PredictionBuffer, layout: Layout, groups: rrm_core.Groups | None, epoch: int
+) -> rrm_core.ContaminationEstimate:
+    """Return the estimate after `epoch`, made of the predictions of all samples. Collective where there are ranks.
+
+    Raises
+    ------
+    ValueError
+        Nothing was recorded.
+    """
+    codes = predictions.best
+    if codes is None or not predictions.agreement.n_calls:
+        raise ValueError(
+            "the contamination can't be estimated: no batch was passed to weighted_mean with logits and labels in the "
+            "warm-up"
+        )
+    labels = layout.gather_highest(predictions.labels.int()).cpu()
+    predicted, confidence = combine_passes(layout.gather_highest(codes).cpu())
+    is_known = (labels != UNKNOWN) & (predicted != UNKNOWN)
+    held_out = layout.all_gather(predictions.held_out).cpu()
+    estimate = rrm_core.estimate_contamination(
+        to_numpy(labels[is_known]),
+        to_numpy(predicted[is_known]),
+        to_numpy(confidence[is_known]),
+        to_numpy(held_out[is_known]),
+        groups=None if groups is None else rrm_core.Groups(groups.numbers[to_numpy(is_known)], groups.n_groups),
+        is_rising=predictions.agreement.is_rising,
+    )
+    return replace(estimate, epoch=epoch)
+
+
+def combine_passes(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the class with the largest sum of probabilities over some passes, and that sum.
+
+    Parameters
+    ----------
+    codes : Tensor of int32, shape (passes, n)
+        See `encode_predictions`; the newest pass first, whose class counts if sums are equal.
+
+    Returns
+    -------
+    predicted : Tensor of int32, shape (n,)
+        `UNKNOWN` without a prediction.
+    confidence : Tensor of float64, shape (n,)
+    """
+    predicted, confidence = decode_predictions(codes)
+    sums = torch.stack([torch.where(predicted == row, confidence, 0.0).sum(0) for row in predicted])
+    # The first of equal sums.
+    largest = sums.max(0).values
+    choice = (sums == largest).int().argmax(0, keepdim=True)
+    return predicted.gather(0, choice)[0], largest

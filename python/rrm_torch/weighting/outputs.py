@@ -1,0 +1,113 @@
+"""The outputs and labels of a batch, from which the share of wrong labels is estimated."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .._checks import column_remedy
+
+MAX_CLASSES = 1 << 15
+"""Classes are stored in 15 bits."""
+
+UNKNOWN = -1
+"""Stands for a sample without a prediction, or without a label."""
+
+_REMAINING = (
+    "where outputs aren't classes, give contamination as a number: check 100 labels by hand, see "
+    "rrm_review.draw_samples, or estimate it with rrm_core.estimate_contamination"
+)
+
+
+def check_outputs(logits: object, labels: object, n: int, reason: str) -> None:
+    """Raise unless these are the logits and classes of a batch of n samples.
+
+    Parameters
+    ----------
+    logits : Tensor of floating-point numbers, shape (n, n_classes), (n, 1) or (n,)
+        One number per sample is the logit of class 1 against class 0.
+    labels : Tensor of integers, shape (n,)
+        Classes; a negative one stands for a sample without a label.
+    n : int
+    reason : str
+        The setting that needs them, for the message.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One is missing, or has another type or shape.
+    IndexError
+        A class on the host is out of range.
+    """
+    if logits is None or labels is None:
+        missing = [name for name, value in (("logits", logits), ("labels", labels)) if value is None]
+        raise ValueError(
+            f"{reason} needs weighted_mean(losses, index, logits=logits, labels=y), got no {' and no '.join(missing)}; "
+            f"{_REMAINING}"
+        )
+    for name, value in (("logits", logits), ("labels", labels)):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+    assert isinstance(logits, Tensor)
+    assert isinstance(labels, Tensor)
+    if not logits.is_floating_point() or logits.ndim not in (1, 2) or len(logits) != n:
+        raise ValueError(
+            f"logits must be floating-point numbers of shape ({n}, n_classes), or ({n},) for two classes, got "
+            f"{tuple(logits.shape)} of {logits.dtype}; {_REMAINING}"
+        )
+    if n_classes_of(logits) > MAX_CLASSES:
+        raise ValueError(f"logits must be of at most {MAX_CLASSES:,} classes, got {logits.shape[1]:,}; {_REMAINING}")
+    if labels.shape != (n,) or labels.is_complex() or (labels.is_floating_point() and n_classes_of(logits) > 2):
+        raise ValueError(
+            f"labels must be classes, integers of shape ({n},), got {tuple(labels.shape)} of {labels.dtype}"
+            f"{column_remedy('labels', tuple(labels.shape))}; {_REMAINING}"
+        )
+    if labels.device.type == "cpu" and n and int(labels.max()) >= n_classes_of(logits):
+        raise IndexError(f"labels must lie in [0, {n_classes_of(logits)}), as logits have it, got {int(labels.max())}")
+
+
+def n_classes_of(logits: Tensor) -> int:
+    """Return the number of classes of logits: two if there is one number per sample."""
+    if logits.ndim == 1 or logits.shape[1] == 1:
+        return 2
+    return logits.shape[1]
+
+
+def encode_predictions(logits: Tensor) -> Tensor:
+    """Return the predicted class of each sample and its doubt, in one number.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (batch, n_classes), (batch, 1) or (batch,)
+
+    Returns
+    -------
+    Tensor of int32, shape (batch,)
+        The class in the upper 16 bits, and in the lower ones the float16 of 1 - p, where p is the class's probability:
+        near 1, p itself has too few values. `UNKNOWN` for logits that are NaN.
+    """
+    logits = logits.detach().float()
+    if n_classes_of(logits) == 2 and logits.numel() == len(logits):
+        logits = logits.reshape(-1)
+        predicted = (logits > 0).int()
+        doubt = torch.sigmoid(-logits.abs())
+    else:
+        highest, index = logits.max(1)
+        predicted = index.int()
+        doubt = -torch.expm1(highest - logits.logsumexp(1))
+    bits = doubt.clamp(0, 1).half().view(torch.int16).int()
+    return torch.where(doubt.isnan(), UNKNOWN, predicted << 16 | bits)
+
+
+def decode_predictions(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the predicted classes and probabilities of codes.
+
+    Returns
+    -------
+    predicted : Tensor of int32
+        `UNKNOWN` where there is no prediction.
+    confidence : Tensor of float64
+        Exactly 1 minus the doubt; 0 where there is no prediction.
+    """
+    doubt = (codes & 0xFFFF).to(torch.int16).view(torch.float16).double()
+    return codes >> 16, torch.where(codes < 0, 0.0, 1 - doubt)
