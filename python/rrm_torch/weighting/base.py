@@ -85,7 +85,7 @@ class BaseRRM(ABC):
 
     @property
     def weights(self) -> Tensor:
-        """Current sample weights: shape (n_local,), all 1 before the first reweight.
+        """Current sample weights: shape (n_local,), all 1 before the first reweight, or 0 for a sample held out.
 
         float32, or float64 once a loss of float64 has come. The state itself, not a copy; of the samples that this
         process stores, all n without a sharded layout. Their mean is 1; with ``redistribute="drop"`` it falls below.

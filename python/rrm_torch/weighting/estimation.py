@@ -11,7 +11,7 @@ import rrm_core
 
 from .._models import to_numpy
 from .layout import Layout
-from .outputs import UNKNOWN, decode_predictions
+from .outputs import UNKNOWN, confidences, predicted_classes
 from .prediction_buffer import PredictionBuffer
 
 
@@ -25,14 +25,14 @@ def make_estimate(
     ValueError
         Nothing was recorded.
     """
-    codes = predictions.best
+    codes = predictions.chosen
     if codes is None or not predictions.agreement.n_calls:
         raise ValueError(
             "the contamination can't be estimated: no batch was passed to weighted_mean with logits and labels in the "
             "warm-up"
         )
-    labels = layout.gather_highest(predictions.labels.int()).cpu()
-    predicted, confidence = combine_passes(layout.gather_highest(codes).cpu())
+    labels = layout.all_gather(layout.merge_highest(predictions.labels.int())).cpu()
+    predicted, confidence = combine_passes(layout.all_gather(layout.merge_highest(codes)).cpu())
     is_known = (labels != UNKNOWN) & (predicted != UNKNOWN)
     held_out = layout.all_gather(predictions.held_out).cpu()
     estimate = rrm_core.estimate_contamination(
@@ -60,7 +60,8 @@ def combine_passes(codes: Tensor) -> tuple[Tensor, Tensor]:
         `UNKNOWN` without a prediction.
     confidence : Tensor of float64, shape (n,)
     """
-    predicted, confidence = decode_predictions(codes)
+    predicted = predicted_classes(codes)
+    confidence = confidences(codes)
     sums = torch.stack([torch.where(predicted == row, confidence, 0.0).sum(0) for row in predicted])
     # The first of equal sums.
     largest = sums.max(0).values

@@ -140,9 +140,9 @@ class Layout(ABC):
         """Return the values of all samples along the last axis; `packed` are eight samples in a byte."""
         return local
 
-    def gather_highest(self, local: Tensor) -> Tensor:
-        """Return the integers of all samples along the last axis, the highest where several ranks have a sample's."""
-        return self.all_gather(local)
+    def merge_highest(self, local: Tensor) -> Tensor:
+        """Return the integers of the local samples, the highest where other ranks have some of the same samples."""
+        return local
 
     def local_slice(self, full: Tensor, *, packed: bool = False) -> Tensor:  # noqa: ARG002
         """Return the values of the local samples, from those of all: the inverse of `all_gather`."""
@@ -207,7 +207,7 @@ class Replicated(RankLayout):
     def identify(self, members: Tensor | None) -> int:  # noqa: D102
         return 0 if members is None else stable_hash(fingerprint(members))
 
-    def gather_highest(self, local: Tensor) -> Tensor:  # noqa: D102
+    def merge_highest(self, local: Tensor) -> Tensor:  # noqa: D102
         return self.ranks.all_reduce_max(local.reshape(-1)).reshape(local.shape)
 
     def _reweight(

@@ -13,6 +13,11 @@ MAX_CLASSES = 1 << 15
 UNKNOWN = -1
 """Stands for a sample without a prediction, or without a label."""
 
+# A code has the class in its upper 16 bits, below them the round in 2 bits, and the doubt in 14.
+_CLASS_BITS = 16
+_ROUND_BITS = 14
+_DOUBT = (1 << _ROUND_BITS) - 1
+
 _REMAINING = (
     "where outputs aren't classes, give contamination as a number: check 100 labels by hand, see "
     "rrm_review.draw_samples, or estimate it with rrm_core.estimate_contamination"
@@ -73,18 +78,19 @@ def n_classes_of(logits: Tensor) -> int:
     return logits.shape[1]
 
 
-def encode_predictions(logits: Tensor) -> Tensor:
-    """Return the predicted class of each sample and its doubt, in one number.
+def encode_predictions(logits: Tensor, round_in_pass: int) -> Tensor:
+    """Return the predicted class of each sample, a round and the prediction's doubt, in one number.
 
     Parameters
     ----------
     logits : Tensor, shape (batch, n_classes), (batch, 1) or (batch,)
+    round_in_pass : int in [0, 4)
 
     Returns
     -------
     Tensor of int32, shape (batch,)
-        The class in the upper 16 bits, and in the lower ones the float16 of 1 - p, where p is the class's probability:
-        near 1, p itself has too few values. `UNKNOWN` for logits that are NaN.
+        `UNKNOWN` for logits that are NaN. The doubt is the float16 of 1 - p, where p is the class's probability: near
+        1, p itself has too few values.
     """
     logits = logits.detach().float()
     if n_classes_of(logits) == 2 and logits.numel() == len(logits):
@@ -92,22 +98,36 @@ def encode_predictions(logits: Tensor) -> Tensor:
         predicted = (logits > 0).int()
         doubt = torch.sigmoid(-logits.abs())
     else:
-        highest, index = logits.max(1)
-        predicted = index.int()
-        doubt = -torch.expm1(highest - logits.logsumexp(1))
+        highest, index = logits.max(1, keepdim=True)
+        predicted = index[:, 0].int()
+        # The sum over the other classes, which near a probability of 1 has more digits than 1 less that probability.
+        rest = (logits - highest).exp().scatter(1, index, 0).sum(1)
+        doubt = rest / (1 + rest)
+    # Bits of a float16 in [0, 1] are below 2**14.
     bits = doubt.clamp(0, 1).half().view(torch.int16).int()
-    return torch.where(doubt.isnan(), UNKNOWN, predicted << 16 | bits)
+    codes = predicted << _CLASS_BITS | round_in_pass << _ROUND_BITS | bits
+    return torch.where(doubt.isnan(), UNKNOWN, codes)
 
 
-def decode_predictions(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the predicted classes and probabilities of codes.
+def predicted_classes(codes: Tensor) -> Tensor:
+    """Return the predicted classes of codes: int32, `UNKNOWN` where there is no prediction."""
+    return codes >> _CLASS_BITS
 
-    Returns
-    -------
-    predicted : Tensor of int32
-        `UNKNOWN` where there is no prediction.
-    confidence : Tensor of float64
-        Exactly 1 minus the doubt; 0 where there is no prediction.
-    """
-    doubt = (codes & 0xFFFF).to(torch.int16).view(torch.float16).double()
-    return codes >> 16, torch.where(codes < 0, 0.0, 1 - doubt)
+
+def rounds_in_pass(codes: Tensor) -> Tensor:
+    """Return the rounds of codes: int32, 3 where there is no prediction."""
+    return codes >> _ROUND_BITS & 3
+
+
+def confidences(codes: Tensor) -> Tensor:
+    """Return the probabilities of codes: float64, exactly 1 minus the doubt; 0 where there is no prediction."""
+    doubt = (codes & _DOUBT).to(torch.int16).view(torch.float16).double()
+    return torch.where(codes < 0, 0.0, 1 - doubt)
+
+
+def are_codes(codes: Tensor, n_classes: int) -> bool:
+    """Return whether all numbers are codes of predictions of so many classes, or `UNKNOWN`."""
+    doubt = torch.where(codes < 0, 0, codes & _DOUBT)
+    one = torch.ones((), dtype=torch.float16).view(torch.int16)
+    is_in_range = int(codes.min()) >= UNKNOWN and int(predicted_classes(codes).max()) < n_classes
+    return is_in_range and int(doubt.max()) <= int(one)

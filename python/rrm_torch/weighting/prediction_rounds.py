@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from copy import copy
 
+import torch
+
 from .layout import Layout
+from .outputs import predicted_classes, rounds_in_pass
 from .prediction_buffer import ROUNDS_PER_PASS, PredictionBuffer
 from .settings import Unit
-from .warmup_end import MIN_ROUNDS
+from .warmup_end import MIN_ROUNDS, Round
 
 FEW_EPOCHS = 12
 """With fewer, a round is a quarter of an epoch: the longest warm-up would have less than four epochs."""
@@ -46,34 +49,40 @@ def end_round(
     ValueError
         Ranks have logits of different numbers of classes.
     """
-    counts = predictions.counts.flatten().tolist()
-    rows = layout.sync_or_raise(None, *counts, predictions.n_calls, predictions.n_classes, predictions.n_recorded)
-    seen, agreed = (
-        [sum(row[first + i] for row in rows) for i in range(ROUNDS_PER_PASS)] for first in (0, ROUNDS_PER_PASS)
-    )
-    n_calls, n_classes, n_recorded = zip(*(row[2 * ROUNDS_PER_PASS :] for row in rows), strict=True)
+    rows = layout.sync_or_raise(None, predictions.n_calls, predictions.n_classes, predictions.n_recorded)
+    n_calls, n_classes, n_recorded = zip(*rows, strict=True)
     known = {number for number in n_classes if number}
     if len(known) > 1:
         raise ValueError(f"ranks have logits of different numbers of classes: {', '.join(map(str, sorted(known)))}")
-    steps_per_round = predictions.steps_per_round
     if unit == "step" and epoch == 1:
-        steps_per_round = max(1, -(-layout.n // (ROUNDS_PER_PASS * max(sum(n_recorded), 1))))
-        if steps_per_round > 1:
+        predictions = copy(predictions)
+        predictions.steps_per_round = max(1, -(-layout.n // (ROUNDS_PER_PASS * max(sum(n_recorded), 1))))
+        if predictions.steps_per_round > 1:
             # No round ends yet.
-            other = copy(predictions)
-            other.steps_per_round = steps_per_round
-            return other
-    n_rounds = rounds_per_epoch(epochs, unit)
-    n_ended = predictions.agreement.n_rounds + n_rounds
-    other = predictions.after_round(
-        seen[:n_rounds],
-        agreed[:n_rounds],
-        max(n_calls),
-        max(n_classes),
-        ends_pass=unit == "epoch" or n_ended % ROUNDS_PER_PASS == 0,
-    )
-    other.steps_per_round = steps_per_round
-    return other
+            return predictions
+    first = predictions.agreement.n_rounds % ROUNDS_PER_PASS
+    n_ended = rounds_per_epoch(epochs, unit)
+    if n_ended > 1:
+        first = 0
+    rounds = count_agreement(predictions, layout)[first : first + n_ended]
+    agreement = predictions.agreement.extended(rounds, sum(n_calls))
+    ends_pass = unit == "epoch" or agreement.n_rounds % ROUNDS_PER_PASS == 0
+    return predictions.after_round(agreement, max(n_classes), ends_pass=ends_pass)
+
+
+def count_agreement(predictions: PredictionBuffer, layout: Layout) -> list[Round]:
+    """Return the `ROUNDS_PER_PASS` rounds of this pass, of all ranks together. Collective where there are ranks."""
+    codes = layout.merge_highest(predictions.newest)
+    labels = layout.merge_highest(predictions.labels.int())
+    # Four kinds of samples: held out or not, predicted as labelled or not.
+    kinds = 2 * (~predictions.held_out).int() + (predicted_classes(codes) != labels).int()
+    cells = 4 * rounds_in_pass(codes) + kinds
+    counts = torch.bincount(cells[codes >= 0], minlength=4 * ROUNDS_PER_PASS)
+    table = layout.all_reduce_sum(counts).reshape(ROUNDS_PER_PASS, 4).tolist()
+    return [
+        Round(held_out + held_out_other, held_out, trained + trained_other, trained)
+        for held_out, held_out_other, trained, trained_other in table
+    ]
 
 
 def may_be_over(predictions: PredictionBuffer, epoch: int, epochs: int | None, unit: Unit) -> bool:

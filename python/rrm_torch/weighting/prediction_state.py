@@ -3,78 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
-from dataclasses import asdict, fields
+from dataclasses import astuple, fields
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import rrm_core
 
 from .._checks import is_dense
 from .layout import Layout
-from .outputs import MAX_CLASSES, UNKNOWN
-from .prediction_buffer import PASSES, ROUNDS_PER_PASS, PredictionBuffer
+from .outputs import MAX_CLASSES, UNKNOWN, are_codes
+from .prediction_buffer import PASSES, PredictionBuffer
 from .reweight_checks import is_int, is_number
-from .warmup_end import Agreement
+from .warmup_end import Agreement, Round
 
 NUMBERS = ("n_classes", "n_calls", "n_recorded", "steps_per_round")
+COUNTS = (*NUMBERS, "n_earlier_calls")
 
 
 def save_predictions(predictions: PredictionBuffer | None, layout: Layout) -> dict[str, Any] | None:
     """Return the state of the predictions of all samples. Collective where there are ranks."""
     if predictions is None:
         return None
-    counts = predictions.counts.flatten().tolist()
-    rows = layout.sync_or_raise(None, *counts, predictions.n_calls, predictions.n_classes, predictions.n_recorded)
-    totals = [sum(column) for column in zip(*rows, strict=True)]
-    n_classes = max(row[len(counts) + 1] for row in rows)
-    best = predictions.best
+    rows = layout.sync_or_raise(None, predictions.n_calls, predictions.n_classes, predictions.n_recorded)
+    n_calls, n_classes, n_recorded = zip(*rows, strict=True)
+    chosen = predictions.chosen
     return {
-        "labels": layout.gather_highest(predictions.labels.int()).to(torch.int16),
-        "passes": layout.gather_highest(predictions.passes).clone(),
-        "best": None if best is None else layout.gather_highest(best).clone(),
-        "agreement": asdict(predictions.agreement),
-        "counts": totals[: len(counts)],
-        "n_classes": n_classes,
-        "n_calls": max(row[len(counts)] for row in rows),
-        "n_recorded": totals[-1],
+        "labels": layout.all_gather(layout.merge_highest(predictions.labels.int())).to(torch.int16),
+        "passes": _all_codes(predictions.passes, layout),
+        "chosen": None if chosen is None else _all_codes(chosen, layout),
+        "rounds": [astuple(entry) for entry in predictions.agreement.rounds],
+        "n_earlier_calls": predictions.agreement.n_calls,
+        "n_classes": max(n_classes),
+        "n_calls": sum(n_calls),
+        "n_recorded": sum(n_recorded),
         "steps_per_round": predictions.steps_per_round,
     }
 
 
 def load_predictions(state: Mapping[str, Any], empty: PredictionBuffer, layout: Layout) -> PredictionBuffer:
     """Return the predictions of the local samples, from a checked state and the empty buffer of this process."""
-    other = copy(empty)
-    best = state["best"]
-    other.restore(
-        labels=layout.local_slice(state["labels"]),
-        passes=layout.local_slice(state["passes"]),
-        best=None if best is None else layout.local_slice(best),
-        # They are sums over the ranks.
-        counts=torch.tensor(state["counts"] if layout.rank == 0 else [0] * (2 * ROUNDS_PER_PASS), dtype=torch.int64),
+    chosen = state["chosen"]
+    loaded = empty.restored(
+        layout.local_slice(state["labels"]),
+        layout.local_slice(state["passes"]),
+        None if chosen is None else layout.local_slice(chosen),
+        Agreement(tuple(Round(*counts) for counts in state["rounds"]), state["n_earlier_calls"]),
     )
-    agreement = state["agreement"]
-    other.agreement = Agreement(tuple(agreement["seen"]), tuple(agreement["agreed"]), agreement["n_calls"])
     for name in NUMBERS:
-        setattr(other, name, state[name])
-    other.n_recorded = state["n_recorded"] // layout.size
-    return other
+        setattr(loaded, name, state[name])
+    # These are sums over the ranks.
+    loaded.n_calls = state["n_calls"] if layout.rank == 0 else 0
+    loaded.n_recorded = state["n_recorded"] // layout.size
+    return loaded
 
 
 def check_predictions(state: Any, n: int) -> None:
     """Raise a ValueError unless predictions in a state of n samples can be right."""
-    names = ("labels", "passes", "best", "agreement", "counts", *NUMBERS)
+    names = ("labels", "passes", "chosen", "rounds", *COUNTS)
     if not isinstance(state, Mapping) or set(state) != set(names):
         raise ValueError(f"state's predictions must hold {', '.join(names)}; the file may be damaged")
-    numbers = [state[name] for name in NUMBERS]
+    numbers = [state[name] for name in COUNTS]
     if not all(is_int(number) and number >= 0 for number in numbers) or state["n_classes"] > MAX_CLASSES:
-        raise ValueError(f"state's {', '.join(NUMBERS)} must be counts, got {numbers}; the file may be damaged")
-    _check_counts(state["counts"], state["agreement"])
+        raise ValueError(f"state's {', '.join(COUNTS)} must be counts, got {numbers}; the file may be damaged")
+    _check_rounds(state["rounds"])
     labels = state["labels"]
     if not is_dense(labels, (torch.int16,)) or labels.shape != (n,) or int(labels.min()) < UNKNOWN:
         raise ValueError(f"state's labels must be classes of {n} samples, in int16; the file may be damaged")
-    for name in ("passes", "best"):
+    for name in ("passes", "chosen"):
         codes = state[name]
         if codes is not None or name == "passes":
             _check_codes(name, codes, n, state["n_classes"])
@@ -123,26 +120,28 @@ def read_estimate(state: Any) -> rrm_core.ContaminationEstimate | None:
     return rrm_core.ContaminationEstimate(**values)
 
 
-def _check_counts(counts: Any, agreement: Any) -> None:
-    if not isinstance(agreement, Mapping) or set(agreement) != {"seen", "agreed", "n_calls"}:
-        raise ValueError("state's agreement must hold seen, agreed and n_calls; the file may be damaged")
-    seen = agreement["seen"]
-    agreed = agreement["agreed"]
-    lists = (counts, seen, agreed)
-    are_lists = all(isinstance(values, (list, tuple)) and all(map(is_int, values)) for values in lists)
-    if not (are_lists and is_int(agreement["n_calls"]) and len(counts) == 2 * ROUNDS_PER_PASS):
-        raise ValueError("state's counts and agreement must be lists of integers; the file may be damaged")
-    all_seen = [*seen, *counts[:ROUNDS_PER_PASS]]
-    all_agreed = [*agreed, *counts[ROUNDS_PER_PASS:]]
-    if len(seen) != len(agreed) or any(not 0 <= k <= m for k, m in zip(all_agreed, all_seen, strict=True)):
-        raise ValueError("state's agreement must lie between 0 and the samples seen; the file may be damaged")
+def _all_codes(local: Tensor, layout: Layout) -> Tensor:
+    """Return a copy of the codes of all samples. Collective where there are ranks."""
+    return layout.all_gather(layout.merge_highest(local)).clone()
+
+
+def _check_rounds(rounds: Any) -> None:
+    if not isinstance(rounds, (list, tuple)) or not all(_are_counts_of_a_round(entry) for entry in rounds):
+        raise ValueError(
+            "state's rounds must have four counts each: of held-out and of trained samples, all and those that agreed; "
+            "the file may be damaged"
+        )
+
+
+def _are_counts_of_a_round(entry: Any) -> bool:
+    if not isinstance(entry, (list, tuple)) or len(entry) != 4 or not all(map(is_int, entry)):
+        return False
+    n_held_out, n_held_out_agreed, n_trained, n_trained_agreed = map(int, entry)
+    return 0 <= n_held_out_agreed <= n_held_out and 0 <= n_trained_agreed <= n_trained
 
 
 def _check_codes(name: str, codes: Any, n: int, n_classes: int) -> None:
     if not is_dense(codes, (torch.int32,)) or codes.ndim != 2 or not 1 <= len(codes) <= PASSES or codes.shape[1] != n:
         raise ValueError(f"state's {name} must be int32 of shape (1 to {PASSES}, {n}); the file may be damaged")
-    predicted = codes >> 16
-    doubt = torch.where(codes < 0, 0, codes & 0xFFFF)
-    # 0x3C00 are the bits of 1.
-    if int(codes.min()) < UNKNOWN or int(predicted.max()) >= max(n_classes, 0) or int(doubt.max()) > 0x3C00:
+    if not are_codes(codes, n_classes):
         raise ValueError(f"state's {name} must be predictions of {n_classes} classes; the file may be damaged")

@@ -49,19 +49,21 @@ class RRM(BaseRRM):
     ----------
     n : int
         Number of training samples. A sample is known by its index in [0, n).
-    contamination : float in [0, 1), array of shape (n_groups,), or a function of the epoch
-        The estimated share of wrong labels: this share of the samples, those with the highest losses, is pruned at each
-        reweight. If unsure, choose a lower value. Give this or `gamma`; or neither, if each `step` that reweights is
-        given a contamination. `rrm_torch.Ramp` is a function of the epoch. With `groups`, an array has a share of each
-        group, of which it prunes those with the highest losses.
+    contamination : "auto", float in [0, 1), array of shape (n_groups,), or a function of the epoch
+        The share of wrong labels: this share of the samples, those with the highest losses, is pruned at each reweight.
+        ``"auto"`` estimates it at the end of the warm-up, see Notes; with `groups` and without `cap`, that of each
+        group. Give this or `gamma`; or neither, if each `step` that reweights is given a contamination.
+        `rrm_torch.Ramp` is a function of the epoch. With `groups`, an array has a share of each group, of which it
+        prunes those with the highest losses.
     gamma : float, at least 0, or a function of the epoch
         The price of leaving the uniform distribution, in units of the loss: samples more than `gamma` above the
         smallest loss are pruned.
     mu : float in (0, 1], or a function of the epoch, default 1
         Step from the current weights to the new ones.
-    warmup : int, default 10
+    warmup : int or "auto", optional
         Epochs of plain training before the first reweight. Before the model has learnt anything, its losses say
-        nothing about the labels; long after, it has learnt the wrong ones too.
+        nothing about the labels; long after, it has learnt the wrong ones too. ``"auto"`` ends it in between, see
+        Notes. The default is ``"auto"`` with ``contamination="auto"``, otherwise 10.
     every : int, default 1
         Epochs from one reweight to the next.
     unit : {"epoch", "step"}, default "epoch"
@@ -102,6 +104,11 @@ class RRM(BaseRRM):
     mass : {"all", "group"}, default "all"
         Which samples receive the mass of the pruned samples of a group: those of all groups; or those of the group
         itself, whose total weight then stays as it is.
+    seed : int, default 0
+        Which samples a warm-up holds out, see Notes.
+    epochs : int, optional
+        The planned epochs of the run, where ``warmup="auto"`` ends after a third at the latest. `rrm_torch.fit` sets
+        it.
     layout : {"replicated", "sharded"}, optional
         How the ranks of a torch.distributed job share the samples, see `rrm_torch.distributed`. ``"replicated"``: each
         stores the weights of all, and may train on any. ``"sharded"``: each stores those of its slice, and trains on no
@@ -120,6 +127,15 @@ class RRM(BaseRRM):
 
     Notes
     -----
+    With ``contamination="auto"`` or ``warmup="auto"``, a warm-up holds out 15 % of the samples: their weight is 0, and
+    that of the others 1 / 0.85. They are chosen by a hash of the index and `seed`. `weighted_mean` needs the logits
+    and labels, and records the predictions. The warm-up ends once the share of held-out samples that are predicted as
+    labelled, a mean over three epochs, has not risen for three epochs (more where these have less than 100 batches in
+    all), and after a third of the planned epochs at the latest; with fewer than 12 planned epochs, or where steps are
+    counted, quarters of an epoch take the place of epochs. The estimate is that of `rrm_core.estimate_contamination`,
+    of the predictions in the three epochs with the highest share. It does not change afterwards, and samples held out
+    are then weighted like all others. It needs 12 bytes a sample, 24 at most, until it is made.
+
     With a layout, all ranks must call `step`, `state_dict`, `load_state_dict`, `flagged`, `ranking` and `issues`
     together. An error on one rank is raised on all, by `step`; where steps are counted, by the next one that is due.
     The state depends neither on the layout nor on the number of ranks.
@@ -444,7 +460,7 @@ class RRM(BaseRRM):
         is_over = epoch == self.settings.warmup
         if self.settings.warmup == AUTO:
             agreement = predictions.agreement
-            is_over = agreement.has_peaked or reaches_limit(agreement.n_rounds, epoch, self.epochs, self.unit)
+            is_over = agreement.is_over or reaches_limit(agreement.n_rounds, epoch, self.epochs, self.unit)
         if not is_over:
             return replace(state, predictions=predictions)
         groups = self.groups if self.settings.estimates_by_group else None

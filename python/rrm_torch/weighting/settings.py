@@ -302,6 +302,8 @@ class Settings(BatchSettings):
     def _check_warmup(self) -> None:
         if isinstance(self.contamination, str) and self.contamination != AUTO:
             raise ValueError(f"contamination must be 'auto' or a number, got {self.contamination!r}")
+        if isinstance(self.warmup, str) and self.warmup != AUTO:
+            raise ValueError(f"warmup must be 'auto' or a number of epochs, got {self.warmup!r}")
         if self.warmup != AUTO:
             super()._check_warmup()
         if self.needs_predictions and self.n < MIN_SAMPLES:
