@@ -150,8 +150,8 @@ class BaseRRM(ABC):
             numbers, of the samples that have one, and of the losses of the others; `losses` are still the losses.
         logits : Tensor, shape (batch, n_classes), optional
             The model's outputs, from which a warm-up with ``contamination="auto"`` or ``warmup="auto"`` makes an
-            estimate; afterwards, and without either, they are not used. For two classes one number per sample may be
-            given, the logit of class 1, shape (batch,) or (batch, 1).
+            estimate, and `rank_by` computes scores; otherwise they are not used. For two classes one number per sample
+            may be given, the logit of class 1, shape (batch,) or (batch, 1).
         labels : Tensor of integers, shape (batch,), optional
             The given classes, likewise; a negative one stands for a sample without a label.
         record : bool, default True
@@ -188,8 +188,8 @@ class BaseRRM(ABC):
             return mean
         check_batch(losses, index)
         check_batch_options(losses, regularizer, ranking, is_recorded=record)
-        if record and self._state.predictions is not None:
-            self._record_predictions(losses, index, logits, labels)
+        if record and self._needs_outputs:
+            ranking = self._use_outputs(losses, index, ranking, logits, labels)
         if record and ranking is None:
             terms = self._record_on_device(losses, index)
             if terms is not None:
@@ -274,7 +274,13 @@ class BaseRRM(ABC):
         -------
         Tensor of int64, shape (n_pruned,)
             Indices; empty before the first reweight.
+
+        Warns
+        -----
+        UserWarning
+            Epochs have ended, and there was no reweight.
         """
+        self._warn_of_no_reweight(stacklevel=3)
         return self.trajectory.flagged()
 
     def ranking(self) -> Tensor:
@@ -284,7 +290,13 @@ class BaseRRM(ABC):
         -------
         Tensor of int64, shape (n,)
             Indices. The loss rank is the mean over the reweights, see `rrm_torch.PruningHistory.mean_rank`.
+
+        Warns
+        -----
+        UserWarning
+            As `flagged`.
         """
+        self._warn_of_no_reweight(stacklevel=3)
         return self.trajectory.ranking()
 
     def issues(
@@ -320,7 +332,13 @@ class BaseRRM(ABC):
         ------
         TypeError, ValueError
             As `rrm_review.make_issues`.
+
+        Warns
+        -----
+        UserWarning
+            As `flagged`.
         """
+        self._warn_of_no_reweight(stacklevel=3)
         rows = self._layout.sync_or_raise(None, self._is_double)
         state = self._state.double() if any(row[0] for row in rows) else self._state
         share_pruned, mean_rank = exact_shares_and_ranks(state.trajectory)
@@ -429,7 +447,7 @@ class BaseRRM(ABC):
         )
 
     def __repr__(self) -> str:
-        defaults = {"unit": "epoch", "unseen": "raise", "scale": "mean", "mass": "all", "seed": 0}
+        defaults = {"unit": "epoch", "unseen": "raise", "scale": "mean", "mass": "all", "rank_by": "loss", "seed": 0}
         settings = [
             f"{name}={value!r}"
             for name, value in self.settings.describe().items()
@@ -449,9 +467,16 @@ class BaseRRM(ABC):
     def _batch_weights(self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool) -> Tensor:
         """Return the weights of a batch, shape (batch,), and record its losses if `record` is true."""
 
+    @property
     @abstractmethod
-    def _record_predictions(self, losses: Tensor, index: Tensor, logits: Tensor | None, labels: Tensor | None) -> None:
-        """Record the predictions of a batch in a warm-up that needs them; raise an error if they are missing."""
+    def _needs_outputs(self) -> bool:
+        """Whether calls of `weighted_mean` that record losses need logits and labels."""
+
+    @abstractmethod
+    def _use_outputs(
+        self, losses: Tensor, index: Tensor, ranking: Tensor | None, logits: Tensor | None, labels: Tensor | None
+    ) -> Tensor | None:
+        """Record the predictions of a batch where they are needed; return the numbers that rank it, see `_record`."""
 
     @abstractmethod
     def _load_predictions(self, state: dict[str, Any] | None) -> PredictionBuffer | None:
@@ -503,8 +528,8 @@ class BaseRRM(ABC):
         """Check a batch, and record it if `record` is true; return its weights."""
         check_batch(losses, index)
         check_batch_options(losses, regularizer, ranking, is_recorded=record)
-        if record and self._state.predictions is not None:
-            self._record_predictions(losses, index, logits, labels)
+        if record and self._needs_outputs:
+            ranking = self._use_outputs(losses, index, ranking, logits, labels)
         return self._weigh_checked(losses, index, ranking, record)[0]
 
     def _weigh_checked(
@@ -570,6 +595,21 @@ class BaseRRM(ABC):
         """Return the positions of a batch's samples in `weights`, on the device of its losses; record nothing."""
         self.to(losses.device)
         return self._buffer.locate(index, losses.device)
+
+    def _warn_of_no_reweight(self, stacklevel: int) -> None:
+        """Warn if samples are asked for that no reweight has compared, though epochs have ended."""
+        if not self.epoch or self.trajectory.rounds:
+            return
+        warmup = self.settings.warmup
+        until = "the warm-up has not ended"
+        remedy = "train longer, or pass epochs=, the planned number, so that it ends in time"
+        if isinstance(warmup, int):
+            until = f"the first one follows {self.unit} {warmup}"
+            remedy = "make it with a smaller warmup, or warmup='auto'"
+        warnings.warn(
+            f"there was no reweight yet: {self.unit} {self.epoch} has ended, and {until}; {remedy}",
+            stacklevel=stacklevel + 1,
+        )
 
     def _warn_of_weight(self, entry: Reweight, reason: str, stacklevel: int) -> None:
         """Warn, once, if the largest weight of a reweight exceeds the limit."""

@@ -168,11 +168,23 @@ class BatchRRM(BaseRRM):
     def _record_on_device(self, losses: Tensor, index: Tensor) -> None:
         """Return None, as `_record_and_weigh`."""
 
-    def _record_predictions(self, losses: Tensor, index: Tensor, logits: Tensor | None, labels: Tensor | None) -> None:
-        """Do nothing: nothing is estimated."""
+    @property
+    def _needs_outputs(self) -> bool:
+        return False
+
+    def _use_outputs(
+        self,
+        losses: Tensor,  # noqa: ARG002
+        index: Tensor,  # noqa: ARG002
+        ranking: Tensor | None,
+        logits: Tensor | None,  # noqa: ARG002
+        labels: Tensor | None,  # noqa: ARG002
+    ) -> Tensor | None:
+        """Return the ranking numbers as they are: nothing is estimated."""
+        return ranking
 
     def _load_predictions(self, state: dict[str, Any] | None) -> None:
-        """Return None, as `_record_predictions`."""
+        """Return None: nothing is estimated."""
 
     def _new_buffer(self) -> LossBuffer:
         return EpochLossBuffer(0, self.settings.n)

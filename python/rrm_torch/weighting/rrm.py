@@ -31,6 +31,7 @@ from .prediction_rounds import end_round, may_be_over, reaches_limit, rounds_per
 from .prediction_state import load_predictions, read_estimate
 from .reweight import Reweight, total
 from .sample_groups import GroupsLike, SampleGroups
+from .sample_scores import RankBy, SampleScorer
 from .schedule import Schedule, ShareSchedule
 from .settings import AUTO, Auto, LossesFrom, Mass, Redistribute, Scale, Settings, Unit, Unseen
 from .state_checks import check_consistency
@@ -104,6 +105,12 @@ class RRM(BaseRRM):
     mass : {"all", "group"}, default "all"
         Which samples receive the mass of the pruned samples of a group: those of all groups; or those of the group
         itself, whose total weight then stays as it is.
+    rank_by : {"loss", "noise-aware", "prior-adjusted"}, default "loss"
+        What decides which samples are pruned. Scores need `groups`, the given classes, and have a `cap` of 0.5 by
+        default; `weighted_mean` needs the logits and labels throughout. ``"noise-aware"``: how improbable the given
+        class is, if classes are confused as in the estimate at the end of the warm-up; for systematic errors between
+        classes. ``"prior-adjusted"``: the cross-entropy as if all classes were equally frequent among the kept labels;
+        for rare classes that matter as much as others.
     seed : int, default 0
         Which samples a warm-up holds out, see Notes.
     epochs : int, optional
@@ -183,6 +190,7 @@ class RRM(BaseRRM):
         groups: GroupsLike | None = None,
         cap: npt.ArrayLike | None = None,
         mass: Mass = "all",
+        rank_by: RankBy = "loss",
         seed: int = 0,
         epochs: int | None = None,
         layout: LayoutName | None = None,
@@ -209,6 +217,7 @@ class RRM(BaseRRM):
             groups=groups,
             cap=cap,
             mass=mass,
+            rank_by=rank_by,
             seed=seed,
         )
         self.epochs = None if epochs is None else check_count("epochs", epochs)
@@ -219,6 +228,7 @@ class RRM(BaseRRM):
         # Ranks compare it. Raises for a schedule that no state could tell from another.
         self._settings_hash = stable_hash((layout, losses_from, settings.describe()))
         self._groups: SampleGroups | None = None
+        self._scorer: SampleScorer | None = None
         if self.groups is not None:
             self._groups = SampleGroups(self.groups, self._layout.start, self._layout.end)
 
@@ -494,10 +504,33 @@ class RRM(BaseRRM):
             predictions=PredictionBuffer(mask, layout.start, max(n_expected, 1)),
         )
 
-    def _record_predictions(self, losses: Tensor, index: Tensor, logits: Tensor | None, labels: Tensor | None) -> None:
+    @property
+    def _needs_outputs(self) -> bool:
+        return self._state.predictions is not None or self.settings.rank_by != "loss"
+
+    def _use_outputs(
+        self, losses: Tensor, index: Tensor, ranking: Tensor | None, logits: Tensor | None, labels: Tensor | None
+    ) -> Tensor | None:
         check_outputs(logits, labels, len(losses), self.settings.reason_for_predictions)
         assert logits is not None
         assert labels is not None
+        if self.settings.rank_by != "loss":
+            ranking = self._score(losses, ranking, logits, labels)
+        if self._state.predictions is not None:
+            self._record_predictions(losses, index, logits, labels)
+        return ranking
+
+    def _score(self, losses: Tensor, ranking: Tensor | None, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the scores of a batch that `rank_by` names."""
+        if ranking is not None:
+            raise ValueError(f"give ranking or rank_by, not both, got ranking and rank_by={self.settings.rank_by!r}")
+        state = self._state
+        if self._scorer is None or not self._scorer.is_current(state.estimate, state.plan):
+            assert self.groups is not None
+            self._scorer = SampleScorer(self.settings.rank_by, self.groups, state.estimate, state.plan)
+        return self._scorer.score(losses, logits, labels)
+
+    def _record_predictions(self, losses: Tensor, index: Tensor, logits: Tensor, labels: Tensor) -> None:
         self._adapt(losses)
         if self._layout.size == 1:
             # An index out of range raises before anything is recorded; with ranks it is reported later.

@@ -7,6 +7,7 @@ from functools import cached_property
 from numbers import Real
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
+import numpy as np
 import numpy.typing as npt
 
 import rrm_core
@@ -16,6 +17,7 @@ from .._checks import check_count
 from . import schedule
 from .fingerprint import Ids, fingerprint, hash_ids
 from .sample_groups import GroupsLike, prepare_groups
+from .sample_scores import DEFAULT_CAP, RankBy
 from .schedule import Schedule, ShareSchedule
 
 Unit: TypeAlias = Literal["epoch", "step"]
@@ -168,6 +170,7 @@ class Settings(BatchSettings):
         Of all samples, on the host.
     cap : float, tuple of float, or None
     mass : {"all", "group"}
+    rank_by : {"loss", "noise-aware", "prior-adjusted"}
     seed : int
         Of the choice of the samples that a warm-up holds out.
 
@@ -185,6 +188,7 @@ class Settings(BatchSettings):
     groups: GroupsLike | None = None
     cap: npt.ArrayLike | None = None
     mass: Mass = "all"
+    rank_by: RankBy = "loss"
     seed: int = 0
 
     SCHEDULES: ClassVar[tuple[str, ...]] = ("contamination", "gamma", "mu", "cap")
@@ -198,6 +202,7 @@ class Settings(BatchSettings):
         "unseen",
         "scale",
         "mass",
+        "rank_by",
         "seed",
     )
 
@@ -206,6 +211,8 @@ class Settings(BatchSettings):
         check_choice("unit", self.unit, Unit)
         check_choice("losses_from", self.losses_from, LossesFrom)
         check_choice("unseen", self.unseen, Unseen)
+        check_choice("rank_by", self.rank_by, RankBy)
+        self._check_scores()
         self._set("seed", as_integer("seed", self.seed, 0, "a whole number, at least 0"))
         super().__post_init__()
         self._check_quota()
@@ -232,12 +239,14 @@ class Settings(BatchSettings):
 
     @property
     def needs_predictions(self) -> bool:
-        """Whether the warm-up records predictions, and holds out samples: for the contamination, or its own end."""
-        return self.is_estimated or not isinstance(self.warmup, int)
+        """Whether the warm-up records predictions, and holds out samples: for an estimate, or its own end."""
+        return self.is_estimated or not isinstance(self.warmup, int) or self.rank_by == "noise-aware"
 
     @property
     def reason_for_predictions(self) -> str:
         """The setting that `needs_predictions` follows from, for messages."""
+        if self.rank_by != "loss":
+            return f"rank_by={self.rank_by!r}"
         return "contamination='auto'" if self.is_estimated else "warmup='auto'"
 
     @property
@@ -298,6 +307,20 @@ class Settings(BatchSettings):
         """Return the step from the current weights to the new ones in the reweight after `epoch`."""
         mu: float = schedule.value(self.mu, epoch)
         return mu
+
+    def _check_scores(self) -> None:
+        """Check what scores need, and set their default cap."""
+        if self.rank_by == "loss":
+            return
+        if self.groups is None:
+            raise ValueError(
+                f"rank_by={self.rank_by!r} needs groups: the given classes of all samples, of which a cap keeps some"
+            )
+        if self.gamma is not None:
+            raise ValueError(f"rank_by={self.rank_by!r} needs a contamination, got gamma={self.gamma}")
+        contamination: Any = self.contamination
+        if self.cap is None and np.ndim(contamination) == 0:
+            self._set("cap", DEFAULT_CAP)
 
     def _check_warmup(self) -> None:
         if isinstance(self.contamination, str) and self.contamination != AUTO:
