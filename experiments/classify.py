@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -83,8 +83,16 @@ def make_attack(settings: dict[str, Any] | None) -> Attack | None:
     return ATTACKS[options.pop("name")](options.pop("eps", 0.0), **options)
 
 
+MakeRRM: TypeAlias = Callable[[dict[str, Any] | None, Tensor], RRM | None]
+
+
 def train(
-    task: Task, settings: dict[str, Any], seed: int, checkpoint: Path, on_epoch: Callable[[int, int], None]
+    task: Task,
+    settings: dict[str, Any],
+    seed: int,
+    checkpoint: Path,
+    on_epoch: Callable[[int, int], None],
+    make: MakeRRM = make_rrm,
 ) -> dict[str, Any]:
     """Train a model, from its checkpoint if there is one.
 
@@ -101,6 +109,8 @@ def train(
     checkpoint : Path
     on_epoch : callable
         Called as ``on_epoch(done, total)`` after each epoch.
+    make : callable, default `make_rrm`
+        Called with ``settings["rrm"]`` and the labels; returns the RRM.
 
     Returns
     -------
@@ -108,7 +118,7 @@ def train(
         JSON, see `evaluate_run`.
     """
     recipe = Recipe(**settings["recipe"])
-    run = TrainingRun(task, recipe, seed, make_rrm(settings["rrm"], task.labels))
+    run = TrainingRun(task, recipe, seed, make(settings["rrm"], task.labels))
     reporting = Reporting(checkpoint, lambda epoch: on_epoch(epoch, recipe.epochs), **run.stateful())
     try:
         seconds = run.fit(
@@ -144,19 +154,20 @@ def evaluate_run(
     Returns
     -------
     dict
-        ``accuracy`` on the test set after the last epoch; ``best_accuracy`` of any epoch (selecting it requires clean
-        labels); ``memorised``, the share of the wrong training labels that the model predicts, None without any;
-        ``fitted``, the same for the correct labels; ``diverged``, whether a loss became NaN or infinite; ``epochs``,
-        curves; ``seconds`` since the last resumption. With RRM also ``recall`` and ``precision`` of the labels pruned
-        last; ``rounds``, the reweights; ``histogram`` and ``mean_weight`` of the weights in the last epoch, for clean
-        and for wrong labels (the mean is the more informative where ties are shared); and ``estimate``, if the
-        contamination or the end of the warm-up was estimated.
+        ``accuracy`` on the test set after the last epoch, and ``class_recall``, that of each class; ``best_accuracy``
+        of any epoch (selecting it requires clean labels); ``memorised``, the share of the wrong training labels that
+        the model predicts, None without any; ``fitted``, the same for the correct labels; ``diverged``, whether a loss
+        became NaN or infinite; ``epochs``, curves; ``seconds`` since the last resumption. With RRM also ``recall`` and
+        ``precision`` of the labels pruned last; ``rounds``, the reweights; ``histogram`` and ``mean_weight`` of the
+        weights in the last epoch, for clean and for wrong labels (the mean is the more informative where ties are
+        shared); and ``estimate``, if the contamination or the end of the warm-up was estimated.
     """
     assert task.wrong is not None
     predicted = predict(model, task.score_loader()).argmax(1).numpy() == task.labels.numpy()
     accuracies = [epoch.accuracy for epoch in history.epochs]
     result: dict[str, Any] = {
         "accuracy": accuracies[-1],
+        "class_recall": class_recall(task, model),
         "best_accuracy": max(accuracies),
         "memorised": _share(predicted[task.wrong]),
         "fitted": float(predicted[~task.wrong].mean()),
@@ -170,6 +181,14 @@ def evaluate_run(
     if rrm is not None:
         _add_rrm_results(result, task.wrong, history, rrm)
     return result
+
+
+def class_recall(task: Task, model: nn.Module) -> list[float | None]:
+    """Return the share of each class's test samples that are predicted right; None for a class without any."""
+    correct = predict(model, task.test_loader()).argmax(1).cpu().numpy() == task.y_test.numpy()
+    n_classes = int(task.y_test.max()) + 1
+    recalls = [_share(correct[task.y_test.numpy() == k]) for k in range(n_classes)]
+    return [None if recall is None else round(recall, 5) for recall in recalls]
 
 
 def _add_rrm_results(result: dict[str, Any], wrong: npt.NDArray[np.bool_], history: History, rrm: BaseRRM) -> None:

@@ -21,6 +21,11 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
     "ablation": (".ablation", "each setting of RRM varied separately, on Fashion-MNIST"),
     "detection": (".detection", "how well RRM, cleanlab, AUM and small loss list wrong labels, at equal budget"),
     "auto": (".auto", "the contamination estimated, against the true one, half and twice of it, on five data sets"),
+    "groups": (
+        ".groups",
+        "labels of 20 rules and of 20 annotators, and rare classes, on Fashion-MNIST: quotas and caps",
+    ),
+    "scores": (".scores", "the loss, two scores and counts of disagreement as what ranks the samples"),
 }
 
 

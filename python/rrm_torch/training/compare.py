@@ -217,7 +217,7 @@ def compare(
         Its training labels are the clean ones if `settings` adds noise.
     settings : ComparisonSettings
     seed : int
-        Determines the noise, the initial parameters and the order of the samples.
+        Determines the noise, the initial parameters, the order of the samples, and which of them a warm-up holds out.
     on_epoch : callable, optional
         Called with ``"plain"`` or ``"RRM"`` after each epoch.
 
@@ -243,7 +243,7 @@ def compare(
     recipe = Recipe(settings.epochs, settings.batch_size, lr=settings.lr)
     loss = per_sample.by_name(settings.loss)
     attack = settings.make_attack(data)
-    rrm = RRM(len(labels), groups=settings.make_groups(labels), **settings.rrm_options())
+    rrm = RRM(len(labels), groups=settings.make_groups(labels), seed=seed, **settings.rrm_options())
 
     plain_run = TrainingRun(task, recipe, seed)
     seconds = plain_run.fit(loss=loss, attack=attack, on_epoch=lambda _: on_epoch("plain"))
