@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.pages.data_sets import by_data_set
 from benchmarks.pages.experiment_record import MISSING, Record, Run, provenance, require_complete, spread
+from benchmarks.pages.paired_difference import WITHIN_NOISE, paired_difference
 from benchmarks.pages.table_parts import row
 
-TITLES = {
-    "cifar10n": "CIFAR-10N",
-    "fashion": "Fashion-MNIST",
-    "digits": "digits",
-    "banking77": "BANKING77",
-    "imdb": "IMDb",
-}
-CHECKED = {
-    "cifar10n": "CIFAR-10, test set, checked by annotators",
-    "imdb": "IMDb, test set, checked by annotators",
-}
 ORDERS = {
     "average_precision": "average precision, %",
     "precision_at_100": "wrong among the first 100, %",
     "precision_at_true_number": "wrong among the first, as many as there are wrong labels, %",
 }
-WITHIN_NOISE = "within noise"
 LEAD_NOTE = (
     "Bold: the best mean. Lead: by how much it exceeds the next best, in points, as the mean of the differences by "
     f"seed; {WITHIN_NOISE} if it is at most two standard errors."
@@ -88,33 +77,14 @@ def detection_lists(record: Record) -> str:
     return "\n\n".join([*tables, note])
 
 
-def by_data_set(record: Record) -> dict[str, list[Run]]:
-    """Return the runs by the title of their data set and noise, in the experiment's order."""
-    groups: dict[str, list[Run]] = {}
-    for run in record["runs"]:
-        groups.setdefault(_title(run["settings"]["data"], run["settings"]["noise"]), []).append(run)
-    return groups
-
-
 def lead(best: Sequence[float], other: Sequence[float]) -> str:
     """Return by how much one method exceeds another, in points; in words if the paired difference may be chance."""
-    differences = [100 * (a - b) for a, b in zip(best, other, strict=True)]
-    if len(differences) < 2:
+    found = paired_difference(best, other)
+    if found.standard_error is None:
         return MISSING
-    mean = statistics.mean(differences)
-    standard_error = statistics.stdev(differences) / math.sqrt(len(differences))
-    if mean <= 2 * standard_error:
+    if found.is_within_noise:
         return WITHIN_NOISE
-    return f"{mean:.1f}"
-
-
-def _title(name: str, noise: str) -> str:
-    if noise == "checked":
-        return CHECKED[name]
-    kind, _, rate = noise.partition(" ")
-    if not rate:
-        return f"{TITLES[name]}, {kind}"
-    return f"{TITLES[name]}, {kind}, {100 * float(rate):g} %"
+    return f"{100 * found.mean:.1f}"
 
 
 def _by_listing(runs: Iterable[Run], metric: str) -> dict[str, list[float]]:

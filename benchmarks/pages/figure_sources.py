@@ -16,6 +16,7 @@ RECORDS = {
     "results_cifar10n": "experiment_cifar10n",
     "results_fashion": "experiment_fashion_synthetic",
     "results_ablation": "experiment_ablation",
+    "results_auto": "experiment_auto",
 }
 FIGURE_LINK = re.compile(r"images/(results_\w+)\.png")
 KEY = "Source"  # a keyword of the PNG standard

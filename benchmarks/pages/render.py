@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pages import (
+    auto_tables,
+    detection_tables,
     experiment_tables,
     figure_sources,
     gpu_tables,
@@ -245,6 +247,8 @@ EXPERIMENTS = {
     "cifar10n": (experiment_tables.cifar10n, experiment_tables.cifar10n_fit, experiment_tables.real_noise),
     "fashion_synthetic": (experiment_tables.fashion_synthetic, experiment_tables.fashion_gains),
     "ablation": (experiment_tables.ablation_grid, experiment_tables.ablation_settings),
+    "auto": (auto_tables.auto_estimates, auto_tables.auto_accuracy),
+    "detection": (detection_tables.detection_order, detection_tables.detection_lists),
 }
 
 

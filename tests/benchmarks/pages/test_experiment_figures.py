@@ -106,3 +106,22 @@ def test_ablation_plots_the_grid():
     np.testing.assert_allclose(heights["plain training"], [71, 51, 61, 41])
     np.testing.assert_allclose(heights["kept"], [81, 61, 71, 51])
     assert len(axes.get_xticklabels()) == 4
+
+
+def test_auto_plots_estimates_by_true_share():
+    (axes,) = experiment_figures.auto(made_up_records.auto()).axes
+    drawn = [line for line in axes.get_lines() if len(line.get_xdata())]
+    # Beside each other, the mean of their true shares in the middle.
+    points = sorted((line.get_xdata()[0], line.get_ydata()[0]) for line in drawn if line.get_marker() == "o")
+    np.testing.assert_allclose(points, [(-0.3, 2), (0.3, 4), (29.7, 25), (30.3, 17), (40.2, 35), (40.8, 37)])
+    hollow = [line.get_xdata()[0] for line in drawn if line.get_markerfacecolor() == "none"]
+    np.testing.assert_allclose(hollow, [40.8])
+    intervals = sorted(tuple(bar[:, 1]) for bars in axes.containers for bar in bars[2][0].get_segments())
+    np.testing.assert_allclose(intervals, [(0, 6), (1, 8), (10, 25), (20, 35), (30, 45)], atol=1e-12)
+    true_shares = sorted(tuple(mark.ravel()) for mark in axes.collections[0].get_segments())
+    np.testing.assert_allclose(true_shares, [(39.9, 40, 40.5, 40), (40.5, 41, 41.1, 41)])
+    assert [[0, 100], [0, 100]] in [[list(line.get_xdata()), list(line.get_ydata())] for line in drawn]
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert shown == ["CIFAR-10N", "Fashion-MNIST", "digits", "without an interval"]
+    colours = {text: handle.get_color() for text, handle in zip(shown, axes.get_legend().legend_handles, strict=True)}
+    assert {line.get_color() for line in drawn if line.get_xdata()[0] > 40} == {colours["CIFAR-10N"]}

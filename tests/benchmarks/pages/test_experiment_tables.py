@@ -191,6 +191,12 @@ def keep(checkout, record):
     (checkout / "benchmarks" / "results" / "experiment_ablation.json").write_text(json.dumps(record))
 
 
+def test_blocks_of_every_experiment_are_registered():
+    assert render.EXPERIMENTS.keys() == made_up_records.RECORDS.keys()
+    blocks = {"auto_estimates", "auto_accuracy", "detection_order", "detection_lists"}
+    assert blocks <= render.BLOCKS.keys()
+
+
 @pytest.mark.parametrize("block", [block.__name__ for _, block in BLOCKS] + ["training_cost", "trainer"])
 def test_block_without_a_record(checkout, block):
     assert render.BLOCKS[block]() == "Not recorded yet."
