@@ -136,12 +136,14 @@ class RRM(BaseRRM):
     -----
     With ``contamination="auto"`` or ``warmup="auto"``, a warm-up holds out 15 % of the samples: their weight is 0, and
     that of the others 1 / 0.85. They are chosen by a hash of the index and `seed`. `weighted_mean` needs the logits
-    and labels, and records the predictions. The warm-up ends once the share of held-out samples that are predicted as
-    labelled, a mean over three epochs, has not risen for three epochs (more where these have less than 100 batches in
-    all), and after a third of the planned epochs at the latest; with fewer than 12 planned epochs, or where steps are
-    counted, quarters of an epoch take the place of epochs. The estimate is that of `rrm_core.estimate_contamination`,
-    of the predictions in the three epochs with the highest share. It does not change afterwards, and samples held out
-    are then weighted like all others. It needs 12 bytes a sample, 24 at most, until it is made.
+    and labels, and records the predictions. Rounds are epochs; with fewer than 12 planned epochs, or where steps are
+    counted, quarters of an epoch. The share of held-out samples that are predicted as labelled is averaged over three
+    rounds. The warm-up ends, after three rounds at the earliest, once this share has not risen for three rounds (more
+    where three have less than 100 batches), or once trained samples are predicted as labelled more often by 0.15; and
+    after a third of the planned epochs at the latest. The estimate is that of `rrm_core.estimate_contamination`, of the
+    predictions in the three epochs up to the earliest with a share within a standard error of the highest. It does not
+    change afterwards, and samples held out are then weighted like all others. The predictions take 14 to 26 bytes a
+    sample until it is made.
 
     With a layout, all ranks must call `step`, `state_dict`, `load_state_dict`, `flagged`, `ranking` and `issues`
     together. An error on one rank is raised on all, by `step`; where steps are counted, by the next one that is due.
