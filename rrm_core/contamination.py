@@ -164,8 +164,9 @@ def estimate_contamination(
     Let D(f; S) be the share contradicted among the most confident of a set S: of each predicted class k the most
     confident ``ceil(f |S_k|)`` samples, averaged over k with weights ``|S_k| / |S|``. The estimate is the mean of
     D(1/2) of all samples and D(1/4) of those held out, D(1/2) for fewer than 2,000 samples; with `is_rising` the mean
-    of D(1/10) of both; and within a group D(1/2) of its samples. The interval reaches from D(1/10) of all samples to
-    D(1/2) of those held out, widened by two standard errors on each side.
+    of D(1/10) of both; and within a group D(1/2) of its samples, or D(1/10). If all samples of a group have the same
+    label, it is the share contradicted among those of its samples that D(1/2) of all takes. The interval reaches from
+    D(1/10) of all samples to D(1/2) of those held out, widened by two standard errors on each side.
 
     The result follows from order statistics and integer counts, and does not depend on the order of the samples.
     Systematic errors can't be seen: labels that follow a rule are learnt like correct ones.
@@ -210,9 +211,8 @@ def estimate_contamination(
         prepared = groups if isinstance(groups, Groups) else Groups(groups)
         if len(prepared) != n:
             raise ValueError(f"groups must have one number for each of the {n} samples, got {len(prepared)}")
-        within = RankedPredictions(is_wrong, classes, sureness, np.asarray(prepared.numbers))
         divisor = 10 if is_rising else 2
-        by_group = tuple(map(_below_one, within.contradicted_by_group(divisor, prepared.n_groups)))
+        by_group = _estimate_by_group(given, classes, sureness, prepared, everyone, divisor)
     return ContaminationEstimate(
         contamination=_below_one(share),
         interval=interval,
@@ -222,6 +222,32 @@ def estimate_contamination(
         by_group=by_group,
         pairs=_count_pairs(given, classes, everyone.most_confident(2)),
     )
+
+
+def _estimate_by_group(
+    given: Array, predicted: Array, confidence: Array, groups: Groups, everyone: RankedPredictions, divisor: int
+) -> tuple[float, ...]:
+    """Return the estimate of each group; 0 for a group without samples."""
+    numbers = np.asarray(groups.numbers)
+    is_wrong = given != predicted
+    if _determine_labels(numbers, given):
+        # Within such a group, all samples of one predicted class are contradicted, or none: their confidence says
+        # nothing. It is compared with that of the other groups.
+        surest = everyone.most_confident(divisor)
+        n_surest = np.bincount(numbers[surest], minlength=groups.n_groups)
+        n_wrong = np.bincount(numbers[surest], is_wrong[surest], minlength=groups.n_groups)
+        shares = (n_wrong / np.maximum(n_surest, 1)).tolist()
+    else:
+        within = RankedPredictions(is_wrong, predicted, confidence, numbers)
+        shares = within.contradicted_by_group(divisor, groups.n_groups)
+    return tuple(map(_below_one, shares))
+
+
+def _determine_labels(groups: Array, labels: Array) -> bool:
+    """Return whether all samples of a group have the same label, as where the groups are the labels."""
+    label_of_group = np.zeros(int(groups.max()) + 1, np.int64)
+    label_of_group[groups] = labels
+    return bool((label_of_group[groups] == labels).all())
 
 
 def _interval(surest_tenth: float, n: int, surest_half: float, n_held_out: int, share: float) -> tuple[float, float]:

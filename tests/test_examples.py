@@ -44,10 +44,12 @@ def test_every_example_is_tested():
 
 
 def test_quickstart_finds_wrong_labels_and_beats_plain_training():
-    suspicious, plain, rrm, found = run_example("quickstart")
+    suspicious, estimate, plain, rrm, found = run_example("quickstart")
     numbers = re.fullmatch(r"most suspicious samples of seed 0: \[([\d, ]+)\]", suspicious)[1].split(", ")
     assert len(set(numbers)) == 10
     assert all(0 <= int(number) < 1347 for number in numbers)
+    assert re.fullmatch(r"estimated share of wrong labels: [\d.]+ ± [\d.]+ % \(true: 30 %\)", estimate)
+    assert abs(percentages(estimate)[0] - 30) < 8
     assert re.fullmatch(r"test accuracy, plain: [\d.]+ ± [\d.]+ %", plain)
     assert re.fullmatch(r"test accuracy, RRM:   [\d.]+ ± [\d.]+ %", rrm)
     assert re.fullmatch(r"wrong labels found:   [\d.]+ ± [\d.]+ %", found)

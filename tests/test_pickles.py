@@ -44,6 +44,17 @@ def trained(**options):
     return rrm
 
 
+def warming_up(n_epochs=2):
+    """Return an RRM that estimates the contamination, after some epochs."""
+    rrm = rrm_torch.RRM(200, contamination="auto", warmup=4)
+    labels = torch.arange(200) % 3
+    for _ in range(n_epochs):
+        logits = torch.nn.functional.one_hot(labels, 3).float()
+        rrm.weighted_mean(torch.rand(200), torch.arange(200), logits=logits, labels=labels)
+        rrm.step()
+    return rrm
+
+
 def history():
     kept = rrm_torch.History(C > 1)
     kept.record(1, 0.5, 0.6, trained(contamination=0.2))
@@ -85,7 +96,12 @@ EXAMPLES = {
     "Levels": lambda: rrm_core.plan(C, **RULE).levels,
     "CpuInfo": rrm_core.cpu_info,
     "partial result": lambda: rrm_core.Planner(**RULE).partial(),
+    "ContaminationEstimate": lambda: rrm_core.estimate_contamination(
+        [0, 1, 1], [0, 1, 0], [0.9, 0.8, 0.7], [True, False, True]
+    ),
     "RRM": lambda: trained(contamination=0.2),
+    "RRM that records predictions": warming_up,
+    "RRM with an estimate": lambda: warming_up(n_epochs=6),
     "RRM with a schedule": lambda: trained(contamination=Ramp(0.4, 3), mu=0.3, ids=list("abcdef")),
     "RRM by step": lambda: trained(gamma=0.3, unit="step"),
     "Trajectory": lambda: trained(contamination=0.2).trajectory,

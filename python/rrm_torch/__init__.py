@@ -14,6 +14,7 @@ from . import adversarial, data, distributed, losses, methods
 from .data import ImageData, Indexed, batches, load
 from .losses.elr import ELR
 from .losses.per_sample import cross_entropy
+from .report.diagnosis import Diagnosis, diagnose
 from .training.checkpoint import Checkpoint
 from .training.evaluate import evaluate
 from .training.fit import fit
@@ -30,6 +31,7 @@ __all__ = [
     "RRM",
     "BatchRRM",
     "Checkpoint",
+    "Diagnosis",
     "History",
     "ImageData",
     "Indexed",
@@ -40,6 +42,7 @@ __all__ = [
     "batches",
     "cross_entropy",
     "data",
+    "diagnose",
     "distributed",
     "evaluate",
     "fit",
@@ -50,4 +53,5 @@ __all__ = [
     "score",
 ]
 
-_publish(__name__, ELR, RRM, BatchRRM, Checkpoint, History, ImageData, Indexed, PruningHistory, Ramp, Reweight)
+_publish(__name__, ELR, RRM, BatchRRM, Checkpoint, Diagnosis, History, ImageData, Indexed)
+_publish(__name__, PruningHistory, Ramp, Reweight)

@@ -29,6 +29,7 @@ from .adversarial import attacks
 from .data import images, noise
 from .losses import per_sample
 from .report import folder, table
+from .report.diagnosis import diagnose
 from .training.compare import ComparisonSettings, Trial, compare
 from .weighting.settings import AUTO
 
@@ -100,6 +101,7 @@ def _train(program: str, options: argparse.Namespace) -> int:
         code = FAILED
     if trials:
         console.print(table.make_table(trials, f"{task}, {settings.epochs} epochs"))
+        _print_diagnosis(console, data, trials)
     if n_reported < len(trials):
         console.print(
             f"Files of the report in {options.report} may lack seed {trials[-1].seed}: writing them ended early."
@@ -109,9 +111,16 @@ def _train(program: str, options: argparse.Namespace) -> int:
     return code
 
 
+def _print_diagnosis(console: Console, data: images.ImageData, trials: list[Trial]) -> None:
+    """Print the diagnosis of the first seed."""
+    first = trials[0]
+    title = "Diagnosis" if len(trials) == 1 else f"Diagnosis of seed {first.seed}"
+    console.print(f"{title}\n{diagnose(first.rrm, data.classes, first.labels)}\n", highlight=False)
+
+
 def _print_files(console: Console, report: Path, files: list[str], n_trials: int) -> None:
     """Print the files of the report, and what to install for figures."""
-    first_seed = ", of which flagged.csv and the figures of samples show seed 0" if n_trials > 1 else ""
+    first_seed = ", of which flagged.csv, diagnosis.txt and the figures of samples show seed 0" if n_trials > 1 else ""
     console.print(f"Report in {report}: {', '.join(files)}{first_seed}")
     if "suspicious.png" not in files:
         console.print("For figures, install Matplotlib: pip install matplotlib")
@@ -157,7 +166,7 @@ def _make_parser() -> Parser:
         type=Path,
         default=Path("report"),
         metavar="DIR",
-        help="folder for flagged.csv, results.json and the figures; replaces an earlier report (default: report)",
+        help="folder for flagged.csv, diagnosis.txt, results.json and the figures; replaces an earlier report (default: report)",
     )
 
     demo = commands.add_parser(

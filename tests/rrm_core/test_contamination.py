@@ -64,6 +64,27 @@ def test_share_contradicted_within_groups_is_that_of_each_group_alone():
     assert shares[3] == shares[5] == 0
 
 
+def test_groups_of_one_label_are_compared_with_the_others():
+    # The surer half of each predicted class are samples 0, 1 and 4, of which 1 is contradicted.
+    labels = [0, 1, 0, 0, 1, 0]
+    predicted = [0, 0, 0, 0, 1, 1]
+    confidence = [0.9, 0.8, 0.7, 0.6, 0.9, 0.5]
+    by_label = rrm_core.estimate_contamination(labels, predicted, confidence, [True] * 6, groups=labels)
+    assert by_label.by_group == (0, 0.5)
+    assert by_label.by_group == tuple(by_label.by_class())
+
+
+def test_groups_of_several_labels_have_the_share_within_them():
+    rng = np.random.default_rng(5)
+    labels, predicted, confidence = draw(rng, 500, 3)
+    groups = rng.integers(0, 4, 500)
+    estimate = rrm_core.estimate_contamination(labels, predicted, confidence, groups == 0, groups=groups)
+    for g in range(4):
+        own = groups == g
+        parts = (values[own].tolist() for values in (labels, predicted, confidence))
+        assert estimate.by_group[g] == pytest.approx(contradicted(*parts, 2))
+
+
 def test_hand_made_case():
     # Class 0 takes the surest 2 of 4, one of them wrong; class 1 the surest of 2, which is right.
     labels = [0, 1, 0, 0, 1, 0]

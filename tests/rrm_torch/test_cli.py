@@ -49,11 +49,14 @@ def test_demo_end_to_end(tmp_path):
     assert {p.name for p in folder.iterdir()} == {
         "flagged.csv",
         "results.json",
+        "diagnosis.txt",
         "curves.png",
         "weights.png",
         "trajectory.png",
         "suspicious.png",
+        "joint.png",
     }
+    assert "\nDiagnosis\nShare: " in run.stdout
     assert len(pd.read_csv(folder / "flagged.csv")) == 1347
 
 
@@ -71,8 +74,12 @@ def test_train_on_npz_file(npz, tmp_path, capsys):
     assert n_flagged == trial["flagged"] == int(trial["estimate"]["contamination"] * 1347)
     assert 0.2 < trial["estimate"]["contamination"] < 0.4
     assert trial["estimate"]["epoch"] == 4
-    assert re.search(r"seed 0: .* of the labels estimated to be wrong \(\d", " ".join(out.split()))
+    assert re.search(r"seed 0: .*, \d+\.\d% of the labels estimated to be wrong seed 1", " ".join(out.split()))
     assert "labels estimated to be wrong, %" in out
+    printed = " ".join(out.partition("Diagnosis of seed 0")[2].split())
+    diagnosis = (folder / "diagnosis.txt").read_text(encoding="utf-8")
+    assert printed.startswith(" ".join(diagnosis.split()))
+    assert "of which flagged.csv, diagnosis.txt and the figures of samples show seed 0" in printed
 
 
 def test_groups_of_a_file_are_capped_and_drawn(tmp_path, capsys):
@@ -81,7 +88,7 @@ def test_groups_of_a_file_are_capped_and_drawn(tmp_path, capsys):
     arguments = ["--noise", "0.3", "--groups", str(tmp_path / "groups.npy"), "--cap", "0.25", "--seeds", "1", *QUICK]
     assert command_line.main(["train", *arguments, "--report", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "trajectory.png, suspicious.png, groups.png" in " ".join(printed.split())
+    assert "trajectory.png, suspicious.png, joint.png, groups.png" in " ".join(printed.split())
     issues = pd.read_csv(tmp_path / "flagged.csv").sort_values("index")
     np.testing.assert_array_equal(issues["group"], groups)
     n_pruned = issues.groupby("group")["is_label_issue"].sum().tolist()

@@ -1,4 +1,4 @@
-"""The report folder of a comparison: results.json, flagged.csv and figures."""
+"""The report folder of a comparison: results.json, flagged.csv, diagnosis.txt and figures."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from rrm_review import to_csv
 
 from ..data.images import ImageData
 from ..training.compare import ComparisonSettings, Outcome, Trial
+from .diagnosis import diagnose
 
-FIGURES = ("curves.png", "weights.png", "trajectory.png", "suspicious.png", "groups.png")
+FIGURES = ("curves.png", "weights.png", "trajectory.png", "suspicious.png", "joint.png", "groups.png")
 
 
 def prepare(folder: Path) -> None:
@@ -37,7 +38,7 @@ def write(
 ) -> list[str]:
     """Write the report of the finished trials.
 
-    flagged.csv and all figures except curves.png show the first trial.
+    flagged.csv, diagnosis.txt and all figures except curves.png show the first trial.
 
     Parameters
     ----------
@@ -52,15 +53,18 @@ def write(
     Returns
     -------
     list of str
-        Names of the files written. Without Matplotlib no figures are written, and without groups no groups.png; those
-        of an earlier report are removed.
+        Names of the files written. Without Matplotlib no figures are written, without an estimate no joint.png, and
+        without groups no groups.png; those of an earlier report are removed.
     """
+    first = trials[0]
+    diagnosis = f"{diagnose(first.rrm, data.classes, first.labels)}\n"
     results = _replace_non_finite(make_results(source, settings, trials))
     with atomic_write(folder / "results.json") as file:
         file.write((json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
-    first = trials[0]
     issues = first.rrm.issues(labels=first.labels, predictions=first.probabilities.argmax(1))
     to_csv(issues, folder / "flagged.csv")
+    with atomic_write(folder / "diagnosis.txt") as file:
+        file.write(diagnosis.encode())
     drawn = {} if find_spec("matplotlib") is None else _draw(data, settings, trials)
     for name in FIGURES:
         if name not in drawn:
@@ -68,12 +72,12 @@ def write(
             continue
         with atomic_write(folder / name) as file:
             drawn[name].savefig(file, format="png", dpi=120)
-    return ["results.json", "flagged.csv", *drawn]
+    return ["results.json", "flagged.csv", "diagnosis.txt", *drawn]
 
 
 def _draw(data: ImageData, settings: ComparisonSettings, trials: Sequence[Trial]) -> dict[str, Any]:
     """Return the figures by file name."""
-    from . import figures, group_figure
+    from . import figures, group_figure, joint_figure
 
     first = trials[0]
     drawn = {
@@ -82,6 +86,8 @@ def _draw(data: ImageData, settings: ComparisonSettings, trials: Sequence[Trial]
         "trajectory.png": figures.trajectory(first.rrm, first.wrong),
         "suspicious.png": figures.suspicious(data, first),
     }
+    if first.rrm.estimate is not None:
+        drawn["joint.png"] = joint_figure.confident_joint(first.rrm.estimate, data.classes)
     if first.rrm.groups is not None:
         # Labels may leave out the last classes.
         names = data.classes[: first.rrm.groups.n_groups] if settings.groups == "labels" else None

@@ -492,6 +492,7 @@ class RRM(BaseRRM):
             skip_nan=self.settings.skips_nan,
         )
 
+    @torch.inference_mode(False)
     def _with_held_out(self) -> LiveState:
         """Return the first state of a warm-up that records predictions."""
         layout = self._layout

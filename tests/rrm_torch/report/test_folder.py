@@ -10,6 +10,7 @@ import pytest
 
 from rrm_core._atomic_write import atomic_write
 from rrm_review import csv_file
+from rrm_torch import diagnose
 from rrm_torch.data.images import load_digits
 from rrm_torch.report import folder as report_folder
 from rrm_torch.training.compare import ComparisonSettings, compare
@@ -76,6 +77,22 @@ def test_results_json_contains_every_seed(folder, trials):
         assert recorded["plain"]["epochs"][7]["accuracy"] == trial.plain.accuracy
 
 
+def test_diagnosis_is_that_of_the_first_seed(folder, trials, digits):
+    text = (folder / "diagnosis.txt").read_text(encoding="utf-8")
+    assert text == f"{diagnose(trials[0].rrm, digits.classes, trials[0].labels)}\n"
+    assert text.startswith("Share: not estimated. The last reweight pruned 404 of 1,347 samples")
+    assert "\nClasses: " in text
+
+
+def test_an_estimate_has_a_picture_of_the_confident_joint(digits, tmp_path):
+    (tmp_path / "joint.png").write_text("of an earlier report")
+    settings = ComparisonSettings(noise=0.3, epochs=6, hidden=(32,))
+    trial = compare(digits, settings, 0)
+    assert "joint.png" in report_folder.write(tmp_path, "digits", digits, settings, [trial])
+    assert matplotlib.image.imread(tmp_path / "joint.png").ndim == 3
+    assert (tmp_path / "diagnosis.txt").read_text(encoding="utf-8").count("labels are estimated to be wrong") == 1
+
+
 @pytest.mark.parametrize("name", ["curves", "weights", "trajectory", "suspicious"])
 def test_figures_are_not_empty(folder, name):
     picture = matplotlib.image.imread(folder / f"{name}.png")
@@ -95,9 +112,10 @@ def test_figures_without_noise_and_flagged_samples(digits, tmp_path):
 
 def test_without_matplotlib_writes_no_figures(digits, trials, tmp_path, monkeypatch):
     monkeypatch.setattr(report_folder, "find_spec", lambda _: None)
-    for name in ("curves.png", "groups.png"):
+    for name in ("curves.png", "groups.png", "joint.png"):
         (tmp_path / name).write_text("of an earlier report")
-    assert report_folder.write(tmp_path, "digits", digits, SETTINGS, trials) == ["results.json", "flagged.csv"]
+    files = report_folder.write(tmp_path, "digits", digits, SETTINGS, trials)
+    assert files == ["results.json", "flagged.csv", "diagnosis.txt"]
     assert not list(tmp_path.glob("*.png"))
 
 
@@ -156,7 +174,7 @@ def test_prepare_rejects_a_file(tmp_path):
 def test_interrupt_leaves_old_files_or_new_ones(digits, trials, tmp_path, monkeypatch):
     monkeypatch.setattr(report_folder, "find_spec", lambda _: None)
     report_folder.write(tmp_path, "new", digits, SETTINGS, trials)
-    names = ("results.json", "flagged.csv")
+    names = ("results.json", "flagged.csv", "diagnosis.txt")
     new = {name: (tmp_path / name).read_bytes() for name in names}
     old = dict.fromkeys(names, b"old")
 
@@ -174,4 +192,4 @@ def test_interrupt_leaves_old_files_or_new_ones(digits, trials, tmp_path, monkey
             content = {name: (tmp_path / name).read_bytes() for name in names}
             assert all(content[name] in (old[name], new[name]) for name in names), point
             found.add(tuple(content[name] == new[name] for name in names))
-    assert found == {(False, False), (True, False), (True, True)}
+    assert found == {(False, False, False), (True, False, False), (True, True, False), (True, True, True)}

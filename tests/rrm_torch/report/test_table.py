@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+import rrm_core
 from rrm_torch.data.images import load_digits
-from rrm_torch.report.table import make_table, mean_and_std
+from rrm_torch.report.table import describe_estimate, make_table, mean_and_std
 from rrm_torch.training.compare import ComparisonSettings, compare
 from rrm_torch.training.fit import Seconds
 
@@ -51,6 +53,21 @@ def test_table_shows_mean_and_standard_deviation(trials):
     assert f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}" in text
     assert "mean ± standard deviation over 2 seeds" in text
     assert "one seed" in render(trials[:1])
+
+
+def test_estimates_are_described_with_their_interval(trials):
+    pairs = np.array([[0, 0, 5]])
+    rrm = copy.copy(trials[0].rrm)
+    estimate = rrm_core.ContaminationEstimate(0.25, (0.2, 0.325), 1347, 200, "a test", None, pairs)
+    rrm._state = replace(rrm._state, estimate=estimate)
+    estimated = replace(trials[0], rrm=rrm)
+    assert describe_estimate(trials[0]) == ""
+    assert describe_estimate(estimated) == ", 25.0% of the labels estimated to be wrong (20.0% to 32.5%)"
+    text = render([estimated])
+    assert "labels estimated to be wrong, %" in text
+    assert "20.0 to 32.5" in text
+    rrm._state = replace(rrm._state, estimate=replace(estimate, interval=None))
+    assert describe_estimate(estimated) == ", 25.0% of the labels estimated to be wrong"
 
 
 @pytest.mark.parametrize(

@@ -462,6 +462,24 @@ def test_compiled_loop_gives_the_same_state():
     assert differences(eager.state_dict(), compiled.state_dict()) == []
 
 
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_estimate_does_not_depend_on_defaults_of_torch_nor_inference_mode(default):
+    expected = until_estimate()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        with torch.inference_mode():
+            rrm = RRM(N, contamination="auto")
+            estimate_jobs.train_epoch(rrm, 0, torch.arange(N))
+            rrm.step()
+        for epoch in range(1, expected.epoch):
+            estimate_jobs.train_epoch(rrm, epoch, torch.arange(N))
+            rrm.step()
+    finally:
+        torch.set_default_dtype(before)
+    assert differences(rrm.state_dict(), expected.state_dict()) == []
+
+
 DAMAGES = {
     "labels of another length": (lambda s: s.update(labels=s["labels"][1:]), "labels must be classes of 600 samples"),
     "a class out of range": (lambda s: s["passes"].fill_(9 << 16), "passes must be predictions of 4 classes"),
