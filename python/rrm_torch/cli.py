@@ -166,7 +166,8 @@ def _make_parser() -> Parser:
         type=Path,
         default=Path("report"),
         metavar="DIR",
-        help="folder for flagged.csv, diagnosis.txt, results.json and the figures; replaces an earlier report (default: report)",
+        help="folder for flagged.csv, diagnosis.txt, results.json and the figures; replaces an earlier report "
+        "(default: report)",
     )
 
     demo = commands.add_parser(
