@@ -254,6 +254,7 @@ class BaseRRM(ABC):
         """Forget which losses were recorded, so that `step` uses only those recorded from now on."""
         self._state = replace(self._state, buffer=self._buffer.cleared())
 
+    @torch.inference_mode(False)
     def discard_epoch(self) -> None:
         """Forget the losses recorded in the epoch under way, where a loss counts for one epoch only.
 
@@ -261,6 +262,9 @@ class BaseRRM(ABC):
         """
         if isinstance(self._buffer, EpochLossBuffer) and self._buffer.has_losses:
             self.reset_losses()
+            predictions = self._state.predictions
+            if predictions is not None:
+                self._state = replace(self._state, predictions=predictions.without_newest())
 
     def to(self, device: torch.device) -> None:
         """Move the state to `device`; a no-op if it is there already. `weighted_mean` and `step` call this."""

@@ -133,6 +133,14 @@ class PredictionBuffer:
         other.n_classes = n_classes
         return other
 
+    def without_newest(self) -> PredictionBuffer:
+        """Return the buffer at the beginning of this pass, which is one round."""
+        other = copy.copy(self)
+        other._passes = (self._unknown(torch.int32), *self._passes[1:])
+        other.n_calls = 0
+        other.n_recorded = 0
+        return other
+
     def restored(self, labels: Tensor, passes: Tensor, chosen: Tensor | None, agreement: Agreement) -> PredictionBuffer:
         """Return a buffer with the tensors of a state, of the local samples."""
         other = copy.copy(self)

@@ -95,6 +95,17 @@ def test_run_resumed_within_the_warmup_has_the_same_bits(noisy_clouds, tmp_path)
     assert differences(second.state_dict(), whole.state_dict()) == []
 
 
+def test_interrupted_epoch_begins_again(noisy_clouds):
+    x, y = noisy_clouds
+    whole, interrupted = (RRM(N, contamination="auto", epochs=12) for _ in range(2))
+    train(x, y, 2, rrm=whole)
+    outputs = torch.rand(50, K)
+    losses = nn.functional.cross_entropy(outputs, y[:50], reduction="none")
+    interrupted.weighted_mean(losses, torch.arange(50), logits=outputs, labels=y[:50])
+    train(x, y, 2, rrm=interrupted)
+    assert differences(interrupted.state_dict(), whole.state_dict()) == []
+
+
 @pytest.mark.parametrize(
     ("settings", "epochs", "message"),
     [
