@@ -6,13 +6,14 @@ A round is an epoch; with few planned epochs, or where steps are counted, a quar
 from __future__ import annotations
 
 from copy import copy
+from typing import NamedTuple
 
 import torch
 
 from .layout import Layout
 from .outputs import predicted_classes, rounds_in_pass
 from .prediction_buffer import ROUNDS_PER_PASS, PredictionBuffer
-from .settings import Unit
+from .settings import AUTO, Auto, Unit
 from .warmup_end import MIN_ROUNDS, Round
 
 FEW_EPOCHS = 12
@@ -22,27 +23,55 @@ LONGEST_PART = 3
 """The longest warm-up is one in so many of the planned epochs."""
 
 
-def rounds_per_epoch(epochs: int | None, unit: Unit) -> int:
-    """Return the number of rounds in each of the planned epochs; 1 where calls of `RRM.step` end rounds."""
-    if unit == "step" or epochs is None or epochs >= FEW_EPOCHS:
-        return 1
-    return ROUNDS_PER_PASS
+class WarmupSchedule(NamedTuple):
+    """When the rounds of a warm-up end, and the warm-up itself."""
+
+    warmup: int | Auto
+    """Its length in epochs or steps, or ``"auto"``."""
+    unit: Unit
+    """What calls of `RRM.step` end."""
+    epochs: int | None
+    """The planned number of epochs."""
+
+    @property
+    def rounds_per_epoch(self) -> int:
+        """Number of rounds that a call of `RRM.step` ends."""
+        if self.unit == "step" or self.epochs is None or self.epochs >= FEW_EPOCHS:
+            return 1
+        return ROUNDS_PER_PASS
+
+    def ends_round(self, predictions: PredictionBuffer, epoch: int) -> bool:
+        """Return whether a round ends with `epoch`; where steps are counted, the first sets the length of a round."""
+        if self.unit == "epoch":
+            return True
+        return epoch == 1 or epoch % predictions.steps_per_round == 0
+
+    def may_be_over(self, predictions: PredictionBuffer, epoch: int) -> bool:
+        """Return whether the warm-up may be over after `epoch`, which has not ended yet."""
+        if self.warmup != AUTO:
+            return epoch == self.warmup
+        n_rounds = predictions.agreement.n_rounds + self.rounds_per_epoch
+        is_long_enough = n_rounds >= MIN_ROUNDS or self._reaches_limit(n_rounds, epoch)
+        return is_long_enough and self.ends_round(predictions, epoch)
+
+    def is_over(self, predictions: PredictionBuffer, epoch: int) -> bool:
+        """Return whether the warm-up is over after `epoch`, the round of which has ended."""
+        if self.warmup != AUTO:
+            return epoch == self.warmup
+        agreement = predictions.agreement
+        return agreement.is_over or self._reaches_limit(agreement.n_rounds, epoch)
+
+    def _reaches_limit(self, n_rounds: int, epoch: int) -> bool:
+        """Return whether a warm-up of so many rounds, that ends with `epoch`, is the longest for the plan."""
+        if self.epochs is None:
+            return False
+        if self.unit == "step":
+            return n_rounds * LONGEST_PART >= ROUNDS_PER_PASS * self.epochs
+        return epoch >= max(self.epochs // LONGEST_PART, 1)
 
 
-def end_round(
-    predictions: PredictionBuffer, layout: Layout, epoch: int, epochs: int | None, unit: Unit
-) -> PredictionBuffer:
-    """Return the buffer after the rounds that end with an epoch or step. Collective where there are ranks.
-
-    Parameters
-    ----------
-    predictions : PredictionBuffer
-    layout : Layout
-    epoch : int
-        That ends, counted from 1; the step, where steps are counted.
-    epochs : int, optional
-        Planned epochs.
-    unit : {"epoch", "step"}
+def end_round(predictions: PredictionBuffer, layout: Layout, epoch: int, schedule: WarmupSchedule) -> PredictionBuffer:
+    """Return the buffer after the rounds that end with `epoch`. Collective where there are ranks.
 
     Raises
     ------
@@ -54,19 +83,19 @@ def end_round(
     known = {number for number in n_classes if number}
     if len(known) > 1:
         raise ValueError(f"ranks have logits of different numbers of classes: {', '.join(map(str, sorted(known)))}")
-    if unit == "step" and epoch == 1:
+    if schedule.unit == "step" and epoch == 1:
         predictions = copy(predictions)
         predictions.steps_per_round = max(1, -(-layout.n // (ROUNDS_PER_PASS * max(sum(n_recorded), 1))))
         if predictions.steps_per_round > 1:
             # No round ends yet.
             return predictions
-    first = predictions.agreement.n_rounds % ROUNDS_PER_PASS
-    n_ended = rounds_per_epoch(epochs, unit)
-    if n_ended > 1:
-        first = 0
+    n_ended = schedule.rounds_per_epoch
+    first = 0
+    if n_ended == 1:
+        first = predictions.agreement.n_rounds % ROUNDS_PER_PASS
     rounds = count_agreement(predictions, layout)[first : first + n_ended]
     agreement = predictions.agreement.extended(rounds, sum(n_calls))
-    ends_pass = unit == "epoch" or agreement.n_rounds % ROUNDS_PER_PASS == 0
+    ends_pass = schedule.unit == "epoch" or agreement.n_rounds % ROUNDS_PER_PASS == 0
     return predictions.after_round(agreement, max(n_classes), ends_pass=ends_pass)
 
 
@@ -83,18 +112,3 @@ def count_agreement(predictions: PredictionBuffer, layout: Layout) -> list[Round
         Round(held_out + held_out_other, held_out, trained + trained_other, trained)
         for held_out, held_out_other, trained, trained_other in table
     ]
-
-
-def may_be_over(predictions: PredictionBuffer, epoch: int, epochs: int | None, unit: Unit) -> bool:
-    """Return whether a warm-up may be over after `epoch`, with whose end a round ends."""
-    n_rounds = predictions.agreement.n_rounds + rounds_per_epoch(epochs, unit)
-    return n_rounds >= MIN_ROUNDS or reaches_limit(n_rounds, epoch, epochs, unit)
-
-
-def reaches_limit(n_rounds: int, epoch: int, epochs: int | None, unit: Unit) -> bool:
-    """Return whether a warm-up of so many rounds, or that ends with `epoch`, has the longest length for the plan."""
-    if epochs is None:
-        return False
-    if unit == "step":
-        return n_rounds * LONGEST_PART >= ROUNDS_PER_PASS * epochs
-    return epoch >= max(epochs // LONGEST_PART, 1)

@@ -27,7 +27,7 @@ from .outputs import check_outputs
 from .plan_replay import replay_plan
 from .population import Population, initial_weights
 from .prediction_buffer import PredictionBuffer
-from .prediction_rounds import end_round, may_be_over, reaches_limit, rounds_per_epoch
+from .prediction_rounds import WarmupSchedule, end_round
 from .prediction_state import load_predictions, read_estimate
 from .reweight import Reweight, total
 from .sample_groups import GroupsLike, SampleGroups
@@ -248,9 +248,9 @@ class RRM(BaseRRM):
     def due(self) -> bool:
         """Whether the next `step` reweights; in a warm-up that ends by itself, whether it may."""
         predictions = self._state.predictions
-        if self.settings.warmup != AUTO or predictions is None:
+        if predictions is None:
             return self.settings.is_due(self.epoch + 1, self._state.warmup_end)
-        return self._ends_round() and may_be_over(predictions, self.epoch + 1, self.epochs, self.unit)
+        return self._warmup.may_be_over(predictions, self.epoch + 1)
 
     @property
     def estimate(self) -> rrm_core.ContaminationEstimate | None:
@@ -447,18 +447,14 @@ class RRM(BaseRRM):
             state, weights=weights, losses=used.losses, ranking=used.ranking, plan=plan, trajectory=trajectory
         )
 
-    def _ends_round(self) -> bool:
-        """Return whether the next step ends a round of a warm-up.
+    @property
+    def _warmup(self) -> WarmupSchedule:
+        return WarmupSchedule(self.settings.warmup, self.unit, self.epochs)
 
-        Where steps are counted, the first step sets the length of a round.
-        """
+    def _ends_round(self) -> bool:
+        """Return whether the next step ends a round of a warm-up that records predictions."""
         predictions = self._state.predictions
-        if predictions is None:
-            return False
-        if self.unit == "epoch":
-            return True
-        step = self.epoch + 1
-        return step == 1 or step % predictions.steps_per_round == 0
+        return predictions is not None and self._warmup.ends_round(predictions, self.epoch + 1)
 
     def _end_round(self, state: LiveState) -> LiveState:
         """Return the state after a round of a warm-up that records predictions. Collective where there are ranks.
@@ -468,12 +464,9 @@ class RRM(BaseRRM):
         if state.predictions is None:
             return state
         epoch = state.epoch + 1
-        predictions = end_round(state.predictions, self._layout, epoch, self.epochs, self.unit)
-        is_over = epoch == self.settings.warmup
-        if self.settings.warmup == AUTO:
-            agreement = predictions.agreement
-            is_over = agreement.is_over or reaches_limit(agreement.n_rounds, epoch, self.epochs, self.unit)
-        if not is_over:
+        schedule = self._warmup
+        predictions = end_round(state.predictions, self._layout, epoch, schedule)
+        if not schedule.is_over(predictions, epoch):
             return replace(state, predictions=predictions)
         groups = self.groups if self.settings.estimates_by_group else None
         return replace(state, predictions=None, estimate=make_estimate(predictions, self._layout, groups, epoch))
@@ -540,7 +533,7 @@ class RRM(BaseRRM):
             self._locate(losses, index)
         predictions = self._state.predictions
         assert predictions is not None
-        predictions.record(logits, labels, index, rounds_per_epoch(self.epochs, self.unit))
+        predictions.record(logits, labels, index, self._warmup.rounds_per_epoch)
 
     def _load_predictions(self, state: dict[str, Any] | None) -> PredictionBuffer | None:
         if state is None:
