@@ -84,6 +84,14 @@ def test_soft_labels_have_no_estimate(noisy_clouds):
         train(x, soft, 3, rrm=RRM(N, contamination="auto"))
 
 
+def test_scoring_pass_decides_what_is_pruned_after_the_warmup(noisy_clouds):
+    rrm = RRM(N, contamination="auto")
+    model = train(*noisy_clouds, 12, rrm=rrm, score_loader=batches(*noisy_clouds, 100, shuffle=False))
+    losses = nn.functional.cross_entropy(model(noisy_clouds[0]), noisy_clouds[1], reduction="none")
+    assert rrm.flagged().sort().values.tolist() == losses.topk(rrm.plan.n_pruned).indices.sort().values.tolist()
+    assert rrm.trajectory.rounds[0].epoch == rrm.estimate.epoch == 4
+
+
 def test_run_resumed_within_the_warmup_has_the_same_bits(noisy_clouds, tmp_path):
     whole = RRM(N, contamination="auto")
     train(*noisy_clouds, 12, rrm=whole, checkpoint=tmp_path / "whole.pt")
