@@ -32,7 +32,7 @@ class MeanOutputsRRM(RRM):
         if self._state.predictions is not None:
             self._record_predictions(losses, index, logits, labels)
         mean = self._outputs[:, index].nanmean(0)
-        return self._score(losses, ranking, mean.clamp(min=1e-12).log(), labels)
+        return self._score(losses, index, ranking, mean.clamp(min=1e-12).log(), labels)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state with the outputs."""

@@ -18,6 +18,9 @@ FEW_SAMPLES = 2000
 
 PARTS = {2: "half", 4: "quarter"}
 
+ONE_LABEL = 0.99
+"""A group in which so large a share has one label is compared with the other groups."""
+
 SMALLEST_BOUND = 0.01
 """A lower bound below this counts as 0: a share that small can't be told from none."""
 
@@ -40,7 +43,8 @@ class ContaminationEstimate:
         The estimate of each group; None without groups.
     pairs : int64 array of shape (m, 3)
         The confident joint: for each pair of a given and a predicted class that occurs, both numbers and the number of
-        samples that have it among the more confident half of each predicted class. Sorted, read-only.
+        samples that have it among the more confident half of each predicted class, with all that tie at its end.
+        Sorted, read-only.
     epoch : int or None
         The epoch that the estimate followed, counted from 1, or the step where these are counted; None if it was not
         made in training.
@@ -162,14 +166,20 @@ def estimate_contamination(
     Notes
     -----
     Let D(f; S) be the share contradicted among the most confident of a set S: of each predicted class k the most
-    confident ``ceil(f |S_k|)`` samples, averaged over k with weights ``|S_k| / |S|``. The estimate is the mean of
-    D(1/2) of all samples and D(1/4) of those held out, D(1/2) for fewer than 2,000 samples; with `is_rising` the mean
-    of D(1/10) of both; and within a group D(1/2) of its samples, or D(1/10). If all samples of a group have the same
-    label, it is the share contradicted among those of its samples that D(1/2) of all takes. The interval reaches from
-    D(1/10) of all samples to D(1/2) of those held out, widened by two standard errors on each side.
+    confident ``ceil(f |S_k|)`` samples, averaged over k with weights ``|S_k| / |S|``; of samples that tie at the end,
+    the share that a random order would take. The estimate is the mean of D(1/2) of all samples and D(1/4) of those held
+    out, D(1/2) for fewer than 2,000 samples; with `is_rising` the mean of D(1/10) of both. Within a group it is D(1/2)
+    of its samples, with `is_rising` D(1/10); in a group of one label, with up to 1 % of others, the share contradicted
+    among those of its samples that are in the surest half of all. The interval reaches from the lower bound of D(1/10)
+    of all samples to the upper bound of D(1/2) of those held out, each two standard errors away by Wilson's formula
+    [1]_. A lower bound below 0.01 counts as 0, and the interval is widened to hold the estimate.
 
     The result follows from order statistics and integer counts, and does not depend on the order of the samples.
     Systematic errors can't be seen: labels that follow a rule are learnt like correct ones.
+
+    References
+    ----------
+    .. [1] E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
 
     Examples
     --------
@@ -195,24 +205,24 @@ def estimate_contamination(
     if not n_held_out:
         raise ValueError("held_out must name at least one sample: hold out about 15 % from the start")
     is_wrong = given != classes
-    everyone = RankedPredictions(is_wrong, classes, sureness)
-    strangers = RankedPredictions(is_wrong[is_held_out], classes[is_held_out], sureness[is_held_out])
+    all_samples = RankedPredictions(is_wrong, classes, sureness)
+    unseen = RankedPredictions(is_wrong[is_held_out], classes[is_held_out], sureness[is_held_out])
     interval = None
     if is_rising:
-        share = (everyone.contradicted(10) + strangers.contradicted(10)) / 2
+        share = (all_samples.contradicted(10) + unseen.contradicted(10)) / 2
         basis = "the surest tenth of the predictions, of a model that was still learning"
     else:
         divisor = 2 if n < FEW_SAMPLES else 4
-        share = (everyone.contradicted(2) + strangers.contradicted(divisor)) / 2
+        share = (all_samples.contradicted(2) + unseen.contradicted(divisor)) / 2
         basis = f"the surest half of the predictions, and the surest {PARTS[divisor]} of those held out"
-        interval = _interval(everyone.contradicted(10), n, strangers.contradicted(2), n_held_out, share)
+        interval = _interval(all_samples.contradicted(10), n, unseen.contradicted(2), n_held_out, share)
     by_group = None
     if groups is not None:
         prepared = groups if isinstance(groups, Groups) else Groups(groups)
         if len(prepared) != n:
             raise ValueError(f"groups must have one number for each of the {n} samples, got {len(prepared)}")
         divisor = 10 if is_rising else 2
-        by_group = _estimate_by_group(given, classes, sureness, prepared, everyone, divisor)
+        by_group = _estimate_by_group(given, classes, sureness, prepared, all_samples.most_confident(divisor), divisor)
     return ContaminationEstimate(
         contamination=_below_one(share),
         interval=interval,
@@ -220,50 +230,58 @@ def estimate_contamination(
         n_held_out=n_held_out,
         basis=basis,
         by_group=by_group,
-        pairs=_count_pairs(given, classes, everyone.most_confident(2)),
+        pairs=_count_pairs(given, classes, all_samples.most_confident(2)),
     )
 
 
 def _estimate_by_group(
-    given: Array, predicted: Array, confidence: Array, groups: Groups, everyone: RankedPredictions, divisor: int
+    given: Array, predicted: Array, confidence: Array, groups: Groups, surest: Array, divisor: int
 ) -> tuple[float, ...]:
-    """Return the estimate of each group; 0 for a group without samples."""
+    """Return the estimate of each group; 0 for a group without samples.
+
+    In a group of one label, all samples of a predicted class are contradicted, or none, whatever their confidence. Such
+    a group has the share contradicted among those of its samples that are the surest of all.
+    """
     numbers = np.asarray(groups.numbers)
     is_wrong = given != predicted
-    if _determine_labels(numbers, given):
-        # Within such a group, all samples of one predicted class are contradicted, or none: their confidence says
-        # nothing. It is compared with that of the other groups.
-        surest = everyone.most_confident(divisor)
-        n_surest = np.bincount(numbers[surest], minlength=groups.n_groups)
-        n_wrong = np.bincount(numbers[surest], is_wrong[surest], minlength=groups.n_groups)
-        shares = (n_wrong / np.maximum(n_surest, 1)).tolist()
-    else:
-        within = RankedPredictions(is_wrong, predicted, confidence, numbers)
-        shares = within.contradicted_by_group(divisor, groups.n_groups)
-    return tuple(map(_below_one, shares))
+    within = RankedPredictions(is_wrong, predicted, confidence, numbers)
+    shares = np.array(within.contradicted_by_group(divisor, groups.n_groups))
+    n_surest = np.bincount(numbers[surest], minlength=groups.n_groups)
+    n_wrong = np.bincount(numbers[surest], is_wrong[surest], minlength=groups.n_groups)
+    among_surest = n_wrong / np.maximum(n_surest, 1)
+    has_one_label = _largest_label_share(numbers, given, groups.n_groups) >= ONE_LABEL
+    return tuple(_below_one(share) for share in np.where(has_one_label, among_surest, shares).tolist())
 
 
-def _determine_labels(groups: Array, labels: Array) -> bool:
-    """Return whether all samples of a group have the same label, as where the groups are the labels."""
-    label_of_group = np.zeros(int(groups.max()) + 1, np.int64)
-    label_of_group[groups] = labels
-    return bool((label_of_group[groups] == labels).all())
+def _largest_label_share(groups: Array, labels: Array, n_groups: int) -> npt.NDArray[np.float64]:
+    """Return the share of the most frequent label in each group; 0 without samples."""
+    n_labels = int(labels.max()) + 1
+    cells, counts = np.unique(groups.astype(np.int64) * n_labels + labels, return_counts=True)
+    largest = np.zeros(n_groups, np.int64)
+    np.maximum.at(largest, cells // n_labels, counts)
+    shares: npt.NDArray[np.float64] = largest / np.maximum(np.bincount(groups, minlength=n_groups), 1)
+    return shares
 
 
 def _interval(surest_tenth: float, n: int, surest_half: float, n_held_out: int, share: float) -> tuple[float, float]:
     """Return a range for the share of wrong labels, which holds the estimate.
 
-    Its bounds are the shares contradicted among the surest tenth of all samples and the surest half of those held out.
+    Its bounds are those of the shares contradicted among the surest tenth of all samples, and the surest half of those
+    held out.
     """
-    lower = surest_tenth - 2 * _standard_error(surest_tenth, n / 10)
-    upper = surest_half + 2 * _standard_error(surest_half, n_held_out / 2)
+    lower = _wilson_bounds(surest_tenth, n / 10)[0]
+    upper = _wilson_bounds(surest_half, n_held_out / 2)[1]
     if lower < SMALLEST_BOUND:
         lower = 0.0
-    return min(lower, share), min(max(upper, share), 1.0)
+    return min(lower, share), max(upper, share)
 
 
-def _standard_error(share: float, n: float) -> float:
-    return math.sqrt(share * (1 - share) / n)
+def _wilson_bounds(share: float, n: float) -> tuple[float, float]:
+    """Return Wilson's interval of a share of n samples, two standard errors wide on each side."""
+    z = 2.0
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half_width = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(centre - half_width, 0.0), min(centre + half_width, 1.0)
 
 
 def _below_one(share: float) -> float:
@@ -273,9 +291,9 @@ def _below_one(share: float) -> float:
 
 def _count_pairs(given: Array, predicted: Array, samples: Array) -> Array:
     """Return each pair of a given and a predicted class of some samples, and how often it occurs."""
-    pairs = np.stack([given[samples], predicted[samples]], axis=1).astype(np.int64)
-    distinct, counts = np.unique(pairs, axis=0, return_counts=True)
-    table = np.concatenate([distinct, counts[:, None]], axis=1)
+    n_classes = int(predicted.max()) + 1
+    cells, counts = np.unique(given[samples] * n_classes + predicted[samples], return_counts=True)
+    table = np.stack([cells // n_classes, cells % n_classes, counts], axis=1).astype(np.int64)
     table.flags.writeable = False
     return table
 

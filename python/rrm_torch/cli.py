@@ -301,8 +301,13 @@ def _add_settings(train: argparse.ArgumentParser) -> None:
 
 
 def _count_or_auto(text: str) -> int | str:
-    """Return the number of epochs of a warm-up, or ``"auto"``; argparse reports the ValueError of other texts."""
-    return text if text == AUTO else int(text)
+    """Return the number of epochs of a warm-up, or ``"auto"``."""
+    if text == AUTO:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number of epochs, or auto, got {text!r}") from None
 
 
 class _StoreTuple(argparse.Action):

@@ -74,6 +74,17 @@ def test_groups_of_one_label_are_compared_with_the_others():
     assert by_label.by_group == tuple(by_label.by_class())
 
 
+def test_group_of_one_label_is_found_beside_groups_of_several():
+    rng = np.random.default_rng(6)
+    labels, predicted, confidence = draw(rng, 900, 3)
+    own = rrm_core.estimate_contamination(labels, predicted, confidence, labels == 0, groups=labels)
+    # One label of class 0 in a hundred moves to a fourth group, which has labels of several classes.
+    groups = labels.copy()
+    groups[rng.random(900) < 0.01] = 3
+    mixed = rrm_core.estimate_contamination(labels, predicted, confidence, labels == 0, groups=groups)
+    np.testing.assert_allclose(mixed.by_group[:3], own.by_group, atol=0.02)
+
+
 def test_groups_of_several_labels_have_the_share_within_them():
     rng = np.random.default_rng(5)
     labels, predicted, confidence = draw(rng, 500, 3)
@@ -135,6 +146,12 @@ def test_estimate_is_the_mean_of_two_shares(n, divisor):
     assert (estimate.n, estimate.n_held_out) == (n, held_out.sum())
 
 
+def wilson(share, n, sign):
+    """The bounds as the roots of (share - p)**2 = 4 p (1 - p) / n, two standard errors away."""
+    roots = np.roots([1 + 4 / n, -(2 * share + 4 / n), share**2])
+    return sorted(roots)[0 if sign < 0 else 1]
+
+
 def test_interval_reaches_from_the_surest_tenth_to_half_of_those_held_out():
     rng = np.random.default_rng(3)
     labels, predicted, confidence = draw(rng, 4000, 3)
@@ -142,8 +159,15 @@ def test_interval_reaches_from_the_surest_tenth_to_half_of_those_held_out():
     lower, upper = rrm_core.estimate_contamination(labels, predicted, confidence, held_out).interval
     tenth = contradicted(labels.tolist(), predicted.tolist(), confidence.tolist(), 10)
     half = contradicted(*(values[held_out].tolist() for values in (labels, predicted, confidence)), 2)
-    assert lower == pytest.approx(tenth - 2 * math.sqrt(tenth * (1 - tenth) / 400))
-    assert upper == pytest.approx(half + 2 * math.sqrt(half * (1 - half) / (held_out.sum() / 2)))
+    assert lower == pytest.approx(wilson(tenth, 400, -1))
+    assert upper == pytest.approx(wilson(half, held_out.sum() / 2, 1))
+
+
+def test_interval_of_no_contradiction_still_has_a_width():
+    labels = np.arange(200) % 5
+    estimate = rrm_core.estimate_contamination(labels, labels, np.ones(200), np.arange(200) % 7 == 0)
+    n_held_out = 29
+    assert estimate.interval == (0, pytest.approx(4 / (n_held_out / 2 + 4)))
 
 
 def test_model_that_still_learns_has_no_interval():
@@ -163,7 +187,7 @@ def test_correct_labels_give_zero():
     held_out = np.arange(4000) % 7 == 0
     estimate = rrm_core.estimate_contamination(labels, labels, np.ones(4000), held_out)
     assert estimate.contamination == 0
-    assert estimate.interval == (0, 0)
+    assert estimate.interval == (0, pytest.approx(4 / (572 / 2 + 4)))
     assert estimate.by_class().tolist() == [0] * 5
 
 
@@ -195,7 +219,7 @@ def test_repr_is_readable():
     held_out = np.arange(4000) % 7 == 0
     estimate = rrm_core.estimate_contamination(labels, labels, np.ones(4000), held_out, groups=labels % 2)
     assert repr(estimate) == (
-        "ContaminationEstimate(contamination=0.000, interval=(0.000, 0.000), 2 groups from 0.000 to 0.000, n=4_000, "
+        "ContaminationEstimate(contamination=0.000, interval=(0.000, 0.014), 2 groups from 0.000 to 0.000, n=4_000, "
         "n_held_out=572, basis='the surest half of the predictions, and the surest quarter of those held out')"
     )
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import operator
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from types import NoneType
@@ -160,8 +159,9 @@ def fit(
         )
         epochs_done = _resume(checkpoint, epochs)
     if isinstance(rrm, RRM):
-        if rrm.epochs is None:
-            rrm.epochs = rrm.epoch + epochs - epochs_done
+        if epochs > 1:
+            # A single epoch is no plan: the caller may go on, epoch by epoch.
+            rrm.plan_epochs(_epochs_before(rrm, loader) + epochs - epochs_done)
         _warn_of_warmup(rrm, loader, epochs - epochs_done)
     score_attack = attack if score_inputs == "perturbed" else None
     seconds = Seconds()
@@ -245,25 +245,23 @@ def _check_rrm(rrm: object, score_loader: Loader | None) -> None:
         )
 
 
+def _epochs_before(rrm: RRM, loader: Loader) -> int:
+    """Return the number of epochs that have ended before; 0 where steps are counted and their number is unknown."""
+    if rrm.unit == "epoch":
+        return rrm.epoch
+    return rrm.epoch // len(loader) if isinstance(loader, Sized) and len(loader) else 0
+
+
 def _warn_of_warmup(rrm: RRM, loader: Loader, epochs: int) -> None:
-    """Warn if the first reweight comes too late to change the training of so many more epochs."""
-    warmup = rrm.settings.warmup
-    assert rrm.epochs is not None
-    end = max(rrm.epochs, rrm.epoch + epochs)
+    """Warn, once, if the first reweight comes too late to change the training of so many more epochs."""
+    if rrm.trajectory.rounds or not epochs:
+        return
+    end = rrm.epochs or _epochs_before(rrm, loader) + epochs
     if rrm.unit == "step":
         if not isinstance(loader, Sized):
             return
-        end = rrm.epoch + max(rrm.epochs, epochs) * len(loader)
-    if not isinstance(warmup, int) or rrm.trajectory.rounds or not epochs or end > warmup:
-        return
-    consequence = "the weights that follow train nothing"
-    if end < warmup:
-        consequence = "no sample is ever pruned"
-    warnings.warn(
-        f"the run ends after {rrm.unit} {end}, and the first reweight follows {rrm.unit} {warmup}: {consequence}; make "
-        "RRM with a smaller warmup, or warmup='auto'",
-        stacklevel=3,
-    )
+        end *= len(loader)
+    rrm.warn_of_end(end)
 
 
 def _check_checkpoint(checkpoint: Checkpoint, *, loss: object, loader: Loader, **objects: object) -> None:

@@ -56,6 +56,7 @@ class BaseRRM(ABC):
             buffer=self._new_buffer(),
         )
         self._warned_of_weight = False
+        self._warned_of_no_reweight = False
         # For graphs that `torch.compile` makes, see `compiled_graph`.
         self._call_order = torch.zeros(0, device="cpu")
         self._number = compiled_graph.register(self)
@@ -85,10 +86,11 @@ class BaseRRM(ABC):
 
     @property
     def weights(self) -> Tensor:
-        """Current sample weights: shape (n_local,), all 1 before the first reweight, or 0 for a sample held out.
+        """Current sample weights: shape (n_local,), all 1 before the first reweight.
 
-        float32, or float64 once a loss of float64 has come. The state itself, not a copy; of the samples that this
-        process stores, all n without a sharded layout. Their mean is 1; with ``redistribute="drop"`` it falls below.
+        A warm-up that holds out samples gives these 0, and all others one common weight. float32, or float64 once a
+        loss of float64 has come. The state itself, not a copy; of the samples that this process stores, all n without a
+        sharded layout. Their mean is 1; with ``redistribute="drop"`` it falls below.
         """
         return self._state.weights
 
@@ -262,9 +264,9 @@ class BaseRRM(ABC):
         """
         if isinstance(self._buffer, EpochLossBuffer) and self._buffer.has_losses:
             self.reset_losses()
-            predictions = self._state.predictions
-            if predictions is not None:
-                self._state = replace(self._state, predictions=predictions.without_newest())
+        predictions = self._state.predictions
+        if predictions is not None and predictions.n_recorded and self.unit == "epoch":
+            self._state = replace(self._state, predictions=predictions.without_newest())
 
     def to(self, device: torch.device) -> None:
         """Move the state to `device`; a no-op if it is there already. `weighted_mean` and `step` call this."""
@@ -601,12 +603,13 @@ class BaseRRM(ABC):
         return self._buffer.locate(index, losses.device)
 
     def _warn_of_no_reweight(self, stacklevel: int) -> None:
-        """Warn if samples are asked for that no reweight has compared, though epochs have ended."""
-        if not self.epoch or self.trajectory.rounds:
+        """Warn, once, if samples are asked for that no reweight has compared, though epochs have ended."""
+        if not self.epoch or self.trajectory.rounds or self._warned_of_no_reweight:
             return
+        self._warned_of_no_reweight = True
         warmup = self.settings.warmup
         until = "the warm-up has not ended"
-        remedy = "train longer, or pass epochs=, the planned number, so that it ends in time"
+        remedy = "train longer, or make it with epochs=, the planned number, so that it ends in time"
         if isinstance(warmup, int):
             until = f"the first one follows {self.unit} {warmup}"
             remedy = "make it with a smaller warmup, or warmup='auto'"

@@ -23,18 +23,19 @@ def make_estimate(
     Raises
     ------
     ValueError
-        Nothing was recorded.
+        No sample that was held out has a label and a prediction.
     """
-    codes = predictions.chosen
-    if codes is None or not predictions.agreement.n_calls:
-        raise ValueError(
-            "the contamination can't be estimated: no batch was passed to weighted_mean with logits and labels in the "
-            "warm-up"
-        )
+    # Before the first round with a held-out sample, none is chosen.
+    codes = predictions.passes if predictions.chosen is None else predictions.chosen
     labels = layout.all_gather(layout.merge_highest(predictions.labels.int())).cpu()
     predicted, confidence = combine_passes(layout.all_gather(layout.merge_highest(codes)).cpu())
     is_known = (labels != UNKNOWN) & (predicted != UNKNOWN)
     held_out = layout.all_gather(predictions.held_out).cpu()
+    if not bool((is_known & held_out).any()):
+        raise ValueError(
+            "the contamination can't be estimated: no sample that was held out has a label and outputs that are "
+            "numbers; see whether the model diverged, and whether labels are given as classes"
+        )
     estimate = rrm_core.estimate_contamination(
         to_numpy(labels[is_known]),
         to_numpy(predicted[is_known]),

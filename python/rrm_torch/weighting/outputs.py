@@ -24,18 +24,25 @@ _REMAINING = (
 )
 
 
-def check_outputs(logits: object, labels: object, n: int, reason: str) -> None:
-    """Raise unless these are the logits and classes of a batch of n samples.
+def check_outputs(logits: object, labels: object, n: int, reason: str) -> tuple[Tensor, Tensor]:
+    """Check the logits and classes of a batch of n samples, and return the classes in one form.
 
     Parameters
     ----------
     logits : Tensor of floating-point numbers, shape (n, n_classes), (n, 1) or (n,)
         One number per sample is the logit of class 1 against class 0.
     labels : Tensor of integers, shape (n,)
-        Classes; a negative one stands for a sample without a label.
+        Classes; a negative one stands for a sample without a label. With one logit per sample also numbers 0 and 1 of
+        floating point, and shape (n, 1); NaN stands for a sample without a label.
     n : int
     reason : str
         The setting that needs them, for the message.
+
+    Returns
+    -------
+    logits : Tensor
+        As given.
+    labels : Tensor of integers, shape (n,)
 
     Raises
     ------
@@ -48,11 +55,13 @@ def check_outputs(logits: object, labels: object, n: int, reason: str) -> None:
         missing = [name for name, value in (("logits", logits), ("labels", labels)) if value is None]
         raise ValueError(
             f"{reason} needs weighted_mean(losses, index, logits=logits, labels=y), got no {' and no '.join(missing)}; "
-            f"{_REMAINING}"
+            f"a loss with a regularizer returns the outputs in LossParts, and {_REMAINING}"
         )
     for name, value in (("logits", logits), ("labels", labels)):
         if not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+            raise TypeError(
+                f"{name} must be a tensor, got {type(value).__name__}; of an output of several parts pass the logits"
+            )
     assert isinstance(logits, Tensor)
     assert isinstance(labels, Tensor)
     if not logits.is_floating_point() or logits.ndim not in (1, 2) or len(logits) != n:
@@ -62,20 +71,37 @@ def check_outputs(logits: object, labels: object, n: int, reason: str) -> None:
         )
     if n_classes_of(logits) > MAX_CLASSES:
         raise ValueError(f"logits must be of at most {MAX_CLASSES:,} classes, got {logits.shape[1]:,}; {_REMAINING}")
-    if labels.shape != (n,) or labels.is_complex() or (labels.is_floating_point() and n_classes_of(logits) > 2):
+    return logits, _as_classes(labels, logits, n)
+
+
+def _as_classes(labels: Tensor, logits: Tensor, n: int) -> Tensor:
+    """Return the labels as integers, shape (n,); raise as `check_outputs`."""
+    has_one_logit = is_one_logit(logits)
+    given = labels[:, 0] if has_one_logit and labels.shape == (n, 1) else labels
+    if given.shape != (n,) or given.is_complex() or (given.is_floating_point() and not has_one_logit):
         raise ValueError(
             f"labels must be classes, integers of shape ({n},), got {tuple(labels.shape)} of {labels.dtype}"
             f"{column_remedy('labels', tuple(labels.shape))}; {_REMAINING}"
         )
-    if labels.device.type == "cpu" and n and int(labels.max()) >= n_classes_of(logits):
-        raise IndexError(f"labels must lie in [0, {n_classes_of(logits)}), as logits have it, got {int(labels.max())}")
+    if given.is_floating_point():
+        is_class = (given == 0) | (given == 1) | given.isnan()
+        if given.device.type == "cpu" and not bool(is_class.all()):
+            raise ValueError(f"labels must be 0 or 1, got {float(given[~is_class][0])}; {_REMAINING}")
+        given = torch.where(given.isnan(), UNKNOWN, given)
+    given = given.long()
+    if given.device.type == "cpu" and n and int(given.max()) >= n_classes_of(logits):
+        raise IndexError(f"labels must lie in [0, {n_classes_of(logits)}), as logits have it, got {int(given.max())}")
+    return given
+
+
+def is_one_logit(logits: Tensor) -> bool:
+    """Return whether there is one number per sample, the logit of class 1 against class 0."""
+    return logits.ndim == 1 or logits.shape[1] == 1
 
 
 def n_classes_of(logits: Tensor) -> int:
     """Return the number of classes of logits: two if there is one number per sample."""
-    if logits.ndim == 1 or logits.shape[1] == 1:
-        return 2
-    return logits.shape[1]
+    return 2 if is_one_logit(logits) else logits.shape[1]
 
 
 def encode_predictions(logits: Tensor, round_in_pass: int) -> Tensor:
@@ -93,7 +119,7 @@ def encode_predictions(logits: Tensor, round_in_pass: int) -> Tensor:
         1, p itself has too few values.
     """
     logits = logits.detach().float()
-    if n_classes_of(logits) == 2 and logits.numel() == len(logits):
+    if is_one_logit(logits):
         logits = logits.reshape(-1)
         predicted = (logits > 0).int()
         doubt = torch.sigmoid(-logits.abs())

@@ -104,11 +104,13 @@ class PredictionBuffer:
         positions = torch.where(is_valid, positions, self.n_local)
         self._labels[positions] = given
         self._passes[0][positions] = codes
-        self.n_classes = n_classes_of(logits)
+        self.n_classes = max(self.n_classes, n_classes_of(logits))
         self.n_calls += 1
         self.n_recorded += len(index)
 
-    def after_round(self, agreement: Agreement, n_classes: int, *, ends_pass: bool) -> PredictionBuffer:
+    def after_round(
+        self, agreement: Agreement, n_classes: int, *, n_earlier_rounds: int, ends_pass: bool
+    ) -> PredictionBuffer:
         """Return the buffer for the next round.
 
         Parameters
@@ -117,13 +119,16 @@ class PredictionBuffer:
             With that of the round that ends.
         n_classes : int
             On all ranks.
+        n_earlier_rounds : int
+            Rounds that had ended before this pass over the training set.
         ends_pass : bool
-            Whether a pass over the training set ends, too.
+            Whether the pass ends, too.
         """
         other = copy.copy(self)
         other.agreement = agreement
-        if agreement.chosen > self.agreement.n_rounds:
-            # The tensors of a pass that has ended never change.
+        if agreement.chosen > n_earlier_rounds:
+            # Again with each round of the pass, which visits all samples only with the last one. The tensors of a pass
+            # that has ended never change.
             newest = self._passes[0] if ends_pass else self._passes[0].clone()
             other._chosen = (newest, *self._passes[1:])
         if ends_pass:

@@ -32,6 +32,8 @@ class WarmupSchedule(NamedTuple):
     """What calls of `RRM.step` end."""
     epochs: int | None
     """The planned number of epochs."""
+    reason: str
+    """The setting that needs predictions, for messages."""
 
     @property
     def rounds_per_epoch(self) -> int:
@@ -80,13 +82,18 @@ def end_round(predictions: PredictionBuffer, layout: Layout, epoch: int, schedul
     """
     rows = layout.sync_or_raise(None, predictions.n_calls, predictions.n_classes, predictions.n_recorded)
     n_calls, n_classes, n_recorded = zip(*rows, strict=True)
+    if epoch == 1 and not any(n_calls):
+        raise ValueError(
+            f"{schedule.reason} needs weighted_mean(losses, index, logits=logits, labels=y), and the first "
+            f"{schedule.unit} has ended without a call of it; give numbers where there are no outputs"
+        )
     known = {number for number in n_classes if number}
     if len(known) > 1:
         raise ValueError(f"ranks have logits of different numbers of classes: {', '.join(map(str, sorted(known)))}")
     if schedule.unit == "step" and epoch == 1:
         predictions = copy(predictions)
         predictions.steps_per_round = max(1, -(-layout.n // (ROUNDS_PER_PASS * max(sum(n_recorded), 1))))
-        if predictions.steps_per_round > 1:
+        if predictions.steps_per_round > 1 and epoch != schedule.warmup:
             # No round ends yet.
             return predictions
     n_ended = schedule.rounds_per_epoch
@@ -94,9 +101,16 @@ def end_round(predictions: PredictionBuffer, layout: Layout, epoch: int, schedul
     if n_ended == 1:
         first = predictions.agreement.n_rounds % ROUNDS_PER_PASS
     rounds = count_agreement(predictions, layout)[first : first + n_ended]
-    agreement = predictions.agreement.extended(rounds, sum(n_calls))
-    ends_pass = schedule.unit == "epoch" or agreement.n_rounds % ROUNDS_PER_PASS == 0
-    return predictions.after_round(agreement, max(n_classes), ends_pass=ends_pass)
+    if schedule.unit == "epoch":
+        # A sampler may visit a part of the samples only.
+        rounds = [entry for entry in rounds if entry.n_held_out]
+    agreement = predictions.agreement.extended(rounds, sum(n_calls), max(n_classes))
+    n_earlier_rounds = predictions.agreement.n_rounds
+    ends_pass = True
+    if schedule.unit == "step":
+        n_earlier_rounds -= first
+        ends_pass = agreement.n_rounds % ROUNDS_PER_PASS == 0
+    return predictions.after_round(agreement, max(n_classes), n_earlier_rounds=n_earlier_rounds, ends_pass=ends_pass)
 
 
 def count_agreement(predictions: PredictionBuffer, layout: Layout) -> list[Round]:

@@ -49,7 +49,7 @@ def load_predictions(state: Mapping[str, Any], empty: PredictionBuffer, layout: 
         layout.local_slice(state["labels"]),
         layout.local_slice(state["passes"]),
         None if chosen is None else layout.local_slice(chosen),
-        Agreement(tuple(Round(*counts) for counts in state["rounds"]), state["n_earlier_calls"]),
+        Agreement(tuple(Round(*counts) for counts in state["rounds"]), state["n_earlier_calls"], state["n_classes"]),
     )
     for name in NUMBERS:
         setattr(loaded, name, state[name])

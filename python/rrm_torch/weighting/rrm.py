@@ -114,8 +114,8 @@ class RRM(BaseRRM):
     seed : int, default 0
         Which samples a warm-up holds out, see Notes.
     epochs : int, optional
-        The planned epochs of the run, where ``warmup="auto"`` ends after a third at the latest. `rrm_torch.fit` sets
-        it.
+        The planned epochs of the run, of which ``warmup="auto"`` takes a third at the most. By default those that
+        `rrm_torch.fit` is told. Not part of the state: a loop of your own that resumes gives it again.
     layout : {"replicated", "sharded"}, optional
         How the ranks of a torch.distributed job share the samples, see `rrm_torch.distributed`. ``"replicated"``: each
         stores the weights of all, and may train on any. ``"sharded"``: each stores those of its slice, and trains on no
@@ -134,16 +134,17 @@ class RRM(BaseRRM):
 
     Notes
     -----
-    With ``contamination="auto"`` or ``warmup="auto"``, a warm-up holds out 15 % of the samples: their weight is 0, and
-    that of the others 1 / 0.85. They are chosen by a hash of the index and `seed`. `weighted_mean` needs the logits
-    and labels, and records the predictions. Rounds are epochs; with fewer than 12 planned epochs, or where steps are
-    counted, quarters of an epoch. The share of held-out samples that are predicted as labelled is averaged over three
-    rounds. The warm-up ends, after three rounds at the earliest, once this share has not risen for three rounds (more
-    where three have less than 100 batches), or once trained samples are predicted as labelled more often by 0.15; and
-    after a third of the planned epochs at the latest. The estimate is that of `rrm_core.estimate_contamination`, of the
-    predictions in the three epochs up to the earliest with a share within a standard error of the highest. It does not
-    change afterwards, and samples held out are then weighted like all others. The predictions take 14 to 26 bytes a
-    sample until it is made.
+    With ``contamination="auto"``, ``warmup="auto"`` or ``rank_by="noise-aware"``, a warm-up holds out 15 % of the
+    samples: their weight is 0, and that of the others about 1 / 0.85 (1 with ``redistribute="drop"``). They are chosen
+    by a hash of the index and `seed`. `weighted_mean` needs the logits and labels, and records the predictions. Rounds
+    are epochs; with fewer than 12 planned epochs, or where steps are counted, quarters of an epoch. The share of
+    held-out samples that are predicted as labelled is averaged over three rounds. The warm-up ends, after three rounds
+    at the earliest, once the model has learnt (the share is 0.5, or 0.1 above its first value) and the share has not
+    risen for three rounds (more where three have less than 100 batches); or once trained samples are predicted as
+    labelled more often by 0.15; and after a third of the planned epochs at the latest. The estimate is that of
+    `rrm_core.estimate_contamination`, of the predictions in the three epochs up to the earliest with a share within a
+    standard error of the highest. It does not change afterwards, and samples held out are then weighted like all
+    others. The predictions take 14 to 26 bytes a sample until it is made.
 
     With a layout, all ranks must call `step`, `state_dict`, `load_state_dict`, `flagged`, `ranking` and `issues`
     together. An error on one rank is raised on all, by `step`; where steps are counted, by the next one that is due.
@@ -223,6 +224,8 @@ class RRM(BaseRRM):
             seed=seed,
         )
         self.epochs = None if epochs is None else check_count("epochs", epochs)
+        self._are_epochs_given = epochs is not None
+        self._warned_of_end = False
         super().__init__(settings, make_layout(layout, settings.n, group), layout)
         if settings.needs_predictions:
             self._state = self._with_held_out()
@@ -254,7 +257,7 @@ class RRM(BaseRRM):
 
     @property
     def estimate(self) -> rrm_core.ContaminationEstimate | None:
-        """The estimate made at the end of the warm-up; None before, and if neither it nor the contamination is auto."""
+        """The estimate made at the end of the warm-up; None before, and where no warm-up holds out samples."""
         return self._state.estimate
 
     @torch.inference_mode(False)
@@ -447,9 +450,33 @@ class RRM(BaseRRM):
             state, weights=weights, losses=used.losses, ranking=used.ranking, plan=plan, trajectory=trajectory
         )
 
+    def plan_epochs(self, epochs: int) -> None:
+        """Set the planned number of epochs, unless it was given to the constructor; `rrm_torch.fit` calls this."""
+        if not self._are_epochs_given:
+            self.epochs = epochs
+
+    def warn_of_end(self, end: int) -> None:
+        """Warn, once, if a run that ends after an epoch or step never reweights in time; `rrm_torch.fit` calls this."""
+        warmup = self.settings.warmup
+        if not isinstance(warmup, int):
+            # It ends after the first epoch at the earliest.
+            warmup = 1
+        if self._warned_of_end or end > warmup:
+            return
+        self._warned_of_end = True
+        consequence = "the weights that follow train nothing"
+        if end < warmup:
+            consequence = "no sample is ever pruned"
+        warnings.warn(
+            f"the run ends after {self.unit} {end}, and the first reweight follows {self.unit} {warmup} at the "
+            f"earliest: {consequence}; make RRM with a smaller warmup, or with epochs=, the planned number, if the run "
+            "goes on",
+            stacklevel=4,
+        )
+
     @property
     def _warmup(self) -> WarmupSchedule:
-        return WarmupSchedule(self.settings.warmup, self.unit, self.epochs)
+        return WarmupSchedule(self.settings.warmup, self.unit, self.epochs, self.settings.reason_for_predictions)
 
     def _ends_round(self) -> bool:
         """Return whether the next step ends a round of a warm-up that records predictions."""
@@ -469,7 +496,15 @@ class RRM(BaseRRM):
         if not schedule.is_over(predictions, epoch):
             return replace(state, predictions=predictions)
         groups = self.groups if self.settings.estimates_by_group else None
-        return replace(state, predictions=None, estimate=make_estimate(predictions, self._layout, groups, epoch))
+        estimate = make_estimate(predictions, self._layout, groups, epoch)
+        if estimate.contamination > 0.5:
+            warnings.warn(
+                f"{estimate.contamination:.0%} of the labels are estimated to be wrong: either most are, or the model "
+                f"has learnt nothing in the warm-up, which ended after {self.unit} {epoch}; see whether the training "
+                "loss falls, and give a longer warmup or a contamination",
+                stacklevel=3,
+            )
+        return replace(state, predictions=None, estimate=estimate)
 
     def _batch_weights(self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool) -> Tensor:
         positions = self._record(losses, index, ranking) if record else self._locate(losses, index)
@@ -507,16 +542,14 @@ class RRM(BaseRRM):
     def _use_outputs(
         self, losses: Tensor, index: Tensor, ranking: Tensor | None, logits: Tensor | None, labels: Tensor | None
     ) -> Tensor | None:
-        check_outputs(logits, labels, len(losses), self.settings.reason_for_predictions)
-        assert logits is not None
-        assert labels is not None
+        logits, labels = check_outputs(logits, labels, len(losses), self.settings.reason_for_predictions)
         if self.settings.rank_by != "loss":
-            ranking = self._score(losses, ranking, logits, labels)
+            ranking = self._score(losses, index, ranking, logits, labels)
         if self._state.predictions is not None:
             self._record_predictions(losses, index, logits, labels)
         return ranking
 
-    def _score(self, losses: Tensor, ranking: Tensor | None, logits: Tensor, labels: Tensor) -> Tensor:
+    def _score(self, losses: Tensor, index: Tensor, ranking: Tensor | None, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the scores of a batch that `rank_by` names."""
         if ranking is not None:
             raise ValueError(f"give ranking or rank_by, not both, got ranking and rank_by={self.settings.rank_by!r}")
@@ -524,7 +557,7 @@ class RRM(BaseRRM):
         if self._scorer is None or not self._scorer.is_current(state.estimate, state.plan):
             assert self.groups is not None
             self._scorer = SampleScorer(self.settings.rank_by, self.groups, state.estimate, state.plan)
-        return self._scorer.score(losses, logits, labels)
+        return self._scorer.score(losses, index, logits, labels)
 
     def _record_predictions(self, losses: Tensor, index: Tensor, logits: Tensor, labels: Tensor) -> None:
         self._adapt(losses)

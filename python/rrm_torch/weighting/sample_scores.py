@@ -14,7 +14,7 @@ from torch import Tensor
 
 import rrm_core
 
-from .outputs import n_classes_of
+from .outputs import is_one_logit
 
 RankBy: TypeAlias = Literal["loss", "noise-aware", "prior-adjusted"]
 
@@ -35,15 +35,15 @@ def transition_matrix(estimate: rrm_core.ContaminationEstimate, n_classes: int) 
     return joint / joint.sum(1, keepdim=True)
 
 
-def noise_aware_loss(logits: Tensor, labels: Tensor, transition: Tensor) -> Tensor:
-    r"""Return the noise-aware loss: how improbable it is that the given class is the true one.
+def noise_aware_loss(logits: Tensor, labels: Tensor, log_transition: Tensor) -> Tensor:
+    """Return the noise-aware loss: how improbable it is that the given class is the true one.
 
     Parameters
     ----------
     logits : Tensor, shape (batch, n_classes)
     labels : Tensor of int64, shape (batch,)
-    transition : Tensor, shape (n_classes, n_classes)
-        T[k, j], the probability of the given class j where k is true.
+    log_transition : Tensor, shape (n_classes, n_classes)
+        In row j and column k the logarithm of T[k, j], the probability of the given class j where k is true.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def noise_aware_loss(logits: Tensor, labels: Tensor, transition: Tensor) -> Tens
         ``-log(p_y T[y, y] / sum_k p_k T[k, y])``, with p the softmax of the logits: the posterior of the given class y,
         by Bayes' rule.
     """
-    joint = logits.log_softmax(1) + transition.log()[:, labels].T
+    joint = logits.log_softmax(1) + log_transition[labels]
     return joint.logsumexp(1) - joint.gather(1, labels[:, None])[:, 0]
 
 
@@ -89,7 +89,7 @@ def as_columns(logits: Tensor) -> Tensor:
     """Return logits with a column for each class, at least float32; one number per sample is that of class 1."""
     logits = logits.detach()
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if n_classes_of(logits) == 2 and logits.numel() == len(logits):
+    if is_one_logit(logits):
         one = logits.reshape(-1)
         return torch.stack([torch.zeros_like(one), one], 1)
     return logits
@@ -122,40 +122,55 @@ class SampleScorer:
         self._table: Tensor | None = None
 
     def is_current(self, estimate: rrm_core.ContaminationEstimate | None, plan: object) -> bool:
-        """Return whether nothing has been learnt since this was made."""
-        return self.estimate is estimate and self.plan is plan
+        """Return whether the scores would be the same with this estimate and plan."""
+        return self.estimate is estimate and (self.rank_by == "noise-aware" or self.plan is plan)
 
-    def score(self, losses: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    def score(self, losses: Tensor, index: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the scores of a batch, shape (batch,): the losses as long as no score is known.
 
         Raises
         ------
         ValueError
-            There are more groups than classes, or too many classes.
+            The groups aren't the given classes, or there are too many of these.
         """
         losses = losses.detach()
+        columns = as_columns(logits)
+        self._check_groups(index, labels, columns.shape[1])
         if self.rank_by == "noise-aware" and self.estimate is None:
             return losses
-        columns = as_columns(logits)
         table = self._table_for(columns)
-        given = labels.to(columns.device).long()
+        given = labels.to(columns.device)
         safe = given.clamp(min=0)
         function = noise_aware_loss if self.rank_by == "noise-aware" else prior_adjusted_loss
         scores = function(columns, safe, table)
         return torch.where(given < 0, losses.to(scores.dtype), scores)
 
+    def _check_groups(self, index: Tensor, labels: Tensor, n_classes: int) -> None:
+        """Raise a ValueError unless the groups can be the given classes; on the host, unless they are."""
+        if self.groups.n_groups > n_classes or n_classes > MAX_CLASSES:
+            raise ValueError(
+                f"rank_by={self.rank_by!r} needs groups that are the given classes, and at most {MAX_CLASSES:,} of "
+                f"these, got {self.groups.n_groups:,} groups and logits of {n_classes:,} classes"
+            )
+        if index.device.type != "cpu" or labels.device.type != "cpu":
+            return
+        is_inside = (index >= 0) & (index < len(self.groups)) & (labels >= 0)
+        samples = index[is_inside].numpy()
+        differs = self.groups.numbers[samples] != labels[is_inside].numpy()
+        if differs.any():
+            sample = int(samples[differs][0])
+            raise ValueError(
+                f"rank_by={self.rank_by!r} needs groups that are the given classes, got group "
+                f"{self.groups.numbers[sample]} and label {int(labels[is_inside][differs.argmax()])} of sample {sample}"
+            )
+
     def _table_for(self, columns: Tensor) -> Tensor:
-        """Return the transition matrix or the prior, on the device of the logits."""
-        n_classes = columns.shape[1]
+        """Return the logarithms of the transition matrix, or the prior, on the device of the logits."""
         if self._table is None:
-            if self.groups.n_groups > n_classes or n_classes > MAX_CLASSES:
-                raise ValueError(
-                    f"rank_by={self.rank_by!r} needs groups that are the given classes, and at most {MAX_CLASSES:,} of "
-                    f"these, got {self.groups.n_groups:,} groups and logits of {n_classes:,} classes"
-                )
+            n_classes = columns.shape[1]
             if self.rank_by == "noise-aware":
                 assert self.estimate is not None
-                self._table = transition_matrix(self.estimate, n_classes)
+                self._table = transition_matrix(self.estimate, n_classes).T.log().contiguous()
             else:
                 self._table = class_shares(self.groups, self.plan, n_classes)
         self._table = self._table.to(columns.device)

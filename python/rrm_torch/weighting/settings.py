@@ -331,8 +331,8 @@ class Settings(BatchSettings):
             super()._check_warmup()
         if self.needs_predictions and self.n < MIN_SAMPLES:
             raise ValueError(
-                f"n={self.n} samples are too few for contamination='auto' or warmup='auto', which need at least "
-                f"{MIN_SAMPLES}; give numbers"
+                f"n={self.n} samples are too few for {self.reason_for_predictions}, which needs at least "
+                f"{MIN_SAMPLES}; give numbers, and rank by the loss"
             )
 
     def _check_rule(self) -> None:

@@ -19,6 +19,10 @@ MIN_CALLS = 100
 MEMORISING = 0.15
 """An agreement on trained samples that exceeds the one on samples held out by so much is memorised."""
 
+LEARNT = 0.5
+LEARNT_RISE = 0.1
+"""An agreement of `LEARNT`, or one higher by `LEARNT_RISE` than at first, shows a model that has learnt something."""
+
 NOTABLE_RISE = 0.04
 """A rise of the agreement in `WINDOW` rounds that shows a model which is still learning."""
 
@@ -55,14 +59,17 @@ class Agreement:
     rounds : tuple of Round
     n_calls : int
         Calls of `weighted_mean` in all of them.
+    n_classes : int
+        Of the predictions.
     """
 
     rounds: tuple[Round, ...] = ()
     n_calls: int = 0
+    n_classes: int = 0
 
-    def extended(self, rounds: Sequence[Round], n_calls: int) -> Agreement:
+    def extended(self, rounds: Sequence[Round], n_calls: int, n_classes: int) -> Agreement:
         """Return the agreement with further rounds, in which there were `n_calls` more calls."""
-        return Agreement((*self.rounds, *rounds), self.n_calls + n_calls)
+        return Agreement((*self.rounds, *rounds), self.n_calls + n_calls, n_classes)
 
     @property
     def n_rounds(self) -> int:
@@ -103,16 +110,30 @@ class Agreement:
 
     @property
     def is_over(self) -> bool:
-        """Whether the smoothed share has not risen for as many rounds as the patience, or samples are memorised."""
+        """Whether a model that has learnt has not done better for as many rounds as the patience, or memorises."""
         if self.n_rounds < MIN_ROUNDS:
             return False
-        return self.n_rounds >= self.peak + self.patience or self.rounds[-1].gap >= MEMORISING
+        has_peaked = self.has_learnt and self.n_rounds >= self.peak + self.patience
+        return has_peaked or self.rounds[-1].gap >= MEMORISING
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether the smoothed share is far above that of guesses, or has risen: before that it is flat, too."""
+        shares = self.smoothed()
+        if not shares:
+            return False
+        by_chance = 1 / max(self.n_classes, 1)
+        return max(shares) >= max(LEARNT, by_chance + LEARNT_RISE) or max(shares) - shares[0] >= LEARNT_RISE
 
     @property
     def is_rising(self) -> bool:
-        """Whether the smoothed share rose by `NOTABLE_RISE` in the last `WINDOW` rounds, or since the first."""
+        """Whether the smoothed share rose by `NOTABLE_RISE` in the last `WINDOW` rounds, or nothing was learnt yet."""
         shares = self.smoothed()
-        return len(shares) < 2 or shares[-1] - shares[max(len(shares) - 1 - WINDOW, 0)] >= NOTABLE_RISE
+        return (
+            len(shares) < 2
+            or not self.has_learnt
+            or shares[-1] - shares[max(len(shares) - 1 - WINDOW, 0)] >= NOTABLE_RISE
+        )
 
     def _window(self, end: int) -> tuple[int, int]:
         """Return how many held-out samples agreed, and were seen, in a round and those before it."""

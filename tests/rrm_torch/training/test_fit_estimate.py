@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -117,18 +119,42 @@ def test_interrupted_epoch_begins_again(noisy_clouds):
 @pytest.mark.parametrize(
     ("settings", "epochs", "message"),
     [
-        ({}, 3, "the run ends after epoch 3, and the first reweight follows epoch 10: no sample is ever pruned"),
+        ({}, 3, "the run ends after epoch 3, and the first reweight follows epoch 10 at the earliest: no sample"),
         (
             {"warmup": 3},
             3,
-            "follows epoch 3: the weights that follow train nothing; make RRM with a smaller warmup, or",
+            "follows epoch 3 at the earliest: the weights that follow train nothing; make RRM with a smaller",
         ),
         ({"warmup": 31, "unit": "step"}, 2, "the run ends after step 30, and the first reweight follows step 31"),
+        ({"warmup": "auto"}, 1, "the run ends after epoch 1, and the first reweight follows epoch 1 at the earliest"),
     ],
 )
 def test_run_that_ends_before_its_first_reweight_warns(settings, epochs, message, noisy_clouds):
     with pytest.warns(UserWarning, match=message):
         train(*noisy_clouds, epochs, rrm=RRM(N, contamination=0.2, **settings))
+
+
+def test_fit_called_epoch_by_epoch_warns_once_and_plans_nothing(noisy_clouds):
+    x, y = noisy_clouds
+    rrm = RRM(N, contamination="auto")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(4):
+            train(x, y, 1, rrm=rrm)
+    assert rrm.epochs is None
+    assert rrm.estimate is None
+    assert [str(warning.message)[:30] for warning in caught] == ["the run ends after epoch 1, an"]
+
+
+def test_plan_of_steps_is_the_same_when_resumed(noisy_clouds, tmp_path):
+    whole = RRM(N, contamination="auto", unit="step")
+    train(*noisy_clouds, 6, rrm=whole)
+    part = RRM(N, contamination="auto", unit="step", epochs=6)
+    train(*noisy_clouds, 1, rrm=part, checkpoint=tmp_path / "part.pt")
+    resumed = RRM(N, contamination="auto", unit="step")
+    train(*noisy_clouds, 6, rrm=resumed, checkpoint=tmp_path / "part.pt")
+    assert resumed.epochs == whole.epochs == 6
+    assert differences(resumed.state_dict(), whole.state_dict()) == []
 
 
 @pytest.mark.filterwarnings("error")

@@ -30,7 +30,7 @@ class Run:
             "model": model,
             "optimizer": optimizer,
             "scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5),
-            "rrm": RRM(N, contamination=0.2, warmup=1, losses_from="pass" if scored else "training"),
+            "rrm": RRM(N, contamination=0.2, warmup=1, epochs=99, losses_from="pass" if scored else "training"),
             "elr": ELR(N, 3),
             "history": History(),
             "order": order,
@@ -80,7 +80,7 @@ class Breaking:
 def test_failed_scoring_pass_keeps_the_recorded_losses():
     model = nn.Linear(4, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    rrm = RRM(N, contamination=0.2, warmup=1)
+    rrm = RRM(N, contamination=0.2, warmup=1, epochs=99)
     loader = batches(X, Y, 6, shuffle=False)
     with pytest.raises(OSError, match="the disk is gone"):
         fit(model, loader, optimizer, 1, rrm=rrm, score_loader=Breaking())
@@ -91,7 +91,7 @@ def test_failed_scoring_pass_keeps_the_recorded_losses():
 def test_failed_step_keeps_the_recorded_losses():
     model = nn.Linear(4, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    rrm = RRM(N, contamination=0.2, warmup=1)
+    rrm = RRM(N, contamination=0.2, warmup=1, epochs=99)
     loader = batches(X, Y, 6, shuffle=False)
     with pytest.raises(ValueError, match="losses"):
         fit(model, loader, optimizer, 1, rrm=rrm, score_loader=batches(X[:5], Y[:5], 5, shuffle=False))
@@ -100,7 +100,7 @@ def test_failed_step_keeps_the_recorded_losses():
 
 def test_failed_scoring_pass_of_a_rank_keeps_the_recorded_losses():
     model = nn.Linear(4, 3)
-    rrm = RRM(N, contamination=0.2, warmup=1)
+    rrm = RRM(N, contamination=0.2, warmup=1, epochs=99)
     rrm.layout = "replicated"  # of a single rank
     rrm.record(torch.linspace(0, 1, N), torch.arange(N))
     with pytest.raises(OSError, match="the disk is gone"):

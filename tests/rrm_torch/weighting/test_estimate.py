@@ -127,9 +127,9 @@ def test_first_reweight_starts_from_equal_weights(mu):
 # When a warm-up ends.
 
 
-def agreement_of(shares, n_calls=1000, size=100, trained=None):
+def agreement_of(shares, n_calls=1000, size=100, trained=None, n_classes=10):
     rounds = [Round(size, round(size * share), size, round(size * (trained or share))) for share in shares]
-    return Agreement(tuple(rounds), n_calls)
+    return Agreement(tuple(rounds), n_calls, n_classes)
 
 
 def test_peak_is_the_round_of_the_highest_mean_over_three():
@@ -156,6 +156,9 @@ def test_chosen_round_is_replaced_by_a_share_that_is_higher_by_a_standard_error(
         ([0.5, 0.4, 0.3], 300, False),
         ([0.5, 0.4, 0.3, 0.3], 400, True),
         ([0.1, 0.2, 0.3, 0.4, 0.5], 500, False),
+        # A plateau of guesses: the model has not learnt yet.
+        ([0.2, 0.2, 0.2, 0.2, 0.2, 0.2], 600, False),
+        ([0.1, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3], 800, True),
         # 25 calls a round: the patience is four rounds.
         ([0.5, 0.4, 0.3, 0.3], 100, False),
         ([0.5, 0.4, 0.3, 0.3, 0.3], 125, True),
@@ -163,6 +166,24 @@ def test_chosen_round_is_replaced_by_a_share_that_is_higher_by_a_standard_error(
 )
 def test_warmup_ends_after_three_rounds_without_a_rise_or_a_hundred_calls(shares, n_calls, is_over):
     assert agreement_of(shares, n_calls).is_over == is_over
+
+
+@pytest.mark.parametrize(
+    ("shares", "n_classes", "has_learnt"),
+    [
+        ([0.5], 10, True),
+        ([0.49], 10, False),
+        ([0.2, 0.2, 0.42], 10, False),
+        ([0.1, 0.2, 0.45], 10, True),
+        # Guesses between two classes agree with half of the labels.
+        ([0.55], 2, False),
+        ([0.6], 2, True),
+    ],
+)
+def test_model_has_learnt_if_it_agrees_far_more_than_by_chance_or_than_at_first(shares, n_classes, has_learnt):
+    agreement = agreement_of(shares, n_classes=n_classes)
+    assert agreement.has_learnt == has_learnt
+    assert has_learnt or agreement.is_rising
 
 
 @pytest.mark.parametrize(("n_rounds", "trained", "is_over"), [(2, 0.9, False), (3, 0.64, False), (3, 0.66, True)])
@@ -180,7 +201,7 @@ def test_model_is_still_learning_if_the_agreement_rises_much(shares, is_rising):
 
 
 def test_rounds_without_samples_have_agreement_zero():
-    agreement = Agreement((Round(0, 0, 0, 0),) * 2, 2)
+    agreement = Agreement((Round(0, 0, 0, 0),) * 2, 2, 10)
     assert agreement.smoothed() == [0, 0]
     assert agreement.rounds[0].gap == 0
     assert Agreement().peak == 0
@@ -262,7 +283,7 @@ def test_estimate_is_that_of_three_epochs_up_to_the_chosen_one():
     agreed = [estimate_jobs.logits_of_epoch(epoch, N).argmax(1) == labels for epoch in range(rrm.epoch)]
     counts = [(len(a[m]), int(a[m].sum())) for a in agreed for m in (mask, ~mask)]
     rounds = tuple(Round(*held, *trained) for held, trained in zip(counts[::2], counts[1::2], strict=True))
-    chosen = Agreement(rounds, 150 * rrm.epoch).chosen
+    chosen = Agreement(rounds, 150 * rrm.epoch, 4).chosen
     codes = [encode_predictions(estimate_jobs.logits_of_epoch(epoch, N), 0) for epoch in range(chosen - 3, chosen)]
     predicted, confidence = combine_passes(torch.stack(codes[::-1]))
     expected = rrm_core.estimate_contamination(labels.numpy(), predicted.numpy(), confidence.numpy(), mask.numpy())
@@ -330,7 +351,7 @@ LOGITS = torch.zeros(4, 3)
 @pytest.mark.parametrize(
     ("outputs", "error", "message"),
     [
-        ({}, ValueError, "got no logits and no labels; where outputs aren't classes, give contamination as a number"),
+        ({}, ValueError, "got no logits and no labels;.*where outputs aren't classes, give contamination as a number"),
         (
             {"logits": LOGITS},
             ValueError,
@@ -377,7 +398,7 @@ def test_outputs_are_not_needed_after_the_estimate_nor_where_nothing_is_recorded
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"n": 99, "contamination": "auto"}, ValueError, "n=99 samples are too few for contamination='auto' or"),
+        ({"n": 99, "contamination": "auto"}, ValueError, "n=99 samples are too few for contamination='auto'"),
         ({"contamination": "most"}, ValueError, "contamination must be 'auto' or a number, got 'most'"),
         ({"contamination": "auto", "gamma": 1.0}, ValueError, "contamination or gamma, not both"),
         (
@@ -396,9 +417,52 @@ def test_settings_that_contradict_are_refused(settings, error, message):
         RRM(**{"n": N, **settings})
 
 
+def test_labels_of_one_logit_may_be_floats_in_a_column():
+    rrm = RRM(N, contamination="auto")
+    labels = torch.tensor([[0.0], [1.0], [torch.nan], [1.0]])
+    rrm.weighted_mean(torch.rand(4), torch.arange(4), logits=torch.randn(4, 1), labels=labels)
+    assert rrm._state.predictions.labels[:5].tolist() == [0, 1, -1, 1, -1]
+    with pytest.raises(ValueError, match=r"labels must be 0 or 1, got 0\.75"):
+        rrm.weighted_mean(torch.rand(1), torch.arange(1), logits=torch.randn(1), labels=torch.tensor([0.75]))
+
+
+def test_outputs_that_are_all_nan_have_no_estimate():
+    rrm = RRM(N, contamination="auto", warmup=1)
+    outputs = {"logits": torch.full((N, 3), torch.nan), "labels": estimate_jobs.labels_of(N) % 3}
+    rrm.weighted_mean(torch.rand(N), torch.arange(N), **outputs)
+    with pytest.raises(ValueError, match="no sample that was held out has a label and outputs that are numbers"):
+        rrm.step()
+
+
+def test_estimate_of_most_labels_warns():
+    rrm = RRM(N, contamination="auto", warmup=1, weight_limit=1e9)
+    labels = estimate_jobs.labels_of(N)
+    logits = torch.nn.functional.one_hot((labels + 1) % 4, 4).float()
+    rrm.weighted_mean(torch.rand(N), torch.arange(N), logits=logits, labels=labels)
+    with pytest.warns(UserWarning, match="100% of the labels are estimated to be wrong: either most are, or the model"):
+        rrm.step()
+
+
+def test_model_that_starts_late_is_waited_for():
+    rrm = RRM(N, contamination="auto")
+    for epoch in range(20):
+        estimate_jobs.train_epoch(rrm, epoch if epoch >= 8 else -1, torch.arange(N))
+        rrm.step()
+    assert rrm.estimate is None or rrm.estimate.epoch > 10
+
+
+def test_first_step_may_end_a_warmup_of_steps():
+    rrm = RRM(N, contamination="auto", unit="step", warmup=1)
+    estimate_jobs.train_epoch(rrm, 4, torch.arange(N), batch_size=N)
+    assert rrm.step() is not None
+    assert rrm.estimate.n == N
+
+
 def test_estimate_without_predictions_is_an_error():
     rrm = RRM(N, contamination="auto", warmup=1, losses_from="pass")
-    with pytest.raises(ValueError, match="no batch was passed to weighted_mean with logits and labels"):
+    with pytest.raises(
+        ValueError, match=r"contamination='auto' needs weighted_mean.*the first epoch has ended without"
+    ):
         rrm.step(torch.rand(N))
     assert rrm.epoch == 0
 

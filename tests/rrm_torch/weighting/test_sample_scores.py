@@ -40,12 +40,12 @@ def test_noise_aware_loss_is_the_posterior_of_the_given_class(batch):
         p = np.exp(row) / np.exp(row).sum()
         total = sum(p[k] * transition[k, y].item() for k in range(K))
         expected.append(-math.log(p[y] * transition[y, y].item() / total))
-    torch.testing.assert_close(noise_aware_loss(logits, labels, transition), torch.tensor(expected))
+    torch.testing.assert_close(noise_aware_loss(logits, labels, transition.T.log()), torch.tensor(expected))
 
 
 def test_noise_aware_loss_without_noise_is_zero(batch):
     logits, labels = batch
-    scores = noise_aware_loss(logits, labels, torch.eye(K))
+    scores = noise_aware_loss(logits, labels, torch.eye(K).log())
     assert (scores == 0).all()
 
 
@@ -104,7 +104,7 @@ def test_noise_aware_scores_decide_after_the_estimate():
     rrm = train(5, rank_by="noise-aware")
     logits = estimate_jobs.logits_of_epoch(4, N)
     labels = estimate_jobs.labels_of(N)
-    scores = noise_aware_loss(logits, labels, transition_matrix(rrm.estimate, K))
+    scores = noise_aware_loss(logits, labels, transition_matrix(rrm.estimate, K).T.log())
     assert rrm.flagged().sort().values.tolist() == scores.topk(120).indices.sort().values.tolist()
 
 
@@ -141,8 +141,8 @@ def test_run_resumed_in_mid_epoch_has_the_same_bits(rank_by, half):
 
 def test_samples_without_a_label_rank_by_their_loss(batch):
     rrm = RRM(N, contamination=0.2, groups=estimate_jobs.labels_of(N), rank_by="prior-adjusted")
-    logits, labels = batch
-    labels = labels.clone()
+    logits, _ = batch
+    labels = estimate_jobs.labels_of(N)[:50].clone()
     labels[3] = -100
     losses = torch.rand(50)
     rrm.weighted_mean(losses, torch.arange(50), logits=logits, labels=labels)
@@ -167,8 +167,14 @@ def test_outputs_are_needed_throughout():
     with pytest.raises(ValueError, match="rank_by='prior-adjusted' needs weighted_mean"):
         rrm.weighted_mean(torch.rand(4), torch.arange(4))
     outputs = {"logits": torch.rand(4, K), "labels": torch.arange(4)}
+    outputs["labels"] = estimate_jobs.labels_of(N)[:4]
     with pytest.raises(ValueError, match="give ranking or rank_by, not both"):
         rrm.weighted_mean(torch.rand(4), torch.arange(4), ranking=torch.rand(4), **outputs)
     with pytest.raises(ValueError, match="got 4 groups and logits of 2 classes"):
         rrm.weighted_mean(torch.rand(2), torch.arange(2), logits=torch.rand(2, 2), labels=torch.arange(2))
+    outputs["labels"] = (outputs["labels"] + 1) % K
+    with pytest.raises(
+        ValueError, match=r"needs groups that are the given classes, got group \d and label \d of sample 0"
+    ):
+        rrm.weighted_mean(torch.rand(4), torch.arange(4), **outputs)
     rrm.weighted_mean(torch.rand(4), torch.arange(4), record=False)
