@@ -20,6 +20,8 @@ def make_estimate(
 ) -> rrm_core.ContaminationEstimate:
     """Return the estimate after `epoch`, made of the predictions of all samples. Collective where there are ranks.
 
+    It is 0, without an interval, if the model had learnt nothing in the warm-up.
+
     Raises
     ------
     ValueError
@@ -44,7 +46,18 @@ def make_estimate(
         groups=None if groups is None else rrm_core.Groups(groups.numbers[to_numpy(is_known)], groups.n_groups),
         is_rising=predictions.agreement.is_rising,
     )
-    return replace(estimate, epoch=epoch)
+    if predictions.agreement.has_learnt:
+        return replace(estimate, epoch=epoch)
+    # Its predictions say nothing about the labels: nothing is pruned.
+    by_group = None if estimate.by_group is None else (0.0,) * len(estimate.by_group)
+    return replace(
+        estimate,
+        contamination=0.0,
+        interval=None,
+        by_group=by_group,
+        basis="a model that had learnt nothing",
+        epoch=epoch,
+    )
 
 
 def combine_passes(codes: Tensor) -> tuple[Tensor, Tensor]:

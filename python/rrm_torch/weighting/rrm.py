@@ -40,6 +40,9 @@ from .step_losses import losses_of_step
 
 DEFAULT_WARMUP = 10
 
+MANY_WRONG = 0.5
+"""An estimate above this is doubtful."""
+
 
 class RRM(BaseRRM):
     """Rockafellian Relaxation for any per-sample loss: one added line in the training loop, one after each epoch.
@@ -143,8 +146,9 @@ class RRM(BaseRRM):
     risen for three rounds (more where three have less than 100 batches); or once trained samples are predicted as
     labelled more often by 0.15; and after a third of the planned epochs at the latest. The estimate is that of
     `rrm_core.estimate_contamination`, of the predictions in the three epochs up to the earliest with a share within a
-    standard error of the highest. It does not change afterwards, and samples held out are then weighted like all
-    others. The predictions take 14 to 26 bytes a sample until it is made.
+    standard error of the highest; it is 0, with a warning, if the model has learnt nothing. It does not change
+    afterwards, and samples held out are then weighted like all others. The predictions take 14 to 26 bytes a sample
+    until it is made.
 
     With a layout, all ranks must call `step`, `state_dict`, `load_state_dict`, `flagged`, `ranking` and `issues`
     together. An error on one rank is raised on all, by `step`; where steps are counted, by the next one that is due.
@@ -497,13 +501,7 @@ class RRM(BaseRRM):
             return replace(state, predictions=predictions)
         groups = self.groups if self.settings.estimates_by_group else None
         estimate = make_estimate(predictions, self._layout, groups, epoch)
-        if estimate.contamination > 0.5:
-            warnings.warn(
-                f"{estimate.contamination:.0%} of the labels are estimated to be wrong: either most are, or the model "
-                f"has learnt nothing in the warm-up, which ended after {self.unit} {epoch}; see whether the training "
-                "loss falls, and give a longer warmup or a contamination",
-                stacklevel=3,
-            )
+        _warn_of_doubtful(estimate, has_learnt=predictions.agreement.has_learnt, end=f"{self.unit} {epoch}")
         return replace(state, predictions=None, estimate=estimate)
 
     def _batch_weights(self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool) -> Tensor:
@@ -584,3 +582,19 @@ class RRM(BaseRRM):
         estimate = read_estimate(state["estimate"])
         numbers = state["losses"] if state["ranking"] is None else state["ranking"]
         return replay_plan(self.settings, numbers.detach().cpu(), state["trajectory"]["bits"][-1], rounds[-1], estimate)
+
+
+def _warn_of_doubtful(estimate: rrm_core.ContaminationEstimate, *, has_learnt: bool, end: str) -> None:
+    """Warn of an estimate that can hardly be right; `end` is the last epoch or step of the warm-up."""
+    if not has_learnt:
+        warnings.warn(
+            f"the model had learnt nothing when the warm-up ended, after {end}, so that its predictions say nothing "
+            "about the labels, and no sample is pruned: train longer, or give a contamination and a longer warmup",
+            stacklevel=4,
+        )
+    elif estimate.contamination > MANY_WRONG:
+        warnings.warn(
+            f"{estimate.contamination:.0%} of the labels are estimated to be wrong: either most are, or the model "
+            "learns something else than the labels; look at rrm.estimate.confident_joint(), or give a contamination",
+            stacklevel=4,
+        )

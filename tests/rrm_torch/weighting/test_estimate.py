@@ -16,6 +16,7 @@ from rrm_torch import RRM, BatchRRM
 from rrm_torch.weighting.estimation import combine_passes
 from rrm_torch.weighting.held_out import held_out, warmup_weights
 from rrm_torch.weighting.outputs import UNKNOWN, confidences, encode_predictions, predicted_classes, rounds_in_pass
+from rrm_torch.weighting.rrm import _warn_of_doubtful
 from rrm_torch.weighting.warmup_end import Agreement, Round
 from support import estimate_jobs
 from support.layout_jobs import differences
@@ -28,10 +29,10 @@ def trained(n_epochs, **settings):
     return estimate_jobs.train(None, N, {"contamination": "auto", **settings}, range(n_epochs))
 
 
-def until_estimate(limit=30, **settings):
-    """Train until there is an estimate."""
+def until_estimate(limit=30, first=0, **settings):
+    """Train until there is an estimate; the outputs are those from epoch `first` on."""
     rrm = RRM(N, **{"contamination": "auto", **settings})
-    for epoch in range(limit):
+    for epoch in range(first, first + limit):
         estimate_jobs.train_epoch(rrm, epoch, torch.arange(N))
         rrm.step()
         if rrm.estimate is not None:
@@ -224,12 +225,12 @@ def test_warmup_ends_once_held_out_samples_agree_no_more():
 
 def test_warmup_takes_a_third_of_the_planned_epochs_at_most():
     assert until_estimate(epochs=13).epoch == 4
-    assert until_estimate(epochs=3).epoch == 1
-    assert until_estimate(epochs=1).epoch == 1
+    assert until_estimate(epochs=3, first=2).epoch == 1
+    assert until_estimate(epochs=1, first=2).epoch == 1
 
 
 def test_short_warmup_has_no_interval():
-    estimate = until_estimate(epochs=3).estimate
+    estimate = until_estimate(epochs=6, first=1).estimate
     assert estimate.interval is None
     assert "still learning" in estimate.basis
 
@@ -434,13 +435,22 @@ def test_outputs_that_are_all_nan_have_no_estimate():
         rrm.step()
 
 
-def test_estimate_of_most_labels_warns():
-    rrm = RRM(N, contamination="auto", warmup=1, weight_limit=1e9)
+def test_model_that_has_learnt_nothing_prunes_nothing_and_warns():
+    rrm = RRM(N, contamination="auto", warmup=1, groups=torch.arange(N) % 3)
     labels = estimate_jobs.labels_of(N)
     logits = torch.nn.functional.one_hot((labels + 1) % 4, 4).float()
     rrm.weighted_mean(torch.rand(N), torch.arange(N), logits=logits, labels=labels)
-    with pytest.warns(UserWarning, match="100% of the labels are estimated to be wrong: either most are, or the model"):
-        rrm.step()
+    with pytest.warns(UserWarning, match="the model had learnt nothing when the warm-up ended, after epoch 1"):
+        plan = rrm.step()
+    assert (rrm.estimate.contamination, rrm.estimate.interval, rrm.estimate.by_group) == (0, None, (0, 0, 0))
+    assert plan.n_pruned.sum() == 0
+    assert (rrm.weights == 1).all()
+
+
+def test_estimate_of_most_labels_warns():
+    estimate = dataclasses.replace(until_estimate().estimate, contamination=0.6)
+    with pytest.warns(UserWarning, match="60% of the labels are estimated to be wrong: either most are, or the model"):
+        _warn_of_doubtful(estimate, has_learnt=True, end="epoch 3")
 
 
 def test_model_that_starts_late_is_waited_for():
