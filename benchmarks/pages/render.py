@@ -71,9 +71,21 @@ def training(name: str) -> str:
             spread([t[m]["seconds"][part] for t in trials], 1.0, 2) for m in ("plain", "rrm")
         )
 
+    # Runs that were told the share have no estimate.
+    estimates = [trial["estimate"] for trial in trials if trial.get("estimate")]
+    estimated = []
+    if estimates:
+        bounds = [spread([e["interval"][i] for e in estimates if e["interval"]]) for i in range(2)]
+        true_share = spread([trial["realised_noise"] for trial in trials])
+        estimated = [
+            ("labels that are wrong, %", true_share, true_share),
+            ("labels estimated to be wrong, %", "", spread([e["contamination"] for e in estimates])),
+            ("its interval, %", "", " to ".join(bounds)),
+        ]
     rows = [
         ("test accuracy, %", *shares("accuracy")),
         ("wrong labels memorised, %", *shares("memorised")),
+        *estimated,
         ("flagged labels that are wrong (precision), %", "", spread([t["precision"] for t in trials])),
         ("wrong labels that are flagged (recall), %", "", spread([t["recall"] for t in trials])),
         *((f"{part}, s", *seconds(part)) for part in ("training", "scoring", "reweighting")),
@@ -104,10 +116,12 @@ def headline() -> str:
     trials = run["trials"]
     plain = spread([trial["plain"]["accuracy"] for trial in trials])
     rrm = spread([trial["rrm"]["accuracy"] for trial in trials])
+    estimate = spread([trial["estimate"]["contamination"] for trial in trials])
     return (
         f"Handwritten digits with {100 * run['settings']['noise']:.0f} % of the training labels flipped, "
-        f"{len(trials)} seeds: plain training ends at **{plain} %** test accuracy, RRM at **{rrm} %**, and of the "
-        f"wrong labels it finds **{spread([t['recall'] for t in trials])} %**."
+        f"{len(trials)} seeds: RRM estimates that **{estimate} %** of them are wrong. Plain training ends at "
+        f"**{plain} %** test accuracy, RRM at **{rrm} %**, and of the wrong labels it finds "
+        f"**{spread([t['recall'] for t in trials])} %**."
     )
 
 
