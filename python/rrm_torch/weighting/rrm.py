@@ -501,7 +501,8 @@ class RRM(BaseRRM):
             return replace(state, predictions=predictions)
         groups = self.groups if self.settings.estimates_by_group else None
         estimate = make_estimate(predictions, self._layout, groups, epoch)
-        _warn_of_doubtful(estimate, has_learnt=predictions.agreement.has_learnt, end=f"{self.unit} {epoch}")
+        if self.settings.is_estimated:
+            _warn_of_doubtful(estimate, has_learnt=predictions.agreement.has_learnt, end=f"{self.unit} {epoch}")
         return replace(state, predictions=None, estimate=estimate)
 
     def _batch_weights(self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool) -> Tensor:
