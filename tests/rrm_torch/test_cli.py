@@ -191,7 +191,8 @@ def test_options_reach_training(options, attribute, value, tmp_path, monkeypatch
     monkeypatch.setattr(pipeline, "fit", spy)
     monkeypatch.setattr(comparison.noise, "KINDS", kinds)
     monkeypatch.setattr(torch.optim, "Adam", lambda p, lr, **more: values.update(lr=lr) or adam(p, lr, **more))
-    arguments = f"train --noise 0.3 --seeds 1 --epochs 2 --warmup 1 --hidden 8 --threads 1 {options}"
+    quick = "--contamination 0.3 --seeds 1 --epochs 2 --warmup 1 --hidden 8 --threads 1"
+    arguments = f"train --noise 0.3 {quick} {options}"
     assert command_line.main([*arguments.split(), "--report", str(tmp_path)]) == 0
     assert values[attribute] == value
 
