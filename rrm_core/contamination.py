@@ -197,7 +197,7 @@ def estimate_contamination(
     given = _read_classes("labels", labels)
     n = len(given)
     classes = _read_classes("predicted", predicted, n)
-    sureness = _read_confidence(confidence, n)
+    confidences = _read_confidence(confidence, n)
     is_held_out = np.asarray(held_out)
     if is_held_out.dtype != bool or is_held_out.shape != (n,):
         raise ValueError(f"held_out must be bool of shape ({n},), got {is_held_out.dtype} of {is_held_out.shape}")
@@ -205,8 +205,8 @@ def estimate_contamination(
     if not n_held_out:
         raise ValueError("held_out must name at least one sample: hold out about 15 % from the start")
     is_wrong = given != classes
-    all_samples = RankedPredictions(is_wrong, classes, sureness)
-    unseen = RankedPredictions(is_wrong[is_held_out], classes[is_held_out], sureness[is_held_out])
+    all_samples = RankedPredictions(is_wrong, classes, confidences)
+    unseen = RankedPredictions(is_wrong[is_held_out], classes[is_held_out], confidences[is_held_out])
     interval = None
     if is_rising:
         share = (all_samples.contradicted(10) + unseen.contradicted(10)) / 2
@@ -222,7 +222,9 @@ def estimate_contamination(
         if len(prepared) != n:
             raise ValueError(f"groups must have one number for each of the {n} samples, got {len(prepared)}")
         divisor = 10 if is_rising else 2
-        by_group = _estimate_by_group(given, classes, sureness, prepared, all_samples.most_confident(divisor), divisor)
+        by_group = _estimate_by_group(
+            given, classes, confidences, prepared, all_samples.most_confident(divisor), divisor
+        )
     return ContaminationEstimate(
         contamination=_below_one(share),
         interval=interval,

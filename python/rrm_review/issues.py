@@ -105,12 +105,12 @@ def make_issues(
     numbers = {"share_pruned": share_pruned, "mean_rank": mean_rank, "sample_weight": sample_weight, "loss": loss}
     columns = {name: _check_length(name, np.asarray(values), n) for name, values in numbers.items()}
     ranking, label_quality = _rank(columns["share_pruned"], columns["mean_rank"])
-    given = None if labels is None else _read_items("labels", labels, n)
+    given = None if labels is None else read_items("labels", labels, n)
     table: dict[str, Column] = {"index": np.arange(n)}
     if ids is not None:
-        table["id"] = _read_items("ids", ids, n)
+        table["id"] = read_items("ids", ids, n)
     if groups is not None:
-        table["group"] = _read_items("groups", groups, n)
+        table["group"] = read_items("groups", groups, n)
     table |= {"is_label_issue": pruned, "label_quality": label_quality}
     if given is not None:
         table["given_label"] = given
@@ -168,7 +168,7 @@ def _check_length(name: str, values: Column, n: int) -> Column:
     return values
 
 
-def _read_items(name: str, items: npt.ArrayLike, n: int) -> Column:
+def read_items(name: str, items: npt.ArrayLike, n: int) -> Column:
     """Return labels or identifiers as an array of integers or of Python strings, which hold them unchanged."""
     # Of a list, NumPy would turn numbers beside strings into strings, and drop the NULs at their ends.
     array = np.asarray(items, dtype=None if hasattr(items, "dtype") else object)
@@ -206,7 +206,7 @@ def _read_predictions(predictions: npt.ArrayLike, given: Column | None, n: int) 
         raise ValueError("predictions must have rows of one length, one number for each class") from None
     if array.ndim == 2 and array.dtype.kind in "biuf":
         return _read_scores(array, given, n)
-    predicted = _read_items("predictions", predictions, n)
+    predicted = read_items("predictions", predictions, n)
     if given is not None and _kind(given) != _kind(predicted):
         raise TypeError(f"labels and predictions must be of one kind, got {_kind(given)} and {_kind(predicted)}")
     return predicted

@@ -13,7 +13,7 @@ from rrm_core._atomic_write import resolve_output
 
 from .answers import ANSWER, GROUP, GROUP_NAME, read_samples
 from .csv_file import to_csv
-from .issues import Column, _read_items
+from .issues import Column, read_items
 
 MAX_CHARACTERS = 32_767  # in a cell: spreadsheets cut off the rest, and Python's csv module reads 131,072
 
@@ -101,9 +101,9 @@ def draw_samples(
         table[GROUP_NAME] = names[table[GROUP]]
     table["index"] = drawn
     if ids is not None:
-        table["id"] = _read_items("ids", ids, n)[drawn]
+        table["id"] = read_items("ids", ids, n)[drawn]
     if labels is not None:
-        table["given_label"] = _read_items("labels", labels, n)[drawn]
+        table["given_label"] = read_items("labels", labels, n)[drawn]
     for name, values in (columns or {}).items():
         if name in {*table, ANSWER}:
             raise ValueError(f"columns must have names other than those of the file's own columns, got {name!r}")
@@ -121,7 +121,7 @@ def _number_groups(groups: npt.ArrayLike) -> tuple[Column, Column]:
     array = np.asarray(groups, dtype=None if hasattr(groups, "dtype") else object)
     if array.ndim != 1 or len(array) == 0:
         raise ValueError(f"groups must have shape (n,), one for each sample, got {array.shape}")
-    names, numbers = np.unique(_read_items("groups", array, len(array)), return_inverse=True)
+    names, numbers = np.unique(read_items("groups", array, len(array)), return_inverse=True)
     if names.dtype.kind in "iu":
         wrong = np.flatnonzero(names != np.arange(len(names)))
         if len(wrong):
@@ -149,7 +149,7 @@ def _read_column(name: str, values: npt.ArrayLike, n: int) -> Column:
     array = np.asarray(values)
     if array.dtype.kind in "bf" and array.shape == (n,):
         return array
-    return _read_items(name, values, n)
+    return read_items(name, values, n)
 
 
 def _check_lengths(table: Mapping[str, Column]) -> None:

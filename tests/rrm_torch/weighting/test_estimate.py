@@ -271,6 +271,7 @@ def test_steps_count_quarters_of_an_epoch_as_rounds():
     assert first % 15 == 0  # a quarter of 60 batches
     assert rrm.estimate.epoch == first
     assert all(reweighted[first - 1 :])
+    assert rrm.estimate.n == N
     assert abs(rrm.estimate.contamination - 0.2) < 0.1
 
 
@@ -459,6 +460,19 @@ def test_model_that_starts_late_is_waited_for():
         estimate_jobs.train_epoch(rrm, epoch if epoch >= 8 else -1, torch.arange(N))
         rrm.step()
     assert rrm.estimate is None or rrm.estimate.epoch > 10
+
+
+@pytest.mark.parametrize("unseen", ["raise", "latest"])
+def test_quarters_of_an_epoch_that_begins_again_are_counted_anew(unseen):
+    whole, interrupted = (RRM(N, contamination="auto", epochs=6, unseen=unseen) for _ in range(2))
+    estimate_jobs.train_epoch(interrupted, 0, torch.arange(N // 2))
+    interrupted.discard_epoch()
+    for rrm in (whole, interrupted):
+        estimate_jobs.train_epoch(rrm, 0, torch.arange(N))
+        rrm.step()
+    rounds = whole._state.predictions.agreement.rounds
+    assert sum(entry.n_held_out for entry in rounds) == int(held_out(0, N, 0).sum())
+    assert interrupted._state.predictions.agreement == whole._state.predictions.agreement
 
 
 def test_first_step_may_end_a_warmup_of_steps():
