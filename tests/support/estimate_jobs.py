@@ -11,6 +11,7 @@ import torch
 from rrm_torch import RRM
 from support.layout_jobs import differences, outcome, visited_samples
 
+N = 600
 N_CLASSES = 4
 
 
@@ -98,3 +99,18 @@ def error_of_other_classes(n: int) -> str:
     except ValueError as error:
         return str(error)
     return "no error"
+
+
+def trained(n_epochs, **settings):
+    return train(None, N, {"contamination": "auto", **settings}, range(n_epochs))
+
+
+def until_estimate(limit=30, first=0, **settings):
+    """Train until there is an estimate; the outputs are those from epoch `first` on."""
+    rrm = RRM(N, **{"contamination": "auto", **settings})
+    for epoch in range(first, first + limit):
+        train_epoch(rrm, epoch, torch.arange(N))
+        rrm.step()
+        if rrm.estimate is not None:
+            return rrm
+    raise AssertionError("no estimate")

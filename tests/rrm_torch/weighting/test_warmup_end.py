@@ -1,0 +1,161 @@
+"""When a warm-up of ``warmup="auto"`` ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+
+from rrm_torch import RRM
+from rrm_torch.weighting.held_out import held_out
+from rrm_torch.weighting.warmup_end import Agreement, Round
+from support import estimate_jobs
+from support.estimate_jobs import N, until_estimate
+
+
+def agreement_of(shares, n_calls=1000, size=100, trained=None, n_classes=10):
+    rounds = [Round(size, round(size * share), size, round(size * (trained or share))) for share in shares]
+    return Agreement(tuple(rounds), n_calls, n_classes)
+
+
+def test_peak_is_the_round_of_the_highest_mean_over_three():
+    agreement = agreement_of([0.3, 0.9, 0.3, 0.6, 0.6, 0.6, 0.5])
+    assert agreement.smoothed() == pytest.approx([0.3, 0.6, 0.5, 0.6, 0.5, 0.6, 1.7 / 3])
+    assert agreement.peak == 2
+    assert agreement.is_over
+
+
+def test_chosen_round_is_replaced_by_a_share_that_is_higher_by_a_standard_error():
+    # The standard error of .5 in 100 samples is .05.
+    assert agreement_of([0.5, 0.58, 0.54]).chosen == 1
+    assert agreement_of([0.5, 0.7]).chosen == 2
+    assert agreement_of([0.5, 0.7, 0.9]).chosen == 3
+    assert agreement_of([0.5, 0.58, 0.54], size=10_000).chosen == 2
+    assert Agreement().chosen == 0
+
+
+@pytest.mark.parametrize(
+    ("shares", "n_calls", "is_over"),
+    [
+        ([0.5], 100, False),
+        ([0.5, 0.4], 200, False),
+        ([0.5, 0.4, 0.3], 300, False),
+        ([0.5, 0.4, 0.3, 0.3], 400, True),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], 500, False),
+        # A plateau of guesses: the model has not learnt yet.
+        ([0.2, 0.2, 0.2, 0.2, 0.2, 0.2], 600, False),
+        ([0.1, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3], 800, True),
+        # 25 calls a round: the patience is four rounds.
+        ([0.5, 0.4, 0.3, 0.3], 100, False),
+        ([0.5, 0.4, 0.3, 0.3, 0.3], 125, True),
+    ],
+)
+def test_warmup_ends_after_three_rounds_without_a_rise_or_a_hundred_calls(shares, n_calls, is_over):
+    assert agreement_of(shares, n_calls).is_over == is_over
+
+
+@pytest.mark.parametrize(
+    ("shares", "n_classes", "has_learnt"),
+    [
+        ([0.5], 10, True),
+        ([0.49], 10, False),
+        ([0.2, 0.2, 0.42], 10, False),
+        ([0.1, 0.2, 0.45], 10, True),
+        # Guesses between two classes agree with half of the labels.
+        ([0.55], 2, False),
+        ([0.6], 2, True),
+    ],
+)
+def test_model_has_learnt_if_it_agrees_far_more_than_by_chance_or_than_at_first(shares, n_classes, has_learnt):
+    agreement = agreement_of(shares, n_classes=n_classes)
+    assert agreement.has_learnt == has_learnt
+    assert has_learnt or agreement.is_rising
+
+
+@pytest.mark.parametrize(("n_rounds", "trained", "is_over"), [(2, 0.9, False), (3, 0.64, False), (3, 0.66, True)])
+def test_warmup_ends_when_samples_are_memorised(n_rounds, trained, is_over):
+    shares = [0.3, 0.4, 0.5][-n_rounds:]
+    assert agreement_of(shares, trained=trained).is_over == is_over
+
+
+@pytest.mark.parametrize(
+    ("shares", "is_rising"),
+    [([0.5], True), ([0.5, 0.5], False), ([0.3, 0.4], True), ([0.5, 0.51, 0.5, 0.51, 0.5], False)],
+)
+def test_model_is_still_learning_if_the_agreement_rises_much(shares, is_rising):
+    assert agreement_of(shares).is_rising == is_rising
+
+
+def test_rounds_without_samples_have_agreement_zero():
+    agreement = Agreement((Round(0, 0, 0, 0),) * 2, 2, 10)
+    assert agreement.smoothed() == [0, 0]
+    assert agreement.rounds[0].gap == 0
+    assert Agreement().peak == 0
+
+
+def test_warmup_ends_once_held_out_samples_agree_no_more():
+    rrm = until_estimate(limit=40)
+    agreement = [
+        float(
+            (estimate_jobs.logits_of_epoch(epoch, N).argmax(1) == estimate_jobs.labels_of(N))[held_out(0, N, 0)]
+            .double()
+            .mean()
+        )
+        for epoch in range(rrm.epoch)
+    ]
+    smoothed = [np.mean(agreement[max(end - 3, 0) : end]) for end in range(1, len(agreement) + 1)]
+    assert rrm.estimate.epoch == rrm.epoch == int(np.argmax(smoothed)) + 1 + 3
+    assert rrm.trajectory.rounds[0].epoch == rrm.epoch
+
+
+def test_warmup_takes_a_third_of_the_planned_epochs_at_most():
+    assert until_estimate(epochs=13).epoch == 4
+    assert until_estimate(epochs=3, first=2).epoch == 1
+    assert until_estimate(epochs=1, first=2).epoch == 1
+
+
+def test_short_warmup_has_no_interval():
+    estimate = until_estimate(epochs=6, first=1).estimate
+    assert estimate.interval is None
+    assert "still learning" in estimate.basis
+
+
+def test_warmup_of_a_given_length_ends_with_an_estimate():
+    rrm = until_estimate(warmup=2)
+    assert rrm.epoch == rrm.estimate.epoch == 2
+
+
+def test_warmup_may_end_by_itself_with_a_given_contamination():
+    rrm = until_estimate(contamination=0.1, warmup="auto")
+    assert rrm.plan.n_pruned == 60
+    assert rrm.estimate.contamination != 0.1
+
+
+def test_due_says_that_the_warmup_may_end():
+    rrm = RRM(N, contamination="auto", epochs=60)
+    dues = []
+    for epoch in range(12):
+        dues.append((rrm.due, rrm.estimate is not None))
+        estimate_jobs.train_epoch(rrm, epoch, torch.arange(N))
+        rrm.step()
+    assert dues[:3] == [(False, False), (False, False), (True, False)]
+    assert all(due for due, _ in dues[2:])
+
+
+def test_steps_count_quarters_of_an_epoch_as_rounds():
+    rrm = RRM(N, contamination="auto", unit="step")
+    reweighted = []
+    for epoch in range(8):
+        logits = estimate_jobs.logits_of_epoch(epoch, N, best=2)
+        labels = estimate_jobs.labels_of(N)
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        for batch in torch.arange(N).split(10):
+            rrm.weighted_mean(losses[batch], batch, logits=logits[batch], labels=labels[batch])
+            reweighted.append(rrm.step() is not None)
+    first = reweighted.index(True) + 1
+    assert first % 15 == 0  # a quarter of 60 batches
+    assert rrm.estimate.epoch == first
+    assert all(reweighted[first - 1 :])
+    assert rrm.estimate.n == N
+    assert abs(rrm.estimate.contamination - 0.2) < 0.1
