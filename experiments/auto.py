@@ -23,17 +23,24 @@ MULTIPLES = {"true": 1.0, "half": 0.5, "double": 2.0}
 # As before there was an estimate: the true share, and the default warm-up.
 FIXED_WARMUP = "true, warm-up 10"
 METHODS = (PLAIN, AUTO, "true", FIXED_WARMUP, "half", "double")
+SEEDS_OF_PERCEPTRONS = 2
+"""Times as many seeds where the model is a perceptron, whose runs take seconds."""
+
+RESIDUAL_NETWORKS = ("cifar10n",)
 
 
 def jobs(seeds: int) -> list[Job]:
-    """Return all methods on all data sets with all seeds; on clean labels only those that differ there."""
+    """Return all methods on all data sets with all seeds; on clean labels only those that differ there.
+
+    Perceptrons have `SEEDS_OF_PERCEPTRONS` times as many seeds.
+    """
     rows = [(name, noise) for name, noises in NOISES.items() for noise in noises]
     return [
         Job(f"{name}, {noise}: {method}", make_settings(name, noise, method), seed)
         for method in METHODS
         for name, noise in rows
         if noise != CLEAN or method in (PLAIN, AUTO)
-        for seed in range(seeds)
+        for seed in range(seeds if name in RESIDUAL_NETWORKS else SEEDS_OF_PERCEPTRONS * seeds)
     ]
 
 

@@ -21,8 +21,10 @@ def require_complete(record: Record) -> None:
             f"the record of {record['experiment']} is a draft that lacks {record['missing']} runs, and isn't rendered: "
             f"finish them, and record without --draft, with {current_command(record)}"
         )
-    repeats = Counter(json.dumps([run["method"], run["settings"]], sort_keys=True) for run in record["runs"])
-    if len(set(repeats.values())) != 1:
+    repeats = Counter(
+        (_row_of(run), run["method"], json.dumps(run["settings"], sort_keys=True)) for run in record["runs"]
+    )
+    if len({(row, count) for (row, _, _), count in repeats.items()}) != len({row for row, _, _ in repeats}):
         raise SystemExit(f"the record of {record['experiment']} hasn't as many seeds for every method")
 
 
@@ -69,8 +71,14 @@ def spread(values: Iterable[float | None], scale: float = 100.0, digits: int = 1
 
 def seeds(record: Record) -> str:
     """Return in words what the cells of a table are: one seed, or mean and deviation over several."""
-    count = len({run["seed"] for run in record["runs"]})
-    return "one seed" if count == 1 else f"mean ± standard deviation over {count} seeds"
+    by_row: dict[str, set[int]] = {}
+    for run in record["runs"]:
+        by_row.setdefault(_row_of(run), set()).add(run["seed"])
+    fewest = min(map(len, by_row.values()))
+    most = max(map(len, by_row.values()))
+    if most == 1:
+        return "one seed"
+    return f"mean ± standard deviation over {fewest if fewest == most else f'{fewest} to {most}'} seeds"
 
 
 def provenance(record: Record) -> str:
@@ -89,6 +97,11 @@ def provenance(record: Record) -> str:
         f"{processor}, {cores} cores; {versions}; commit{'s' * (len(commits) > 1)} {_listed(commits)}, "
         f"{record['date']}."
     )
+
+
+def _row_of(run: Run) -> str:
+    """Return the data set and the noise of a run, which may decide how many seeds there are; empty without them."""
+    return f"{run['settings'].get('data', '')} {run['settings'].get('noise', '')}"
 
 
 def digest(record: Record) -> str:

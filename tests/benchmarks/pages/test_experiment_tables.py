@@ -162,6 +162,13 @@ def test_single_seed_has_no_deviation():
         assert "±" not in text
 
 
+def test_rows_may_have_different_numbers_of_seeds():
+    record = made_up_records.auto()
+    record["runs"] = [run for run in record["runs"] if run["seed"] == 0 or run["settings"]["data"] == "digits"]
+    experiment_record.require_complete(record)
+    assert experiment_record.seeds(record) == "mean ± standard deviation over 1 to 2 seeds"
+
+
 @pytest.mark.parametrize(("name", "block"), BLOCKS)
 def test_partial_record_is_rejected(name, block):
     record = made_up_records.RECORDS[name]()
