@@ -131,20 +131,11 @@ def _widths(runs: Iterable[Run]) -> list[float]:
 
 def _accuracy_cells(methods: Mapping[str, Sequence[Run]], metric: str) -> list[str]:
     cells = [spread(_accuracies(methods.get(name, ()), metric)) for name in METHODS]
-    return [*cells, _difference_cell(difference(methods, metric))]
+    return [*cells, difference(methods, metric).cell]
 
 
 def _accuracies(runs: Iterable[Run], metric: str) -> list[float]:
     return [run["result"][metric] for run in runs]
-
-
-def _difference_cell(found: PairedDifference) -> str:
-    text = _points(found)
-    if found.standard_error is not None:
-        text += f" ± {100 * found.standard_error:.1f}"
-    if found.is_within_noise:
-        text += f", {WITHIN_NOISE}"
-    return text
 
 
 def _verdict(differences: Mapping[str, PairedDifference]) -> str:
@@ -164,12 +155,8 @@ def _listed(differences: Mapping[str, PairedDifference]) -> str:
     """Return the number of rows, and each with its difference."""
     if not differences:
         return "0"
-    rows = "; ".join(f"{title}: {_points(found)}" for title, found in differences.items())
+    rows = "; ".join(f"{title}: {found.points}" for title, found in differences.items())
     return f"{len(differences)} ({rows})"
-
-
-def _points(found: PairedDifference) -> str:
-    return spread([found.mean], sign="+")
 
 
 def _mean(shares: Iterable[float], sign: str = "") -> str:

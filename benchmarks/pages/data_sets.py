@@ -31,4 +31,6 @@ def _title(name: str, noise: str) -> str:
     kind, _, rate = noise.partition(" ")
     if not rate:
         return f"{TITLES[name]}, {kind}"
+    if kind == "tail":
+        return f"{TITLES[name]}, long tail, 1 to {rate}"
     return f"{TITLES[name]}, {kind}, {100 * float(rate):g} %"

@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.pages.experiment_record import spread
+
 WITHIN_NOISE = "within noise"
 
 
@@ -28,6 +30,21 @@ class PairedDifference:
     def is_within_noise(self) -> bool:
         """Whether the mean is at most two standard errors away from 0; False if there is no standard error."""
         return self.standard_error is not None and abs(self.mean) <= 2 * self.standard_error
+
+    @property
+    def points(self) -> str:
+        """The mean in percentage points."""
+        return spread([self.mean], sign="+")
+
+    @property
+    def cell(self) -> str:
+        """The mean in percentage points, its standard error, and whether it is within noise."""
+        text = self.points
+        if self.standard_error is not None:
+            text += f" ± {100 * self.standard_error:.1f}"
+        if self.is_within_noise:
+            text += f", {WITHIN_NOISE}"
+        return text
 
 
 def paired_difference(values: Sequence[float], others: Sequence[float]) -> PairedDifference:

@@ -23,8 +23,10 @@ from benchmarks.pages import (
     figure_sources,
     gpu_tables,
     group_tables,
+    quota_tables,
     reweight_tables,
     scale_tables,
+    score_tables,
     training_tables,
 )
 from benchmarks.pages.experiment_record import spread
@@ -262,6 +264,8 @@ EXPERIMENTS = {
     "fashion_synthetic": (experiment_tables.fashion_synthetic, experiment_tables.fashion_gains),
     "ablation": (experiment_tables.ablation_grid, experiment_tables.ablation_settings),
     "auto": (auto_tables.auto_estimates, auto_tables.auto_accuracy),
+    "groups": (quota_tables.groups_sources, quota_tables.groups_tails, quota_tables.groups_pruned),
+    "scores": (score_tables.scores_accuracy, score_tables.scores_pruned),
     "detection": (detection_tables.detection_order, detection_tables.detection_lists),
 }
 

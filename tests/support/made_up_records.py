@@ -205,6 +205,41 @@ def detection(n_seeds=2):
     return record("detection", runs)
 
 
+def groups(n_seeds=2):
+    """Accuracies of sources, and recalls of three classes that each have a third of the last one's samples."""
+    runs = []
+    for seed in range(n_seeds):
+        luck = 0.1 * seed
+        shares = {"true_share": 0.25, "true_shares": [0.0, 0.5], "estimated_shares": [0.02, 0.44]}
+        for data, gain in (("rules", 0.0), ("annotators", 0.05)):
+            settings = {"data": data, "noise": "by group"}
+            for name, accuracy in (("plain", 0.5), ("one contamination, true", 0.6), ("quotas, auto", 0.6 + gain)):
+                pruned = {} if name == "plain" else pruning()
+                runs.append(run(f"{data}: {name}", seed, settings, accuracy + luck, **shares, **pruned))
+        for name, recalls in (
+            ("plain", (0.9, 0.6, 0.0)),
+            ("true", (0.9, 0.9, 0.3)),
+            ("true, cap 0.5", (0.9, 0.8, 0.7)),
+        ):
+            result = {"class_recall": list(recalls)}
+            if name != "plain":
+                result["pruned_by_class"] = [0.1, 0.2, 0.5 + luck]
+            runs.append(run(f"tail 9: {name}", seed, {"data": "tail 9", "noise": "by group"}, 0.6, **result))
+    return record("groups", runs)
+
+
+def scores(n_seeds=2):
+    runs = []
+    for seed in range(n_seeds):
+        luck = 0.1 * seed
+        for data, noise, gain in (("fashion", "tail 50", 0.03), ("cifar10n", "worst", 0.01 - 0.2 * luck)):
+            settings = {"data": data, "noise": noise}
+            for name, more in (("loss", 0.0), ("noise-aware", gain)):
+                result = pruning() | {"class_recall": [0.8, 0.2 + more]}
+                runs.append(run(f"{data}, {noise}: {name}", seed, settings, 0.5 + luck + more, **result))
+    return record("scores", runs)
+
+
 RECORDS = {
     "mnist_table6": table6,
     "mnist_adversarial": adversarial,
@@ -212,5 +247,7 @@ RECORDS = {
     "fashion_synthetic": fashion,
     "ablation": ablation,
     "auto": auto,
+    "groups": groups,
+    "scores": scores,
     "detection": detection,
 }
