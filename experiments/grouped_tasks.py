@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rrm_core._arguments import MAX_CONTAMINATION
 from rrm_torch.training.pipeline import Task
 
 from .noisy_tasks import CLEAN_TASKS, add_noise
@@ -18,9 +19,6 @@ N_RULES = 20
 N_ANNOTATORS = 20
 N_CHECKED = 10
 """Labels of each source that a person checks."""
-
-LARGEST_SHARE = 0.999
-"""Of a source whose checked labels are all wrong: a contamination is below 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,4 +98,6 @@ def _with_shares(task: Task, groups: npt.NDArray[np.int64], rng: np.random.Gener
     members = [np.flatnonzero(groups == g) for g in range(int(groups.max()) + 1)]
     true_shares = np.array([task.wrong[own].mean() for own in members])
     checked_shares = np.array([task.wrong[rng.permutation(own)[:N_CHECKED]].mean() for own in members])
-    return GroupedTask(task, groups, np.minimum(true_shares, LARGEST_SHARE), np.minimum(checked_shares, LARGEST_SHARE))
+    return GroupedTask(
+        task, groups, np.minimum(true_shares, MAX_CONTAMINATION), np.minimum(checked_shares, MAX_CONTAMINATION)
+    )

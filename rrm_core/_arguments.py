@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from operator import index
 from typing import SupportsIndex, cast
@@ -9,6 +10,8 @@ from typing import SupportsIndex, cast
 import numpy as np
 
 MAX_THREADS = 1 << 16
+MAX_CONTAMINATION = math.nextafter(1.0, 0.0)
+"""The largest contamination, which is below 1: it prunes all samples of a group but one, however large the group is."""
 
 
 def as_float(name: str, value: object) -> float:

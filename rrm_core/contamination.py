@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ._arguments import MAX_CONTAMINATION
 from .arrays.groups import Groups
 from .definition.contradictions import RankedPredictions
 from .definition.formats import Array
@@ -227,7 +228,7 @@ def estimate_contamination(
             given, classes, confidences, prepared, all_samples.most_confident(divisor), divisor
         )
     return ContaminationEstimate(
-        contamination=_below_one(share),
+        contamination=min(share, MAX_CONTAMINATION),
         interval=interval,
         n=n,
         n_held_out=n_held_out,
@@ -253,7 +254,7 @@ def _estimate_by_group(
     n_wrong = np.bincount(numbers[surest], is_wrong[surest], minlength=groups.n_groups)
     among_surest = n_wrong / np.maximum(n_surest, 1)
     has_one_label = _largest_label_share(numbers, given, groups.n_groups) >= ONE_LABEL
-    return tuple(_below_one(share) for share in np.where(has_one_label, among_surest, shares).tolist())
+    return tuple(min(share, MAX_CONTAMINATION) for share in np.where(has_one_label, among_surest, shares).tolist())
 
 
 def _largest_label_share(groups: Array, labels: Array, n_groups: int) -> npt.NDArray[np.float64]:
@@ -285,11 +286,6 @@ def _wilson_bounds(share: float, n: float) -> tuple[float, float]:
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half_width = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(centre - half_width, 0.0), min(centre + half_width, 1.0)
-
-
-def _below_one(share: float) -> float:
-    """Return a share as a contamination, which must be below 1."""
-    return min(share, math.nextafter(1.0, 0.0))
 
 
 def _count_pairs(given: Array, predicted: Array, samples: Array) -> Array:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rrm_core._arguments import as_integer
+from rrm_core._arguments import MAX_CONTAMINATION, as_integer
 
 GROUP = "group"
 GROUP_NAME = "group_name"
@@ -28,8 +28,6 @@ DELIMITERS = ",;\t"
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 ZIP_MARK = b"PK\x03\x04"  # of .xlsx and .ods
 
-# A contamination is below 1. This one prunes all samples of a group but one, however large the group is.
-MAX_CONTAMINATION = float(np.nextafter(1.0, 0.0))
 MAX_NAMED = 5  # groups in a message
 
 
