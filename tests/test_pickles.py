@@ -104,6 +104,7 @@ EXAMPLES = {
     "RRM with an estimate": lambda: warming_up(n_epochs=6),
     "RRM with a schedule": lambda: trained(contamination=Ramp(0.4, 3), mu=0.3, ids=list("abcdef")),
     "RRM by step": lambda: trained(gamma=0.3, unit="step"),
+    "Diagnosis": lambda: rrm_torch.diagnose(trained(contamination=0.2)),
     "Trajectory": lambda: trained(contamination=0.2).trajectory,
     "Round": lambda: trained(contamination=0.2).trajectory.rounds[-1],
     "History": history,
@@ -122,7 +123,7 @@ EXAMPLES = {
     "ShardSampler": lambda: distributed.ShardSampler(20, rank=1, size=2),
     "FullState": model_with_optimizer,
 }
-EQUAL = ("Rule", "Plan", "Levels", "CpuInfo", "Round", "FGSM", "PGD", "Ramp", "times of fit")  # by ==, too
+EQUAL = ("Rule", "Plan", "Levels", "CpuInfo", "Round", "FGSM", "PGD", "Ramp", "times of fit", "Diagnosis")  # by ==, too
 
 
 def content(value):

@@ -173,7 +173,8 @@ def _check_nothing_is_lost(path: str | os.PathLike[str], table: Mapping[str, Col
     except ValueError as error:
         raise FileExistsError(f"path: {path} exists and isn't a file of samples to judge; name another file") from error
     n_answers = sum(bool(row.answer) for row in rows)
-    others = sorted(name or "one without a name" for name in set(header) - {*table})
+    # `to_csv` may have put an apostrophe before a name.
+    others = sorted(name or "one without a name" for name in set(header) - {*table} - {f"'{name}" for name in table})
     if n_answers or others:
         raise FileExistsError(
             f"path: replacing {path} would lose what was filled in (answers: {n_answers}, other columns: "

@@ -166,6 +166,13 @@ def test_unanswered_file_is_replaced(tmp_path):
     assert len(path.read_text().splitlines()) == 7
 
 
+def test_unanswered_file_with_an_escaped_name_is_replaced(tmp_path):
+    path = tmp_path / "s.csv"
+    for _ in range(2):
+        draw_samples([0, 0], path=path, columns={"=x": [1, 2]})
+    assert path.read_text().splitlines() == ["group,index,'=x,is_wrong", '0,0,1,""', '0,1,2,""']
+
+
 @pytest.mark.parametrize("answer", ["1", "no", "perhaps"])
 def test_answered_file_is_not_replaced(answer, tmp_path):
     path = tmp_path / "s.csv"

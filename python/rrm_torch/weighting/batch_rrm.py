@@ -72,6 +72,11 @@ class BatchRRM(BaseRRM):
         weight_limit: float = 100.0,
         ids: Ids | None = None,
     ) -> None:
+        for name, value in (("contamination", contamination), ("warmup", warmup)):
+            if isinstance(value, str):
+                raise TypeError(
+                    f"{name} must be a number, got {value!r}: only RRM estimates it; measure it there first"
+                )
         settings = BatchSettings(
             n=n,
             contamination=contamination,

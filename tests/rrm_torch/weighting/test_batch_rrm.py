@@ -74,6 +74,12 @@ def test_has_no_mu_unit_or_layout(options):
         BatchRRM(N, contamination=0.2, **options)
 
 
+@pytest.mark.parametrize("options", [{"contamination": "auto"}, {"contamination": 0.2, "warmup": "auto"}])
+def test_nothing_is_estimated(options):
+    with pytest.raises(TypeError, match="must be a number, got 'auto': only RRM estimates it"):
+        BatchRRM(8, **options)
+
+
 def test_warns_once_about_large_weight():
     rrm = BatchRRM(N, contamination=0.3, warmup=1, redistribute="argmin", weight_limit=2)
     rrm.weighted_mean(LOSSES, INDEX)
