@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rrm_torch import RRM
+from rrm_torch import RRM, diagnose
 from support.layout_jobs import differences, outcome, visited_samples
 
 N = 600
@@ -86,6 +86,14 @@ def differences_by_layout(
         resumed = train(other, n, settings, range(half, last), state)
         found.append(differences(comparable(resumed), expected[last]))
     return found
+
+
+def diagnoses_by_layout(n: int, settings: dict[str, Any], n_epochs: int) -> list[str]:
+    """Return the diagnosis of a run in each layout, with the labels of all samples on every rank."""
+    return [
+        str(diagnose(train(layout, n, settings, range(n_epochs)), labels=labels_of(n)))
+        for layout in ("replicated", "sharded")
+    ]
 
 
 def error_of_other_classes(n: int) -> str:

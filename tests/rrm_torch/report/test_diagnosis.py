@@ -9,6 +9,7 @@ import torch
 import rrm_core
 from rrm_torch import RRM, BatchRRM, Diagnosis, diagnose
 from support import estimate_jobs
+from support.rank_jobs import on_ranks
 
 N = 600
 RANDOM = np.diag([40] * 5) + 6
@@ -392,3 +393,12 @@ def test_arguments_that_cannot_be_right_are_refused():
         diagnose(rrm, labels=np.zeros(N))
     with pytest.raises(ValueError, match=r"labels must have shape \(600,\), one per sample, got \(3,\)"):
         diagnose(rrm, labels=[0, 1, 2])
+
+
+@pytest.mark.parametrize("settings", [{"contamination": "auto"}, {"contamination": 0.2, "warmup": 2}])
+def test_every_layout_gives_the_same_diagnosis(settings):
+    n = 203
+    expected = str(diagnose(estimate_jobs.train(None, n, settings, range(16)), labels=estimate_jobs.labels_of(n)))
+    assert "Classes: " in expected
+    for found in on_ranks(2, estimate_jobs.diagnoses_by_layout, n, settings, 16):
+        assert found == [expected] * 2
