@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from benchmarks.pages import figure_sources
 from benchmarks.pages.auto_tables import estimated_runs
-from benchmarks.pages.data_sets import TITLES
 from benchmarks.pages.experiment_record import (
     Record,
     digest,
@@ -28,7 +27,7 @@ from rrm_core._atomic_write import atomic_write
 
 COLOURS = ("tab:gray", "tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:red", "tab:pink")
 CURVES = "curves are means over the seeds, and thinly each seed"
-DISTANCE = 0.6  # of runs with the same true share, in percent
+BAND = 0.8  # height of the runs on a data set, whose distance is 1
 
 
 def draw(name: str, record: Record, path: Path) -> None:
@@ -162,45 +161,35 @@ def ablation(record: Record) -> Figure:
 
 
 def auto(record: Record) -> Figure:
-    """Plot the estimate of each run, with its interval, against the true share of wrong labels."""
-    figure = Figure(figsize=(9.5, 5.5), layout="constrained")
+    """Plot the estimate of each run with its interval, in a band for each data set, beside the true share."""
+    bands = estimated_runs(record)
+    figure = Figure(figsize=(9.5, 2.2 + 0.6 * len(bands)), layout="constrained")
     axes = figure.subplots()
     colours = dict(zip(distinct(record, "data"), COLOURS[1:], strict=False))
-    for runs in _by_true_share(record):
+    for band, runs in enumerate(bands.values()):
+        places = band + BAND * ((np.arange(len(runs)) + 0.5) / len(runs) - 0.5)
+        height = BAND / len(runs)
         shares = 100 * np.array([run["result"]["true_share"] for run in runs])
-        # Side by side, as the intervals would hide each other.
-        places = shares.mean() + DISTANCE * (np.arange(len(runs)) - (len(runs) - 1) / 2)
-        axes.hlines(shares, places - DISTANCE / 2, places + DISTANCE / 2, color="black", linewidth=1.2, zorder=1)
+        axes.vlines(shares, places - height / 2, places + height / 2, color="black", linewidth=2, zorder=1)
         for place, run in zip(places, runs, strict=True):
             _plot_estimate(axes, place, run["result"]["estimate"], colours[run["settings"]["data"]])
-    limits = {"xlim": (-2, axes.get_xlim()[1]), "ylim": (-2, axes.get_ylim()[1])}
-    axes.plot([0, 100], [0, 100], color="black", linestyle=":", linewidth=0.8, zorder=0)
-    for name, colour in colours.items():
-        axes.plot([], [], "o", color=colour, markersize=5, label=TITLES[name])
-    axes.plot([], [], "o", color="black", markerfacecolor="none", markersize=5, label="without an interval")
-    axes.set(xlabel="true share of wrong labels (black), %, runs of the same share side by side", **limits)
-    axes.set(title='contamination="auto"', ylabel="estimate and interval, %")
-    axes.legend(fontsize=9, loc="upper left")
-    return _finish(figure, [axes], record, subtitle="a point for each run")
-
-
-def _by_true_share(record: Record) -> list[list[dict[str, Any]]]:
-    """Return the runs with an estimate in groups of the same true share, in percent."""
-    groups: dict[float, list[dict[str, Any]]] = {}
-    for runs in estimated_runs(record).values():
-        share = np.mean([run["result"]["true_share"] for run in runs])
-        groups.setdefault(round(float(share), 2), []).extend(runs)
-    return list(groups.values())
+    axes.plot([], [], color="black", linewidth=2, label="true share")
+    axes.plot([], [], "o-", color="gray", markersize=5, label="estimate and interval")
+    axes.plot([], [], "o", color="gray", markerfacecolor="none", markersize=5, label="estimate without an interval")
+    axes.set_yticks(range(len(bands)), bands)
+    axes.invert_yaxis()
+    axes.set(title='contamination="auto"', xlabel="wrong labels, %", xlim=(-1, None))
+    return _finish(figure, [axes], record, shared_legend=True, subtitle="a line for each run")
 
 
 def _plot_estimate(axes: Any, place: float, estimate: dict[str, Any], colour: str) -> None:
     """Plot an estimate with its interval, or as a hollow point if there is none."""
     share = 100 * estimate["contamination"]
     if estimate["interval"] is None:
-        axes.plot(place, share, "o", color=colour, markerfacecolor="none", markersize=5)
+        axes.plot(share, place, "o", color=colour, markerfacecolor="none", markersize=4)
         return
     low, high = (100 * bound for bound in estimate["interval"])
-    axes.errorbar(place, share, [[share - low], [high - share]], fmt="o", color=colour, markersize=5, linewidth=1)
+    axes.errorbar(share, place, xerr=[[share - low], [high - share]], fmt="o", color=colour, markersize=4, linewidth=1)
 
 
 FIGURES = {f"results_{figure.__name__}": figure for figure in (table6, adversarial, cifar10n, fashion, ablation, auto)}

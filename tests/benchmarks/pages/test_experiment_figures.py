@@ -108,20 +108,21 @@ def test_ablation_plots_the_grid():
     assert len(axes.get_xticklabels()) == 4
 
 
-def test_auto_plots_estimates_by_true_share():
+def test_auto_plots_estimates_beside_true_shares():
     (axes,) = experiment_figures.auto(made_up_records.auto()).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "CIFAR-10N, worst",
+        "Fashion-MNIST, clean",
+        "digits, symmetric, 30 %",
+    ]
     drawn = [line for line in axes.get_lines() if len(line.get_xdata())]
-    # Beside each other, the mean of their true shares in the middle.
-    points = sorted((line.get_xdata()[0], line.get_ydata()[0]) for line in drawn if line.get_marker() == "o")
-    np.testing.assert_allclose(points, [(-0.3, 2), (0.3, 4), (29.7, 25), (30.3, 17), (40.2, 35), (40.8, 37)])
+    points = sorted((line.get_ydata()[0], line.get_xdata()[0]) for line in drawn if line.get_marker() == "o")
+    expected = [(-0.2, 35), (0.2, 37), (0.8, 2), (1.2, 4), (1.8, 25), (2.2, 17)]
+    np.testing.assert_allclose(points, expected, atol=1e-12)
     hollow = [line.get_xdata()[0] for line in drawn if line.get_markerfacecolor() == "none"]
-    np.testing.assert_allclose(hollow, [40.8])
-    intervals = sorted(tuple(bar[:, 1]) for bars in axes.containers for bar in bars[2][0].get_segments())
+    np.testing.assert_allclose(hollow, [37])
+    intervals = sorted(tuple(bar[:, 0]) for bars in axes.containers for bar in bars[2][0].get_segments())
     np.testing.assert_allclose(intervals, [(0, 6), (1, 8), (10, 25), (20, 35), (30, 45)], atol=1e-12)
-    true_shares = sorted(tuple(mark.ravel()) for mark in axes.collections[0].get_segments())
-    np.testing.assert_allclose(true_shares, [(39.9, 40, 40.5, 40), (40.5, 41, 41.1, 41)])
-    assert [[0, 100], [0, 100]] in [[list(line.get_xdata()), list(line.get_ydata())] for line in drawn]
-    shown = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert shown == ["CIFAR-10N", "Fashion-MNIST", "digits", "without an interval"]
-    colours = {text: handle.get_color() for text, handle in zip(shown, axes.get_legend().legend_handles, strict=True)}
-    assert {line.get_color() for line in drawn if line.get_xdata()[0] > 40} == {colours["CIFAR-10N"]}
+    lines = [collection for collection in axes.collections if collection.get_linewidth()[0] == 2]
+    true_shares = [mark[0, 0] for collection in lines for mark in collection.get_segments()]
+    np.testing.assert_allclose(true_shares, [40, 41, 0, 0, 30, 30])
