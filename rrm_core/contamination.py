@@ -145,8 +145,7 @@ def estimate_contamination(
     confidence : array of float, shape (n,)
         The higher, the surer the prediction: such as its probability, or the sum of it over several epochs.
     held_out : array of bool, shape (n,)
-        The samples that the model was not trained on: about 15 % of all, but 500 or a third of few samples. Hold them
-        out from the start.
+        The samples that the model was not trained on, about 15 % of all. Hold them out from the start.
     groups : array of integers, shape (n,), or Groups, optional
         The group of each sample; the estimate is then also made within each.
     is_rising : bool, default False

@@ -8,32 +8,25 @@ import torch
 from torch import Tensor
 
 SHARE = 0.15
-"""Share of the samples that are held out."""
-
-FEW = 500
-LARGEST_SHARE = 1 / 3
-"""So many are held out where the share would be fewer, or the largest share: the error of the estimate is theirs."""
 
 # Samples hashed at a time.
 _PIECE = 1 << 20
 
 
-def held_out(n: int, start: int, end: int, seed: int) -> Tensor:
-    """Return which of the samples in [start, end) of n are held out: bool, shape (end - start,).
+def held_out(start: int, end: int, seed: int) -> Tensor:
+    """Return which of the samples in [start, end) are held out: bool, shape (end - start,).
 
-    The choice depends on the index, n and the seed alone, so that all ranks make the same.
+    The choice depends on the index and the seed alone, so that all ranks make the same.
 
     Notes
     -----
     The hash is the finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
-    OOPSLA 2014). A sample is held out if its hash lies in the lowest part of the range: 15 %, but more for fewer than
-    3,334 samples, namely 500 samples or a third of all.
+    OOPSLA 2014). A sample is held out if its hash lies in the lowest 15 % of the range.
     """
-    bound = np.uint64(min(max(SHARE, FEW / n), LARGEST_SHARE) * 2**64)
     mask = np.empty(end - start, bool)
     for first in range(start, end, _PIECE):
         index = np.arange(first, min(first + _PIECE, end), dtype=np.uint64)
-        mask[first - start : first - start + len(index)] = _hash(index, seed) < bound
+        mask[first - start : first - start + len(index)] = _hash(index, seed) < np.uint64(SHARE * 2**64)
     return torch.from_numpy(mask)
 
 
@@ -45,8 +38,8 @@ def warmup_weights(n: int, start: int, end: int, seed: int, *, keeps_mass: bool)
     """
     weight = 1.0
     if keeps_mass:
-        weight = n / (n - sum(int(held_out(n, first, last, seed).count_nonzero()) for first, last in _pieces(n)))
-    return torch.where(held_out(n, start, end, seed), 0.0, weight).to(torch.float32)
+        weight = n / (n - sum(int(held_out(first, last, seed).count_nonzero()) for first, last in _pieces(n)))
+    return torch.where(held_out(start, end, seed), 0.0, weight).to(torch.float32)
 
 
 def _pieces(n: int) -> list[tuple[int, int]]:

@@ -24,7 +24,7 @@ from support.estimate_jobs import N, trained, until_estimate
 def test_estimate_is_that_of_three_epochs_up_to_the_chosen_one():
     rrm = until_estimate()
     labels = estimate_jobs.labels_of(N)
-    mask = held_out(N, 0, N, 0)
+    mask = held_out(0, N, 0)
     agreed = [estimate_jobs.logits_of_epoch(epoch, N).argmax(1) == labels for epoch in range(rrm.epoch)]
     counts = [(len(a[m]), int(a[m].sum())) for a in agreed for m in (mask, ~mask)]
     rounds = tuple(Round(*held, *trained) for held, trained in zip(counts[::2], counts[1::2], strict=True))
@@ -211,7 +211,7 @@ def test_quarters_of_an_epoch_that_begins_again_are_counted_anew(unseen):
         estimate_jobs.train_epoch(rrm, 0, torch.arange(N))
         rrm.step()
     rounds = whole._state.predictions.agreement.rounds
-    assert sum(entry.n_held_out for entry in rounds) == int(held_out(N, 0, N, 0).sum())
+    assert sum(entry.n_held_out for entry in rounds) == int(held_out(0, N, 0).sum())
     assert interrupted._state.predictions.agreement == whole._state.predictions.agreement
 
 

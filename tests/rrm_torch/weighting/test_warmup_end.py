@@ -98,7 +98,7 @@ def test_warmup_ends_once_held_out_samples_agree_no_more():
     rrm = until_estimate(limit=40)
     agreement = [
         float(
-            (estimate_jobs.logits_of_epoch(epoch, N).argmax(1) == estimate_jobs.labels_of(N))[held_out(N, 0, N, 0)]
+            (estimate_jobs.logits_of_epoch(epoch, N).argmax(1) == estimate_jobs.labels_of(N))[held_out(0, N, 0)]
             .double()
             .mean()
         )
