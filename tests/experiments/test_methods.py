@@ -83,7 +83,7 @@ def methods():
 def test_jobs_are_unique_and_json(name):
     runs = registry.load(name).jobs(3)
     assert len({run.key for run in runs}) == len(runs)
-    assert {run.seed for run in runs} == {0, 1, 2}
+    assert {run.seed for run in runs} >= {0, 1, 2}
     assert json.loads(json.dumps([run.settings for run in runs])) == [run.settings for run in runs]
 
 

@@ -100,11 +100,11 @@ def end_round(predictions: PredictionBuffer, layout: Layout, epoch: int, schedul
     first = 0
     if n_ended == 1:
         first = predictions.agreement.n_rounds % ROUNDS_PER_PASS
-    rounds = count_agreement(predictions, layout)[first : first + n_ended]
+    rounds = count_agreement(predictions, layout, max(n_classes))[first : first + n_ended]
     if schedule.unit == "epoch":
         # A sampler may visit a part of the samples only.
         rounds = [entry for entry in rounds if entry.n_held_out]
-    agreement = predictions.agreement.extended(rounds, sum(n_calls), max(n_classes))
+    agreement = predictions.agreement.extended(rounds, sum(n_calls))
     n_earlier_rounds = predictions.agreement.n_rounds
     ends_pass = True
     if schedule.unit == "step":
@@ -113,16 +113,28 @@ def end_round(predictions: PredictionBuffer, layout: Layout, epoch: int, schedul
     return predictions.after_round(agreement, max(n_classes), n_earlier_rounds=n_earlier_rounds, ends_pass=ends_pass)
 
 
-def count_agreement(predictions: PredictionBuffer, layout: Layout) -> list[Round]:
+def count_agreement(predictions: PredictionBuffer, layout: Layout, n_classes: int) -> list[Round]:
     """Return the `ROUNDS_PER_PASS` rounds of this pass, of all ranks together. Collective where there are ranks."""
     codes = layout.merge_highest(predictions.newest)
     labels = layout.merge_highest(predictions.labels.int())
-    # Four kinds of samples: held out or not, predicted as labelled or not.
-    kinds = 2 * (~predictions.held_out).int() + (predicted_classes(codes) != labels).int()
-    cells = 4 * rounds_in_pass(codes) + kinds
-    counts = torch.bincount(cells[codes >= 0], minlength=4 * ROUNDS_PER_PASS)
-    table = layout.all_reduce_sum(counts).reshape(ROUNDS_PER_PASS, 4).tolist()
+    is_known = (codes >= 0) & (labels < n_classes)
+    held_out = predictions.held_out[is_known]
+    codes = codes[is_known]
+    labels = labels[is_known]
+    predicted = predicted_classes(codes)
+    number = rounds_in_pass(codes)
+    # Four kinds of samples: held out or not, predicted as labelled or not. Of those held out, also how often each class
+    # is predicted, and given.
+    kinds = 2 * (~held_out).int() + (predicted != labels).int()
+    cells = torch.cat([kinds, 4 + predicted[held_out], 4 + n_classes + labels[held_out]])
+    width = 4 + 2 * n_classes
+    numbers = torch.cat([number, number[held_out], number[held_out]])
+    counts = torch.bincount(cells + width * numbers, minlength=width * ROUNDS_PER_PASS)
+    table = layout.all_reduce_sum(counts).reshape(ROUNDS_PER_PASS, width)
+    n_pairs_agreed = (table[:, 4 : 4 + n_classes] * table[:, 4 + n_classes :]).sum(1)
     return [
-        Round(held_out + held_out_other, held_out, trained + trained_other, trained)
-        for held_out, held_out_other, trained, trained_other in table
+        Round(held_out + held_out_other, held_out, trained + trained_other, trained, pairs)
+        for (held_out, held_out_other, trained, trained_other), pairs in zip(
+            table[:, :4].tolist(), n_pairs_agreed.tolist(), strict=True
+        )
     ]

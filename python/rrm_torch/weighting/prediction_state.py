@@ -49,7 +49,7 @@ def load_predictions(state: Mapping[str, Any], empty: PredictionBuffer, layout: 
         layout.local_slice(state["labels"]),
         layout.local_slice(state["passes"]),
         None if chosen is None else layout.local_slice(chosen),
-        Agreement(tuple(Round(*counts) for counts in state["rounds"]), state["n_earlier_calls"], state["n_classes"]),
+        Agreement(tuple(Round(*counts) for counts in state["rounds"]), state["n_earlier_calls"]),
     )
     for name in NUMBERS:
         setattr(loaded, name, state[name])
@@ -128,16 +128,20 @@ def _all_codes(local: Tensor, layout: Layout) -> Tensor:
 def _check_rounds(rounds: Any) -> None:
     if not isinstance(rounds, (list, tuple)) or not all(_are_counts_of_a_round(entry) for entry in rounds):
         raise ValueError(
-            "state's rounds must have four counts each: of held-out and of trained samples, all and those that agreed; "
-            "the file may be damaged"
+            "state's rounds must have five counts each: of held-out and of trained samples, all and those that agreed, "
+            "and of pairs that agree by chance; the file may be damaged"
         )
 
 
 def _are_counts_of_a_round(entry: Any) -> bool:
-    if not isinstance(entry, (list, tuple)) or len(entry) != 4 or not all(map(is_int, entry)):
+    if not isinstance(entry, (list, tuple)) or len(entry) != 5 or not all(map(is_int, entry)):
         return False
-    n_held_out, n_held_out_agreed, n_trained, n_trained_agreed = map(int, entry)
-    return 0 <= n_held_out_agreed <= n_held_out and 0 <= n_trained_agreed <= n_trained
+    n_held_out, n_held_out_agreed, n_trained, n_trained_agreed, n_pairs_agreed = map(int, entry)
+    return (
+        0 <= n_held_out_agreed <= n_held_out
+        and 0 <= n_trained_agreed <= n_trained
+        and 0 <= n_pairs_agreed <= n_held_out**2
+    )
 
 
 def _check_codes(name: str, codes: Any, n: int, n_classes: int) -> None:

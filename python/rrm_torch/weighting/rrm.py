@@ -141,14 +141,15 @@ class RRM(BaseRRM):
     samples: their weight is 0, and that of the others about 1 / 0.85 (1 with ``redistribute="drop"``). They are chosen
     by a hash of the index and `seed`. `weighted_mean` needs the logits and labels, and records the predictions. Rounds
     are epochs; with fewer than 12 planned epochs, or where steps are counted, quarters of an epoch. The share of
-    held-out samples that are predicted as labelled is averaged over three rounds. The warm-up ends, after three rounds
-    at the earliest, once the model has learnt (the share is 0.5, or 0.1 above its first value) and the share has not
-    risen for three rounds (more where three have less than 100 batches); or once trained samples are predicted as
-    labelled more often by 0.15; and after a third of the planned epochs at the latest. The estimate is that of
-    `rrm_core.estimate_contamination`, of the predictions in the three epochs up to the earliest with a share within a
-    standard error of the highest; it is 0, with a warning, if the model has learnt nothing. It does not change
-    afterwards, and samples held out are then weighted like all others. The predictions take 14 to 26 bytes a sample
-    until it is made.
+    held-out samples that are predicted as labelled, less what chance would give, is averaged over three rounds. The
+    warm-up ends, after three rounds at the earliest, once the share has not risen for three rounds (more where three
+    have less than 100 batches; three times as many while the model has learnt little: Cohen's kappa is below 0.2, and
+    the share has risen by less than 0.1); or once trained samples are predicted as labelled more often by 0.15; and
+    after a third of the planned epochs at the latest. The estimate is that of `rrm_core.estimate_contamination`, of the
+    predictions in the three epochs up to the earliest with a share within a standard error of the highest; it is 0,
+    with a warning, if the model has learnt nothing (kappa is below 0.1, or within two standard errors of 0). It does
+    not change afterwards, and samples held out are then weighted like all others. The predictions take 14 to 26 bytes a
+    sample until it is made.
 
     With a layout, all ranks must call `step`, `state_dict`, `load_state_dict`, `flagged`, `ranking` and `issues`
     together. An error on one rank is raised on all, by `step`; where steps are counted, by the next one that is due.

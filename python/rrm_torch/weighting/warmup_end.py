@@ -19,9 +19,15 @@ MIN_CALLS = 100
 MEMORISING = 0.15
 """An agreement on trained samples that exceeds the one on samples held out by so much is memorised."""
 
-LEARNT = 0.5
+LEARNT = 0.1
+LEARNT_MUCH = 0.2
+"""Cohen's kappa of a model that has learnt something, and of one that may have learnt what it can."""
+
 LEARNT_RISE = 0.1
-"""An agreement of `LEARNT`, or one higher by `LEARNT_RISE` than at first, shows a model that has learnt something."""
+"""A rise of the agreement, since the first round, that shows the latter as well."""
+
+LONGER = 3
+"""Times the patience with a model that has not learnt much: its learning may start late."""
 
 NOTABLE_RISE = 0.04
 """A rise of the agreement in `WINDOW` rounds that shows a model which is still learning."""
@@ -37,12 +43,16 @@ class Round:
         Samples held out that were predicted, and those of them predicted as labelled.
     n_trained, n_trained_agreed : int
         The same of the other samples.
+    n_pairs_agreed : int
+        Pairs of the prediction for a sample held out and the label of any of them that agree: ``n_held_out`` times the
+        number that would agree by chance.
     """
 
     n_held_out: int
     n_held_out_agreed: int
     n_trained: int
     n_trained_agreed: int
+    n_pairs_agreed: int
 
     @property
     def gap(self) -> float:
@@ -59,17 +69,14 @@ class Agreement:
     rounds : tuple of Round
     n_calls : int
         Calls of `weighted_mean` in all of them.
-    n_classes : int
-        Of the predictions.
     """
 
     rounds: tuple[Round, ...] = ()
     n_calls: int = 0
-    n_classes: int = 0
 
-    def extended(self, rounds: Sequence[Round], n_calls: int, n_classes: int) -> Agreement:
+    def extended(self, rounds: Sequence[Round], n_calls: int) -> Agreement:
         """Return the agreement with further rounds, in which there were `n_calls` more calls."""
-        return Agreement((*self.rounds, *rounds), self.n_calls + n_calls, n_classes)
+        return Agreement((*self.rounds, *rounds), self.n_calls + n_calls)
 
     @property
     def n_rounds(self) -> int:
@@ -77,8 +84,8 @@ class Agreement:
         return len(self.rounds)
 
     def smoothed(self) -> list[float]:
-        """Return the share of held-out samples that agreed in each round and the `WINDOW - 1` before it."""
-        return [_share(*self._window(end)) for end in range(1, self.n_rounds + 1)]
+        """Return the share of held-out samples that agreed beyond chance, in each round and the two before it."""
+        return [window.share - window.by_chance for window in self._windows()]
 
     @property
     def peak(self) -> int:
@@ -95,11 +102,11 @@ class Agreement:
         """
         chosen = 0
         highest = -math.inf
-        for number, share in enumerate(self.smoothed(), 1):
+        for number, window in enumerate(self._windows(), 1):
+            share = window.share - window.by_chance
             if share > highest:
                 chosen = number
-                n_seen = max(self._window(number)[1], 1)
-                highest = share + math.sqrt(share * (1 - share) / n_seen)
+                highest = share + math.sqrt(window.share * (1 - window.share) / window.n)
         return chosen
 
     @property
@@ -110,20 +117,23 @@ class Agreement:
 
     @property
     def is_over(self) -> bool:
-        """Whether a model that has learnt has not done better for as many rounds as the patience, or memorises."""
+        """Whether the model memorises, or has learnt and done no better for as many rounds as the patience."""
         if self.n_rounds < MIN_ROUNDS:
             return False
-        has_peaked = self.has_learnt and self.n_rounds >= self.peak + self.patience
+        patience = self.patience if self._has_learnt_much else LONGER * self.patience
+        has_peaked = self.has_learnt and self.n_rounds >= self.peak + patience
         return has_peaked or self.rounds[-1].gap >= MEMORISING
 
     @property
     def has_learnt(self) -> bool:
-        """Whether the smoothed share is far above that of guesses, or has risen: before that it is flat, too."""
+        """Whether predictions agree with the labels of held-out samples beyond chance, more than by two errors."""
+        return any(window.kappa >= LEARNT and window.is_beyond_chance for window in self._windows())
+
+    @property
+    def _has_learnt_much(self) -> bool:
+        """Whether a share that no longer rises can hardly be a plateau before the model learns most of what it will."""
         shares = self.smoothed()
-        if not shares:
-            return False
-        by_chance = 1 / max(self.n_classes, 1)
-        return max(shares) >= max(LEARNT, by_chance + LEARNT_RISE) or max(shares) - shares[0] >= LEARNT_RISE
+        return max(shares) - shares[0] >= LEARNT_RISE or max(w.kappa for w in self._windows()) >= LEARNT_MUCH
 
     @property
     def is_rising(self) -> bool:
@@ -135,10 +145,46 @@ class Agreement:
             or shares[-1] - shares[max(len(shares) - 1 - WINDOW, 0)] >= NOTABLE_RISE
         )
 
-    def _window(self, end: int) -> tuple[int, int]:
-        """Return how many held-out samples agreed, and were seen, in a round and those before it."""
-        rounds = self.rounds[max(end - WINDOW, 0) : end]
-        return sum(entry.n_held_out_agreed for entry in rounds), sum(entry.n_held_out for entry in rounds)
+    def _windows(self) -> list[_Window]:
+        """Return each round and those before it that it is averaged with."""
+        return [_Window(self.rounds[max(end - WINDOW, 0) : end]) for end in range(1, self.n_rounds + 1)]
+
+
+class _Window:
+    """The held-out samples of some rounds.
+
+    Attributes
+    ----------
+    n : int
+        Number of predictions, at least 1.
+    share, by_chance : float
+        The share of them that agreed, and that would agree if predictions didn't depend on the labels.
+    """
+
+    def __init__(self, rounds: Sequence[Round]) -> None:
+        self.n = max(sum(entry.n_held_out for entry in rounds), 1)
+        self.share = sum(entry.n_held_out_agreed for entry in rounds) / self.n
+        self.by_chance = math.fsum(_share(entry.n_pairs_agreed, entry.n_held_out) for entry in rounds) / self.n
+        self._n_samples = self.n / max(len(rounds), 1)
+
+    @property
+    def kappa(self) -> float:
+        """The share that agreed beyond chance, of the largest possible one [1]_.
+
+        References
+        ----------
+        .. [1] J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement
+           1960.
+        """
+        if self.by_chance >= 1:
+            return 0.0
+        return (self.share - self.by_chance) / (1 - self.by_chance)
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        """Whether more agreed than by chance, by two standard errors: the rounds saw the same samples."""
+        error = math.sqrt(self.by_chance * (1 - self.by_chance) / self._n_samples)
+        return self.share - self.by_chance >= 2 * error
 
 
 def _share(n_agreed: int, n: int) -> float:

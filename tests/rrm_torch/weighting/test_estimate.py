@@ -26,9 +26,13 @@ def test_estimate_is_that_of_three_epochs_up_to_the_chosen_one():
     labels = estimate_jobs.labels_of(N)
     mask = held_out(0, N, 0)
     agreed = [estimate_jobs.logits_of_epoch(epoch, N).argmax(1) == labels for epoch in range(rrm.epoch)]
-    counts = [(len(a[m]), int(a[m].sum())) for a in agreed for m in (mask, ~mask)]
-    rounds = tuple(Round(*held, *trained) for held, trained in zip(counts[::2], counts[1::2], strict=True))
-    chosen = Agreement(rounds, 150 * rrm.epoch, 4).chosen
+    given = labels[mask].bincount(minlength=4)
+    rounds = []
+    for epoch, a in enumerate(agreed):
+        predicted = estimate_jobs.logits_of_epoch(epoch, N).argmax(1)[mask].bincount(minlength=4)
+        counts = (len(a[m]) if seen else int(a[m].sum()) for m in (mask, ~mask) for seen in (True, False))
+        rounds.append(Round(*counts, int(predicted @ given)))
+    chosen = Agreement(tuple(rounds), 150 * rrm.epoch).chosen
     codes = [encode_predictions(estimate_jobs.logits_of_epoch(epoch, N), 0) for epoch in range(chosen - 3, chosen)]
     predicted, confidence = combine_passes(torch.stack(codes[::-1]))
     expected = rrm_core.estimate_contamination(labels.numpy(), predicted.numpy(), confidence.numpy(), mask.numpy())
@@ -186,6 +190,19 @@ def test_model_that_has_learnt_nothing_prunes_nothing_and_warns():
     assert (rrm.estimate.contamination, rrm.estimate.interval, rrm.estimate.by_group) == (0, None, (0, 0, 0))
     assert plan.n_pruned.sum() == 0
     assert (rrm.weights == 1).all()
+
+
+def test_rare_class_that_is_never_predicted_is_kept():
+    rrm = RRM(N, contamination="auto", epochs=12)
+    labels = (torch.arange(N) % 20 == 0).long()
+    for epoch in range(4):
+        noise = torch.rand(N, generator=torch.Generator().manual_seed(epoch))
+        logits = torch.stack([1 + noise, torch.zeros(N)], 1)
+        rrm.weighted_mean(torch.rand(N), torch.arange(N), logits=logits, labels=labels)
+        if epoch < 3:
+            assert rrm.step() is None
+    with pytest.warns(UserWarning, match="the model had learnt nothing when the warm-up ended, after epoch 4"):
+        assert rrm.step().n_pruned == 0
 
 
 def test_estimate_of_most_labels_warns():

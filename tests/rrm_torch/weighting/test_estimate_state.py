@@ -93,9 +93,10 @@ DAMAGES = {
     "labels of another length": (lambda s: s.update(labels=s["labels"][1:]), "labels must be classes of 600 samples"),
     "a class out of range": (lambda s: s["passes"].fill_(9 << 16), "passes must be predictions of 4 classes"),
     "a doubt above 1": (lambda s: s["passes"].fill_(0x3C01), "passes must be predictions of 4 classes"),
-    "more agreed than seen": (lambda s: s.update(rounds=[(5, 6, 7, 7)]), "rounds must have four counts each"),
-    "no rounds": (lambda s: s.update(rounds=None), "rounds must have four counts each"),
-    "three counts": (lambda s: s.update(rounds=[(5, 5, 7)]), "rounds must have four counts each"),
+    "more agreed than seen": (lambda s: s.update(rounds=[(5, 6, 7, 7, 9)]), "rounds must have five counts each"),
+    "more pairs than there are": (lambda s: s.update(rounds=[(5, 5, 7, 7, 26)]), "rounds must have five counts each"),
+    "no rounds": (lambda s: s.update(rounds=None), "rounds must have five counts each"),
+    "three counts": (lambda s: s.update(rounds=[(5, 5, 7)]), "rounds must have five counts each"),
     "a negative count": (lambda s: s.update(n_calls=-1), "must be counts"),
     "a missing entry": (lambda s: s.pop("chosen"), "predictions must hold labels"),
 }

@@ -14,14 +14,16 @@ from support import estimate_jobs
 from support.estimate_jobs import N, until_estimate
 
 
-def agreement_of(shares, n_calls=1000, size=100, trained=None, n_classes=10):
-    rounds = [Round(size, round(size * share), size, round(size * (trained or share))) for share in shares]
-    return Agreement(tuple(rounds), n_calls, n_classes)
+def agreement_of(shares, n_calls=1000, size=100, trained=None, by_chance=0.1):
+    """Return the agreement of rounds with these shares, where predictions agree with so many labels by chance."""
+    pairs = round(by_chance * size**2)
+    rounds = [Round(size, round(size * share), size, round(size * (trained or share)), pairs) for share in shares]
+    return Agreement(tuple(rounds), n_calls)
 
 
 def test_peak_is_the_round_of_the_highest_mean_over_three():
     agreement = agreement_of([0.3, 0.9, 0.3, 0.6, 0.6, 0.6, 0.5])
-    assert agreement.smoothed() == pytest.approx([0.3, 0.6, 0.5, 0.6, 0.5, 0.6, 1.7 / 3])
+    assert np.add(agreement.smoothed(), 0.1) == pytest.approx([0.3, 0.6, 0.5, 0.6, 0.5, 0.6, 1.7 / 3])
     assert agreement.peak == 2
     assert agreement.is_over
 
@@ -43,8 +45,11 @@ def test_chosen_round_is_replaced_by_a_share_that_is_higher_by_a_standard_error(
         ([0.5, 0.4, 0.3], 300, False),
         ([0.5, 0.4, 0.3, 0.3], 400, True),
         ([0.1, 0.2, 0.3, 0.4, 0.5], 500, False),
-        # A plateau of guesses: the model has not learnt yet.
-        ([0.2, 0.2, 0.2, 0.2, 0.2, 0.2], 600, False),
+        # A plateau near guesses, where the model has not learnt much yet, is given nine rounds.
+        ([0.2] * 9, 900, False),
+        ([0.2] * 10, 1000, True),
+        # Guesses.
+        ([0.1] * 20, 2000, False),
         ([0.1, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3], 800, True),
         # 25 calls a round: the patience is four rounds.
         ([0.5, 0.4, 0.3, 0.3], 100, False),
@@ -56,21 +61,34 @@ def test_warmup_ends_after_three_rounds_without_a_rise_or_a_hundred_calls(shares
 
 
 @pytest.mark.parametrize(
-    ("shares", "n_classes", "has_learnt"),
+    ("share", "by_chance", "size", "has_learnt"),
     [
-        ([0.5], 10, True),
-        ([0.49], 10, False),
-        ([0.2, 0.2, 0.42], 10, False),
-        ([0.1, 0.2, 0.45], 10, True),
-        # Guesses between two classes agree with half of the labels.
-        ([0.55], 2, False),
-        ([0.6], 2, True),
+        (0.2, 0.1, 100, True),
+        (0.18, 0.1, 100, False),
+        # Two classes, of which guesses get half right; three in ten labels are wrong.
+        (0.58, 0.5, 750, True),
+        (0.54, 0.5, 750, False),
+        # Two standard errors of few samples.
+        (0.58, 0.5, 100, False),
+        # A rare class: a constant prediction agrees with all other labels.
+        (0.95, 0.95, 1000, False),
+        (0.97, 0.92, 1000, True),
+        (1.0, 1.0, 1000, False),
     ],
 )
-def test_model_has_learnt_if_it_agrees_far_more_than_by_chance_or_than_at_first(shares, n_classes, has_learnt):
-    agreement = agreement_of(shares, n_classes=n_classes)
+def test_model_has_learnt_if_it_agrees_more_than_by_chance(share, by_chance, size, has_learnt):
+    agreement = agreement_of([share, share], size=size, by_chance=by_chance)
     assert agreement.has_learnt == has_learnt
-    assert has_learnt or agreement.is_rising
+    assert agreement.is_rising != has_learnt
+
+
+def test_constant_prediction_is_replaced_by_one_that_finds_the_rare_class():
+    constant = Round(1000, 950, 1000, 950, 950_000)
+    # Agrees with fewer labels, but finds 30 of the 50 rare ones: 60 predictions of the rare class, 940 of the other.
+    better = Round(1000, 940, 1000, 940, 940 * 950 + 60 * 50)
+    agreement = Agreement((constant, better), 100)
+    assert agreement.smoothed()[0] == 0
+    assert agreement.chosen == agreement.peak == 2
 
 
 @pytest.mark.parametrize(("n_rounds", "trained", "is_over"), [(2, 0.9, False), (3, 0.64, False), (3, 0.66, True)])
@@ -88,7 +106,7 @@ def test_model_is_still_learning_if_the_agreement_rises_much(shares, is_rising):
 
 
 def test_rounds_without_samples_have_agreement_zero():
-    agreement = Agreement((Round(0, 0, 0, 0),) * 2, 2, 10)
+    agreement = Agreement((Round(0, 0, 0, 0, 0),) * 2, 2)
     assert agreement.smoothed() == [0, 0]
     assert agreement.rounds[0].gap == 0
     assert Agreement().peak == 0
