@@ -74,9 +74,7 @@ class BatchRRM(BaseRRM):
     ) -> None:
         for name, value in (("contamination", contamination), ("warmup", warmup)):
             if isinstance(value, str):
-                raise TypeError(
-                    f"{name} must be a number, got {value!r}: only RRM estimates it; measure it there first"
-                )
+                raise TypeError(f"{name} must be a number, got {value!r}: only RRM estimates it")
         settings = BatchSettings(
             n=n,
             contamination=contamination,
