@@ -148,8 +148,9 @@ class RRM(BaseRRM):
     after a third of the planned epochs at the latest. The estimate is that of `rrm_core.estimate_contamination`, of the
     predictions in the three epochs up to the earliest with a share within a standard error of the highest; it is 0,
     with a warning, if the model has learnt nothing (kappa is below 0.1, or within two standard errors of 0). It does
-    not change afterwards, and samples held out are then weighted like all others. The predictions take 14 to 26 bytes a
-    sample until it is made.
+    not change afterwards. The first reweight plans over the samples trained on, unless it is given others, and those
+    held out get weight 1: their losses are higher, as the model has not seen them. From then on they are weighted like
+    all others. The predictions take 14 to 26 bytes a sample until it is made.
 
     With a layout, all ranks must call `step`, `state_dict`, `load_state_dict`, `flagged`, `ranking` and `issues`
     together. An error on one rank is raised on all, by `step`; where steps are counted, by the next one that is due.
@@ -329,9 +330,12 @@ class RRM(BaseRRM):
             self._state = replace(self._state, epoch=self.epoch + 1)
             return None
         state, arguments, any_recorded = self._agree(losses, among, contamination)
-        population = self._population(arguments.mask)
         state = self._end_round(state)
         is_due = self.settings.is_due(state.epoch + 1, state.warmup_end)
+        mask = arguments.mask
+        if mask is None and is_due and self.settings.needs_predictions and not state.trajectory.rounds:
+            mask = self._trained_on()
+        population = self._population(mask)
         buffer = state.buffer
         warns = any_recorded and self._warns_of_coverage and self.unit == "epoch"
         if losses is None and (is_due or warns):
@@ -396,6 +400,15 @@ class RRM(BaseRRM):
             raise ValueError(f"among must name at least one of the {self.n} samples, got none")
         return Population(mask, n)
 
+    def _trained_on(self) -> Tensor:
+        """Return which local samples the warm-up trained on: bool, shape (n_local,).
+
+        The first reweight plans over these. The losses of those held out are those of a model that has not seen them,
+        and higher: by one threshold for all, too many of them would be pruned.
+        """
+        layout = self._layout
+        return ~held_out(layout.start, layout.end, self.settings.seed).to(self.weights.device)
+
     def _check_coverage(
         self, state: LiveState, buffer: LossBuffer, population: Population | None, *, is_due: bool
     ) -> None:
@@ -426,7 +439,7 @@ class RRM(BaseRRM):
         groups = None if self._groups is None else self._groups.of(members, numbers.device)
         weights = state.weights
         if self.settings.needs_predictions and not state.trajectory.rounds:
-            # Those held out in the warm-up begin like all others.
+            # A warm-up changes weights, but doesn't rate samples.
             weights = torch.ones_like(weights)
         if population is not None and members is not None:
             rescales = mu < 1 and rule.redistribute != "drop"

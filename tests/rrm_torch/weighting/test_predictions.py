@@ -9,6 +9,7 @@ from rrm_torch import RRM
 from rrm_torch.weighting.estimation import combine_passes
 from rrm_torch.weighting.held_out import held_out, warmup_weights
 from rrm_torch.weighting.outputs import UNKNOWN, confidences, encode_predictions, predicted_classes, rounds_in_pass
+from support import estimate_jobs
 from support.estimate_jobs import N, until_estimate
 
 
@@ -76,16 +77,43 @@ def test_warmup_weights_have_mean_one():
     assert dropped.unique().tolist() == [0, 1]
 
 
-def test_samples_held_out_are_weighted_like_others_afterwards():
+def test_first_reweight_plans_over_the_samples_trained_on():
     rrm = until_estimate()
     mask = held_out(0, N, 0)
+    assert rrm.plan.n == int((~mask).sum())
+    assert (rrm.weights[mask] == 1).all()
+    assert not mask[rrm.flagged()].any()
+    kept = rrm.weights[~mask] > 0
+    assert rrm.weights[~mask][kept].unique().numel() == 1
+
+
+def test_samples_held_out_are_weighted_like_others_afterwards():
+    rrm = until_estimate()
+    estimate_jobs.train_epoch(rrm, rrm.epoch, torch.arange(N))
+    assert rrm.step().n == N
     kept = rrm.weights > 0
     assert rrm.weights[kept].unique().numel() == 1
-    assert kept[mask].float().mean() > 0.5
+    mask = held_out(0, N, 0)
+    assert 0.5 < kept[mask].float().mean() < 1
+
+
+def test_first_reweight_among_given_samples_plans_over_these():
+    rrm = RRM(N, contamination="auto", warmup=1)
+    estimate_jobs.train_epoch(rrm, 4, torch.arange(N))
+    assert rrm.step(among=torch.arange(N)).n == N
+
+
+def test_first_reweight_by_passed_losses_takes_those_of_the_samples_trained_on():
+    rrm = RRM(N, contamination="auto", warmup=1)
+    estimate_jobs.train_epoch(rrm, 4, torch.arange(N))
+    losses = torch.rand(N)
+    plan = rrm.step(losses)
+    losses[held_out(0, N, 0)] = 0
+    assert rrm.flagged().sort().values.tolist() == losses.topk(plan.n_pruned).indices.sort().values.tolist()
 
 
 @pytest.mark.parametrize("mu", [0.5])
 def test_first_reweight_starts_from_equal_weights(mu):
     rrm = until_estimate(mu=mu)
-    assert rrm.weights.unique().numel() == 2
+    assert rrm.weights[~held_out(0, N, 0)].unique().numel() == 2
     assert rrm.weights.min() == pytest.approx(1 - mu)
