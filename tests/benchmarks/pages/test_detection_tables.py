@@ -6,17 +6,9 @@ import pytest
 
 from benchmarks.pages import detection_tables
 from support import made_up_records
+from support.markdown_tables import tables
 
 BLOCKS = (detection_tables.detection_order, detection_tables.detection_lists)
-
-
-def tables(text):
-    """Return the rows of each table: the first cell -> the others."""
-    found = []
-    for part in text.split("\n\n")[:-1]:
-        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()]
-        found.append({first: rest for first, *rest in rows})
-    return found
 
 
 def test_order_has_a_table_for_each_metric_and_the_best_in_bold():

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from benchmarks.pages import quota_tables
 from support import made_up_records
-
-
-def tables(text):
-    """Return the rows of each table: the first cell -> the others."""
-    found = []
-    for part in text.split("\n\n")[:-1]:
-        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()]
-        found.append({first: rest for first, *rest in rows})
-    return found
+from support.markdown_tables import tables
 
 
 def test_sources():

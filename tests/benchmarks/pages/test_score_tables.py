@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from benchmarks.pages import score_tables
 from support import made_up_records
+from support.markdown_tables import tables
 
 TAIL = "Fashion-MNIST, long tail, 1 to 50"
 WORST = "CIFAR-10N, worst"
-
-
-def tables(text):
-    """Return the rows of each table: the first cell -> the others."""
-    found = []
-    for part in text.split("\n\n")[:-1]:
-        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()]
-        found.append({first: rest for first, *rest in rows})
-    return found
 
 
 def test_accuracy_and_difference_from_the_loss():
