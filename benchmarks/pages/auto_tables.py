@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks.pages.data_sets import by_data_set
-from benchmarks.pages.experiment_record import MISSING, Record, Run, provenance, require_complete, spread
-from benchmarks.pages.paired_difference import WITHIN_NOISE, PairedDifference, paired_difference
-from benchmarks.pages.table_parts import row
+from benchmarks.pages.experiment_record import MISSING, Record, Run, metrics, provenance, require_complete, spread
+from benchmarks.pages.paired_difference import NOTE, WITHIN_NOISE, PairedDifference, paired_difference
+from benchmarks.pages.table_parts import table
 
 PLAIN = "plain"
 AUTO = "auto"
@@ -29,14 +29,13 @@ def auto_estimates(record: Record) -> str:
     """Return the table of estimates and their intervals, and a sentence about all runs."""
     require_complete(record)
     head = ["true share", "estimate", "bias", "intervals that hold it", "mean width", "warm-up ended after epoch"]
-    lines = [row("wrong labels, %", head), "|---|" + "---:|" * len(head)]
     estimated = estimated_runs(record)
-    lines += [row(title, _estimate_cells(runs)) for title, runs in estimated.items()]
+    estimates = table("wrong labels, %", head, {title: _estimate_cells(runs) for title, runs in estimated.items()})
     note = (
         'Estimate: by `contamination="auto"`. Bias: the mean of estimate less true share, in points, as is the width '
         "of the intervals."
     )
-    return "\n\n".join(["\n".join(lines), _about_all(estimated), f"{note} {provenance(record)}"])
+    return "\n\n".join([estimates, _about_all(estimated), f"{note} {provenance(record)}"])
 
 
 def auto_accuracy(record: Record) -> str:
@@ -46,14 +45,15 @@ def auto_accuracy(record: Record) -> str:
     parts = []
     for metric, epoch in EPOCHS.items():
         head = [*METHODS.values(), "auto − true C"]
-        lines = [row(f"test accuracy, {epoch}, %", head), "|---|" + "---:|" * len(head)]
-        lines += [row(title, _accuracy_cells(methods, metric)) for title, methods in rows.items()]
+        cells = {title: _accuracy_cells(methods, metric) for title, methods in rows.items()}
         differences = {title: difference(methods, metric) for title, methods in rows.items()}
-        parts += ["\n".join(lines), f"{epoch.capitalize()}, {len(rows)} rows: {_verdict(differences)}"]
+        parts += [
+            table(f"test accuracy, {epoch}, %", head, cells),
+            f"{epoch.capitalize()}, {len(rows)} rows: {_verdict(differences)}",
+        ]
     note = (
         "C: the true share of wrong labels. The warm-up ends by itself, except after 10 epochs where this is stated. "
-        "Auto − true C: the mean of the differences by seed, in points, with its standard error; "
-        f"{WITHIN_NOISE} if it is at most two of them. On clean labels the true C is 0, that is plain training, which "
+        f"Auto − true C: {NOTE} On clean labels the true C is 0, that is plain training, which "
         "auto is compared with. The best epoch cannot be chosen without clean labels."
     )
     return "\n\n".join([*parts, f"{note} {provenance(record)}"])
@@ -75,7 +75,7 @@ def by_method(runs: Iterable[Run]) -> dict[str, list[Run]]:
 def difference(methods: Mapping[str, Sequence[Run]], metric: str) -> PairedDifference:
     """Return the accuracy of auto less that of the true contamination, or of plain training, which is that of 0."""
     reference = TRUE if TRUE in methods else PLAIN
-    return paired_difference(_accuracies(methods[AUTO], metric), _accuracies(methods[reference], metric))
+    return paired_difference(metrics(methods[AUTO], metric), metrics(methods[reference], metric))
 
 
 def error(run: Run) -> float:
@@ -130,12 +130,8 @@ def _widths(runs: Iterable[Run]) -> list[float]:
 
 
 def _accuracy_cells(methods: Mapping[str, Sequence[Run]], metric: str) -> list[str]:
-    cells = [spread(_accuracies(methods.get(name, ()), metric)) for name in METHODS]
+    cells = [spread(metrics(methods.get(name, ()), metric)) for name in METHODS]
     return [*cells, difference(methods, metric).cell]
-
-
-def _accuracies(runs: Iterable[Run], metric: str) -> list[float]:
-    return [run["result"][metric] for run in runs]
 
 
 def _verdict(differences: Mapping[str, PairedDifference]) -> str:

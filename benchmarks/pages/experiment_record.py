@@ -60,6 +60,11 @@ def results(record: Record, method: str, *path: str, **settings: Any) -> list[An
     return values
 
 
+def metrics(runs: Iterable[Run], name: str) -> list[Any]:
+    """Return a number of the results of some runs."""
+    return [run["result"][name] for run in runs]
+
+
 def spread(values: Iterable[float | None], scale: float = 100.0, digits: int = 1, sign: str = "") -> str:
     """Return mean ± sample standard deviation; the mean alone of a single value, and a dash without values."""
     scaled = [scale * value for value in values if value is not None]

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from benchmarks.pages.experiment_record import spread
 
 WITHIN_NOISE = "within noise"
+NOTE = (
+    f"the mean of the differences by seed, in points, with its standard error; {WITHIN_NOISE} if it is at most two of "
+    "them."
+)
+"""What `PairedDifference.cell` shows."""
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,15 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks.pages.auto_tables import by_method
-from benchmarks.pages.experiment_record import MISSING, Record, Run, provenance, require_complete, spread
-from benchmarks.pages.paired_difference import WITHIN_NOISE, paired_difference
-from benchmarks.pages.table_parts import row
+from benchmarks.pages.experiment_record import MISSING, Record, Run, metrics, provenance, require_complete, spread
+from benchmarks.pages.paired_difference import NOTE, paired_difference
+from benchmarks.pages.table_parts import table
 
 SOURCES = {"rules": "20 rules", "annotators": "20 annotators"}
 TAIL = "tail "
 ONE_CONTAMINATION = "one contamination, true"
 ONE_THRESHOLD = "true"
 ESTIMATED = "quotas, auto"
-DIFFERENCE_NOTE = (
-    "the mean of the differences by seed, in points, with its standard error; "
-    f"{WITHIN_NOISE} if it is at most two of them."
-)
 
 
 def groups_sources(record: Record) -> str:
@@ -35,14 +31,12 @@ def groups_sources(record: Record) -> str:
     errors = []
     for name, title in SOURCES.items():
         methods = _methods_of(record, name)
-        share = statistics.mean(_values(methods[ONE_CONTAMINATION], "true_share"))
+        share = statistics.mean(metrics(methods[ONE_CONTAMINATION], "true_share"))
         corner = f"{title}, {100 * share:.0f} % wrong: test accuracy, %"
-        lines = [row(corner, head), "|---|" + "---:|" * len(head)]
-        lines += [row(method, _source_cells(runs, methods)) for method, runs in methods.items()]
-        parts.append("\n".join(lines))
+        parts.append(table(corner, head, {method: _source_cells(runs, methods) for method, runs in methods.items()}))
         errors.append(f"{_quota_error(methods[ESTIMATED])} points for {title}")
     note = (
-        f"Difference from one contamination: {DIFFERENCE_NOTE} The last two columns in %, of the last reweight. "
+        f"Difference from one contamination: {NOTE} The last two columns in %, of the last reweight. "
         f"The quotas of “{ESTIMATED}” differ from the true shares by {' and '.join(errors)}, in the mean."
     )
     return "\n\n".join([*parts, f"{note} {provenance(record)}"])
@@ -61,12 +55,11 @@ def groups_tails(record: Record) -> str:
     parts = []
     for name in _tails(record):
         methods = _methods_of(record, name)
-        lines = [row(_tail_title(name), head), "|---|" + "---:|" * len(head)]
-        lines += [row(method, _tail_cells(runs, methods, name)) for method, runs in methods.items()]
-        parts.append("\n".join(lines))
+        cells = {method: _tail_cells(runs, methods, name) for method, runs in methods.items()}
+        parts.append(table(_tail_title(name), head, cells))
     note = (
         "In %. Accuracy: classes count as in the training set; balanced: equally. Last epoch, where nothing else is "
-        f"stated. Difference from “{ONE_THRESHOLD}”: of the balanced accuracies, {DIFFERENCE_NOTE}"
+        f"stated. Difference from “{ONE_THRESHOLD}”: of the balanced accuracies, {NOTE}"
     )
     return "\n\n".join([*parts, f"{note} {provenance(record)}"])
 
@@ -78,12 +71,12 @@ def groups_pruned(record: Record) -> str:
     for name in _tails(record):
         methods = {m: runs for m, runs in _methods_of(record, name).items() if "pruned_by_class" in runs[0]["result"]}
         n_classes = len(next(iter(methods.values()))[0]["result"]["pruned_by_class"])
-        head = [str(k) for k in range(n_classes)]
-        lines = [row(f"{_tail_title(name)}: labels pruned of class", head), "|---|" + "---:|" * n_classes]
+        cells = {}
         for method, runs in methods.items():
-            by_class = zip(*_values(runs, "pruned_by_class"), strict=True)
-            lines.append(row(method, [f"{100 * statistics.mean(shares):.0f}" for shares in by_class]))
-        parts.append("\n".join(lines))
+            by_class = zip(*metrics(runs, "pruned_by_class"), strict=True)
+            cells[method] = [f"{100 * statistics.mean(shares):.0f}" for shares in by_class]
+        head = [str(k) for k in range(n_classes)]
+        parts.append(table(f"{_tail_title(name)}: labels pruned of class", head, cells))
     note = "In %, of the labels as given; the last reweight, mean over the seeds. Class 0 is the most frequent."
     return "\n\n".join([*parts, f"{note} {provenance(record)}"])
 
@@ -102,19 +95,15 @@ def _tail_title(name: str) -> str:
     return f"sizes 1 to {name.removeprefix(TAIL)}"
 
 
-def _values(runs: Iterable[Run], metric: str) -> list[float]:
-    return [run["result"][metric] for run in runs]
-
-
 def _source_cells(runs: Sequence[Run], methods: Mapping[str, Sequence[Run]]) -> list[str]:
     pruned = [MISSING, MISSING]
     if "rounds" in runs[0]["result"]:
-        pruned = [spread(_values(runs, "recall")), spread(_values(runs, "precision"))]
+        pruned = [spread(metrics(runs, "recall")), spread(metrics(runs, "precision"))]
     compared = MISSING
     if runs is not methods[ONE_CONTAMINATION]:
-        found = paired_difference(_values(runs, "accuracy"), _values(methods[ONE_CONTAMINATION], "accuracy"))
+        found = paired_difference(metrics(runs, "accuracy"), metrics(methods[ONE_CONTAMINATION], "accuracy"))
         compared = found.cell
-    return [spread(_values(runs, "accuracy")), spread(_values(runs, "best_accuracy")), compared, *pruned]
+    return [spread(metrics(runs, "accuracy")), spread(metrics(runs, "best_accuracy")), compared, *pruned]
 
 
 def _quota_error(runs: Sequence[Run]) -> str:
@@ -135,7 +124,7 @@ def _tail_cells(runs: Sequence[Run], methods: Mapping[str, Sequence[Run]], name:
     return [
         spread(_weighted(run, float(name.removeprefix(TAIL))) for run in runs),
         spread(balanced),
-        spread(_values(runs, "best_accuracy")),
+        spread(metrics(runs, "best_accuracy")),
         compared,
         spread(min(run["result"]["class_recall"]) for run in runs),
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from benchmarks.pages.auto_tables import by_method
 from benchmarks.pages.data_sets import by_data_set
-from benchmarks.pages.experiment_record import MISSING, Record, Run, provenance, require_complete, spread
-from benchmarks.pages.paired_difference import WITHIN_NOISE, paired_difference
-from benchmarks.pages.table_parts import row
+from benchmarks.pages.experiment_record import MISSING, Record, Run, metrics, provenance, require_complete, spread
+from benchmarks.pages.paired_difference import NOTE, paired_difference
+from benchmarks.pages.table_parts import table
 
 LOSS = "loss"
 
@@ -17,14 +17,11 @@ def scores_accuracy(record: Record) -> str:
     """Return the tables of test accuracy by what ranks the samples, and of the difference from the loss."""
     require_complete(record)
     tables = [
-        _table(record, "test accuracy, last epoch, %", lambda runs, _: spread(_values(runs, "accuracy"))),
-        _table(record, "test accuracy, best epoch, %", lambda runs, _: spread(_values(runs, "best_accuracy"))),
-        _table(record, "last epoch, less that of the loss", _difference_cell),
+        _table(record, "test accuracy, last epoch, %", lambda runs, _: spread(metrics(runs, "accuracy"))),
+        _table(record, "test accuracy, best epoch, %", lambda runs, _: spread(metrics(runs, "best_accuracy"))),
+        _table(record, "last epoch, difference from the loss", _difference_cell),
     ]
-    note = (
-        "Every method is told the true share of wrong labels. Differences: the mean of those by seed, in points, with "
-        f"its standard error; {WITHIN_NOISE} if it is at most two of them."
-    )
+    note = f"Every method is told the true share of wrong labels. Difference from the loss: {NOTE}"
     return "\n\n".join([*tables, f"{note} {provenance(record)}"])
 
 
@@ -32,7 +29,7 @@ def scores_pruned(record: Record) -> str:
     """Return the tables of the wrong labels pruned, and of the class that is predicted worst."""
     require_complete(record)
     tables = [
-        _table(record, "wrong labels pruned, %", lambda runs, _: spread(_values(runs, "recall"))),
+        _table(record, "wrong labels pruned, %", lambda runs, _: spread(metrics(runs, "recall"))),
         _table(record, "least class recall, last epoch, %", lambda runs, _: spread(map(_least_recall, runs))),
     ]
     note = "Wrong labels pruned: by the last reweight. Least class recall: of the test samples of the worst class."
@@ -46,19 +43,14 @@ def _table(record: Record, corner: str, cell: Cell) -> str:
     """Return a table whose cells are made of the runs of a method, and those of the loss."""
     rows = {title: by_method(runs) for title, runs in by_data_set(record).items()}
     methods = list(dict.fromkeys(method for cells in rows.values() for method in cells))
-    lines = [row(corner, methods), "|---|" + "---:|" * len(methods)]
-    lines += [row(title, [cell(runs[method], runs[LOSS]) for method in methods]) for title, runs in rows.items()]
-    return "\n".join(lines)
+    cells = {title: [cell(runs[method], runs[LOSS]) for method in methods] for title, runs in rows.items()}
+    return table(corner, methods, cells)
 
 
 def _difference_cell(runs: Sequence[Run], reference: Sequence[Run]) -> str:
     if runs is reference:
         return MISSING
-    return paired_difference(_values(runs, "accuracy"), _values(reference, "accuracy")).cell
-
-
-def _values(runs: Iterable[Run], metric: str) -> list[float]:
-    return [run["result"][metric] for run in runs]
+    return paired_difference(metrics(runs, "accuracy"), metrics(reference, "accuracy")).cell
 
 
 def _least_recall(run: Run) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Cell = dict[str, Any]  # results timed in the same rounds, by name
@@ -17,6 +17,12 @@ def head(corner: str, sizes: Iterable[int]) -> Iterator[str]:
 
 def row(label: str, values: Iterable[str]) -> str:
     return f"| {label} | " + " | ".join(values) + " |"
+
+
+def table(corner: str, head: Sequence[str], rows: Mapping[str, Iterable[str]]) -> str:
+    """Return a table whose first column has the names of the rows, and whose other cells are numbers."""
+    lines = [row(corner, head), "|---|" + "---:|" * len(head)]
+    return "\n".join([*lines, *(row(name, cells) for name, cells in rows.items())])
 
 
 def power(n: int) -> str:

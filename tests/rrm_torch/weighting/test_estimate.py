@@ -21,18 +21,29 @@ from support import estimate_jobs
 from support.estimate_jobs import N, trained, until_estimate
 
 
+def rounds_of(n_epochs):
+    """Return the rounds that the outputs of some epochs give, counted pair by pair."""
+    labels = estimate_jobs.labels_of(N)
+    mask = held_out(0, N, 0)
+    rounds = []
+    for epoch in range(n_epochs):
+        predicted = estimate_jobs.logits_of_epoch(epoch, N).argmax(1)
+        agreed = predicted == labels
+        counts = (int(values.sum()) for part in (mask, ~mask) for values in (part, agreed & part))
+        pairs = predicted[mask][:, None] == labels[mask]
+        rounds.append(Round(*counts, int(pairs.sum())))
+    return tuple(rounds)
+
+
+def test_rounds_count_what_agrees_and_what_would_by_chance():
+    assert trained(3)._state.predictions.agreement.rounds == rounds_of(3)
+
+
 def test_estimate_is_that_of_three_epochs_up_to_the_chosen_one():
     rrm = until_estimate()
     labels = estimate_jobs.labels_of(N)
     mask = held_out(0, N, 0)
-    agreed = [estimate_jobs.logits_of_epoch(epoch, N).argmax(1) == labels for epoch in range(rrm.epoch)]
-    given = labels[mask].bincount(minlength=4)
-    rounds = []
-    for epoch, a in enumerate(agreed):
-        predicted = estimate_jobs.logits_of_epoch(epoch, N).argmax(1)[mask].bincount(minlength=4)
-        counts = (len(a[m]) if seen else int(a[m].sum()) for m in (mask, ~mask) for seen in (True, False))
-        rounds.append(Round(*counts, int(predicted @ given)))
-    chosen = Agreement(tuple(rounds), 150 * rrm.epoch).chosen
+    chosen = Agreement(rounds_of(rrm.epoch), 150 * rrm.epoch).chosen
     codes = [encode_predictions(estimate_jobs.logits_of_epoch(epoch, N), 0) for epoch in range(chosen - 3, chosen)]
     predicted, confidence = combine_passes(torch.stack(codes[::-1]))
     expected = rrm_core.estimate_contamination(labels.numpy(), predicted.numpy(), confidence.numpy(), mask.numpy())

@@ -97,6 +97,15 @@ def test_samples_held_out_are_weighted_like_others_afterwards():
     assert 0.5 < kept[mask].float().mean() < 1
 
 
+def test_group_that_is_held_out_whole_is_not_pruned_at_first():
+    groups = torch.zeros(N, dtype=torch.int64)
+    groups[held_out(0, N, 0).nonzero()[:3, 0]] = 1
+    rrm = until_estimate(groups=groups)
+    assert rrm.plan.n_pruned[0] > 0
+    assert rrm.plan.n_pruned[1] == 0
+    assert (rrm.weights[groups == 1] == 1).all()
+
+
 def test_first_reweight_among_given_samples_plans_over_these():
     rrm = RRM(N, contamination="auto", warmup=1)
     estimate_jobs.train_epoch(rrm, 4, torch.arange(N))
