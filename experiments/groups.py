@@ -14,7 +14,7 @@ from rrm_torch.training.pipeline import Task
 from rrm_torch.weighting.rrm import RRM
 
 from .classify import train
-from .grouped_tasks import SAMPLES, GroupedTask, annotators, long_tail, rules
+from .grouped_tasks import ANNOTATORS, SAMPLES, GroupedTask, annotators, long_tail, rules
 from .runner.jobs import Experiment, Job, OnEpoch
 
 RECIPE: dict[str, Any] = {"optimizer": "adam", "lr": 1e-3, "batch_size": 64, "epochs": 40}
@@ -23,7 +23,7 @@ TAIL_SAMPLES = 10_000
 """Samples of which the classes are drawn, in decreasing numbers."""
 
 IMBALANCES = (10, 50, 100)
-SOURCES = ("rules", "annotators")
+SOURCES = ("rules", *ANNOTATORS)
 # How the contamination of each source, or the cap of each class, is set.
 SOURCE_METHODS = (
     "plain",
@@ -52,8 +52,8 @@ def make_task(data: Path, name: str, samples: int, seed: int) -> GroupedTask:
     """Return the task of a row."""
     if name == "rules":
         return rules(data, samples, seed)
-    if name == "annotators":
-        return annotators(data, samples, seed)
+    if name in ANNOTATORS:
+        return annotators(data, ANNOTATORS[name], samples, seed)
     return long_tail(data, int(name.removeprefix("tail ")), TAIL_NOISE, samples, seed)
 
 

@@ -10,7 +10,7 @@ from benchmarks.pages.experiment_record import MISSING, Record, Run, metrics, pr
 from benchmarks.pages.paired_difference import NOTE, paired_difference
 from benchmarks.pages.table_parts import table
 
-SOURCES = {"rules": "20 rules", "annotators": "20 annotators"}
+SOURCES = {"rules": "20 rules", "better annotators": "20 annotators", "annotators": "20 annotators"}
 TAIL = "tail "
 ONE_CONTAMINATION = "one contamination, true"
 ONE_THRESHOLD = "true"
@@ -29,15 +29,16 @@ def groups_sources(record: Record) -> str:
     ]
     parts = []
     errors = []
-    for name, title in SOURCES.items():
+    for name, sources in SOURCES.items():
         methods = _methods_of(record, name)
         share = statistics.mean(metrics(methods[ONE_CONTAMINATION], "true_share"))
-        corner = f"{title}, {100 * share:.0f} % wrong: test accuracy, %"
-        parts.append(table(corner, head, {method: _source_cells(runs, methods) for method, runs in methods.items()}))
+        title = f"{sources}, {100 * share:.0f} % wrong"
+        cells = {method: _source_cells(runs, methods) for method, runs in methods.items()}
+        parts.append(table(f"{title}: test accuracy, %", head, cells))
         errors.append(f"{_quota_error(methods[ESTIMATED])} points for {title}")
     note = (
         f"Difference from one contamination: {NOTE} The last two columns in %, of the last reweight. "
-        f"The quotas of “{ESTIMATED}” differ from the true shares by {' and '.join(errors)}, in the mean."
+        f"The quotas of “{ESTIMATED}” differ from the true shares by {'; '.join(errors)}, in the mean."
     )
     return "\n\n".join([*parts, f"{note} {provenance(record)}"])
 

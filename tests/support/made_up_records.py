@@ -211,7 +211,7 @@ def groups(n_seeds=2):
     for seed in range(n_seeds):
         luck = 0.1 * seed
         shares = {"true_share": 0.25, "true_shares": [0.0, 0.5], "estimated_shares": [0.02, 0.44]}
-        for data, gain in (("rules", 0.0), ("annotators", 0.05)):
+        for data, gain in (("rules", 0.0), ("better annotators", 0.02), ("annotators", 0.05)):
             settings = {"data": data, "noise": "by group"}
             for name, accuracy in (("plain", 0.5), ("one contamination, true", 0.6), ("quotas, auto", 0.6 + gain)):
                 pruned = {} if name == "plain" else pruning()

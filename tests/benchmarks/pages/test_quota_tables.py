@@ -9,7 +9,7 @@ from support.markdown_tables import tables
 
 def test_sources():
     text = quota_tables.groups_sources(made_up_records.groups())
-    rules, annotators = tables(text)
+    rules, better_annotators, annotators = tables(text)
     assert list(rules) == [
         "20 rules, 25 % wrong: test accuracy, %",
         "---",
@@ -19,8 +19,9 @@ def test_sources():
     ]
     assert rules["plain"] == ["55.0 ± 7.1", "65.0 ± 7.1", "−10.0 ± 0.0", "–", "–"]
     assert rules["one contamination, true"] == ["65.0 ± 7.1", "75.0 ± 7.1", "–", "80.0 ± 0.0", "80.0 ± 0.0"]
+    assert better_annotators["quotas, auto"][2] == "+2.0 ± 0.0"
     assert annotators["quotas, auto"][2] == "+5.0 ± 0.0"
-    assert "differ from the true shares by 4.0 points for 20 rules and 4.0 points for 20 annotators" in text
+    assert "differ from the true shares by 4.0 points for 20 rules, 25 % wrong; 4.0 points for 20 annotators" in text
 
 
 def test_tails_are_weighted_as_trained_and_equally():
