@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -62,9 +61,7 @@ def train(
 
 def comparable(rrm: RRM) -> dict[str, Any]:
     """Return everything to compare, without the number of batches, which depends on the number of ranks. Collective."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "there was no reweight yet")
-        found = outcome(rrm)
+    found = outcome(rrm)
     predictions = found["state"]["predictions"]
     if predictions is not None:
         del predictions["n_calls"], predictions["n_earlier_calls"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -79,16 +80,21 @@ def differences(one: Any, other: Any) -> list[str]:
 
 def issues_as_text(rrm: RRM) -> dict[str, str]:
     """Return the columns of the table of label issues as text, in which NaN has no sign. Collective."""
-    return {name: f"{column.dtype} {column.tolist()}" for name, column in rrm.issues().items()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "there was no reweight yet")
+        issues = rrm.issues()
+    return {name: f"{column.dtype} {column.tolist()}" for name, column in issues.items()}
 
 
 def outcome(rrm: RRM) -> dict[str, Any]:
     """Return everything to compare. Collective."""
+    # Warns once where there was no reweight yet.
+    issues = issues_as_text(rrm)
     return {
         "state": rrm.state_dict(),
         "flagged": rrm.flagged(),
         "ranking": rrm.ranking(),
-        "issues": issues_as_text(rrm),
+        "issues": issues,
         "course": rrm.trajectory.pruned(),
         "plan": repr(rrm.plan),
     }

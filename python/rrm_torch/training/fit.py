@@ -243,6 +243,11 @@ def _check_rrm(rrm: object, score_loader: Loader | None) -> None:
             f"score_loader can't be used with {type(rrm).__name__} and unit={rrm.unit!r}; leave it out, and the losses "
             "recorded in training are used"
         )
+    if score_loader is not None and isinstance(rrm, RRM) and rrm.settings.rank_by != "loss":
+        raise ValueError(
+            f"score_loader can't be used with rank_by={rrm.settings.rank_by!r}, which ranks by the outputs recorded in "
+            "training; leave it out"
+        )
 
 
 def _epochs_before(rrm: RRM, loader: Loader) -> int:
@@ -257,11 +262,12 @@ def _warn_of_warmup(rrm: RRM, loader: Loader, epochs: int) -> None:
     if rrm.trajectory.rounds or not epochs:
         return
     end = rrm.epochs or _epochs_before(rrm, loader) + epochs
+    steps = 1
     if rrm.unit == "step":
         if not isinstance(loader, Sized):
             return
-        end *= len(loader)
-    rrm.warn_of_end(end)
+        steps = len(loader)
+    rrm.warn_of_end(end * steps, steps)
 
 
 def _check_checkpoint(checkpoint: Checkpoint, *, loss: object, loader: Loader, **objects: object) -> None:

@@ -39,9 +39,12 @@ class BaseRRM(ABC):
     settings : BatchSettings
         The arguments, validated; constant.
     layout : {"replicated", "sharded"} or None
+    epochs : int or None
+        The planned number of epochs; None if it isn't known.
     """
 
     settings: BatchSettings
+    epochs: int | None = None
 
     @torch.inference_mode(False)
     def __init__(self, settings: BatchSettings, layout: Layout, layout_name: LayoutName | None = None) -> None:
@@ -284,9 +287,9 @@ class BaseRRM(ABC):
         Warns
         -----
         UserWarning
-            Epochs have ended, and there was no reweight.
+            Losses were recorded, and there was no reweight.
         """
-        self._warn_of_no_reweight(stacklevel=3)
+        self._warn_of_no_reweight(stacklevel=2)
         return self.trajectory.flagged()
 
     def ranking(self) -> Tensor:
@@ -302,7 +305,7 @@ class BaseRRM(ABC):
         UserWarning
             As `flagged`.
         """
-        self._warn_of_no_reweight(stacklevel=3)
+        self._warn_of_no_reweight(stacklevel=2)
         return self.trajectory.ranking()
 
     def issues(
@@ -344,7 +347,7 @@ class BaseRRM(ABC):
         UserWarning
             As `flagged`.
         """
-        self._warn_of_no_reweight(stacklevel=3)
+        self._warn_of_no_reweight(stacklevel=2)
         rows = self._layout.sync_or_raise(None, self._is_double)
         state = self._state.double() if any(row[0] for row in rows) else self._state
         share_pruned, mean_rank = exact_shares_and_ranks(state.trajectory)
@@ -396,6 +399,7 @@ class BaseRRM(ABC):
             "class": type(self).__name__,
             "settings": self.settings.describe(),
             "epoch": state.epoch,
+            "epochs": self.epochs,
             "weights": state.weights,
             "losses": state.losses,
             "ranking": state.ranking,
@@ -451,6 +455,8 @@ class BaseRRM(ABC):
             predictions=self._load_predictions(state["predictions"]),
             estimate=read_estimate(state["estimate"]),
         )
+        if self.epochs is None:
+            self.epochs = state["epochs"]
 
     def __repr__(self) -> str:
         defaults = {"unit": "epoch", "unseen": "raise", "scale": "mean", "mass": "all", "rank_by": "loss", "seed": 0}
@@ -603,8 +609,8 @@ class BaseRRM(ABC):
         return self._buffer.locate(index, losses.device)
 
     def _warn_of_no_reweight(self, stacklevel: int) -> None:
-        """Warn, once, if samples are asked for that no reweight has compared, though epochs have ended."""
-        if not self.epoch or self.trajectory.rounds or self._warned_of_no_reweight:
+        """Warn, once, if samples are asked for that no reweight has compared, though losses were recorded."""
+        if self.trajectory.rounds or self._warned_of_no_reweight or not (self.epoch or self._buffer.has_losses):
             return
         self._warned_of_no_reweight = True
         warmup = self.settings.warmup
@@ -613,10 +619,11 @@ class BaseRRM(ABC):
         if isinstance(warmup, int):
             until = f"the first one follows {self.unit} {warmup}"
             remedy = "make it with a smaller warmup, or warmup='auto'"
-        warnings.warn(
-            f"there was no reweight yet: {self.unit} {self.epoch} has ended, and {until}; {remedy}",
-            stacklevel=stacklevel + 1,
-        )
+        ended = f"{self.unit} {self.epoch} has ended"
+        if not self.epoch:
+            ended = "step() was not called yet"
+            remedy = f"call it after each {self.unit}"
+        warnings.warn(f"there was no reweight yet: {ended}, and {until}; {remedy}", stacklevel=stacklevel + 1)
 
     def _warn_of_weight(self, entry: Reweight, reason: str, stacklevel: int) -> None:
         """Warn, once, if the largest weight of a reweight exceeds the limit."""

@@ -192,7 +192,7 @@ def find_nan(buffer: LossBuffer, population: Population | None, settings: Settin
 
 def _subject(population: Population | None, layout: Layout) -> str:
     """Return what a message calls the samples that need a loss."""
-    return f"{layout.n} samples" if population is None else f"{population.n} samples in among"
+    return f"{layout.n} samples" if population is None else f"{population.n} samples to plan over"
 
 
 def _count_samples(mask: Tensor, population: Population | None, layout: Layout) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,9 @@ from .._models import to_numpy
 from .layout import Layout
 from .outputs import UNKNOWN, confidences, predicted_classes
 from .prediction_buffer import PredictionBuffer
+
+NOTHING_LEARNT = "a model that had learnt nothing"
+"""What an estimate of 0 rests on if its model predicted held-out labels hardly more often than by chance."""
 
 
 def make_estimate(
@@ -55,9 +59,23 @@ def make_estimate(
         contamination=0.0,
         interval=None,
         by_group=by_group,
-        basis="a model that had learnt nothing",
+        basis=NOTHING_LEARNT,
         epoch=epoch,
     )
+
+
+def check_sources(predictions: PredictionBuffer, layout: Layout, groups: rrm_core.Groups) -> None:
+    """Raise a ValueError if the groups are the given classes. Collective where there are ranks."""
+    labels = to_numpy(layout.all_gather(layout.merge_highest(predictions.labels.int())))
+    is_known = labels != UNKNOWN
+    pairs = np.unique(np.stack([groups.numbers[is_known], labels[is_known]]), axis=1)
+    n_groups, n_classes = (len(np.unique(numbers)) for numbers in pairs)
+    if pairs.shape[1] == n_groups == n_classes > 1:
+        raise ValueError(
+            "groups are the given classes, whose shares of wrong labels can't be estimated one by one: all labels of a "
+            "class that is not learnt yet seem wrong. Give cap=0.5: one share is estimated, and at most half of a "
+            "class is pruned"
+        )
 
 
 def combine_passes(codes: Tensor) -> tuple[Tensor, Tensor]:

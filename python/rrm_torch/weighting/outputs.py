@@ -14,13 +14,13 @@ UNKNOWN = -1
 """Stands for a sample without a prediction, or without a label."""
 
 # A code has the class in its upper 16 bits, below them the round in 2 bits, and the doubt in 14.
-_CLASS_BITS = 16
-_ROUND_BITS = 14
-_DOUBT = (1 << _ROUND_BITS) - 1
+_CLASS_SHIFT = 16
+_ROUND_SHIFT = 14
+_DOUBT = (1 << _ROUND_SHIFT) - 1
 
 _REMAINING = (
-    "where outputs aren't classes, give contamination as a number: check 100 labels by hand, see "
-    "rrm_review.draw_samples, or estimate it with rrm_core.estimate_contamination"
+    "where outputs aren't classes, give contamination and warmup as numbers, and rank by the loss; "
+    "rrm_review.draw_samples draws 100 labels to check by hand"
 )
 
 
@@ -79,9 +79,12 @@ def _as_classes(labels: Tensor, logits: Tensor, n: int) -> Tensor:
     has_one_logit = is_one_logit(logits)
     given = labels[:, 0] if has_one_logit and labels.shape == (n, 1) else labels
     if given.shape != (n,) or given.is_complex() or (given.is_floating_point() and not has_one_logit):
+        remedy = column_remedy("labels", tuple(labels.shape))
+        if labels.shape == logits.shape and labels.ndim == 2:
+            remedy = "; of a probability for each class pass labels.argmax(1)"
         raise ValueError(
-            f"labels must be classes, integers of shape ({n},), got {tuple(labels.shape)} of {labels.dtype}"
-            f"{column_remedy('labels', tuple(labels.shape))}; {_REMAINING}"
+            f"labels must be classes, integers of shape ({n},), got {tuple(labels.shape)} of {labels.dtype}{remedy}; "
+            f"{_REMAINING}"
         )
     if given.is_floating_point():
         is_class = (given == 0) | (given == 1) | given.isnan()
@@ -90,7 +93,9 @@ def _as_classes(labels: Tensor, logits: Tensor, n: int) -> Tensor:
         given = torch.where(given.isnan(), UNKNOWN, given)
     given = given.long()
     if given.device.type == "cpu" and n and int(given.max()) >= n_classes_of(logits):
-        raise IndexError(f"labels must lie in [0, {n_classes_of(logits)}), as logits have it, got {int(given.max())}")
+        raise IndexError(
+            f"labels must lie in [0, {n_classes_of(logits)}), as logits have it, got {int(given.max())}; {_REMAINING}"
+        )
     return given
 
 
@@ -131,18 +136,18 @@ def encode_predictions(logits: Tensor, round_in_pass: int) -> Tensor:
         doubt = rest / (1 + rest)
     # Bits of a float16 in [0, 1] are below 2**14.
     bits = doubt.clamp(0, 1).half().view(torch.int16).int()
-    codes = predicted << _CLASS_BITS | round_in_pass << _ROUND_BITS | bits
+    codes = predicted << _CLASS_SHIFT | round_in_pass << _ROUND_SHIFT | bits
     return torch.where(doubt.isnan(), UNKNOWN, codes)
 
 
 def predicted_classes(codes: Tensor) -> Tensor:
     """Return the predicted classes of codes: int32, `UNKNOWN` where there is no prediction."""
-    return codes >> _CLASS_BITS
+    return codes >> _CLASS_SHIFT
 
 
 def rounds_in_pass(codes: Tensor) -> Tensor:
     """Return the rounds of codes: int32, 3 where there is no prediction."""
-    return codes >> _ROUND_BITS & 3
+    return codes >> _ROUND_SHIFT & 3
 
 
 def confidences(codes: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class WarmupSchedule(NamedTuple):
         if self.warmup != AUTO:
             return epoch == self.warmup
         n_rounds = predictions.agreement.n_rounds + self.rounds_per_epoch
-        is_long_enough = n_rounds >= MIN_ROUNDS or self._reaches_limit(n_rounds, epoch)
+        is_long_enough = n_rounds >= self._min_rounds or self._reaches_limit(n_rounds, epoch)
         return is_long_enough and self.ends_round(predictions, epoch)
 
     def is_over(self, predictions: PredictionBuffer, epoch: int) -> bool:
@@ -61,14 +61,20 @@ class WarmupSchedule(NamedTuple):
         if self.warmup != AUTO:
             return epoch == self.warmup
         agreement = predictions.agreement
-        return agreement.is_over or self._reaches_limit(agreement.n_rounds, epoch)
+        is_over = agreement.is_over and agreement.n_rounds >= self._min_rounds
+        return is_over or self._reaches_limit(agreement.n_rounds, epoch)
+
+    @property
+    def _min_rounds(self) -> int:
+        """Where steps are counted, the rounds of a pass over the training set: a reweight needs all losses."""
+        return ROUNDS_PER_PASS if self.unit == "step" else MIN_ROUNDS
 
     def _reaches_limit(self, n_rounds: int, epoch: int) -> bool:
         """Return whether a warm-up of so many rounds, that ends with `epoch`, is the longest for the plan."""
         if self.epochs is None:
             return False
         if self.unit == "step":
-            return n_rounds * LONGEST_PART >= ROUNDS_PER_PASS * self.epochs
+            return n_rounds >= max(ROUNDS_PER_PASS, ROUNDS_PER_PASS * self.epochs / LONGEST_PART)
         return epoch >= max(self.epochs // LONGEST_PART, 1)
 
 

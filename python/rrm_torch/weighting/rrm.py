@@ -17,9 +17,7 @@ from .._checks import check_count
 from ..distributed.process_group import stable_hash
 from .base import BaseRRM
 from .epoch_checks import check_losses, find_coverage_error, find_nan, raise_if_any_rank_failed
-from .estimation import make_estimate
 from .fingerprint import Ids
-from .held_out import held_out, warmup_weights
 from .layout import LayoutName, make_layout
 from .live_state import LiveState
 from .loss_buffer import EpochLossBuffer, LatestLossBuffer, LossBuffer
@@ -27,7 +25,7 @@ from .outputs import check_outputs
 from .plan_replay import replay_plan
 from .population import Population, initial_weights
 from .prediction_buffer import PredictionBuffer
-from .prediction_rounds import WarmupSchedule, end_round
+from .prediction_rounds import WarmupSchedule
 from .prediction_state import load_predictions, read_estimate
 from .reweight import Reweight, total
 from .sample_groups import GroupsLike, SampleGroups
@@ -37,11 +35,9 @@ from .settings import AUTO, Auto, LossesFrom, Mass, Redistribute, Scale, Setting
 from .state_checks import check_consistency
 from .step_arguments import StepArguments, read_arguments
 from .step_losses import losses_of_step
+from .warmup import begin_warmup, end_warmup_round, trained_on, warn_of_pruned_classes
 
 DEFAULT_WARMUP = 10
-
-MANY_WRONG = 0.5
-"""An estimate above this is doubtful."""
 
 
 class RRM(BaseRRM):
@@ -118,7 +114,7 @@ class RRM(BaseRRM):
         Which samples a warm-up holds out, see Notes.
     epochs : int, optional
         The planned epochs of the run, of which ``warmup="auto"`` takes a third at the most. By default those that
-        `rrm_torch.fit` is told. Not part of the state: a loop of your own that resumes gives it again.
+        `rrm_torch.fit` is told. A state has it too, for a loop that resumes without it.
     layout : {"replicated", "sharded"}, optional
         How the ranks of a torch.distributed job share the samples, see `rrm_torch.distributed`. ``"replicated"``: each
         stores the weights of all, and may train on any. ``"sharded"``: each stores those of its slice, and trains on no
@@ -234,7 +230,7 @@ class RRM(BaseRRM):
         self._warned_of_end = False
         super().__init__(settings, make_layout(layout, settings.n, group), layout)
         if settings.needs_predictions:
-            self._state = self._with_held_out()
+            self._state = self._at_begin_of_warmup()
         self._warns_of_coverage = losses_from == "training"
         # Ranks compare it. Raises for a schedule that no state could tell from another.
         self._settings_hash = stable_hash((layout, losses_from, settings.describe()))
@@ -330,11 +326,12 @@ class RRM(BaseRRM):
             self._state = replace(self._state, epoch=self.epoch + 1)
             return None
         state, arguments, any_recorded = self._agree(losses, among, contamination)
-        state = self._end_round(state)
+        predictions = state.predictions
+        state = end_warmup_round(state, self.settings, self._layout, self._warmup, stacklevel=3)
         is_due = self.settings.is_due(state.epoch + 1, state.warmup_end)
         mask = arguments.mask
         if mask is None and is_due and self.settings.needs_predictions and not state.trajectory.rounds:
-            mask = self._trained_on()
+            mask = trained_on(self._layout, self.settings, self.weights.device)
         population = self._population(mask)
         buffer = state.buffer
         warns = any_recorded and self._warns_of_coverage and self.unit == "epoch"
@@ -343,6 +340,9 @@ class RRM(BaseRRM):
             self._check_coverage(state, buffer, population, is_due=is_due)
         if is_due:
             state = self._reweighted(state, buffer, arguments, population)
+            if predictions is not None and self.settings.cap is None:
+                labels = self._layout.merge_highest(predictions.labels.int())
+                warn_of_pruned_classes(labels, state.weights, mask, self._layout, stacklevel=3)
         # All that can fail is done: the state changes by this one assignment.
         self._state = state = replace(state, epoch=state.epoch + 1, buffer=buffer.next_epoch())
         return state.plan if state.last_reweight == state.epoch else None
@@ -399,15 +399,6 @@ class RRM(BaseRRM):
         if not n:
             raise ValueError(f"among must name at least one of the {self.n} samples, got none")
         return Population(mask, n)
-
-    def _trained_on(self) -> Tensor:
-        """Return which local samples the warm-up trained on: bool, shape (n_local,).
-
-        The first reweight plans over these. The losses of those held out are those of a model that has not seen them,
-        and higher: by one threshold for all, too many of them would be pruned.
-        """
-        layout = self._layout
-        return ~held_out(layout.start, layout.end, self.settings.seed).to(self.weights.device)
 
     def _check_coverage(
         self, state: LiveState, buffer: LossBuffer, population: Population | None, *, is_due: bool
@@ -473,22 +464,26 @@ class RRM(BaseRRM):
         if not self._are_epochs_given:
             self.epochs = epochs
 
-    def warn_of_end(self, end: int) -> None:
-        """Warn, once, if a run that ends after an epoch or step never reweights in time; `rrm_torch.fit` calls this."""
+    def warn_of_end(self, end: int, epoch_length: int = 1) -> None:
+        """Warn, once, if a run that ends after an epoch or step never reweights in time; `rrm_torch.fit` calls this.
+
+        `epoch_length` is the number of calls of `step` in an epoch.
+        """
         warmup = self.settings.warmup
+        remedy = "make RRM with a smaller warmup, or with epochs=, the planned number, if the run goes on"
         if not isinstance(warmup, int):
             # It ends after the first epoch at the earliest.
-            warmup = 1
+            warmup = epoch_length
+            remedy = "train longer, or make RRM with epochs=, the planned number, if the run goes on"
         if self._warned_of_end or end > warmup:
             return
         self._warned_of_end = True
-        consequence = "the weights that follow train nothing"
+        consequence = "no epoch is trained with the new weights"
         if end < warmup:
             consequence = "no sample is ever pruned"
         warnings.warn(
             f"the run ends after {self.unit} {end}, and the first reweight follows {self.unit} {warmup} at the "
-            f"earliest: {consequence}; make RRM with a smaller warmup, or with epochs=, the planned number, if the run "
-            "goes on",
+            f"earliest: {consequence}; {remedy}",
             stacklevel=4,
         )
 
@@ -500,24 +495,6 @@ class RRM(BaseRRM):
         """Return whether the next step ends a round of a warm-up that records predictions."""
         predictions = self._state.predictions
         return predictions is not None and self._warmup.ends_round(predictions, self.epoch + 1)
-
-    def _end_round(self, state: LiveState) -> LiveState:
-        """Return the state after a round of a warm-up that records predictions. Collective where there are ranks.
-
-        At the end of the warm-up the state has an estimate, and no more predictions.
-        """
-        if state.predictions is None:
-            return state
-        epoch = state.epoch + 1
-        schedule = self._warmup
-        predictions = end_round(state.predictions, self._layout, epoch, schedule)
-        if not schedule.is_over(predictions, epoch):
-            return replace(state, predictions=predictions)
-        groups = self.groups if self.settings.estimates_by_group else None
-        estimate = make_estimate(predictions, self._layout, groups, epoch)
-        if self.settings.is_estimated:
-            _warn_of_doubtful(estimate, has_learnt=predictions.agreement.has_learnt, end=f"{self.unit} {epoch}")
-        return replace(state, predictions=None, estimate=estimate)
 
     def _batch_weights(self, losses: Tensor, index: Tensor, ranking: Tensor | None, record: bool) -> Tensor:
         positions = self._record(losses, index, ranking) if record else self._locate(losses, index)
@@ -531,21 +508,6 @@ class RRM(BaseRRM):
             self._layout.end,
             defer_errors=self._layout.size > 1,
             skip_nan=self.settings.skips_nan,
-        )
-
-    @torch.inference_mode(False)
-    def _with_held_out(self) -> LiveState:
-        """Return the first state of a warm-up that records predictions."""
-        layout = self._layout
-        settings = self.settings
-        # Ranks that hold all samples share the training, those that hold a slice train on it.
-        n_expected = layout.n_local if layout.n_local < layout.n else layout.n / layout.size
-        mask = held_out(layout.start, layout.end, settings.seed)
-        keeps_mass = settings.redistribute != "drop"
-        return replace(
-            self._state,
-            weights=warmup_weights(layout.n, layout.start, layout.end, settings.seed, keeps_mass=keeps_mass),
-            predictions=PredictionBuffer(mask, layout.start, max(n_expected, 1)),
         )
 
     @property
@@ -581,10 +543,14 @@ class RRM(BaseRRM):
         assert predictions is not None
         predictions.record(logits, labels, index, self._warmup.rounds_per_epoch)
 
+    @torch.inference_mode(False)
+    def _at_begin_of_warmup(self) -> LiveState:
+        return begin_warmup(self._state, self.settings, self._layout)
+
     def _load_predictions(self, state: dict[str, Any] | None) -> PredictionBuffer | None:
         if state is None:
             return None
-        empty = self._with_held_out().predictions
+        empty = self._at_begin_of_warmup().predictions
         assert empty is not None
         return load_predictions(state, empty, self._layout).to(self.weights.device)
 
@@ -597,19 +563,3 @@ class RRM(BaseRRM):
         estimate = read_estimate(state["estimate"])
         numbers = state["losses"] if state["ranking"] is None else state["ranking"]
         return replay_plan(self.settings, numbers.detach().cpu(), state["trajectory"]["bits"][-1], rounds[-1], estimate)
-
-
-def _warn_of_doubtful(estimate: rrm_core.ContaminationEstimate, *, has_learnt: bool, end: str) -> None:
-    """Warn of an estimate that can hardly be right; `end` is the last epoch or step of the warm-up."""
-    if not has_learnt:
-        warnings.warn(
-            f"the model had learnt nothing when the warm-up ended, after {end}, so that its predictions say nothing "
-            "about the labels, and no sample is pruned: train longer, or give a contamination and a longer warmup",
-            stacklevel=4,
-        )
-    elif estimate.contamination > MANY_WRONG:
-        warnings.warn(
-            f"{estimate.contamination:.0%} of the labels are estimated to be wrong: either most are, or the model "
-            "learns something else than the labels; look at rrm.estimate.confident_joint(), or give a contamination",
-            stacklevel=4,
-        )

@@ -318,6 +318,8 @@ class Settings(BatchSettings):
             )
         if self.gamma is not None:
             raise ValueError(f"rank_by={self.rank_by!r} needs a contamination, got gamma={self.gamma}")
+        if self.losses_from == "pass":
+            raise ValueError(f"rank_by={self.rank_by!r} needs losses_from='training', in which the outputs are scored")
         contamination: Any = self.contamination
         if self.cap is None and np.ndim(contamination) == 0:
             self._set("cap", DEFAULT_CAP)

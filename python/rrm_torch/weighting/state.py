@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .layout import Layout
 
-VERSION = 6
+VERSION = 7
 
 Merge: TypeAlias = Literal["same", "shards", "bit shards"]
 
@@ -61,6 +61,7 @@ ENTRIES = (
     Entry("class", "rrm", "same"),
     Entry("settings", "rrm", "same"),
     Entry("epoch", "rrm", "same"),
+    Entry("epochs", "rrm", "same"),
     Entry("weights", "rrm", "shards", FLOATS, "(n,)"),
     Entry("losses", "rrm", "shards", FLOATS, "(n,)"),
     Entry("ranking", "rrm", "shards", FLOATS, "(n,)", optional=True),

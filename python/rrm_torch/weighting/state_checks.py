@@ -32,6 +32,9 @@ def check_state(state: Any, class_name: str, settings: BatchSettings) -> list[Re
     epoch = state["epoch"]
     if not is_int(epoch) or not 0 <= epoch <= MAX_EPOCH:
         raise ValueError(f"state's epoch must be an integer in [0, {MAX_EPOCH}], got {epoch!r}")
+    epochs = state["epochs"]
+    if epochs is not None and not (is_int(epochs) and 0 < epochs <= MAX_EPOCH):
+        raise ValueError(f"state's epochs must be None or an integer in [1, {MAX_EPOCH}], got {epochs!r}")
     _check_tensors(state, entries("rrm", "buffer"), n, "state's")
     floats = [state[entry.name] for entry in entries("rrm", "buffer") if entry.dtypes == FLOATS]
     dtypes = {value.dtype for value in floats if value is not None}

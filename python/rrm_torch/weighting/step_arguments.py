@@ -60,6 +60,11 @@ def read_arguments(
     TypeError, ValueError, IndexError
         An argument is invalid, or a reweight is due and there is no contamination.
     """
+    if losses is not None and settings.rank_by != "loss":
+        raise ValueError(
+            f"rank_by={settings.rank_by!r} ranks by outputs, which losses passed to step() don't have: call step() "
+            "without losses, and weighted_mean with logits and labels"
+        )
     is_given = contamination is not None
     rule = settings.rule(epoch, contamination if is_given else estimated) if is_due or is_given else None
     check_losses(losses, layout.n_local if is_due and among is None else None)

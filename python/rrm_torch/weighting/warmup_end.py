@@ -17,7 +17,9 @@ MIN_CALLS = 100
 """Calls of `weighted_mean` that the patience covers at least, so that it is no shorter on small sets."""
 
 MEMORISING = 0.15
-"""An agreement on trained samples that exceeds the one on samples held out by so much is memorised."""
+MEMORISING_ERRORS = 3
+"""Agreement on trained samples that exceeds the one on samples held out by so much, and by so many standard errors of
+the latter, is memorised."""
 
 LEARNT = 0.1
 LEARNT_MUCH = 0.2
@@ -55,9 +57,12 @@ class Round:
     n_pairs_agreed: int
 
     @property
-    def gap(self) -> float:
-        """The share of trained samples predicted as labelled, less that of samples held out."""
-        return _share(self.n_trained_agreed, self.n_trained) - _share(self.n_held_out_agreed, self.n_held_out)
+    def is_memorising(self) -> bool:
+        """Whether the agreement on trained samples exceeds the one on samples held out, by far more than chance."""
+        trained = _share(self.n_trained_agreed, self.n_trained)
+        held_out = _share(self.n_held_out_agreed, self.n_held_out)
+        error = math.sqrt(trained * (1 - trained) / max(self.n_held_out, 1))
+        return trained - held_out >= max(MEMORISING, MEMORISING_ERRORS * error)
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ class Agreement:
             return False
         patience = self.patience if self._has_learnt_much else LONGER * self.patience
         has_peaked = self.has_learnt and self.n_rounds >= self.peak + patience
-        return has_peaked or self.rounds[-1].gap >= MEMORISING
+        return has_peaked or (self.rounds[-1].is_memorising and not self._rose)
 
     @property
     def has_learnt(self) -> bool:
@@ -137,13 +142,14 @@ class Agreement:
 
     @property
     def is_rising(self) -> bool:
-        """Whether the smoothed share rose by `NOTABLE_RISE` in the last `WINDOW` rounds, or nothing was learnt yet."""
+        """Whether the smoothed share rose in the last rounds, or nothing was learnt yet."""
+        return self.n_rounds < 2 or not self.has_learnt or self._rose
+
+    @property
+    def _rose(self) -> bool:
+        """Whether the smoothed share rose by `NOTABLE_RISE` in the last `WINDOW` rounds."""
         shares = self.smoothed()
-        return (
-            len(shares) < 2
-            or not self.has_learnt
-            or shares[-1] - shares[max(len(shares) - 1 - WINDOW, 0)] >= NOTABLE_RISE
-        )
+        return shares[-1] - shares[max(len(shares) - 1 - WINDOW, 0)] >= NOTABLE_RISE
 
     def _windows(self) -> list[_Window]:
         """Return each round and those before it that it is averaged with."""

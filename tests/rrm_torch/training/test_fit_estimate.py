@@ -123,10 +123,19 @@ def test_interrupted_epoch_begins_again(noisy_clouds):
         (
             {"warmup": 3},
             3,
-            "follows epoch 3 at the earliest: the weights that follow train nothing; make RRM with a smaller",
+            "follows epoch 3 at the earliest: no epoch is trained with the new weights; make RRM with a smaller",
         ),
         ({"warmup": 31, "unit": "step"}, 2, "the run ends after step 30, and the first reweight follows step 31"),
-        ({"warmup": "auto"}, 1, "the run ends after epoch 1, and the first reweight follows epoch 1 at the earliest"),
+        (
+            {"warmup": "auto"},
+            1,
+            "after epoch 1, and the first reweight follows epoch 1 at .*; train longer",
+        ),
+        (
+            {"warmup": "auto", "unit": "step"},
+            1,
+            "after step 15, and the first reweight follows step 15 at",
+        ),
     ],
 )
 def test_run_that_ends_before_its_first_reweight_warns(settings, epochs, message, noisy_clouds):

@@ -15,7 +15,6 @@ from rrm_torch import RRM, BatchRRM
 from rrm_torch.weighting.estimation import combine_passes
 from rrm_torch.weighting.held_out import held_out
 from rrm_torch.weighting.outputs import UNKNOWN, encode_predictions
-from rrm_torch.weighting.rrm import _warn_of_doubtful
 from rrm_torch.weighting.warmup_end import Agreement, Round
 from support import estimate_jobs
 from support.estimate_jobs import N, trained, until_estimate
@@ -108,7 +107,7 @@ LOGITS = torch.zeros(4, 3)
 @pytest.mark.parametrize(
     ("outputs", "error", "message"),
     [
-        ({}, ValueError, "got no logits and no labels;.*where outputs aren't classes, give contamination as a number"),
+        ({}, ValueError, "got no logits and no labels;.*where outputs aren't classes, give contamination and"),
         (
             {"logits": LOGITS},
             ValueError,
@@ -189,37 +188,6 @@ def test_outputs_that_are_all_nan_have_no_estimate():
     rrm.weighted_mean(torch.rand(N), torch.arange(N), **outputs)
     with pytest.raises(ValueError, match="no sample that was held out has a label and outputs that are numbers"):
         rrm.step()
-
-
-def test_model_that_has_learnt_nothing_prunes_nothing_and_warns():
-    rrm = RRM(N, contamination="auto", warmup=1, groups=torch.arange(N) % 3)
-    labels = estimate_jobs.labels_of(N)
-    logits = torch.nn.functional.one_hot((labels + 1) % 4, 4).float()
-    rrm.weighted_mean(torch.rand(N), torch.arange(N), logits=logits, labels=labels)
-    with pytest.warns(UserWarning, match="the model had learnt nothing when the warm-up ended, after epoch 1"):
-        plan = rrm.step()
-    assert (rrm.estimate.contamination, rrm.estimate.interval, rrm.estimate.by_group) == (0, None, (0, 0, 0))
-    assert plan.n_pruned.sum() == 0
-    assert (rrm.weights == 1).all()
-
-
-def test_rare_class_that_is_never_predicted_is_kept():
-    rrm = RRM(N, contamination="auto", epochs=12)
-    labels = (torch.arange(N) % 20 == 0).long()
-    for epoch in range(4):
-        noise = torch.rand(N, generator=torch.Generator().manual_seed(epoch))
-        logits = torch.stack([1 + noise, torch.zeros(N)], 1)
-        rrm.weighted_mean(torch.rand(N), torch.arange(N), logits=logits, labels=labels)
-        if epoch < 3:
-            assert rrm.step() is None
-    with pytest.warns(UserWarning, match="the model had learnt nothing when the warm-up ended, after epoch 4"):
-        assert rrm.step().n_pruned == 0
-
-
-def test_estimate_of_most_labels_warns():
-    estimate = dataclasses.replace(until_estimate().estimate, contamination=0.6)
-    with pytest.warns(UserWarning, match="60% of the labels are estimated to be wrong: either most are, or the model"):
-        _warn_of_doubtful(estimate, has_learnt=True, end="epoch 3")
 
 
 def test_model_that_starts_late_is_waited_for():

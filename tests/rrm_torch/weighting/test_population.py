@@ -192,9 +192,11 @@ def test_only_members_need_a_recorded_loss():
     rrm = RRM(N, contamination=0.34, warmup=1)
     rrm.weighted_mean(LOSSES[:5], INDEX[:5])
     rrm.weighted_mean(LOSSES[4:6], INDEX[4:6])
-    with pytest.raises(ValueError, match=r"of the 3 samples in among, .* 2 missing \(the first: index 6\)"):
+    with pytest.raises(ValueError, match=r"of the 3 samples to plan over, .* 2 missing \(the first: index 6\)"):
         rrm.step(among=torch.tensor([7, 0, 6]))
-    with pytest.raises(ValueError, match=r"of the 4 samples in among, .* 1 seen more than once \(the first: index 4\)"):
+    with pytest.raises(
+        ValueError, match=r"of the 4 samples to plan over, .* 1 seen more than once \(the first: index 4\)"
+    ):
         rrm.step(among=INDEX[1:5])
     assert rrm.step(among=INDEX[:4]).n == 4
 
@@ -213,7 +215,7 @@ def test_warning_of_coverage_is_about_population():
     rrm.weighted_mean(LOSSES[:4], INDEX[:4])
     rrm.step(among=INDEX[:4])
     rrm.weighted_mean(LOSSES[:4], INDEX[:4])
-    with pytest.warns(UserWarning, match="of the 5 samples in among, .* 1 missing"):
+    with pytest.warns(UserWarning, match="of the 5 samples to plan over, .* 1 missing"):
         rrm.step(among=INDEX[:5])
 
 
@@ -222,7 +224,7 @@ def test_unseen_members_take_no_part():
     rrm.weighted_mean(LOSSES[:6], INDEX[:6])
     assert rrm.step(among=INDEX[3:]).n == 3
     assert_identical(rrm.weights[6:], torch.ones(4))
-    with pytest.raises(ValueError, match="of the 4 samples in among, none has a loss"):
+    with pytest.raises(ValueError, match="of the 4 samples to plan over, none has a loss"):
         rrm.step(among=INDEX[6:])
     again = loaded(rrm, lambda: RRM(N, contamination=0.34, warmup=1, mu=0.5, unseen="latest"))
     assert again.plan == rrm.plan
@@ -248,7 +250,7 @@ def test_steps_may_have_populations():
     assert rrm.step(among=INDEX[:3]) is None
     rrm.weighted_mean(LOSSES[5:8], INDEX[5:8])
     assert rrm.step(among=INDEX[4:8]).n == 4
-    with pytest.raises(ValueError, match="of the 5 samples in among, 1 missing"):
+    with pytest.raises(ValueError, match="of the 5 samples to plan over, 1 missing"):
         rrm.step(among=INDEX[4:9])
 
 

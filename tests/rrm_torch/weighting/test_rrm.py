@@ -25,6 +25,15 @@ def test_weights_are_one_until_first_reweight():
     assert rrm.due
 
 
+def test_samples_asked_for_before_the_first_step_warn():
+    rrm = RRM(5, contamination=0.2, warmup=1)
+    assert rrm.flagged().tolist() == []
+    rrm.weighted_mean(torch.rand(5), torch.arange(5))
+    with pytest.warns(UserWarning, match=r"step\(\) was not called yet, .* call it after each epoch") as told:
+        assert rrm.ranking().tolist() == [0, 1, 2, 3, 4]
+    assert told[0].filename == __file__
+
+
 @pytest.mark.parametrize("index", [-1, 5])
 def test_weights_for_rejects_out_of_range_index(index):
     with pytest.raises(IndexError, match=rf"index must lie in \[0, 5\), .* got {index}"):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 import rrm_core
-from rrm_torch import RRM
+from rrm_torch import RRM, batches, fit
 from rrm_torch.weighting.held_out import held_out
 from rrm_torch.weighting.sample_scores import (
     as_columns,
@@ -158,11 +158,24 @@ def test_samples_without_a_label_rank_by_their_loss(batch):
         ({"rank_by": "doubt"}, "rank_by must be one of 'loss', 'noise-aware', 'prior-adjusted', got 'doubt'"),
         ({"rank_by": "noise-aware"}, "rank_by='noise-aware' needs groups: the given classes of all samples"),
         ({"rank_by": "prior-adjusted", "groups": [0] * N, "contamination": None, "gamma": 1.0}, "got gamma=1.0"),
+        ({"rank_by": "prior-adjusted", "groups": [0] * N, "losses_from": "pass"}, "needs losses_from='training'"),
     ],
 )
 def test_settings_that_scores_cannot_use_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         RRM(N, **{"contamination": 0.2, **settings})
+
+
+@pytest.mark.parametrize("rank_by", ["noise-aware", "prior-adjusted"])
+def test_losses_of_a_pass_have_no_scores(rank_by):
+    labels = estimate_jobs.labels_of(N)
+    rrm = RRM(N, contamination=0.1, groups=labels, rank_by=rank_by, warmup=1)
+    with pytest.raises(ValueError, match=f"rank_by='{rank_by}' ranks by outputs, which losses passed to step"):
+        rrm.step(torch.rand(N))
+    loader = batches(torch.rand(N, 2), labels, 50, shuffle=False)
+    model = torch.nn.Linear(2, K)
+    with pytest.raises(ValueError, match=f"score_loader can't be used with rank_by='{rank_by}'"):
+        fit(model, loader, torch.optim.SGD(model.parameters(), lr=0.1), 2, rrm=rrm, score_loader=loader)
 
 
 def test_outputs_are_needed_throughout():

@@ -174,6 +174,7 @@ def test_rejects_state_whose_plan_differs():
     [
         ({"epoch": -5}, r"epoch must be an integer in \[0, 2147483646\], got -5"),
         ({"epoch": "x"}, r"epoch must be an integer in \[0, 2147483646\], got 'x'"),
+        ({"epochs": 0}, r"epochs must be None or an integer in \[1, 2147483646\], got 0"),
         ({"weights": torch.full((N,), torch.nan)}, "state's weights must be finite and at least 0"),
         ({"weights": -torch.ones(N)}, "state's weights must be finite and at least 0"),
         (

@@ -91,10 +91,21 @@ def test_constant_prediction_is_replaced_by_one_that_finds_the_rare_class():
     assert agreement.chosen == agreement.peak == 2
 
 
-@pytest.mark.parametrize(("n_rounds", "trained", "is_over"), [(2, 0.9, False), (3, 0.64, False), (3, 0.66, True)])
-def test_warmup_ends_when_samples_are_memorised(n_rounds, trained, is_over):
-    shares = [0.3, 0.4, 0.5][-n_rounds:]
-    assert agreement_of(shares, trained=trained).is_over == is_over
+@pytest.mark.parametrize(
+    ("shares", "trained", "size", "is_over"),
+    [
+        ([0.5, 0.5], 0.9, 100, False),
+        ([0.5, 0.5, 0.5], 0.64, 100, False),
+        ([0.5, 0.5, 0.5], 0.66, 100, True),
+        # Three standard errors of few samples.
+        ([0.52, 0.52, 0.52], 0.72, 25, False),
+        ([0.52, 0.52, 0.52], 0.8, 25, True),
+        # Few samples of each class: the model memorises them while it still learns.
+        ([0.3, 0.4, 0.5], 0.9, 100, False),
+    ],
+)
+def test_warmup_ends_when_samples_are_memorised(shares, trained, size, is_over):
+    assert agreement_of(shares, trained=trained, size=size).is_over == is_over
 
 
 @pytest.mark.parametrize(
@@ -108,7 +119,7 @@ def test_model_is_still_learning_if_the_agreement_rises_much(shares, is_rising):
 def test_rounds_without_samples_have_agreement_zero():
     agreement = Agreement((Round(0, 0, 0, 0, 0),) * 2, 2)
     assert agreement.smoothed() == [0, 0]
-    assert agreement.rounds[0].gap == 0
+    assert not agreement.is_over
     assert Agreement().peak == 0
 
 
