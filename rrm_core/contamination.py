@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._arguments import MAX_CONTAMINATION
+from ._arguments import MAX_CONTAMINATION, as_integer
 from .arrays.groups import Groups
 from .definition.contradictions import RankedPredictions
 from .definition.formats import Array
@@ -76,13 +76,14 @@ class ContaminationEstimate:
         Raises
         ------
         ValueError
-            A larger class occurs.
+            `n_classes` is no whole number, or a larger class occurs.
         """
         largest = int(self.pairs[:, :2].max(initial=-1))
         if n_classes is None:
             n_classes = largest + 1
-        if n_classes <= largest:
-            raise ValueError(f"n_classes must exceed the largest class, {largest}, got {n_classes}")
+        n_classes = as_integer(
+            "n_classes", n_classes, largest + 1, f"a whole number above the largest class, {largest}"
+        )
         table = np.zeros((n_classes, n_classes), np.int64)
         table[self.pairs[:, 0], self.pairs[:, 1]] = self.pairs[:, 2]
         return table
@@ -201,7 +202,9 @@ def estimate_contamination(
     confidences = _read_confidence(confidence, n)
     is_held_out = np.asarray(held_out)
     if is_held_out.dtype != bool or is_held_out.shape != (n,):
-        raise ValueError(f"held_out must be bool of shape ({n},), got {is_held_out.dtype} of {is_held_out.shape}")
+        raise ValueError(
+            f"held_out must be a mask, bool of shape ({n},), got {is_held_out.dtype} of {is_held_out.shape}"
+        )
     n_held_out = int(is_held_out.sum())
     if not n_held_out:
         raise ValueError("held_out must name at least one sample: hold out about 15 % from the start")
@@ -299,7 +302,10 @@ def _count_pairs(given: Array, predicted: Array, samples: Array) -> Array:
 def _read_classes(name: str, classes: npt.ArrayLike, n: int | None = None) -> Array:
     array = np.asarray(classes)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {array.dtype}; convert class numbers with astype(int)")
+        remedy = "convert class numbers with astype(int)"
+        if array.dtype.kind in "USO":
+            remedy = "number the classes of labels and predictions from 0, in one order"
+        raise TypeError(f"{name} must be integers, got {array.dtype}; {remedy}")
     if array.ndim != 1 or not len(array) or (n is not None and len(array) != n):
         length = "n" if n is None else n
         raise ValueError(f"{name} must have shape ({length},), one class per sample, got {array.shape}")

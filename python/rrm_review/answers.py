@@ -73,8 +73,8 @@ def quotas(path: str | os.PathLike[str], *, n_groups: int | None = None) -> npt.
     Raises
     ------
     ValueError
-        A group has no answer, an answer is none of the above, a group is no number below `n_groups`, or the file isn't
-        a CSV file with these columns.
+        A group has no answer, an answer is none of the above, all answers are "wrong" though samples are left out, a
+        group is no number below `n_groups`, or the file isn't a CSV file with these columns.
     OSError
         The file can't be read.
 
@@ -114,6 +114,11 @@ def quotas(path: str | os.PathLike[str], *, n_groups: int | None = None) -> npt.
         raise ValueError(
             f"{path} has no answer for {missing}; judge some samples of each group: write 1 (wrong) or 0 (right) into "
             f"the column {ANSWER}"
+        )
+    if n_unanswered and n_wrong.total() == n_answers.total():
+        raise ValueError(
+            f"{path}: all answers say that the label is wrong, and {n_unanswered.total()} of {len(rows)} samples have "
+            "none; write 0 for the right ones, and delete the rows of samples that can't be judged"
         )
     if n_unanswered:
         counts = _join(f"{n_unanswered[group]} of {_describe(group, names)}" for group in sorted(n_unanswered))

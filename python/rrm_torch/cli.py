@@ -266,7 +266,8 @@ def _add_settings(train: argparse.ArgumentParser) -> None:
     add(
         method,
         "--groups",
-        "groups of samples: labels, or a .npy file with a number from 0 for each training image",
+        "groups of samples: labels, or a .npy file with a number from 0 for each training image; with --contamination "
+        "auto the labels by default, with a cap of 0.5",
         metavar="labels|FILE",
     )
     add(method, "--cap", "largest share of a group that --contamination may prune", type=float, metavar="C")

@@ -208,7 +208,7 @@ def test_confident_joint_counts_given_and_predicted_classes():
     assert estimate.confident_joint(3).shape == (3, 3)
     assert estimate.by_class().tolist() == [0, 0.5]
     assert math.isnan(estimate.by_class(3)[2])
-    with pytest.raises(ValueError, match="n_classes must exceed the largest class, 1, got 1"):
+    with pytest.raises(ValueError, match="n_classes must be a whole number above the largest class, 1, got 1"):
         estimate.confident_joint(1)
     with pytest.raises(ValueError, match="read-only"):
         estimate.pairs[0, 0] = 1
@@ -239,7 +239,7 @@ GOOD = {"labels": [0, 1], "predicted": [0, 1], "confidence": [0.5, 0.5], "held_o
         ({"confidence": [1, 2]}, TypeError, "confidence must be floating-point numbers, got int64"),
         ({"confidence": [0.5]}, ValueError, r"confidence must have shape \(2,\)"),
         ({"confidence": [0.5, math.nan]}, ValueError, "confidence contains NaN: 1 of 2"),
-        ({"held_out": [1, 0]}, ValueError, r"held_out must be bool of shape \(2,\), got int64"),
+        ({"held_out": [1, 0]}, ValueError, r"held_out must be a mask, bool of shape \(2,\), got int64"),
         ({"held_out": [False, False]}, ValueError, "held_out must name at least one sample"),
         ({"groups": [0]}, ValueError, "groups must have one number for each of the 2 samples, got 1"),
     ],

@@ -248,6 +248,14 @@ def test_group_with_wrong_labels_only_keeps_one_sample(sizes, tmp_path):
         assert np.bincount(groups[weights > 0]).tolist() == [1, sizes[1]]
 
 
+def test_answers_for_wrong_labels_only_are_refused(tmp_path):
+    path = write(tmp_path / "s.csv", "0,0,1", "0,1,", "1,2,x", "1,3,")
+    with pytest.raises(ValueError, match="all answers say that the label is wrong, and 2 of 4 samples have none"):
+        quotas(path)
+    whole = write(tmp_path / "whole.csv", "0,0,1", "0,1,1")
+    assert quotas(whole).tolist() == [np.nextafter(1, 0)]
+
+
 def test_samples_without_an_answer_are_left_out_and_counted(tmp_path):
     path = write(tmp_path / "s.csv", "0,0,1", "0,1,", "0,2,0", "1,3,0", '1,4,""', "1,5")
     with pytest.warns(

@@ -6,7 +6,9 @@ import math
 
 from ..weighting.base import BaseRRM
 from ..weighting.rrm import RRM
+from ..weighting.sample_scores import DEFAULT_CAP
 from ..weighting.settings import AUTO, MIN_SAMPLES
+from ..weighting.warmup import ALMOST_ALL
 from .diagnosis_text import interval_in_percent, percent
 from .evidence import Evidence
 
@@ -26,9 +28,11 @@ def next_steps(evidence: Evidence) -> tuple[str, ...]:
     """Return what to do after a reweight, a sentence or two each."""
     steps = (
         _look_at_labels,
+        _check_outputs,
         _time_warmup,
         _set_contamination,
         _check_by_hand,
+        _keep_classes,
         _check_classes,
         _check_groups,
         _estimate,
@@ -37,13 +41,24 @@ def next_steps(evidence: Evidence) -> tuple[str, ...]:
     return tuple(sentence for sentence in sentences if sentence is not None)
 
 
-def _look_at_labels(evidence: Evidence) -> str:
+def _look_at_labels(evidence: Evidence) -> str | None:
+    if not evidence.has_learnt and not evidence.last.n_pruned:
+        return None
     if not evidence.last.n_pruned:
         return "Nothing is flagged. If no labels are expected to be wrong, train without RRM."
     text = "Look at the most suspicious labels: rrm.issues(), or flagged.csv of a report."
     if evidence.may_be_none:
         return f"{text} If they are right, there may be no wrong ones: train without RRM."
     return text
+
+
+def _check_outputs(evidence: Evidence) -> str | None:
+    if evidence.has_learnt:
+        return None
+    return (
+        "See whether the loss falls, logits are logits and not probabilities, and labels are the classes from 0. "
+        "Labels that are nearly random can't be learnt."
+    )
 
 
 def _time_warmup(evidence: Evidence) -> str | None:
@@ -88,7 +103,18 @@ def _check_by_hand(evidence: Evidence) -> str | None:
     draw = f"rrm_review.draw_samples([0] * {evidence.rrm.n}, {N_CHECKED})"
     return (
         f"Check {N_CHECKED} random labels by hand, which {draw} draws: the share of wrong ones is more exact than this "
-        "estimate, and can be passed as contamination."
+        "estimate. rrm_review.quotas(path)[0] is the contamination to pass."
+    )
+
+
+def _keep_classes(evidence: Evidence) -> str | None:
+    """Return what to do with classes that may not have been learnt."""
+    named = [entry.name for entry in evidence.classes or () if entry.share >= ALMOST_ALL]
+    if not named or _cap(evidence) is not None:
+        return None
+    return (
+        f"Almost all labels of {', '.join(map(repr, named))} seem wrong. Rare classes are learnt late: train with "
+        f"groups=, the given classes, and cap={DEFAULT_CAP}, which keeps half of each class."
     )
 
 
@@ -103,12 +129,17 @@ def _check_classes(evidence: Evidence) -> str | None:
 
 
 def _check_groups(evidence: Evidence) -> str | None:
-    if not evidence.groups:
+    if not evidence.groups or _cap(evidence) is not None:
+        # With a cap the groups are classes rather than sources.
         return None
     return (
         "Check ten labels of each group by hand: rrm_review.draw_samples draws them, and rrm_review.quotas makes "
         "contaminations of the answers. Losses don't show a group that is wrong throughout."
     )
+
+
+def _cap(evidence: Evidence) -> object:
+    return evidence.rrm.settings.cap if isinstance(evidence.rrm, RRM) else None
 
 
 def _estimate(evidence: Evidence) -> str | None:

@@ -23,6 +23,7 @@ KINDS = {
 
 MODEL_ERRORS = "some contradictions are errors of the model, where classes are hard to tell apart"
 HARD_SAMPLES = "some of the pruned samples are hard ones with correct labels"
+UNCERTAIN = "unlikely outcomes of what is uncertain, such as clicks, look like wrong labels"
 INVISIBLE = "labels that follow a wrong rule throughout are learnt like correct ones, and don't show"
 
 
@@ -67,10 +68,10 @@ def findings(evidence: Evidence) -> tuple[str, ...]:
     if evidence.groups:
         lines.append(f"Groups: {_groups(evidence)}")
     lines.append(f"Warm-up: {_warmup(evidence.warmup, evidence.rrm.unit)}")
-    if evidence.estimate is not None:
+    if evidence.interval is not None:
         lines.append(f"Kind of errors: {_kind(evidence.errors)}{_doubt(evidence)}")
     doubtful = HARD_SAMPLES if evidence.estimate is None else MODEL_ERRORS
-    return (*lines, f"Limits: {doubtful}; and {INVISIBLE}.")
+    return (*lines, f"Limits: {doubtful}; {UNCERTAIN}; and {INVISIBLE}.")
 
 
 def _share(evidence: Evidence) -> str:
@@ -80,7 +81,12 @@ def _share(evidence: Evidence) -> str:
     pruned = f"The last reweight pruned {last.n_pruned:,} of {last.n_planned:,} samples"
     if estimate is None:
         return f"not estimated. {pruned} ({percent(evidence.share_pruned)}), which follows from {_setting(last)}."
-    interval = "no interval"
+    if not evidence.has_learnt:
+        return (
+            "not estimated: when the warm-up ended, the model predicted the labels of held-out samples hardly more "
+            f"often than by chance. {pruned}."
+        )
+    interval = "roughly; no interval"
     if estimate.interval is not None:
         interval = interval_in_percent(estimate.interval)
     return (
@@ -124,7 +130,7 @@ def _warmup(warmup: WarmupTiming, unit: str) -> str:
     if warmup.overlap is not None:
         overlap = f" (mean overlap of the first pruned sets: {warmup.overlap:.2f})"
     if warmup.timing == "early" and warmup.is_measured:
-        return f"{ended}, too early: the model was still learning, so the estimate is rough."
+        return f"{ended}, too early: the model was still learning."
     if warmup.timing == "early":
         counts = f"{warmup.n_pruned_first:,} samples and the last {warmup.n_pruned_last:,}"
         return f"{ended}, perhaps too early: the first reweight pruned {counts}."

@@ -14,6 +14,7 @@ import rrm_core
 
 from .._models import to_numpy
 from ..weighting.base import BaseRRM
+from ..weighting.estimation import NOTHING_LEARNT
 from ..weighting.reweight import Reweight
 from ..weighting.rrm import RRM
 from .joint_findings import ClassShare, ErrorKind, JointCounts, PairCount, outlying_classes
@@ -34,11 +35,11 @@ class Evidence:
     warmup : WarmupTiming
     classes : tuple of ClassShare, or None
         The classes with clearly more contradicted labels than all together, or pruned ones without an estimate; None
-        with neither an estimate nor labels.
+        with neither an estimate nor labels, and if the model was still learning.
     pairs : tuple of PairCount, or None
-        None without an estimate, and with two classes.
+        None without an interval, and with two classes.
     errors : ErrorKind
-        Unknown without an estimate.
+        Unknown without an interval.
     groups : tuple of ClassShare
         Empty without groups.
     """
@@ -54,13 +55,18 @@ class Evidence:
 
     @property
     def share(self) -> float | None:
-        """The estimated share of wrong labels."""
-        return None if self.estimate is None else self.estimate.contamination
+        """The estimated share of wrong labels; None if the model had learnt nothing."""
+        return self.estimate.contamination if self.estimate is not None and self.has_learnt else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """The interval of the estimate."""
         return None if self.estimate is None else self.estimate.interval
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether the model of the estimate predicted labels more often than by chance; True without one."""
+        return self.estimate is None or self.estimate.basis != NOTHING_LEARNT
 
     @property
     def share_pruned(self) -> float:
@@ -124,12 +130,13 @@ def gather(rrm: BaseRRM, classes: Sequence[str] | None, labels: npt.ArrayLike | 
     suspicious = None
     pairs = None
     errors = ErrorKind("unknown", 0)
-    if estimate is not None:
+    if estimate is not None and estimate.interval is not None:
+        # A model that was still learning contradicts many right labels.
         joint = JointCounts(estimate.pairs, name_of)
         suspicious = joint.outlying_classes()
         pairs = joint.outlying_pairs() if joint.n_classes > 2 else None
         errors = joint.error_kind()
-    elif given is not None:
+    elif estimate is None and given is not None:
         suspicious = _classes_by_pruning(rrm, given, name_of)
     return Evidence(
         rrm=rrm,

@@ -19,6 +19,7 @@ from ..data.images import ImageData
 from ..losses import per_sample
 from ..models import perceptron
 from ..weighting.rrm import DEFAULT_WARMUP, RRM
+from ..weighting.sample_scores import DEFAULT_CAP
 from ..weighting.settings import AUTO, Auto, Settings
 from .fit import Seconds
 from .history import History
@@ -43,7 +44,8 @@ class ComparisonSettings:
     contamination, gamma, mu, warmup, every, redistribute, ties, cap, mass
         See `rrm_torch.RRM`. Without contamination and gamma, the contamination is ``"auto"``.
     groups : str or None
-        ``"labels"``, the training labels, or a .npy file with the group number of each training sample.
+        ``"labels"``, the training labels, or a .npy file with the group number of each training sample. With
+        ``contamination="auto"`` and without `cap` these are the labels by default, with a cap of 0.5.
     scoring : {"recorded", "pass"}
         Reweight by the losses recorded during training, or by those of a scoring pass.
     loss : str
@@ -89,6 +91,10 @@ class ComparisonSettings:
     def __post_init__(self) -> None:
         if self.contamination is None and self.gamma is None:
             object.__setattr__(self, "contamination", AUTO)
+        if self.contamination == AUTO and self.groups in (None, "labels") and self.cap is None:
+            # Of a class that is not learnt yet, all labels seem wrong.
+            object.__setattr__(self, "groups", "labels")
+            object.__setattr__(self, "cap", DEFAULT_CAP)
         if self.warmup is None:
             object.__setattr__(self, "warmup", AUTO if self.contamination == AUTO else DEFAULT_WARMUP)
         if not 0 <= self.noise <= 1:
@@ -111,7 +117,8 @@ class ComparisonSettings:
             raise ValueError(f"scoring must be 'recorded' or 'pass', got {self.scoring!r}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be finite and above 0, got {self.lr}")
-        if isinstance(self.warmup, int) and self.epochs <= self.warmup:
+        # One that ends by itself lasts an epoch at least.
+        if self.epochs <= (self.warmup if isinstance(self.warmup, int) else 1):
             raise ValueError(
                 "epochs must exceed warmup, otherwise no epoch is trained with new weights, got "
                 f"epochs={self.epochs} and warmup={self.warmup}"

@@ -8,6 +8,7 @@ import torch
 
 import rrm_core
 from rrm_torch import RRM, BatchRRM, Diagnosis, diagnose
+from rrm_torch.weighting.estimation import NOTHING_LEARNT
 from support import estimate_jobs
 from support.rank_jobs import on_ranks
 
@@ -257,15 +258,25 @@ def test_an_estimate_gives_the_share_and_its_interval():
 
 def test_a_model_that_was_still_learning_has_no_interval():
     diagnosis = diagnose(with_estimate(estimate_of(interval=None)))
-    assert "estimated to be wrong (no interval), by the surest half" in str(diagnosis)
+    assert "estimated to be wrong (roughly; no interval), by the surest half" in str(diagnosis)
     assert diagnosis.warmup == "early"
-    assert "it ended after epoch 1, too early: the model was still learning, so the estimate is rough." in str(
-        diagnosis
-    )
+    assert line(diagnosis, "Warm-up").endswith("it ended after epoch 1, too early: the model was still learning.")
+    # Its contradictions say little of the labels.
+    assert titles(diagnosis) == ["Share", "Warm-up", "Limits"]
+    assert (diagnosis.classes, diagnosis.pairs, diagnosis.kind) == ((), (), "unknown")
     assert diagnosis.advice[1].startswith("Train more epochs, of which the warm-up may take a third")
     assert "rrm_review.draw_samples([0] * 600, 100) draws" in diagnosis.advice[2]
     fixed = diagnose(with_estimate(estimate_of(interval=None), warmup=1))
     assert fixed.advice[1] == "Train with a longer warm-up than warmup=1, and with more epochs."
+
+
+def test_a_model_that_had_learnt_nothing_has_no_share():
+    estimate = estimate_of(contamination=0.0, interval=None, basis=NOTHING_LEARNT)
+    diagnosis = diagnose(with_estimate(estimate))
+    assert diagnosis.share is None
+    assert "Share: not estimated: when the warm-up ended, the model predicted" in str(diagnosis)
+    assert diagnosis.advice[0].startswith("See whether the loss falls, logits are logits and not probabilities")
+    assert "train without RRM" not in str(diagnosis)
 
 
 def test_an_estimate_and_few_reweights():
@@ -331,6 +342,17 @@ def test_a_class_with_many_contradictions_is_named():
     table[2] += 14
     diagnosis = diagnose(with_estimate(estimate_of(table)))
     assert line(diagnosis, "Classes") == "Classes: highest contradicted shares: '2' 57.1 % (80 of 140)."
+
+
+def test_a_class_that_seems_wrong_throughout_may_be_rare():
+    table = np.diag([200] * 4 + [1])
+    table[4, :4] = 5
+    estimate = estimate_of(table)
+    advice = " ".join(diagnose(with_estimate(estimate)).advice)
+    assert "Almost all labels of '4' seem wrong. Rare classes are learnt late: train with groups=" in advice
+    groups = np.arange(N) % 5
+    capped = diagnose(with_estimate(estimate, groups=groups, cap=0.5))
+    assert "Almost all labels" not in " ".join(capped.advice)
 
 
 def test_two_classes_and_too_few_contradictions_have_no_kind():

@@ -86,6 +86,7 @@ def test_precision_without_flagged_labels(digits):
         ({"lr": 0.0}, ValueError, "lr must be finite and above 0, got 0.0"),
         ({"lr": math.inf}, ValueError, "lr must be finite and above 0, got inf"),
         ({"warmup": 60}, ValueError, "epochs must exceed warmup.*epochs=60 and warmup=60"),
+        ({"warmup": "auto", "epochs": 1}, ValueError, "epochs must exceed warmup.*epochs=1 and warmup=auto"),
         ({"mu": 2.0}, ValueError, r"mu must lie in \(0, 1\], got 2.0"),
         ({"scoring": "later"}, ValueError, "scoring must be 'recorded' or 'pass', got 'later'"),
     ],
@@ -93,6 +94,16 @@ def test_precision_without_flagged_labels(digits):
 def test_settings_rejects_bad_values(changes, error, message):
     with pytest.raises(error, match=message):
         ComparisonSettings(**{"contamination": 0.3, **changes})
+
+
+def test_classes_have_a_cap_where_the_contamination_is_estimated():
+    settings = ComparisonSettings()
+    assert (settings.contamination, settings.groups, settings.cap) == ("auto", "labels", 0.5)
+    assert ComparisonSettings(groups="labels", cap=0.3).cap == 0.3
+    sources = ComparisonSettings(groups="sources.npy")
+    assert (sources.groups, sources.cap) == ("sources.npy", None)
+    told = ComparisonSettings(contamination=0.3)
+    assert (told.groups, told.cap) == (None, None)
 
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd"])
