@@ -81,7 +81,8 @@ def _mean_interval(estimates: Sequence[rrm_core.ContaminationEstimate | None]) -
     if not intervals:
         return "–"
     lower, upper = 100 * np.mean(intervals, axis=0)
-    return f"{lower:.1f} to {upper:.1f}"
+    of_some = f" ({len(intervals)} of {len(estimates)} seeds)" if len(intervals) < len(estimates) else ""
+    return f"{lower:.1f} to {upper:.1f}{of_some}"
 
 
 def _add_outcome_row(

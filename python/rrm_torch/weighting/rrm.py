@@ -52,7 +52,8 @@ class RRM(BaseRRM):
     contamination : "auto", float in [0, 1), array of shape (n_groups,), or a function of the epoch
         The share of wrong labels: this share of the samples, those with the highest losses, is pruned at each reweight.
         ``"auto"`` estimates it at the end of the warm-up, see Notes; with `groups` and without `cap`, that of each
-        group. Give this or `gamma`; or neither, if each `step` that reweights is given a contamination.
+        group, which are sources then: for classes, give a `cap`, since all labels of a class that is not learnt yet
+        seem wrong. Give this or `gamma`; or neither, if each `step` that reweights is given a contamination.
         `rrm_torch.Ramp` is a function of the epoch. With `groups`, an array has a share of each group, of which it
         prunes those with the highest losses.
     gamma : float, at least 0, or a function of the epoch
@@ -135,18 +136,24 @@ class RRM(BaseRRM):
     -----
     With ``contamination="auto"``, ``warmup="auto"`` or ``rank_by="noise-aware"``, a warm-up holds out 15 % of the
     samples: their weight is 0, and that of the others about 1 / 0.85 (1 with ``redistribute="drop"``). They are chosen
-    by a hash of the index and `seed`. `weighted_mean` needs the logits and labels, and records the predictions. Rounds
-    are epochs; with fewer than 12 planned epochs, or where steps are counted, quarters of an epoch. The share of
-    held-out samples that are predicted as labelled, less what chance would give, is averaged over three rounds. The
-    warm-up ends, after three rounds at the earliest, once the share has not risen for three rounds (more where three
-    have less than 100 batches; three times as many while the model has learnt little: Cohen's kappa is below 0.2, and
-    the share has risen by less than 0.1); or once trained samples are predicted as labelled more often by 0.15; and
-    after a third of the planned epochs at the latest. The estimate is that of `rrm_core.estimate_contamination`, of the
-    predictions in the three epochs up to the earliest with a share within a standard error of the highest; it is 0,
-    with a warning, if the model has learnt nothing (kappa is below 0.1, or within two standard errors of 0). It does
-    not change afterwards. The first reweight plans over the samples trained on, unless it is given others, and those
-    held out get weight 1: their losses are higher, as the model has not seen them. From then on they are weighted like
-    all others. The predictions take 14 to 26 bytes a sample until it is made.
+    by a hash of the index and `seed`. `weighted_mean` needs the logits and labels, and records the predictions, which
+    take 15 to 27 bytes a sample.
+
+    ``warmup="auto"`` counts rounds: epochs; with fewer than 12 planned epochs, or where steps are counted, quarters of
+    an epoch. The share of held-out samples that are predicted as labelled, less what chance would give, is averaged
+    over three rounds. After three rounds, with steps an epoch, at the earliest, and a third of the planned epochs at
+    the latest, the warm-up ends
+
+    - once the share has not risen for three rounds: more where three have less than 100 batches, and three times as
+      many while the model has learnt little (Cohen's kappa is below 0.2, and the share has risen by less than 0.1);
+    - or once trained samples are predicted as labelled more often than those held out, by 0.15 and by three standard
+      errors, and the share has not risen by 0.04 in three rounds: the model memorises.
+
+    The estimate is that of `rrm_core.estimate_contamination`, of the predictions in the three epochs up to the earliest
+    with a share within a standard error of the highest. It is 0, with a warning, if the model has learnt nothing (kappa
+    is below 0.1, or within two standard errors of 0), and does not change afterwards. The first reweight plans over the
+    samples trained on, unless it is given others, and those held out get weight 1: their losses are higher, as the
+    model has not seen them. From then on they are weighted like all others.
 
     With a layout, all ranks must call `step`, `state_dict`, `load_state_dict`, `flagged`, `ranking` and `issues`
     together. An error on one rank is raised on all, by `step`; where steps are counted, by the next one that is due.

@@ -66,6 +66,9 @@ def test_estimates_are_described_with_their_interval(trials):
     text = render([estimated])
     assert "labels estimated to be wrong, %" in text
     assert "20.0 to 32.5" in text
+    unsure = copy.copy(rrm)
+    unsure._state = replace(rrm._state, estimate=replace(estimate, interval=None))
+    assert "20.0 to 32.5 (1 of 2" in render([estimated, replace(estimated, rrm=unsure)])
     rrm._state = replace(rrm._state, estimate=replace(estimate, interval=None))
     assert describe_estimate(estimated) == ", 25.0% of the labels estimated to be wrong"
 
