@@ -138,6 +138,12 @@ class PredictionBuffer:
         other.n_classes = n_classes
         return other
 
+    def with_steps_per_round(self, steps: int) -> PredictionBuffer:
+        """Return the buffer with a length of the rounds, where steps are counted."""
+        other = copy.copy(self)
+        other.steps_per_round = steps
+        return other
+
     def without_newest(self) -> PredictionBuffer:
         """Return the buffer at the beginning of this pass, which is one round."""
         other = copy.copy(self)
@@ -146,13 +152,28 @@ class PredictionBuffer:
         other.n_recorded = 0
         return other
 
-    def restored(self, labels: Tensor, passes: Tensor, chosen: Tensor | None, agreement: Agreement) -> PredictionBuffer:
-        """Return a buffer with the tensors of a state, of the local samples."""
+    def restored(
+        self,
+        labels: Tensor,
+        passes: Tensor,
+        chosen: Tensor | None,
+        *,
+        agreement: Agreement,
+        n_classes: int,
+        n_calls: int,
+        n_recorded: int,
+        steps_per_round: int,
+    ) -> PredictionBuffer:
+        """Return a buffer with the tensors of a state, of the local samples, and with other attributes."""
         other = copy.copy(self)
         other._labels = self._padded(labels)
         other._passes = tuple(self._padded(codes) for codes in passes)
         other._chosen = None if chosen is None else tuple(self._padded(codes) for codes in chosen)
         other.agreement = agreement
+        other.n_classes = n_classes
+        other.n_calls = n_calls
+        other.n_recorded = n_recorded
+        other.steps_per_round = steps_per_round
         return other
 
     def to(self, device: torch.device) -> PredictionBuffer:

@@ -5,7 +5,6 @@ A round is an epoch; with few planned epochs, or where steps are counted, a quar
 
 from __future__ import annotations
 
-from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -84,39 +83,42 @@ def end_round(predictions: PredictionBuffer, layout: Layout, epoch: int, schedul
     Raises
     ------
     ValueError
-        Ranks have logits of different numbers of classes.
+        Nothing was recorded in the first epoch, or ranks have logits of different numbers of classes.
     """
-    rows = layout.sync_or_raise(None, predictions.n_calls, predictions.n_classes, predictions.n_recorded)
-    n_calls, n_classes, n_recorded = zip(*rows, strict=True)
-    if epoch == 1 and not any(n_calls):
+    n_calls, n_classes, n_recorded = _sums_over_ranks(predictions, layout)
+    if epoch == 1 and not n_calls:
         raise ValueError(
             f"{schedule.reason} needs weighted_mean(losses, index, logits=logits, labels=y), and the first "
             f"{schedule.unit} has ended without a call of it; give numbers where there are no outputs"
         )
-    known = {number for number in n_classes if number}
-    if len(known) > 1:
-        raise ValueError(f"ranks have logits of different numbers of classes: {', '.join(map(str, sorted(known)))}")
     if schedule.unit == "step" and epoch == 1:
-        predictions = copy(predictions)
-        predictions.steps_per_round = max(1, -(-layout.n // (ROUNDS_PER_PASS * max(sum(n_recorded), 1))))
-        if predictions.steps_per_round > 1 and epoch != schedule.warmup:
+        steps = max(1, -(-layout.n // (ROUNDS_PER_PASS * max(n_recorded, 1))))
+        predictions = predictions.with_steps_per_round(steps)
+        if steps > 1 and epoch != schedule.warmup:
             # No round ends yet.
             return predictions
+    n_rounds = predictions.agreement.n_rounds
     n_ended = schedule.rounds_per_epoch
-    first = 0
-    if n_ended == 1:
-        first = predictions.agreement.n_rounds % ROUNDS_PER_PASS
-    rounds = count_agreement(predictions, layout, max(n_classes))[first : first + n_ended]
+    first = n_rounds % ROUNDS_PER_PASS if n_ended == 1 else 0
+    rounds = count_agreement(predictions, layout, n_classes)[first : first + n_ended]
     if schedule.unit == "epoch":
         # A sampler may visit a part of the samples only.
         rounds = [entry for entry in rounds if entry.n_held_out]
-    agreement = predictions.agreement.extended(rounds, sum(n_calls))
-    n_earlier_rounds = predictions.agreement.n_rounds
-    ends_pass = True
-    if schedule.unit == "step":
-        n_earlier_rounds -= first
-        ends_pass = agreement.n_rounds % ROUNDS_PER_PASS == 0
-    return predictions.after_round(agreement, max(n_classes), n_earlier_rounds=n_earlier_rounds, ends_pass=ends_pass)
+    agreement = predictions.agreement.extended(rounds, n_calls)
+    if schedule.unit == "epoch":
+        return predictions.after_round(agreement, n_classes, n_earlier_rounds=n_rounds, ends_pass=True)
+    ends_pass = agreement.n_rounds % ROUNDS_PER_PASS == 0
+    return predictions.after_round(agreement, n_classes, n_earlier_rounds=n_rounds - first, ends_pass=ends_pass)
+
+
+def _sums_over_ranks(predictions: PredictionBuffer, layout: Layout) -> tuple[int, int, int]:
+    """Return the number of calls, of classes and of samples recorded of all ranks; raise as `end_round`."""
+    rows = layout.sync_or_raise(None, predictions.n_calls, predictions.n_classes, predictions.n_recorded)
+    n_calls, n_classes, n_recorded = zip(*rows, strict=True)
+    known = {number for number in n_classes if number}
+    if len(known) > 1:
+        raise ValueError(f"ranks have logits of different numbers of classes: {', '.join(map(str, sorted(known)))}")
+    return sum(n_calls), max(n_classes), sum(n_recorded)
 
 
 def count_agreement(predictions: PredictionBuffer, layout: Layout, n_classes: int) -> list[Round]:

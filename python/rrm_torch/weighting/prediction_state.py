@@ -18,8 +18,7 @@ from .prediction_buffer import PASSES, PredictionBuffer
 from .reweight_checks import is_int, is_number
 from .warmup_end import Agreement, Round
 
-NUMBERS = ("n_classes", "n_calls", "n_recorded", "steps_per_round")
-COUNTS = (*NUMBERS, "n_earlier_calls")
+COUNTS = ("n_classes", "n_calls", "n_recorded", "steps_per_round", "n_earlier_calls")
 
 
 def save_predictions(predictions: PredictionBuffer | None, layout: Layout) -> dict[str, Any] | None:
@@ -45,18 +44,17 @@ def save_predictions(predictions: PredictionBuffer | None, layout: Layout) -> di
 def load_predictions(state: Mapping[str, Any], empty: PredictionBuffer, layout: Layout) -> PredictionBuffer:
     """Return the predictions of the local samples, from a checked state and the empty buffer of this process."""
     chosen = state["chosen"]
-    loaded = empty.restored(
+    return empty.restored(
         layout.local_slice(state["labels"]),
         layout.local_slice(state["passes"]),
         None if chosen is None else layout.local_slice(chosen),
-        Agreement(tuple(Round(*counts) for counts in state["rounds"]), state["n_earlier_calls"]),
+        agreement=Agreement(tuple(Round(*counts) for counts in state["rounds"]), state["n_earlier_calls"]),
+        n_classes=state["n_classes"],
+        steps_per_round=state["steps_per_round"],
+        # These are sums over the ranks.
+        n_calls=state["n_calls"] if layout.rank == 0 else 0,
+        n_recorded=state["n_recorded"] // layout.size,
     )
-    for name in NUMBERS:
-        setattr(loaded, name, state[name])
-    # These are sums over the ranks.
-    loaded.n_calls = state["n_calls"] if layout.rank == 0 else 0
-    loaded.n_recorded = state["n_recorded"] // layout.size
-    return loaded
 
 
 def check_predictions(state: Any, n: int) -> None:
