@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,7 +146,7 @@ def gather(rrm: BaseRRM, classes: Sequence[str] | None, labels: npt.ArrayLike | 
         classes=suspicious,
         pairs=pairs,
         errors=errors,
-        groups=_group_shares(rrm, estimate, rounds[-1]),
+        groups=_group_shares(rrm, estimate, rounds[-1], name_of if _are_classes(rrm.groups, given) else str),
     )
 
 
@@ -158,8 +158,12 @@ def _classes_by_pruning(rrm: BaseRRM, given: Labels, name_of: ClassNames) -> tup
     return outlying_classes(n, n_pruned, name_of)
 
 
+def _are_classes(groups: rrm_core.Groups | None, given: Labels | None) -> bool:
+    return groups is not None and given is not None and np.array_equal(groups.numbers, given)
+
+
 def _group_shares(
-    rrm: BaseRRM, estimate: rrm_core.ContaminationEstimate | None, last: Reweight
+    rrm: BaseRRM, estimate: rrm_core.ContaminationEstimate | None, last: Reweight, name_of: Callable[[int], str]
 ) -> tuple[ClassShare, ...]:
     """Return the suspicious share of each group that has samples, the highest first."""
     if rrm.groups is None:
@@ -170,7 +174,7 @@ def _group_shares(
         sizes = np.asarray(rrm.groups.sizes)
         counts = np.round(np.asarray(estimate.by_group) * sizes)
     shares = [
-        ClassShare(str(group), int(size), int(count))
+        ClassShare(name_of(group), int(size), int(count))
         for group, (size, count) in enumerate(zip(sizes, counts, strict=True))
         if size
     ]

@@ -385,6 +385,8 @@ def test_groups_without_an_estimate_show_what_was_pruned():
     diagnosis = diagnose(rrm)
     assert line(diagnosis, "Groups") == "Groups: highest pruned shares: 0 (50.0 %), 1 (10.0 %); the lowest is 10.0 %."
     assert "rrm_review.draw_samples draws them" in str(diagnosis)
+    named = diagnose(rrm, ["cat", "dog"], np.arange(N) // 300)
+    assert line(named, "Groups").startswith("Groups: highest pruned shares: cat (50.0 %), dog (10.0 %)")
 
 
 def test_a_training_run_is_diagnosed():
