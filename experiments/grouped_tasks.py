@@ -24,7 +24,7 @@ ANNOTATORS = {
     "annotators": np.linspace(0.05, 0.9, N_ANNOTATORS),
     "better annotators": np.geomspace(0.05, 0.9, N_ANNOTATORS),
 }
-"""Shares of wrong labels of annotators: evenly spaced, 48 % in the mean; in constant ratio, 29 %."""
+"""Shares of wrong labels of annotators: evenly spaced, 48 % in the mean; in constant ratio, 30 %."""
 
 
 @dataclass(frozen=True, eq=False)

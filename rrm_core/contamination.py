@@ -76,7 +76,7 @@ class ContaminationEstimate:
         Raises
         ------
         ValueError
-            `n_classes` is no whole number, or a larger class occurs.
+            `n_classes` is not a whole number, or a larger class occurs.
         """
         largest = int(self.pairs[:, :2].max(initial=-1))
         if n_classes is None:

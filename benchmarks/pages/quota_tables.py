@@ -38,7 +38,7 @@ def groups_sources(record: Record) -> str:
         errors.append(f"{_quota_error(methods[ESTIMATED])} points for {title}")
     note = (
         f"Difference from one contamination: {NOTE} The last two columns in %, of the last reweight. "
-        f"The quotas of “{ESTIMATED}” differ from the true shares by {'; '.join(errors)}, in the mean."
+        f"On average, the quotas of “{ESTIMATED}” differ from the true shares by {'; '.join(errors)}."
     )
     return "\n\n".join([*parts, f"{note} {provenance(record)}"])
 

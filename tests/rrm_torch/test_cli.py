@@ -55,6 +55,7 @@ def test_demo_end_to_end(tmp_path):
         "trajectory.png",
         "suspicious.png",
         "joint.png",
+        "groups.png",
     }
     assert "\nDiagnosis\nShare: " in run.stdout
     assert len(pd.read_csv(folder / "flagged.csv")) == 1347
@@ -129,7 +130,7 @@ def test_every_option_reaches_the_settings(npz, tmp_path):
         ("--data digits --gamma 1 --ties share", "ties='share' needs contamination"),
         ("--data digits --noise 0.3 --attack fgsm --eps -0.1", "eps must be finite and at least 0, got -0.1"),
         ("--data digits --contamination 0.0001", "n=1347 samples are too few for contamination=0.0001"),
-        ("--data digits --noise 0.3 --cap 0.2", "cap needs groups"),
+        ("--data digits --noise 0.3 --contamination 0.3 --cap 0.2", "cap needs groups"),
         ("--data digits --noise 0.3 --groups labels --cap 1.5", "cap must lie in [0, 1), got 1.5"),
         ("--data digits --noise 0.3 --groups nowhere.npy", "nowhere.npy"),
         (f"--data digits --noise 0.3 --groups {__file__}", "a .npy file of integers, as numpy.save writes, got"),

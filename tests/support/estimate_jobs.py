@@ -106,6 +106,15 @@ def error_of_other_classes(n: int) -> str:
     return "no error"
 
 
+def error_of_classes_as_groups(n: int, layout: str) -> str:
+    """Return the error of the end of an epoch with the given classes as groups."""
+    try:
+        train(layout, n, {"contamination": "auto", "groups": labels_of(n)}, range(1))
+    except ValueError as error:
+        return str(error)
+    return "no error"
+
+
 def trained(n_epochs, **settings):
     return train(None, N, {"contamination": "auto", **settings}, range(n_epochs))
 

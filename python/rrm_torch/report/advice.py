@@ -6,9 +6,8 @@ import math
 
 from ..weighting.base import BaseRRM
 from ..weighting.rrm import RRM
-from ..weighting.sample_scores import DEFAULT_CAP
 from ..weighting.settings import AUTO, MIN_SAMPLES
-from ..weighting.warmup import ALMOST_ALL
+from ..weighting.warmup import ALMOST_ALL, remedy_for_rare_classes
 from .diagnosis_text import interval_in_percent, percent
 from .evidence import Evidence
 
@@ -100,22 +99,22 @@ def _check_by_hand(evidence: Evidence) -> str | None:
         middle = (lower + upper) / 2
         if upper - lower <= 4 * math.sqrt(middle * (1 - middle) / N_CHECKED):
             return None
+    compared = "this estimate" if evidence.has_learnt else "a guess"
     draw = f"rrm_review.draw_samples([0] * {evidence.rrm.n}, {N_CHECKED})"
     return (
-        f"Check {N_CHECKED} random labels by hand, which {draw} draws: the share of wrong ones is more exact than this "
-        "estimate. rrm_review.quotas(path)[0] is the contamination to pass."
+        f"Check {N_CHECKED} random labels by hand: {draw} writes them to samples.csv. The share of wrong ones, "
+        f'rrm_review.quotas("samples.csv")[0], is more exact than {compared}, and can be passed as contamination.'
     )
 
 
 def _keep_classes(evidence: Evidence) -> str | None:
     """Return what to do with classes that may not have been learnt."""
     named = [entry.name for entry in evidence.classes or () if entry.share >= ALMOST_ALL]
-    if not named or _cap(evidence) is not None:
+    rrm = evidence.rrm
+    if not named or not isinstance(rrm, RRM) or rrm.settings.cap is not None:
         return None
-    return (
-        f"Almost all labels of {', '.join(map(repr, named))} seem wrong. Rare classes are learnt late: train with "
-        f"groups=, the given classes, and cap={DEFAULT_CAP}, which keeps half of each class."
-    )
+    remedy = remedy_for_rare_classes(rrm.settings)
+    return f"Almost all labels of {', '.join(map(repr, named))} seem wrong. Rare classes are learnt late: {remedy}."
 
 
 def _check_classes(evidence: Evidence) -> str | None:

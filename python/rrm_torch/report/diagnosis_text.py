@@ -67,7 +67,8 @@ def findings(evidence: Evidence) -> tuple[str, ...]:
         lines.append(f"Pairs: {_pairs(evidence)}")
     if evidence.groups:
         lines.append(f"Groups: {_groups(evidence)}")
-    lines.append(f"Warm-up: {_warmup(evidence.warmup, evidence.rrm.unit)}")
+    if evidence.has_learnt:
+        lines.append(f"Warm-up: {_warmup(evidence.warmup, evidence.rrm.unit)}")
     if evidence.interval is not None:
         lines.append(f"Kind of errors: {_kind(evidence.errors)}{_doubt(evidence)}")
     doubtful = HARD_SAMPLES if evidence.estimate is None else MODEL_ERRORS

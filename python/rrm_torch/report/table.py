@@ -10,6 +10,7 @@ from rich.table import Table
 import rrm_core
 
 from ..training.compare import Outcome, Trial
+from ..weighting.estimation import NOTHING_LEARNT
 
 
 def mean_and_std(values: Sequence[float | None], scale: float = 100.0, digits: int = 1) -> str:
@@ -49,7 +50,7 @@ def make_table(trials: Sequence[Trial], title: str) -> Table:
     _add_outcome_row(table, "wrong labels memorised, %", plain, weighted, "memorised")
     noise_rate = mean_and_std([None if trial.wrong is None else trial.wrong.mean() for trial in trials])
     table.add_row("labels made wrong, %", noise_rate, noise_rate)
-    estimates = [trial.rrm.estimate for trial in trials]
+    estimates = [_estimate(trial) for trial in trials]
     if any(estimates):
         shares = [None if estimate is None else estimate.contamination for estimate in estimates]
         table.add_row("labels estimated to be wrong, %", "", mean_and_std(shares))
@@ -66,13 +67,19 @@ def make_table(trials: Sequence[Trial], title: str) -> Table:
 
 def describe_estimate(trial: Trial) -> str:
     """Return what a line about a trial adds of its estimate; an empty string without one."""
-    estimate = trial.rrm.estimate
+    estimate = _estimate(trial)
     if estimate is None:
         return ""
     text = f", {estimate.contamination:.1%} of the labels estimated to be wrong"
     if estimate.interval is not None:
         text += " ({:.1%} to {:.1%})".format(*estimate.interval)
     return text
+
+
+def _estimate(trial: Trial) -> rrm_core.ContaminationEstimate | None:
+    """Return the estimate of a trial; None without one, or if its model had learnt nothing."""
+    estimate = trial.rrm.estimate
+    return None if estimate is None or estimate.basis == NOTHING_LEARNT else estimate
 
 
 def _mean_interval(estimates: Sequence[rrm_core.ContaminationEstimate | None]) -> str:

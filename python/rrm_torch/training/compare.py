@@ -45,7 +45,7 @@ class ComparisonSettings:
         See `rrm_torch.RRM`. Without contamination and gamma, the contamination is ``"auto"``.
     groups : str or None
         ``"labels"``, the training labels, or a .npy file with the group number of each training sample. With
-        ``contamination="auto"`` and without `cap` these are the labels by default, with a cap of 0.5.
+        ``contamination="auto"`` these are the labels by default, which then have a `cap` of 0.5 by default.
     scoring : {"recorded", "pass"}
         Reweight by the losses recorded during training, or by those of a scoring pass.
     loss : str
@@ -91,9 +91,10 @@ class ComparisonSettings:
     def __post_init__(self) -> None:
         if self.contamination is None and self.gamma is None:
             object.__setattr__(self, "contamination", AUTO)
-        if self.contamination == AUTO and self.groups in (None, "labels") and self.cap is None:
+        if self.contamination == AUTO and self.groups is None:
             # Of a class that is not learnt yet, all labels seem wrong.
             object.__setattr__(self, "groups", "labels")
+        if self.contamination == AUTO and self.groups == "labels" and self.cap is None:
             object.__setattr__(self, "cap", DEFAULT_CAP)
         if self.warmup is None:
             object.__setattr__(self, "warmup", AUTO if self.contamination == AUTO else DEFAULT_WARMUP)

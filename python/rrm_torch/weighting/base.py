@@ -39,12 +39,9 @@ class BaseRRM(ABC):
     settings : BatchSettings
         The arguments, validated; constant.
     layout : {"replicated", "sharded"} or None
-    epochs : int or None
-        The planned number of epochs; None if it isn't known.
     """
 
     settings: BatchSettings
-    epochs: int | None = None
 
     @torch.inference_mode(False)
     def __init__(self, settings: BatchSettings, layout: Layout, layout_name: LayoutName | None = None) -> None:
@@ -60,6 +57,7 @@ class BaseRRM(ABC):
         )
         self._warned_of_weight = False
         self._warned_of_no_reweight = False
+        self._warned_of_no_step = False
         # For graphs that `torch.compile` makes, see `compiled_graph`.
         self._call_order = torch.zeros(0, device="cpu")
         self._number = compiled_graph.register(self)
@@ -399,7 +397,7 @@ class BaseRRM(ABC):
             "class": type(self).__name__,
             "settings": self.settings.describe(),
             "epoch": state.epoch,
-            "epochs": self.epochs,
+            "epochs": state.epochs,
             "weights": state.weights,
             "losses": state.losses,
             "ranking": state.ranking,
@@ -454,9 +452,8 @@ class BaseRRM(ABC):
             ranking=tensors.get("ranking"),
             predictions=self._load_predictions(state["predictions"]),
             estimate=read_estimate(state["estimate"]),
+            epochs=self._planned_epochs(state["epochs"]),
         )
-        if self.epochs is None:
-            self.epochs = state["epochs"]
 
     def __repr__(self) -> str:
         defaults = {"unit": "epoch", "unseen": "raise", "scale": "mean", "mass": "all", "rank_by": "loss", "seed": 0}
@@ -505,6 +502,10 @@ class BaseRRM(ABC):
     @abstractmethod
     def _plan_again(self, state: dict[str, Any], rounds: list[Reweight]) -> rrm_core.Plan | rrm_core.GroupedPlan | None:
         """Return the plan of the last reweight, made again from its losses when a state is loaded."""
+
+    def _planned_epochs(self, saved: int | None) -> int | None:
+        """Return the planned number of epochs after a state with another one is loaded."""
+        return saved
 
     @property
     def _buffer(self) -> LossBuffer:
@@ -609,8 +610,10 @@ class BaseRRM(ABC):
         return self._buffer.locate(index, losses.device)
 
     def _warn_of_no_reweight(self, stacklevel: int) -> None:
-        """Warn, once, if samples are asked for that no reweight has compared, though losses were recorded."""
-        if self.trajectory.rounds or self._warned_of_no_reweight or not (self.epoch or self._buffer.has_losses):
+        """Warn, once, if samples are asked for that no reweight has compared, though epochs have ended."""
+        if not self.epoch:
+            self._warn_of_no_step(stacklevel + 1)
+        if not self.epoch or self.trajectory.rounds or self._warned_of_no_reweight:
             return
         self._warned_of_no_reweight = True
         warmup = self.settings.warmup
@@ -619,11 +622,20 @@ class BaseRRM(ABC):
         if isinstance(warmup, int):
             until = f"the first one follows {self.unit} {warmup}"
             remedy = "make it with a smaller warmup, or warmup='auto'"
-        ended = f"{self.unit} {self.epoch} has ended"
-        if not self.epoch:
-            ended = "step() was not called yet"
-            remedy = f"call it after each {self.unit}"
-        warnings.warn(f"there was no reweight yet: {ended}, and {until}; {remedy}", stacklevel=stacklevel + 1)
+        warnings.warn(
+            f"there was no reweight yet: {self.unit} {self.epoch} has ended, and {until}; {remedy}",
+            stacklevel=stacklevel + 1,
+        )
+
+    def _warn_of_no_step(self, stacklevel: int) -> None:
+        """Warn, once, in a single process, if losses were recorded and no step has followed."""
+        if self._warned_of_no_step or self._layout.size > 1 or not self._buffer.has_losses:
+            return
+        self._warned_of_no_step = True
+        warnings.warn(
+            f"there was no reweight yet: if {self.unit} 1 has ended, step() was not called, which ends it",
+            stacklevel=stacklevel + 1,
+        )
 
     def _warn_of_weight(self, entry: Reweight, reason: str, stacklevel: int) -> None:
         """Warn, once, if the largest weight of a reweight exceeds the limit."""

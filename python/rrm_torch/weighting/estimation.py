@@ -65,16 +65,20 @@ def make_estimate(
 
 
 def check_sources(predictions: PredictionBuffer, layout: Layout, groups: rrm_core.Groups) -> None:
-    """Raise a ValueError if the groups are the given classes. Collective where there are ranks."""
+    """Raise a ValueError if each group has one given class, and each class one group. Collective where there are ranks.
+
+    The groups then seem to be the classes.
+    """
     labels = to_numpy(layout.all_gather(layout.merge_highest(predictions.labels.int())))
     is_known = labels != UNKNOWN
-    pairs = np.unique(np.stack([groups.numbers[is_known], labels[is_known]]), axis=1)
-    n_groups, n_classes = (len(np.unique(numbers)) for numbers in pairs)
-    if pairs.shape[1] == n_groups == n_classes > 1:
+    numbers = groups.numbers[is_known].astype(np.int64)
+    labels = labels[is_known]
+    pairs = np.unique(numbers * (int(labels.max(initial=0)) + 1) + labels)
+    if len(pairs) == len(np.unique(numbers)) == len(np.unique(labels)) > 1:
         raise ValueError(
-            "groups are the given classes, whose shares of wrong labels can't be estimated one by one: all labels of a "
-            "class that is not learnt yet seem wrong. Give cap=0.5: one share is estimated, and at most half of a "
-            "class is pruned"
+            "each group has one given class of its own, as if groups were the classes, whose shares of wrong labels "
+            "can't be estimated one by one: all labels of a class that is not learnt yet seem wrong. Give cap=0.5: one "
+            "share is estimated, and at most half of a class is pruned; or give contamination as an array of shares"
         )
 
 

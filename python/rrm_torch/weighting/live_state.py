@@ -37,6 +37,8 @@ class LiveState:
     predictions : PredictionBuffer or None
         In a warm-up that ends with an estimate; it is written in place, too.
     estimate : ContaminationEstimate or None
+    epochs : int or None
+        The planned number of epochs; None if it isn't known.
     """
 
     epoch: int
@@ -48,6 +50,7 @@ class LiveState:
     ranking: Tensor | None = None
     predictions: PredictionBuffer | None = None
     estimate: rrm_core.ContaminationEstimate | None = None
+    epochs: int | None = None
 
     @property
     def warmup_end(self) -> int | None:

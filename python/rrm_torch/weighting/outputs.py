@@ -94,7 +94,8 @@ def _as_classes(labels: Tensor, logits: Tensor, n: int) -> Tensor:
     given = given.long()
     if given.device.type == "cpu" and n and int(given.max()) >= n_classes_of(logits):
         raise IndexError(
-            f"labels must lie in [0, {n_classes_of(logits)}), as logits have it, got {int(given.max())}; {_REMAINING}"
+            f"labels must lie in [0, {n_classes_of(logits)}), as logits have it, got {int(given.max())}; number the "
+            f"classes from 0, and pass -1 for a sample without a label; {_REMAINING}"
         )
     return given
 

@@ -52,7 +52,7 @@ class WarmupSchedule(NamedTuple):
         if self.warmup != AUTO:
             return epoch == self.warmup
         n_rounds = predictions.agreement.n_rounds + self.rounds_per_epoch
-        is_long_enough = n_rounds >= self._min_rounds or self._reaches_limit(n_rounds, epoch)
+        is_long_enough = n_rounds >= max(MIN_ROUNDS, self.rounds_of_pass) or self._reaches_limit(n_rounds, epoch)
         return is_long_enough and self.ends_round(predictions, epoch)
 
     def is_over(self, predictions: PredictionBuffer, epoch: int) -> bool:
@@ -60,13 +60,13 @@ class WarmupSchedule(NamedTuple):
         if self.warmup != AUTO:
             return epoch == self.warmup
         agreement = predictions.agreement
-        is_over = agreement.is_over and agreement.n_rounds >= self._min_rounds
+        is_over = agreement.is_over and agreement.n_rounds >= self.rounds_of_pass
         return is_over or self._reaches_limit(agreement.n_rounds, epoch)
 
     @property
-    def _min_rounds(self) -> int:
-        """Where steps are counted, the rounds of a pass over the training set: a reweight needs all losses."""
-        return ROUNDS_PER_PASS if self.unit == "step" else MIN_ROUNDS
+    def rounds_of_pass(self) -> int:
+        """Rounds after which all samples were visited, as a reweight needs it."""
+        return ROUNDS_PER_PASS if self.unit == "step" else self.rounds_per_epoch
 
     def _reaches_limit(self, n_rounds: int, epoch: int) -> bool:
         """Return whether a warm-up of so many rounds, that ends with `epoch`, is the longest for the plan."""
@@ -85,7 +85,7 @@ def end_round(predictions: PredictionBuffer, layout: Layout, epoch: int, schedul
     ValueError
         Nothing was recorded in the first epoch, or ranks have logits of different numbers of classes.
     """
-    n_calls, n_classes, n_recorded = _sums_over_ranks(predictions, layout)
+    n_calls, n_classes, n_recorded = _counts_of_all_ranks(predictions, layout)
     if epoch == 1 and not n_calls:
         raise ValueError(
             f"{schedule.reason} needs weighted_mean(losses, index, logits=logits, labels=y), and the first "
@@ -111,7 +111,7 @@ def end_round(predictions: PredictionBuffer, layout: Layout, epoch: int, schedul
     return predictions.after_round(agreement, n_classes, n_earlier_rounds=n_rounds - first, ends_pass=ends_pass)
 
 
-def _sums_over_ranks(predictions: PredictionBuffer, layout: Layout) -> tuple[int, int, int]:
+def _counts_of_all_ranks(predictions: PredictionBuffer, layout: Layout) -> tuple[int, int, int]:
     """Return the number of calls, of classes and of samples recorded of all ranks; raise as `end_round`."""
     rows = layout.sync_or_raise(None, predictions.n_calls, predictions.n_classes, predictions.n_recorded)
     n_calls, n_classes, n_recorded = zip(*rows, strict=True)

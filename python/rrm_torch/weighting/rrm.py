@@ -24,7 +24,7 @@ from .loss_buffer import EpochLossBuffer, LatestLossBuffer, LossBuffer
 from .outputs import check_outputs
 from .plan_replay import replay_plan
 from .population import Population, initial_weights
-from .prediction_buffer import PredictionBuffer
+from .prediction_buffer import ROUNDS_PER_PASS, PredictionBuffer
 from .prediction_rounds import WarmupSchedule
 from .prediction_state import load_predictions, read_estimate
 from .reweight import Reweight, total
@@ -141,13 +141,13 @@ class RRM(BaseRRM):
 
     ``warmup="auto"`` counts rounds: epochs; with fewer than 12 planned epochs, or where steps are counted, quarters of
     an epoch. The share of held-out samples that are predicted as labelled, less what chance would give, is averaged
-    over three rounds. After three rounds, with steps an epoch, at the earliest, and a third of the planned epochs at
-    the latest, the warm-up ends
+    over three rounds. The warm-up lasts three rounds at least; an epoch, where steps are counted; and a third of the
+    planned epochs at most. In between it ends
 
     - once the share has not risen for three rounds: more where three have less than 100 batches, and three times as
       many while the model has learnt little (Cohen's kappa is below 0.2, and the share has risen by less than 0.1);
     - or once trained samples are predicted as labelled more often than those held out, by 0.15 and by three standard
-      errors, and the share has not risen by 0.04 in three rounds: the model memorises.
+      errors of a share of one half, and the share has not risen by 0.04 in three rounds: the model memorises.
 
     The estimate is that of `rrm_core.estimate_contamination`, of the predictions in the three epochs up to the earliest
     with a share within a standard error of the highest. It is 0, with a warning, if the model has learnt nothing (kappa
@@ -232,12 +232,13 @@ class RRM(BaseRRM):
             rank_by=rank_by,
             seed=seed,
         )
-        self.epochs = None if epochs is None else check_count("epochs", epochs)
         self._are_epochs_given = epochs is not None
         self._warned_of_end = False
         super().__init__(settings, make_layout(layout, settings.n, group), layout)
+        if epochs is not None:
+            self._state = replace(self._state, epochs=check_count("epochs", epochs))
         if settings.needs_predictions:
-            self._state = self._at_begin_of_warmup()
+            self._state = self._warmup_start()
         self._warns_of_coverage = losses_from == "training"
         # Ranks compare it. Raises for a schedule that no state could tell from another.
         self._settings_hash = stable_hash((layout, losses_from, settings.describe()))
@@ -255,6 +256,11 @@ class RRM(BaseRRM):
     def unit(self) -> Unit:
         """What `epoch` counts, and when to call `step`: after each epoch, or after each step of the optimizer."""
         return self.settings.unit
+
+    @property
+    def epochs(self) -> int | None:
+        """The planned number of epochs; None if it isn't known."""
+        return self._state.epochs
 
     @property
     def due(self) -> bool:
@@ -349,7 +355,8 @@ class RRM(BaseRRM):
             state = self._reweighted(state, buffer, arguments, population)
             if predictions is not None and self.settings.cap is None:
                 labels = self._layout.merge_highest(predictions.labels.int())
-                warn_of_pruned_classes(labels, state.weights, mask, self._layout, stacklevel=3)
+                pruned = state.trajectory.last
+                warn_of_pruned_classes(labels, pruned, mask, self._layout, self.settings, stacklevel=3)
         # All that can fail is done: the state changes by this one assignment.
         self._state = state = replace(state, epoch=state.epoch + 1, buffer=buffer.next_epoch())
         return state.plan if state.last_reweight == state.epoch else None
@@ -469,18 +476,18 @@ class RRM(BaseRRM):
     def plan_epochs(self, epochs: int) -> None:
         """Set the planned number of epochs, unless it was given to the constructor; `rrm_torch.fit` calls this."""
         if not self._are_epochs_given:
-            self.epochs = epochs
+            self._state = replace(self._state, epochs=check_count("epochs", epochs))
 
     def warn_of_end(self, end: int, epoch_length: int = 1) -> None:
         """Warn, once, if a run that ends after an epoch or step never reweights in time; `rrm_torch.fit` calls this.
 
-        `epoch_length` is the number of calls of `step` in an epoch.
+        `epoch_length` is the number of calls of `step` in an epoch, where steps are counted.
         """
         warmup = self.settings.warmup
         remedy = "make RRM with a smaller warmup, or with epochs=, the planned number, if the run goes on"
         if not isinstance(warmup, int):
-            # It ends after the first epoch at the earliest.
-            warmup = epoch_length
+            # It ends after the first epoch at the earliest, or after four rounds of as many steps.
+            warmup = 1 if self.unit == "epoch" else ROUNDS_PER_PASS * -(-epoch_length // ROUNDS_PER_PASS)
             remedy = "train longer, or make RRM with epochs=, the planned number, if the run goes on"
         if self._warned_of_end or end > warmup:
             return
@@ -551,13 +558,16 @@ class RRM(BaseRRM):
         predictions.record(logits, labels, index, self._warmup.rounds_per_epoch)
 
     @torch.inference_mode(False)
-    def _at_begin_of_warmup(self) -> LiveState:
+    def _warmup_start(self) -> LiveState:
         return begin_warmup(self._state, self.settings, self._layout)
+
+    def _planned_epochs(self, saved: int | None) -> int | None:
+        return self.epochs if self._are_epochs_given else saved
 
     def _load_predictions(self, state: dict[str, Any] | None) -> PredictionBuffer | None:
         if state is None:
             return None
-        empty = self._at_begin_of_warmup().predictions
+        empty = self._warmup_start().predictions
         assert empty is not None
         return load_predictions(state, empty, self._layout).to(self.weights.device)
 

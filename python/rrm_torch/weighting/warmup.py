@@ -26,8 +26,8 @@ MANY_WRONG = 0.5
 ALMOST_ALL = 0.9
 """A class of which the first reweight prunes at least this share may not have been learnt."""
 
-MIN_COUNT = 5
-"""Fewest labels of such a class."""
+MIN_PRUNED = 5
+"""Fewest pruned labels of such a class."""
 
 MAX_NAMED = 5
 """Classes that a warning names."""
@@ -63,7 +63,8 @@ def end_warmup_round(
     epoch = state.epoch + 1
     predictions = end_round(state.predictions, layout, epoch, schedule)
     groups = settings.sample_groups if settings.estimates_by_group else None
-    if groups is not None and not state.predictions.agreement.n_rounds and predictions.agreement.n_rounds:
+    n_rounds_before = state.predictions.agreement.n_rounds
+    if groups is not None and n_rounds_before < schedule.rounds_of_pass <= predictions.agreement.n_rounds:
         check_sources(predictions, layout, groups)
     if not schedule.is_over(predictions, epoch):
         return replace(state, predictions=predictions)
@@ -88,7 +89,7 @@ def trained_on(layout: Layout, settings: Settings, device: torch.device) -> Tens
 
 
 def warn_of_pruned_classes(
-    labels: Tensor, weights: Tensor, members: Tensor | None, layout: Layout, *, stacklevel: int
+    labels: Tensor, pruned: Tensor, members: Tensor | None, layout: Layout, settings: Settings, *, stacklevel: int
 ) -> None:
     """Warn if the first reweight prunes a given class almost whole. Collective where there are ranks.
 
@@ -96,11 +97,11 @@ def warn_of_pruned_classes(
     ----------
     labels : Tensor of integers, shape (n_local,)
         The given classes, `UNKNOWN` for a sample without one.
-    weights : Tensor, shape (n_local,)
-        After the reweight.
+    pruned : Tensor of bool, shape (n_local,)
     members : Tensor of bool, shape (n_local,), or None
         The samples that took part; None if all did.
     layout : Layout
+    settings : Settings
     stacklevel : int
         See `warnings.warn`.
     """
@@ -109,20 +110,27 @@ def warn_of_pruned_classes(
         is_known &= members.to(labels.device)
     own = labels[is_known].long()
     n_classes = 1 + max(row[0] for row in layout.sync_or_raise(None, int(own.max()) if len(own) else -1))
-    counts = torch.bincount(own, minlength=n_classes)
-    pruned = torch.bincount(own[weights.to(labels.device)[is_known] == 0], minlength=n_classes)
-    counts, pruned = layout.all_reduce_sum(torch.stack([counts, pruned])).tolist()
-    table = enumerate(zip(counts, pruned, strict=True))
-    classes = [k for k, (n, n_pruned) in table if n_pruned >= max(ALMOST_ALL * n, MIN_COUNT)]
+    counts = torch.stack([own.bincount(minlength=n_classes), own[pruned[is_known]].bincount(minlength=n_classes)])
+    table = [(k, n, n_pruned) for k, (n, n_pruned) in enumerate(layout.all_reduce_sum(counts).T.tolist()) if n]
+    classes = [k for k, n, n_pruned in table if n_pruned >= max(ALMOST_ALL * n, MIN_PRUNED)]
     if not classes:
         return
     named = ", ".join(map(str, classes[:MAX_NAMED])) + (", ..." if len(classes) > MAX_NAMED else "")
     warnings.warn(
-        f"the first reweight prunes almost all labels of {len(classes)} of {len(counts)} classes ({named}): a rare "
-        "class is learnt late, and until then all its labels seem wrong; make RRM with groups=, the given classes of "
-        f"all samples, and cap={DEFAULT_CAP}, which keeps half of each class",
+        f"the first reweight prunes almost all labels of {len(classes)} of {len(table)} classes ({named}): a rare "
+        f"class is learnt late, and until then all its labels seem wrong; {remedy_for_rare_classes(settings)}",
         stacklevel=stacklevel + 1,
     )
+
+
+def remedy_for_rare_classes(settings: Settings) -> str:
+    """Return what keeps a class from being pruned whole."""
+    if settings.groups is None and settings.gamma is None:
+        return (
+            f"make RRM with groups=, the given classes of all samples, and cap={DEFAULT_CAP}, which keeps half of each "
+            "class"
+        )
+    return "make RRM with a longer warmup, so that the class is learnt"
 
 
 def _warn_of_doubtful(
@@ -144,12 +152,16 @@ def _warn_of_doubtful(
     """
     message = None
     if not has_learnt:
-        consequence = "no sample is pruned" if is_used else "its losses say as little about the labels"
+        consequence = "its losses say as little about the labels"
+        remedy = "give a longer warmup"
+        if is_used:
+            consequence = "no sample is pruned"
+            remedy = "give a contamination and a longer warmup"
         message = (
             f"when the warm-up ended, after {end}, the model predicted the labels of held-out samples hardly more "
             f"often than by chance, and {consequence}: it had learnt nothing yet, or the labels are nearly random; "
-            "train longer, give a contamination and a longer warmup, and see whether logits are logits, not "
-            "probabilities, and labels are the classes from 0"
+            f"train longer, or {remedy}, and see whether logits are logits, not probabilities, and labels are the "
+            "classes from 0"
         )
     elif is_used and estimate.contamination > MANY_WRONG:
         message = (

@@ -18,8 +18,8 @@ MIN_CALLS = 100
 
 MEMORISING = 0.15
 MEMORISING_ERRORS = 3
-"""Agreement on trained samples that exceeds the one on samples held out by so much, and by so many standard errors of
-the latter, is memorised."""
+"""An agreement on trained samples that exceeds the one on samples held out by so much, and by so many standard errors
+of a share of one half, is memorised."""
 
 LEARNT = 0.1
 LEARNT_MUCH = 0.2
@@ -59,10 +59,9 @@ class Round:
     @property
     def is_memorising(self) -> bool:
         """Whether the agreement on trained samples exceeds the one on samples held out, by far more than chance."""
-        trained = _share(self.n_trained_agreed, self.n_trained)
-        held_out = _share(self.n_held_out_agreed, self.n_held_out)
-        error = math.sqrt(trained * (1 - trained) / max(self.n_held_out, 1))
-        return trained - held_out >= max(MEMORISING, MEMORISING_ERRORS * error)
+        gap = _share(self.n_trained_agreed, self.n_trained) - _share(self.n_held_out_agreed, self.n_held_out)
+        largest_error = 0.5 / math.sqrt(max(self.n_held_out, 1))
+        return gap >= max(MEMORISING, MEMORISING_ERRORS * largest_error)
 
 
 @dataclass(frozen=True)

@@ -265,7 +265,7 @@ def test_a_model_that_was_still_learning_has_no_interval():
     assert titles(diagnosis) == ["Share", "Warm-up", "Limits"]
     assert (diagnosis.classes, diagnosis.pairs, diagnosis.kind) == ((), (), "unknown")
     assert diagnosis.advice[1].startswith("Train more epochs, of which the warm-up may take a third")
-    assert "rrm_review.draw_samples([0] * 600, 100) draws" in diagnosis.advice[2]
+    assert "rrm_review.draw_samples([0] * 600, 100) writes them to samples.csv" in diagnosis.advice[2]
     fixed = diagnose(with_estimate(estimate_of(interval=None), warmup=1))
     assert fixed.advice[1] == "Train with a longer warm-up than warmup=1, and with more epochs."
 
@@ -277,6 +277,8 @@ def test_a_model_that_had_learnt_nothing_has_no_share():
     assert "Share: not estimated: when the warm-up ended, the model predicted" in str(diagnosis)
     assert diagnosis.advice[0].startswith("See whether the loss falls, logits are logits and not probabilities")
     assert "train without RRM" not in str(diagnosis)
+    assert "too early" not in str(diagnosis)
+    assert "is more exact than a guess" in str(diagnosis)
 
 
 def test_an_estimate_and_few_reweights():
@@ -289,7 +291,7 @@ def test_an_estimate_and_few_reweights():
 
 def test_a_wide_interval_suggests_to_check_labels_by_hand():
     wide = diagnose(with_estimate(estimate_of(interval=(0.15, 0.45))))
-    assert wide.advice[1].startswith("Check 100 random labels by hand, which rrm_review.draw_samples([0] * 600, 100)")
+    assert wide.advice[1].startswith("Check 100 random labels by hand: rrm_review.draw_samples([0] * 600, 100)")
 
 
 def test_an_interval_that_holds_0_may_mean_that_no_label_is_wrong():
@@ -349,7 +351,7 @@ def test_a_class_that_seems_wrong_throughout_may_be_rare():
     table[4, :4] = 5
     estimate = estimate_of(table)
     advice = " ".join(diagnose(with_estimate(estimate)).advice)
-    assert "Almost all labels of '4' seem wrong. Rare classes are learnt late: train with groups=" in advice
+    assert "Almost all labels of '4' seem wrong. Rare classes are learnt late: make RRM with groups=" in advice
     groups = np.arange(N) % 5
     capped = diagnose(with_estimate(estimate, groups=groups, cap=0.5))
     assert "Almost all labels" not in " ".join(capped.advice)

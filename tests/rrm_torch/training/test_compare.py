@@ -100,6 +100,7 @@ def test_classes_have_a_cap_where_the_contamination_is_estimated():
     settings = ComparisonSettings()
     assert (settings.contamination, settings.groups, settings.cap) == ("auto", "labels", 0.5)
     assert ComparisonSettings(groups="labels", cap=0.3).cap == 0.3
+    assert ComparisonSettings(cap=0.3).groups == "labels"
     sources = ComparisonSettings(groups="sources.npy")
     assert (sources.groups, sources.cap) == ("sources.npy", None)
     told = ComparisonSettings(contamination=0.3)

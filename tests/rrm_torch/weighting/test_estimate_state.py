@@ -56,6 +56,23 @@ def test_ranks_with_other_numbers_of_classes_are_refused():
         assert "ranks have logits of different numbers of classes: 2, 3" in message
 
 
+def test_plan_of_the_last_state_counts_unless_one_is_given():
+    loaded = RRM(N, contamination="auto")
+    for epochs in (40, 8, None):
+        loaded.load_state_dict(RRM(N, contamination="auto", epochs=epochs).state_dict())
+        assert loaded.epochs == epochs
+    given = RRM(N, contamination="auto", epochs=30)
+    given.load_state_dict(RRM(N, contamination="auto", epochs=40).state_dict())
+    assert given.epochs == 30
+
+
+@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+def test_groups_that_are_classes_are_refused_on_all_ranks(layout):
+    errors = on_ranks(2, estimate_jobs.error_of_classes_as_groups, N, layout)
+    assert len(set(errors)) == 1
+    assert "each group has one given class of its own" in errors[0]
+
+
 def test_compiled_loop_gives_the_same_state():
     eager, compiled = (RRM(N, contamination="auto") for _ in range(2))
     logits = estimate_jobs.logits_of_epoch(2, N)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
 from rrm_torch import RRM
 from rrm_torch.weighting.layout import SingleProcess
 from rrm_torch.weighting.outputs import UNKNOWN
+from rrm_torch.weighting.settings import Settings
 from rrm_torch.weighting.warmup import _warn_of_doubtful, warn_of_pruned_classes
 from support import estimate_jobs
 from support.estimate_jobs import N, until_estimate
@@ -61,52 +63,75 @@ def train_with_groups(groups, **settings):
     rrm = RRM(N, contamination="auto", groups=groups, **settings)
     estimate_jobs.train_epoch(rrm, 0, torch.arange(N))
     rrm.step()
+    return rrm
 
 
 @pytest.mark.parametrize("rename", [lambda label: label, lambda label: 3 - label])
 def test_shares_of_the_given_classes_are_not_estimated(rename):
-    with pytest.raises(ValueError, match=r"groups are the given classes, .* Give cap=0\.5: one share is estimated"):
+    with pytest.raises(ValueError, match=r"each group has one given class of its own.* Give cap=0\.5: one share is"):
         train_with_groups(rename(estimate_jobs.labels_of(N)))
 
 
 def test_shares_of_sources_are_estimated_though_each_gives_one_class():
     labels = estimate_jobs.labels_of(N)
     # Two rules for each class.
-    train_with_groups(2 * labels + torch.arange(N) % 2)
-    train_with_groups(labels, cap=0.5)
-    train_with_groups(torch.zeros(N, dtype=torch.int64))
+    assert train_with_groups(2 * labels + torch.arange(N) % 2).epoch == 1
+    assert train_with_groups(labels, cap=0.5).epoch == 1
+    assert train_with_groups(torch.zeros(N, dtype=torch.int64)).epoch == 1
 
 
-LABELS = torch.tensor([0] * 20 + [1] * 10 + [2] * 4 + [UNKNOWN])
+def test_sources_are_compared_with_the_classes_of_all_samples():
+    labels = estimate_jobs.labels_of(N)
+    groups = labels.clone()
+    groups[N // 2 :] = (labels[N // 2 :] + 1) % 4
+    rrm = RRM(N, contamination="auto", groups=groups, unit="step")
+    for batch in torch.arange(N).split(50):
+        estimate_jobs.train_epoch(rrm, 0, batch, batch_size=50)
+        rrm.step()
+    assert rrm.epoch == 12
+
+
+LABELS = torch.tensor([0] * 20 + [1] * 10 + [3] * 4 + [UNKNOWN])
+
+
+def warn_of_pruned(pruned, members=None, **settings):
+    """Warn of the classes of `LABELS` that a reweight prunes."""
+    masks = [torch.zeros(len(LABELS), dtype=torch.bool) for _ in range(2)]
+    for mask, samples in zip(masks, (pruned, members or ()), strict=True):
+        mask[list(samples)] = True
+    chosen = Settings(n=len(LABELS), **{"contamination": 0.2, **settings})
+    layout = SingleProcess(len(LABELS))
+    warn_of_pruned_classes(LABELS, masks[0], masks[1] if members else None, layout, chosen, stacklevel=1)
 
 
 @pytest.mark.parametrize(
     ("pruned", "members", "message"),
     [
         (range(20, 29), None, r"almost all labels of 1 of 3 classes \(1\): a rare class is learnt late"),
-        (range(30), None, r"2 of 3 classes \(0, 1\).* and cap=0\.5"),
+        (range(30), None, r"2 of 3 classes \(0, 1\).* and cap=0\.5, which keeps half"),
         (range(20, 25), [*range(20), *range(20, 25), 30], r"1 of 3 classes \(1\)"),
     ],
 )
 def test_class_that_is_pruned_almost_whole_is_named(pruned, members, message):
-    weights = torch.ones(len(LABELS))
-    weights[list(pruned)] = 0
-    mask = None
-    if members is not None:
-        mask = torch.zeros(len(LABELS), dtype=torch.bool)
-        mask[members] = True
-    with pytest.warns(UserWarning, match=message) as caught:
-        warn_of_pruned_classes(LABELS, weights, mask, SingleProcess(len(LABELS)), stacklevel=1)
-    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=message):
+        warn_of_pruned(pruned, members)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"contamination": None, "gamma": 1.0}, {"groups": np.arange(len(LABELS)) % 2}],
+    ids=["gamma", "sources"],
+)
+def test_class_that_cannot_have_a_cap_needs_a_longer_warmup(settings):
+    with pytest.warns(UserWarning, match=r"\(1\).*; make RRM with a longer warmup"):
+        warn_of_pruned(range(20, 30), **settings)
 
 
 @pytest.mark.parametrize("pruned", [range(20, 28), range(30, 35), ()])
 def test_class_of_which_some_is_kept_or_little_is_known_is_not_named(pruned):
-    weights = torch.ones(len(LABELS))
-    weights[list(pruned)] = 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_pruned_classes(LABELS, weights, None, SingleProcess(len(LABELS)), stacklevel=1)
+        warn_of_pruned(pruned)
 
 
 def train_on_a_rare_class(**settings):
@@ -120,12 +145,13 @@ def train_on_a_rare_class(**settings):
     return rrm, labels
 
 
-def test_first_reweight_warns_of_a_rare_class_that_it_prunes():
-    rrm, labels = train_on_a_rare_class()
+@pytest.mark.parametrize("mu", [1, 0.5])
+def test_first_reweight_warns_of_a_rare_class_that_it_prunes(mu):
+    rrm, labels = train_on_a_rare_class(mu=mu)
     with pytest.warns(UserWarning, match=r"almost all labels of 1 of 3 classes \(2\)") as caught:
         rrm.step(contamination=0.04)
     assert caught[0].filename == __file__
-    assert (rrm.weights[labels == 2] == 0).float().mean() > 0.8
+    assert (labels[rrm.flagged()] == 2).sum() > 0.8 * (labels == 2).sum()
 
 
 def test_cap_keeps_half_of_a_rare_class():

@@ -97,9 +97,9 @@ def test_constant_prediction_is_replaced_by_one_that_finds_the_rare_class():
         ([0.5, 0.5], 0.9, 100, False),
         ([0.5, 0.5, 0.5], 0.64, 100, False),
         ([0.5, 0.5, 0.5], 0.66, 100, True),
-        # Three standard errors of few samples.
-        ([0.52, 0.52, 0.52], 0.72, 25, False),
-        ([0.52, 0.52, 0.52], 0.8, 25, True),
+        # Three standard errors of few samples: 0.3.
+        ([0.52, 0.52, 0.52], 0.8, 25, False),
+        ([0.52, 0.52, 0.52], 0.84, 25, True),
         # Few samples of each class: the model memorises them while it still learns.
         ([0.3, 0.4, 0.5], 0.9, 100, False),
     ],
@@ -119,7 +119,7 @@ def test_model_is_still_learning_if_the_agreement_rises_much(shares, is_rising):
 def test_rounds_without_samples_have_agreement_zero():
     agreement = Agreement((Round(0, 0, 0, 0, 0),) * 2, 2)
     assert agreement.smoothed() == [0, 0]
-    assert not agreement.is_over
+    assert not agreement.rounds[0].is_memorising
     assert Agreement().peak == 0
 
 
