@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.grouped_tasks import annotators, long_tail, rules
+from experiments.grouped_tasks import ANNOTATORS, annotators, long_tail, rules
 
 N = 1200
 
@@ -30,16 +30,18 @@ def test_a_quarter_of_the_rules_is_wrong_throughout(data):
     assert abs(sizes[::2] - sizes[1::2]).max() <= 1
 
 
-def test_annotators_are_wrong_by_increasing_shares(data):
-    task = annotators(data, N, 0)
-    assert len(task.true_shares) == 20
-    assert np.corrcoef(task.true_shares, np.arange(20))[0, 1] > 0.9
-    assert abs(task.task.wrong.mean() - 0.475) < 0.05
+@pytest.mark.parametrize(("name", "share"), [("annotators", 0.475), ("better annotators", 0.304)])
+def test_annotators_are_wrong_by_increasing_shares(name, share, data):
+    shares = ANNOTATORS[name]
+    task = annotators(data, shares, N, 0)
+    assert (shares[0], shares[-1]) == pytest.approx((0.05, 0.9))
+    assert np.corrcoef(task.true_shares, shares)[0, 1] > 0.9
+    assert abs(task.task.wrong.mean() - share) < 0.05
     assert set(np.round(10 * task.checked_shares, 6)) <= set(range(11))
 
 
 def test_wrong_labels_are_the_next_class(data):
-    task = annotators(data, N, 0)
+    task = annotators(data, ANNOTATORS["annotators"], N, 0)
     clean = rules(data, N, 0).task
     original = (clean.labels.numpy() - clean.wrong) % 10
     np.testing.assert_array_equal(task.task.labels.numpy(), (original + task.task.wrong) % 10)

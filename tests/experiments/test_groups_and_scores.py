@@ -46,6 +46,7 @@ JOBS = [
 
 # Of the annotators' labels, half are wrong.
 @pytest.mark.filterwarnings("ignore:.* of the labels are estimated to be wrong")
+@pytest.mark.filterwarnings("ignore:the first reweight prunes almost all labels")
 @pytest.mark.parametrize(("module", "job"), JOBS)
 def test_result_is_json_and_better_than_chance(module, job, data, tmp_path):
     result = module.execute(job, data, tmp_path / "run.pt", lambda done, total: None)
