@@ -262,12 +262,12 @@ def _warn_of_warmup(rrm: RRM, loader: Loader, epochs: int) -> None:
     if rrm.trajectory.rounds or not epochs:
         return
     end = rrm.epochs or _epochs_before(rrm, loader) + epochs
-    steps = 1
+    epoch_length = 1
     if rrm.unit == "step":
         if not isinstance(loader, Sized):
             return
-        steps = len(loader)
-    rrm.warn_of_end(end * steps, steps)
+        epoch_length = len(loader)
+    rrm.warn_of_end(end * epoch_length, epoch_length)
 
 
 def _check_checkpoint(checkpoint: Checkpoint, *, loss: object, loader: Loader, **objects: object) -> None:

@@ -14,6 +14,7 @@ from .._models import to_numpy
 from .layout import Layout
 from .outputs import UNKNOWN, confidences, predicted_classes
 from .prediction_buffer import PredictionBuffer
+from .sample_scores import DEFAULT_CAP
 
 NOTHING_LEARNT = "a model that had learnt nothing"
 """What an estimate of 0 rests on if its model predicted held-out labels hardly more often than by chance."""
@@ -77,8 +78,9 @@ def check_sources(predictions: PredictionBuffer, layout: Layout, groups: rrm_cor
     if len(pairs) == len(np.unique(numbers)) == len(np.unique(labels)) > 1:
         raise ValueError(
             "each group has one given class of its own, as if groups were the classes, whose shares of wrong labels "
-            "can't be estimated one by one: all labels of a class that is not learnt yet seem wrong. Give cap=0.5: one "
-            "share is estimated, and at most half of a class is pruned; or give contamination as an array of shares"
+            "can't be estimated one by one: all labels of a class that is not learnt yet seem wrong. Give "
+            f"cap={DEFAULT_CAP}: one share is estimated, and at most half of a class is pruned; or give contamination "
+            "as an array of shares"
         )
 
 

@@ -19,7 +19,7 @@ from .outputs import is_one_logit
 RankBy: TypeAlias = Literal["loss", "noise-aware", "prior-adjusted"]
 
 DEFAULT_CAP = 0.5
-"""Largest share pruned of a class: the scores single out classes, which could be pruned whole."""
+"""Largest share pruned of a class by default: scores single out classes, and a class not learnt yet has high losses."""
 
 MAX_CLASSES = 4096
 """A transition matrix has a number for each pair of classes."""
