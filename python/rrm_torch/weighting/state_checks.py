@@ -26,6 +26,8 @@ def check_state(state: Any, class_name: str, settings: BatchSettings) -> list[Re
     ValueError
         The settings or the data set differ, or an entry is missing or can't be right; the message says which.
     """
+    if isinstance(state, Mapping) and "version" in state:  # before the entries, which depend on it
+        _check_version(state["version"])
     check_entries(state, entries("rrm", "buffer"), "state", f"{class_name}.state_dict()")
     _check_origin(state, class_name, settings)
     n = settings.n
@@ -183,11 +185,17 @@ def check_entries(state: Any, table: Iterable[Entry], name: str, source: str) ->
         raise ValueError(f"{name} lacks {', '.join(missing)}; pass what {source} returned")
 
 
-def _check_origin(state: Mapping[str, Any], class_name: str, settings: BatchSettings) -> None:
-    """Raise a ValueError if a state is of another version or class, another data set, or other settings."""
-    version = state["version"]
+def _check_version(version: Any) -> None:
+    """Raise a ValueError if a state is of another version."""
     if not is_int(version) or version != VERSION:
-        raise ValueError(f"state has version {version!r}, and this rrm_torch reads version {VERSION}")
+        raise ValueError(
+            f"state has version {version!r}, and this rrm_torch reads version {VERSION}; "
+            "resume with the release that saved it"
+        )
+
+
+def _check_origin(state: Mapping[str, Any], class_name: str, settings: BatchSettings) -> None:
+    """Raise a ValueError if a state is of another class, another data set, or other settings."""
     if not isinstance(state["class"], str) or state["class"] != class_name:
         raise ValueError(f"state was saved by {state['class']}, and this is {class_name}")
     saved = state["settings"]

@@ -7,6 +7,7 @@ import torch
 
 from rrm_torch import RRM
 from rrm_torch.weighting.schedule import Ramp
+from rrm_torch.weighting.state import VERSION
 from support.weighting import FIVE, INDEX, LOSSES, N, assert_identical, epoch_of_steps, one_epoch, set_epoch
 
 
@@ -82,6 +83,14 @@ def test_rejects_state_with_missing_entry():
     state = rrm.state_dict()
     del state["losses"]
     with pytest.raises(ValueError, match=r"state lacks losses; pass what RRM.state_dict\(\) returned"):
+        rrm.load_state_dict(state)
+
+
+def test_rejects_state_of_other_version_before_its_entries():
+    rrm = RRM(5, contamination=0.2)
+    state = rrm.state_dict() | {"version": VERSION - 1}
+    del state["epochs"]
+    with pytest.raises(ValueError, match=f"version {VERSION - 1}, and this rrm_torch reads version {VERSION}; resume"):
         rrm.load_state_dict(state)
 
 
