@@ -175,11 +175,12 @@ def auto(record: Record) -> Figure:
             _plot_estimate(axes, place, run["result"]["estimate"], colours[run["settings"]["data"]])
     axes.plot([], [], color="black", linewidth=2, label="true share")
     axes.plot([], [], "o-", color="gray", markersize=5, label="estimate and interval")
-    axes.plot([], [], "o", color="gray", markerfacecolor="none", markersize=5, label="estimate without an interval")
+    if any(run["result"]["estimate"]["interval"] is None for runs in bands.values() for run in runs):
+        axes.plot([], [], "o", color="gray", markerfacecolor="none", markersize=5, label="estimate without an interval")
     axes.set_yticks(range(len(bands)), bands)
     axes.invert_yaxis()
-    axes.set(title='contamination="auto"', xlabel="wrong labels, %", xlim=(-1, None))
-    return _finish(figure, [axes], record, shared_legend=True, subtitle="a line for each run")
+    axes.set(xlabel="wrong labels, %", xlim=(-1, None))
+    return _finish(figure, [axes], record, shared_legend=True, subtitle="the estimate of each run")
 
 
 def _plot_estimate(axes: Any, place: float, estimate: dict[str, Any], colour: str) -> None:

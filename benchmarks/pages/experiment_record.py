@@ -118,7 +118,8 @@ def digest(record: Record) -> str:
 def _listed(values: Any) -> str:
     """Return a value as text, or the values of runs that differ."""
     if isinstance(values, Sequence) and not isinstance(values, str):
-        return " and ".join(map(str, values))
+        *first, last = map(str, values)
+        return f"{', '.join(first)} and {last}" if first else last
     return str(values)
 
 

@@ -151,6 +151,8 @@ def test_unknown_and_dirty_commits_are_shown():
     text = experiment_record.provenance(record)
     assert "2 minutes of machine time in all. P" in text
     assert "commits unknown and abcdef0123-dirty, today." in text
+    record["commit"].append("9876543210")
+    assert "commits unknown, abcdef0123-dirty and 9876543210, today." in experiment_record.provenance(record)
 
 
 def test_single_seed_has_no_deviation():
