@@ -29,6 +29,7 @@ EARLY = 10  # the default warm-up of RRM
 # Data set and noise of each row of the tables.
 ROWS = (
     ("cifar10n", "aggre"),
+    ("cifar10n", "random1"),
     ("cifar10n", "worst"),
     ("fashion", "clean"),
     ("fashion", "symmetric 0.2"),
@@ -38,7 +39,6 @@ ROWS = (
     ("banking77", "symmetric 0.2"),
     ("cifar10n", CHECKED),
     ("imdb", CHECKED),
-    ("cifar10n", "random1"),
 )
 
 METHODS: dict[str, dict[str, Any]] = {
