@@ -126,3 +126,14 @@ def test_auto_plots_estimates_beside_true_shares():
     lines = [collection for collection in axes.collections if collection.get_linewidth()[0] == 2]
     true_shares = [mark[0, 0] for collection in lines for mark in collection.get_segments()]
     np.testing.assert_allclose(true_shares, [40, 41, 0, 0, 30, 30])
+
+
+@pytest.mark.parametrize("has_hollow_points", [False, True])
+def test_auto_explains_hollow_points_only_where_there_are_some(has_hollow_points):
+    record = made_up_records.auto()
+    if not has_hollow_points:
+        for run in record["runs"]:
+            if "estimate" in run["result"]:
+                run["result"]["estimate"]["interval"] = [0.0, 1.0]
+    legend = [text.get_text() for text in experiment_figures.auto(record).legends[0].get_texts()]
+    assert ("estimate without an interval" in legend) == has_hollow_points
