@@ -65,7 +65,7 @@ def make_settings(name: str, noise: str, method: str) -> dict[str, Any]:
 def execute(job: Job, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[str, Any]:
     """Execute a job, see `Experiment`; the result also has the true share of wrong labels."""
     settings: dict[str, Any] = dict(job.settings)
-    noisy = task(data, settings["data"], settings["noise"], None, job.seed)
+    noisy = task(data, settings["data"], settings["noise"], settings.get("samples"), job.seed)
     assert noisy.wrong is not None
     true_share = float(noisy.wrong.mean())
     if settings["rrm"] is not None and "multiple" in settings["rrm"]:

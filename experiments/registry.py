@@ -21,6 +21,7 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
     "ablation": (".ablation", "each setting of RRM varied separately, on Fashion-MNIST"),
     "detection": (".detection", "how well RRM, cleanlab, AUM and small loss list wrong labels, at equal budget"),
     "auto": (".auto", "the contamination estimated, against the true one, half and twice of it, on five data sets"),
+    "auto-large": (".auto_large", "the contamination estimated from all 50,000 images of CIFAR-10N"),
     "groups": (
         ".groups",
         "labels of 20 rules and of 20 annotators, and rare classes, on Fashion-MNIST: quotas and caps",

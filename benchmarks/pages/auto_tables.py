@@ -38,6 +38,11 @@ def auto_estimates(record: Record) -> str:
     return "\n\n".join([estimates, _about_all(estimated), f"{note} {provenance(record)}"])
 
 
+def auto_large_estimates(record: Record) -> str:
+    """Return the table of `auto_estimates` for the experiment on many images."""
+    return auto_estimates(record)
+
+
 def auto_accuracy(record: Record) -> str:
     """Return the tables of test accuracy by method, each with a sentence about the difference of auto and true C."""
     require_complete(record)

@@ -264,6 +264,7 @@ EXPERIMENTS = {
     "fashion_synthetic": (experiment_tables.fashion_synthetic, experiment_tables.fashion_gains),
     "ablation": (experiment_tables.ablation_grid, experiment_tables.ablation_settings),
     "auto": (auto_tables.auto_estimates, auto_tables.auto_accuracy),
+    "auto_large": (auto_tables.auto_large_estimates,),
     "groups": (quota_tables.groups_sources, quota_tables.groups_tails, quota_tables.groups_pruned),
     "scores": (score_tables.scores_accuracy, score_tables.scores_pruned),
     "detection": (detection_tables.detection_order, detection_tables.detection_lists),

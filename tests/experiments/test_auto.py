@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from experiments import auto
+from experiments import auto, auto_large, cifar10n
 from experiments.runner.jobs import Job
 
 pytest.importorskip("sklearn")
@@ -36,3 +36,18 @@ def test_result_has_the_true_share_and_the_estimate(method, tmp_path):
     if method in auto.MULTIPLES:
         pruned = result["rounds"]["n_pruned"][-1] / 1347
         assert pruned == pytest.approx(auto.MULTIPLES[method] * result["true_share"], abs=0.002)
+
+
+def test_large_runs_train_on_all_images_of_cifar10():
+    jobs = auto_large.jobs(3)
+    assert [job.settings["noise"] for job in jobs[::3]] == list(auto_large.NOISES)
+    for job in jobs:
+        assert job.settings["samples"] == 5 * cifar10n.SAMPLES
+        assert job.settings["rrm"] == {"contamination": "auto"}
+
+
+def test_samples_of_the_settings_are_those_of_the_run(tmp_path):
+    job = job_on_digits(auto.AUTO)
+    job.settings["samples"] = 400
+    result = auto.execute(job, tmp_path, tmp_path / "run.pt", lambda done, total: None)
+    assert sum(map(sum, result["histogram"].values())) == 400

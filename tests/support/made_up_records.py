@@ -168,6 +168,11 @@ def auto():
     return record("auto", runs)
 
 
+def auto_large():
+    runs = [made for made in auto()["runs"] if made["method"].endswith(": auto")]
+    return record("auto-large", runs)
+
+
 def listing_metrics(precision, n_listed, f1):
     return {
         "average_precision": precision,
@@ -247,6 +252,7 @@ RECORDS = {
     "fashion_synthetic": fashion,
     "ablation": ablation,
     "auto": auto,
+    "auto_large": auto_large,
     "groups": groups,
     "scores": scores,
     "detection": detection,

@@ -176,6 +176,8 @@ def test_partial_record_is_rejected(name, block):
     record = made_up_records.RECORDS[name]()
     with pytest.raises(SystemExit, match=r"draft that lacks 3 runs, and isn't rendered: finish them"):
         block(record | {"missing": 3})
+    if name == "auto_large":  # one method in a row, and rows may have different numbers of seeds
+        return
     with pytest.raises(SystemExit, match="as many seeds for every method"):
         block(record | {"runs": record["runs"][1:]})
 
