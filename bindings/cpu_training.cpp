@@ -41,8 +41,8 @@ template <class T> const T *data(const std::optional<py::array> &array) {
 py::tuple add_to_record(const py::array &losses, const py::array &weights, const std::optional<py::array> &thresholds,
                         double threshold, const std::optional<py::array> &pruned,
                         const std::optional<py::array> &members, const ByteArray &last, const ByteArray &ever,
-                        const std::tuple<double, double, double> &scales, py::array_t<std::int64_t> key_counts,
-                        ByteArray bits, ByteArray new_ever) {
+                        const FloatArray &excess, const std::tuple<double, double, double> &scales, ByteArray bits,
+                        ByteArray new_ever, FloatArray new_excess) {
     return with_float(losses, [&](auto number) -> py::tuple {
         using V = decltype(number);
         const rrm::cpu::RecordedSamples<V> samples{.losses = data<V>(losses),
@@ -53,37 +53,18 @@ py::tuple add_to_record(const py::array &losses, const py::array &weights, const
                                                    .pruned = data<std::uint8_t>(pruned),
                                                    .members = data<std::uint8_t>(members),
                                                    .last = last.data(),
-                                                   .ever = ever.data()};
+                                                   .ever = ever.data(),
+                                                   .excess = excess.data()};
         const auto &[of_weights, of_squares, of_costs] = scales;
-        auto *counts = key_counts.mutable_data();
-        auto *to = bits.mutable_data();
-        auto *to_ever = new_ever.mutable_data();
+        const rrm::cpu::RecordOutput output{
+            .bits = bits.mutable_data(), .ever = new_ever.mutable_data(), .excess = new_excess.mutable_data()};
         rrm::cpu::RecordTotals totals;
         {
             const rrm::GilRelease released;
-            totals = rrm::cpu::add_to_record(samples, {of_weights, of_squares, of_costs}, counts, to, to_ever);
+            totals = rrm::cpu::add_to_record(samples, {of_weights, of_squares, of_costs}, output);
         }
         return py::make_tuple(totals.n_pruned, totals.n_pruned_again, totals.n_pruned_ever, totals.weights,
                               totals.squares, totals.costs);
-    });
-}
-
-void add_ranks(const py::array &losses, const std::optional<py::array> &members,
-               const py::array_t<std::int64_t> &key_counts, std::int64_t n_planned, std::optional<float> nan_rank,
-               const FloatArray &old_sums, FloatArray sums) {
-    with_float(losses, [&](auto number) {
-        using V = decltype(number);
-        const V *c = data<V>(losses);
-        const std::int64_t n = losses.size();
-        const auto *is_member = data<std::uint8_t>(members);
-        const auto *counts = key_counts.data();
-        const float *of_nan = nan_rank ? &*nan_rank : nullptr;
-        const float *from = old_sums.data();
-        float *to = sums.mutable_data();
-        std::vector<float> ranks(rrm::cpu::n_rank_keys);
-        const rrm::GilRelease released;
-        rrm::cpu::ranks_of_keys(counts, n_planned, ranks.data());
-        rrm::cpu::add_ranks(c, n, is_member, ranks.data(), of_nan, from, to);
     });
 }
 
@@ -100,15 +81,13 @@ void count_prunings(const std::vector<ByteArray> &rounds, py::array_t<std::int32
 }
 
 // Fills `order`, whose numbers are below 2^32.
-void order_by_suspicion(const py::array_t<std::int32_t> &times, const FloatArray &ranks,
-                        py::array_t<std::int64_t> order, py::array_t<std::uint64_t> scratch) {
-    const auto *numbers = times.data();
-    const float *of_samples = ranks.data();
-    const std::int64_t n = times.size();
+void order_by_suspicion(const FloatArray &excess, py::array_t<std::int64_t> order, py::array_t<std::uint64_t> scratch) {
+    const float *of_samples = excess.data();
+    const std::int64_t n = excess.size();
     auto *entries = reinterpret_cast<std::uint64_t *>(order.mutable_data());
     auto *others = scratch.mutable_data();
     const rrm::GilRelease released;
-    rrm::cpu::order_by_suspicion(numbers, of_samples, n, entries, others);
+    rrm::cpu::order_by_suspicion(of_samples, n, entries, others);
 }
 
 // Records batches in the memory of a trainer, which it keeps alive. The addresses of a batch come as integers: looking
@@ -168,7 +147,6 @@ class BatchRecorder {
 
 void rrm::bind_training(py::module_ &m) {
     m.def("add_to_record", &add_to_record);
-    m.def("add_ranks", &add_ranks);
     m.def("count_prunings", &count_prunings);
     m.def("order_by_suspicion", &order_by_suspicion);
     py::class_<BatchRecorder>(m, "BatchRecorder", py::module_local())

@@ -146,25 +146,16 @@ def add_to_record(
     members: Array | None,  # None: all
     last: Array,  # bits, as the next one
     ever: Array,
+    excess: Array,  # float32
     scales: tuple[float, float, float],  # of weights, their squares and costs; 0: no sum
-    # The counts are added to, the bits filled.
-    key_counts: Array,
+    # These are filled.
     bits: Array,
     new_ever: Array,
+    new_excess: Array,
     /,
 ) -> tuple[int, int, int, int, int, int]: ...  # `RecordTotals` in csrc/cpu/pruning_record.h
-def add_ranks(
-    losses: Array,
-    members: Array | None,
-    key_counts: Array,
-    n_planned: int,
-    nan_rank: float | None,
-    old_sums: Array,
-    sums: Array,  # this is filled
-    /,
-) -> None: ...
 def count_prunings(rounds: list[Array], times: Array, /) -> None: ...  # fills `times`
-def order_by_suspicion(times: Array, ranks: Array, order: Array, scratch: Array, /) -> None: ...  # fills `order`
+def order_by_suspicion(excess: Array, order: Array, scratch: Array, /) -> None: ...  # fills `order`
 
 class BatchRecorder:
     def __init__(self, losses: Array, marks: Array, weights: Array, start: int, skip_nan: bool, /) -> None: ...

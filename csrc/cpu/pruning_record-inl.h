@@ -20,38 +20,6 @@ template <class Function> RRM_INLINE std::int64_t rounded_sum(std::int64_t n, Fu
     return static_cast<std::int64_t>(sum - static_cast<std::uint64_t>(n) * static_cast<std::uint64_t>(rounder_bits));
 }
 
-// Fetches the cache line of an element, which may be beyond the end. Its address is computed as an integer: a pointer
-// beyond an array is undefined.
-template <class V> RRM_INLINE void fetch(const V *array, std::int64_t i) {
-    const auto address = reinterpret_cast<std::uintptr_t>(array) + static_cast<std::size_t>(i) * sizeof(V);
-    __builtin_prefetch(reinterpret_cast<const void *>(address)); // NOLINT(performance-no-int-to-ptr)
-}
-
-// Calls f(i) for i < n, and fetches the next block of two arrays meanwhile: the hardware prefetcher stops at each page.
-template <class A, class B, class Function>
-RRM_INLINE void for_each_and_fetch(std::int64_t n, const A *a, const B *b, Function f) {
-    constexpr std::int64_t step = 16; // a cache line of floats
-    for (std::int64_t begin = 0; begin < n; begin += step) {
-        fetch(a, record_block + begin);
-        fetch(b, record_block + begin);
-        const std::int64_t end = std::min(begin + step, n);
-        for (std::int64_t i = begin; i < end; ++i) {
-            f(i);
-        }
-    }
-}
-
-// The leading bits of each loss in the order of the losses; those of infinity for NaN.
-template <class V> RRM_INLINE void find_keys(const V *losses, std::int64_t n, std::int32_t *keys) {
-    for (std::int64_t i = 0; i < n; ++i) {
-        const auto loss = static_cast<float>(losses[i]);
-        const float number = std::isnan(loss) ? std::numeric_limits<float>::infinity() : loss;
-        const auto bits = std::bit_cast<std::int32_t>(number + 0.0F); // -0 becomes 0
-        const std::int32_t ordered = bits ^ (bits >> 31 & 0x7fffffff);
-        keys[i] = (ordered >> 16) + static_cast<std::int32_t>(n_rank_keys / 2);
-    }
-}
-
 // Sets a byte to 1 for each pruned sample.
 template <class V>
 RRM_INLINE void find_pruned(const RecordedSamples<V> &samples, std::int64_t begin, std::int64_t n,
@@ -110,11 +78,32 @@ RRM_INLINE std::int64_t sum_of_costs(const RecordedSamples<V> &samples, std::int
     });
 }
 
+template <class V> RRM_INLINE float excess_of(V loss, V threshold) {
+    const V number = std::isnan(loss) ? std::numeric_limits<V>::infinity() : loss;
+    return static_cast<float>(number - (std::isfinite(threshold) ? threshold : V{0}));
+}
+
 template <class V>
-RecordTotals add_to_record(const RecordedSamples<V> &samples, const RecordScales &scales, std::int64_t *key_counts,
-                           std::uint8_t *bits, std::uint8_t *ever) {
+RRM_INLINE void add_excess(const RecordedSamples<V> &samples, std::int64_t begin, std::int64_t n, float *excess) {
+    const V *const losses = samples.losses + begin;
+    const float *const before = samples.excess + begin;
+    if (samples.thresholds == nullptr && samples.members == nullptr) {
+        const V threshold = samples.threshold;
+        for (std::int64_t i = 0; i < n; ++i) {
+            excess[i] = before[i] + excess_of(losses[i], threshold);
+        }
+        return;
+    }
+    for (std::int64_t i = 0; i < n; ++i) {
+        const V threshold = samples.thresholds == nullptr ? samples.threshold : samples.thresholds[begin + i];
+        const bool is_member = samples.members == nullptr || samples.members[begin + i] != 0;
+        excess[i] = before[i] + (is_member ? excess_of(losses[i], threshold) : 0.0F);
+    }
+}
+
+template <class V>
+RecordTotals add_to_record(const RecordedSamples<V> &samples, const RecordScales &scales, const RecordOutput &output) {
     alignas(64) std::uint8_t pruned[record_block];
-    alignas(64) std::int32_t keys[record_block];
     RecordTotals totals;
     for (std::int64_t begin = 0; begin < samples.n; begin += record_block) {
         const std::int64_t n = std::min(record_block, samples.n - begin);
@@ -124,18 +113,16 @@ RecordTotals add_to_record(const RecordedSamples<V> &samples, const RecordScales
         }
         const std::int64_t first = begin / 8;
         const std::int64_t n_packed = (n + 7) / 8;
-        pack_bits(pruned, n_packed, bits + first);
+        pack_bits(pruned, n_packed, output.bits + first);
         for (std::int64_t i = first; i < first + n_packed; ++i) {
-            totals.n_pruned += count_set(bits[i]);
-            totals.n_pruned_again += count_set(bits[i] & samples.last[i]);
-            totals.n_pruned_ever += count_set(bits[i] & samples.ever[i]);
-            ever[i] = samples.ever[i] | bits[i];
+            const std::uint8_t byte = output.bits[i];
+            totals.n_pruned += count_set(byte);
+            totals.n_pruned_again += count_set(byte & samples.last[i]);
+            totals.n_pruned_ever += count_set(byte & samples.ever[i]);
+            output.ever[i] = samples.ever[i] | byte;
         }
-        find_keys(samples.losses + begin, n, keys);
+        add_excess(samples, begin, n, output.excess + begin);
         const V *const weights = samples.weights + begin;
-        for_each_and_fetch(n, samples.losses + begin, weights, [&](std::int64_t i) {
-            key_counts[keys[i]] += samples.members == nullptr ? 1 : samples.members[begin + i];
-        });
         totals.weights +=
             rounded_sum(n, [&](std::int64_t i) { return static_cast<double>(weights[i]) * scales.weights; });
         totals.squares += rounded_sum(
@@ -145,27 +132,4 @@ RecordTotals add_to_record(const RecordedSamples<V> &samples, const RecordScales
         }
     }
     return totals;
-}
-
-template <class V>
-void add_ranks(const V *losses, std::int64_t n, const std::uint8_t *members, const float *ranks, const float *nan_rank,
-               const float *old_sums, float *sums) {
-    alignas(64) std::int32_t keys[record_block];
-    for (std::int64_t begin = 0; begin < n; begin += record_block) {
-        const std::int64_t n_block = std::min(record_block, n - begin);
-        find_keys(losses + begin, n_block, keys);
-        const float *const old = old_sums + begin;
-        float *const to = sums + begin;
-        if (members == nullptr && nan_rank == nullptr) {
-            for_each_and_fetch(n_block, losses + begin, old, [&](std::int64_t i) { to[i] = old[i] + ranks[keys[i]]; });
-            continue;
-        }
-        for (std::int64_t i = 0; i < n_block; ++i) {
-            float rank = ranks[keys[i]];
-            if (nan_rank != nullptr && std::isnan(losses[begin + i])) {
-                rank = *nan_rank;
-            }
-            to[i] = old[i] + (members == nullptr || members[begin + i] != 0 ? rank : 0.0F);
-        }
-    }
 }

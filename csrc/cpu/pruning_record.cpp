@@ -36,42 +36,21 @@ RRM_TARGET_POP
 } // namespace
 
 template <class V>
-RecordTotals add_to_record(const RecordedSamples<V> &samples, const RecordScales &scales, std::int64_t *key_counts,
-                           std::uint8_t *bits, std::uint8_t *ever) {
+RecordTotals add_to_record(const RecordedSamples<V> &samples, const RecordScales &scales, const RecordOutput &output) {
     switch (chosen_instruction_set()) {
 #ifdef RRM_X86
     case InstructionSet::v4:
-        return v4::add_to_record(samples, scales, key_counts, bits, ever);
+        return v4::add_to_record(samples, scales, output);
     case InstructionSet::v3:
-        return v3::add_to_record(samples, scales, key_counts, bits, ever);
+        return v3::add_to_record(samples, scales, output);
 #endif
     default:
-        return baseline::add_to_record(samples, scales, key_counts, bits, ever);
+        return baseline::add_to_record(samples, scales, output);
     }
 }
 
-template <class V>
-void add_ranks(const V *losses, std::int64_t n, const std::uint8_t *members, const float *ranks, const float *nan_rank,
-               const float *old_sums, float *sums) {
-    switch (chosen_instruction_set()) {
-#ifdef RRM_X86
-    case InstructionSet::v4:
-        return v4::add_ranks(losses, n, members, ranks, nan_rank, old_sums, sums);
-    case InstructionSet::v3:
-        return v3::add_ranks(losses, n, members, ranks, nan_rank, old_sums, sums);
-#endif
-    default:
-        return baseline::add_ranks(losses, n, members, ranks, nan_rank, old_sums, sums);
-    }
-}
-
-template RecordTotals add_to_record<float>(const RecordedSamples<float> &, const RecordScales &, std::int64_t *,
-                                           std::uint8_t *, std::uint8_t *);
-template RecordTotals add_to_record<double>(const RecordedSamples<double> &, const RecordScales &, std::int64_t *,
-                                            std::uint8_t *, std::uint8_t *);
-template void add_ranks<float>(const float *, std::int64_t, const std::uint8_t *, const float *, const float *,
-                               const float *, float *);
-template void add_ranks<double>(const double *, std::int64_t, const std::uint8_t *, const float *, const float *,
-                                const float *, float *);
+template RecordTotals add_to_record<float>(const RecordedSamples<float> &, const RecordScales &, const RecordOutput &);
+template RecordTotals add_to_record<double>(const RecordedSamples<double> &, const RecordScales &,
+                                            const RecordOutput &);
 
 } // namespace rrm::cpu

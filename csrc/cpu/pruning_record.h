@@ -1,14 +1,12 @@
-// What a trainer records of a reweight: one bit for each pruned sample, exact sums, and ranks of the losses.
+// What a trainer records of a reweight: one bit for each pruned sample, exact sums, and by how much each loss exceeds its
+// threshold.
 //
-// All results are integers, so that they depend neither on the instruction set nor on how ranks share the samples.
+// Sums over samples are integers, so that they depend neither on the instruction set nor on how ranks share the samples.
 #pragma once
 
 #include <cstdint>
 
 namespace rrm::cpu {
-
-// Losses are ranked by the leading 16 bits of their float32: equal keys share a rank.
-constexpr std::int64_t n_rank_keys = 1 << 16;
 
 // The samples of a reweight. Bits of samples are packed eight in a byte, the first in the highest bit.
 template <class V> struct RecordedSamples {
@@ -21,6 +19,7 @@ template <class V> struct RecordedSamples {
     const std::uint8_t *members; // 0 or 1 for each sample, whether it took part; null: all did
     const std::uint8_t *last;    // bits: pruned by the reweight before
     const std::uint8_t *ever;    // bits: pruned by any reweight before
+    const float *excess;         // of each sample, the sum of its excess in the reweights before
 };
 
 // The factors by which numbers are multiplied before they are rounded to integers and added up. 0: no sum.
@@ -34,27 +33,16 @@ struct RecordTotals {
     std::int64_t weights = 0, squares = 0, costs = 0;
 };
 
-// Adds the members to the counts of the keys, fills the bits of the pruned samples, and those of samples pruned by any
-// reweight, this one included. A cost is the lower of loss and threshold.
-template <class V>
-RecordTotals add_to_record(const RecordedSamples<V> &samples, const RecordScales &scales, std::int64_t *key_counts,
-                           std::uint8_t *bits, std::uint8_t *ever);
+// Where the results by sample are written.
+struct RecordOutput {
+    std::uint8_t *bits; // of the pruned samples
+    std::uint8_t *ever; // of the samples pruned by any reweight, this one included
+    float *excess;      // the sums with the excess of this reweight
+};
 
-// Fills `sums` with the old sums plus the rank of each loss that took part. A loss that is NaN has the rank of
-// infinity, or `nan_rank` unless that is null. The ranks are those of the keys, see `ranks_of_keys`.
+// Fills the output. A cost is the lower of loss and threshold. The excess of a sample that took part is its loss less its
+// threshold, less 0 if the threshold is infinite; that of NaN is infinite.
 template <class V>
-void add_ranks(const V *losses, std::int64_t n, const std::uint8_t *members, const float *ranks, const float *nan_rank,
-               const float *old_sums, float *sums);
-
-// Fills the rank of the losses with each key, over n - 1, from their number, of n losses in all: equal keys share their
-// mean rank. As `loss_ranks` in python/rrm_torch/weighting/loss_ranks.py, to the bit.
-inline void ranks_of_keys(const std::int64_t *counts, std::int64_t n, float *ranks) {
-    const auto divisor = static_cast<float>(n > 1 ? n - 1 : 1);
-    std::int64_t n_up_to = 0;
-    for (std::int64_t key = 0; key < n_rank_keys; ++key) {
-        n_up_to += counts[key];
-        ranks[key] = (static_cast<float>(n_up_to) - static_cast<float>(counts[key] + 1) / 2) / divisor;
-    }
-}
+RecordTotals add_to_record(const RecordedSamples<V> &samples, const RecordScales &scales, const RecordOutput &output);
 
 } // namespace rrm::cpu

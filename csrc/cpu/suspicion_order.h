@@ -1,4 +1,4 @@
-// The order of samples by how often they were pruned, and by their loss ranks.
+// How often samples were pruned, and their order by suspicion.
 #pragma once
 
 #include <algorithm>
@@ -80,28 +80,15 @@ inline void sort_by_upper_half(std::uint64_t *a, std::uint64_t *b, std::size_t n
     }
 }
 
-// Fills the indices of the n < 2^32 samples in the order of descending times, then of descending ranks; equal ones stay
-// in their order. Times are at least 0. `order` and `scratch` have room for n entries.
-inline void order_by_suspicion(const std::int32_t *times, const float *ranks, std::int64_t n, std::uint64_t *order,
-                               std::uint64_t *scratch) {
-    const std::int32_t most = n == 0 ? 0 : *std::max_element(times, times + n);
-    // Where the samples with each number of times end, in the order.
-    std::vector<std::size_t> next(static_cast<std::size_t>(most) + 2);
-    for (std::int64_t i = 0; i < n; ++i) {
-        ++next[static_cast<std::size_t>(most - times[i]) + 1];
-    }
-    std::inclusive_scan(next.begin(), next.end(), next.begin());
+// Fills the indices of the n < 2^32 samples in the order of descending excess; equal ones stay in their order. `order`
+// and `scratch` have room for n entries.
+inline void order_by_suspicion(const float *excess, std::int64_t n, std::uint64_t *order, std::uint64_t *scratch) {
     for (std::int64_t i = 0; i < n; ++i) {
         // A sample is its key, in the upper half of a word, and its index.
-        const std::uint64_t descending =
-            static_cast<std::uint32_t>(~Float32::key(std::bit_cast<std::uint32_t>(ranks[i])));
-        order[next[static_cast<std::size_t>(most - times[i])]++] = descending << 32 | static_cast<std::uint64_t>(i);
+        const auto descending = static_cast<std::uint32_t>(~Float32::key(std::bit_cast<std::uint32_t>(excess[i])));
+        order[i] = std::uint64_t{descending} << 32 | static_cast<std::uint64_t>(i);
     }
-    std::size_t begin = 0;
-    for (const std::size_t end : next) {
-        sort_by_upper_half(order + begin, scratch + begin, end - begin);
-        begin = end;
-    }
+    sort_by_upper_half(order, scratch, static_cast<std::size_t>(n));
     for (std::int64_t i = 0; i < n; ++i) {
         order[i] &= 0xffffffff;
     }

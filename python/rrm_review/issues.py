@@ -20,7 +20,7 @@ def make_issues(
     *,
     is_label_issue: npt.ArrayLike,
     share_pruned: npt.ArrayLike,
-    mean_rank: npt.ArrayLike,
+    mean_excess: npt.ArrayLike,
     sample_weight: npt.ArrayLike,
     loss: npt.ArrayLike,
     labels: npt.ArrayLike | None = None,
@@ -37,8 +37,8 @@ def make_issues(
         The samples that the last reweight pruned.
     share_pruned : array of float, shape (n,)
         The share of the reweights that pruned a sample: in [0, 1], or NaN for a sample that took part in none.
-    mean_rank : array of float, shape (n,)
-        The mean of a sample's loss ranks over the reweights: from 0, the lowest, to 1, or NaN.
+    mean_excess : array of float, shape (n,)
+        The mean of a sample's loss less its threshold over the reweights, or NaN; the higher, the more suspicious.
     sample_weight, loss : array of float, shape (n,)
         The current weights, and the losses behind the last reweight; NaN for a sample without one.
     labels : array of integers or strings, shape (n,), optional
@@ -51,8 +51,8 @@ def make_issues(
     groups : array of integers or strings, shape (n,), optional
         The group of each sample, such as its source or annotator.
     order : {"suspicion", "index"}, default "suspicion"
-        The order of the rows: the most suspicious sample first, by share pruned, then mean rank, then index; or that
-        of the samples, which ``cleanlab.classification.CleanLearning.fit(label_issues=...)`` expects.
+        The order of the rows: the most suspicious sample first, by mean excess, then index; or that of the samples,
+        which ``cleanlab.classification.CleanLearning.fit(label_issues=...)`` expects.
 
     Returns
     -------
@@ -61,8 +61,7 @@ def make_issues(
         ``id``, ``group``: only with `ids` and `groups`.
         ``is_label_issue``: bool, as given.
         ``label_quality``: float32 in (0, 1], low if suspicious: the share of all samples that are at least as
-        suspicious, by share pruned, then mean rank. The least suspicious samples have 1, and so have all if none was
-        ever pruned or ranked.
+        suspicious, by mean excess. The least suspicious samples have 1; those whose mean excess is NaN are among them.
         ``given_label``, ``predicted_label``: only with `labels` and `predictions`.
         ``sample_weight``, ``loss``, ``share_pruned``: as given.
 
@@ -83,7 +82,7 @@ def make_issues(
     >>> issues = make_issues(
     ...     is_label_issue=[False, True, False, False],
     ...     share_pruned=[0.0, 1.0, 0.5, 0.0],
-    ...     mean_rank=[0.2, 0.9, 0.8, 0.1],
+    ...     mean_excess=[-0.4, 3.1, 0.2, -0.5],
     ...     sample_weight=[1.33, 0.0, 1.33, 1.33],
     ...     loss=[0.1, 4.0, 0.7, 0.1],
     ...     labels=["cat", "dog", "dog", "cat"],
@@ -102,9 +101,9 @@ def make_issues(
     if pruned.ndim != 1:
         raise ValueError(f"is_label_issue must have shape (n,), got {pruned.shape}")
     n = len(pruned)
-    numbers = {"share_pruned": share_pruned, "mean_rank": mean_rank, "sample_weight": sample_weight, "loss": loss}
+    numbers = {"share_pruned": share_pruned, "mean_excess": mean_excess, "sample_weight": sample_weight, "loss": loss}
     columns = {name: _check_length(name, np.asarray(values), n) for name, values in numbers.items()}
-    ranking, label_quality = _rank(columns["share_pruned"], columns["mean_rank"])
+    ranking, label_quality = _rank(columns["mean_excess"])
     given = None if labels is None else read_items("labels", labels, n)
     table: dict[str, Column] = {"index": np.arange(n)}
     if ids is not None:
@@ -147,15 +146,14 @@ def to_frame(issues: dict[str, Column]) -> pd.DataFrame:
     return pd.DataFrame(issues)
 
 
-def _rank(share_pruned: Column, mean_rank: Column) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def _rank(mean_excess: Column) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Return the samples, the most suspicious first, and the label quality of each sample."""
-    share = np.nan_to_num(share_pruned.astype(np.float64))
-    rank = np.nan_to_num(mean_rank.astype(np.float64))
-    ranking = np.lexsort((-rank, -share))
+    excess = np.where(np.isnan(mean_excess), -np.inf, mean_excess)
+    ranking = np.argsort(-excess, kind="stable")
     n = len(ranking)
     # Equal samples have the quality of the last of them.
     is_last = np.ones(n, bool)
-    is_last[:-1] = (np.diff(share[ranking]) != 0) | (np.diff(rank[ranking]) != 0)
+    is_last[:-1] = excess[ranking[1:]] != excess[ranking[:-1]]
     ends = np.flatnonzero(is_last) + 1
     quality = np.empty(n, np.float32)
     quality[ranking] = np.repeat(ends / max(n, 1), np.diff(ends, prepend=0))

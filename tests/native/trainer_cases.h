@@ -32,7 +32,7 @@ template <class T> const T *data_if(bool condition, const std::vector<T> &values
     return condition ? values.data() : nullptr;
 }
 
-// Whether the record of a reweight has the bits, counts and sums of its definition, and the ranks are added.
+// Whether the record of a reweight has the bits, counts, sums and excess of its definition.
 template <class V> bool check_record(Random &random, const std::vector<V> &losses, std::string &description) {
     const std::size_t n = losses.size();
     std::vector<V> weights(n);
@@ -43,6 +43,8 @@ template <class V> bool check_record(Random &random, const std::vector<V> &losse
     const Bytes members = draw_bytes(random, n, 2);
     const Bytes last = draw_bytes(random, (n + 7) / 8, 256);
     const Bytes before = draw_bytes(random, (n + 7) / 8, 256);
+    std::vector<float> excess_before(n);
+    std::ranges::generate(excess_before, [&] { return static_cast<float>(uniform(random)); });
     const bool is_given = random() % 4 == 0;
     const bool has_members = random() % 3 == 0;
     const bool has_groups = random() % 3 == 0;
@@ -54,16 +56,16 @@ template <class V> bool check_record(Random &random, const std::vector<V> &losse
                                           .pruned = data_if(is_given, pruned),
                                           .members = data_if(has_members, members),
                                           .last = last.data(),
-                                          .ever = before.data()};
+                                          .ever = before.data(),
+                                          .excess = excess_before.data()};
     const double scale = 0x1p30;
-    std::vector<std::int64_t> counts(cpu::n_rank_keys);
     Bytes bits(last.size());
     Bytes ever(last.size());
-    const auto totals = cpu::add_to_record(samples, {scale, scale, scale}, counts.data(), bits.data(), ever.data());
+    std::vector<float> excess(n);
+    const auto totals = cpu::add_to_record(samples, {scale, scale, scale}, {bits.data(), ever.data(), excess.data()});
     description = "a record of " + std::to_string(n) + " samples";
 
     cpu::RecordTotals expected;
-    std::int64_t n_members = 0;
     for (std::size_t i = 0; i < n; ++i) {
         const bool is_member = !has_members || members[i] != 0;
         const V threshold = has_groups ? thresholds[i] : samples.threshold;
@@ -74,34 +76,19 @@ template <class V> bool check_record(Random &random, const std::vector<V> &losse
         expected.n_pruned += is_pruned ? 1 : 0;
         expected.n_pruned_again += is_pruned && bit_of(last, i) ? 1 : 0;
         expected.n_pruned_ever += is_pruned && bit_of(before, i) ? 1 : 0;
-        n_members += is_member ? 1 : 0;
         const auto multiples = [&](V number) { return std::llrint(static_cast<double>(number) * scale); };
         expected.weights += multiples(weights[i]);
         expected.squares += multiples(weights[i] * weights[i]);
         expected.costs += is_member ? multiples(losses[i] < threshold ? losses[i] : threshold) : 0;
-    }
-    if (totals.n_pruned != expected.n_pruned || totals.n_pruned_again != expected.n_pruned_again ||
-        totals.n_pruned_ever != expected.n_pruned_ever || totals.weights != expected.weights ||
-        totals.squares != expected.squares || totals.costs != expected.costs ||
-        std::accumulate(counts.begin(), counts.end(), std::int64_t{0}) != n_members) {
-        return false;
-    }
-    std::vector<float> ranks(cpu::n_rank_keys);
-    cpu::ranks_of_keys(counts.data(), n_members, ranks.data());
-    const std::vector<float> old(n, 1.0F);
-    std::vector<float> sums(n);
-    cpu::add_ranks(losses.data(), samples.n, samples.members, ranks.data(), nullptr, old.data(), sums.data());
-    // Ranks are from 0 to 1, and in the order of the losses.
-    for (std::size_t i = 0; i < n; ++i) {
-        const bool is_member = !has_members || members[i] != 0;
-        const std::size_t other = random() % n;
-        const bool is_other = !has_members || members[other] != 0;
-        if (!(sums[i] >= 1 && sums[i] <= 2) || (!is_member && sums[i] != 1) ||
-            (is_member && is_other && losses[i] < losses[other] && sums[i] > sums[other])) {
+        const V loss = std::isnan(losses[i]) ? std::numeric_limits<V>::infinity() : losses[i];
+        const float added = is_member ? static_cast<float>(loss - threshold) : 0.0F;
+        if (excess[i] != excess_before[i] + added) {
             return false;
         }
     }
-    return true;
+    return totals.n_pruned == expected.n_pruned && totals.n_pruned_again == expected.n_pruned_again &&
+           totals.n_pruned_ever == expected.n_pruned_ever && totals.weights == expected.weights &&
+           totals.squares == expected.squares && totals.costs == expected.costs;
 }
 
 // Whether batches are stored as their definition says, and an index out of range stores nothing.
@@ -165,7 +152,7 @@ bool check_batch(Random &random, const std::vector<V> &losses, std::string &desc
            std::ranges::count(epochs, 8) == 0;
 }
 
-// Whether samples are ordered by how often their bits are set, then by rank, then by index.
+// Whether prunings are counted, and samples ordered by their excess, then by index.
 inline bool check_order(Random &random, std::size_t n, std::string &description) {
     const std::size_t n_rounds = random() % 5 == 0 ? 250 + random() % 20 : random() % 6;
     std::vector<Bytes> rounds;
@@ -178,18 +165,16 @@ inline bool check_order(Random &random, std::size_t n, std::string &description)
     }
     std::vector<std::int32_t> times(n);
     cpu::count_prunings(rows, static_cast<std::int64_t>(n), times.data());
-    std::vector<float> ranks(n);
-    std::ranges::generate(ranks, [&] { return static_cast<float>(random() % 50) - 10.0F; });
+    std::vector<float> excess(n);
+    std::ranges::generate(excess, [&] { return static_cast<float>(random() % 50) - 10.0F; });
     std::vector<std::uint64_t> order(n);
     std::vector<std::uint64_t> scratch(n);
-    cpu::order_by_suspicion(times.data(), ranks.data(), static_cast<std::int64_t>(n), order.data(), scratch.data());
+    cpu::order_by_suspicion(excess.data(), static_cast<std::int64_t>(n), order.data(), scratch.data());
     description = "the order of " + std::to_string(n) + " samples after " + std::to_string(n_rounds) + " rounds";
 
     std::vector<std::uint64_t> expected(n);
     std::iota(expected.begin(), expected.end(), std::uint64_t{0});
-    std::ranges::stable_sort(expected, [&](std::uint64_t i, std::uint64_t j) {
-        return times[i] != times[j] ? times[i] > times[j] : ranks[i] > ranks[j];
-    });
+    std::ranges::stable_sort(expected, [&](std::uint64_t i, std::uint64_t j) { return excess[i] > excess[j]; });
     for (std::size_t i = 0; i < n; ++i) {
         const auto set = std::ranges::count_if(rounds, [&](const Bytes &round) { return bit_of(round, i); });
         if (times[i] != set) {

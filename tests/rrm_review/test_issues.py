@@ -8,13 +8,13 @@ import pytest
 
 from rrm_review import make_issues, to_frame
 
-# Sample 2 was pruned by every reweight, 4 and 1 by half of them, the others by none.
+# Sample 2 was pruned by every reweight, 4 and 1 by half of them, the others by none; 0 and 3 have the same excess.
 SHARE = np.array([0.0, 0.5, 1.0, 0.0, 0.5])
-RANK = np.array([0.25, 0.5, 1.0, 0.25, 0.75], np.float32)
+EXCESS = np.array([-1.5, -0.25, 2.0, -1.5, 0.75], np.float32)
 COURSE = {
     "is_label_issue": np.array([False, False, True, False, True]),
     "share_pruned": SHARE,
-    "mean_rank": RANK,
+    "mean_excess": EXCESS,
     "sample_weight": np.array([1.5, 1.5, 0, 1.5, 0], np.float32),
     "loss": np.array([0.1, 0.7, 4, 0.1, 2], np.float32),
 }
@@ -58,22 +58,21 @@ def test_columns_of_what_is_not_given_are_left_out():
 
 def test_label_quality_is_the_share_of_samples_at_least_as_suspicious():
     rng = np.random.default_rng(0)
-    share, rank = rng.integers(0, 4, 200) / 3, rng.integers(0, 4, 200) / 3
+    excess = rng.integers(-8, 8, 200) / 3
     rows = np.arange(200)
-    course = dict.fromkeys(("is_label_issue", "sample_weight", "loss"), rows)
-    issues = make_issues(**course, share_pruned=share, mean_rank=rank, order="index")
-    keys = list(zip(share, rank, strict=True))
-    expected = [sum(other >= key for other in keys) / 200 for key in keys]
+    course = dict.fromkeys(("is_label_issue", "sample_weight", "loss", "share_pruned"), rows)
+    issues = make_issues(**course, mean_excess=excess, order="index")
+    expected = [(excess >= own).mean() for own in excess]
     np.testing.assert_array_equal(issues["label_quality"], np.float32(expected))
 
 
 def test_samples_without_a_reweight_are_the_least_suspicious():
-    share, rank = np.where(SHARE == 0.5, np.nan, SHARE), np.where(SHARE == 0.5, np.nan, RANK)
-    issues = table(share_pruned=share, mean_rank=rank)
+    share, excess = np.where(SHARE == 0.5, np.nan, SHARE), np.where(SHARE == 0.5, np.nan, EXCESS)
+    issues = table(share_pruned=share, mean_excess=excess)
     assert issues["index"].tolist() == [2, 0, 3, 1, 4]
     assert issues["label_quality"].tolist() == [np.float32(0.2), np.float32(0.6), np.float32(0.6), 1, 1]
     none = np.full(5, np.nan)
-    assert table(share_pruned=none, mean_rank=none)["label_quality"].tolist() == [1] * 5
+    assert table(share_pruned=none, mean_excess=none)["label_quality"].tolist() == [1] * 5
 
 
 @pytest.mark.parametrize("order", ["suspicion", "index"])

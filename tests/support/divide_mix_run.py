@@ -102,7 +102,7 @@ def run(
         moment()
     digest = hashlib.blake2b(digest_size=16)
     for network in networks:
-        for tensor in [*network.model.state_dict().values(), network.rrm.weights, network.rrm.trajectory.mean_rank]:
+        for tensor in [*network.model.state_dict().values(), network.rrm.weights, network.rrm.trajectory.mean_excess]:
             digest.update(tensor.numpy().tobytes())
         digest.update(repr(network.rrm.trajectory.rounds).encode())
     return digest.hexdigest()

@@ -70,7 +70,7 @@ def run(path: str) -> str:
         on_epoch=lambda epoch, loss: history.record(epoch, loss, evaluate(model, loader), rrm),
     )
     digest = hashlib.blake2b(digest_size=16)
-    for value in [*model.state_dict().values(), rrm.weights, rrm.trajectory.pruned(), rrm.trajectory.mean_rank]:
+    for value in [*model.state_dict().values(), rrm.weights, rrm.trajectory.pruned(), rrm.trajectory.mean_excess]:
         digest.update(value.numpy().tobytes())
     digest.update(repr((history.epochs, rrm.trajectory.rounds, random.random(), np.random.rand())).encode())  # noqa: NPY002
     digest.update(repr(torch.rand(3).tolist()).encode())

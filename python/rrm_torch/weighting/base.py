@@ -24,7 +24,7 @@ from .live_state import LiveState
 from .loss_buffer import EpochLossBuffer, LossBuffer
 from .prediction_buffer import PredictionBuffer
 from .prediction_state import read_estimate, save_estimate, save_predictions
-from .pruning_history import PruningHistory, exact_shares_and_ranks, load_history
+from .pruning_history import PruningHistory, exact_shares_and_excess, load_history
 from .reweight import Reweight
 from .settings import BatchSettings, Unit
 from .state_checks import check_state
@@ -291,12 +291,12 @@ class BaseRRM(ABC):
         return self.trajectory.flagged()
 
     def ranking(self) -> Tensor:
-        """Return all samples, the most suspicious first: by the share of reweights that pruned them, then loss rank.
+        """Return all samples, the most suspicious first: by the mean of loss less threshold over the reweights.
 
         Returns
         -------
         Tensor of int64, shape (n,)
-            Indices. The loss rank is the mean over the reweights, see `rrm_torch.PruningHistory.mean_rank`.
+            Indices. See `rrm_torch.PruningHistory.mean_excess`.
 
         Warns
         -----
@@ -348,7 +348,7 @@ class BaseRRM(ABC):
         self._warn_of_no_reweight(stacklevel=2)
         rows = self._layout.sync_or_raise(None, self._is_double)
         state = self._state.double() if any(row[0] for row in rows) else self._state
-        share_pruned, mean_rank = exact_shares_and_ranks(state.trajectory)
+        share_pruned, mean_excess = exact_shares_and_excess(state.trajectory)
         is_label_issue, weights, losses = (
             self._layout.all_gather(values) for values in (state.trajectory.last, state.weights, state.losses)
         )
@@ -358,7 +358,7 @@ class BaseRRM(ABC):
         return make_issues(
             is_label_issue=to_numpy(is_label_issue),
             share_pruned=to_numpy(share_pruned),
-            mean_rank=to_numpy(mean_rank),
+            mean_excess=to_numpy(mean_excess),
             sample_weight=to_numpy(weights),
             loss=to_numpy(losses),
             groups=groups,

@@ -135,11 +135,15 @@ class BatchRRM(BaseRRM):
             )
         epoch = state.epoch + 1
         trajectory = state.trajectory
-        if epoch > self.settings.first_epoch:
+        if epoch > self.settings.first_epoch and bool(recorded.any()):
             pruned = (state.weights == 0) & recorded
             trajectory = trajectory.copy()
             contamination = self.settings.rule(state.epoch).contamination
-            entry = trajectory.record(epoch, numbers, state.weights, pruned, contamination=contamination)
+            # A sample of no batch took no part.
+            members = None if bool(recorded.all()) else recorded
+            entry = trajectory.record(
+                epoch, numbers, state.weights, pruned, members=members, contamination=contamination
+            )
             self._warn_of_weight(entry, "it received the mass of what was pruned from its batch", stacklevel=3)
         # All that can fail is done: the state changes by this one assignment.
         self._state = replace(

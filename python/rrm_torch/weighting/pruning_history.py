@@ -11,12 +11,11 @@ import rrm_core
 
 from . import state as states
 from .layout import Layout, SingleProcess
-from .loss_ranks import N_KEYS
 from .packed_bits import count_times, n_bytes, unpack
 from .pruning_records import PruningRecords, no_records
 from .reweight import Reweight, summarize
 from .reweight_samples import check_samples
-from .reweight_scan import add_ranks, scan
+from .reweight_scan import scan
 from .reweight_sums import ReweightSums
 from .state_checks import check_history
 from .suspicion import order_by_suspicion
@@ -54,7 +53,7 @@ class PruningHistory:
         last = (
             unpack(records.bits[-1], n_local) if records.bits else torch.zeros(n_local, dtype=torch.bool, device="cpu")
         )
-        return last.to(records.rank_sum.device)
+        return last.to(records.excess_sum.device)
 
     @property
     def share_pruned(self) -> Tensor:
@@ -65,13 +64,15 @@ class PruningHistory:
         return self._times().float() / self._n_planned()
 
     @property
-    def mean_rank(self) -> Tensor:
-        """Mean of a sample's loss ranks over the reweights: float32, shape (n_local,), from 0 (lowest) to 1 (highest).
+    def mean_excess(self) -> Tensor:
+        """Mean of a sample's loss less its threshold over the reweights: float32, shape (n_local,), in units of the loss.
 
-        Over the reweights that the sample took part in; NaN before the first. Losses that agree in the leading 16 bits
-        of their float32 (to 0.8 %) share their mean rank.
+        By so much the relaxed objective falls, on average, for each unit of weight that pruning takes from the sample.
+        It is positive if the loss exceeds the threshold on average. Over the reweights that the sample took part in; NaN
+        before the first. The threshold is that of the sample's group; an infinite one, and that of batches which are
+        weighted by themselves, counts as 0. A loss that is NaN counts as infinite.
         """
-        return self._records.rank_sum / self._n_planned()
+        return self._records.excess_sum / self._n_planned()
 
     def pruned(self) -> Tensor:
         """Return which samples each reweight pruned: bool, shape (reweights, n), on the host.
@@ -81,23 +82,24 @@ class PruningHistory:
         return unpack(self._layout.all_gather(self._stacked_bits(), packed=True), self.n)
 
     def ranking(self) -> Tensor:
-        """Return all samples, the most suspicious first: by the share of reweights that pruned them, then mean rank.
+        """Return all samples, the most suspicious first: by `mean_excess`.
 
         Returns
         -------
         Tensor of int64, shape (n,)
-            Indices; equal samples in the order of their index. If ranks store slices, all of them must call this.
+            Indices; equal samples in the order of their index, and those that took part in no reweight last. If ranks
+            store slices, all of them must call this.
         """
-        return order_by_suspicion(*self._suspicion())
+        return order_by_suspicion(self._suspicion())
 
     def flagged(self) -> Tensor:
         """Return the samples that the last reweight pruned, in the order of `ranking`: int64, shape (n_pruned,).
 
         If ranks store slices, all of them must call this.
         """
-        share, rank = self._suspicion()
+        excess = self._suspicion()
         index = self._layout.all_gather(self.last).nonzero()[:, 0]
-        return index[order_by_suspicion(share[index], rank[index])]
+        return index[order_by_suspicion(excess[index])]
 
     def copy(self) -> PruningHistory:
         """Return a history that holds the same, and shares its memory."""
@@ -158,13 +160,13 @@ class PruningHistory:
             A tensor has another shape or dtype; or `pruned` or `thresholds` is missing where it is needed.
         """
         records = self._records.to(losses.device)
-        n_planned = self.n if plan is None else plan.n
         samples = check_samples(losses, weights, plan, thresholds, pruned, members, self._layout.n_local)
+        n_planned = self._count(samples.members) if plan is None else plan.n
         largest_weight = self._largest(samples.weights)
         sums = ReweightSums(n_planned, self.n, largest_weight, plan)
         seen = scan(samples, records, sums)
         totals = self._layout.all_reduce_sum(seen.totals)
-        n_pruned, n_both, n_again, *reduced = totals[N_KEYS:].tolist()
+        n_pruned, n_both, n_again, *reduced = totals.tolist()
         effective_sample_size, objective = sums.results(reduced)
         n_before = records.rounds[-1].n_pruned if records.rounds else 0
         n_either = n_pruned + n_before - n_both
@@ -188,15 +190,12 @@ class PruningHistory:
             effective_sample_size=effective_sample_size,
             objective=objective,
         )
-        # Without a plan, NaN is a sample of no batch: neither suspicious nor trusted.
-        nan_rank = 0.5 if plan is None else None
-        rank_sum = add_ranks(samples, seen.keys, totals[:N_KEYS], n_planned, records.rank_sum, nan_rank)
         self._records = PruningRecords(
             rounds=(*records.rounds, entry),
             bits=(*records.bits, seen.bits.cpu()),
             last=seen.bits,
             ever=seen.ever,
-            rank_sum=rank_sum,
+            excess_sum=seen.excess_sum,
             planned=self._planned(records, members, n_planned),
         )
         return entry
@@ -207,7 +206,7 @@ class PruningHistory:
         values = {
             "rounds": [dict(vars(entry)) for entry in records.rounds],
             "bits": self._stacked_bits(),
-            "rank_sum": records.rank_sum,
+            "excess_sum": records.excess_sum,
             "planned": records.planned,
         }
         return states.export(values, states.entries("history"), self._layout)
@@ -237,22 +236,26 @@ class PruningHistory:
         if planned is None and n_planned == self.n:
             return None
         if planned is None:
-            planned = torch.full_like(records.rank_sum, len(records.rounds), dtype=torch.int32)
+            planned = torch.full_like(records.excess_sum, len(records.rounds), dtype=torch.int32)
         return planned + (1 if members is None else members)
+
+    def _count(self, members: Tensor | None) -> int:
+        """Return how many samples took part, on all ranks together."""
+        if members is None:
+            return self.n
+        return int(self._layout.all_reduce_sum(members.count_nonzero()[None]))
 
     def _times(self) -> Tensor:
         """Return how many reweights pruned each local sample: int32, shape (n_local,)."""
-        return count_times(self._records.bits, self._layout.n_local).to(self._records.rank_sum.device)
+        return count_times(self._records.bits, self._layout.n_local).to(self._records.excess_sum.device)
 
-    def _suspicion(self) -> tuple[Tensor, Tensor]:
+    def _suspicion(self) -> Tensor:
         """Return by what all samples are ordered, see `order_by_suspicion`."""
-        share = self._times()
-        rank = self._records.rank_sum
-        if self._records.planned is not None:
-            n_planned = self._records.planned.clamp(min=1).double()
-            share = share / n_planned
-            rank = rank / n_planned
-        return self._layout.all_gather(share), self._layout.all_gather(rank)
+        excess = self._records.excess_sum
+        planned = self._records.planned
+        if planned is not None:
+            excess = torch.where(planned > 0, excess / planned.double(), -torch.inf)
+        return self._layout.all_gather(excess)
 
     def _largest(self, weights: Tensor) -> float:
         """Return the largest weight of all samples."""
@@ -266,22 +269,22 @@ class PruningHistory:
         return torch.zeros(0, n_bytes(self._layout.n_local), dtype=torch.uint8, device="cpu")
 
 
-def exact_shares_and_ranks(history: PruningHistory) -> tuple[Tensor, Tensor]:
-    """Return the share pruned and the mean rank of all samples, not rounded to float32.
+def exact_shares_and_excess(history: PruningHistory) -> tuple[Tensor, Tensor]:
+    """Return the share pruned and the mean excess of all samples, not rounded to float32.
 
     Returns
     -------
-    share_pruned, mean_rank : Tensor of float64, shape (n,), on the host
-        They sort the samples as `PruningHistory.ranking` does; NaN of a sample that took part in no reweight. If ranks
-        store slices, all of them must call this.
+    share_pruned, mean_excess : Tensor of float64, shape (n,), on the host
+        The excess sorts the samples as `PruningHistory.ranking` does. Both are NaN for a sample that took part in no
+        reweight. If ranks store slices, all of them must call this.
     """
     records = history._records
-    local_sums = (history._times(), records.rank_sum)
-    times, rank_sum = (history._layout.all_gather(sums).cpu().double() for sums in local_sums)
+    local_sums = (history._times(), records.excess_sum)
+    times, excess_sum = (history._layout.all_gather(sums).cpu().double() for sums in local_sums)
     n_planned = torch.tensor(len(records.rounds), device="cpu")
     if records.planned is not None:
         n_planned = history._layout.all_gather(records.planned).cpu()
-    return times / n_planned, rank_sum / n_planned
+    return times / n_planned, excess_sum / n_planned
 
 
 def load_history(state: dict[str, Any], rounds: list[Reweight], layout: Layout) -> PruningHistory:
@@ -298,7 +301,7 @@ def load_history(state: dict[str, Any], rounds: list[Reweight], layout: Layout) 
         bits=bits,
         last=bits[-1] if bits else none,
         ever=ever,
-        rank_sum=tensors["rank_sum"],
+        excess_sum=tensors["excess_sum"],
         planned=tensors.get("planned"),
     )
     return history

@@ -1,12 +1,13 @@
-"""One pass over the local samples of a reweight, and one that adds their loss ranks.
+"""One pass over the local samples of a reweight.
 
-On the CPU compiled loops do both. Elsewhere, and where these were not built, operations of torch do, each on all
-samples at once, so that their number does not depend on that of the samples. Both give the same bits: all results are
-integers, or sums of two floats.
+On the CPU a compiled loop does it. Elsewhere, and where it was not built, operations of torch do, each on all samples at
+once, so that their number does not depend on that of the samples. Both give the same bits: sums over samples are
+integers, and all else is by sample.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,6 @@ from torch import Tensor
 from rrm_core._training import compiled_loops
 
 from .large_pages import empty_on_host
-from .loss_ranks import N_KEYS, leading_bits, loss_ranks
 from .packed_bits import count_set, n_bytes, pack
 from .pruning_records import PruningRecords
 from .reweight_samples import ReweightSamples
@@ -31,20 +31,19 @@ class ReweightScan:
 
     Attributes
     ----------
-    totals : Tensor of int64, shape (N_KEYS + N_TOTALS,)
-        What ranks add: the number of members with each key; of samples pruned now, of these by the reweight before, and
-        by any before; and the totals of `ReweightSums`.
+    totals : Tensor of int64, shape (N_TOTALS,)
+        What ranks add: the number of samples pruned now, of these by the reweight before, and by any before; and the
+        totals of `ReweightSums`.
     bits, ever : Tensor of uint8, shape (ceil(n_local / 8),)
         Bits of the samples pruned now; and now or by any reweight before.
-    keys : Tensor of int32, shape (n_local,), or None
-        The keys of the losses, see `loss_ranks`. None from the compiled loop, which finds them again in less time than
-        it would take to store them.
+    excess_sum : Tensor of float32, shape (n_local,)
+        See `PruningRecords`, with this reweight.
     """
 
     totals: Tensor
     bits: Tensor
     ever: Tensor
-    keys: Tensor | None = None
+    excess_sum: Tensor
 
 
 def scan(samples: ReweightSamples, records: PruningRecords, sums: ReweightSums) -> ReweightScan:
@@ -52,9 +51,10 @@ def scan(samples: ReweightSamples, records: PruningRecords, sums: ReweightSums) 
     compiled = compiled_loops() if samples.losses.device.type == "cpu" else None
     if compiled is None:
         return _scan_by_torch(samples, records, sums)
-    totals = torch.zeros(N_KEYS + N_TOTALS, dtype=torch.int64, device="cpu")
-    bits = torch.empty(n_bytes(len(samples.losses)), dtype=torch.uint8, device="cpu")
+    n = len(samples.losses)
+    bits = torch.empty(n_bytes(n), dtype=torch.uint8, device="cpu")
     ever = torch.empty_like(bits)
+    excess_sum = empty_on_host(n, torch.float32)
     counts = compiled.add_to_record(
         samples.losses.numpy(),
         samples.weights.numpy(),
@@ -64,56 +64,13 @@ def scan(samples: ReweightSamples, records: PruningRecords, sums: ReweightSums) 
         _bytes(samples.members),
         records.last.numpy(),
         records.ever.numpy(),
+        records.excess_sum.numpy(),
         sums.scales,
-        totals[:N_KEYS].numpy(),
         bits.numpy(),
         ever.numpy(),
+        excess_sum.numpy(),
     )
-    totals[N_KEYS:] = torch.tensor(counts, device="cpu")
-    return ReweightScan(totals, bits, ever)
-
-
-def add_ranks(
-    samples: ReweightSamples,
-    keys: Tensor | None,
-    key_counts: Tensor,
-    n_planned: int,
-    rank_sum: Tensor,
-    nan_rank: float | None,
-) -> Tensor:
-    """Return `rank_sum` plus the rank of each loss that took part, see `loss_ranks`.
-
-    Parameters
-    ----------
-    samples : ReweightSamples
-    keys : Tensor or None
-        See `ReweightScan`.
-    key_counts : Tensor of int64, shape (N_KEYS,)
-        The number of members with each key, on all ranks together.
-    n_planned : int
-        Number of members, on all ranks together.
-    rank_sum : Tensor of float32, shape (n_local,)
-    nan_rank : float or None
-        The rank of NaN; None for that of infinity.
-    """
-    if keys is not None:
-        added = loss_ranks(key_counts, n_planned).index_select(0, keys)
-        if nan_rank is not None:
-            added = torch.where(samples.losses.isnan(), nan_rank, added)
-        return rank_sum + (added if samples.members is None else torch.where(samples.members, added, 0))
-    compiled = compiled_loops()
-    assert compiled is not None
-    added = empty_on_host(len(rank_sum), torch.float32)
-    compiled.add_ranks(
-        samples.losses.numpy(),
-        _bytes(samples.members),
-        key_counts.numpy(),
-        n_planned,
-        nan_rank,
-        rank_sum.numpy(),
-        added.numpy(),
-    )
-    return added
+    return ReweightScan(torch.tensor(counts, device="cpu"), bits, ever, excess_sum)
 
 
 def _scan_by_torch(samples: ReweightSamples, records: PruningRecords, sums: ReweightSums) -> ReweightScan:
@@ -126,16 +83,22 @@ def _scan_by_torch(samples: ReweightSamples, records: PruningRecords, sums: Rewe
     if samples.members is not None:
         pruned = pruned & samples.members
     bits = pack(pruned)
+    n_pruned = count_set(torch.stack([bits, bits & records.last, bits & records.ever]))
+    totals = torch.cat([n_pruned, sums.totals(samples)])
+    return ReweightScan(totals, bits, records.ever | bits, records.excess_sum + _excess(samples))
+
+
+def _excess(samples: ReweightSamples) -> Tensor:
+    """Return the loss of each sample less its threshold, as float32; 0 if it took no part."""
     losses = samples.losses
     if samples.has_nan:
         losses = losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
-    keys = leading_bits(losses)
-    # Those that took no part have a count of their own, which is left out.
-    counted = keys if samples.members is None else torch.where(samples.members, keys, N_KEYS)
-    counts = torch.bincount(counted, minlength=N_KEYS + 1)[:N_KEYS]
-    n_pruned = count_set(torch.stack([bits, bits & records.last, bits & records.ever]))
-    totals = torch.cat([counts, n_pruned, sums.totals(samples)])
-    return ReweightScan(totals, bits, records.ever | bits, keys)
+    if samples.thresholds is not None:
+        excess = losses - torch.where(samples.thresholds.isfinite(), samples.thresholds, 0)
+    else:
+        excess = losses - (samples.threshold if math.isfinite(samples.threshold) else 0)
+    excess = excess.float()
+    return excess if samples.members is None else torch.where(samples.members, excess, 0)
 
 
 def _bytes(mask: Tensor | None) -> object:

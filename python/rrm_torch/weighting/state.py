@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .layout import Layout
 
-VERSION = 7
+VERSION = 8
 
 Merge: TypeAlias = Literal["same", "shards", "bit shards"]
 
@@ -73,7 +73,7 @@ ENTRIES = (
     Entry("estimate", "rrm", "same"),
     Entry("rounds", "history", "same"),
     Entry("bits", "history", "bit shards", (torch.uint8,), "(reweights, ceil(n / 8))"),
-    Entry("rank_sum", "history", "shards", (torch.float32,), "(n,)"),
+    Entry("excess_sum", "history", "shards", (torch.float32,), "(n,)"),
     Entry("planned", "history", "shards", (torch.int32,), "(n,)", optional=True),
 )
 

@@ -170,9 +170,8 @@ def check_history(state: Any, n: int) -> list[Reweight]:
             "state's planned must lie between the number of reweights that pruned a sample and that of all; the file "
             "may be damaged"
         )
-    rank_sum = state["rank_sum"].cpu()
-    if not bool(((rank_sum >= 0) & (rank_sum <= planned.double() * (1 + TOLERANCE))).all()):
-        raise ValueError("state's rank_sum must add ranks in [0, 1]; the file may be damaged")
+    if bool((state["excess_sum"].cpu() != 0)[planned == 0].any()):
+        raise ValueError("state's excess_sum must be 0 for samples that took part in no reweight; the file may be damaged")
     return rounds
 
 

@@ -1,4 +1,4 @@
-"""The order of samples by suspicion: by the share of reweights that pruned them, then by their loss ranks."""
+"""The order of samples by suspicion: by how much their losses exceed the threshold."""
 
 from __future__ import annotations
 
@@ -12,27 +12,24 @@ from rrm_core._training import compiled_loops
 MOST_SAMPLES = 1 << 32
 
 
-def order_by_suspicion(share: Tensor, rank: Tensor) -> Tensor:
+def order_by_suspicion(excess: Tensor) -> Tensor:
     """Return the order of samples, the most suspicious first; equal ones stay in their order.
 
     Parameters
     ----------
-    share : Tensor of int32 or float64, shape (m,)
-        How often a sample was pruned, or how often per reweight that it took part in.
-    rank : Tensor of float32 or float64, shape (m,)
-        Its loss ranks, or their mean.
+    excess : Tensor of float32 or float64, shape (m,)
+        The sum or mean of each sample's excess, see `rrm_torch.PruningHistory.mean_excess`. It holds no NaN.
 
     Returns
     -------
     Tensor of int64, shape (m,)
-        On the device of `rank`.
+        On the device of `excess`.
     """
-    compiled = compiled_loops() if rank.device.type == "cpu" else None
-    if compiled is None or share.dtype != torch.int32 or rank.dtype != torch.float32 or len(rank) >= MOST_SAMPLES:
-        by_rank = torch.argsort(rank, descending=True, stable=True)
-        return by_rank[torch.argsort(share[by_rank], descending=True, stable=True)]
+    compiled = compiled_loops() if excess.device.type == "cpu" else None
+    if compiled is None or excess.dtype != torch.float32 or len(excess) >= MOST_SAMPLES:
+        return torch.argsort(excess, descending=True, stable=True)
     # Of large arrays, NumPy's are on large pages, which a sort reads and writes twice as fast.
-    order = np.empty(len(rank), np.int64)
-    scratch = np.empty(len(rank), np.uint64)
-    compiled.order_by_suspicion(share.numpy(), rank.numpy(), order, scratch)
+    order = np.empty(len(excess), np.int64)
+    scratch = np.empty(len(excess), np.uint64)
+    compiled.order_by_suspicion(excess.numpy(), order, scratch)
     return torch.from_numpy(order)

@@ -125,9 +125,21 @@ def test_each_epoch_is_a_reweight():
     assert rrm.plan is None
 
 
-def test_unseen_sample_has_middle_rank():
+def test_sample_of_no_batch_takes_no_part():
     rrm = BatchRRM(5, contamination=0.5, warmup=1)
     for _ in range(3):
         rrm.weighted_mean(torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.arange(4))
         rrm.step()
-    assert rrm.trajectory.mean_rank.tolist() == [0.0, 0.25, 0.5, 0.75, 0.5]
+    assert rrm.trajectory.mean_excess[:4].tolist() == [1, 2, 3, 4]
+    assert rrm.trajectory.mean_excess[4].isnan()
+    assert rrm.trajectory.share_pruned[4].isnan()
+    assert [entry.n_planned for entry in rrm.trajectory.rounds] == [4, 4]
+    assert rrm.ranking().tolist() == [3, 2, 1, 0, 4]
+
+
+def test_epoch_without_a_batch_is_no_reweight():
+    rrm = BatchRRM(5, contamination=0.5, warmup=1)
+    for _ in range(3):
+        rrm.step()
+    assert rrm.epoch == 3
+    assert rrm.trajectory.rounds == []

@@ -27,7 +27,6 @@ def test_forged_states_raise_value_errors_or_are_plausible():
         (lambda s: s.update(losses=LOSSES.flip(0)), "bits don't say which losses are above the threshold"),
         (lambda s: s.update(marks=torch.zeros(N, dtype=torch.uint8)), "both recorded and marks, or neither"),
         (lambda s: s["trajectory"]["bits"].zero_(), "bits count 0"),
-        (lambda s: s["trajectory"].update(rank_sum=torch.full((N,), 2.0)), "rank_sum must add ranks"),
         (lambda s: s["trajectory"]["rounds"][0].update(largest_weight=1.0), "largest weight is"),
         (lambda s: s["trajectory"]["rounds"][0].update(epoch=7), "after its epoch 1"),
         (lambda s: s["trajectory"]["rounds"][0].update(n_left=1), "n_left=1 after epoch 1, where its bits count 0"),
@@ -43,6 +42,15 @@ def test_refused_state_says_which_entry(change, message):
     state = saved.state_dict()
     change(state)
     with pytest.raises(ValueError, match=message):
+        RRM(N, contamination=0.3, warmup=1).load_state_dict(state)
+
+
+def test_excess_of_a_sample_that_took_part_in_no_reweight_is_refused():
+    saved = RRM(N, contamination=0.3, warmup=1)
+    saved.step(LOSSES, among=torch.arange(N - 1))
+    state = saved.state_dict()
+    state["trajectory"]["excess_sum"][-1] = 0.5
+    with pytest.raises(ValueError, match="excess_sum must be 0 for samples that took part in no reweight"):
         RRM(N, contamination=0.3, warmup=1).load_state_dict(state)
 
 
@@ -63,7 +71,7 @@ OTHER_FORMS = {
     "lazily negated": lambda tensor: torch.complex(tensor, -tensor).conj().imag,
     "not contiguous": lambda tensor: torch.stack([tensor, tensor], -1)[..., 0],
 }
-TENSORS = ("weights", "losses", "recorded", "marks", "bits", "rank_sum", "planned")
+TENSORS = ("weights", "losses", "recorded", "marks", "bits", "excess_sum", "planned")
 
 
 def in_mid_epoch():
@@ -94,7 +102,7 @@ def test_tensor_that_is_not_dense_is_refused(name, form):
 
 
 @pytest.mark.parametrize("form", OTHER_FORMS.values(), ids=OTHER_FORMS)
-@pytest.mark.parametrize("name", ["weights", "losses", "recorded", "rank_sum"])
+@pytest.mark.parametrize("name", ["weights", "losses", "recorded", "excess_sum"])
 def test_dense_tensor_of_any_form_is_read_by_value(name, form):
     rrm = RRM(N, contamination=0.3, warmup=1, unseen="latest")
     rrm.load_state_dict(state_with(name, form))

@@ -131,7 +131,7 @@ def test_interrupted_step_can_be_repeated():
         if rrm.epoch == 3:
             rrm.step()
         assert_identical(rrm.weights, whole.weights)
-        assert_identical(rrm.trajectory.mean_rank, whole.trajectory.mean_rank)
+        assert_identical(rrm.trajectory.mean_excess, whole.trajectory.mean_excess)
 
 
 def test_warning_as_error_leaves_state_unchanged():

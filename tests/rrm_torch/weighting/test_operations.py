@@ -84,7 +84,7 @@ def bytes_of(rrm):
     """Return the bytes of all memory that an RRM holds for its samples, without the bits of the trajectory."""
     records = rrm.trajectory._records
     buffer = rrm._buffer
-    tensors = (rrm.weights, rrm.losses, buffer._losses, buffer._marks, records.rank_sum, records.last, records.ever)
+    tensors = (rrm.weights, rrm.losses, buffer._losses, buffer._marks, records.excess_sum, records.last, records.ever)
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
 
 

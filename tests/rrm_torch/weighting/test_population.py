@@ -54,7 +54,7 @@ def test_plan_is_that_of_the_population(form):
     assert sorted(rrm.flagged().tolist()) == [3, 6]
     history = rrm.trajectory
     assert history.share_pruned[OTHERS].isnan().all()
-    assert history.mean_rank[OTHERS].isnan().all()
+    assert history.mean_excess[OTHERS].isnan().all()
     assert (history.rounds[0].n_planned, history.rounds[0].n_pruned) == (6, 2)
     again = loaded(rrm, lambda: RRM(N, contamination=0.34, warmup=1))
     assert again.plan == plan
@@ -68,7 +68,7 @@ def test_round_counts_for_members_only():
     n_planned = torch.tensor([2, 2, 3, 3, 2, 2, 1, 1, 1, 1])
     n_pruned = torch.tensor([0, 1, 0, 3, 0, 1, 1, 1, 1, 1])
     assert_identical(rrm.trajectory.share_pruned, n_pruned / n_planned)
-    assert rrm.trajectory.mean_rank[3] == 1
+    assert rrm.trajectory.mean_excess.argmax() == 3
     assert [entry.n_planned for entry in rrm.trajectory.rounds] == [10, 4, 4]
     entry = rrm.trajectory.rounds[-1]
     assert (entry.n_entered, entry.n_left) == (1, 1)

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 import pytest
 import torch
-from scipy.stats import rankdata
 from torch.testing import assert_close
 
 import rrm_core
@@ -67,25 +65,42 @@ def test_pruned_masks_of_all_reweights():
     assert_close(rrm.trajectory.share_pruned, expected.float().mean(0))
 
 
-def test_mean_rank_of_one_reweight():
-    losses = torch.tensor([0.5, -3.0, 2.0, 0.5, float("inf"), float("nan"), -0.0, 0.0])
+def test_excess_of_one_reweight():
+    losses = torch.tensor([0.5, -3.0, 2.0, 0.5, float("inf"), float("nan"), 1.0, 0.0])
     rrm = RRM(8, contamination=0.25, warmup=1, nan="prune")
-    rrm.step(losses)
-    # NaN ranks with infinity, 0.0 equals -0.0
-    assert_close(rrm.trajectory.mean_rank, (torch.tensor([4.5, 1, 6, 4.5, 7.5, 7.5, 2.5, 2.5]) - 1) / 7)
+    threshold = rrm.step(losses).threshold
+    assert threshold == 2
+    assert rrm.trajectory.mean_excess.tolist() == [-1.5, -5.0, 0.0, -1.5, torch.inf, torch.inf, -1.0, -2.0]
 
 
-def test_mean_rank_is_close_to_exact_rank():
+def test_mean_excess_is_the_mean_of_loss_less_threshold():
     rrm, losses = rounds_of()
-    exact = np.mean([(rankdata(row) - 1) / (N - 1) for row in losses.numpy()], axis=0)
-    assert np.abs(rrm.trajectory.mean_rank.numpy() - exact).max() < 0.03
+    thresholds = torch.tensor([entry.threshold for entry in rrm.trajectory.rounds])
+    assert_close(rrm.trajectory.mean_excess, (losses - thresholds[:, None]).mean(0))
+    assert rrm.ranking().tolist() == torch.argsort(rrm.trajectory.mean_excess, descending=True, stable=True).tolist()
 
 
-def test_ranking_by_share_then_rank():
+def test_excess_is_that_over_the_threshold_of_the_group():
+    losses = torch.tensor([1.0, 2.0, 3.0, 4.0, 11.0, 12.0, 13.0, 14.0])
+    rrm = RRM(8, contamination=[0.75, 0.25], groups=torch.arange(8) // 4, warmup=1)
+    plan = rrm.step(losses)
+    assert plan.threshold.tolist() == [1, 13]
+    assert rrm.trajectory.mean_excess.tolist() == [0, 1, 2, 3, -2, -1, 0, 1]
+    assert rrm.ranking().tolist() == [3, 2, 1, 7, 0, 6, 5, 4]
+
+
+def test_infinite_threshold_counts_as_zero():
+    rrm = RRM(3, contamination=0.0, warmup=1)
+    losses = torch.tensor([2.0, float("inf"), 1.0])
+    assert rrm.step(losses).threshold == torch.inf
+    assert_identical(rrm.trajectory.mean_excess, losses)
+
+
+def test_ranking_by_mean_excess():
     rrm = RRM(6, contamination=1 / 3, warmup=1)
     rrm.step(torch.tensor([9.0, 8.0, 1.0, 2.0, 3.0, 4.0]))
     rrm.step(torch.tensor([9.0, 1.0, 8.0, 2.0, 4.0, 3.0]))
-    # 0 twice; 1 and 2 once, with ranks 4 + 0 and 0 + 4; then by rank, and equals in their order
+    # Means of 9, 4.5, 4.5, 2, 3.5 and 3.5 less that of the thresholds; equals in their order.
     assert rrm.ranking().tolist() == [0, 1, 2, 4, 5, 3]
     assert rrm.flagged().tolist() == [0, 2]
 
@@ -105,7 +120,7 @@ def test_state_round_trip():
     again = PruningHistory(N)
     again.load_state_dict(torch.load(file, weights_only=True))
     assert again.rounds == rrm.trajectory.rounds
-    for name in ("last", "share_pruned", "mean_rank"):
+    for name in ("last", "share_pruned", "mean_excess"):
         assert_close(getattr(again, name), getattr(rrm.trajectory, name), rtol=0, atol=0)
     # and goes on alike
     for trajectory in (again, rrm.trajectory):
@@ -129,7 +144,7 @@ def test_hundred_reweights_of_a_million_samples_take_15_mb():
     state = trajectory.state_dict()
     assert state["bits"].nbytes == 100 * 1000
     # of the file, all but the bits doesn't grow with rounds x samples
-    assert (state["bits"].nbytes + state["rank_sum"].nbytes) * (1_000_000 / 8000) <= 17e6
+    assert (state["bits"].nbytes + state["excess_sum"].nbytes) * (1_000_000 / 8000) <= 17e6
     assert state["bits"].nbytes * (1_000_000 / 8000) <= 15e6
 
 
@@ -165,5 +180,5 @@ def test_history_accepts_other_strides_and_gradients():
     losses = torch.arange(0.0, 10.0, 0.5).requires_grad_()[::2]
     pruned = torch.stack([losses > 7, losses > 0], 1)[:, 0]
     assert record_in_history(histories[1], losses=losses, pruned=pruned) == expected
-    assert_identical(histories[1].mean_rank, histories[0].mean_rank)
+    assert_identical(histories[1].mean_excess, histories[0].mean_excess)
     assert_identical(histories[1].pruned(), histories[0].pruned())

@@ -218,7 +218,7 @@ def test_failed_load_leaves_state_unchanged():
     rrm.step(LOSSES.flip(0))
     before = rrm.state_dict()
     for broken, message in (
-        ({"trajectory": {}}, "trajectory lacks bits, planned, rank_sum, rounds"),
+        ({"trajectory": {}}, "trajectory lacks bits, excess_sum, planned, rounds"),
         ({"weights": [1.0]}, r"weights must be a dense tensor of shape \(10,\) .*, got list"),
         ({"losses": torch.full((N,), torch.nan)}, "NaN"),
     ):

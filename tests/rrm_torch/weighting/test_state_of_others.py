@@ -34,7 +34,7 @@ def test_state_does_not_depend_on_settings_of_others(setting, kind):
     with SETTINGS[setting]():
         rrm = course(kind)
         state = rrm.state_dict()
-        shares = rrm.trajectory.share_pruned.dtype, rrm.trajectory.mean_rank.dtype
+        shares = rrm.trajectory.share_pruned.dtype, rrm.trajectory.mean_excess.dtype
         ranking = rrm.ranking().tolist()
     assert flatten(state) == wanted
     assert shares == (FLOAT32, FLOAT32)

@@ -63,7 +63,7 @@ def test_run_resumed_after_any_batch_ends_with_same_bits(make, dtype):
         for name in ("weights", "losses"):
             assert_identical(state[name], wanted[name])
         assert state["trajectory"]["rounds"] == wanted["trajectory"]["rounds"]
-        assert_identical(state["trajectory"]["rank_sum"], wanted["trajectory"]["rank_sum"])
+        assert_identical(state["trajectory"]["excess_sum"], wanted["trajectory"]["excess_sum"])
 
 
 def test_state_at_end_of_epoch_holds_no_recorded_losses():
@@ -125,7 +125,7 @@ def test_never_seen_samples_keep_weight_1_and_are_not_planned(unit, mu):
     assert rrm.losses[unseen].isnan().all()
     assert sorted(rrm.flagged().tolist()) == [3, 6]
     assert rrm.trajectory.share_pruned[unseen].isnan().all()
-    assert rrm.trajectory.mean_rank[unseen].isnan().all()
+    assert rrm.trajectory.mean_excess[unseen].isnan().all()
     again = saved_and_loaded(rrm, lambda: RRM(N, contamination=0.34, warmup=1, unit=unit, mu=mu, unseen="latest"))
     assert again.plan == plan
     for other in (rrm, again):
