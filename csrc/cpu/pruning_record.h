@@ -1,7 +1,8 @@
-// What a trainer records of a reweight: one bit for each pruned sample, exact sums, and by how much each loss exceeds its
-// threshold.
+// What a trainer records of a reweight: one bit for each pruned sample, exact sums, and by how much each loss exceeds
+// its threshold.
 //
-// Sums over samples are integers, so that they depend neither on the instruction set nor on how ranks share the samples.
+// Sums over samples are integers, so that they depend neither on the instruction set nor on how ranks share the
+// samples.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +41,8 @@ struct RecordOutput {
     float *excess;      // the sums with the excess of this reweight
 };
 
-// Fills the output. A cost is the lower of loss and threshold. The excess of a sample that took part is its loss less its
-// threshold, less 0 if the threshold is infinite; that of NaN is infinite.
+// Fills the output. A cost is the lower of loss and threshold. The excess of a sample that took part is its loss less
+// its threshold, less 0 if the threshold is infinite; that of NaN is infinite.
 template <class V>
 RecordTotals add_to_record(const RecordedSamples<V> &samples, const RecordScales &scales, const RecordOutput &output);
 

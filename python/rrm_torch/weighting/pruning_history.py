@@ -65,12 +65,12 @@ class PruningHistory:
 
     @property
     def mean_excess(self) -> Tensor:
-        """Mean of a sample's loss less its threshold over the reweights: float32, shape (n_local,), in units of the loss.
+        """Mean of a sample's loss less its threshold: float32, shape (n_local,), in units of the loss.
 
-        By so much the relaxed objective falls, on average, for each unit of weight that pruning takes from the sample.
-        It is positive if the loss exceeds the threshold on average. Over the reweights that the sample took part in; NaN
-        before the first. The threshold is that of the sample's group; an infinite one, and that of batches which are
-        weighted by themselves, counts as 0. A loss that is NaN counts as infinite.
+        The relaxed objective falls by as much for each unit of weight that pruning takes from the sample. The mean is
+        over the reweights that the sample took part in; NaN before the first. The threshold is that of the sample's
+        group; an infinite one, and that of batches which are weighted by themselves, counts as 0. A loss that is NaN
+        counts as infinite.
         """
         return self._records.excess_sum / self._n_planned()
 

@@ -1,7 +1,7 @@
 """One pass over the local samples of a reweight.
 
-On the CPU a compiled loop does it. Elsewhere, and where it was not built, operations of torch do, each on all samples at
-once, so that their number does not depend on that of the samples. Both give the same bits: sums over samples are
+On the CPU a compiled loop does it. Elsewhere, and where it was not built, operations of torch do, each on all samples
+at once, so that their number does not depend on that of the samples. Both give the same bits: sums over samples are
 integers, and all else is by sample.
 """
 
@@ -21,9 +21,6 @@ from .pruning_records import PruningRecords
 from .reweight_samples import ReweightSamples
 from .reweight_sums import ReweightSums
 
-# Three numbers of pruned samples, and three sums.
-N_TOTALS = 6
-
 
 @dataclass(frozen=True)
 class ReweightScan:
@@ -31,7 +28,7 @@ class ReweightScan:
 
     Attributes
     ----------
-    totals : Tensor of int64, shape (N_TOTALS,)
+    totals : Tensor of int64, shape (6,)
         What ranks add: the number of samples pruned now, of these by the reweight before, and by any before; and the
         totals of `ReweightSums`.
     bits, ever : Tensor of uint8, shape (ceil(n_local / 8),)

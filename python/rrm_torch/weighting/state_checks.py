@@ -171,7 +171,9 @@ def check_history(state: Any, n: int) -> list[Reweight]:
             "may be damaged"
         )
     if bool((state["excess_sum"].cpu() != 0)[planned == 0].any()):
-        raise ValueError("state's excess_sum must be 0 for samples that took part in no reweight; the file may be damaged")
+        raise ValueError(
+            "state's excess_sum must be 0 for samples that took part in no reweight; the file may be damaged"
+        )
     return rounds
 
 
