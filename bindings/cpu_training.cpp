@@ -41,7 +41,8 @@ template <class T> const T *data(const std::optional<py::array> &array) {
 py::tuple add_to_record(const py::array &losses, const py::array &weights, const std::optional<py::array> &thresholds,
                         double threshold, const std::optional<py::array> &pruned,
                         const std::optional<py::array> &members, const ByteArray &last, const ByteArray &ever,
-                        const FloatArray &excess, const std::tuple<double, double, double> &scales, ByteArray bits,
+                        const FloatArray &excess, const std::optional<py::array> &excess_thresholds,
+                        double excess_threshold, const std::tuple<double, double, double> &scales, ByteArray bits,
                         ByteArray new_ever, FloatArray new_excess) {
     return with_float(losses, [&](auto number) -> py::tuple {
         using V = decltype(number);
@@ -54,7 +55,9 @@ py::tuple add_to_record(const py::array &losses, const py::array &weights, const
                                                    .members = data<std::uint8_t>(members),
                                                    .last = last.data(),
                                                    .ever = ever.data(),
-                                                   .excess = excess.data()};
+                                                   .excess = excess.data(),
+                                                   .excess_thresholds = data<V>(excess_thresholds),
+                                                   .excess_threshold = static_cast<V>(excess_threshold)};
         const auto &[of_weights, of_squares, of_costs] = scales;
         const rrm::cpu::RecordOutput output{
             .bits = bits.mutable_data(), .ever = new_ever.mutable_data(), .excess = new_excess.mutable_data()};

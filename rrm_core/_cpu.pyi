@@ -147,6 +147,8 @@ def add_to_record(
     last: Array,  # bits, as the next one
     ever: Array,
     excess: Array,  # float32
+    excess_thresholds: Array | None,  # of each sample; None: `excess_threshold` is that of all
+    excess_threshold: float,
     scales: tuple[float, float, float],  # of weights, their squares and costs; 0: no sum
     # These are filled.
     bits: Array,

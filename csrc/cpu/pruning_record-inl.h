@@ -87,15 +87,16 @@ template <class V>
 RRM_INLINE void add_excess(const RecordedSamples<V> &samples, std::int64_t begin, std::int64_t n, float *excess) {
     const V *const losses = samples.losses + begin;
     const float *const before = samples.excess + begin;
-    if (samples.thresholds == nullptr && samples.members == nullptr) {
-        const V threshold = samples.threshold;
+    if (samples.excess_thresholds == nullptr && samples.members == nullptr) {
+        const V threshold = samples.excess_threshold;
         for (std::int64_t i = 0; i < n; ++i) {
             excess[i] = before[i] + excess_of(losses[i], threshold);
         }
         return;
     }
+    const V *const thresholds = samples.excess_thresholds;
     for (std::int64_t i = 0; i < n; ++i) {
-        const V threshold = samples.thresholds == nullptr ? samples.threshold : samples.thresholds[begin + i];
+        const V threshold = thresholds == nullptr ? samples.excess_threshold : thresholds[begin + i];
         const bool is_member = samples.members == nullptr || samples.members[begin + i] != 0;
         excess[i] = before[i] + (is_member ? excess_of(losses[i], threshold) : 0.0F);
     }

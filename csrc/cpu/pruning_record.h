@@ -21,6 +21,8 @@ template <class V> struct RecordedSamples {
     const std::uint8_t *last;    // bits: pruned by the reweight before
     const std::uint8_t *ever;    // bits: pruned by any reweight before
     const float *excess;         // of each sample, the sum of its excess in the reweights before
+    const V *excess_thresholds;  // what the excess is relative to, of each sample; null: they have one
+    V excess_threshold;          // that one
 };
 
 // The factors by which numbers are multiplied before they are rounded to integers and added up. 0: no sum.
@@ -42,7 +44,7 @@ struct RecordOutput {
 };
 
 // Fills the output. A cost is the lower of loss and threshold. The excess of a sample that took part is its loss less
-// its threshold, less 0 if the threshold is infinite; that of NaN is infinite.
+// the threshold for it, less 0 if that is infinite; that of NaN is infinite.
 template <class V>
 RecordTotals add_to_record(const RecordedSamples<V> &samples, const RecordScales &scales, const RecordOutput &output);
 

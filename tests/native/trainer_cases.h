@@ -45,6 +45,9 @@ template <class V> bool check_record(Random &random, const std::vector<V> &losse
     const Bytes before = draw_bytes(random, (n + 7) / 8, 256);
     std::vector<float> excess_before(n);
     std::ranges::generate(excess_before, [&] { return static_cast<float>(uniform(random)); });
+    std::vector<V> excess_thresholds(n);
+    std::ranges::generate(excess_thresholds, [&] { return static_cast<V>(uniform(random)); });
+    const bool is_by_group = random() % 3 == 0;
     const bool is_given = random() % 4 == 0;
     const bool has_members = random() % 3 == 0;
     const bool has_groups = random() % 3 == 0;
@@ -57,7 +60,9 @@ template <class V> bool check_record(Random &random, const std::vector<V> &losse
                                           .members = data_if(has_members, members),
                                           .last = last.data(),
                                           .ever = before.data(),
-                                          .excess = excess_before.data()};
+                                          .excess = excess_before.data(),
+                                          .excess_thresholds = data_if(is_by_group, excess_thresholds),
+                                          .excess_threshold = V{1} / 4};
     const double scale = 0x1p30;
     Bytes bits(last.size());
     Bytes ever(last.size());
@@ -81,7 +86,8 @@ template <class V> bool check_record(Random &random, const std::vector<V> &losse
         expected.squares += multiples(weights[i] * weights[i]);
         expected.costs += is_member ? multiples(losses[i] < threshold ? losses[i] : threshold) : 0;
         const V loss = std::isnan(losses[i]) ? std::numeric_limits<V>::infinity() : losses[i];
-        const float added = is_member ? static_cast<float>(loss - threshold) : 0.0F;
+        const V limit = is_by_group ? excess_thresholds[i] : samples.excess_threshold;
+        const float added = is_member ? static_cast<float>(loss - limit) : 0.0F;
         if (excess[i] != excess_before[i] + added) {
             return false;
         }

@@ -68,9 +68,10 @@ class PruningHistory:
         """Mean of a sample's loss less its threshold: float32, shape (n_local,), in units of the loss.
 
         The relaxed objective falls by as much for each unit of weight that pruning takes from the sample. The mean is
-        over the reweights that the sample took part in; NaN before the first. The threshold is that of the sample's
-        group; an infinite one, and that of batches which are weighted by themselves, counts as 0. A loss that is NaN
-        counts as infinite.
+        over the reweights that the sample took part in; NaN before the first. With a contamination for each group the
+        threshold is that of the sample's group, otherwise that of all samples, before caps raise it in some groups. An
+        infinite one counts as 0, as does that of batches which are weighted by themselves; NaN counts as an infinite
+        loss.
         """
         return self._records.excess_sum / self._n_planned()
 
@@ -160,7 +161,10 @@ class PruningHistory:
             A tensor has another shape or dtype; or `pruned` or `thresholds` is missing where it is needed.
         """
         records = self._records.to(losses.device)
-        samples = check_samples(losses, weights, plan, thresholds, pruned, members, self._layout.n_local)
+        has_quotas = isinstance(contamination, tuple)
+        samples = check_samples(
+            losses, weights, plan, thresholds, pruned, members, self._layout.n_local, has_quotas=has_quotas
+        )
         n_planned = self._count(samples.members) if plan is None else plan.n
         largest_weight = self._largest(samples.weights)
         sums = ReweightSums(n_planned, self.n, largest_weight, plan)

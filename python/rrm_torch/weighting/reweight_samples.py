@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,10 @@ class ReweightSamples:
         The samples that took part; None for all.
     has_nan : bool
         Whether a loss may be NaN.
+    excess_threshold : float
+        What the excess of all samples is relative to, see `PruningHistory.mean_excess`; not used if it is by group.
+    is_excess_by_group : bool
+        Whether the excess is relative to `thresholds`.
     """
 
     losses: Tensor
@@ -41,6 +46,8 @@ class ReweightSamples:
     pruned: Tensor | None
     members: Tensor | None
     has_nan: bool
+    excess_threshold: float
+    is_excess_by_group: bool
 
 
 def check_samples(
@@ -51,8 +58,12 @@ def check_samples(
     pruned: Tensor | None,
     members: Tensor | None,
     n_local: int,
+    *,
+    has_quotas: bool,
 ) -> ReweightSamples:
     """Return the samples of a reweight, from the arguments of `PruningHistory.record`.
+
+    With `has_quotas` each group has a contamination of its own.
 
     Raises
     ------
@@ -72,7 +83,18 @@ def check_samples(
         pruned=None if pruned is None else _plain("pruned", pruned, n_local, torch.bool),
         members=None if members is None else _plain("members", members, n_local, torch.bool),
         has_nan=plan is None or members is not None or total(plan.n_nan) > 0,
+        excess_threshold=_lowest_threshold(plan),
+        is_excess_by_group=has_quotas and thresholds is not None,
     )
+
+
+def _lowest_threshold(plan: rrm_core.Plan | rrm_core.GroupedPlan | None) -> float:
+    """Return the threshold of a plan; of several, which caps have raised, the lowest; inf without a plan."""
+    if plan is None:
+        return math.inf
+    if isinstance(plan, rrm_core.Plan):
+        return plan.threshold
+    return float(plan.threshold[plan.sizes > 0].min())
 
 
 def _plain(name: str, values: Tensor, n: int, *dtypes: torch.dtype) -> Tensor:

@@ -62,6 +62,8 @@ def scan(samples: ReweightSamples, records: PruningRecords, sums: ReweightSums) 
         records.last.numpy(),
         records.ever.numpy(),
         records.excess_sum.numpy(),
+        samples.thresholds.numpy() if samples.is_excess_by_group and samples.thresholds is not None else None,
+        samples.excess_threshold,
         sums.scales,
         bits.numpy(),
         ever.numpy(),
@@ -86,14 +88,14 @@ def _scan_by_torch(samples: ReweightSamples, records: PruningRecords, sums: Rewe
 
 
 def _excess(samples: ReweightSamples) -> Tensor:
-    """Return the loss of each sample less its threshold, as float32; 0 if it took no part."""
+    """Return the loss of each sample less the threshold for it, as float32; 0 if it took no part."""
     losses = samples.losses
     if samples.has_nan:
         losses = losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
-    if samples.thresholds is not None:
+    if samples.is_excess_by_group and samples.thresholds is not None:
         excess = losses - torch.where(samples.thresholds.isfinite(), samples.thresholds, 0)
     else:
-        excess = losses - (samples.threshold if math.isfinite(samples.threshold) else 0)
+        excess = losses - (samples.excess_threshold if math.isfinite(samples.excess_threshold) else 0)
     excess = excess.float()
     return excess if samples.members is None else torch.where(samples.members, excess, 0)
 

@@ -89,6 +89,14 @@ def test_excess_is_that_over_the_threshold_of_the_group():
     assert rrm.ranking().tolist() == [3, 2, 1, 7, 0, 6, 5, 4]
 
 
+def test_excess_disregards_caps():
+    losses = torch.tensor([1.0, 2.0, 3.0, 4.0, 11.0, 12.0, 13.0, 14.0])
+    rrm = RRM(8, contamination=0.5, cap=0.5, groups=torch.arange(8) // 4, warmup=1)
+    plan = rrm.step(losses)
+    assert plan.threshold.tolist() == [4, 12]
+    assert_identical(rrm.trajectory.mean_excess, losses - 4)
+
+
 def test_infinite_threshold_counts_as_zero():
     rrm = RRM(3, contamination=0.0, warmup=1)
     losses = torch.tensor([2.0, float("inf"), 1.0])
