@@ -11,7 +11,7 @@ from types import ModuleType
 # Version of the interface between the Python files and the compiled modules, which CMakeLists.txt reads here and
 # compiles into them. Raise it whenever bindings/, or `counting` or `group_counting` in rrm_core/definition, changes
 # what is passed or returned.
-INTERFACE = 5
+INTERFACE = 6
 
 
 def load_extension(backend: str, module: str, remedy: str) -> ModuleType:

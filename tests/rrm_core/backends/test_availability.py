@@ -146,6 +146,7 @@ INTERFACE_DIGESTS = {
     3: "5e468cf07c63da64",
     4: "8b0ebc0d3e5d38c0",
     5: "c72b93694caf78b1",
+    6: "47512beca15f6866",
 }
 
 
