@@ -78,6 +78,7 @@ RRM_INLINE std::int64_t sum_of_costs(const RecordedSamples<V> &samples, std::int
     });
 }
 
+// An infinite threshold counts as 0, NaN as an infinite loss.
 template <class V> RRM_INLINE float excess_of(V loss, V threshold) {
     const V number = std::isnan(loss) ? std::numeric_limits<V>::infinity() : loss;
     return static_cast<float>(number - (std::isfinite(threshold) ? threshold : V{0}));

@@ -146,6 +146,7 @@ class PruningHistory:
         members : Tensor of bool, shape (n_local,), optional
             The samples that took part; by default all. The reweight does not count for the others.
         contamination : float or tuple of float, optional
+            See `Reweight`. If each group has its own, the excess is that over the group's threshold.
         is_given : bool, default False
             See `Reweight`.
         thresholds : Tensor, shape (n_local,), optional

@@ -33,10 +33,10 @@ class ReweightSamples:
         The samples that took part; None for all.
     has_nan : bool
         Whether a loss may be NaN.
+    excess_thresholds : Tensor, shape (n_local,), or None
+        What the excess of each sample is relative to, see `PruningHistory.mean_excess`: `thresholds` with quotas.
     excess_threshold : float
-        What the excess of all samples is relative to, see `PruningHistory.mean_excess`; not used if it is by group.
-    is_excess_by_group : bool
-        Whether the excess is relative to `thresholds`.
+        That of all samples, if they have one; inf if there is none.
     """
 
     losses: Tensor
@@ -46,8 +46,8 @@ class ReweightSamples:
     pruned: Tensor | None
     members: Tensor | None
     has_nan: bool
+    excess_thresholds: Tensor | None
     excess_threshold: float
-    is_excess_by_group: bool
 
 
 def check_samples(
@@ -75,16 +75,18 @@ def check_samples(
     if isinstance(plan, rrm_core.GroupedPlan) and thresholds is None:
         raise ValueError("thresholds are missing: a GroupedPlan has one for each group, give that of each sample")
     losses = _plain("losses", losses, n_local, torch.float32, torch.float64)
+    if thresholds is not None:
+        thresholds = _plain("thresholds", thresholds, n_local, losses.dtype)
     return ReweightSamples(
         losses=losses,
         weights=_plain("weights", weights, n_local, losses.dtype),
         threshold=plan.threshold if isinstance(plan, rrm_core.Plan) else torch.inf,
-        thresholds=None if thresholds is None else _plain("thresholds", thresholds, n_local, losses.dtype),
+        thresholds=thresholds,
         pruned=None if pruned is None else _plain("pruned", pruned, n_local, torch.bool),
         members=None if members is None else _plain("members", members, n_local, torch.bool),
         has_nan=plan is None or members is not None or total(plan.n_nan) > 0,
+        excess_thresholds=thresholds if has_quotas else None,
         excess_threshold=_lowest_threshold(plan),
-        is_excess_by_group=has_quotas and thresholds is not None,
     )
 
 

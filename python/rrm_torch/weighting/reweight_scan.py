@@ -62,7 +62,7 @@ def scan(samples: ReweightSamples, records: PruningRecords, sums: ReweightSums) 
         records.last.numpy(),
         records.ever.numpy(),
         records.excess_sum.numpy(),
-        samples.thresholds.numpy() if samples.is_excess_by_group and samples.thresholds is not None else None,
+        None if samples.excess_thresholds is None else samples.excess_thresholds.numpy(),
         samples.excess_threshold,
         sums.scales,
         bits.numpy(),
@@ -92,11 +92,13 @@ def _excess(samples: ReweightSamples) -> Tensor:
     losses = samples.losses
     if samples.has_nan:
         losses = losses.nan_to_num(nan=torch.inf, posinf=torch.inf)
-    if samples.is_excess_by_group and samples.thresholds is not None:
-        excess = losses - torch.where(samples.thresholds.isfinite(), samples.thresholds, 0)
+    thresholds = samples.excess_thresholds
+    if thresholds is not None:
+        excess = (losses - torch.where(thresholds.isfinite(), thresholds, 0)).float()
+    elif math.isfinite(samples.excess_threshold):
+        excess = (losses - samples.excess_threshold).float()
     else:
-        excess = losses - (samples.excess_threshold if math.isfinite(samples.excess_threshold) else 0)
-    excess = excess.float()
+        excess = losses.float()
     return excess if samples.members is None else torch.where(samples.members, excess, 0)
 
 

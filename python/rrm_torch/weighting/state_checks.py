@@ -170,7 +170,10 @@ def check_history(state: Any, n: int) -> list[Reweight]:
             "state's planned must lie between the number of reweights that pruned a sample and that of all; the file "
             "may be damaged"
         )
-    if bool((state["excess_sum"].cpu() != 0)[planned == 0].any()):
+    excess_sum = state["excess_sum"].cpu()
+    if bool(excess_sum.isnan().any()):
+        raise ValueError("state's excess_sum must not hold NaN; the file may be damaged")
+    if bool((excess_sum != 0)[planned == 0].any()):
         raise ValueError(
             "state's excess_sum must be 0 for samples that took part in no reweight; the file may be damaged"
         )

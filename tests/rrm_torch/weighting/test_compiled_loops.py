@@ -51,16 +51,17 @@ def random_samples(n, dtype, kind, rng):
         losses[torch.from_numpy(rng.random(n) < 0.1)] = torch.nan
         losses[0] = float(plan.loss_min)
     draw = torch.from_numpy(rng.random(n))
+    thresholds = plan.threshold * (0.5 + draw).to(dtype) if kind in ("groups", "caps") else None
     samples = ReweightSamples(
         losses=losses,
         weights=weights * (1 + draw.to(weights.dtype)),
         threshold=torch.inf if kind == "of some batches" else plan.threshold,
-        thresholds=plan.threshold * (0.5 + draw).to(dtype) if kind in ("groups", "caps") else None,
+        thresholds=thresholds,
+        excess_thresholds=thresholds if kind == "groups" else None,
         pruned=draw < 0.3 if kind == "of some batches" else None,
         members=draw < 0.6 if kind == "members" else None,
         has_nan=has_nan,
         excess_threshold=torch.inf if kind == "of some batches" else plan.threshold / 2,
-        is_excess_by_group=kind == "groups",
     )
     masks = [packed_bits.pack(torch.from_numpy(rng.random(n) < share)) for share in (0.3, 0.2)]
     excess_sum = torch.from_numpy(rng.random(n).astype(np.float32))

@@ -27,6 +27,7 @@ def test_forged_states_raise_value_errors_or_are_plausible():
         (lambda s: s.update(losses=LOSSES.flip(0)), "bits don't say which losses are above the threshold"),
         (lambda s: s.update(marks=torch.zeros(N, dtype=torch.uint8)), "both recorded and marks, or neither"),
         (lambda s: s["trajectory"]["bits"].zero_(), "bits count 0"),
+        (lambda s: s["trajectory"].update(excess_sum=torch.full((N,), torch.nan)), "excess_sum must not hold NaN"),
         (lambda s: s["trajectory"]["rounds"][0].update(largest_weight=1.0), "largest weight is"),
         (lambda s: s["trajectory"]["rounds"][0].update(epoch=7), "after its epoch 1"),
         (lambda s: s["trajectory"]["rounds"][0].update(n_left=1), "n_left=1 after epoch 1, where its bits count 0"),
