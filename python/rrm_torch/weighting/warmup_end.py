@@ -34,6 +34,10 @@ LONGER = 3
 NOTABLE_RISE = 0.04
 """A rise of the agreement in `WINDOW` rounds that shows a model which is still learning."""
 
+LONG_ROUND = 100
+"""Calls of `weighted_mean` in a round above which a notable rise is larger in proportion: a longer round takes a model
+further, also when it has learnt most of what it will."""
+
 
 @dataclass(frozen=True)
 class Round:
@@ -146,9 +150,11 @@ class Agreement:
 
     @property
     def _rose(self) -> bool:
-        """Whether the smoothed share rose by `NOTABLE_RISE` in the last `WINDOW` rounds."""
+        """Whether the smoothed share rose notably in the last `WINDOW` rounds."""
         shares = self.smoothed()
-        return shares[-1] - shares[max(len(shares) - 1 - WINDOW, 0)] >= NOTABLE_RISE
+        n_calls_per_round = self.n_calls / self.n_rounds
+        notable_rise = NOTABLE_RISE * max(n_calls_per_round / LONG_ROUND, 1)
+        return shares[-1] - shares[max(len(shares) - 1 - WINDOW, 0)] >= notable_rise
 
     def _windows(self) -> list[_Window]:
         """Return each round and those before it that it is averaged with."""

@@ -14,8 +14,13 @@ from support import estimate_jobs
 from support.estimate_jobs import N, until_estimate
 
 
-def agreement_of(shares, n_calls=1000, size=100, trained=None, by_chance=0.1):
-    """Return the agreement of rounds with these shares, where predictions agree with so many labels by chance."""
+def agreement_of(shares, n_calls=None, size=100, trained=None, by_chance=0.1):
+    """Return the agreement of rounds with these shares, where predictions agree with so many labels by chance.
+
+    A round has 100 calls, unless `n_calls` in all are given.
+    """
+    if n_calls is None:
+        n_calls = 100 * len(shares)
     pairs = round(by_chance * size**2)
     rounds = [Round(size, round(size * share), size, round(size * (trained or share)), pairs) for share in shares]
     return Agreement(tuple(rounds), n_calls)
@@ -114,6 +119,12 @@ def test_warmup_ends_when_samples_are_memorised(shares, trained, size, is_over):
 )
 def test_model_is_still_learning_if_the_agreement_rises_much(shares, is_rising):
     assert agreement_of(shares).is_rising == is_rising
+
+
+@pytest.mark.parametrize(("n_calls", "is_rising"), [(4 * 20, True), (4 * 100, True), (4 * 200, True), (4 * 300, False)])
+def test_rise_that_is_notable_grows_with_the_calls_of_a_round(n_calls, is_rising):
+    # The last round is .1 above the first: between twice and three times the notable rise.
+    assert agreement_of([0.5, 0.6, 0.6, 0.6], n_calls).is_rising == is_rising
 
 
 def test_rounds_without_samples_have_agreement_zero():
