@@ -27,20 +27,12 @@ LARGE_ERROR = 0.1
 
 def auto_estimates(record: Record) -> str:
     """Return the table of estimates and their intervals, and a sentence about all runs."""
-    require_complete(record)
-    head = ["true share", "estimate", "bias", "intervals that hold it", "mean width", "warm-up ended after epoch"]
-    estimated = estimated_runs(record)
-    estimates = table("wrong labels, %", head, {title: _estimate_cells(runs) for title, runs in estimated.items()})
-    note = (
-        'Estimate: by `contamination="auto"`. Bias: the mean of estimate less true share, in points, as is the width '
-        "of the intervals."
-    )
-    return "\n\n".join([estimates, _about_all(estimated), f"{note} {provenance(record)}"])
+    return _estimates(record, {})
 
 
 def auto_large_estimates(record: Record) -> str:
-    """Return the table of `auto_estimates` for the experiment on many images."""
-    return auto_estimates(record)
+    """Return the table of `auto_estimates`, with the test accuracy, for the experiment on many images."""
+    return _estimates(record, {f"accuracy, {epoch}": metric for metric, epoch in EPOCHS.items()})
 
 
 def auto_accuracy(record: Record) -> str:
@@ -86,6 +78,24 @@ def difference(methods: Mapping[str, Sequence[Run]], metric: str) -> PairedDiffe
 def error(run: Run) -> float:
     """Return the estimate less the true share."""
     return float(run["result"]["estimate"]["contamination"] - run["result"]["true_share"])
+
+
+def _estimates(record: Record, further: Mapping[str, str]) -> str:
+    """Return the table of estimates with further columns, whose titles and metrics are given, and two sentences."""
+    require_complete(record)
+    head = ["true share", "estimate", "bias", "intervals that hold it", "mean width", "warm-up ended after epoch"]
+    estimated = estimated_runs(record)
+    cells = {
+        title: [*_estimate_cells(runs), *(spread(metrics(runs, metric)) for metric in further.values())]
+        for title, runs in estimated.items()
+    }
+    note = (
+        'Estimate: by `contamination="auto"`. Bias: the mean of estimate less true share, in points, as is the width '
+        "of the intervals."
+    )
+    return "\n\n".join(
+        [table("wrong labels, %", [*head, *further], cells), _about_all(estimated), f"{note} {provenance(record)}"]
+    )
 
 
 def _estimate_cells(runs: Sequence[Run]) -> list[str]:

@@ -62,6 +62,12 @@ def test_estimates_without_an_interval():
     assert "in 0 runs; there is none in 6, where the model was still learning. The mean width is – points." in sentence
 
 
+def test_large_estimates_have_the_accuracy_of_the_last_and_the_best_epoch():
+    ((rows,), _) = parts(auto_tables.auto_large_estimates(made_up_records.auto_large()))
+    assert rows["wrong labels, %"][-2:] == ["accuracy, last epoch", "accuracy, best epoch"]
+    assert rows[DIGITS][-2:] == ["66.5 ± 2.1", "90.0 ± 0.0"]
+
+
 def test_accuracy_has_a_table_for_the_last_and_for_the_best_epoch():
     record = made_up_records.auto()
     for run in record["runs"]:
