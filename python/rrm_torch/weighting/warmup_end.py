@@ -32,11 +32,13 @@ LONGER = 3
 """Times the patience with a model that has not learnt much: its learning may start late."""
 
 NOTABLE_RISE = 0.04
-"""A rise of the agreement in `WINDOW` rounds that shows a model which is still learning."""
+"""A rise of the agreement in `WINDOW` rounds of at most `LONG_ROUND` calls that shows a model which is still
+learning."""
 
 LONG_ROUND = 100
-"""Calls of `weighted_mean` in a round above which a notable rise is larger in proportion: a longer round takes a model
-further, also when it has learnt most of what it will."""
+LONGEST_ROUND = 400
+"""Calls of `weighted_mean` in a round, of all ranks together, between which the notable rise grows in proportion: with
+more batches in a round, the agreement rises further in it, also late in training. Longer rounds were not tried."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Agreement:
         """Whether the smoothed share rose notably in the last `WINDOW` rounds."""
         shares = self.smoothed()
         n_calls_per_round = self.n_calls / self.n_rounds
-        notable_rise = NOTABLE_RISE * max(n_calls_per_round / LONG_ROUND, 1)
+        notable_rise = NOTABLE_RISE * max(min(n_calls_per_round, LONGEST_ROUND) / LONG_ROUND, 1)
         return shares[-1] - shares[max(len(shares) - 1 - WINDOW, 0)] >= notable_rise
 
     def _windows(self) -> list[_Window]:
