@@ -147,8 +147,10 @@ class RRM(BaseRRM):
     - once the share has not risen for three rounds: more where three have less than 100 batches, and three times as
       many while the model has learnt little (Cohen's kappa is below 0.2, and the share has risen by less than 0.1);
     - or once trained samples are predicted as labelled more often than those held out, by 0.15 and by three standard
-      errors of a share of one half, and the share has not risen by 0.04 in three rounds: the model memorises. With more
-      than 100 batches in a round, the rise counts from 0.04 for each 100 of them, 0.16 at most.
+      errors of a share of one half, and the share has not risen notably in three rounds: the model memorises.
+
+    A notable rise is 0.04; with more than 100 batches in a round, 0.04 for each 100 of them, up to 0.16. After one, the
+    model is still learning.
 
     The estimate is that of `rrm_core.estimate_contamination`, of the predictions in the three epochs up to the earliest
     with a share within a standard error of the highest. It is 0, with a warning, if the model has learnt nothing (kappa
