@@ -149,8 +149,8 @@ class RRM(BaseRRM):
     - or once trained samples are predicted as labelled more often than those held out, by 0.15 and by three standard
       errors of a share of one half, and the share has not risen notably in three rounds: the model memorises.
 
-    A notable rise is 0.04; with more than 100 batches in a round, 0.04 for each 100 of them, up to 0.16. After one, the
-    model is still learning.
+    A notable rise is 0.04; with more than 100 batches in a round, 0.04 for each 100 of them, up to 0.16. If the share
+    rose notably in the last three rounds of the warm-up, the model was still learning.
 
     The estimate is that of `rrm_core.estimate_contamination`, of the predictions in the three epochs up to the earliest
     with a share within a standard error of the highest. It is 0, with a warning, if the model has learnt nothing (kappa

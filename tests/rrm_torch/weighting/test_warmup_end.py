@@ -128,7 +128,7 @@ def test_rise_that_is_notable_grows_with_the_calls_of_a_round(n_calls, is_rising
 
 
 def test_steep_rise_is_notable_however_long_the_rounds_are():
-    assert agreement_of([0.3, 0.4, 0.5], 3 * 5000, trained=0.9).is_rising is False
+    assert not agreement_of([0.3, 0.4, 0.5], 3 * 5000, trained=0.9).is_rising
     steep = agreement_of([0.3, 0.5, 0.7], 3 * 5000, trained=0.9)
     assert steep.is_rising
     assert not steep.is_over
