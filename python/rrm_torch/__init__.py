@@ -10,7 +10,7 @@ except ModuleNotFoundError as error:
 
 from rrm_core._public import publish as _publish
 
-from . import adversarial, data, distributed, losses, methods
+from . import adversarial, data, distributed, integrations, losses, methods
 from .data import ImageData, Indexed, batches, load
 from .losses.elr import ELR
 from .losses.per_sample import cross_entropy
@@ -46,6 +46,7 @@ __all__ = [
     "distributed",
     "evaluate",
     "fit",
+    "integrations",
     "load",
     "losses",
     "methods",

@@ -14,19 +14,24 @@ _PIECE = 1 << 20
 
 
 def held_out(start: int, end: int, seed: int) -> Tensor:
-    """Return which of the samples in [start, end) are held out: bool, shape (end - start,).
+    """Return which of the samples in [start, end) are held out: bool, shape (end - start,). See `random_share`."""
+    return random_share(start, end, seed, SHARE)
+
+
+def random_share(start: int, end: int, seed: int, share: float) -> Tensor:
+    """Return a random share of the samples in [start, end), as a mask: bool, shape (end - start,).
 
     The choice depends on the index and the seed alone, so that all ranks make the same.
 
     Notes
     -----
     The hash is the finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
-    OOPSLA 2014). A sample is held out if its hash lies in the lowest 15 % of the range.
+    OOPSLA 2014). A sample is chosen if its hash lies in this share of the range, at its lower end.
     """
     mask = np.empty(end - start, bool)
     for first in range(start, end, _PIECE):
         index = np.arange(first, min(first + _PIECE, end), dtype=np.uint64)
-        mask[first - start : first - start + len(index)] = _hash(index, seed) < np.uint64(SHARE * 2**64)
+        mask[first - start : first - start + len(index)] = _hash(index, seed) < np.uint64(share * 2**64)
     return torch.from_numpy(mask)
 
 

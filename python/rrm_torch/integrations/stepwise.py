@@ -1,0 +1,98 @@
+"""An RRM whose arguments are in epochs, and which counts the optimizer's steps: what every adapter uses.
+
+Trainers stop, save and resume at any step. Where steps are counted, a loss counts until the sample's next one, so that
+no epoch has to be complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from .._checks import check_count
+from ..weighting import schedule
+from ..weighting.layout import LayoutName
+from ..weighting.rrm import RRM
+from ..weighting.schedule import ShareSchedule
+from .settings import with_warmup
+
+SCHEDULES = ("contamination", "gamma", "mu")
+
+
+@dataclass(frozen=True, repr=False)
+class EpochSchedule:
+    """A function of the epoch as one of the step: its value in the epoch that a step belongs to."""
+
+    function: ShareSchedule
+    steps_per_epoch: int
+
+    def __call__(self, step: int) -> npt.ArrayLike:
+        """Return the value after `step`, counted from 1."""
+        return self.function(-(-step // self.steps_per_epoch))
+
+    def __repr__(self) -> str:
+        return f"EpochSchedule({schedule.describe(self.function)}, steps_per_epoch={self.steps_per_epoch})"
+
+
+class StepwiseRRM(RRM):
+    """An RRM that counts steps, made from arguments in epochs.
+
+    Parameters
+    ----------
+    n : int
+        Number of training samples.
+    settings : mapping
+        Arguments of `RRM` in epochs, as `read_settings` returns them.
+    steps_per_epoch : int
+        The optimizer's steps in an epoch.
+    epochs : int or None
+        Planned epochs, unless the settings have them; None if their number is unknown.
+    layout : {"replicated", "sharded"}, optional
+        As in `RRM`.
+
+    Attributes
+    ----------
+    steps_per_epoch : int
+    """
+
+    def __init__(
+        self,
+        n: int,
+        settings: Mapping[str, Any],
+        *,
+        steps_per_epoch: int,
+        epochs: int | None,
+        layout: LayoutName | None = None,
+    ) -> None:
+        self.steps_per_epoch = check_count("steps_per_epoch", steps_per_epoch)
+        arguments = {"epochs": epochs, "every": 1, **settings}
+        arguments = with_warmup(arguments, arguments["epochs"])
+        if not isinstance(arguments["warmup"], str):
+            arguments["warmup"] *= self.steps_per_epoch
+        arguments["every"] *= self.steps_per_epoch
+        for name in SCHEDULES:
+            if callable(arguments.get(name)):
+                arguments[name] = EpochSchedule(arguments[name], self.steps_per_epoch)
+        super().__init__(n, **arguments, unit="step", layout=layout)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, as `RRM.state_dict`, with the number of steps in an epoch."""
+        return {**super().state_dict(), "steps_per_epoch": self.steps_per_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a state returned by `state_dict`; raise a ValueError if its epochs have another number of steps."""
+        steps_per_epoch = state.get("steps_per_epoch", self.steps_per_epoch)
+        if steps_per_epoch != self.steps_per_epoch:
+            raise ValueError(
+                f"state has {steps_per_epoch} steps per epoch, and this run has {self.steps_per_epoch}: resume with "
+                "the same data set, batch size, gradient accumulation and number of processes"
+            )
+        super().load_state_dict({name: value for name, value in state.items() if name != "steps_per_epoch"})
+
+
+def planned_epochs(n_steps: int, steps_per_epoch: int) -> int:
+    """Return the number of epochs, at least 1, that so many steps begin."""
+    return max(1, -(-n_steps // steps_per_epoch))
