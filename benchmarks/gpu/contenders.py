@@ -158,7 +158,7 @@ class OnHost(Contender):
         self.losses = job.host_losses
         self.weights = self.device.on_host(job.old.copy())
 
-    def __call__(self, i: int) -> None:  # noqa: ARG002
+    def __call__(self, i: int) -> None:
         rrm_core.reweight(self.losses, self.weights, out=self.weights, **self.cell.options)
 
     def reset(self) -> None:

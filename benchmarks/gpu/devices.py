@@ -209,7 +209,7 @@ class StandInDevice:
         return host_free_bytes()
 
     # ---- Arrays
-    def on_host(self, values: Array, *, pinned: bool = False) -> Any:  # noqa: ARG002
+    def on_host(self, values: Array, *, pinned: bool = False) -> Any:
         return values.view(self.gpu.bfloat16) if values.dtype == np.uint16 else values
 
     def put(self, values: Array) -> Any:

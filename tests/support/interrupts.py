@@ -95,7 +95,7 @@ class _Tracer:
                 gc.enable()
         return self.count
 
-    def _trace_call(self, frame: FrameType, event: str, argument: Any) -> Any:  # noqa: ARG002
+    def _trace_call(self, frame: FrameType, event: str, argument: Any) -> Any:
         code = frame.f_code
         traced = self._traced.get(code)
         if traced is None:
@@ -106,7 +106,7 @@ class _Tracer:
         frame.f_trace_lines = False
         return self._trace_instruction
 
-    def _trace_instruction(self, frame: FrameType, event: str, argument: Any) -> Any:  # noqa: ARG002
+    def _trace_instruction(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "opcode":
             self.count += 1
             if self.count == self.stop:

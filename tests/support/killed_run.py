@@ -84,7 +84,7 @@ class CallCounter:
         self.killed_at = killed_at
         self.n_calls = 0
 
-    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:  # noqa: ARG002
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         self.n_calls += event in ("call", "c_call")
         if self.n_calls == self.killed_at:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A run of `RRMTrainer` on the processes of torchrun, and a second one resumed in mid-epoch: ``trainer_job.py FOLDER``."""
+"""A run of `RRMTrainer` on the processes of torchrun, and one resumed in mid-epoch: ``trainer_job.py FOLDER``."""
 
 from __future__ import annotations
 

@@ -31,6 +31,8 @@ class RRMNet(NeuralNetClassifier):
         Arguments of `rrm_torch.RRM`; by default ``dict(contamination="auto")``. Without a warm-up it is ``"auto"`` with
         ``contamination="auto"``, and otherwise a third of `max_epochs`, at most 10 epochs. ``unseen`` is ``"latest"``
         by default.
+    rrm__contamination, rrm__warmup, ... : optional
+        The same arguments one by one, as for a grid search.
 
     Attributes
     ----------
@@ -49,6 +51,8 @@ class RRMNet(NeuralNetClassifier):
     >>> from rrm_torch.integrations.skorch import RRMNet
     >>> net = RRMNet(nn.Linear, module__in_features=2, module__out_features=2, criterion=nn.CrossEntropyLoss)
     """
+
+    prefixes_ = [*NeuralNetClassifier.prefixes_, "rrm"]  # noqa: RUF012, a list as in skorch
 
     def __init__(self, module: Any, *args: Any, rrm: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         self.rrm = rrm
@@ -75,7 +79,10 @@ class RRMNet(NeuralNetClassifier):
         """Make RRM for the rows of X, unless an earlier run is continued."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
         n = len(self.get_dataset(X, y))
-        settings = read_settings(self.rrm, n)
+        settings = self.rrm
+        if isinstance(settings, Mapping) and self.get_params_for("rrm"):
+            settings = {**settings, **self.get_params_for("rrm")}
+        settings = read_settings(settings, n)
         if self.rrm_ is None:
             arguments = {"epochs": self.max_epochs, **settings}
             self.rrm_ = RRM(n, **with_warmup(arguments, arguments["epochs"]))

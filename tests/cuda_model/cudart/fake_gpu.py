@@ -118,7 +118,7 @@ class Gpu:
         self.allocated.append(size)
         return Allocation(self, size, device, managed)
 
-    def empty(self, n: int, *, dtype: np.dtype, device: Device | None = None, managed: bool = False) -> PlainArray:  # noqa: ARG002
+    def empty(self, n: int, *, dtype: np.dtype, device: Device | None = None, managed: bool = False) -> PlainArray:
         where = _current_devices[-1]  # `device` is ignored, as by array-api-compat for CuPy
         memory = self.allocate(n * dtype.itemsize, where, managed=managed)
         return self.array_type(self, memory, memory.address, dtype, (n,), (dtype.itemsize,), where)
@@ -144,7 +144,7 @@ class Gpu:
     def dtypes(self, **_: Any) -> dict[str, np.dtype]:
         return {"float32": self.float32, "float64": self.float64}
 
-    def astype(self, x: Any, dtype: Any, *, copy: bool = True) -> Any:  # noqa: ARG002
+    def astype(self, x: Any, dtype: Any, *, copy: bool = True) -> Any:
         return self.asarray(x.get().astype(dtype), device=x.device)
 
     def isdtype(self, dtype: Any, kind: str) -> bool:

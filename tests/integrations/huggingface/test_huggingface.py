@@ -129,8 +129,8 @@ def test_sample_losses_can_be_overridden(tmp_path):
         def sample_losses(self, outputs, labels):
             return (outputs["logits"].softmax(1) - F.one_hot(labels, 10)).abs().sum(1)
 
+    trainer = make_trainer(tmp_path, cls=Absolute, rrm=SHARE)
     with pytest.warns(UserWarning, match="override sample_losses"):
-        trainer = make_trainer(tmp_path, cls=Absolute, rrm=SHARE)
         trainer.train()
     assert float(trainer.rrm.losses.max()) <= 2
 
@@ -288,7 +288,7 @@ def test_a_checkpoint_of_other_batches_is_refused(tmp_path):
 
 def test_a_checkpoint_without_rrm_is_refused(tmp_path):
     make_trainer(tmp_path, cls=Trainer, save_strategy="epoch").train()
-    with pytest.raises(FileNotFoundError, match="has no rrm.pt: it was saved without RRM"):
+    with pytest.raises(FileNotFoundError, match=r"has no rrm\.pt: it was saved without RRM"):
         make_trainer(tmp_path, rrm=SHARE).train(resume_from_checkpoint=str(tmp_path / "checkpoint-10"))
 
 

@@ -82,7 +82,7 @@ def test_loss_that_returns_no_outputs_is_refused(noisy_clouds):
         def label_loss(self, outputs, y):
             return nn.functional.cross_entropy(outputs, y, reduction="none")
 
-        def parts(self, model, x, y, index):  # noqa: ARG002
+        def parts(self, model, x, y, index):
             return LossParts(self.label_loss(model(x), y))
 
     with pytest.raises(ValueError, match=r"contamination='auto' needs weighted_mean.*got no logits"):
