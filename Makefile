@@ -1,5 +1,6 @@
 # make demo   train on digits with wrong labels, find them, write report/          make test   build, and run every test
 # make bench  time the kernel and its rivals, for 20 minutes                      make lint   formatters, linters, types, docs
+# make test-integrations  test the adapters to other trainers, at pinned versions; with LOWEST=1 at the lowest supported ones
 # make bench-check  check the answers and counts of the benchmarks, without timing
 # make bench-table  write the tables in README.md and docs/ from the recorded runs
 # make wheel  build the wheel and the source distribution, in dist/                 make clean  remove what was built
@@ -15,9 +16,10 @@ TIDY_FILES := $(filter-out $(if $(shell command -v nvcc),,bindings/cuda.cpp bind
 BUILD_FILES := pyproject.toml CMakeLists.txt rrm_core/backends/extension.py $(CXX_FILES)
 # Runs a command for each line of its input, which replaces FILE, on all cores. It fails if one of them fails.
 FOR_EACH_FILE := xargs -P "$$(getconf _NPROCESSORS_ONLN)" -I FILE
+INTEGRATIONS := .venv-integrations$(if $(LOWEST),-lowest)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test bench bench-check bench-table lint wheel clean
+.PHONY: demo test test-integrations bench bench-check bench-table lint wheel clean
 .DELETE_ON_ERROR:
 
 demo: .venv/run.stamp
@@ -28,6 +30,10 @@ demo: .venv/run.stamp
 test: .venv/dev.stamp bench-check
 	PYTHONPATH=tests $(BIN)/python tests/support/compile_numba.py
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --cov --cov-report=term
+
+# The frameworks and their many requirements have an environment of their own. Nothing is fetched while the tests run.
+test-integrations: $(INTEGRATIONS)/stamp
+	OMP_NUM_THREADS=1 $(INTEGRATIONS)/bin/python -m pytest tests/integrations --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # HEADERS, a folder with x86-simd-sort and Highway, adds their selections to the comparison.
 bench: .venv/bench.stamp
@@ -59,7 +65,7 @@ wheel: .venv/dev.stamp
 	$(BIN)/python -m build --outdir dist
 
 clean:
-	rm -rf .venv build dist report
+	rm -rf .venv .venv-integrations .venv-integrations-lowest build dist report
 
 .venv/pip.stamp:
 	$(PYTHON) -m venv .venv
@@ -78,6 +84,13 @@ clean:
 
 .venv/bench.stamp: .venv/dev.stamp
 	$(INSTALL) --group bench
+	touch $@
+
+$(INTEGRATIONS)/stamp: $(BUILD_FILES)
+	$(PYTHON) -m venv $(INTEGRATIONS)
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[arrow,cli,torch]' \
+	  --group integrations$(if $(LOWEST),-lowest) --config-settings=cmake.define.RRM_WERROR=ON
 	touch $@
 
 # The compilation database for clang-tidy.
