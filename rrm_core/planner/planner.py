@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast, overlo
 
 from .._arguments import as_integer, check_threads
 from ..arrays.convert import to_host
+from ..arrays.kinds import check_same_labels
 from ..backends import registry
 from ..definition.formats import Array
 from ..definition.group_plan import GroupedPlan
@@ -230,6 +231,7 @@ class Planner(Generic[PlanT]):
         view, format = to_host("losses", losses)
         counts = self._round.counts
         counts.require_format(format)
+        check_same_labels("groups", groups, "losses", losses)
         counts.add(view, groups, first, self._backend, self._threads)
 
     def merge(self, other: Planner[Any]) -> None:
