@@ -56,7 +56,7 @@ def to_argument(name: str, x: Any, *, native: bool, list_type: Any = None) -> Ar
     check_one_dimensional(name, x)
     check_not_empty(name, x)
     placement = placement_of(x, native)
-    format = _format_of(name, x.dtype)
+    format = format_of(name, x.dtype)
     array = x
     if placement.framework == "numpy":
         array = np.asarray(x, x.dtype.newbyteorder("="))
@@ -72,7 +72,7 @@ def _from_values(name: str, x: Any, kind: HostKind, read: HostValues, native: bo
     values, dtype = read
     check_one_dimensional(name, values)
     check_not_empty(name, values)
-    format = _format_of(name, dtype)
+    format = format_of(name, dtype)
     if isinstance(dtype, str):
         # The bits of bfloat16.
         if native:
@@ -86,7 +86,7 @@ def _from_values(name: str, x: Any, kind: HostKind, read: HostValues, native: bo
     return argument._replace(placement=placement)
 
 
-def _format_of(name: str, dtype: Any) -> Format:
+def format_of(name: str, dtype: Any) -> Format:
     """Return the format of elements of a type; raise a TypeError if it is not one of the four."""
     if isinstance(dtype, np.dtype):
         dtype = dtype.newbyteorder("=")
@@ -119,14 +119,14 @@ def to_host(name: str, x: Any) -> tuple[Any, Format]:
         values, dtype = read[1]
         if isinstance(dtype, str) or len(values) == 0:
             check_one_dimensional(name, values)
-            format = _format_of(name, dtype)
+            format = format_of(name, dtype)
             return _numpy_view(values, format), format
         x = values
     if is_array_api_obj(x):
         check_kind(name, x)
     if getattr(x, "shape", None) == (0,) and is_array_api_obj(x):
         # An array of one sample stands in for the empty one, so that its framework and type are checked.
-        _format_of(name, x.dtype)
+        format_of(name, x.dtype)
         one_sample = array_namespace(x).zeros(1, dtype=x.dtype)
         format = to_argument(name, one_sample, native=False).format
         return np.empty(0, format.storage), format
