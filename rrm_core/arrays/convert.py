@@ -20,9 +20,8 @@ from array_api_compat import (
 )
 
 from ..definition.float_errors import ignore_float_errors
-from ..definition.formats import BFLOAT16, BY_NAME, BY_STORAGE, FLOAT64, PLAIN, Array, Format
+from ..definition.formats import BFLOAT16, BY_NAME, BY_STORAGE, PLAIN, Array, Format
 from ..definition.host_copy import copy_to_host
-from ..definition.old_weights import InvalidWeights, raise_rounded_weights
 from .checks import check_kind, check_not_empty, check_one_dimensional
 from .host_kind import HostKind, HostValues
 from .kinds import as_array, read_values
@@ -159,40 +158,16 @@ def to_numpy(name: str, x: Any) -> Array:
     return np.asarray(copy_to_host(x))
 
 
-@ignore_float_errors
-def convert_weights(name: str, weights: Any, dtype: np.dtype[Any], block_start: int | None = None) -> Any:
-    """Return old weights, an array of any framework, in the type of the new ones, which must represent them exactly.
-
-    NaN is left to the pass that reads the result. For `block_start` see `raise_invalid_weights`.
-
-    Raises
-    ------
-    ValueError
-        A weight would be rounded.
-    """
-    xp = array_namespace(weights)
-    converted = xp.astype(weights, getattr(xp, dtype.name))
-    if dtype == FLOAT64.storage:
-        return converted
-    is_rounded = ~xp.isnan(weights) & (xp.astype(converted, weights.dtype) != weights)
-    n_rounded = int(xp.count_nonzero(is_rounded))
-    if n_rounded:
-        first = int(xp.argmax(xp.astype(is_rounded, xp.uint8)))
-        rounded = InvalidWeights(n_rounded, first, float(weights[first]))
-        raise_rounded_weights(rounded, int(weights.shape[0]), name=name, block_start=block_start)
-    return converted
-
-
 def wrap_like(array: Any, placement: Placement) -> Any:
     """Return a backend's result as an array of the framework and on the device of `placement`."""
     if placement is NUMPY:
         return array
-    if placement.kind is not None:
-        return placement.kind.rebuild(array, placement.like)
     if placement.on_host and placement.framework == "torch":
         return sys.modules["torch"].from_numpy(array)
     if placement.on_host and placement.framework == "jax":
         return sys.modules["jax"].device_put(array, placement.device)
+    if placement.kind is not None:
+        return placement.kind.rebuild(array, placement.like)
     return array
 
 

@@ -280,6 +280,7 @@ def _computed(name: str) -> Any:
 
 for _name in (
     "__eq__",
+    "__ne__",
     "__lt__",
     "__le__",
     "__gt__",
