@@ -142,7 +142,8 @@ def estimate_contamination(
     Parameters
     ----------
     labels : array of integers, shape (n,)
-        The given classes.
+        The given classes. This and the other arrays may be of any framework and on any device, or lists; labelled ones,
+        such as Series, must have the same labels.
     predicted : array of integers, shape (n,)
         The predicted classes.
     confidence : array of float, shape (n,)
