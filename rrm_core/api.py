@@ -85,8 +85,9 @@ def reweight(
     weights : array of shape (n,), float32 or float64, optional
         The previous weights, finite and at least 0, of the same framework and device; ones if None. Series, Arrow
         arrays, DataArrays and buffers count as NumPy arrays here, and go by position; two with different labels are an
-        error. The weights are read, and their values checked, only if ``mu < 1``. The new weights are float32 (float64 for float64 losses); previous
-        weights of the other type are converted if every value is representable in that type.
+        error. The weights are read, and their values checked, only if ``mu < 1``. The new weights are float32 (float64
+        for float64 losses); previous weights of the other type are converted if every value is representable in that
+        type.
     contamination : float in [0, 1), or array of shape (n_groups,)
         Share of the samples to prune, usually the estimated share of wrong labels: the threshold is the
         ``n - floor(contamination * n)``-th smallest loss. Give either this or `gamma`. With `groups`, an array has a
@@ -139,9 +140,9 @@ def reweight(
     TypeError
         An argument has the wrong type, framework or dtype, or is an array that has no values, such as a traced one.
     ValueError
-        An argument has the wrong shape, labels or value, or misses values, the losses contain NaN or -inf, or no finite value (in a group that
-        has samples), or a weight that is read is NaN, infinite or negative; or ``mass="group"`` and all samples of a
-        group lie above the threshold of all.
+        An argument has the wrong shape, labels or value, or misses values, the losses contain NaN or -inf, or no
+        finite value (in a group that has samples), or a weight that is read is NaN, infinite or negative; or
+        ``mass="group"`` and all samples of a group lie above the threshold of all.
     ImportError
         `backend` is not installed; the message names what to install.
     RuntimeError

@@ -211,8 +211,8 @@ class Planner(Generic[PlanT]):
         Parameters
         ----------
         losses : array of shape (m,), float16, bfloat16, float32 or float64
-            Of any framework, as for `rrm_core.reweight`; losses on a device are copied to the host. May be empty. All updates must have the same
-            type.
+            Of any framework, as for `rrm_core.reweight`; losses on a device are copied to the host. May be empty. All
+            updates must have the same type.
         groups : array of integers, shape (m,), or Groups, optional
             The group of each loss, from 0 to ``n_groups - 1``; required if the planner has groups.
         offset : int, optional
