@@ -242,7 +242,6 @@ def _cast_threshold(threshold: Any, format: Format) -> Array:
         return values
     keys = encode_keys(values, format)
     sign = np.uint64(1 << format.width - 1)
+    # The key of NaN, 0, gives the bits of a NaN.
     bits = np.where(keys >= sign, keys ^ sign, np.uint64((1 << format.width) - 1) - keys)
-    # The key of NaN stands for no bits.
-    bits = np.where(np.isnan(values), np.uint64(0x7FC00000), bits)
     return bits.astype(np.uint32).view(np.float32)

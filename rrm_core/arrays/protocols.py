@@ -71,7 +71,8 @@ def _read_array_method(name: str, x: Any) -> HostValues:
 
 _PROTOCOLS = {
     "__array_interface__": HostKind("array with __array_interface__", read_view, _rebuild_numpy, is_writable=True),
-    "__dlpack__": HostKind("array with __dlpack__", _read_dlpack, _rebuild_dlpack),
+    # Both methods are part of DLPack.
+    "__dlpack_device__": HostKind("array with __dlpack__", _read_dlpack, _rebuild_dlpack),
     "__array__": HostKind("array with __array__", _read_array_method, _rebuild_numpy),
 }
 

@@ -212,6 +212,14 @@ def test_converts_weights_of_the_other_type_of_every_kind(dtype, make_kind):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_refuses_negative_subnormal_weights_of_the_other_type(dtype):
+    weights = np.ones(100, "float32" if dtype == "float64" else "float64")
+    weights[3] = -(2.0**-149)
+    with pytest.raises(ValueError, match=r"but 1 of 100 are not, the first -1\.4013e-45 at index 3;"):
+        rrm_core.reweight(losses("exponential", 100, dtype), weights, mu=0.3, **RULE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_converts_subnormal_weights_where_the_processor_flushes_them_to_zero(dtype):
     c = losses("exponential", 300, dtype)
     tiny = np.arange(1, 301, dtype=np.uint32).view(np.float32) * np.float32(1)
