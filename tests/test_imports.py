@@ -39,6 +39,11 @@ HEAVY = (
     "array_api_strict",
     "dask",
     "pyarrow",
+    "polars",
+    "xarray",
+    "tensorflow",
+    "paddle",
+    "mlx",
     "rich",
 )
 

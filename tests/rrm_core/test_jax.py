@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +107,20 @@ def test_large_losses_do_not_wait_for_the_thread_that_runs_the_callback():
     expected, _ = rrm_core.reweight(c, **RULE)
     for _ in range(5):
         assert_same_bits(np.asarray(call(c)), expected)
+
+
+PROGRAM = """
+import sys
+import rrm_core
+assert "jax" not in sys.modules
+assert not hasattr(rrm_core, "another")
+assert rrm_core.jax.reweight is sys.modules["rrm_core.jax"].reweight
+assert rrm_core.jax.jax is sys.modules["jax"]
+"""
+
+
+def test_module_is_imported_on_first_use_and_does_not_shadow_jax():
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True, cwd=Path(__file__).anchor)
 
 
 # Gradients
@@ -344,7 +359,7 @@ def test_donated_losses_and_weights():
     assert_same_bits(np.asarray(on_device), expected)
 
 
-PROGRAM = """
+SHARDED = """
 import jax, jax.numpy as jnp, numpy as np, rrm_core, rrm_core.jax
 from jax.sharding import NamedSharding, PartitionSpec
 assert jax.device_count() == 2
@@ -363,7 +378,7 @@ np.testing.assert_array_equal(np.asarray(jax.jit(shards)(sharded)), halves)
 
 def test_sharded_losses_have_one_plan_under_jit_and_one_per_shard_in_shard_map():
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", SHARDED],
         capture_output=True,
         text=True,
         check=False,

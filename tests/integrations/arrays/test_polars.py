@@ -16,7 +16,8 @@ from support.families import assert_same_bits, losses
 C = losses("exponential", N, "float32")
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+# Older releases of polars have no float16.
+@pytest.mark.parametrize("dtype", [*(["float16"] if hasattr(pl, "Float16") else []), "float32", "float64"])
 def test_series_gives_a_series(dtype):
     assert_result_is_in_kind(lambda values: pl.Series("loss", values), pl.Series.to_numpy, dtype)
 

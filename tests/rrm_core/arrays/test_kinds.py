@@ -120,7 +120,7 @@ def test_other_arrays_go_by_position_with_a_series():
             "different indexes, the first at position 41: 'image 41' and 'another'",
         ),
         (pd.RangeIndex(N), "different indexes, the first at position 0: 'image 0' and 0"),
-        (INDEX.where(np.arange(N) != 59), "different indexes, the first at position 59: 'image 59' and nan"),
+        (INDEX.where(np.arange(N) != 59, np.nan), "different indexes, the first at position 59: 'image 59' and nan"),
     ],
 )
 def test_series_with_different_indexes_are_refused(index, difference):
@@ -228,10 +228,10 @@ def test_missing_values_are_refused_with_their_number_and_a_remedy(c, remedy):
 
 NUMBER = "pass one real number per sample"
 TYPES = [
-    (pd.Series(["a", "b"]), f"got str; {NUMBER}"),
+    (pd.Series(["a", "b"], dtype="string"), f"got string; {NUMBER}"),
     (pd.Series(["a", "b"], dtype="category"), f"got category; {NUMBER}"),
-    (pd.Series(pd.date_range("2024-01-01", periods=2)), f"got datetime64[us]; {NUMBER}"),
-    (pd.Series(pd.date_range("2024-01-01", periods=2, tz="UTC")), f"got datetime64[us, UTC]; {NUMBER}"),
+    (pd.Series(["2024-01-01"], dtype="datetime64[ns]"), f"got datetime64[ns]; {NUMBER}"),
+    (pd.Series(["2024-01-01"], dtype="datetime64[ns, UTC]"), f"got datetime64[ns, UTC]; {NUMBER}"),
     (pd.Series([1, 2]), "got int64; convert them to float32"),
     (pd.Series([1, 2], dtype="Int64"), "got int64; convert them to float32"),
     (pd.Series([1.0, 2.0], dtype=object), "got object; convert them to float32"),
@@ -259,7 +259,7 @@ def test_other_types_are_refused(c, message):
 
 def test_groups_of_other_types_are_refused():
     for groups, found in (
-        (pd.Series(["a", "b"]), "str"),
+        (pd.Series(["a", "b"], dtype="string"), "string"),
         (pa.array(["a", "b"]), "string"),
         (pd.Series([0.5]), "float64"),
     ):
