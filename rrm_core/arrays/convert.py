@@ -116,7 +116,7 @@ def to_host(name: str, x: Any) -> tuple[Any, Format]:
     read = read_values(name, x)
     if read is not None:
         values, dtype = read[1]
-        if isinstance(dtype, str) or len(values) == 0:
+        if isinstance(dtype, str) or values.shape == (0,):
             check_one_dimensional(name, values)
             format = format_of(name, dtype)
             return _numpy_view(values, format), format

@@ -121,8 +121,10 @@ def as_array(name: str, x: Any) -> Any:
     if read is None:
         return x
     kind, (values, dtype) = read
-    if isinstance(dtype, str):
+    if dtype == "bfloat16":
         raise TypeError(f"{name} is a {kind.label} of {dtype}, a type that NumPy does not have; convert it to float32")
+    if isinstance(dtype, str):
+        raise TypeError(f"{name} must be numbers, got a {kind.label} of {dtype}; convert it, or number the values")
     return values
 
 

@@ -17,10 +17,12 @@ def read_pandas(name: str, x: Any) -> HostValues:
     """Return the values of a pandas Series."""
     dtype = x.dtype
     if not isinstance(dtype, np.dtype):
-        # Nullable types and those of Arrow have this attribute; strings, categories and times with a zone have not.
+        # Nullable types and those of Arrow have this attribute; strings, categories and times with a zone do not.
         numpy_type = getattr(dtype, "numpy_dtype", None)
         if hasattr(dtype, "subtype") and hasattr(x, "sparse"):
             raise TypeError(f"{name} is a sparse Series, {dtype}; pass {name}.sparse.to_dense()")
+        if hasattr(dtype, "categories") and dtype.categories.dtype.kind in "biuf":
+            numpy_type = dtype.categories.dtype
         if numpy_type is None or numpy_type.kind not in "biuf":
             return HostValues(np.empty(len(x), object), str(dtype))
         check_no_missing(name, int(x.isna().sum()), len(x), "{name}.astype('float64')")
@@ -37,6 +39,8 @@ def rebuild_pandas(weights: Any, like: Any) -> Any:
     if isinstance(dtype, np.dtype):
         return series
     is_double = weights.dtype == np.float64
+    if hasattr(dtype, "categories"):
+        return series
     if hasattr(dtype, "pyarrow_dtype"):
         return series.astype("double[pyarrow]" if is_double else "float[pyarrow]")
     return series.astype("Float64" if is_double else "Float32")

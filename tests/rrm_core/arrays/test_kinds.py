@@ -151,6 +151,26 @@ def test_equal_indexes_with_missing_labels_agree():
     rrm_core.reweight(c, pd.Series(W, index=c.index.copy()), mu=0.3, **RULE)
 
 
+def test_categories_that_are_numbers():
+    groups = pd.Series(GROUPS, index=INDEX).astype("category")
+    assert rrm_core.Groups(groups).numbers.tolist() == GROUPS.tolist()
+    held_out = GROUPS == 0
+    expected = rrm_core.estimate_contamination(GROUPS, GROUPS, C, held_out)
+    assert rrm_core.estimate_contamination(groups, groups, C, held_out).contamination == expected.contamination
+    weights, plan = rrm_core.reweight(pd.Series(C, index=INDEX).astype("category"), **RULE)
+    assert plan == rrm_core.plan(C, **RULE)
+    assert weights.dtype == np.float32
+    with pytest.raises(ValueError, match="groups has 2 missing values among 60"):
+        rrm_core.Groups(groups.where(groups.index.isin(INDEX[2:])))
+
+
+def test_labels_that_are_text_are_refused_with_a_remedy():
+    for dtype in ("string", "category", object):
+        labels = pd.Series(["cat", "dog"] * (N // 2)).astype(dtype)
+        with pytest.raises(TypeError, match=r"^labels must be (numbers|integers), got .*number the (values|classes)"):
+            rrm_core.estimate_contamination(labels, GROUPS, C, GROUPS == 0)
+
+
 # pyarrow
 
 
@@ -396,6 +416,16 @@ def test_protocols_give_numpy_arrays(wrapper, dtype):
         assert type(weights) is np.ndarray
         assert_same_bits(weights, expected)
     assert address(kinds.as_array("losses", wrapper(c))) == address(c)
+
+
+def test_scalars_and_matrices_are_refused():
+    for values in (np.array(1.0), np.ones((2, 3))):
+        for wrapper in (Interface, Exporter, Convertible):
+            for call in (rrm_core.reweight, rrm_core.plan, rrm_core.stream.plan):
+                with pytest.raises((TypeError, ValueError), match=r"^losses must be one-dimensional, got shape \("):
+                    call(wrapper(values), **RULE)
+            with pytest.raises(ValueError, match=r"^losses must be one-dimensional, got shape \("):
+                rrm_core.Planner(**RULE).update(wrapper(values))
 
 
 def test_protocols_in_parts_groups_and_estimates():
