@@ -6,6 +6,7 @@ samples. See `reweight`.
 
 from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
+from typing import Any as _Any
 
 from . import stream
 from ._public import publish as _publish
@@ -47,3 +48,12 @@ except _PackageNotFoundError:
     raise ImportError(
         "this is rrm_core's source folder, and it is not installed; from the checkout run: pip install -e ."
     ) from None
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "jax":
+        # Only here, since it imports JAX.
+        import rrm_core.jax as module
+
+        return module
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

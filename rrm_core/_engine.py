@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .arrays.checks import check_match, check_out, check_weights_match
-from .arrays.convert import convert_weights, host_views, mark_written, to_argument, wrap_like
+from .arrays.convert import host_views, mark_written, to_argument, wrap_like
+from .arrays.kinds import check_same_labels
 from .arrays.placement import Placement
+from .arrays.weight_types import convert_weights
 from .backends.registry import Backend, choose, plain_backend
 from .definition.formats import BY_STORAGE, Format
 from .definition.old_weights import InvalidWeights, raise_invalid_weights
@@ -227,6 +229,8 @@ def prepare(
         memory = o.array
     if w is not None:
         check_weights_match(w, c)
+        if w.placement.kind is not None:
+            check_same_labels("weights", weights, "losses", losses)
     if o is not None:
         check_match(o, c)
         check_out(o, c, w)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from ._engine import Request, prepare, prepare_fast
 from .arrays.groups import to_groups
+from .arrays.kinds import check_same_labels
 from .arrays.placement import placement_of
 from .backends.registry import GroupingBackend
 from .definition.group_numbers import GroupNumbers
@@ -101,6 +102,7 @@ def prepare_groups(
     if request is None:
         request = prepare(losses, weights, mu, out, backend, threads, block_start)
     numbers = to_groups(groups, request.losses.shape[0], n_groups)
+    check_same_labels("groups", groups, "losses", losses)
     if not numbers.on_host:
         placement = placement_of(numbers.numbers, native=False)
         # The CUDA backend checks the device itself, and takes arrays of other frameworks.

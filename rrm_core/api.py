@@ -78,12 +78,16 @@ def reweight(
     Parameters
     ----------
     losses : array of shape (n,), float16, bfloat16, float32 or float64
-        One loss per sample, as an array of NumPy, torch, CuPy, JAX or another array-API framework, a list of numbers,
-        or a Dask array. +inf is allowed. A contiguous array is read in place, without a copy.
+        One loss per sample: an array of NumPy, torch, CuPy, JAX or another array-API framework, a Series of pandas or
+        polars, an array of pyarrow, xarray, TensorFlow, Paddle or MLX, an object with `__dlpack__`,
+        `__array_interface__`, `__array__` or a buffer, a list of numbers, or a Dask array. +inf is allowed. A
+        contiguous array is read in place, without a copy.
     weights : array of shape (n,), float32 or float64, optional
-        The previous weights, finite and at least 0, of the same framework and device; ones if None. They are read, and
-        their values checked, only if ``mu < 1``. The new weights are float32 (float64 for float64 losses); previous
-        weights of the other type are converted if every value is representable in that type.
+        The previous weights, finite and at least 0, of the same framework and device; ones if None. Series, Arrow
+        arrays, DataArrays and buffers count as NumPy arrays here, and go by position; two with different labels are an
+        error. The weights are read, and their values checked, only if ``mu < 1``. The new weights are float32 (float64
+        for float64 losses); previous weights of the other type are converted if every value is representable in that
+        type.
     contamination : float in [0, 1), or array of shape (n_groups,)
         Share of the samples to prune, usually the estimated share of wrong labels: the threshold is the
         ``n - floor(contamination * n)``-th smallest loss. Give either this or `gamma`. With `groups`, an array has a
@@ -116,7 +120,7 @@ def reweight(
         Raise an error for NaN, or prune them as the highest losses, however many there are.
     out : array of shape (n,), optional
         Memory for the result: writable, of the losses' framework and device, and of the new weights' type. It may be
-        `weights` itself.
+        `weights` itself. Arrays that can't be written in place, such as a Series, are an error.
     backend : {"cpp", "numba", "numpy", "cuda", "array_api"}, optional
         The backend to use, without fallback; by default the first available one. All return the same bits.
     threads : int, at least 1, optional
@@ -126,18 +130,19 @@ def reweight(
     Returns
     -------
     weights : array of shape (n,)
-        The new weights, in the framework and on the device of `losses`; `out` if it was given.
+        The new weights, in the framework and on the device of `losses`, a Series with its index and name, a DataArray
+        with its coordinates; `out` if it was given. A NumPy array for an object that can't be rebuilt.
     plan : Plan, or GroupedPlan with `groups`
         Threshold, counts and levels.
 
     Raises
     ------
     TypeError
-        An argument has the wrong type, framework or dtype.
+        An argument has the wrong type, framework or dtype, or is an array that has no values, such as a traced one.
     ValueError
-        An argument has the wrong shape or value, the losses contain NaN or -inf, or no finite value (in a group that
-        has samples), or a weight that is read is NaN, infinite or negative; or ``mass="group"`` and all samples of a
-        group lie above the threshold of all.
+        An argument has the wrong shape, labels or value, or misses values, the losses contain NaN or -inf, or no
+        finite value (in a group that has samples), or a weight that is read is NaN, infinite or negative; or
+        ``mass="group"`` and all samples of a group lie above the threshold of all.
     ImportError
         `backend` is not installed; the message names what to install.
     RuntimeError

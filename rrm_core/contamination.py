@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ._arguments import MAX_CONTAMINATION, as_integer
+from .arrays.convert import to_numpy
 from .arrays.groups import Groups
+from .arrays.kinds import check_same_labels
 from .definition.contradictions import RankedPredictions
 from .definition.formats import Array
 
@@ -140,7 +142,8 @@ def estimate_contamination(
     Parameters
     ----------
     labels : array of integers, shape (n,)
-        The given classes.
+        The given classes. This and the other arrays may be of any framework and on any device, or lists; labelled ones,
+        such as Series, must have the same labels.
     predicted : array of integers, shape (n,)
         The predicted classes.
     confidence : array of float, shape (n,)
@@ -200,11 +203,13 @@ def estimate_contamination(
     n = len(given)
     classes = _read_classes("predicted", predicted, n)
     confidences = _read_confidence(confidence, n)
-    is_held_out = np.asarray(held_out)
+    is_held_out = to_numpy("held_out", held_out)
     if is_held_out.dtype != bool or is_held_out.shape != (n,):
         raise ValueError(
             f"held_out must be a mask, bool of shape ({n},), got {is_held_out.dtype} of {is_held_out.shape}"
         )
+    for name, x in (("predicted", predicted), ("confidence", confidence), ("held_out", held_out), ("groups", groups)):
+        check_same_labels(name, x, "labels", labels)
     n_held_out = int(is_held_out.sum())
     if not n_held_out:
         raise ValueError("held_out must name at least one sample: hold out about 15 % from the start")
@@ -300,7 +305,7 @@ def _count_pairs(given: Array, predicted: Array, samples: Array) -> Array:
 
 
 def _read_classes(name: str, classes: npt.ArrayLike, n: int | None = None) -> Array:
-    array = np.asarray(classes)
+    array = to_numpy(name, classes)
     if array.dtype.kind not in "iu":
         remedy = "convert class numbers with astype(int)"
         if array.dtype.kind in "USO":
@@ -315,8 +320,8 @@ def _read_classes(name: str, classes: npt.ArrayLike, n: int | None = None) -> Ar
 
 
 def _read_confidence(confidence: npt.ArrayLike, n: int) -> Array:
-    array = np.asarray(confidence)
-    if array.dtype.kind != "f":
+    array = to_numpy("confidence", confidence)
+    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
         raise TypeError(f"confidence must be floating-point numbers, got {array.dtype}")
     if array.shape != (n,):
         raise ValueError(f"confidence must have shape ({n},), one number per sample, got {array.shape}")

@@ -24,14 +24,17 @@ def check_kind(name: str, x: Any) -> None:
         elif hasattr(x, "to_numpy"):
             remedy = f"; pass {name}.to_numpy()"
         raise TypeError(
-            f"{name} must be an array (NumPy, torch, CuPy, JAX or another of the array API), "
+            f"{name} must be a one-dimensional array of numbers, of NumPy, pandas, torch, JAX or another library, "
             f"got {type(x).__name__}{remedy}"
         )
     if is_torch_array(x):
         check_tensor_kind(name, x)
     if is_jax_array(x):
         if isinstance(x, sys.modules["jax"].core.Tracer):
-            raise TypeError(f"{name} is being traced by JAX; call this outside jit, grad and vmap, on concrete arrays")
+            raise TypeError(
+                f"{name} is being traced by JAX; use rrm_core.jax.reweight within jit, grad and vmap, or call this on "
+                "concrete arrays"
+            )
         if x.is_deleted():
             raise ValueError(f"{name} is a JAX array that was deleted or donated; pass an array that has its values")
 
@@ -101,6 +104,9 @@ def _caller_memory(losses: Argument) -> Any:
 
 
 def _check_writable(out: Argument) -> None:
+    kind = out.placement.kind
+    if kind is not None and not kind.is_writable:
+        raise TypeError(f"out can't be a {kind.label}, which is not written in place; leave it out to get a new one")
     if is_negated(out.original):
         raise ValueError("out is negated by torch whenever it is read; pass out.resolve_neg(), or leave it out")
     if is_zero_without_memory(out.original):

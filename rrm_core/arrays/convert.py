@@ -1,27 +1,30 @@
 """Conversion of array arguments for the backends, and of their results to the caller's framework and device.
 
 NumPy arrays, and torch tensors and JAX arrays on the CPU, become NumPy views of the same memory. Other array-API
-arrays are passed on as they are.
+arrays are passed on as they are. Arrays outside the array API, such as pandas Series, become NumPy arrays, see `kinds`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from array_api_compat import (
     array_namespace,
     is_array_api_obj,
+    is_numpy_array,
     is_torch_array,
 )
 
 from ..definition.float_errors import ignore_float_errors
-from ..definition.formats import BFLOAT16, BY_NAME, BY_STORAGE, FLOAT64, PLAIN, Format
+from ..definition.formats import BFLOAT16, BY_NAME, BY_STORAGE, PLAIN, Array, Format
 from ..definition.host_copy import copy_to_host
-from ..definition.old_weights import InvalidWeights, raise_rounded_weights
 from .checks import check_kind, check_not_empty, check_one_dimensional
+from .host_kind import HostKind, HostValues
+from .kinds import as_array, read_values
 from .placement import NUMPY, Argument, Placement, placement_of, torch_on_cpu
 from .tensors import plain_tensor, view_as_numpy
 
@@ -45,11 +48,14 @@ def to_argument(name: str, x: Any, *, native: bool, list_type: Any = None) -> Ar
     """
     if isinstance(x, (list, tuple)) and list_type is not None:
         x = _from_list(name, x, list_type)
+    read = read_values(name, x)
+    if read is not None:
+        return _from_values(name, x, *read, native)
     check_kind(name, x)
     check_one_dimensional(name, x)
     check_not_empty(name, x)
     placement = placement_of(x, native)
-    format = _format_of(name, x)
+    format = format_of(name, x.dtype)
     array = x
     if placement.framework == "numpy":
         array = np.asarray(x, x.dtype.newbyteorder("="))
@@ -60,14 +66,34 @@ def to_argument(name: str, x: Any, *, native: bool, list_type: Any = None) -> Ar
     return Argument(name, x, array, placement, format, int(x.shape[0]))
 
 
-def _format_of(name: str, x: Any) -> Format:
-    """Return the format of an array's elements; raise a TypeError if it is not one of the four."""
-    dtype = x.dtype
+def _from_values(name: str, x: Any, kind: HostKind, read: HostValues, native: bool) -> Argument:
+    """Return an array outside the array API as an argument."""
+    values, dtype = read
+    check_one_dimensional(name, values)
+    check_not_empty(name, values)
+    format = format_of(name, dtype)
+    if isinstance(dtype, str):
+        # The bits of bfloat16.
+        if native:
+            raise TypeError(
+                f"{name} is a {kind.label} of {dtype}, which backend='array_api' can't read; leave backend out"
+            )
+        argument = Argument(name, values, values, NUMPY, format, len(values))
+    else:
+        argument = to_argument(name, values, native=native)
+    placement = replace(argument.placement, framework=kind.framework, device=kind.device_of(x), kind=kind, like=x)
+    return argument._replace(placement=placement)
+
+
+def format_of(name: str, dtype: Any) -> Format:
+    """Return the format of elements of a type; raise a TypeError if it is not one of the four."""
     if isinstance(dtype, np.dtype):
         dtype = dtype.newbyteorder("=")
     format = BY_NAME.get(str(dtype).rpartition(".")[2])
     if format is None:
         remedy = "convert them to float32"
+        if isinstance(dtype, str) or getattr(dtype, "kind", "") in tuple("SUMm"):
+            remedy = "pass one real number per sample"
         if "complex" in str(dtype):
             remedy = "pass one real number per sample, such as their absolute values"
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, got {dtype}; {remedy}")
@@ -87,11 +113,19 @@ def to_host(name: str, x: Any) -> tuple[Any, Format]:
         return view, BY_STORAGE[view.dtype]
     if isinstance(x, (list, tuple)) and not x:
         x = np.empty(0)
+    read = read_values(name, x)
+    if read is not None:
+        values, dtype = read[1]
+        if isinstance(dtype, str) or values.shape == (0,):
+            check_one_dimensional(name, values)
+            format = format_of(name, dtype)
+            return _numpy_view(values, format), format
+        x = values
     if is_array_api_obj(x):
         check_kind(name, x)
     if getattr(x, "shape", None) == (0,) and is_array_api_obj(x):
         # An array of one sample stands in for the empty one, so that its framework and type are checked.
-        _format_of(name, x)
+        format_of(name, x.dtype)
         one_sample = array_namespace(x).zeros(1, dtype=x.dtype)
         format = to_argument(name, one_sample, native=False).format
         return np.empty(0, format.storage), format
@@ -101,28 +135,27 @@ def to_host(name: str, x: Any) -> tuple[Any, Format]:
     return _numpy_view(copy_to_host(argument.array), argument.format), argument.format
 
 
-@ignore_float_errors
-def convert_weights(name: str, weights: Any, dtype: np.dtype[Any], block_start: int | None = None) -> Any:
-    """Return old weights, an array of any framework, in the type of the new ones, which must represent them exactly.
-
-    NaN is left to the pass that reads the result. For `block_start` see `raise_invalid_weights`.
+def to_numpy(name: str, x: Any) -> Array:
+    """Return an array of any type of numbers, framework and device, or a list, as a NumPy array.
 
     Raises
     ------
-    ValueError
-        A weight would be rounded.
+    TypeError, ValueError
+        The array has no values that can be read.
     """
-    xp = array_namespace(weights)
-    converted = xp.astype(weights, getattr(xp, dtype.name))
-    if dtype == FLOAT64.storage:
-        return converted
-    is_rounded = ~xp.isnan(weights) & (xp.astype(converted, weights.dtype) != weights)
-    n_rounded = int(xp.count_nonzero(is_rounded))
-    if n_rounded:
-        first = int(xp.argmax(xp.astype(is_rounded, xp.uint8)))
-        rounded = InvalidWeights(n_rounded, first, float(weights[first]))
-        raise_rounded_weights(rounded, int(weights.shape[0]), name=name, block_start=block_start)
-    return converted
+    x = as_array(name, x)
+    if not is_array_api_obj(x):
+        return np.asarray(x)
+    check_kind(name, x)
+    if is_numpy_array(x):
+        return np.asarray(x)
+    if is_torch_array(x):
+        x = plain_tensor(x)
+        torch = sys.modules["torch"]
+        if x.dtype is torch.bfloat16:
+            # NumPy does not have this type.
+            x = x.to(torch.float32)
+    return np.asarray(copy_to_host(x))
 
 
 def wrap_like(array: Any, placement: Placement) -> Any:
@@ -133,6 +166,8 @@ def wrap_like(array: Any, placement: Placement) -> Any:
         return sys.modules["torch"].from_numpy(array)
     if placement.on_host and placement.framework == "jax":
         return sys.modules["jax"].device_put(array, placement.device)
+    if placement.kind is not None:
+        return placement.kind.rebuild(array, placement.like)
     return array
 
 

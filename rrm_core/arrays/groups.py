@@ -12,6 +12,7 @@ from ..definition.formats import Array
 from ..definition.group_numbers import GroupNumbers
 from ..definition.host_copy import copy_to_host
 from .checks import check_kind, check_not_empty, check_one_dimensional
+from .kinds import read_values
 from .placement import placement_of
 from .tensors import plain_tensor, view_as_numpy
 
@@ -152,6 +153,10 @@ def _to_integers(groups: Any, name: str = "groups") -> Any:
     if isinstance(groups, (list, tuple)) and not groups:
         # An empty list has no type.
         groups = np.empty(0, np.int32)
+    dtype = None
+    read = read_values(name, groups)
+    if read is not None:
+        groups, dtype = read[1]
     elif not is_array_api_obj(groups):
         groups = _from_sequence(name, groups)
     check_kind(name, groups)
@@ -160,7 +165,7 @@ def _to_integers(groups: Any, name: str = "groups") -> Any:
         groups = plain_tensor(groups)
     xp = array_namespace(groups)
     if not xp.isdtype(groups.dtype, "integral"):
-        raise TypeError(f"{name} must be integers, got {groups.dtype}; number the groups 0, 1, 2, ...")
+        raise TypeError(f"{name} must be integers, got {dtype or groups.dtype}; number the groups 0, 1, 2, ...")
     check_one_dimensional(name, groups)
     if placement.on_host:
         return view_as_numpy(groups) if placement.framework == "torch" else np.asarray(groups)

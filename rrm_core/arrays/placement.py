@@ -6,13 +6,14 @@ Frameworks are recognised without importing them.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
 from array_api_compat import device, is_jax_array, is_numpy_array, is_torch_array
 
 from ..definition.formats import Format
+from .host_kind import HostKind
 
 
 @dataclass(frozen=True)
@@ -22,22 +23,34 @@ class Placement:
     Attributes
     ----------
     framework : str
-        ``"numpy"``, ``"torch"``, ``"jax"``, or the package of another array-API framework.
+        ``"numpy"``, ``"torch"``, ``"jax"``, or the package of another framework. Arrays whose values count as NumPy's,
+        such as a pandas Series, have ``"numpy"``.
     device : object
         The framework's own device object; ``"cpu"`` for NumPy.
     on_host : bool
         Whether the backends get a NumPy view of the array.
     on_cuda : bool
         Whether the array is in the memory of an NVIDIA GPU.
+    kind : HostKind or None
+        How a result is rebuilt; None for arrays of the array API.
+    like : object
+        The array whose labels and device a rebuilt result has.
     """
 
     framework: str
     device: Any
     on_host: bool
     on_cuda: bool = False
+    kind: HostKind | None = field(default=None, compare=False)
+    like: Any = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
-        return f"{self.framework} array on {self.device}"
+        what = f"{self.framework} array"
+        if self.kind is not None:
+            what = self.kind.label
+            if self.framework == "numpy":
+                return what
+        return f"{what} on {self.device}"
 
 
 class Argument(NamedTuple):
@@ -48,7 +61,7 @@ class Argument(NamedTuple):
     name : str
         The argument's name in messages.
     original : array
-        The caller's array.
+        The caller's array; of one outside the array API, its values in NumPy.
     array : array
         A NumPy view of it if `placement.on_host`, else an array of its framework.
     placement : Placement

@@ -20,11 +20,12 @@ def check_tensor_kind(name: str, x: Any) -> None:
         raise TypeError(f"{name} is a FakeTensor, which has no values; call this on real tensors, outside fake mode")
     if torch.nn.parameter.is_lazy(x):
         raise TypeError(f"{name} is a parameter without values yet; initialise it first")
-    if x.layout is not torch.strided or x.is_meta or x.is_nested:
-        kind = "nested tensor" if x.is_nested else "tensor"
-        raise TypeError(
-            f"{name} must be a dense tensor with memory of its own, got a {kind} of layout {x.layout} on {x.device}"
-        )
+    if x.is_nested:
+        raise TypeError(f"{name} must be a dense tensor, got a nested tensor; pass torch.cat({name}.unbind())")
+    if x.layout is not torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got one of layout {x.layout}; pass {name}.to_dense()")
+    if x.is_meta:
+        raise TypeError(f"{name} is on the device meta, and so has no values; call this on real tensors")
     # A subclass that handles torch's operations itself, such as DTensor.
     if type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
         raise TypeError(

@@ -81,7 +81,7 @@ def locate(name: str, array: Any, stream: Stream) -> Memory:
     """
     memory, contiguous = _locate(array, stream)
     if not contiguous:
-        copy = empty(array, array.shape[0], str(array.dtype).rpartition(".")[2])
+        copy = empty(array, array.shape[0], array.dtype)
         copy[...] = array
         memory, _ = _locate(copy, stream)
     if memory.address % array.dtype.itemsize:
@@ -96,10 +96,15 @@ def is_contiguous(array: Any) -> bool:
     return _is_dense(array, getattr(array, "__cuda_array_interface__", {}).get("strides"))
 
 
-def empty(like: Any, n: int, dtype: str) -> Any:
-    """Return a new array on the device of `like`, which is the current one, from its framework's allocator."""
+def empty(like: Any, n: int, dtype: Any) -> Any:
+    """Return a new array on the device of `like`, which is the current one, from its framework's allocator.
+
+    `dtype` is a type of the framework, or a name that its namespace has. CuPy's namespace has no bfloat16.
+    """
     xp = array_namespace(like)
-    return xp.empty(n, dtype=getattr(xp, dtype), device=device(like))
+    if isinstance(dtype, str):
+        dtype = getattr(xp, dtype)
+    return xp.empty(n, dtype=dtype, device=device(like))
 
 
 def _locate(array: Any, stream: Stream) -> tuple[Memory, bool]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, cast, overlo
 
 from .._arguments import as_integer, check_threads
 from ..arrays.convert import to_host
+from ..arrays.kinds import check_same_labels
 from ..backends import registry
 from ..definition.formats import Array
 from ..definition.group_plan import GroupedPlan
@@ -210,8 +211,8 @@ class Planner(Generic[PlanT]):
         Parameters
         ----------
         losses : array of shape (m,), float16, bfloat16, float32 or float64
-            Of any framework; losses on a device are copied to the host. May be empty. All updates must have the same
-            type.
+            Of any framework, as for `rrm_core.reweight`; losses on a device are copied to the host. May be empty. All
+            updates must have the same type.
         groups : array of integers, shape (m,), or Groups, optional
             The group of each loss, from 0 to ``n_groups - 1``; required if the planner has groups.
         offset : int, optional
@@ -230,6 +231,7 @@ class Planner(Generic[PlanT]):
         view, format = to_host("losses", losses)
         counts = self._round.counts
         counts.require_format(format)
+        check_same_labels("groups", groups, "losses", losses)
         counts.add(view, groups, first, self._backend, self._threads)
 
     def merge(self, other: Planner[Any]) -> None:

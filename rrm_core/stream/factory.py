@@ -13,6 +13,7 @@ from array_api_compat import is_array_api_obj
 
 from .._atomic_write import resolve_output
 from ..arrays.groups import Groups
+from ..arrays.kinds import as_array
 from .memory import Chunks, InMemory
 from .npy import NpyFile, open_npy_sink
 from .parts import ARROW_SUFFIXES, FILE_KINDS, SUFFIXES, FileSource, Parts, list_parts, paths_of
@@ -51,6 +52,7 @@ def open_source(name: str, argument: Any, column: str | None, memory: int, value
         return Parts(name, paths, open_file)
     if not isinstance(argument, (str, os.PathLike)):
         _refuse_column(name, column, f"{name} are given as {type(argument).__name__}")
+        argument = as_array(name, argument)
         if is_array_api_obj(argument):
             return InMemory(name, argument, values)
         return Chunks(name, argument, values)

@@ -10,6 +10,7 @@ import numpy as np
 from array_api_compat import is_array_api_obj
 
 from ..arrays.checks import check_kind, check_one_dimensional
+from ..arrays.kinds import as_array
 from .source import Chunk
 from .values import FLOATS, ElementType, Values
 
@@ -67,8 +68,6 @@ class Chunks:
         self.name = name
         self._values = values
         self._chunks = chunks
-        if hasattr(chunks, "to_numpy"):
-            raise TypeError(f"{name} must be an array, got {type(chunks).__name__}; pass {name}.to_numpy()")
         if not isinstance(chunks, Iterable):
             raise TypeError(
                 f"{name} must be the path of a .npy, .parquet, .arrow or .feather file, an array, or chunks that can "
@@ -84,7 +83,10 @@ class Chunks:
         """Yield the chunks with the sizes they have."""
         start = 0
         for i, chunk in enumerate(self._chunks):
-            array = self._values.to_host(self.name, chunk)[0] if isinstance(chunk, (list, tuple)) else chunk
+            if isinstance(chunk, (list, tuple)):
+                array = self._values.to_host(self.name, chunk)[0]
+            else:
+                array = as_array(self.name, chunk)
             if is_array_api_obj(array):
                 check_kind(self.name, array)
             if not hasattr(array, "shape") or len(array.shape) != 1:
@@ -107,8 +109,6 @@ def _hint(array: Any) -> str:
     """Return the end of the message about an invalid chunk: its shape, or the remedy."""
     if hasattr(array, "shape"):
         return f" of shape {tuple(array.shape)}"
-    if hasattr(array, "to_numpy"):
-        return "; pass its to_numpy()"
     if isinstance(array, (str, os.PathLike)):
         return "; pass paths in a list"
     if isinstance(array, (int, float)):

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from ..arrays.convert import convert_weights, to_host
+from ..arrays.convert import to_host
+from ..arrays.weight_types import convert_weights
 from ..backends import registry
 from ..definition.formats import BY_NAME, WEIGHT_FORMATS, Array
 from ..definition.group_plan import GroupedPlan

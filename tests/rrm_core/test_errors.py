@@ -115,12 +115,23 @@ LOSSES = [
     (["0.5", "0.25"], TypeError, "losses must be an array or a flat list of numbers"),
     ([0.5, None], TypeError, "losses must be an array or a flat list of numbers"),
     ([0.5, 1j], TypeError, "losses must be an array or a flat list of numbers"),
-    (None, TypeError, "losses must be an array (NumPy, torch, CuPy, JAX or another of the array API), got NoneType"),
-    (0.5, TypeError, "losses must be an array (NumPy, torch, CuPy, JAX or another of the array API), got float"),
-    ("0.5", TypeError, "losses must be an array (NumPy, torch, CuPy, JAX or another of the array API), got str"),
+    (
+        None,
+        TypeError,
+        "losses must be a one-dimensional array of numbers, of NumPy, pandas, torch, JAX or another library, got None",
+    ),
+    (
+        0.5,
+        TypeError,
+        "losses must be a one-dimensional array of numbers, of NumPy, pandas, torch, JAX or another library, got float",
+    ),
+    (
+        "0.5",
+        TypeError,
+        "losses must be a one-dimensional array of numbers, of NumPy, pandas, torch, JAX or another library, got str",
+    ),
     ((x for x in C), TypeError, "got generator"),
-    (pd.Series(C), TypeError, "got Series; pass losses.to_numpy()"),
-    (pd.DataFrame({"loss": C}), TypeError, "got DataFrame; pass losses.to_numpy()"),
+    (pd.DataFrame({"loss": C}), TypeError, "losses is a table, got DataFrame; pass one column, such as losses['loss']"),
     (np.ma.masked_array(C, C > 1), TypeError, "losses is a masked array, whose mask would be ignored"),
     (C.astype(np.int64), TypeError, "losses must be float16, bfloat16, float32 or float64, got int64"),
     (C.astype(np.uint16), TypeError, "losses must be float16, bfloat16, float32 or float64, got uint16"),
@@ -164,15 +175,20 @@ OTHERS = [
     (np.ones(5, np.int32), "both", TypeError, "must be float16, bfloat16, float32 or float64, got int32"),
     (np.ones((5, 1), np.float32), "both", ValueError, "must be one-dimensional, got shape (5, 1)"),
     (torch.ones(5), "both", TypeError, "is a torch array on cpu, but losses are a numpy array on cpu"),
-    (pd.Series(W), "both", TypeError, "got Series; pass "),
+    (pd.Series(W), "out", TypeError, "out can't be a pandas Series, which is not written in place; leave it out"),
     (np.ma.masked_array(W, W > 1), "both", TypeError, "is a masked array, whose mask would be ignored"),
     (["1"] * 5, "weights", TypeError, "weights must be an array or a flat list of numbers"),
-    (True, "both", TypeError, "must be an array (NumPy, torch, CuPy, JAX or another of the array API), got bool"),
+    (
+        True,
+        "both",
+        TypeError,
+        "must be a one-dimensional array of numbers, of NumPy, pandas, torch, JAX or another library, got bool",
+    ),
     (
         [1.0] * 5,
         "out",
         TypeError,
-        "out must be an array (NumPy, torch, CuPy, JAX or another of the array API), got list",
+        "out must be a one-dimensional array of numbers, of NumPy, pandas, torch, JAX or another library, got list",
     ),
     (np.ones(5, ">f4"), "out", ValueError, "out must be of native byte order, got >f4"),
     (read_only(np.ones(5, np.float32)), "out", ValueError, "out is read-only"),
@@ -343,8 +359,11 @@ def test_rejects_out_that_overlaps_losses_in_foreign_byte_order():
 @pytest.mark.parametrize(
     ("losses", "message"),
     [
-        (torch.ones(3).to_sparse(), "losses must be a dense tensor"),
-        (torch.ones(3, device="meta"), "losses must be a dense tensor"),
+        (
+            torch.ones(3).to_sparse(),
+            "losses must be a dense tensor, got one of layout torch.sparse_coo; pass losses.to_dense()",
+        ),
+        (torch.ones(3, device="meta"), "losses is on the device meta, and so has no values"),
         ([torch.ones((), requires_grad=True)], "losses must be an array or a flat list of numbers"),
     ],
     ids=["sparse", "meta", "list of tensors"],
@@ -385,7 +404,7 @@ def test_rejects_number_too_large_for_a_double():
 
 
 def test_rejects_rule_passed_as_weights():
-    refused(TypeError, "weights must be an array", rrm_core.reweight, C, 0.2)
+    refused(TypeError, "weights must be a one-dimensional array", rrm_core.reweight, C, 0.2)
 
 
 def test_objective_error_names_gamma():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import array
 import re
 from functools import partial
 from itertools import product
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
+import torch
 
 import rrm_core
 from support.families import BACKENDS, DTYPES, assert_same_bits, losses, old_weights
@@ -169,6 +172,74 @@ def test_converts_weights_of_the_other_type(framework, backend, dtype):
     given, old = make(framework, c), make(framework, weights)
     assert_same_bits(to_numpy(rrm_core.reweight(given, old, mu=0.3, backend=backend, **RULE)[0]), expected)
     assert_same_bits(to_numpy(rrm_core.apply(plan, given, old, mu=0.3, backend=backend)), expected)
+
+
+@pytest.mark.skipif("jax" not in FRAMEWORKS, reason="no JAX for this Python")
+@pytest.mark.parametrize("backend", [None, "array_api"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_converts_weights_of_the_other_type_in_jax(dtype, backend):
+    import jax
+
+    with jax.enable_x64(True):
+        c = losses("exponential", 300, dtype)
+        # JAX's own operations flush subnormal numbers to zero.
+        weights = old_weights(300, "float32").astype("float32" if dtype == "float64" else "float64")
+        expected, plan = rrm_core.reweight(c, weights.astype(weight_type(dtype)), mu=0.3, **RULE)
+        given, old = make("jax", c), make("jax", weights)
+        assert_same_bits(to_numpy(rrm_core.reweight(given, old, mu=0.3, backend=backend, **RULE)[0]), expected)
+        assert_same_bits(to_numpy(rrm_core.apply(plan, given, old, mu=0.3, backend=backend)), expected)
+
+
+@pytest.mark.parametrize(
+    "make_kind",
+    [pd.Series, pd.array, pa.array, memoryview, lambda x: array.array(x.dtype.char, x)],
+    ids=["pandas Series", "pandas array", "pyarrow", "memoryview", "array.array"],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_converts_weights_of_the_other_type_of_every_kind(dtype, make_kind):
+    c = losses("exponential", 300, dtype)
+    weights = valid_weights(300, "float32")
+    expected, _ = rrm_core.reweight(c, weights.astype(weight_type(dtype)), mu=0.3, **RULE)
+    other = weights.astype("float32" if dtype == "float64" else "float64")
+    for given in (c, make_kind(c)):
+        for backend in (None, "array_api"):
+            result, _ = rrm_core.reweight(given, make_kind(other), mu=0.3, backend=backend, **RULE)
+            assert_same_bits(np.asarray(result), expected)
+    if dtype == "float32":
+        other[7] = 0.1
+        with pytest.raises(ValueError, match="weights must be numbers of float32, the type of the new weights, but"):
+            rrm_core.reweight(make_kind(c), make_kind(other), mu=0.3, **RULE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_refuses_negative_subnormal_weights_of_the_other_type(dtype):
+    weights = np.ones(100, "float32" if dtype == "float64" else "float64")
+    weights[3] = -(2.0**-149)
+    with pytest.raises(ValueError, match=r"but 1 of 100 are not, the first -1\.4013e-45 at index 3;"):
+        rrm_core.reweight(losses("exponential", 100, dtype), weights, mu=0.3, **RULE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_converts_subnormal_weights_where_the_processor_flushes_them_to_zero(dtype):
+    c = losses("exponential", 300, dtype)
+    tiny = np.arange(1, 301, dtype=np.uint32).view(np.float32) * np.float32(1)
+    tiny[::3] = old_weights(100, "float32")
+    tiny[1::30] = -0.0
+    expected, _ = rrm_core.reweight(c, tiny.astype(weight_type(dtype)), mu=0.3, **RULE)
+    other = tiny.astype("float32" if dtype == "float64" else "float64")
+    rounded = np.array([0.0, 1e-46, 5e-324, 2.0**-149 * 1.5, 2.0**-126 * (1 + 2**-30)])
+    torch.set_flush_denormal(True)
+    try:
+        actual, _ = rrm_core.reweight(c, other, mu=0.3, **RULE)
+        if dtype == "float32":
+            with pytest.raises(ValueError, match=r"but 4 of 5 are not, the first .* at index 1; convert them to"):
+                rrm_core.reweight(c[:5], rounded, mu=0.3, **RULE)
+    finally:
+        torch.set_flush_denormal(False)
+    assert_same_bits(actual, expected)
+    if dtype == "float32":
+        with pytest.raises(ValueError, match="but 4 of 5 are not, the first 1e-46 at index 1; convert them to float32"):
+            rrm_core.reweight(c[:5], rounded, mu=0.3, **RULE)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])

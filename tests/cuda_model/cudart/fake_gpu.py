@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from cuda_model.cudart.stand_in import StandIn
@@ -88,7 +87,7 @@ class Gpu:
     __name__ = "fake_gpu"
     float16, float32, float64 = (np.dtype(name) for name in ("float16", "float32", "float64"))
     uint8, int32 = np.dtype(np.uint8), np.dtype(np.int32)
-    bfloat16 = np.dtype(ml_dtypes.bfloat16)
+    # Like CuPy, it has no name for bfloat16, whose arrays have ml_dtypes' type.
 
     def __init__(self, stand_in: StandIn):
         self.stand_in = stand_in
@@ -280,6 +279,7 @@ def _computed(name: str) -> Any:
 
 for _name in (
     "__eq__",
+    "__ne__",
     "__lt__",
     "__le__",
     "__gt__",

@@ -109,13 +109,13 @@ class Wrapper(torch.Tensor):
 
 def refused():
     """Yield the tensors that are refused, and a part of the message."""
-    yield "nested", torch.nested.nested_tensor([PLAIN[:3], PLAIN[:2]]), "a nested tensor of layout torch.strided"
+    yield "nested", torch.nested.nested_tensor([PLAIN[:3], PLAIN[:2]]), "a nested tensor; pass torch.cat("
     jagged = torch.nested.nested_tensor([PLAIN[:3], PLAIN[:2]], layout=torch.jagged)
-    yield "jagged", jagged, "a nested tensor of layout torch.jagged"
-    yield "sparse", PLAIN.to_sparse(), "a tensor of layout torch.sparse_coo"
-    yield "compressed", PLAIN.reshape(5, 10).to_sparse_csr(), "a tensor of layout torch.sparse_csr"
-    yield "oneDNN", PLAIN.to_mkldnn(), "a tensor of layout torch._mkldnn"
-    yield "meta", PLAIN.to("meta"), "on meta"
+    yield "jagged", jagged, "a nested tensor; pass torch.cat("
+    yield "sparse", PLAIN.to_sparse(), "got one of layout torch.sparse_coo"
+    yield "compressed", PLAIN.reshape(5, 10).to_sparse_csr(), "got one of layout torch.sparse_csr"
+    yield "oneDNN", PLAIN.to_mkldnn(), "got one of layout torch._mkldnn"
+    yield "meta", PLAIN.to("meta"), "on the device meta"
     yield "wrapper", Wrapper(PLAIN), "got a Wrapper; pass the tensor that it stands for"
     yield "lazy", torch.nn.parameter.UninitializedParameter(), "without values yet"
     yield "quantized", torch.quantize_per_tensor(PLAIN, 0.1, 0, torch.quint8), "got torch.quint8; convert"
@@ -124,7 +124,7 @@ def refused():
     yield "complex array", PLAIN.numpy() + 1j, "got complex64; pass one real number per sample"
     yield "float8", PLAIN.to(torch.float8_e5m2), "got torch.float8_e5m2"
     yield "masked array", np.ma.masked_array(PLAIN.numpy(), PLAIN.numpy() > 0.5), "whose mask would be ignored"
-    yield "matrix", np.matrix(PLAIN.numpy()), "got matrix"
+    yield "matrix", np.matrix(PLAIN.numpy()), "got matrix; pass "
     yield "structured", np.zeros(N, [("loss", "f4")]), "convert them to float32"
     yield "objects", np.array([1.0] * N, object), "got object"
     yield "long double", np.ones(N, np.longdouble), f"got {np.dtype(np.longdouble)}"

@@ -268,6 +268,21 @@ def test_weights_are_not_read_at_mu_1(gpu):
     assert_same_bits(weights.get(), expected)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_of_the_other_type(gpu, dtype):
+    c = losses("exponential", 300, dtype)
+    w = old_weights(300, "float32")
+    other = w.astype("float32" if dtype == "float64" else "float64")
+    expected, plan = rrm_core.reweight(c, w.astype("float64" if dtype == "float64" else "float32"), mu=0.3, gamma=0.7)
+    weights, _ = rrm_core.reweight(gpu.asarray(c), gpu.asarray(other), mu=0.3, gamma=0.7)
+    assert_same_bits(weights.get(), expected)
+    assert_same_bits(rrm_core.apply(plan, gpu.asarray(c), gpu.asarray(other), mu=0.3).get(), expected)
+    if dtype != "float64":
+        other[[7, 50]] = 0.1
+        with pytest.raises(ValueError, match=r"but 2 of 300 are not, the first 0\.1 at index 7; convert them"):
+            rrm_core.reweight(gpu.asarray(c), gpu.asarray(other), mu=0.3, gamma=0.7)
+
+
 def test_read_only_losses_and_weights(gpu):
     c, w = losses("exponential", 500, "float32"), old_weights(500, "float32")
     expected, _ = rrm_core.reweight(c, w, mu=0.3, contamination=0.3)

@@ -103,7 +103,8 @@ INVALID_LOSSES = {
         "must be one-dimensional arrays; the chunk at index 0 is float; make an array of plain numbers",
     ),
     "paths in a set": ({"a.npy"}, TypeError, "must be one-dimensional arrays; the chunk at index 0 is str"),
-    "Arrow arrays": ([pa.array(C)], TypeError, "the chunk at index 0 is FloatArray; pass its to_numpy()"),
+    "Arrow arrays with a null": ([pa.array([0.5, None])], ValueError, "losses has 1 missing values among 2"),
+    "a table": (pa.table({"loss": C}), TypeError, "losses is a table, got Table; pass one column"),
     "a matrix": (np.ones((2, 3), np.float32), ValueError, "losses must be one-dimensional, got shape (2, 3)"),
     "matrices": ([C, C.reshape(2, -1)], TypeError, "the chunk at index 1 is ndarray of shape (2, 2500)"),
     "integers": (np.arange(9), TypeError, "losses must be float16, bfloat16, float32 or float64, got int64"),
@@ -115,7 +116,6 @@ INVALID_LOSSES = {
     "mixed chunks": ([C, C.astype(float)], TypeError, "losses must be float32, as those before, got float64"),
     "empty of another type": ([C, np.empty(0)], TypeError, "losses must be float32, as those before, got float64"),
     "a masked array": (np.ma.masked_array(C), TypeError, "losses is a masked array"),
-    "a pandas series": (pa.array(C).to_pandas(), TypeError, "pass losses.to_numpy()"),
     "no chunks": ([], ValueError, "no losses were counted; at least one sample is needed"),
     "empty": (C[:0], ValueError, "no losses were counted; at least one sample is needed"),
     "-inf": (

@@ -84,7 +84,7 @@ NAN, INF = float("nan"), float("inf")
         (parts([INF], [], [INF]), {"gamma": 1.0}, ValueError, r"^losses contain no finite value: 2 of 2 are \+inf"),
         (parts([], [], []), {"gamma": 1.0}, ValueError, r"^no losses were counted; at least one sample is needed$"),
         ([*parts([1.0], [2.0]), [[3.0]]], {"gamma": 1.0}, ValueError, r"^rank 2: losses must be one-dimensional, got"),
-        ([*parts([1.0], [2.0]), "3"], {"gamma": 1.0}, TypeError, r"^rank 2: losses must be an array"),
+        ([*parts([1.0], [2.0]), "3"], {"gamma": 1.0}, TypeError, r"^rank 2: losses must be a one-dimensional array"),
         (
             [*parts([1.0]), torch.ones(2, dtype=torch.float64), *parts([3.0])],
             {"gamma": 1.0},
