@@ -1,0 +1,14 @@
+"""RRM around estimators of scikit-learn: train on tables whose labels can't be trusted.
+
+`RRMClassifier` and `RRMRegressor` wrap any estimator whose ``fit`` takes ``sample_weight``, such as those of
+scikit-learn, LightGBM, XGBoost and CatBoost.
+"""
+
+from rrm_core._public import publish as _publish
+
+from .classifier import RRMClassifier
+from .regressor import RRMRegressor
+
+__all__ = ["RRMClassifier", "RRMRegressor"]
+
+_publish(__name__, RRMClassifier, RRMRegressor)

@@ -1,0 +1,325 @@
+"""RRMClassifier: a classifier fitted by the weights of RRM."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import ClassifierMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from .base import BaseRRM
+from .folds import find_judged, make_folds
+from .issue_table import make_class_issues
+from .losses import Floats, Integers, Mask, as_weights, log_loss
+from .rounds import run_rounds
+from .settings import Auto, Redistribute, Ties, make_settings
+from .weighted_fit import WeightedFit
+
+
+def _estimator_has(name: str) -> Callable[[Any], bool]:
+    """Return a check of whether the estimator of a RRMClassifier has a method; the fitted one, if there is one."""
+
+    def check(classifier: Any) -> bool:
+        # The AttributeError of the estimator says what it lacks.
+        getattr(getattr(classifier, "estimator_", classifier.estimator), name)
+        return True
+
+    return check
+
+
+class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
+    """A classifier fitted to labels of which some are wrong.
+
+    The loss of a sample is minus the logarithm of the probability of its label, predicted by a model that was trained
+    on other folds. In each round, models are trained by the current weights, and their losses give new weights: 0 to
+    the samples with the highest losses. Last, the estimator is fitted to all samples by the last weights.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Its ``fit`` takes ``sample_weight``, and it has ``predict_proba``. The labels that it is given are numbers from
+        0, the positions of the labels in `classes_`, which also name classes in an argument such as ``class_weight``.
+        Sample weights of a `Pipeline` go to its last step; with metadata routing, to the steps that request them.
+    contamination : float in [0, 1), or "auto", default "auto"
+        The share of wrong labels, of the samples whatever their weight; ``"auto"`` estimates it from the predictions of
+        the first round, see Notes.
+    rounds : int, at least 1, default 3
+        The largest number of rounds, each of which fits one model for each fold. They end when the weights stay the
+        same, which they do after the first if nothing is pruned.
+    cv : int, splitter or iterable of splits, default 3
+        The number of folds, in which each class has equal shares; or what tests each sample once, such as
+        ``GroupKFold(3).split(X, y, groups)`` for samples that depend on each other.
+    mu : float in (0, 1], default 1
+        Step size from the previous weights to their targets.
+    redistribute : {"kept", "argmin", "drop"} or float in (0, 1], default "kept"
+        The recipients of the pruned mass, see `rrm_core.reweight`.
+    ties : {"keep", "share"}, default "keep"
+        Samples whose loss equals the threshold, see `rrm_core.reweight`. Estimators with few distinct probabilities,
+        such as a single tree, need ``"share"``.
+    cap : float in [0, 1), optional
+        The largest share of a class that is pruned, which protects rare classes.
+    random_state : int, RandomState instance or None, default 0
+        How samples are drawn for the folds, if `cv` is a number. Set that of the estimator as well.
+    n_jobs : int, optional
+        The number of folds at a time, as in scikit-learn. The result does not depend on it.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The model of all samples.
+    classes_ : array of shape (n_classes,)
+        The labels in ascending order.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : array of str, shape (n_features,)
+        Only if X has names of features that are all strings.
+    sample_weight_ : float64 array of shape (n,)
+        The weights of the last fit: those of RRM, 0 for a pruned sample, times the `sample_weight` given.
+    losses_ : float64 array of shape (n,)
+        The losses of the last round; NaN for a sample that isn't judged.
+    plans_ : list of rrm_core.Plan, or rrm_core.GroupedPlan with `cap`
+        Of each round: threshold, counts and levels.
+    label_issues_ : dict of str to array, shape (n,)
+        The table of label issues in the order of the samples, see `rrm_review.make_issues`, with ``given_label`` and
+        ``predicted_label``. `rrm_review.to_frame` makes a pandas DataFrame of it, `rrm_review.to_csv` a file.
+    estimate_ : rrm_core.ContaminationEstimate or None
+        With ``contamination="auto"``; its classes are positions in `classes_`.
+
+    See Also
+    --------
+    rrm_core.reweight : the weights for given losses.
+    rrm_core.estimate_contamination : the estimate.
+
+    Notes
+    -----
+    A sample isn't judged, and keeps its weight, if `sample_weight` is 0, or if no other fold has its class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from rrm_sklearn import RRMClassifier
+    >>> x, y = load_digits(return_X_y=True)
+    >>> x = x / 16
+    >>> rng = np.random.default_rng(0)
+    >>> is_wrong = rng.random(len(y)) < 0.2
+    >>> given = np.where(is_wrong, rng.integers(0, 10, len(y)), y)
+    >>> model = RRMClassifier(LogisticRegression()).fit(x, given)
+    >>> round(model.estimate_.contamination, 2)
+    0.2
+    >>> bool(is_wrong[model.label_issues_["is_label_issue"]].mean() > 0.8)
+    True
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        contamination: float | Auto = "auto",
+        *,
+        rounds: int = 3,
+        cv: Any = 3,
+        mu: float = 1.0,
+        redistribute: Redistribute = "kept",
+        ties: Ties = "keep",
+        cap: float | None = None,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.contamination = contamination
+        self.rounds = rounds
+        self.cv = cv
+        self.mu = mu
+        self.redistribute = redistribute
+        self.ties = ties
+        self.cap = cap
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> RRMClassifier:
+        """Fit the estimator.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or data frame of shape (n, n_features)
+            What the estimator takes.
+        y : array of shape (n,)
+            The given labels: integers, strings, or others that can be sorted.
+        sample_weight : array of float, shape (n,), optional
+            Finite and at least 0. They multiply the weights of RRM. A sample of weight 0 is not judged.
+
+        Returns
+        -------
+        RRMClassifier
+            This object.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A setting, `y` or `sample_weight` is invalid; the estimator takes no sample weights, or predicts no
+            probabilities; or `cv` doesn't test each sample once. Errors of the estimator are its own, with a note on
+            the round and the fold.
+
+        Warns
+        -----
+        UserWarning
+            Samples aren't judged because no other fold has their class, or ties keep samples that
+            were to be pruned.
+        """
+        settings = make_settings(self.contamination, self.rounds, self.mu, self.redistribute, self.ties, self.cap)
+        X, y = self._read_samples(X, y)
+        check_classification_targets(y)
+        classes, codes = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"y must have at least 2 classes, got 1 class: {classes[0]!r}")
+        given_weights = as_weights(sample_weight, len(codes))
+        fits = _ClassifierFit(self.estimator, X, codes, len(classes), self.n_jobs)
+        folds = make_folds(self.cv, X, codes, given_weights > 0, self.random_state, is_classifier=True)
+        is_judged = find_judged(folds, codes, given_weights > 0)
+        _warn_of_unjudged(is_judged, given_weights > 0, codes, classes)
+        rounds = run_rounds(
+            settings,
+            lambda weights, number: fits.predict_out_of_fold(folds, weights * given_weights, number),
+            lambda probabilities: log_loss(codes, probabilities),
+            is_judged,
+            codes,
+        )
+        weights = rounds.weights * given_weights
+        model = fits.fit_all(weights)
+        self._keep(rounds, model, weights, make_class_issues(rounds, codes, classes))
+        self.classes_ = classes
+        self.estimate_ = rounds.estimate
+        return self
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the predicted labels.
+
+        Parameters
+        ----------
+        X : array of shape (n, n_features)
+
+        Returns
+        -------
+        array of shape (n,)
+        """
+        codes = self._predict(X).astype(np.intp)
+        labels: npt.NDArray[Any] = self.classes_[codes]
+        return labels
+
+    @available_if(_estimator_has("predict_proba"))  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> npt.NDArray[Any]:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array of shape (n, n_features)
+
+        Returns
+        -------
+        array of shape (n, n_classes)
+            Columns in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)  # type: ignore[no-any-return]
+
+    @available_if(_estimator_has("predict_log_proba"))  # type: ignore[untyped-decorator]
+    def predict_log_proba(self, X: Any) -> npt.NDArray[Any]:
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array of shape (n, n_features)
+
+        Returns
+        -------
+        array of shape (n, n_classes)
+            Columns in the order of `classes_`.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_log_proba(X)  # type: ignore[no-any-return]
+
+    @available_if(_estimator_has("decision_function"))  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any) -> npt.NDArray[Any]:
+        """Return the decision function of the estimator.
+
+        Parameters
+        ----------
+        X : array of shape (n, n_features)
+
+        Returns
+        -------
+        array of shape (n,) with two classes, otherwise (n, n_classes)
+        """
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)  # type: ignore[no-any-return]
+
+
+class _ClassifierFit(WeightedFit):
+    """A classifier fitted to class numbers, which predicts probabilities.
+
+    Parameters
+    ----------
+    estimator : classifier
+    X : array of shape (n, n_features)
+    codes : array of integers, shape (n,)
+        In [0, n_classes).
+    n_classes : int
+    n_jobs : int or None
+
+    Raises
+    ------
+    ValueError
+        The estimator takes no sample weights, or predicts no probabilities.
+    """
+
+    def __init__(self, estimator: Any, X: Any, codes: Integers, n_classes: int, n_jobs: int | None) -> None:
+        super().__init__(estimator, X, n_jobs)
+        if not hasattr(estimator, "predict_proba"):
+            raise ValueError(
+                f"estimator must have predict_proba, by which labels are judged, but {type(estimator).__name__} has "
+                "not; wrap it in sklearn.calibration.CalibratedClassifierCV"
+            )
+        self._codes = codes
+        self._n_classes = n_classes
+
+    def targets(self, rows: Integers) -> Integers:
+        """Return the classes of some rows, numbered from 0 without gaps, which XGBoost requires."""
+        numbers: Integers = np.unique(self._codes[rows], return_inverse=True)[1]
+        return numbers
+
+    def empty_predictions(self, n: int) -> Floats:
+        """Return an array for the probabilities of n samples."""
+        return np.full((n, self._n_classes), np.nan)
+
+    def predict(self, model: Any, X: Any, train: Integers) -> Floats:
+        """Return the probabilities of all classes in float64, 0 for one that the training part lacks."""
+        trained = np.unique(self._codes[train])
+        probabilities = np.asarray(model.predict_proba(X), dtype=np.float64)
+        if probabilities.shape[1] != len(trained):
+            raise ValueError(
+                f"predict_proba of {type(model).__name__} must have one column for each of {len(trained)} classes, got "
+                f"{probabilities.shape[1]}"
+            )
+        of_all = np.zeros((len(probabilities), self._n_classes))
+        of_all[:, trained] = probabilities
+        return of_all
+
+
+def _warn_of_unjudged(is_judged: Mask, is_trained: Mask, codes: Integers, classes: npt.NDArray[Any]) -> None:
+    """Warn of samples that can't be judged because the training part of their fold lacks their class."""
+    unjudged = is_trained & ~is_judged
+    if unjudged.any():
+        names = ", ".join(repr(name) for name in classes[np.unique(codes[unjudged])].tolist())
+        warnings.warn(
+            f"{unjudged.sum():,} samples are not judged and keep their weight, because no model that was trained on "
+            f"other folds knows their class ({names}); give such classes at least 2 samples, in different folds",
+            UserWarning,
+            stacklevel=3,
+        )

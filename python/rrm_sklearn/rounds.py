@@ -1,0 +1,143 @@
+"""The rounds of a fit: out-of-fold losses by the last weights, then new weights by these losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+import rrm_core
+
+from .estimation import estimate_wrong_share
+from .losses import Floats, Integers, Mask
+from .settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Rounds:
+    """What the rounds of a fit found.
+
+    Attributes
+    ----------
+    weights : float64 array of shape (n,)
+        1 for a sample that isn't judged.
+    losses, share_pruned, mean_excess : float64 array of shape (n,)
+        The losses of the last round, the share of the rounds that pruned a sample, and the mean of its loss less the
+        threshold; NaN for a sample that isn't judged.
+    predictions : float64 array of shape (n,) or (n, n_classes)
+        Those of the last round.
+    is_pruned : bool array of shape (n,)
+        The samples that the last round pruned.
+    plans : list of Plan or GroupedPlan
+        Of each round.
+    estimate : ContaminationEstimate or None
+    """
+
+    weights: Floats
+    losses: Floats
+    share_pruned: Floats
+    mean_excess: Floats
+    predictions: Floats
+    is_pruned: Mask
+    plans: list[rrm_core.Plan | rrm_core.GroupedPlan]
+    estimate: rrm_core.ContaminationEstimate | None
+
+
+def run_rounds(
+    settings: Settings,
+    predict: Callable[[Floats, int], Floats],
+    compute_losses: Callable[[Floats], Floats],
+    is_judged: Mask,
+    classes: Integers | None = None,
+) -> Rounds:
+    """Reweight the samples round by round, until the weights stay the same.
+
+    Parameters
+    ----------
+    settings : Settings
+    predict : callable
+        ``predict(weights, number)`` returns out-of-fold predictions of models fitted by these weights.
+    compute_losses : callable
+        ``compute_losses(predictions)`` returns the loss of each sample.
+    is_judged : bool array of shape (n,)
+        The samples that take part in the reweights.
+    classes : array of integers, shape (n,), optional
+        The given labels, for the estimate and for the cap.
+
+    Raises
+    ------
+    ValueError
+        A loss is NaN or infinite.
+    """
+    weights = np.ones(len(is_judged))
+    n_pruned = np.zeros(len(is_judged), np.int64)
+    excess = np.zeros(len(is_judged))
+    plans: list[rrm_core.Plan | rrm_core.GroupedPlan] = []
+    estimate = None
+    for number in range(1, settings.rounds + 1):
+        predictions = predict(weights, number)
+        losses = np.where(is_judged, compute_losses(predictions), np.nan)
+        _check_losses(losses[is_judged], number)
+        if settings.is_estimated and estimate is None:
+            assert classes is not None
+            estimate = estimate_wrong_share(classes[is_judged], predictions[is_judged])
+        reweighted = _reweight(settings, estimate, losses[is_judged], weights[is_judged], classes, is_judged)
+        before = weights
+        weights = weights.copy()
+        weights[is_judged] = reweighted.weights
+        is_pruned = np.zeros(len(is_judged), bool)
+        is_pruned[is_judged] = reweighted.is_pruned
+        n_pruned += is_pruned
+        excess[is_judged] += losses[is_judged] - reweighted.threshold
+        plans.append(reweighted.plan)
+        if np.array_equal(weights, before):
+            break
+    return Rounds(
+        weights=weights,
+        losses=losses,
+        share_pruned=np.where(is_judged, n_pruned / len(plans), np.nan),
+        mean_excess=np.where(is_judged, excess / len(plans), np.nan),
+        predictions=predictions,
+        is_pruned=is_pruned,
+        plans=plans,
+        estimate=estimate,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Reweighted:
+    weights: Floats
+    is_pruned: Mask
+    plan: rrm_core.Plan | rrm_core.GroupedPlan
+    threshold: float
+
+
+def _reweight(
+    settings: Settings,
+    estimate: rrm_core.ContaminationEstimate | None,
+    losses: Floats,
+    weights: Floats,
+    classes: Integers | None,
+    is_judged: Mask,
+) -> _Reweighted:
+    """Return the new weights; the threshold is that of all samples, before caps raise it in some classes."""
+    arguments = settings.arguments(None if estimate is None else estimate.contamination)
+    of_all = rrm_core.plan(losses, contamination=arguments["contamination"])
+    cap = settings.rule.cap
+    if cap is None:
+        new, plan = rrm_core.reweight(losses, weights, **arguments)
+        return _Reweighted(new, losses > plan.threshold, plan, plan.threshold)
+    assert classes is not None
+    groups = classes[is_judged]
+    new, grouped = rrm_core.reweight(losses, weights, groups=groups, cap=cap, **arguments)
+    return _Reweighted(new, losses > grouped.threshold[groups], grouped, of_all.threshold)
+
+
+def _check_losses(losses: Floats, number: int) -> None:
+    n_invalid = int(np.count_nonzero(~np.isfinite(losses)))
+    if n_invalid:
+        raise ValueError(
+            f"the predictions of round {number} are no finite numbers for {n_invalid:,} of {len(losses):,} samples; "
+            "check whether the estimator diverges, such as by too high a learning rate"
+        )
