@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -93,6 +94,7 @@ def run_rounds(
         plans.append(reweighted.plan)
         if np.array_equal(weights, before):
             break
+    _warn_of_ties(plans[-1])
     return Rounds(
         weights=weights,
         losses=losses,
@@ -132,6 +134,17 @@ def _reweight(
     groups = classes[is_judged]
     new, grouped = rrm_core.reweight(losses, weights, groups=groups, cap=cap, **arguments)
     return _Reweighted(new, losses > grouped.threshold[groups], grouped, of_all.threshold)
+
+
+def _warn_of_ties(plan: rrm_core.Plan | rrm_core.GroupedPlan) -> None:
+    """Warn that nothing is pruned although some samples should be, because their losses tie."""
+    if isinstance(plan, rrm_core.Plan) and plan.removed == 0 < plan.rule.quota(plan.n):
+        warnings.warn(
+            f"no sample is pruned, although {plan.rule.quota(plan.n):,} of {plan.n:,} should be: {plan.n_tied:,} "
+            "losses tie at the threshold; give ties='share', or an estimator with more distinct predictions",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _check_losses(losses: Floats, number: int) -> None:
