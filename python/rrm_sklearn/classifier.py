@@ -48,7 +48,7 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         Sample weights of a `Pipeline` go to its last step; with metadata routing, to the steps that request them.
     contamination : float in [0, 1), or "auto", default "auto"
         The share of wrong labels, of the samples whatever their weight; ``"auto"`` estimates it from the predictions of
-        the first round, see Notes.
+        the first round, and prunes nothing if its interval reaches 0, see Notes.
     rounds : int, at least 1, default 3
         The largest number of rounds, each of which fits one model for each fold. They end when the weights stay the
         same, which they do after the first if nothing is pruned.

@@ -36,6 +36,13 @@ def estimate_wrong_share(labels: Integers, probabilities: Floats) -> rrm_core.Co
     return replace(estimate, contamination=0.0, interval=None, basis=NOTHING_LEARNT)
 
 
+def share_to_prune(estimate: rrm_core.ContaminationEstimate) -> float:
+    """Return the estimated share, or 0 if its interval reaches 0: pruning clean samples costs accuracy."""
+    if estimate.interval is None or estimate.interval[0] == 0:
+        return 0.0
+    return estimate.contamination
+
+
 def has_learnt(labels: Integers, predicted: Integers) -> bool:
     """Return whether predictions agree with labels beyond chance, by more than two standard errors.
 

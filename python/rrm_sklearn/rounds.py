@@ -10,7 +10,7 @@ import numpy as np
 
 import rrm_core
 
-from .estimation import estimate_wrong_share
+from .estimation import estimate_wrong_share, share_to_prune
 from .losses import Floats, Integers, Mask
 from .settings import Settings
 
@@ -124,7 +124,7 @@ def _reweight(
     is_judged: Mask,
 ) -> _Reweighted:
     """Return the new weights; the threshold is that of all samples, before caps raise it in some classes."""
-    arguments = settings.arguments(None if estimate is None else estimate.contamination)
+    arguments = settings.arguments(None if estimate is None else share_to_prune(estimate))
     of_all = rrm_core.plan(losses, contamination=arguments["contamination"])
     cap = settings.rule.cap
     if cap is None:

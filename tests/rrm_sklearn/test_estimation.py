@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import rrm_core
-from rrm_sklearn.estimation import estimate_wrong_share, has_learnt
+from rrm_sklearn.estimation import estimate_wrong_share, has_learnt, share_to_prune
 
 
 def probabilities_of(predicted, n_classes=3):
@@ -46,3 +48,12 @@ def test_estimate_of_models_that_learnt_nothing_is_0():
     estimate = estimate_wrong_share(labels, rng.dirichlet([1, 1, 1], 500))
     assert estimate.contamination == 0
     assert estimate.interval is None
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"), [((0.05, 0.2), 0.1), ((0.0, 0.2), 0.0), (None, 0.0)], ids=["above 0", "reaches 0", "none"]
+)
+def test_share_whose_interval_reaches_0_prunes_nothing(interval, expected):
+    labels = np.arange(200) % 2
+    estimate = estimate_wrong_share(labels, probabilities_of(labels, 2))
+    assert share_to_prune(replace(estimate, contamination=0.1, interval=interval)) == expected
