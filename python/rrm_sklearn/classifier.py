@@ -16,10 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 from .base import BaseRRM
 from .folds import find_judged, make_folds
 from .issue_table import make_class_issues
-from .losses import Floats, Integers, Mask, as_weights, log_loss
+from .losses import Integers, Mask, log_loss
 from .rounds import run_rounds
+from .sample_weights import as_weights
 from .settings import Auto, Redistribute, Ties, make_settings
-from .weighted_fit import WeightedFit
+from .weighted_fit import ClassifierFit
 
 
 def _estimator_has(name: str) -> Callable[[Any], bool]:
@@ -180,7 +181,7 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         if len(classes) < 2:
             raise ValueError(f"y must have at least 2 classes, got 1 class: {classes[0]!r}")
         given_weights = as_weights(sample_weight, len(codes))
-        fits = _ClassifierFit(self.estimator, X, codes, len(classes), self.n_jobs)
+        fits = ClassifierFit(self.estimator, X, codes, len(classes), self.n_jobs)
         folds = make_folds(self.cv, X, codes, given_weights > 0, self.random_state, is_classifier=True)
         is_judged = find_judged(folds, codes, given_weights > 0)
         _warn_of_unjudged(is_judged, given_weights > 0, codes, classes)
@@ -259,57 +260,6 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         """
         check_is_fitted(self)
         return self.estimator_.decision_function(X)  # type: ignore[no-any-return]
-
-
-class _ClassifierFit(WeightedFit):
-    """A classifier fitted to class numbers, which predicts probabilities.
-
-    Parameters
-    ----------
-    estimator : classifier
-    X : array of shape (n, n_features)
-    codes : array of integers, shape (n,)
-        In [0, n_classes).
-    n_classes : int
-    n_jobs : int or None
-
-    Raises
-    ------
-    ValueError
-        The estimator takes no sample weights, or predicts no probabilities.
-    """
-
-    def __init__(self, estimator: Any, X: Any, codes: Integers, n_classes: int, n_jobs: int | None) -> None:
-        super().__init__(estimator, X, n_jobs)
-        if not hasattr(estimator, "predict_proba"):
-            raise ValueError(
-                f"estimator must have predict_proba, by which labels are judged, but {type(estimator).__name__} has "
-                "not; wrap it in sklearn.calibration.CalibratedClassifierCV"
-            )
-        self._codes = codes
-        self._n_classes = n_classes
-
-    def targets(self, rows: Integers) -> Integers:
-        """Return the classes of some rows, numbered from 0 without gaps, which XGBoost requires."""
-        numbers: Integers = np.unique(self._codes[rows], return_inverse=True)[1]
-        return numbers
-
-    def empty_predictions(self, n: int) -> Floats:
-        """Return an array for the probabilities of n samples."""
-        return np.full((n, self._n_classes), np.nan)
-
-    def predict(self, model: Any, X: Any, train: Integers) -> Floats:
-        """Return the probabilities of all classes in float64, 0 for one that the training part lacks."""
-        trained = np.unique(self._codes[train])
-        probabilities = np.asarray(model.predict_proba(X), dtype=np.float64)
-        if probabilities.shape[1] != len(trained):
-            raise ValueError(
-                f"predict_proba of {type(model).__name__} must have one column for each of {len(trained)} classes, got "
-                f"{probabilities.shape[1]}"
-            )
-        of_all = np.zeros((len(probabilities), self._n_classes))
-        of_all[:, trained] = probabilities
-        return of_all
 
 
 def _warn_of_unjudged(is_judged: Mask, is_trained: Mask, codes: Integers, classes: npt.NDArray[Any]) -> None:

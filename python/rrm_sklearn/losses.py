@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,26 +37,3 @@ def log_loss(labels: Integers, probabilities: Floats) -> Floats:
 def squared_error(targets: Floats, predictions: Floats) -> Floats:
     """Return the square of the difference of each target and its prediction: float64, shape (n,)."""
     return np.square(targets - predictions)
-
-
-def as_weights(sample_weight: Any, n: int) -> Floats:
-    """Return a caller's sample weights as float64; ones for None.
-
-    Raises
-    ------
-    ValueError
-        They have another shape than (n,), or one is NaN, infinite or negative, or none is above 0.
-    """
-    if sample_weight is None:
-        return np.ones(n)
-    weights: Floats = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (n,):
-        raise ValueError(f"sample_weight must have shape ({n},), one weight per sample, got {weights.shape}")
-    invalid = np.flatnonzero(~np.isfinite(weights) | (weights < 0))
-    if len(invalid):
-        raise ValueError(
-            f"sample_weight must be finite and at least 0, got {weights[invalid[0]]} at index {invalid[0]}"
-        )
-    if not weights.any():
-        raise ValueError("sample_weight must be above 0 for at least one sample, got only zeros")
-    return weights

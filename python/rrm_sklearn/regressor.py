@@ -11,10 +11,11 @@ from sklearn.base import RegressorMixin
 from .base import BaseRRM
 from .folds import make_folds
 from .issue_table import make_number_issues
-from .losses import Floats, Integers, as_weights, squared_error
+from .losses import squared_error
 from .rounds import run_rounds
+from .sample_weights import as_weights
 from .settings import AUTO, Redistribute, Ties, make_settings
-from .weighted_fit import WeightedFit
+from .weighted_fit import RegressorFit
 
 
 class RRMRegressor(RegressorMixin, BaseRRM):  # type: ignore[misc]
@@ -116,7 +117,7 @@ class RRMRegressor(RegressorMixin, BaseRRM):  # type: ignore[misc]
         targets = y.astype(np.float64)
         given_weights = as_weights(sample_weight, len(targets))
         is_judged = given_weights > 0
-        fits = _RegressorFit(self.estimator, X, targets, self.n_jobs)
+        fits = RegressorFit(self.estimator, X, targets, self.n_jobs)
         folds = make_folds(self.cv, X, targets, is_judged, self.random_state, is_classifier=False)
         rounds = run_rounds(
             settings,
@@ -141,31 +142,3 @@ class RRMRegressor(RegressorMixin, BaseRRM):  # type: ignore[misc]
         array of shape (n,)
         """
         return self._predict(X)
-
-
-class _RegressorFit(WeightedFit):
-    """A regressor fitted to numbers.
-
-    Parameters
-    ----------
-    estimator : regressor
-    X : array of shape (n, n_features)
-    targets : float64 array of shape (n,)
-    n_jobs : int or None
-    """
-
-    def __init__(self, estimator: Any, X: Any, targets: Floats, n_jobs: int | None) -> None:
-        super().__init__(estimator, X, n_jobs)
-        self._targets = targets
-
-    def targets(self, rows: Integers) -> Floats:
-        """Return the targets of some rows."""
-        return self._targets[rows]
-
-    def empty_predictions(self, n: int) -> Floats:
-        """Return an array for the predictions of n samples."""
-        return np.full(n, np.nan)
-
-    def predict(self, model: Any, X: Any, train: Integers) -> Floats:  # noqa: ARG002
-        """Return the predicted targets in float64."""
-        return np.asarray(model.predict(X), dtype=np.float64).ravel()

@@ -1,4 +1,4 @@
-"""WeightedFit: an estimator fitted to samples by weights, and its out-of-fold predictions."""
+"""WeightedFit: an estimator fitted to samples by weights, and its out-of-fold predictions; for classes, for numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from .folds import Fold
 from .losses import Floats, Integers
-from .weight_argument import weight_argument
+from .sample_weights import weight_argument
 
 
 class WeightedFit(ABC):
@@ -83,6 +83,85 @@ class WeightedFit(ABC):
         for fold, part in zip(folds, parts, strict=True):
             predictions[fold.test] = part
         return predictions
+
+
+class ClassifierFit(WeightedFit):
+    """A classifier fitted to class numbers, which predicts probabilities.
+
+    Parameters
+    ----------
+    estimator : classifier
+    X : array of shape (n, n_features)
+    codes : array of integers, shape (n,)
+        In [0, n_classes).
+    n_classes : int
+    n_jobs : int or None
+
+    Raises
+    ------
+    ValueError
+        The estimator takes no sample weights, or predicts no probabilities.
+    """
+
+    def __init__(self, estimator: Any, X: Any, codes: Integers, n_classes: int, n_jobs: int | None) -> None:
+        super().__init__(estimator, X, n_jobs)
+        if not hasattr(estimator, "predict_proba"):
+            raise ValueError(
+                f"estimator must have predict_proba, by which labels are judged, but {type(estimator).__name__} has "
+                "not; wrap it in sklearn.calibration.CalibratedClassifierCV"
+            )
+        self._codes = codes
+        self._n_classes = n_classes
+
+    def targets(self, rows: Integers) -> Integers:
+        """Return the classes of some rows, numbered from 0 without gaps, which XGBoost requires."""
+        numbers: Integers = np.unique(self._codes[rows], return_inverse=True)[1]
+        return numbers
+
+    def empty_predictions(self, n: int) -> Floats:
+        """Return an array for the probabilities of n samples."""
+        return np.full((n, self._n_classes), np.nan)
+
+    def predict(self, model: Any, X: Any, train: Integers) -> Floats:
+        """Return the probabilities of all classes in float64, 0 for one that the training part lacks."""
+        trained = np.unique(self._codes[train])
+        probabilities = np.asarray(model.predict_proba(X), dtype=np.float64)
+        if probabilities.shape[1] != len(trained):
+            raise ValueError(
+                f"predict_proba of {type(model).__name__} must have one column for each of {len(trained)} classes, got "
+                f"{probabilities.shape[1]}"
+            )
+        of_all = np.zeros((len(probabilities), self._n_classes))
+        of_all[:, trained] = probabilities
+        return of_all
+
+
+class RegressorFit(WeightedFit):
+    """A regressor fitted to numbers.
+
+    Parameters
+    ----------
+    estimator : regressor
+    X : array of shape (n, n_features)
+    targets : float64 array of shape (n,)
+    n_jobs : int or None
+    """
+
+    def __init__(self, estimator: Any, X: Any, targets: Floats, n_jobs: int | None) -> None:
+        super().__init__(estimator, X, n_jobs)
+        self._targets = targets
+
+    def targets(self, rows: Integers) -> Floats:
+        """Return the targets of some rows."""
+        return self._targets[rows]
+
+    def empty_predictions(self, n: int) -> Floats:
+        """Return an array for the predictions of n samples."""
+        return np.full(n, np.nan)
+
+    def predict(self, model: Any, X: Any, train: Integers) -> Floats:  # noqa: ARG002
+        """Return the predicted targets in float64."""
+        return np.asarray(model.predict(X), dtype=np.float64).ravel()
 
 
 def _predict_fold(fits: WeightedFit, fold: Fold, weights: Floats, number: int) -> Floats:

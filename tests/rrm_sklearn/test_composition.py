@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.naive_bayes import GaussianNB
@@ -19,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from rrm_sklearn import RRMClassifier
-from rrm_sklearn.weight_argument import weight_argument
+from rrm_sklearn.sample_weights import weight_argument
 from support.noisy_tables import two_groups
 
 ESTIMATORS = {
@@ -141,6 +142,17 @@ def test_pandas_keeps_names_and_strings():
     assert model.n_features_in_ == 4
     assert model.classes_.tolist() == ["no", "yes"]
     assert set(model.predict(frame)) == {"no", "yes"}
+
+
+@pytest.mark.parametrize("kind", [list, np.array, "Series"])
+def test_texts_are_passed_to_a_pipeline(kind):
+    if kind == "Series":
+        kind = pytest.importorskip("pandas").Series
+    _, given, is_wrong = two_groups()
+    texts = kind([f"{('bad', 'good')[label ^ wrong]} film" for label, wrong in zip(given, is_wrong, strict=True)])
+    model = RRMClassifier(make_pipeline(CountVectorizer(), LogisticRegression()), contamination=0.1).fit(texts, given)
+    np.testing.assert_array_equal(model.sample_weight_ == 0, is_wrong)
+    assert model.predict(["good film", "bad film"]).tolist() == [1, 0]
 
 
 def test_transformers_may_hand_over_frames():

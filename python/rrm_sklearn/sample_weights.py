@@ -1,15 +1,41 @@
-"""The name of the argument by which an estimator's ``fit`` takes sample weights."""
+"""Sample weights: those of the caller, and the argument by which an estimator's ``fit`` takes them."""
 
 from __future__ import annotations
 
 import inspect
 from typing import Any
 
+import numpy as np
 import sklearn
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 
+from .losses import Floats
+
 SAMPLE_WEIGHT = "sample_weight"
+
+
+def as_weights(sample_weight: Any, n: int) -> Floats:
+    """Return a caller's sample weights as float64; ones for None.
+
+    Raises
+    ------
+    ValueError
+        They have another shape than (n,), or one is NaN, infinite or negative, or none is above 0.
+    """
+    if sample_weight is None:
+        return np.ones(n)
+    weights: Floats = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight must have shape ({n},), one weight per sample, got {weights.shape}")
+    invalid = np.flatnonzero(~np.isfinite(weights) | (weights < 0))
+    if len(invalid):
+        raise ValueError(
+            f"sample_weight must be finite and at least 0, got {weights[invalid[0]]} at index {invalid[0]}"
+        )
+    if not weights.any():
+        raise ValueError("sample_weight must be above 0 for at least one sample, got only zeros")
+    return weights
 
 
 def weight_argument(estimator: Any) -> str:
