@@ -33,7 +33,7 @@ ESTIMATORS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "catboost",
         "CatBoostClassifier",
         {
-            "iterations": 80,
+            "iterations": 60,
             "depth": 4,
             "learning_rate": 0.2,
             "verbose": False,
@@ -47,7 +47,7 @@ PLAIN = "plain"
 CLEAN_LEARNING = "CleanLearning"
 AUTO = "auto"
 TOLD = "told"
-METHODS = (PLAIN, CLEAN_LEARNING, AUTO, TOLD)
+AUTO_BY_LOSS = "auto, by the loss"
 
 
 def jobs(seeds: int) -> list[Job]:
@@ -98,10 +98,10 @@ def execute(job: Job, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[s
     table = load_table(settings["data"], job.seed, **settings.get("samples", {}))
     noisy = add_table_noise(table, settings["noise"], job.seed)
     results: dict[str, Any] = {}
-    for method in METHODS:
+    for method, run in METHODS.items():
         estimator = make_estimator(settings["estimator"], settings["parameters"], job.seed)
         start = time.perf_counter()
-        results[method] = RUN[method](estimator, table, noisy, job.seed)
+        results[method] = run(estimator, table, noisy, job.seed)
         results[method]["seconds"] = round(time.perf_counter() - start, 2)
     package = ESTIMATORS[settings["estimator"]][0].partition(".")[0]
     return {
@@ -120,6 +120,11 @@ def run_plain(estimator: Any, table: Table, noisy: NoisyLabels, seed: int) -> di
 def run_auto(estimator: Any, table: Table, noisy: NoisyLabels, seed: int) -> dict[str, Any]:
     """Return the result of RRM with an estimated contamination."""
     return _run_rrm(RRMClassifier(estimator, "auto", random_state=seed), table, noisy)
+
+
+def run_auto_by_loss(estimator: Any, table: Table, noisy: NoisyLabels, seed: int) -> dict[str, Any]:
+    """Return the result of RRM with an estimated contamination that ranks samples by their losses."""
+    return _run_rrm(RRMClassifier(estimator, "auto", rank_by="loss", random_state=seed), table, noisy)
 
 
 def run_told(estimator: Any, table: Table, noisy: NoisyLabels, seed: int) -> dict[str, Any]:
@@ -155,11 +160,12 @@ def run_clean_learning(estimator: Any, table: Table, noisy: NoisyLabels, seed: i
     return _result(model, table, noisy, listing, {"contamination": 1 - joint.trace() / joint.sum(), "interval": None})
 
 
-RUN: dict[str, Callable[[Any, Table, NoisyLabels, int], dict[str, Any]]] = {
+METHODS: dict[str, Callable[[Any, Table, NoisyLabels, int], dict[str, Any]]] = {
     PLAIN: run_plain,
     CLEAN_LEARNING: run_clean_learning,
     AUTO: run_auto,
     TOLD: run_told,
+    AUTO_BY_LOSS: run_auto_by_loss,
 }
 
 
@@ -167,8 +173,7 @@ def _run_rrm(model: RRMClassifier, table: Table, noisy: NoisyLabels) -> dict[str
     model.fit(table.x_train, noisy.labels)
     issues = model.label_issues_
     listing = Listing(-issues["label_quality"].astype(np.float64), issues["is_label_issue"])
-    estimate = None if model.estimate_ is None else vars(model.estimate_)
-    return _result(model, table, noisy, listing, estimate)
+    return _result(model, table, noisy, listing, vars(model.estimate_))
 
 
 def _result(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,16 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+import rrm_core
+
 from .base import BaseRRM
+from .estimation import transition_matrix
 from .folds import find_judged, make_folds
 from .issue_table import make_class_issues
-from .losses import Integers, Mask, log_loss
+from .losses import Floats, Integers, Mask, log_loss, noise_aware_loss
 from .rounds import run_rounds
 from .sample_weights import as_weights
-from .settings import Auto, Redistribute, Ties, make_settings
+from .settings import Auto, RankBy, Redistribute, Ties, make_settings
 from .weighted_fit import ClassifierFit
 
 
@@ -37,9 +40,9 @@ def _estimator_has(name: str) -> Callable[[Any], bool]:
 class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
     """A classifier fitted to labels of which some are wrong.
 
-    The loss of a sample is minus the logarithm of the probability of its label, predicted by a model that was trained
-    on other folds. In each round, models are trained by the current weights, and their losses give new weights: 0 to
-    the samples with the highest losses. Last, the estimator is fitted to all samples by the last weights.
+    Models that were trained on the other folds predict the probability of each class for a sample; the less probable
+    its label, the higher its loss. In each round, models are trained by the current weights, and the losses give new
+    weights: 0 to the samples with the highest ones. Last, the estimator is fitted to all samples by the last weights.
 
     Parameters
     ----------
@@ -48,8 +51,8 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         0, the positions of the labels in `classes_`, which also name classes in an argument such as ``class_weight``.
         Sample weights of a `Pipeline` go to its last step; with metadata routing, to the steps that request them.
     contamination : float in [0, 1), or "auto", default "auto"
-        The share of wrong labels, of the samples whatever their weight; ``"auto"`` estimates it from the predictions of
-        the first round, and prunes nothing if its interval reaches 0, see Notes.
+        The share of wrong labels, of the samples whatever their weight; ``"auto"`` estimates it from the predictions,
+        and prunes nothing if the interval of the estimate reaches 0, see Notes.
     rounds : int, at least 1, default 3
         The largest number of rounds, each of which fits one model for each fold. They end when the weights stay the
         same, which they do after the first if nothing is pruned.
@@ -65,6 +68,10 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         such as a single tree, need ``"share"``.
     cap : float in [0, 1), optional
         The largest share of a class that is pruned, which protects rare classes.
+    rank_by : {"noise-aware", "loss"}, default "noise-aware"
+        What ranks the samples: the loss, minus the logarithm of the probability of the label; or how improbable it is
+        that the label is the true one, if classes are confused as the estimate says. Both are alike where errors are
+        uniform. Where one class is mistaken for another, the loss prunes correct labels, too.
     random_state : int, RandomState instance or None, default 0
         How samples are drawn for the folds, if `cv` is a number. Set that of the estimator as well.
     n_jobs : int, optional
@@ -83,14 +90,14 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
     sample_weight_ : float64 array of shape (n,)
         The weights of the last fit: those of RRM, 0 for a pruned sample, times the `sample_weight` given.
     losses_ : float64 array of shape (n,)
-        The losses of the last round; NaN for a sample that isn't judged.
+        What ranked the samples in the last round, see `rank_by`; NaN for a sample that isn't judged.
     plans_ : list of rrm_core.Plan, or rrm_core.GroupedPlan with `cap`
         Of each round: threshold, counts and levels.
     label_issues_ : dict of str to array, shape (n,)
         The table of label issues in the order of the samples, see `rrm_review.make_issues`, with ``given_label`` and
         ``predicted_label``. `rrm_review.to_frame` makes a pandas DataFrame of it, `rrm_review.to_csv` a file.
-    estimate_ : rrm_core.ContaminationEstimate or None
-        With ``contamination="auto"``; its classes are positions in `classes_`.
+    estimate_ : rrm_core.ContaminationEstimate
+        Also if `contamination` is a number; its classes are positions in `classes_`.
 
     See Also
     --------
@@ -99,6 +106,12 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
 
     Notes
     -----
+    The estimate is that of `rrm_core.estimate_contamination` from the predictions of the first round, all of which are
+    for samples held out, and then the mean of all rounds. It is 0 if the predictions agree with the labels hardly more
+    often than by chance. The transition matrix of the noise-aware loss is made of its confident joint in the first
+    round: with T[k, j] the probability of the label j where k is true, and p the predicted probabilities, the loss of
+    the label y is ``-log(p_y T[y, y] / sum_k p_k T[k, y])``.
+
     A sample isn't judged, and keeps its weight, if `sample_weight` is 0, or if no other fold has its class.
 
     Examples
@@ -130,6 +143,7 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         redistribute: Redistribute = "kept",
         ties: Ties = "keep",
         cap: float | None = None,
+        rank_by: RankBy = "noise-aware",
         random_state: Any = 0,
         n_jobs: int | None = None,
     ) -> None:
@@ -141,6 +155,7 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         self.redistribute = redistribute
         self.ties = ties
         self.cap = cap
+        self.rank_by = rank_by
         self.random_state = random_state
         self.n_jobs = n_jobs
 
@@ -174,6 +189,8 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
             Samples aren't judged because no other fold has their class, or ties keep samples that
             were to be pruned.
         """
+        if self.rank_by not in get_args(RankBy):
+            raise ValueError(f"rank_by must be 'noise-aware' or 'loss', got {self.rank_by!r}")
         settings = make_settings(self.contamination, self.rounds, self.mu, self.redistribute, self.ties, self.cap)
         X, y = self._read_samples(X, y)
         check_classification_targets(y)
@@ -188,7 +205,7 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         rounds = run_rounds(
             settings,
             lambda weights, number: fits.predict_out_of_fold(folds, weights * given_weights, number),
-            lambda probabilities: log_loss(codes, probabilities),
+            lambda probabilities, estimate: _compute_losses(self.rank_by, codes, probabilities, estimate),
             is_judged,
             codes,
         )
@@ -260,6 +277,15 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         """
         check_is_fitted(self)
         return self.estimator_.decision_function(X)  # type: ignore[no-any-return]
+
+
+def _compute_losses(
+    rank_by: RankBy, codes: Integers, probabilities: Floats, estimate: rrm_core.ContaminationEstimate | None
+) -> Floats:
+    """Return what ranks the samples; the loss if the models of the estimate had learnt nothing."""
+    if rank_by == "loss" or estimate is None or estimate.interval is None:
+        return log_loss(codes, probabilities)
+    return noise_aware_loss(codes, probabilities, transition_matrix(estimate, probabilities.shape[1]))
 
 
 def _warn_of_unjudged(is_judged: Mask, is_trained: Mask, codes: Integers, classes: npt.NDArray[Any]) -> None:

@@ -122,7 +122,7 @@ class RRMRegressor(RegressorMixin, BaseRRM):  # type: ignore[misc]
         rounds = run_rounds(
             settings,
             lambda weights, number: fits.predict_out_of_fold(folds, weights * given_weights, number),
-            lambda predictions: squared_error(targets, predictions),
+            lambda predictions, _: squared_error(targets, predictions),
             is_judged,
         )
         weights = rounds.weights * given_weights

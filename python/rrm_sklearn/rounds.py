@@ -5,14 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 import rrm_core
 
-from .estimation import estimate_wrong_share, share_to_prune
+from .estimation import combine, estimate_wrong_share, share_to_prune
 from .losses import Floats, Integers, Mask
 from .settings import Settings
+
+# The losses for predictions and, of classes, an estimate.
+ComputeLosses: TypeAlias = Callable[[Floats, rrm_core.ContaminationEstimate | None], Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,7 @@ class Rounds:
     plans : list of Plan or GroupedPlan
         Of each round.
     estimate : ContaminationEstimate or None
+        Of all rounds, see `combine`.
     """
 
     weights: Floats
@@ -48,7 +53,7 @@ class Rounds:
 def run_rounds(
     settings: Settings,
     predict: Callable[[Floats, int], Floats],
-    compute_losses: Callable[[Floats], Floats],
+    compute_losses: ComputeLosses,
     is_judged: Mask,
     classes: Integers | None = None,
 ) -> Rounds:
@@ -60,29 +65,30 @@ def run_rounds(
     predict : callable
         ``predict(weights, number)`` returns out-of-fold predictions of models fitted by these weights.
     compute_losses : callable
-        ``compute_losses(predictions)`` returns the loss of each sample.
+        ``compute_losses(predictions, estimate)`` returns the loss of each sample.
     is_judged : bool array of shape (n,)
         The samples that take part in the reweights.
     classes : array of integers, shape (n,), optional
-        The given labels, for the estimate and for the cap.
+        The given labels, if there are classes: then each round makes an estimate.
 
     Raises
     ------
     ValueError
-        A loss is NaN or infinite.
+        A prediction is NaN or infinite.
     """
     weights = np.ones(len(is_judged))
     n_pruned = np.zeros(len(is_judged), np.int64)
     excess = np.zeros(len(is_judged))
     plans: list[rrm_core.Plan | rrm_core.GroupedPlan] = []
+    estimates: list[rrm_core.ContaminationEstimate] = []
     estimate = None
     for number in range(1, settings.rounds + 1):
         predictions = predict(weights, number)
-        losses = np.where(is_judged, compute_losses(predictions), np.nan)
-        _check_losses(losses[is_judged], number)
-        if settings.is_estimated and estimate is None:
-            assert classes is not None
-            estimate = estimate_wrong_share(classes[is_judged], predictions[is_judged])
+        _check_predictions(predictions[is_judged], number)
+        if classes is not None:
+            estimates.append(estimate_wrong_share(classes[is_judged], predictions[is_judged]))
+            estimate = combine(estimates)
+        losses = np.where(is_judged, compute_losses(predictions, estimate), np.nan)
         reweighted = _reweight(settings, estimate, losses[is_judged], weights[is_judged], classes, is_judged)
         before = weights
         weights = weights.copy()
@@ -124,7 +130,7 @@ def _reweight(
     is_judged: Mask,
 ) -> _Reweighted:
     """Return the new weights; the threshold is that of all samples, before caps raise it in some classes."""
-    arguments = settings.arguments(None if estimate is None else share_to_prune(estimate))
+    arguments = settings.arguments(share_to_prune(estimate) if settings.is_estimated and estimate else None)
     of_all = rrm_core.plan(losses, contamination=arguments["contamination"])
     cap = settings.rule.cap
     if cap is None:
@@ -147,10 +153,11 @@ def _warn_of_ties(plan: rrm_core.Plan | rrm_core.GroupedPlan) -> None:
         )
 
 
-def _check_losses(losses: Floats, number: int) -> None:
-    n_invalid = int(np.count_nonzero(~np.isfinite(losses)))
+def _check_predictions(predictions: Floats, number: int) -> None:
+    n = len(predictions)
+    n_invalid = len(np.unique(np.nonzero(~np.isfinite(predictions))[0]))
     if n_invalid:
         raise ValueError(
-            f"the predictions of round {number} are no finite numbers for {n_invalid:,} of {len(losses):,} samples; "
+            f"the predictions of round {number} are no finite numbers for {n_invalid:,} of {n:,} samples; "
             "check whether the estimator diverges, such as by too high a learning rate"
         )

@@ -10,6 +10,7 @@ from rrm_core._arguments import as_integer, check_mu
 
 Redistribute: TypeAlias = Literal["kept", "argmin", "drop"] | float
 Ties: TypeAlias = Literal["keep", "share"]
+RankBy: TypeAlias = Literal["noise-aware", "loss"]
 Auto: TypeAlias = Literal["auto"]
 
 AUTO: Auto = "auto"

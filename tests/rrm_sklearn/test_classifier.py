@@ -56,19 +56,60 @@ def test_auto_finds_wrong_labels(estimator):
     assert model.plans_[-1].n_pruned == model.label_issues_["is_label_issue"].sum() > 0
 
 
-def test_one_round_is_a_reweight_by_out_of_fold_losses():
-    x, given, _ = two_groups()
-    model = RRMClassifier(LogisticRegression(), contamination=0.1, rounds=1).fit(x, given)
+def out_of_fold(x, given):
+    """Return the probabilities for each sample of a model that was trained on the other folds."""
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     weights = {"sample_weight": np.ones(len(given))}
-    probabilities = cross_val_predict(LogisticRegression(), x, given, cv=folds, method="predict_proba", params=weights)
-    losses = -np.log(probabilities[np.arange(len(given)), given])
+    return cross_val_predict(LogisticRegression(), x, given, cv=folds, method="predict_proba", params=weights)
+
+
+def test_one_round_is_a_reweight_by_out_of_fold_losses():
+    x, given, _ = two_groups()
+    model = RRMClassifier(LogisticRegression(), contamination=0.1, rounds=1, rank_by="loss").fit(x, given)
+    losses = 0.0 - np.log(out_of_fold(x, given)[np.arange(len(given)), given])
     expected, plan = rrm_core.reweight(losses, contamination=0.1, redistribute="kept")
     np.testing.assert_array_equal(model.losses_, losses)
     np.testing.assert_array_equal(model.sample_weight_, expected)
     assert model.plans_ == [plan]
     alone = LogisticRegression().fit(x, given, sample_weight=expected)
     np.testing.assert_array_equal(model.estimator_.coef_, alone.coef_)
+
+
+def test_noise_aware_loss_follows_bayes_rule():
+    x, given, _ = two_groups()
+    model = RRMClassifier(LogisticRegression(), contamination=0.1, rounds=1).fit(x, given)
+    p = out_of_fold(x, given)
+    # Given labels by predicted class, and 1 sample more.
+    t = model.estimate_.confident_joint().T + 1 / 2
+    t /= t.sum(axis=1, keepdims=True)
+    y, other = given, 1 - given
+    rows = np.arange(len(given))
+    posterior = p[rows, y] * t[y, y] / (p[rows, y] * t[y, y] + p[rows, other] * t[other, y])
+    np.testing.assert_allclose(model.losses_, -np.log(posterior), rtol=1e-10, atol=1e-12)
+
+
+def test_noise_aware_loss_finds_labels_of_one_class_mistaken_for_another():
+    x, y, _ = two_groups(n=600, share=0)
+    x = x / 2  # the classes overlap
+    is_wrong = (np.random.default_rng(0).random(600) < 0.4) & (y == 1)
+    given = np.where(is_wrong, 0, y)
+    precision = {}
+    for rank_by in ("noise-aware", "loss"):
+        model = RRMClassifier(LogisticRegression(), is_wrong.mean(), rank_by=rank_by).fit(x, given)
+        precision[rank_by] = is_wrong[model.sample_weight_ == 0].mean()
+    assert precision["noise-aware"] > precision["loss"] + 0.1
+
+
+def test_estimate_is_the_mean_of_the_rounds():
+    x, given, _ = noisy_digits()
+    first, second, both = (
+        RRMClassifier(LogisticRegression(), contamination, rounds=rounds).fit(x, given).estimate_
+        for contamination, rounds in (("auto", 1), ("auto", 2), (0.2, 2))
+    )
+    assert second.basis == f"{first.basis}; the mean of 2 rounds"
+    assert second.interval[0] <= second.contamination <= second.interval[1]
+    np.testing.assert_array_equal(first.pairs, second.pairs)
+    assert both.contamination > 0
 
 
 def test_contamination_0_is_the_estimator_itself():
@@ -267,7 +308,8 @@ def test_probabilities_of_float32_give_losses_of_float64():
 def test_probability_0_gives_a_finite_loss():
     x, given, _ = two_groups()
     with pytest.warns(UserWarning, match="losses tie"):
-        model = RRMClassifier(DecisionTreeClassifier(random_state=0), contamination=0.1).fit(x, given)
+        model = RRMClassifier(DecisionTreeClassifier(random_state=0), contamination=0.1, rank_by="loss").fit(x, given)
+    assert np.isfinite(model.losses_).all()
     assert model.losses_.max() == -np.log(np.finfo(np.float64).tiny)
 
 
@@ -307,6 +349,7 @@ def test_estimator_without_probabilities_is_refused():
         ({"mu": 0.0}, "mu must lie in"),
         ({"redistribute": "all"}, "redistribute must be"),
         ({"ties": "drop"}, "ties must be"),
+        ({"rank_by": "margin"}, "rank_by must be 'noise-aware' or 'loss', got 'margin'"),
         ({"cap": 2.0}, "cap must lie in"),
         ({"ties": "share", "cap": 0.5}, "ties='share' needs a contamination without cap"),
         ({"cv": 1}, "cv must be at least 2 folds, got 1"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rrm_core
-from rrm_sklearn.estimation import estimate_wrong_share, has_learnt, share_to_prune
+from rrm_sklearn.estimation import combine, estimate_wrong_share, has_learnt, share_to_prune, transition_matrix
 
 
 def probabilities_of(predicted, n_classes=3):
@@ -57,3 +57,23 @@ def test_share_whose_interval_reaches_0_prunes_nothing(interval, expected):
     labels = np.arange(200) % 2
     estimate = estimate_wrong_share(labels, probabilities_of(labels, 2))
     assert share_to_prune(replace(estimate, contamination=0.1, interval=interval)) == expected
+
+
+def test_combined_estimate_is_the_mean_share_in_a_widened_interval():
+    labels = np.arange(200) % 2
+    first = replace(estimate_wrong_share(labels, probabilities_of(labels, 2)), contamination=0.2, interval=(0.1, 0.3))
+    combined = combine([first, replace(first, contamination=0.0), replace(first, contamination=0.04)])
+    assert combined.contamination == pytest.approx(0.08)
+    assert combined.interval == (combined.contamination, 0.3)
+    assert combine([first]) is first
+
+
+def test_transition_matrix_has_the_given_labels_by_true_class():
+    given = np.array([0, 0, 0, 1, 1, 0])
+    true = np.array([0, 0, 0, 1, 1, 1])
+    estimate = estimate_wrong_share(given, probabilities_of(true, 2))
+    matrix = transition_matrix(estimate, 2)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    assert matrix.min() > 0
+    # Predictions that tie are all taken: 3 of class 0, and 3 of class 1 of which one is given as 0.
+    np.testing.assert_allclose(matrix, [[3.5 / 4, 0.5 / 4], [1.5 / 4, 2.5 / 4]])
