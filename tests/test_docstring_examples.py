@@ -9,12 +9,13 @@ import pytest
 
 import rrm_core
 import rrm_review
+import rrm_sklearn
 import rrm_torch
 import rrm_torch.distributed
 
 ROOT = Path(__file__).parent.parent
 # Public classes belong to their package by `__module__`, so that doctest.testmod of their file would skip them.
-PACKAGES = (rrm_core, rrm_core.stream, rrm_review, rrm_torch, rrm_torch.distributed)
+PACKAGES = (rrm_core, rrm_core.stream, rrm_review, rrm_sklearn, rrm_torch, rrm_torch.distributed)
 
 
 def examples():

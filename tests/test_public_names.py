@@ -16,7 +16,7 @@ from typing import Any, ForwardRef, get_type_hints
 import pytest
 
 RECORD = Path(__file__).parent / "support" / "public_names.json"
-PACKAGES = ("rrm_core", "rrm_core.stream", "rrm_review", "rrm_torch")
+PACKAGES = ("rrm_core", "rrm_core.stream", "rrm_review", "rrm_sklearn", "rrm_torch")
 SPECIAL = ("__call__", "__getitem__", "__iter__", "__len__")  # methods that callers use without naming them
 
 Entry = dict[str, str]

@@ -4,6 +4,11 @@
 scikit-learn, LightGBM, XGBoost and CatBoost.
 """
 
+try:
+    from sklearn.utils.validation import validate_data as _validate_data  # noqa: F401
+except ImportError as error:
+    raise ImportError("rrm_sklearn needs scikit-learn 1.6 or newer: pip install 'scikit-learn>=1.6'") from error
+
 from rrm_core._public import publish as _publish
 
 from .classifier import RRMClassifier

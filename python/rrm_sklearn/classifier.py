@@ -125,10 +125,11 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
     >>> rng = np.random.default_rng(0)
     >>> is_wrong = rng.random(len(y)) < 0.2
     >>> given = np.where(is_wrong, rng.integers(0, 10, len(y)), y)
-    >>> model = RRMClassifier(LogisticRegression()).fit(x, given)
-    >>> round(model.estimate_.contamination, 2)
-    0.2
-    >>> bool(is_wrong[model.label_issues_["is_label_issue"]].mean() > 0.8)
+    >>> model = RRMClassifier(LogisticRegression(max_iter=1000)).fit(x, given)
+    >>> float((given != y).mean().round(2)), round(model.estimate_.contamination, 2)
+    (0.18, 0.18)
+    >>> is_issue = model.label_issues_["is_label_issue"]
+    >>> bool((given != y)[is_issue].mean() > 0.9)
     True
     """
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import rrm_review
+from rrm_review import make_issues
 
 from .losses import Floats, Integers
 from .rounds import Rounds
@@ -28,12 +28,12 @@ def make_class_issues(rounds: Rounds, codes: Integers, classes: npt.NDArray[Any]
     if classes.dtype.kind not in "iuU":
         names = np.array([str(name) for name in classes.tolist()])
     predicted = rounds.predictions.argmax(axis=1)
-    return rrm_review.make_issues(**_columns(rounds), labels=names[codes], predictions=names[predicted], order="index")
+    return make_issues(**_columns(rounds), labels=names[codes], predictions=names[predicted], order="index")
 
 
 def make_number_issues(rounds: Rounds, targets: Floats) -> dict[str, npt.NDArray[Any]]:
     """Return the table of `rrm_review.make_issues`, in the order of the samples, with targets and predictions."""
-    issues = rrm_review.make_issues(**_columns(rounds), order="index")
+    issues = make_issues(**_columns(rounds), order="index")
     table: dict[str, npt.NDArray[Any]] = {}
     for name, column in issues.items():
         table[name] = column
