@@ -354,7 +354,7 @@ def test_estimator_without_probabilities_is_refused():
         ({"ties": "share", "cap": 0.5}, "ties='share' needs a contamination without cap"),
         ({"cv": 1}, "cv must be at least 2 folds, got 1"),
         ({"cv": 200}, "cv=200 needs at least 200 samples, got n_samples = 120"),
-        ({"cv": "three"}, "Expected `cv` as an integer"),
+        ({"cv": "three"}, "Expected .?cv.? as an integer"),
         ({"cv": ShuffleSplit(3, random_state=0)}, "cv must test each sample once, as KFold does, but it tests sample"),
     ],
 )
