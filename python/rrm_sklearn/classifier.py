@@ -75,7 +75,8 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
     random_state : int, RandomState instance or None, default 0
         How samples are drawn for the folds, if `cv` is a number. Set that of the estimator as well.
     n_jobs : int, optional
-        The number of folds at a time, as in scikit-learn. The result does not depend on it.
+        The number of folds at a time, as in scikit-learn. The result depends on it only if the estimator's depends on
+        its number of threads.
 
     Attributes
     ----------

@@ -47,7 +47,8 @@ def _columns(rounds: Rounds) -> dict[str, Any]:
     return {
         "is_label_issue": rounds.is_pruned,
         "share_pruned": rounds.share_pruned,
-        "mean_excess": rounds.mean_excess,
+        # In each round, the threshold that a loss exceeds is the same for all samples: both sort them alike.
+        "mean_excess": rounds.mean_loss,
         "sample_weight": rounds.weights,
         "loss": rounds.losses,
     }

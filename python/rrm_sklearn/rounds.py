@@ -27,9 +27,9 @@ class Rounds:
     ----------
     weights : float64 array of shape (n,)
         1 for a sample that isn't judged.
-    losses, share_pruned, mean_excess : float64 array of shape (n,)
-        The losses of the last round, the share of the rounds that pruned a sample, and the mean of its loss less the
-        threshold; NaN for a sample that isn't judged.
+    losses, mean_loss, share_pruned : float64 array of shape (n,)
+        The losses of the last round, the mean over the rounds, and the share of the rounds that pruned a sample; NaN
+        for a sample that isn't judged.
     predictions : float64 array of shape (n,) or (n, n_classes)
         Those of the last round.
     is_pruned : bool array of shape (n,)
@@ -42,8 +42,8 @@ class Rounds:
 
     weights: Floats
     losses: Floats
+    mean_loss: Floats
     share_pruned: Floats
-    mean_excess: Floats
     predictions: Floats
     is_pruned: Mask
     plans: list[rrm_core.Plan | rrm_core.GroupedPlan]
@@ -78,7 +78,7 @@ def run_rounds(
     """
     weights = np.ones(len(is_judged))
     n_pruned = np.zeros(len(is_judged), np.int64)
-    excess = np.zeros(len(is_judged))
+    loss_sum = np.zeros(len(is_judged))
     plans: list[rrm_core.Plan | rrm_core.GroupedPlan] = []
     estimates: list[rrm_core.ContaminationEstimate] = []
     estimate = None
@@ -89,36 +89,29 @@ def run_rounds(
             estimates.append(estimate_wrong_share(classes[is_judged], predictions[is_judged]))
             estimate = combine(estimates)
         losses = np.where(is_judged, compute_losses(predictions, estimate), np.nan)
-        reweighted = _reweight(settings, estimate, losses[is_judged], weights[is_judged], classes, is_judged)
+        loss_sum += losses
         before = weights
         weights = weights.copy()
-        weights[is_judged] = reweighted.weights
         is_pruned = np.zeros(len(is_judged), bool)
-        is_pruned[is_judged] = reweighted.is_pruned
+        groups = None if classes is None else classes[is_judged]
+        weights[is_judged], is_pruned[is_judged], plan = _reweight(
+            settings, estimate, losses[is_judged], weights[is_judged], groups
+        )
         n_pruned += is_pruned
-        excess[is_judged] += losses[is_judged] - reweighted.threshold
-        plans.append(reweighted.plan)
+        plans.append(plan)
         if np.array_equal(weights, before):
             break
     _warn_of_ties(plans[-1])
     return Rounds(
         weights=weights,
         losses=losses,
+        mean_loss=loss_sum / len(plans),
         share_pruned=np.where(is_judged, n_pruned / len(plans), np.nan),
-        mean_excess=np.where(is_judged, excess / len(plans), np.nan),
         predictions=predictions,
         is_pruned=is_pruned,
         plans=plans,
         estimate=estimate,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Reweighted:
-    weights: Floats
-    is_pruned: Mask
-    plan: rrm_core.Plan | rrm_core.GroupedPlan
-    threshold: float
 
 
 def _reweight(
@@ -127,19 +120,19 @@ def _reweight(
     losses: Floats,
     weights: Floats,
     classes: Integers | None,
-    is_judged: Mask,
-) -> _Reweighted:
-    """Return the new weights; the threshold is that of all samples, before caps raise it in some classes."""
-    arguments = settings.arguments(share_to_prune(estimate) if settings.is_estimated and estimate else None)
-    of_all = rrm_core.plan(losses, contamination=arguments["contamination"])
-    cap = settings.rule.cap
-    if cap is None:
+) -> tuple[Floats, Mask, rrm_core.Plan | rrm_core.GroupedPlan]:
+    """Return the new weights, which samples are pruned, and the plan."""
+    share = None
+    if settings.is_estimated:
+        assert estimate is not None
+        share = share_to_prune(estimate)
+    arguments = settings.arguments(share)
+    if settings.rule.cap is None:
         new, plan = rrm_core.reweight(losses, weights, **arguments)
-        return _Reweighted(new, losses > plan.threshold, plan, plan.threshold)
+        return new, losses > plan.threshold, plan
     assert classes is not None
-    groups = classes[is_judged]
-    new, grouped = rrm_core.reweight(losses, weights, groups=groups, cap=cap, **arguments)
-    return _Reweighted(new, losses > grouped.threshold[groups], grouped, of_all.threshold)
+    new, grouped = rrm_core.reweight(losses, weights, groups=classes, cap=settings.rule.cap, **arguments)
+    return new, losses > grouped.threshold[classes], grouped
 
 
 def _warn_of_ties(plan: rrm_core.Plan | rrm_core.GroupedPlan) -> None:

@@ -261,9 +261,12 @@ def test_class_with_fewer_members_than_folds_is_judged():
 
 def test_class_with_one_member_is_not_judged():
     x, given, _ = two_groups()
-    given[0] = 2
-    with pytest.warns(UserWarning, match=r"1 samples are not judged and keep their weight.*\(2\)"):
+    given = 2 * given
+    given[0] = 1
+    with pytest.warns(UserWarning, match=r"1 samples are not judged and keep their weight.*\(1\)"):
         model = RRMClassifier(LogisticRegression(), contamination=0.05).fit(x, given)
+    # The models of its fold know the classes 0 and 2.
+    assert (model.label_issues_["predicted_label"] == given).mean() > 0.8
     assert np.flatnonzero(np.isnan(model.losses_)).tolist() == [0]
     assert model.sample_weight_[0] == 1
     assert np.isnan(model.label_issues_["share_pruned"][0])
