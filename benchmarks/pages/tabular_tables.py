@@ -36,7 +36,7 @@ def tabular_accuracy(record: Record) -> str:
     note = (
         f"Means over {len(distinct(record, 'data'))} tables and {_n_seeds(record)} seeds. C: the true share of wrong "
         f"labels. Difference: the mean over tables and seeds, with its standard error; {WITHIN_NOISE} if it is at most "
-        f"two of them. {_failures(record)}"
+        f"two of them. {_failures(record)}{_packages(record)}."
     )
     return "\n\n".join([table("test accuracy, %", head, rows), f"{note} {provenance(record)}"])
 
@@ -172,8 +172,14 @@ def _failures(record: Record) -> str:
         return ""
     return (
         f"CleanLearning fails in {len(failed)} of {len(record['runs'])} runs, such as in {failed[0]['method']}; its "
-        "means are without them."
+        "means are without them. "
     )
+
+
+def _packages(record: Record) -> str:
+    """Return the versions of the estimators' packages."""
+    versions = {run["settings"]["estimator"]: run["result"]["package"] for run in record["runs"]}
+    return ", ".join(f"{estimator} of version {version}" for estimator, version in versions.items())
 
 
 def _n_seeds(record: Record) -> int:

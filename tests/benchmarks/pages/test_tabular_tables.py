@@ -23,7 +23,7 @@ def result(true_share, accuracy, estimate, interval=(0.1, 0.4)):
     if true_share == 0:
         for name in METHODS[1:]:
             methods[name]["listing"] = {"precision": None, "recall": None}
-    return {"true_share": true_share, "methods": methods}
+    return {"true_share": true_share, "package": "1.2", "methods": methods}
 
 
 def tabular():
@@ -45,12 +45,14 @@ def rows_of(text):
 
 
 def test_accuracy_has_a_row_for_each_noise_and_estimator():
-    rows = rows_of(tabular_tables.tabular_accuracy(tabular()))
+    text = tabular_tables.tabular_accuracy(tabular())
+    rows = rows_of(text)
     assert list(rows)[1:] == [
         f"{noise}: {estimator}"
         for noise in ("clean", "symmetric, 30 %", "one class for another")
         for estimator in ("LightGBM", "XGBoost")
     ]
+    assert "LightGBM of version 1.2, XGBoost of version 1.2." in text
     assert rows["clean: LightGBM"] == ["81.0", "82.0", "83.0", "84.0", "85.0", "+1.0 ± 0.0"]
 
 
