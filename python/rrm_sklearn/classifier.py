@@ -110,10 +110,11 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
     The estimate is that of `rrm_core.estimate_contamination` from the predictions of the first round, all of which are
     for samples held out, and then the mean of all rounds. In the recorded experiment on four tables (docs/results.md),
     it is 1 point too high in the mean, and 2 to 5 with a linear model that can't fit the table, and contradicts correct
-    labels. It is 0 if the predictions agree with the labels hardly more often than by chance. The transition matrix of
-    the noise-aware loss is made of its confident joint in the first round: with T[k, j] the probability of the label j
-    where k is true, and p the predicted probabilities, the loss of the label y is ``-log(p_y T[y, y] / sum_k p_k T[k,
-    y])``.
+    labels. It is 0 if the predictions agree with the labels hardly more often than by chance.
+
+    The noise-aware loss of the label y is ``-log(p_y T[y, y] / sum_k p_k T[k, y])``, with p the predicted probabilities
+    and T[k, j] the probability of the label j where k is true. The transition matrix T is made of the confident joint
+    of the estimate in the first round.
 
     A sample isn't judged, and keeps its weight, if `sample_weight` is 0, or if no other fold has its class.
 
