@@ -26,6 +26,7 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         ".groups",
         "labels of 20 rules and of 20 annotators, and rare classes, on Fashion-MNIST: quotas and caps",
     ),
+    "tabular": (".tabular", "tables: RRM around LogisticRegression, LightGBM, XGBoost and CatBoost, and CleanLearning"),
     "scores": (".scores", "the loss, two scores and counts of disagreement as what ranks the samples"),
 }
 

@@ -11,6 +11,7 @@ import pytest
 
 import rrm_core
 import rrm_review
+import rrm_sklearn
 import rrm_torch
 import rrm_torch.distributed
 
@@ -20,7 +21,7 @@ INTEGRATIONS = ROOT / "python" / "rrm_torch" / "integrations"
 # Public classes belong to their package by `__module__`, so that doctest.testmod of their file would skip them.
 # JAX has no release for Python 3.10.
 WITH_JAX = (import_module("rrm_core.jax"),) if find_spec("jax") else ()
-PACKAGES = (rrm_core, rrm_core.stream, *WITH_JAX, rrm_review, rrm_torch, rrm_torch.distributed)
+PACKAGES = (rrm_core, rrm_core.stream, *WITH_JAX, rrm_review, rrm_sklearn, rrm_torch, rrm_torch.distributed)
 
 
 def examples():

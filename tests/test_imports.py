@@ -16,6 +16,7 @@ import pytest
 
 import rrm_core
 import rrm_review
+import rrm_sklearn
 import rrm_torch
 from rrm_core.backends.registry import LOADERS
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "rrm_core"
 TORCH = ROOT / "python" / "rrm_torch"
 REVIEW = ROOT / "python" / "rrm_review"
+SKLEARN = ROOT / "python" / "rrm_sklearn"
 EXPERIMENTS = ROOT / "experiments"
 BENCHMARKS = ROOT / "benchmarks"
 CSRC = ROOT / "csrc"
@@ -261,13 +263,19 @@ def test_rrm_review_needs_numpy_and_the_core_only(file):
     assert {name.partition(".")[0] for name in imports(file)} <= allowed | optional.get(file, set())
 
 
-@pytest.mark.parametrize("file", modules(TORCH), ids=label)
-def test_rrm_torch_uses_public_names_of_rrm_review_only(file):
+@pytest.mark.parametrize("file", modules(SKLEARN), ids=label)
+def test_rrm_sklearn_needs_scikit_learn_numpy_and_lower_packages_only(file):
+    allowed = {"rrm_sklearn", "rrm_review", "rrm_core", "sklearn", "numpy", *sys.stdlib_module_names}
+    assert {name.partition(".")[0] for name in imports(file)} <= allowed
+
+
+@pytest.mark.parametrize("file", [*modules(SKLEARN), *modules(TORCH)], ids=label)
+def test_packages_use_public_names_of_rrm_review_only(file):
     public = {f"rrm_review.{name}" for name in rrm_review.__all__}
     assert {name for name in imports(file) if within(name, "rrm_review")} <= public
 
 
-@pytest.mark.parametrize("file", [*modules(REVIEW), *modules(TORCH)], ids=label)
+@pytest.mark.parametrize("file", [*modules(REVIEW), *modules(SKLEARN), *modules(TORCH)], ids=label)
 def test_packages_use_public_names_of_the_core_only(file):
     public = {f"rrm_core.{name}" for name in (*rrm_core.__all__, *SHARED)}
     assert not [
@@ -283,7 +291,7 @@ def test_packages_use_public_names_of_the_core_only(file):
     assert attributes <= set(rrm_core.__all__)
 
 
-@pytest.mark.parametrize("file", [*modules(CORE), *modules(REVIEW), *modules(TORCH)], ids=label)
+@pytest.mark.parametrize("file", [*modules(CORE), *modules(REVIEW), *modules(SKLEARN), *modules(TORCH)], ids=label)
 def test_packages_do_not_import_experiments_benchmarks_or_tests(file):
     assert not {name.partition(".")[0] for name in imports(file)} & {"experiments", "benchmarks", "tests", "support"}
 
@@ -331,7 +339,9 @@ def test_find_circle():
     assert find_circle({"a": ["b"], "b": ["c"], "c": ["b"]}) == ["b", "c", "b"]
 
 
-@pytest.mark.parametrize("folder", [CORE, REVIEW, TORCH, EXPERIMENTS, BENCHMARKS], ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    "folder", [CORE, REVIEW, SKLEARN, TORCH, EXPERIMENTS, BENCHMARKS], ids=lambda folder: folder.name
+)
 def test_no_circle_of_imports(folder):
     assert find_circle(import_graph(modules(folder))) is None
 
@@ -352,21 +362,25 @@ def test_the_kernels_include_neither_python_nor_a_framework():
 
 
 def test_file_names_say_what_is_in_them():
-    folders = (CORE, REVIEW, TORCH, CSRC, ROOT / "bindings", ROOT / "tests")
+    folders = (CORE, REVIEW, SKLEARN, TORCH, CSRC, ROOT / "bindings", ROOT / "tests")
     files = [file for folder in folders for file in folder.rglob("*")]
     assert files
     vague = {"utils", "util", "helpers", "helper", "common", "misc"}
     assert not [file for file in files if file.stem.strip("_") in vague]
 
 
-@pytest.mark.parametrize("package", [rrm_core, rrm_review, rrm_torch], ids=lambda package: package.__name__)
+@pytest.mark.parametrize(
+    "package", [rrm_core, rrm_review, rrm_sklearn, rrm_torch], ids=lambda package: package.__name__
+)
 def test_no_public_name_shadows_a_module(package):
     for name in package.__all__:
         spec = find_spec(f"{package.__name__}.{name}")
         assert spec is None or inspect.ismodule(getattr(package, name)), name
 
 
-@pytest.mark.parametrize("package", [rrm_core, rrm_review, rrm_torch], ids=lambda package: package.__name__)
+@pytest.mark.parametrize(
+    "package", [rrm_core, rrm_review, rrm_sklearn, rrm_torch], ids=lambda package: package.__name__
+)
 def test_public_classes_are_found_under_their_public_name(package):
     for name in package.__all__:
         member = getattr(package, name)

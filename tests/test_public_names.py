@@ -19,7 +19,7 @@ import pytest
 RECORD = Path(__file__).parent / "support" / "public_names.json"
 # JAX has no release for Python 3.10.
 WITH_JAX = ("rrm_core.jax",) if find_spec("jax") else ()
-PACKAGES = ("rrm_core", "rrm_core.stream", *WITH_JAX, "rrm_review", "rrm_torch")
+PACKAGES = ("rrm_core", "rrm_core.stream", *WITH_JAX, "rrm_review", "rrm_sklearn", "rrm_torch")
 SPECIAL = ("__call__", "__getitem__", "__iter__", "__len__")  # methods that callers use without naming them
 
 Entry = dict[str, str]

@@ -33,6 +33,12 @@ else:
     raise AssertionError("numba is not installed here")
 import rrm_review
 try:
+    import rrm_sklearn
+except ImportError as error:
+    assert "pip install 'scikit-learn>=1.6'" in str(error)
+else:
+    raise AssertionError("scikit-learn is not installed here")
+try:
     import rrm_torch
 except ModuleNotFoundError as error:
     assert "pip install torch" in str(error)
@@ -82,8 +88,9 @@ def test_reweight_without_torch(wheel, tmp_path):
 
 def test_wheel_contains_only_the_packages(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.partition("/")[0].partition("-")[0] for name in names} == {"rrm_core", "rrm_review", "rrm_torch"}
-    typed = [f"{package}/py.typed" for package in ("rrm_core", "rrm_review", "rrm_torch")]
+    packages = {"rrm_core", "rrm_review", "rrm_sklearn", "rrm_torch"}
+    assert {name.partition("/")[0].partition("-")[0] for name in names} == packages
+    typed = [f"{package}/py.typed" for package in sorted(packages)]
     for name in (*typed, "rrm_core/_cpu.pyi", "rrm_torch/__main__.py"):
         assert name in names
     assert [name for name in names if name.startswith("rrm_core/_cpu.") and name.endswith((".so", ".pyd"))]

@@ -27,6 +27,7 @@ from benchmarks.pages import (
     reweight_tables,
     scale_tables,
     score_tables,
+    tabular_tables,
     training_tables,
 )
 from benchmarks.pages.experiment_record import spread
@@ -267,6 +268,12 @@ EXPERIMENTS = {
     "auto_large": (auto_tables.auto_large_estimates,),
     "groups": (quota_tables.groups_sources, quota_tables.groups_tails, quota_tables.groups_pruned),
     "scores": (score_tables.scores_accuracy, score_tables.scores_pruned),
+    "tabular": (
+        tabular_tables.tabular_accuracy,
+        tabular_tables.tabular_clean,
+        tabular_tables.tabular_estimates,
+        tabular_tables.tabular_lists,
+    ),
     "detection": (detection_tables.detection_order, detection_tables.detection_lists),
 }
 

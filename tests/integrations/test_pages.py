@@ -24,5 +24,7 @@ def test_examples_print_what_the_page_shows(page):
         with contextlib.redirect_stdout(printed):
             exec(compile(code, page.name, "exec"), names)
         # Trainers of transformers print a dict with the time of a run.
-        lines = [line for line in printed.getvalue().splitlines(keepends=True) if not line.startswith("{'train_runtime")]
+        lines = [
+            line for line in printed.getvalue().splitlines(keepends=True) if not line.startswith("{'train_runtime")
+        ]
         assert "".join(lines) == output
