@@ -31,9 +31,12 @@ test: .venv/dev.stamp bench-check
 	PYTHONPATH=tests $(BIN)/python tests/support/compile_numba.py
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --cov --cov-report=term
 
-# The frameworks and their many requirements have an environment of their own. Nothing is fetched while the tests run.
+# The frameworks and their many requirements have an environment of their own. Nothing is fetched while the tests run. The
+# array libraries have a process of their own: Paddle must be imported before TensorFlow.
 test-integrations: $(INTEGRATIONS)/stamp
-	OMP_NUM_THREADS=1 $(INTEGRATIONS)/bin/python -m pytest tests/integrations --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	OMP_NUM_THREADS=1 $(INTEGRATIONS)/bin/python -m pytest tests/integrations/arrays
+	OMP_NUM_THREADS=1 $(INTEGRATIONS)/bin/python -m pytest tests/integrations --ignore=tests/integrations/arrays \
+	  --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # HEADERS, a folder with x86-simd-sort and Highway, adds their selections to the comparison.
 bench: .venv/bench.stamp
@@ -89,7 +92,7 @@ clean:
 $(INTEGRATIONS)/stamp: $(BUILD_FILES)
 	$(PYTHON) -m venv $(INTEGRATIONS)
 	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[arrow,cli,torch]' \
+	$(INTEGRATIONS)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[arrow,cli,numba,torch]' \
 	  --group integrations$(if $(LOWEST),-lowest) --config-settings=cmake.define.RRM_WERROR=ON
 	touch $@
 

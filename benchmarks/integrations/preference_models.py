@@ -23,9 +23,9 @@ from rrm_torch.integrations.trl import RRMDPOTrainer, RRMRewardTrainer
 
 from .digits_run import Array
 
-EPOCHS = 30
+EPOCHS = {"reward": 30, "dpo": 10}
 BATCH_SIZE = 32
-LEARNING_RATE = {"reward": 1e-3, "dpo": 1e-3}
+LEARNING_RATE = {"reward": 1e-3, "dpo": 3e-4}
 SPECIAL = ("<pad>", "<eos>", "good", "bad")
 HIDDEN = 256
 
@@ -138,7 +138,7 @@ def make_trainer(task: str, method: str, share: float, data: Dataset, test: Data
     embeddings = parts["embeddings"]
     model = make_model(task, embeddings, parts["seed"])
     options: dict[str, Any] = {
-        "num_train_epochs": EPOCHS,
+        "num_train_epochs": EPOCHS[task],
         "per_device_train_batch_size": BATCH_SIZE,
         "per_device_eval_batch_size": 400,
         "learning_rate": LEARNING_RATE[task],

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from pathlib import Path
-
 import pytest
 
-from tests.test_docs import EXAMPLE
+from support.pages import FOLDER, assert_prints_what_it_shows
 
-FOLDER = Path(__file__).parents[2] / "docs" / "integrations"
-PAGES = sorted(FOLDER.glob("*.md"))
+# That of arrays is tested beside the arrays, where Paddle is imported first.
+PAGES = sorted({path.stem for path in FOLDER.glob("*.md")} - {"arrays"})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES)
 def test_examples_print_what_the_page_shows(page):
-    examples = EXAMPLE.findall(page.read_text(encoding="utf-8"))
-    assert examples
-    names: dict[str, object] = {"__name__": "__main__"}
-    for code, output in examples:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(code, page.name, "exec"), names)
-        # Trainers of transformers print a dict with the time of a run.
-        lines = [
-            line for line in printed.getvalue().splitlines(keepends=True) if not line.startswith("{'train_runtime")
-        ]
-        assert "".join(lines) == output
+    assert_prints_what_it_shows(page)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pickle
 
+import catboost
+import lightgbm
 import numpy as np
+import pandas as pd
 import pytest
+import xgboost
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from rrm_sklearn import RRMClassifier, RRMRegressor
 from support.noisy_tables import noisy_digits, two_groups
-
-lightgbm = pytest.importorskip("lightgbm")
-xgboost = pytest.importorskip("xgboost")
-catboost = pytest.importorskip("catboost")
 
 LIGHTGBM = {"n_estimators": 30, "num_leaves": 15, "verbose": -1, "n_jobs": 1}
 XGBOOST = {"n_estimators": 30, "max_depth": 4, "n_jobs": 1}
@@ -78,7 +78,6 @@ def test_class_that_is_pruned_whole_keeps_its_column(name):
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_clone_search_and_pickle(name):
-    pd = pytest.importorskip("pandas")
     x, given, _ = two_groups()
     frame = pd.DataFrame(x, columns=["a", "b", "c"])
     rrm = RRMClassifier(CLASSIFIERS[name](), contamination=0.1)

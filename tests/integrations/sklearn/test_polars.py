@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
+import polars as pl
 from sklearn.linear_model import LogisticRegression
 
 from rrm_sklearn import RRMClassifier
 from support.noisy_tables import two_groups
-
-pl = pytest.importorskip("polars")
 
 
 def test_polars_is_as_numpy():
