@@ -23,6 +23,7 @@ from benchmarks.pages import (
     figure_sources,
     gpu_tables,
     group_tables,
+    integration_tables,
     quota_tables,
     reweight_tables,
     scale_tables,
@@ -35,7 +36,7 @@ from rrm_core._atomic_write import atomic_write
 from rrm_core._cli import run
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 GPU_VERSIONS = {"driver": "driver_version", "CUDA": "CUDA"}
 NOT_RECORDED = "Not recorded yet."
 BLOCK = re.compile(r"(<!-- begin (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -294,6 +295,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     )
 }
 BLOCKS |= {block.__name__: partial(scale, "stream", block) for block in (scale_tables.stream, scale_tables.scale_paper)}
+BLOCKS["frameworks"] = partial(table_of, "integrations", integration_tables.frameworks)
+BLOCKS |= {
+    block.__name__: partial(table_of, "preferences", block)
+    for block in (integration_tables.preferences, integration_tables.swapped_pairs)
+}
 BLOCKS["dataframes"] = partial(scale, "dataframes", scale_tables.dataframes)
 BLOCKS |= {block.__name__: partial(scale, "ranks", block) for block in (scale_tables.ranks, scale_tables.traffic)}
 BLOCKS |= {block.__name__: partial(experiment, name, block) for name, blocks in EXPERIMENTS.items() for block in blocks}
