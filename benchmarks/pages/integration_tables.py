@@ -35,9 +35,9 @@ def frameworks(record: Record) -> str:
     note = (
         f"scikit-learn's digits, 1,347 to train on, of which 30 % have a wrong label; test accuracy after the last of "
         f"{settings['epochs']} epochs, in %, mean ± standard deviation over {_n_seeds(record)} seeds. The same network "
-        f"({settings['hidden']} hidden units) and batches of {settings['batch_size']} wherever there is one. Estimated: "
-        "the share of wrong labels; precision and recall: of the labels that RRM with auto flags. Added lines: what "
-        f"plain training lacks. `{record['command']}`."
+        f"({settings['hidden']} hidden units) and batches of {settings['batch_size']} wherever there is one. "
+        "Estimated: the share of wrong labels; precision and recall: of the labels that RRM with auto flags. Added "
+        f"lines: what plain training lacks. `{record['command']}`."
     )
     return "\n\n".join([table("", head, rows), note])
 
