@@ -55,9 +55,10 @@ def assert_same_gradients(steps, others, *, rtol=1e-4, atol=1e-6):
 
 
 @pytest.mark.parametrize(("weighted", "plain"), TRAINERS)
-@pytest.mark.parametrize("n_accumulated", [1, 2])
-def test_with_unit_weights_the_loss_and_the_gradients_are_the_trainers(tmp_path, weighted, plain, n_accumulated):
-    options = {"gradient_accumulation_steps": n_accumulated}
+@pytest.mark.parametrize(
+    "options", [{}, {"gradient_accumulation_steps": 2}, {"bf16": True}], ids=["plain", "accumulated", "bf16"]
+)
+def test_with_unit_weights_the_loss_and_the_gradients_are_the_trainers(tmp_path, weighted, plain, options):
     _, expected, expected_gradients = run(plain, tmp_path, **options)
     trainer, losses, gradients = run(weighted, tmp_path, rrm=PLAIN, **options)
     assert losses == pytest.approx(expected, rel=1e-6)
