@@ -57,4 +57,4 @@ def train(x: Array, y: Array, settings: Settings, seed: int) -> Fitted:
         enable_model_summary=False,
     )
     trainer.fit(model, loader)
-    return Fitted(predict_with(model.network), getattr(model, "rrm", None))
+    return Fitted(predict_with(model.network), callbacks[0].rrm if callbacks else None)

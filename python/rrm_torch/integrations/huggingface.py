@@ -10,18 +10,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+try:
+    from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "rrm_torch.integrations.huggingface needs transformers: install rrm-core with the extra huggingface"
+    ) from error
 
 from rrm_core._atomic_write import atomic_write
 
 from ..data.batch import INDEX_KEY
-from ..data.loaders import Indexed
-from ..losses.per_sample import binary_cross_entropy, cross_entropy, token_cross_entropy
 from ..training import checkpoint_file
+from .huggingface_losses import as_mapping, default_losses, n_labelled
+from .indexed_items import IndexCollator, IndexedItems
 from .settings import read_settings
-from .stepwise import StepwiseRRM, planned_epochs
+from .stepwise import StepwiseRRM, planned_epochs, with_saved_warmup
 
 __all__ = ["RRMMixin", "RRMTrainer"]
 
@@ -53,15 +58,16 @@ class RRMMixin:
     Raises
     ------
     TypeError, ValueError
-        An argument of RRM is invalid, the training set has no length, or a ``compute_loss_func`` is given.
+        An argument of RRM is invalid; the training set has no length; the trainer has a ``compute_loss_func`` or a
+        `compute_loss` of its own, and `sample_losses` is not overridden.
 
     Notes
     -----
     Override `sample_losses` for another loss. Evaluation uses the trainer's own loss, and changes no weight. The state
     is the file ``rrm.pt`` of a checkpoint. With several processes each has the weights of all samples.
 
-    With gradient accumulation a step has the gradient of the mean over all of its samples, also where the last batches
-    of an epoch are smaller.
+    With gradient accumulation a step has the gradient of the mean over all samples of a process, also where the last
+    batches of an epoch are smaller.
     """
 
     # Those of the Trainer that are used here.
@@ -69,8 +75,11 @@ class RRMMixin:
     model: Any
     train_dataset: Any
     data_collator: Callable[[list[Any]], Any]
+    label_names: list[str]
     current_gradient_accumulation_steps: int
-    _signature_columns: list[str] | None
+
+    _uses_sample_losses = True
+    """Whether the loss of a batch is made of `sample_losses`."""
 
     loss_is_scaled_for_ga: bool | None = False
     """Tells the Trainer that the loss is a mean over a batch, which it divides by the number of accumulated ones."""
@@ -82,15 +91,10 @@ class RRMMixin:
         self._n_accumulated: Tensor | int = 0
         self._is_compared = False
         super().__init__(*args, **kwargs)
-        if getattr(self, "compute_loss_func", None) is not None:
-            raise ValueError(
-                "compute_loss_func must be None: it returns one number for a batch; override sample_losses, which "
-                "returns one per sample"
-            )
+        self._check_loss()
         if self.loss_is_scaled_for_ga is False:
             # Earlier versions of the Trainer decide by this whether they divide the loss.
             self.model_accepts_loss_kwargs = False
-        self.data_collator = _IndexCollator(self.data_collator)
         if self.train_dataset is not None:
             self._settings()
         self.add_callback(_StepCallback(self))  # type: ignore[attr-defined]
@@ -100,10 +104,10 @@ class RRMMixin:
 
         Parameters
         ----------
-        outputs : ModelOutput
-            Of the model, with ``logits``.
-        labels : Tensor
-            The batch's labels.
+        outputs : mapping
+            Of the model, with ``logits``; made of a tuple if the model returns one.
+        labels : Tensor, or tuple of Tensor
+            The batch's entries that the trainer's ``label_names`` name.
 
         Returns
         -------
@@ -111,21 +115,13 @@ class RRMMixin:
             By the ``problem_type`` of the model's configuration: the cross-entropy, with the trainer's label smoothing;
             the mean binary cross-entropy of several labels; the mean squared error. For one label per token, the mean
             over a sequence.
+
+        Raises
+        ------
+        ValueError
+            There are several labels, or the model predicts the next token.
         """
-        logits = outputs["logits"]
-        problem = getattr(getattr(self.model, "config", None), "problem_type", None)
-        if problem == "regression" or (problem is None and logits.ndim == 2 and logits.shape[1] == 1):
-            return (logits.float() - labels.reshape(logits.shape).float()).square().flatten(1).mean(1)
-        if problem == "multi_label_classification" or (problem is None and labels.shape == logits.shape):
-            return binary_cross_entropy(logits, labels)
-        if logits.ndim == 3:
-            if getattr(self.model, "loss_type", None) == "ForCausalLM":
-                raise ValueError(
-                    "a causal language model predicts the next token: train it with RRMSFTTrainer of "
-                    "rrm_torch.integrations.trl, or override sample_losses"
-                )
-            return token_cross_entropy(logits, labels)
-        return cross_entropy(logits, labels, label_smoothing=self.args.label_smoothing_factor)
+        return default_losses(self.model, outputs, labels, self.args.label_smoothing_factor)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -151,15 +147,48 @@ class RRMMixin:
         num_items_in_batch: Any,
     ) -> tuple[Tensor, Any]:
         """Return the weighted mean of a training batch, and the model's outputs."""
-        labels = inputs.get("labels")
+        labels = self._labels(inputs)
         if labels is None:
-            raise ValueError(f"a training batch must have labels, got {', '.join(inputs)}")
+            raise ValueError(
+                f"a training batch must have {' and '.join(self.label_names)}, got {', '.join(inputs)}; label_names of "
+                "TrainingArguments says what labels are called"
+            )
         outputs = model(**inputs)
-        losses = self.sample_losses(outputs, labels)
-        self._compare_with_model(outputs, losses)
+        named = as_mapping(outputs)
+        losses = self.sample_losses(named, labels)
+        self._compare_with_model(named, losses)
         assert self.rrm is not None
-        mean = self.rrm.weighted_mean(losses, index, logits=outputs["logits"], labels=labels)
-        return self._as_part_of_step(mean, _n_labelled(labels, index)), outputs
+        classes = labels if isinstance(labels, Tensor) else None
+        mean = self.rrm.weighted_mean(losses, index, logits=named.get("logits"), labels=classes)
+        return self._as_part_of_step(mean, n_labelled(labels, index)), outputs
+
+    def _labels(self, batch: Mapping[str, Any]) -> Any:
+        """Return the labels of a batch: a tensor, or a tuple of several; None if one is missing."""
+        labels = tuple(batch.get(name) for name in self.label_names)
+        if not labels or any(values is None for values in labels):
+            return None
+        return labels[0] if len(labels) == 1 else labels
+
+    def _check_loss(self) -> None:
+        """Raise if the trainer computes its loss in a way that weights can't enter."""
+        is_overridden = type(self).sample_losses is not RRMMixin.sample_losses
+        if not self._uses_sample_losses:
+            if is_overridden:
+                raise ValueError(
+                    f"{type(self).__name__} takes the losses from its trainer, and never calls sample_losses"
+                )
+            return
+        if getattr(self, "compute_loss_func", None) is not None:
+            raise ValueError(
+                "compute_loss_func must be None: it returns one number for a batch; override sample_losses, which "
+                "returns one per sample"
+            )
+        other = super().compute_loss.__func__  # type: ignore[misc]
+        if other is not Trainer.compute_loss and not is_overridden:
+            raise ValueError(
+                f"{other.__qualname__} returns one number for a batch; override sample_losses, which returns that loss "
+                "of each sample"
+            )
 
     def _compare_with_model(self, outputs: Any, losses: Tensor) -> None:
         """Warn, once, if the loss that the model itself returns is not the mean of the samples' losses."""
@@ -169,8 +198,10 @@ class RRMMixin:
         own = outputs.get("loss")
         if own is None or self.args.label_smoothing_factor:
             return
+        # One number for each device, with torch.nn.DataParallel.
+        own = own.detach().mean()
         mean = losses.detach().nanmean()
-        if bool((own.detach() - mean).abs() > LOSS_TOLERANCE * mean.abs()):
+        if bool((own - mean).abs() > LOSS_TOLERANCE * mean.abs()):
             warnings.warn(
                 f"the model's own loss of the first batch is {float(own):.4g}, and the mean of sample_losses "
                 f"{float(mean):.4g}, on which it is trained: override sample_losses, so that it returns the model's "
@@ -193,37 +224,36 @@ class RRMMixin:
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """Return the batches of one step of the optimizer, whose samples are counted."""
         batches, n_items = super().get_batch_samples(*args, **kwargs)  # type: ignore[misc]
-        counts = [_n_labelled(batch.get("labels"), batch[INDEX_KEY]) for batch in batches if INDEX_KEY in batch]
+        counts = [n_labelled(self._labels(batch), batch[INDEX_KEY]) for batch in batches if INDEX_KEY in batch]
         self._n_accumulated = sum(counts)
         return batches, n_items
 
     def get_train_dataloader(self) -> Any:
         """Return the trainer's loader, of batches that have the samples' indices."""
         dataset = self.train_dataset
+        collator = self.data_collator
         if dataset is None:
             return super().get_train_dataloader()  # type: ignore[misc]
-        self.train_dataset = Indexed(self._without_unused_columns(dataset))
+        # The trainer would do the one or the other.
+        if hasattr(dataset, "column_names"):
+            indexed = IndexedItems(self._remove_unused_columns(dataset, "training"))  # type: ignore[attr-defined]
+            inner = collator
+        else:
+            indexed = IndexedItems(dataset)
+            inner = self._get_collator_with_removed_columns(collator, "training")  # type: ignore[attr-defined]
+        self.train_dataset = indexed
+        self.data_collator = IndexCollator(inner)
         try:
             return super().get_train_dataloader()  # type: ignore[misc]
         finally:
             self.train_dataset = dataset
-
-    def _without_unused_columns(self, dataset: Any) -> Any:
-        """Return the data set with the columns that the model takes, where the trainer would remove others."""
-        if not hasattr(dataset, "column_names"):
-            return dataset
-        return self._remove_unused_columns(dataset, description="training")  # type: ignore[attr-defined]
+            self.data_collator = collator
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Return the trainer's sampler: it may look for columns of the data set without indices."""
         indexed = self.train_dataset if train_dataset is None else train_dataset
-        dataset = indexed.dataset if isinstance(indexed, Indexed) else indexed
+        dataset = indexed.dataset if isinstance(indexed, IndexedItems) else indexed
         return super()._get_train_sampler(dataset)  # type: ignore[misc]
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()  # type: ignore[misc]
-        if self._signature_columns is not None and INDEX_KEY not in self._signature_columns:
-            self._signature_columns = [*self._signature_columns, INDEX_KEY]
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]
@@ -250,25 +280,34 @@ class RRMMixin:
 
     def _begin(self, n_steps: int, steps_per_epoch: int) -> None:
         """Make RRM for a run, and restore its state if the run is resumed."""
+        state = self._read_state()
         self.rrm = StepwiseRRM(
             len(self.train_dataset),
-            self._settings(),
+            with_saved_warmup(self._settings(), state, steps_per_epoch),
             steps_per_epoch=steps_per_epoch,
             epochs=planned_epochs(n_steps, steps_per_epoch),
             layout="replicated" if self.args.world_size > 1 else None,
         )
+        if state is None:
+            self.rrm.warn_of_end(n_steps, steps_per_epoch)
+        else:
+            self.rrm.load_state_dict(state)
+
+    def _read_state(self) -> dict[str, Any] | None:
+        """Return the state of RRM in the checkpoint that the run is resumed from; None for a new run."""
         folder = self._checkpoint_folder
         self._checkpoint_folder = None
         if folder is None:
-            self.rrm.warn_of_end(n_steps, steps_per_epoch)
-            return
+            return None
         path = folder / STATE_FILE
         if not path.exists():
             raise FileNotFoundError(
-                f"the checkpoint {str(folder)!r} has no {STATE_FILE}: it was saved without RRM; begin the run again"
+                f"the checkpoint {str(folder)!r} has no {STATE_FILE}: it was saved without RRM, or with "
+                "save_only_model=True; begin the run again"
             )
         with path.open("rb") as file:
-            self.rrm.load_state_dict(checkpoint_file.read(file))
+            state: dict[str, Any] = checkpoint_file.read(file)
+        return state
 
 
 class RRMTrainer(RRMMixin, Trainer):
@@ -293,26 +332,3 @@ class _StepCallback(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         assert self.trainer.rrm is not None
         self.trainer.rrm.step()
-
-
-class _IndexCollator:
-    """A collator that keeps the samples' indices, whatever columns the one it calls keeps."""
-
-    def __init__(self, collator: Callable[[list[Any]], Any]) -> None:
-        self.collator = collator
-
-    def __call__(self, features: list[Any]) -> Any:
-        if not features or INDEX_KEY not in features[0]:
-            return self.collator(features)
-        index = torch.tensor([feature[INDEX_KEY] for feature in features])
-        others = [{name: value for name, value in feature.items() if name != INDEX_KEY} for feature in features]
-        batch = self.collator(others)
-        batch[INDEX_KEY] = index
-        return batch
-
-
-def _n_labelled(labels: Any, index: Tensor) -> Tensor | int:
-    """Return the number of samples of a batch that have a label; a tensor where counting would wait for a device."""
-    if isinstance(labels, Tensor) and labels.ndim == 1 and not labels.is_floating_point():
-        return (labels >= 0).sum()
-    return len(index)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "rrm_torch.integrations.lightning needs Lightning: install rrm-core with the extra lightning"
+    ) from error
 
 from .._checks import check_count
 from .settings import read_settings
-from .stepwise import StepwiseRRM, planned_epochs
+from .stepwise import StepwiseRRM, planned_epochs, with_saved_warmup
 
 __all__ = ["RRMCallback"]
 
@@ -18,9 +24,9 @@ __all__ = ["RRMCallback"]
 class RRMCallback(Callback):
     """Sample weights for a LightningModule, whose ``training_step`` returns ``self.rrm.weighted_mean(...)``.
 
-    The callback makes an RRM when training begins, which is the attribute `rrm` of the module from then on, counts the
-    optimizer's steps, and saves and restores the state with Lightning's checkpoints. The loader yields the samples'
-    indices, as one of `rrm_torch.Indexed` does.
+    The callback makes an RRM when training begins, which is the attribute `rrm` of the module until training ends,
+    calls its `step` after each batch, and saves and restores the state with Lightning's checkpoints. The loader yields
+    the samples' indices, as one of `rrm_torch.Indexed` does.
 
     Parameters
     ----------
@@ -43,9 +49,9 @@ class RRMCallback(Callback):
 
     Notes
     -----
-    A callback can be used for several runs: each has an RRM of its own. With several processes each has the weights of
-    all samples. With ``accumulate_grad_batches`` Lightning divides the loss by that number, also for the fewer last
-    batches of an epoch.
+    A callback can be used for several runs: each has an RRM of its own, unless the same trainer goes on. With several
+    processes each has the weights of all samples. With ``accumulate_grad_batches`` Lightning divides each loss by that
+    number, also those of the fewer last batches of an epoch.
 
     Examples
     --------
@@ -68,7 +74,7 @@ class RRMCallback(Callback):
         read_settings(rrm, 1 << 31 if self._n is None else self._n)
         self._settings = rrm
         self._loaded: dict[str, Any] | None = None
-        self._n_steps = 0
+        self._trainer: weakref.ref[Trainer] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget a state that was loaded for an earlier run."""
@@ -76,38 +82,54 @@ class RRMCallback(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make RRM for the run, and restore its state if the run is resumed."""
+        made_for = self._trainer
+        self._trainer = weakref.ref(trainer)
+        goes_on = trainer.global_step > 0 and trainer.ckpt_path is None
+        if not goes_on or made_for != self._trainer:
+            self.rrm = self._make_rrm(trainer)
+        pl_module.rrm = self.rrm
+
+    def _make_rrm(self, trainer: Trainer) -> StepwiseRRM:
+        """Return the RRM of a run, with the state that was loaded for it."""
         n = self._n or _n_samples(trainer)
-        steps_per_epoch = _steps_per_epoch(trainer)
+        n_batches = _batches_per_epoch(trainer)
         epochs = None
         if trainer.max_epochs not in (None, -1):
             epochs = trainer.max_epochs
         if trainer.max_steps != -1:
-            epochs = min(planned_epochs(trainer.max_steps, steps_per_epoch), epochs or math.inf)
-        self.rrm = StepwiseRRM(
+            reached = planned_epochs(trainer.max_steps * trainer.accumulate_grad_batches, n_batches)
+            epochs = min(reached, epochs or reached)
+        state = self._loaded
+        self._loaded = None
+        rrm = StepwiseRRM(
             n,
-            read_settings(self._settings, n),
-            steps_per_epoch=steps_per_epoch,
+            with_saved_warmup(read_settings(self._settings, n), state, n_batches),
+            steps_per_epoch=n_batches,
             epochs=epochs,
             layout="replicated" if trainer.world_size > 1 else None,
         )
-        pl_module.rrm = self.rrm
-        self._n_steps = trainer.global_step
-        if self._loaded is not None:
-            self.rrm.load_state_dict(self._loaded)
-            self._loaded = None
-        elif self._n_steps:
+        if state is not None:
+            rrm.load_state_dict(state)
+        elif trainer.ckpt_path is not None:
             raise ValueError("the checkpoint has no state of RRMCallback: it was saved without it; begin the run again")
         elif epochs is not None:
-            self.rrm.warn_of_end(epochs * steps_per_epoch, steps_per_epoch)
+            rrm.warn_of_end(epochs * n_batches, n_batches)
+        return rrm
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a step, unless gradients are being accumulated."""
-        if trainer.global_step != self._n_steps:
-            self._n_steps = trainer.global_step
-            assert self.rrm is not None
-            self.rrm.step()
+        """Count a batch, by which RRM knows how much of an epoch has passed."""
+        assert self.rrm is not None
+        self.rrm.step()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take RRM from the module, which another run must not use."""
+        _forget(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take RRM from the module, which another run must not use."""
+        _forget(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of RRM, of all processes together."""
@@ -118,21 +140,25 @@ class RRMCallback(Callback):
         self._loaded = state_dict.get("rrm")
 
 
+def _forget(module: LightningModule) -> None:
+    if hasattr(module, "rrm"):
+        del module.rrm
+
+
 def _n_samples(trainer: Trainer) -> int:
     """Return the length of the data set of the training loader."""
     try:
         return len(trainer.train_dataloader.dataset)
     except (AttributeError, TypeError):
         raise ValueError(
-            "n must be given where the training loader has no data set with a length: RRMCallback(..., n=...)"
+            "n must be given where there is no single training loader over a data set with a length: "
+            "RRMCallback(..., n=...)"
         ) from None
 
 
-def _steps_per_epoch(trainer: Trainer) -> int:
-    """Return the number of the optimizer's steps in an epoch."""
+def _batches_per_epoch(trainer: Trainer) -> int:
+    """Return the number of batches in an epoch."""
     n_batches = trainer.num_training_batches
     if math.isinf(n_batches):
-        raise ValueError(
-            "the training loader must have a length, by which an epoch is counted in steps; set limit_train_batches"
-        )
-    return max(1, math.ceil(n_batches / trainer.accumulate_grad_batches))
+        raise ValueError("the training loader must have a length, by which epochs are counted; set limit_train_batches")
+    return max(1, int(n_batches))

@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from skorch import NeuralNetClassifier
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
+
+try:
+    from skorch import NeuralNetClassifier
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "rrm_torch.integrations.skorch needs skorch: install rrm-core with the extra skorch"
+    ) from error
 
 from ..data.batch import INDEX_KEY
 from ..weighting.rrm import RRM
@@ -37,8 +43,9 @@ class RRMNet(NeuralNetClassifier):
     Attributes
     ----------
     rrm_ : RRM
-        Made anew by `fit`, and kept by `partial_fit`, for the rows of X. Those of skorch's validation split keep weight
-        1, and take no part. ``f_rrm`` saves it with `save_params` and skorch's `Checkpoint`.
+        Made anew by `fit`, unless ``warm_start=True``, and kept by `partial_fit`, for the rows of X. Those of skorch's
+        validation split keep weight 1, and take no part. ``f_rrm`` saves it with `save_params` and skorch's
+        `Checkpoint`, and restores it with `load_params` and `LoadInitState`.
 
     Raises
     ------
@@ -61,6 +68,7 @@ class RRMNet(NeuralNetClassifier):
     def initialize(self) -> RRMNet:
         """Initialize the net; the next run makes an RRM."""
         self.rrm_: RRM | None = None
+        self._rrm_state: dict[str, Any] | None = None
         super().initialize()
         return self
 
@@ -72,30 +80,65 @@ class RRMNet(NeuralNetClassifier):
                 "criterion must have an argument reduction, as torch.nn.CrossEntropyLoss has it, got "
                 f"{self.criterion_!r}"
             )
+        self._reduction = self.criterion_.reduction
         self.criterion_.reduction = "none"
         return self
+
+    def set_params(self, **kwargs: Any) -> RRMNet:
+        """Set parameters; those of RRM hold from the next run on."""
+        own = {name: kwargs.pop(name) for name in list(kwargs) if name == "rrm" or name.startswith("rrm__")}
+        if not getattr(self, "initialized_", False):
+            kwargs |= own
+            own = {}
+        for name, value in own.items():
+            setattr(self, name, value)
+        super().set_params(**kwargs)
+        return self
+
+    def load_params(self, *args: Any, f_rrm: Any = None, **kwargs: Any) -> None:
+        """Load parameters; the state of RRM before a run is kept until it begins."""
+        if f_rrm is not None and self.rrm_ is None:
+            self._rrm_state = torch.load(f_rrm, weights_only=True)
+        elif f_rrm is not None:
+            kwargs["f_rrm"] = f_rrm
+        super().load_params(*args, **kwargs)
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: N803
         """Make RRM for the rows of X, unless an earlier run is continued."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
         n = len(self.get_dataset(X, y))
         settings = self.rrm
-        if isinstance(settings, Mapping) and self.get_params_for("rrm"):
-            settings = {**settings, **self.get_params_for("rrm")}
+        named = self.get_params_for("rrm")
+        if named and (settings is None or isinstance(settings, Mapping)):
+            settings = {**(settings or {}), **named}
         settings = read_settings(settings, n)
         if self.rrm_ is None:
             arguments = {"epochs": self.max_epochs, **settings}
             self.rrm_ = RRM(n, **with_warmup(arguments, arguments["epochs"]))
             self.rrm_.warn_of_end(self.max_epochs)
+            if self._rrm_state is not None:
+                self.rrm_.load_state_dict(self._rrm_state)
+                self._rrm_state = None
         elif self.rrm_.n != n:
             raise ValueError(
                 f"X must have the {self.rrm_.n} rows that the run began with, got {n}; fit begins a new run"
             )
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:  # noqa: N803
-        """Return the training set, whose inputs have the samples' indices, and the validation set."""
-        train, valid = super().get_split_datasets(X, y, **fit_params)
-        return _IndexedInputs(train), valid
+        """Return the training set and the validation set, and note which rows of X the former has."""
+        dataset = self.get_dataset(X, y)
+        train, valid = super().get_split_datasets(dataset, y, **fit_params)
+        self._train_dataset = train
+        self._rows = None
+        if isinstance(train, Subset) and train.dataset is dataset:
+            self._rows = train.indices
+        return train, valid
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return a loader; that of the training set yields inputs with the samples' indices."""
+        if training and dataset is getattr(self, "_train_dataset", None):
+            dataset = _IndexedInputs(dataset, self._rows)
+        return super().get_iterator(dataset, training=training)
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
         """Return the module's outputs."""
@@ -105,15 +148,24 @@ class RRMNet(NeuralNetClassifier):
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:  # noqa: N803
         """Return the weighted mean of a training batch, which is recorded; otherwise the mean."""
-        losses = super().get_loss(y_pred, y_true, X=X, training=training)
         if not training:
-            return losses.mean()
+            return self._validation_loss(y_pred, y_true, X)
+        losses = super().get_loss(y_pred, y_true, X=X, training=training)
         logits = y_pred[0] if isinstance(y_pred, tuple) else y_pred
         if isinstance(self.criterion_, torch.nn.NLLLoss):
             # Probabilities, of which skorch takes the logarithm.
             logits = logits.log()
         assert self.rrm_ is not None
-        return self.rrm_.weighted_mean(losses, X[INDEX_KEY], logits=logits, labels=torch.as_tensor(y_true))
+        labels = torch.as_tensor(y_true).to(logits.device)
+        return self.rrm_.weighted_mean(losses, X[INDEX_KEY], logits=logits, labels=labels)
+
+    def _validation_loss(self, y_pred: Any, y_true: Any, X: Any) -> Tensor:  # noqa: N803
+        """Return the loss of the criterion as the user made it."""
+        self.criterion_.reduction = self._reduction
+        try:
+            return super().get_loss(y_pred, y_true, X=X, training=False)
+        finally:
+            self.criterion_.reduction = "none"
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """End an epoch of RRM."""
@@ -125,16 +177,14 @@ class RRMNet(NeuralNetClassifier):
 class _IndexedInputs(Dataset[Any]):
     """A data set of (inputs, y) whose inputs have the index of their row in X."""
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, rows: Any) -> None:
         self.dataset = dataset
+        self.rows = rows
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, position: int) -> Any:
         inputs, y = self.dataset[position]
-        index = position
-        if isinstance(self.dataset, Subset):
-            # Rows of X that skorch's split trains on.
-            index = int(self.dataset.indices[position])
+        index = position if self.rows is None else int(self.rows[position])
         return {INPUTS_KEY: inputs, INDEX_KEY: index}, y

@@ -96,3 +96,15 @@ class StepwiseRRM(RRM):
 def planned_epochs(n_steps: int, steps_per_epoch: int) -> int:
     """Return the number of epochs, at least 1, that so many steps begin."""
     return max(1, -(-n_steps // steps_per_epoch))
+
+
+def with_saved_warmup(settings: Mapping[str, Any], state: Any, steps_per_epoch: int) -> dict[str, Any]:
+    """Return settings with the warm-up of the state that a run is resumed from, unless they have one.
+
+    Its length may follow from the number of epochs, which the resumed run may change.
+    """
+    saved = state.get("settings") if isinstance(state, Mapping) else None
+    warmup = saved.get("warmup") if isinstance(saved, Mapping) else None
+    if settings.get("warmup") is not None or not isinstance(warmup, int) or warmup % steps_per_epoch:
+        return dict(settings)
+    return {**settings, "warmup": warmup // steps_per_epoch}

@@ -11,7 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from trl import DPOTrainer, RewardTrainer, SFTTrainer
+
+try:
+    from trl import DPOTrainer, RewardTrainer, SFTTrainer
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("rrm_torch.integrations.trl needs trl: install rrm-core with the extra trl") from error
 
 from ..weighting.held_out import random_share
 from ..weighting.settings import AUTO
@@ -19,8 +23,8 @@ from .huggingface import RRMMixin
 
 __all__ = ["RRMDPOTrainer", "RRMPairMixin", "RRMRewardTrainer", "RRMSFTMixin", "RRMSFTTrainer"]
 
-MIXED_LOSSES = ("aot", "aot_unpaired", "sft")
-"""Losses of DPO that are not a mean over pairs."""
+LOSSES_WITHOUT_PAIRS = ("aot", "aot_unpaired", "sft")
+"""Losses of DPO that are not a mean of one loss per pair."""
 
 LOGISTIC_LOSSES = ("sigmoid", "sigmoid_norm")
 """Losses of DPO that are -log p of the chosen side."""
@@ -33,7 +37,8 @@ class RRMPairMixin(RRMMixin):
     """Weights of pairs for a trainer whose loss is the mean of one loss per pair, such as `trl.RewardTrainer`.
 
     The loss of a pair is high where the model prefers the rejected answer, so that pairs with the answers in the wrong
-    order are pruned. See `RRMMixin` for the argument `rrm` and the attribute.
+    order are pruned. See `RRMMixin` for the argument `rrm` and the attribute. Indices are those of
+    ``trainer.train_dataset``, from which trl removes pairs that are too long. `sample_losses` is not used.
 
     Raises
     ------
@@ -47,6 +52,8 @@ class RRMPairMixin(RRMMixin):
     label is the side that was chosen, and the logit is the margin by which the model prefers class 1.
     """
 
+    _uses_sample_losses = False
+
     def _begin(self, n_steps: int, steps_per_epoch: int) -> None:
         super()._begin(n_steps, steps_per_epoch)
         self._is_chosen_class_1 = random_share(0, len(self.train_dataset), SIDES_SEED, 0.5)
@@ -58,8 +65,13 @@ class RRMPairMixin(RRMMixin):
         rrm = self.rrm
         factors = self._factors()
         means = _PairMeans(len(index), len(factors), lambda losses: rrm.weighted_mean(losses, index, record=False))
-        with means:
-            mean = self._trainers_loss(model, inputs, num_items_in_batch)
+        # Means in the model are none of its loss.
+        forward = model.register_forward_hook(means.begin)
+        try:
+            with means:
+                mean = self._trainers_loss(model, inputs, num_items_in_batch)
+        finally:
+            forward.remove()
         if len(means.losses) != len(factors) or not means.reached(mean):
             raise RuntimeError(
                 f"{type(self).__name__} can't weight the pairs: this version of trl computes its loss in another way "
@@ -97,22 +109,24 @@ class RRMDPOTrainer(RRMPairMixin, DPOTrainer):
     """`trl.DPOTrainer` with weights of pairs: ``RRMDPOTrainer(..., rrm=dict(contamination="auto"))``.
 
     See `RRMPairMixin`. Every ``loss_type`` that is a mean over pairs can be used; ``"auto"`` needs ``"sigmoid"`` or
-    ``"sigmoid_norm"`` without label smoothing.
+    ``"sigmoid_norm"``, without label smoothing and ``use_weighting``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in self._loss_types():
-            if name in MIXED_LOSSES:
+            if name in LOSSES_WITHOUT_PAIRS:
                 raise ValueError(f"loss_type={name!r} has no loss of each pair, which RRM weights; use 'sigmoid'")
         uses_auto = self.train_dataset is not None and AUTO in (
             self._settings().get("contamination"),
             self._settings().get("warmup"),
         )
-        if uses_auto and (self._loss_types() not in [[name] for name in LOGISTIC_LOSSES] or self.args.label_smoothing):
+        is_logistic = self._loss_types() in [[name] for name in LOGISTIC_LOSSES]
+        if uses_auto and (not is_logistic or self.args.label_smoothing or self.args.use_weighting):
             raise ValueError(
-                f"'auto' needs loss_type='sigmoid' without label smoothing, got {self.args.loss_type!r} and "
-                f"{self.args.label_smoothing}; give contamination and warmup as numbers"
+                "'auto' needs loss_type='sigmoid' without label smoothing or use_weighting, got "
+                f"{self.args.loss_type!r}, {self.args.label_smoothing} and {self.args.use_weighting}; give "
+                "contamination and warmup as numbers"
             )
 
     def _loss_types(self) -> list[str]:
@@ -127,8 +141,9 @@ class RRMSFTMixin(RRMMixin):
     """Weights of sequences for `trl.SFTTrainer`: the tokens of a sequence have its weight, and its loss is their mean.
 
     The loss of a batch is the sum of weight times the losses of a sequence's tokens, divided by the trainer's own
-    number of tokens. See `RRMMixin` for the argument `rrm` and the attribute. Sequences have no classes, so that
-    contamination and warm-up are numbers.
+    number of tokens. See `RRMMixin` for the argument `rrm` and the attribute. Indices are those of
+    ``trainer.train_dataset``, from which trl removes sequences without a token to learn. Sequences have no classes, so
+    that contamination and warm-up are numbers. `sample_losses` is not used.
 
     Raises
     ------
@@ -139,9 +154,12 @@ class RRMSFTMixin(RRMMixin):
 
     # The trainer divides by the number of tokens of all accumulated batches.
     loss_is_scaled_for_ga = None
+    _uses_sample_losses = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if getattr(self, "compute_loss_func", None) is not None and self.args.loss_type == "nll":
+            raise ValueError("compute_loss_func must be None: it returns one number for a batch")
         for name, allowed in (("packing", False), ("padding_free", False), ("label_smoothing_factor", 0.0)):
             if getattr(self.args, name) != allowed:
                 raise ValueError(f"{name} must be {allowed}, so that each row has one sequence and its own loss")
@@ -163,18 +181,19 @@ class RRMSFTMixin(RRMMixin):
         rrm = self.rrm
         assert rrm is not None
 
-        def weighted_model(*args: Any, **kwargs: Any) -> Any:
-            """Return the model's outputs, in which the logarithms of probabilities are weighted by sequence."""
-            outputs = model(*args, **kwargs)
+        def weight_tokens(module: Any, args: Any, outputs: Any) -> None:  # noqa: ARG001
+            """Weight the logarithms of the tokens' probabilities by sequence."""
             n_tokens = outputs.label_mask.sum(1)
             losses = torch.where(n_tokens > 0, -outputs.log_probs.detach().sum(1) / n_tokens, torch.nan)
             rrm.record(losses, index)
             weights = rrm.weights_for(index).to(outputs.log_probs.dtype)
             outputs.log_probs = outputs.log_probs * weights[:, None]
-            return outputs
 
-        weighted_model.training = True  # type: ignore[attr-defined]
-        return self._trainers_loss(weighted_model, inputs, num_items_in_batch), None
+        forward = model.register_forward_hook(weight_tokens)
+        try:
+            return self._trainers_loss(model, inputs, num_items_in_batch), None
+        finally:
+            forward.remove()
 
 
 class RRMSFTTrainer(RRMSFTMixin, SFTTrainer):
@@ -185,7 +204,7 @@ class RRMSFTTrainer(RRMSFTMixin, SFTTrainer):
 
 
 class _PairMeans(TorchFunctionMode):
-    """While it is active, the first means of one loss per pair are weighted means, and the losses are kept.
+    """Once the model has returned, the first means of one loss per pair are weighted means, and the losses are kept.
 
     The trainers compute the loss of each pair in one of many ways, and return only ``losses.mean()``. Later means are
     those of numbers that are logged.
@@ -197,7 +216,12 @@ class _PairMeans(TorchFunctionMode):
         self.weighted_mean = weighted_mean
         self.losses: list[Tensor] = []
         self.means: list[Tensor] = []
+        self.has_outputs = False
         super().__init__()
+
+    def begin(self, module: Any, inputs: Any, outputs: Any) -> None:
+        """Note that the model has returned its outputs."""
+        self.has_outputs = True
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is not Tensor.mean or kwargs or len(args) != 1 or not self._is_next_loss(args[0]):
@@ -212,4 +236,5 @@ class _PairMeans(TorchFunctionMode):
         return all(gradient is not None for gradient in gradients)
 
     def _is_next_loss(self, values: Tensor) -> bool:
-        return values.requires_grad and values.shape == (self.n_pairs,) and len(self.losses) < self.n_means
+        is_next = self.has_outputs and len(self.losses) < self.n_means
+        return is_next and values.requires_grad and values.shape == (self.n_pairs,)

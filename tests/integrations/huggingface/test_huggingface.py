@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import datasets
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch.utils.data import Dataset, IterableDataset
-from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification, Trainer
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Trainer,
+)
 
 from rrm_torch import RRM, Ramp
 from rrm_torch.integrations.huggingface import RRMMixin, RRMTrainer
+from rrm_torch.integrations.settings import with_warmup
+from support.noisy_digits import noisy_digits
 from support.trainer_runs import DigitModel, Digits, Gradients, arguments, make_trainer, parameters
 
 SHARE = {"contamination": 0.3, "warmup": 2}
@@ -46,7 +58,7 @@ def bert_run(folder, labels, cls, head=BertForSequenceClassification, **options)
     )
     tokens = torch.randint(0, 50, (len(labels), 7), generator=torch.Generator().manual_seed(1))
     gradients = Gradients()
-    rrm = {"rrm": PLAIN} if issubclass(cls, RRMMixin) else {}
+    rrm = {"rrm": options.pop("rrm", PLAIN)} if issubclass(cls, RRMMixin) else {}
     args = arguments(folder, max_steps=1, max_grad_norm=0.0, logging_strategy="steps", logging_steps=1, **options)
     trainer = cls(model, args, train_dataset=Rows(input_ids=tokens, labels=labels), callbacks=[gradients], **rrm)
     trainer.train()
@@ -138,8 +150,169 @@ def test_sample_losses_can_be_overridden(tmp_path):
 def test_tokens_of_a_sequence_have_one_loss(tmp_path):
     labels = torch.randint(0, 3, (96, 7), generator=torch.Generator().manual_seed(0))
     labels[0, 3:] = -100
-    trainer, _ = bert_run(tmp_path, labels, RRMTrainer, head=BertForTokenClassification, num_labels=3)
-    assert trainer.rrm.n == 96
+    rrm_options = {"head": BertForTokenClassification, "num_labels": 3, "per_device_train_batch_size": 96}
+    trainer, _ = bert_run(tmp_path, labels, RRMTrainer, rrm={"contamination": 0.3, "warmup": 1}, **rrm_options)
+    start, _ = bert_run(tmp_path, labels, RRMTrainer, learning_rate=0.0, **rrm_options)
+    tokens = trainer.train_dataset.columns["input_ids"]
+    with torch.no_grad():
+        logits = start.model.eval()(tokens).logits
+    expected = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none")[0, :3].mean()
+    assert float(trainer.rrm.losses[0]) == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("n_accumulated", [1, 4])
+def test_samples_without_a_label_have_no_part_in_the_mean(tmp_path, n_accumulated):
+    class Unlabelled(Digits):
+        def __getitem__(self, position):
+            item = super().__getitem__(position)
+            return item | {"labels": item["labels"] if position % 3 else torch.tensor(-100)}
+
+    steps = []
+    for size in (48, 48 // n_accumulated):
+        gradients = Gradients()
+        RRMTrainer(
+            DigitModel(),
+            arguments(
+                tmp_path,
+                max_steps=3,
+                per_device_train_batch_size=size,
+                gradient_accumulation_steps=48 // size,
+                max_grad_norm=0.0,
+            ),
+            train_dataset=Unlabelled(150),
+            rrm=PLAIN,
+            callbacks=[gradients],
+        ).train()
+        steps.append(gradients.steps)
+    for one, accumulated in zip(*steps, strict=True):
+        for gradient, other in zip(one, accumulated, strict=True):
+            torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_may_return_a_tuple(tmp_path):
+    class Pair(DigitModel):
+        def forward(self, x, labels=None):
+            return tuple(super().forward(x, labels).values())
+
+    trainer = make_trainer(tmp_path, rrm=SHARE)
+    trainer.train()
+    torch.manual_seed(0)
+    other = RRMTrainer(Pair(), arguments(tmp_path), train_dataset=Digits(150), rrm=SHARE)
+    other.train()
+    assert other.rrm.weights.equal(trainer.rrm.weights)
+
+
+def test_labels_may_have_another_name(tmp_path):
+    class Target(DigitModel):
+        def forward(self, x, target=None):
+            return super().forward(x, target)
+
+    digits = noisy_digits(150)
+    args = arguments(tmp_path, label_names=["target"])
+    trainer = RRMTrainer(Target(), args, train_dataset=Rows(x=digits.x, target=digits.y), rrm=SHARE)
+    trainer.train()
+    assert trainer.rrm.plan.n_pruned == 45
+
+
+def test_several_labels_need_losses_of_ones_own(tmp_path):
+    class TwoHeads(DigitModel):
+        def forward(self, x, first=None, second=None):
+            return super().forward(x, first)
+
+    class Summed(RRMTrainer):
+        def sample_losses(self, outputs, labels):
+            return sum(F.cross_entropy(outputs["logits"], y, reduction="none") for y in labels) / 2
+
+    digits = noisy_digits(150)
+    data = Rows(x=digits.x, first=digits.y, second=digits.y)
+    args = arguments(tmp_path, label_names=["first", "second"])
+    with pytest.raises(ValueError, match="several labels: override sample_losses"):
+        RRMTrainer(TwoHeads(), args, train_dataset=data, rrm=SHARE).train()
+    trainer = Summed(TwoHeads(), args, train_dataset=data, rrm=SHARE)
+    trainer.train()
+    assert trainer.rrm.plan.n_pruned == 45
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_causal_language_models_are_refused(tmp_path, name):
+    sizes = {"vocab_size": 30, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
+    if name == "gpt2":
+        model = GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=16, **sizes))
+    else:
+        width = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+        model = LlamaForCausalLM(LlamaConfig(**width, **sizes))
+    tokens = torch.randint(2, 30, (120, 6))
+    data = Rows(input_ids=tokens, labels=tokens)
+    with pytest.raises(ValueError, match="a causal language model predicts the next token"):
+        RRMTrainer(model, arguments(tmp_path), train_dataset=data, rrm=SHARE).train()
+
+
+def test_smoothed_labels_of_tokens_are_refused(tmp_path):
+    labels = torch.randint(0, 3, (96, 7))
+    with pytest.raises(ValueError, match="label_smoothing_factor must be 0 where each token has a label"):
+        bert_run(
+            tmp_path,
+            labels,
+            RRMTrainer,
+            head=BertForTokenClassification,
+            num_labels=3,
+            label_smoothing_factor=0.1,
+        )
+
+
+def test_a_trainer_with_a_loss_of_its_own_is_refused(tmp_path):
+    class Doubling(Trainer):
+        def compute_loss(self, *args, **kwargs):
+            return 2 * super().compute_loss(*args, **kwargs)
+
+    class Mixed(RRMMixin, Doubling):
+        pass
+
+    class Overridden(Mixed):
+        def sample_losses(self, outputs, labels):
+            return 2 * super().sample_losses(outputs, labels)
+
+    with pytest.raises(ValueError, match=r"Doubling.compute_loss returns one number for a batch"):
+        make_trainer(tmp_path, cls=Mixed, rrm=SHARE)
+    make_trainer(tmp_path, cls=Overridden, rrm=SHARE)
+
+
+# Data sets
+
+
+@pytest.mark.parametrize("options", [{"train_sampling_strategy": "group_by_length"}, {"dataloader_num_workers": 1}])
+def test_a_data_set_of_datasets_keeps_its_columns_and_order(tmp_path, options):
+    class Tokens(DigitModel):
+        def forward(self, input_ids, labels=None):
+            return super().forward(input_ids, labels)
+
+    digits = noisy_digits(150)
+    columns = {"input_ids": digits.x, "labels": digits.y, "name": [str(i) for i in range(150)]}
+    data = datasets.Dataset.from_dict(columns).with_format("torch")
+    trainer = RRMTrainer(Tokens(), arguments(tmp_path, **options), train_dataset=data, rrm=SHARE)
+    trainer.train()
+    assert trainer.rrm.plan.n_pruned == 45
+    for batch in trainer.get_train_dataloader():
+        assert set(batch) == {"input_ids", "labels", "sample_index"}
+        assert batch["input_ids"].equal(digits.x[batch["sample_index"]])
+    assert trainer.train_dataset is data
+
+
+def test_items_of_any_kind_go_to_the_collator_of_the_user(tmp_path):
+    def collate(items):
+        x, y = zip(*items, strict=True)
+        return {"x": torch.stack(x), "labels": torch.stack(y)}
+
+    digits = noisy_digits(150)
+    pairs = torch.utils.data.TensorDataset(digits.x, digits.y)
+    args = arguments(tmp_path, remove_unused_columns=False)
+    torch.manual_seed(0)
+    trainer = RRMTrainer(DigitModel(), args, train_dataset=pairs, data_collator=collate, rrm=SHARE)
+    trainer.train()
+    other = make_trainer(tmp_path, rrm=SHARE)
+    other.train()
+    assert trainer.rrm.weights.equal(other.rrm.weights)
+    assert trainer.data_collator is collate
 
 
 # Weights
@@ -203,6 +376,20 @@ def test_a_schedule_is_a_function_of_the_epoch(tmp_path):
     trainer.train()
     pruned = [entry.n_pruned for entry in trainer.rrm.trajectory.rounds]
     assert pruned == [15, 30, 45, 60]
+
+
+def test_mu_and_gamma_are_functions_of_the_epoch(tmp_path):
+    trainer = make_trainer(tmp_path, rrm={"gamma": lambda epoch: 9 - epoch, "mu": Ramp(1.0, over=4), "warmup": 1})
+    trainer.train()
+    rounds = trainer.rrm.trajectory.rounds
+    gammas = [entry.threshold - entry.loss_min for entry in rounds]
+    assert gammas == pytest.approx([8, 7, 6, 5], abs=1e-5)
+    assert [trainer.rrm.settings.mu_at(entry.epoch) for entry in rounds] == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1, 1), (6, 2), (30, 10), (60, 10)])
+def test_the_default_warmup_is_a_third_of_the_run_and_at_most_10_epochs(epochs, expected):
+    assert with_warmup({"contamination": 0.3}, epochs)["warmup"] == expected
 
 
 def test_without_a_warmup_it_is_a_third_of_the_run(tmp_path):
@@ -277,6 +464,23 @@ def test_a_run_resumed_at_any_step_ends_with_the_same_bits(tmp_path, rrm, n_accu
         assert resumed.rrm.weights.equal(trainer.rrm.weights)
         assert resumed.rrm.ranking().equal(trainer.rrm.ranking())
         assert repr(resumed.rrm.estimate) == repr(trainer.rrm.estimate)
+
+
+def test_a_resumed_run_may_be_longer(tmp_path):
+    options = {"rrm": {"contamination": 0.3}, "lr_scheduler_type": "constant"}
+    make_trainer(tmp_path, num_train_epochs=6, save_strategy="epoch", **options).train()
+    longer = make_trainer(tmp_path, num_train_epochs=12, **options)
+    longer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-15"))
+    assert longer.rrm.settings.warmup == 10
+    assert longer.rrm.epoch == 60
+
+
+def test_a_run_after_a_resumed_one_begins_anew(tmp_path):
+    make_trainer(tmp_path, rrm=SHARE, save_strategy="epoch").train()
+    trainer = make_trainer(tmp_path, rrm=SHARE)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-10"))
+    trainer.train()
+    assert trainer.rrm.epoch == 20
 
 
 def test_a_checkpoint_of_other_batches_is_refused(tmp_path):

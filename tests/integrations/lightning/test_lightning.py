@@ -44,7 +44,8 @@ def test_with_unit_weights_the_losses_are_the_means_to_the_bit():
 def test_accumulated_batches_have_the_gradient_of_one_batch(rrm):
     one, _, _ = fitted(rrm, digits_loader(128, batch_size=32))
     four, callback, _ = fitted(rrm, digits_loader(128, batch_size=8), accumulate_grad_batches=4)
-    assert callback.rrm.epoch == len(one.gradients) == len(four.gradients) == 16
+    assert len(one.gradients) == len(four.gradients) == 16
+    assert callback.rrm.epoch == 64
     for gradient, other in zip(four.gradients, one.gradients, strict=True):
         torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-6)
 
@@ -101,18 +102,21 @@ def test_validation_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("options", "n_steps"),
+    ("options", "n_batches"),
     [
         ({"max_steps": 13, "max_epochs": -1}, 13),
         ({"limit_train_batches": 3}, 12),
-        ({"accumulate_grad_batches": 4}, 8),
+        ({"accumulate_grad_batches": 4}, 20),
         ({"max_steps": 3, "max_epochs": -1}, 3),
     ],
     ids=["max-steps", "fewer-batches", "smaller-last-accumulation", "less-than-an-epoch"],
 )
-def test_runs_that_do_not_visit_all_samples_end_without_an_error(options, n_steps):
-    _, callback, trainer = fitted({"contamination": 0.3, "warmup": 1, "epochs": 9}, **options)
-    assert callback.rrm.epoch == trainer.global_step == n_steps
+def test_runs_that_do_not_visit_all_samples_end_without_an_error(options, n_batches):
+    _, callback, _ = fitted({"contamination": 0.3, "warmup": 1, "epochs": 9}, **options)
+    assert callback.rrm.epoch == n_batches
+    n_per_epoch = callback.rrm.steps_per_epoch
+    reweights = [entry.epoch for entry in callback.rrm.trajectory.rounds]
+    assert reweights == list(range(n_per_epoch, n_batches + 1, n_per_epoch))
 
 
 def test_a_loader_that_drops_the_last_batch_is_no_error():
@@ -138,7 +142,7 @@ def test_a_run_resumed_at_any_step_ends_with_the_same_bits(tmp_path, rrm, n_accu
 
     model, callback = run(tmp_path / "whole")
     assert callback.rrm.trajectory.rounds
-    assert callback.rrm.epoch == 24
+    assert callback.rrm.epoch == 24 * n_accumulated
     for step in range(7, 12):
         resumed, other = run(tmp_path / "resumed", tmp_path / "whole" / f"step={step}.ckpt")
         assert parameters(resumed).equal(parameters(model))
@@ -165,6 +169,54 @@ def test_a_state_that_was_loaded_for_validation_is_not_used_by_a_new_run(tmp_pat
     make_trainer(other).validate(model, loader, ckpt_path=tmp_path / "run.ckpt", weights_only=False)
     make_trainer(other).fit(Classifier(), digits_loader(150))
     assert other.rrm.weights.equal(callback.rrm.weights)
+
+
+def test_a_trainer_that_goes_on_keeps_its_rrm():
+    model, callback, trainer = fitted(SHARE)
+    first = callback.rrm
+    trainer.fit_loop.max_epochs = 6
+    trainer.fit(model, digits_loader(150))
+    assert callback.rrm is first
+    assert first.epoch == 30
+
+
+def test_a_module_has_no_rrm_after_a_run():
+    model, _, _ = fitted(SHARE)
+    assert not hasattr(model, "rrm")
+    with pytest.raises(AttributeError, match="rrm"):
+        make_trainer().fit(model, digits_loader(150))
+
+
+def test_without_a_warmup_it_is_a_third_of_the_epochs_that_max_steps_allows():
+    _, callback, _ = fitted({"contamination": 0.3}, max_steps=30, max_epochs=100)
+    assert callback.rrm.settings.warmup == 2 * 5
+    assert callback.rrm.epochs == 6
+
+
+def test_a_resumed_run_may_be_longer(tmp_path):
+    _, callback, trainer = fitted({"contamination": 0.3}, max_epochs=6)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    other = RRMCallback({"contamination": 0.3})
+    longer = make_trainer(other, max_epochs=12)
+    longer.fit(Classifier(), digits_loader(150), ckpt_path=tmp_path / "run.ckpt", weights_only=False)
+    assert other.rrm.settings.warmup == callback.rrm.settings.warmup == 10
+    assert other.rrm.epoch == 60
+
+
+def test_epochs_are_right_with_manual_optimization():
+    class Manual(Classifier):
+        automatic_optimization = False
+
+        def training_step(self, batch):
+            loss = super().training_step(batch)
+            self.manual_backward(loss)
+            self.optimizers().step()
+            self.optimizers().step()
+            self.optimizers().zero_grad()
+
+    callback = RRMCallback(SHARE)
+    make_trainer(callback).fit(Manual(), digits_loader(150))
+    assert [entry.epoch for entry in callback.rrm.trajectory.rounds] == [10, 15, 20]
 
 
 # Two processes
@@ -205,7 +257,7 @@ def test_an_unknown_number_of_samples_is_refused():
         pass
 
     loader = Loader(digits_loader(150))
-    with pytest.raises(ValueError, match="n must be given where the training loader has no data set"):
+    with pytest.raises(ValueError, match="n must be given where there is no single training loader over a data set"):
         fitted(SHARE, loader)
     callback = RRMCallback(SHARE, n=150)
     make_trainer(callback).fit(Classifier(), loader)

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Checkpoint, EpochScoring, LoadInitState
 from skorch.dataset import ValidSplit
+from skorch.helper import predefined_split
 from torch import nn
 
 from rrm_torch import RRM
@@ -151,7 +152,60 @@ def test_every_fold_of_a_grid_search_begins_anew():
     assert net.rrm_.n == 150
 
 
+@pytest.mark.parametrize("splits", ["none", "predefined"])
+def test_a_subset_as_x_is_numbered_by_its_own_rows(splits):
+    dataset = torch.utils.data.TensorDataset(DIGITS.x, DIGITS.y)
+    trained, validated = torch.utils.data.random_split(dataset, [120, 30], torch.Generator().manual_seed(0))
+    net = make_net(rrm=SHARE, train_split=predefined_split(validated) if splits == "predefined" else None)
+    net.fit(trained, y=None)
+    assert net.rrm_.n == 120
+    rows = np.asarray(trained.indices)
+    arrays = make_net(rrm=SHARE).fit(X[rows], Y[rows])
+    assert net.rrm_.weights.equal(arrays.rrm_.weights)
+
+
+def test_the_validation_loss_is_the_mean_of_the_criterion():
+    options = {"train_split": ValidSplit(5), "criterion__weight": torch.linspace(1, 9, 10)}
+    net = make_net(rrm=PLAIN, max_epochs=1, **options).fit(X, Y)
+    with torch.no_grad():
+        _, validated = net.get_split_datasets(X, Y)
+        rows = np.asarray(validated.indices)
+        expected = F.cross_entropy(net.module_(DIGITS.x[rows]), DIGITS.y[rows], weight=torch.linspace(1, 9, 10))
+    assert net.history[-1, "valid_loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_training_can_be_scored_without_a_cache():
+    callbacks = [EpochScoring("accuracy", on_train=True, use_caching=False, name="train_acc")]
+    net = make_net(rrm=SHARE, train_split=ValidSplit(5), callbacks=callbacks).fit(X, Y)
+    assert 0 < net.history[-1, "train_acc"] <= 1
+
+
+def test_without_a_warmup_it_is_a_third_of_max_epochs():
+    assert make_net(rrm={"contamination": 0.3}, max_epochs=6).fit(X, Y).rrm_.settings.warmup == 2
+    assert make_net(rrm={"contamination": 0.3}, max_epochs=60).fit(X[:32], Y[:32]).rrm_.settings.warmup == 10
+
+
+def test_logits_of_a_module_that_returns_probabilities_are_their_logarithms():
+    net = make_net(module=Probabilities, criterion=nn.NLLLoss, rrm={"contamination": 0.1, "warmup": "auto"})
+    net.set_params(max_epochs=1)
+    seen = []
+
+    class Spy(RRM):
+        def weighted_mean(self, losses, index, **options):
+            seen.append(options["logits"].detach().logsumexp(1))
+            return super().weighted_mean(losses, index, **options)
+
+    net.initialize()
+    net.rrm_ = Spy(150, contamination=0.1, warmup="auto")
+    net.partial_fit(X, Y)
+    assert torch.cat(seen).abs().max() < 1e-5
+
+
 def test_settings_can_be_set_by_name():
+    named = make_net(rrm__contamination=0.1, rrm__warmup=1).fit(X, Y)
+    assert named.rrm_.plan.n_pruned == 15
+    named.set_params(rrm__contamination=0.2)
+    assert named.fit(X, Y).rrm_.plan.n_pruned == 30
     net = make_net(rrm=SHARE)
     net.set_params(rrm__contamination=0.1)
     net.fit(X, Y)
@@ -186,6 +240,15 @@ def test_a_run_resumed_after_any_epoch_ends_with_the_same_bits(tmp_path, rrm, n_
     assert resumed.rrm_.weights.equal(whole.rrm_.weights)
     assert resumed.rrm_.ranking().equal(whole.rrm_.ranking())
     assert repr(resumed.rrm_.estimate) == repr(whole.rrm_.estimate)
+
+
+def test_a_state_is_loaded_into_a_net_that_was_not_fitted(tmp_path):
+    net = make_net(rrm=SHARE).fit(X, Y)
+    net.save_params(tmp_path / "module.pt", f_rrm=tmp_path / "rrm.pt")
+    other = make_net(rrm=SHARE).initialize()
+    other.load_params(tmp_path / "module.pt", f_rrm=tmp_path / "rrm.pt")
+    other.partial_fit(X, Y)
+    assert other.rrm_.epoch == 8
 
 
 # Wrong arguments

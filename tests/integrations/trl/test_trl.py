@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from trl import DPOTrainer, RewardTrainer, SFTTrainer
 
-from rrm_torch.integrations.trl import RRMDPOTrainer, RRMRewardTrainer, RRMSFTTrainer
+from rrm_torch.integrations.trl import RRMDPOTrainer, RRMPairMixin, RRMRewardTrainer, RRMSFTTrainer
 from support.preference_runs import make_trainer, parameters, preferences
 from support.trainer_runs import Gradients
 
@@ -138,6 +138,49 @@ def test_the_loss_of_a_batch_is_that_of_weighted_sequences(tmp_path):
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
+def test_margins_are_the_differences_of_the_rewards(tmp_path):
+    data = preferences(64).data.add_column("margin", [0.5] * 32 + [2.0] * 32)
+    seen = []
+
+    class Spy(RRMRewardTrainer):
+        def _margins(self, losses, inputs):
+            margins = super()._margins(losses, inputs)
+            ids = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+            chosen, rejected = self.model(**ids).logits.squeeze(-1).detach().chunk(2)
+            seen.append((margins, chosen - rejected))
+            return margins
+
+    run(Spy, tmp_path, data, rrm=PLAIN, num_train_epochs=1)
+    assert len(seen) == 4
+    for margins, expected in seen:
+        torch.testing.assert_close(margins, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_loss_that_weights_cannot_enter_is_refused(tmp_path):
+    class Summing(RewardTrainer):
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            loss = super().compute_loss(model, inputs, False, num_items_in_batch)
+            rewards = model(**{name: inputs[name] for name in ("input_ids", "attention_mask")}).logits
+            return loss.detach() + rewards.square().sum()
+
+    class Mixed(RRMPairMixin, Summing):
+        def _factors(self):
+            return [-1.0]
+
+    with pytest.raises(RuntimeError, match="Mixed can't weight the pairs"):
+        make_trainer(Mixed, tmp_path, preferences(64).data, rrm=PLAIN).train()
+
+
+@pytest.mark.parametrize("cls", WEIGHTED)
+def test_losses_of_ones_own_are_refused(tmp_path, cls):
+    class Overridden(cls):
+        def sample_losses(self, outputs, labels):
+            return labels
+
+    with pytest.raises(ValueError, match="never calls sample_losses"):
+        make_trainer(Overridden, tmp_path, preferences(64).data, rrm=PLAIN)
+
+
 # Weights
 
 
@@ -202,7 +245,11 @@ def test_a_loss_that_mixes_pairs_is_refused(tmp_path, loss_type):
         make_trainer(RRMDPOTrainer, tmp_path, preferences(30).data, rrm=PLAIN, loss_type=loss_type)
 
 
-@pytest.mark.parametrize("options", [{"loss_type": "hinge"}, {"label_smoothing": 0.1}], ids=["hinge", "smoothing"])
+@pytest.mark.parametrize(
+    "options",
+    [{"loss_type": "hinge"}, {"label_smoothing": 0.1}, {"use_weighting": True}],
+    ids=["hinge", "smoothing", "weighting"],
+)
 def test_auto_is_refused_where_the_loss_is_no_probability(tmp_path, options):
     with pytest.raises(ValueError, match="'auto' needs loss_type='sigmoid' without label smoothing"):
         make_trainer(RRMDPOTrainer, tmp_path, preferences(120).data, **options)
