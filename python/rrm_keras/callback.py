@@ -157,7 +157,7 @@ class RRMCallback(keras.callbacks.Callback):
         self._loss: SampleLoss | None = None
         self._state = self._set(begin(self._settings))
         self._random_state: Any = None
-        self._n_epochs_begun = 0
+        self._n_uses = 0
 
     @property
     def weights(self) -> Floats:
@@ -243,7 +243,7 @@ class RRMCallback(keras.callbacks.Callback):
         if self._run is None:
             self._begin(epoch)
         self.data.epoch = epoch
-        self._n_epochs_begun = self.data.n_epochs_begun
+        self._n_uses = self.data.n_uses
         self._random_state = random.getstate()
         # The order in which fit shuffles the batches depends on the epoch alone, also in a resumed run.
         random.seed(f"{self.data.seed},{epoch}")
@@ -251,7 +251,7 @@ class RRMCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Reweight, if it is due, and save the state."""
         random.setstate(self._random_state)
-        if self.data.n_epochs_begun == self._n_epochs_begun:
+        if self.data.n_uses == self._n_uses:
             raise ValueError(
                 "the data set of RRMCallback was not used for training: call model.fit(data, ...) with the RRMDataset "
                 "that RRMCallback(data) was given"
@@ -281,6 +281,7 @@ class RRMCallback(keras.callbacks.Callback):
         self._run = run
         if epoch == 0:
             self._set(begin(self._settings))
+            self._save([self._state])
             _warn_of_end(run)
             return
         states = [self._state]
@@ -290,7 +291,7 @@ class RRMCallback(keras.callbacks.Callback):
             if state.epoch == epoch:
                 self._restore(state)
                 return
-        if states[0].epoch == epoch - 1 > 0:
+        if self._state_path is not None and states[0].epoch == epoch - 1:
             # The process was killed after the model of the epoch was saved, and before this state was.
             self._restore(states[0])
             self._end_epoch()
@@ -317,8 +318,11 @@ class RRMCallback(keras.callbacks.Callback):
         state = run.end_epoch(self._state, scores)
         previous = self._state
         self._set(state)
+        self._save([state, previous])
+
+    def _save(self, states: list[RunState]) -> None:
         if self._state_path is not None:
-            save_states(self._state_path, self._settings, [state, previous])
+            save_states(self._state_path, self._settings, states)
 
     def _set(self, state: RunState) -> RunState:
         self._state = state

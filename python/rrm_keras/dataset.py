@@ -100,7 +100,7 @@ class RRMDataset(keras.utils.PyDataset):
         self.seed = as_integer("seed", seed, 0, "a whole number, at least 0")
         self.epoch = 0
         self.weights: Floats = np.ones(self.n, np.float32)
-        self.n_epochs_begun = 0
+        self.n_uses = 0
 
     @property
     def n(self) -> int:
@@ -129,5 +129,9 @@ class RRMDataset(keras.utils.PyDataset):
         return self._source.read(index)
 
     def on_epoch_begin(self) -> None:
-        """Note that the data set is used."""
-        self.n_epochs_begun += 1
+        """Note that an epoch reads the data set."""
+        self.n_uses += 1
+
+    def on_epoch_end(self) -> None:
+        """Note that an epoch has read the data set."""
+        self.n_uses += 1
