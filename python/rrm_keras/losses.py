@@ -62,8 +62,8 @@ class SampleLoss:
             The loss has another number of values than the batch has samples.
         """
         # In float32, whatever the model computes in.
-        y_pred = keras.tree.map_structure(lambda part: _as_tensor(part, "float32"), y_pred)
-        y_true = keras.tree.map_structure(_as_target, y_true)
+        y_pred = keras.tree.map_structure(_as_tensor, y_pred)
+        y_true = keras.tree.map_structure(_as_tensor, y_true)
         if isinstance(self._loss, keras.losses.Loss):
             values = self._loss.call(y_true, y_pred)
         else:
@@ -79,14 +79,12 @@ class SampleLoss:
         return losses
 
 
-def _as_tensor(part: Any, dtype: str | None = None) -> Any:
-    return keras.ops.convert_to_tensor(np.asarray(part), dtype=dtype)
-
-
-def _as_target(part: Any) -> Any:
-    """Return targets as a loss of Keras gets them: numbers in float32."""
+def _as_tensor(part: Any) -> Any:
+    """Return targets or outputs as a loss of Keras gets them, numbers in float32; also those in bfloat16."""
     array = np.asarray(part)
-    return _as_tensor(array, "float32" if array.dtype.kind in "biuf" else None)
+    if array.dtype.kind in "biuf" or array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    return keras.ops.convert_to_tensor(array)
 
 
 def _with_one_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:

@@ -269,14 +269,19 @@ JOBS = (
 )
 
 
+def run(job):
+    """Return the result of a job, or the traceback of its error."""
+    try:
+        return job()
+    except Exception:
+        return {"error": traceback.format_exc()}
+
+
 def main(file):
     warnings.filterwarnings("error", module="rrm_keras")
     results = {}
     for job in JOBS:
-        try:
-            results[job.__name__] = job()
-        except Exception:
-            results[job.__name__] = {"error": traceback.format_exc()}
+        results[job.__name__] = run(job)
     Path(file).write_text(json.dumps(results))
 
 

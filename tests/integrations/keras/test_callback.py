@@ -170,13 +170,13 @@ def test_invalid_settings_raise(settings, error, message):
 
 
 def test_few_samples_are_refused_with_auto():
-    with pytest.raises(ValueError, match="99 samples are too few for contamination='auto', .* at least 100"):
+    with pytest.raises(ValueError, match=r"99 samples are too few for contamination='auto', .* at least 100"):
         RRMCallback(RRMDataset(X[:99], Y[:99]))
     RRMCallback(RRMDataset(X[:99], Y[:99]), contamination=0.1)
 
 
 def test_another_data_set_is_refused():
-    with pytest.raises(TypeError, match="data must be an RRMDataset, .* got ndarray"):
+    with pytest.raises(TypeError, match=r"data must be an RRMDataset, .* got ndarray"):
         RRMCallback(X)
 
 
@@ -191,8 +191,8 @@ def test_another_data_set_is_refused():
 def test_a_loss_without_a_value_per_sample_is_refused(loss, message):
     rrm, model = regression(contamination=0.1, warmup=1)
     model.loss = loss
+    rrm.set_model(model)
     with pytest.raises(ValueError, match=message):
-        rrm.set_model(model)
         rrm.on_train_begin()
 
 

@@ -114,7 +114,7 @@ def test_invalid_sample_weights_raise():
 
 def test_a_batch_of_another_length_raises():
     data = RRMDataset(Uneven(X, Y, 4), shuffle=False)
-    with pytest.raises(ValueError, match="batch 1 of x must have 4 samples, .* got 1"):
+    with pytest.raises(ValueError, match=r"batch 1 of x must have 4 samples, .* got 1"):
         data[1]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -72,7 +74,7 @@ def test_states_are_the_same_after_a_file(tmp_path):
     for _ in range(6):
         states.append(run.end_epoch(states[-1], scores(labels, 0.7, rng)))
     assert {state.warmup is None for state in states} == {True, False}
-    for previous, state in zip(states, states[1:], strict=False):
+    for previous, state in itertools.pairwise(states):
         save_states(tmp_path / "rrm.npz", run.settings, [state, previous])
         loaded = load_states(tmp_path / "rrm.npz", run.settings)
         for before, after in zip([state, previous], loaded, strict=True):
