@@ -1,6 +1,10 @@
-"""A model of Keras, on the framework that the environment variable KERAS_BACKEND names."""
+"""A model of Keras, on the framework that the environment variable KERAS_BACKEND names: by default PyTorch."""
 
 from __future__ import annotations
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras
 
