@@ -16,8 +16,19 @@ BACKENDS = ("jax", "tensorflow", "torch")
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def results(request, tmp_path_factory):
-    file = tmp_path_factory.mktemp(request.param) / "results.json"
-    environment = {**os.environ, "KERAS_BACKEND": request.param, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+    folder = tmp_path_factory.mktemp(request.param)
+    file = folder / "results.json"
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": request.param,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "OMP_NUM_THREADS": "1",
+        # Most of the time of JAX is compilation, of the same programs for each model.
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    }
     subprocess.run([sys.executable, str(JOBS), str(file)], env=environment, check=True, timeout=600)
     return json.loads(file.read_text())
 
