@@ -18,6 +18,7 @@ import rrm_torch.distributed
 ROOT = Path(__file__).parent.parent
 # Their examples are tested where the packages that they need are installed, by tests/integrations.
 INTEGRATIONS = ROOT / "python" / "rrm_torch" / "integrations"
+KERAS = ROOT / "python" / "rrm_keras"
 # Public classes belong to their package by `__module__`, so that doctest.testmod of their file would skip them.
 # JAX has no release for Python 3.10.
 WITH_JAX = (import_module("rrm_core.jax"),) if find_spec("jax") else ()
@@ -49,7 +50,8 @@ def test_examples_in_docstrings(name, tmp_path, monkeypatch):
 
 
 def test_all_examples_are_run():
-    files = {*(ROOT / "rrm_core").rglob("*.py"), *(ROOT / "python").rglob("*.py")} - {*INTEGRATIONS.rglob("*.py")}
+    files = {*(ROOT / "rrm_core").rglob("*.py"), *(ROOT / "python").rglob("*.py")}
+    files -= {*INTEGRATIONS.rglob("*.py"), *KERAS.rglob("*.py")}
     if not WITH_JAX:
         files.remove(ROOT / "rrm_core" / "jax.py")
     lines = sum(file.read_text(encoding="utf-8").count(">>> ") for file in files)

@@ -25,6 +25,7 @@ CORE = ROOT / "rrm_core"
 TORCH = ROOT / "python" / "rrm_torch"
 REVIEW = ROOT / "python" / "rrm_review"
 SKLEARN = ROOT / "python" / "rrm_sklearn"
+KERAS = ROOT / "python" / "rrm_keras"
 EXPERIMENTS = ROOT / "experiments"
 BENCHMARKS = ROOT / "benchmarks"
 CSRC = ROOT / "csrc"
@@ -44,13 +45,24 @@ HEAVY = (
     "polars",
     "xarray",
     "tensorflow",
+    "keras",
     "paddle",
     "mlx",
     "rich",
 )
 
 # Private modules of rrm_core that all packages of this distribution share. They import nothing else of rrm_core.
-SHARED = ("_arguments", "_atomic_write", "_cli", "_npy_header", "_public", "_standard_streams", "_training")
+SHARED = (
+    "_arguments",
+    "_atomic_write",
+    "_cli",
+    "_held_out",
+    "_npy_header",
+    "_public",
+    "_standard_streams",
+    "_training",
+    "_warmup_end",
+)
 SHARED_IMPORTS = {"_cli": {"_atomic_write", "_standard_streams"}, "_training": {"backends"}}
 
 
@@ -269,13 +281,19 @@ def test_rrm_sklearn_needs_scikit_learn_numpy_and_lower_packages_only(file):
     assert {name.partition(".")[0] for name in imports(file)} <= allowed
 
 
-@pytest.mark.parametrize("file", [*modules(SKLEARN), *modules(TORCH)], ids=label)
+@pytest.mark.parametrize("file", modules(KERAS), ids=label)
+def test_rrm_keras_needs_keras_numpy_and_lower_packages_only(file):
+    allowed = {"rrm_keras", "rrm_review", "rrm_core", "keras", "numpy", *sys.stdlib_module_names}
+    assert {name.partition(".")[0] for name in imports(file)} <= allowed
+
+
+@pytest.mark.parametrize("file", [*modules(SKLEARN), *modules(KERAS), *modules(TORCH)], ids=label)
 def test_packages_use_public_names_of_rrm_review_only(file):
     public = {f"rrm_review.{name}" for name in rrm_review.__all__}
     assert {name for name in imports(file) if within(name, "rrm_review")} <= public
 
 
-@pytest.mark.parametrize("file", [*modules(REVIEW), *modules(SKLEARN), *modules(TORCH)], ids=label)
+@pytest.mark.parametrize("file", [*modules(REVIEW), *modules(SKLEARN), *modules(KERAS), *modules(TORCH)], ids=label)
 def test_packages_use_public_names_of_the_core_only(file):
     public = {f"rrm_core.{name}" for name in (*rrm_core.__all__, *SHARED)}
     assert not [
@@ -291,7 +309,9 @@ def test_packages_use_public_names_of_the_core_only(file):
     assert attributes <= set(rrm_core.__all__)
 
 
-@pytest.mark.parametrize("file", [*modules(CORE), *modules(REVIEW), *modules(SKLEARN), *modules(TORCH)], ids=label)
+@pytest.mark.parametrize(
+    "file", [*modules(CORE), *modules(REVIEW), *modules(SKLEARN), *modules(KERAS), *modules(TORCH)], ids=label
+)
 def test_packages_do_not_import_experiments_benchmarks_or_tests(file):
     assert not {name.partition(".")[0] for name in imports(file)} & {"experiments", "benchmarks", "tests", "support"}
 
@@ -340,7 +360,7 @@ def test_find_circle():
 
 
 @pytest.mark.parametrize(
-    "folder", [CORE, REVIEW, SKLEARN, TORCH, EXPERIMENTS, BENCHMARKS], ids=lambda folder: folder.name
+    "folder", [CORE, REVIEW, SKLEARN, KERAS, TORCH, EXPERIMENTS, BENCHMARKS], ids=lambda folder: folder.name
 )
 def test_no_circle_of_imports(folder):
     assert find_circle(import_graph(modules(folder))) is None
@@ -362,7 +382,7 @@ def test_the_kernels_include_neither_python_nor_a_framework():
 
 
 def test_file_names_say_what_is_in_them():
-    folders = (CORE, REVIEW, SKLEARN, TORCH, CSRC, ROOT / "bindings", ROOT / "tests")
+    folders = (CORE, REVIEW, SKLEARN, KERAS, TORCH, CSRC, ROOT / "bindings", ROOT / "tests")
     files = [file for folder in folders for file in folder.rglob("*")]
     assert files
     vague = {"utils", "util", "helpers", "helper", "common", "misc"}

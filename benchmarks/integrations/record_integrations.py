@@ -29,6 +29,7 @@ MODULES = (
     "huggingface_trainer",
     "lightning_module",
     "skorch_net",
+    "keras_model",
 )
 METHODS: dict[str, dict[str, Any] | None] = {
     "plain": None,
@@ -45,6 +46,7 @@ PACKAGES = (
     "transformers",
     "lightning",
     "skorch",
+    "keras",
 )
 
 

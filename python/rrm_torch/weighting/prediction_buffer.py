@@ -7,9 +7,10 @@ import copy
 import torch
 from torch import Tensor
 
+from rrm_core._warmup_end import Agreement
+
 from .._models import to_device
 from .outputs import UNKNOWN, encode_predictions, n_classes_of
-from .warmup_end import Agreement
 
 PASSES = 3
 """Latest passes over the training set whose predictions are kept."""

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import torch
 
+from rrm_core._warmup_end import MIN_ROUNDS, Round
+
 from .layout import Layout
 from .outputs import predicted_classes, rounds_in_pass
 from .prediction_buffer import ROUNDS_PER_PASS, PredictionBuffer
 from .settings import AUTO, Auto, Unit
-from .warmup_end import MIN_ROUNDS, Round
 
 FEW_EPOCHS = 12
 """With fewer, a round is a quarter of an epoch: the longest warm-up would have less than four epochs."""

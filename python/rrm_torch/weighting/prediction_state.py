@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 import rrm_core
+from rrm_core._warmup_end import Agreement, Round
 
 from .._checks import is_dense
 from .layout import Layout
 from .outputs import MAX_CLASSES, UNKNOWN, are_codes
 from .prediction_buffer import PASSES, PredictionBuffer
 from .reweight_checks import is_int, is_number
-from .warmup_end import Agreement, Round
 
 COUNTS = ("n_classes", "n_calls", "n_recorded", "steps_per_round", "n_earlier_calls")
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from rrm_core._warmup_end import Agreement, Round
 from rrm_torch import RRM
 from rrm_torch.weighting.held_out import held_out
-from rrm_torch.weighting.warmup_end import Agreement, Round
 from support import estimate_jobs
 from support.estimate_jobs import N, until_estimate
 

@@ -1,6 +1,6 @@
 """When a warm-up ends: once predictions no longer agree more often with held-out labels, or memorise the others.
 
-The rounds of a warm-up are epochs, or quarters of epochs, see `prediction_rounds`.
+A round is an epoch or a part of one. The trainers of this distribution share this module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ WINDOW = 3
 PATIENCE = 3
 
 MIN_CALLS = 100
-"""Calls of `weighted_mean` that the patience covers at least, so that it is no shorter on small sets."""
+"""Batches that the patience covers at least, so that it is no shorter on small sets."""
 
 MEMORISING = 0.15
 MEMORISING_ERRORS = 3
@@ -37,8 +37,8 @@ learning."""
 
 LONG_ROUND = 100
 LONGEST_ROUND = 400
-"""Calls of `weighted_mean` in a round, of all ranks together, between which the notable rise grows in proportion: with
-more batches in a round, the agreement rises further in it, also late in training. Longer rounds were not tried."""
+"""Batches in a round, of all ranks together, between which the notable rise grows in proportion: with more batches in a
+round, the agreement rises further in it, also late in training. Longer rounds were not tried."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Agreement:
     ----------
     rounds : tuple of Round
     n_calls : int
-        Calls of `weighted_mean` in all of them.
+        Batches in all of them: calls of `rrm_torch.RRM.weighted_mean`, for example.
     """
 
     rounds: tuple[Round, ...] = ()
