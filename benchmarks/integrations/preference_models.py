@@ -171,9 +171,12 @@ def make_trainer(task: str, method: str, share: float, data: Dataset, test: Data
             return RewardTrainer(model, arguments, **common)
         return SmoothedRewardTrainer(model, arguments, share=share, is_unbiased=method == "rdpo", **common)
     if method in ("cdpo", "rdpo"):
-        options["label_smoothing"] = share
-    if method == "rdpo":
         options["loss_type"] = "robust"
+        options["label_smoothing"] = share
+    if method == "cdpo":
+        # trl has no smoothed loss. With e = -s / (1 - 2 s), the unbiased loss ((1 - e) l(m) - e l(-m)) / (1 - 2 e) is
+        # (1 - s) l(m) + s l(-m), that of labels smoothed by s.
+        options["label_smoothing"] = -share / (1 - 2 * share)
     arguments = DPOConfig(str(folder), **options)
     common["ref_model"] = copy.deepcopy(model)
     if method in rrm:
