@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 import rrm_core
@@ -210,7 +211,7 @@ class StandInDevice:
 
     # ---- Arrays
     def on_host(self, values: Array, *, pinned: bool = False) -> Any:
-        return values.view(self.gpu.bfloat16) if values.dtype == np.uint16 else values
+        return values.view(ml_dtypes.bfloat16) if values.dtype == np.uint16 else values
 
     def put(self, values: Array) -> Any:
         return self.gpu.asarray(self.on_host(values))
