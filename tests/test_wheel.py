@@ -88,7 +88,7 @@ def test_reweight_without_torch(wheel, tmp_path):
 
 def test_wheel_contains_only_the_packages(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    packages = {"rrm_core", "rrm_review", "rrm_sklearn", "rrm_torch"}
+    packages = {"rrm_core", "rrm_keras", "rrm_review", "rrm_sklearn", "rrm_torch"}
     assert {name.partition("/")[0].partition("-")[0] for name in names} == packages
     typed = [f"{package}/py.typed" for package in sorted(packages)]
     for name in (*typed, "rrm_core/_cpu.pyi", "rrm_torch/__main__.py"):
