@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 try:
@@ -88,7 +89,7 @@ class RRMMixin:
         self.rrm: StepwiseRRM | None = None
         self._rrm_settings = rrm
         self._checkpoint_folder: Path | None = None
-        self._n_accumulated: Tensor | int = 0
+        self._n_accumulated = torch.ones((), dtype=torch.int64)
         self._is_compared = False
         super().__init__(*args, **kwargs)
         self._check_loss()
@@ -225,7 +226,8 @@ class RRMMixin:
         """Return the batches of one step of the optimizer, whose samples are counted."""
         batches, n_items = super().get_batch_samples(*args, **kwargs)  # type: ignore[misc]
         counts = [n_labelled(self._labels(batch), batch[INDEX_KEY]) for batch in batches if INDEX_KEY in batch]
-        self._n_accumulated = sum(counts)
+        # The mean of no sample is 0.
+        self._n_accumulated = torch.as_tensor(sum(counts)).clamp(min=1)
         return batches, n_items
 
     def get_train_dataloader(self) -> Any:

@@ -147,7 +147,7 @@ class RRMNet(NeuralNetClassifier):
         return super().infer(x, **fit_params)
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:  # noqa: N803
-        """Return the weighted mean of a training batch, which is recorded; otherwise the mean."""
+        """Return the weighted mean of a training batch, which is recorded; otherwise the criterion's own loss."""
         if not training:
             return self._validation_loss(y_pred, y_true, X)
         losses = super().get_loss(y_pred, y_true, X=X, training=training)

@@ -1,4 +1,4 @@
-"""An RRM whose arguments are in epochs, and which counts the optimizer's steps: what every adapter uses.
+"""An RRM whose arguments are in epochs, and which counts steps: of the optimizer, or batches where those vary.
 
 Trainers stop, save and resume at any step. Where steps are counted, a loss counts until the sample's next one, so that
 no epoch has to be complete.
@@ -47,7 +47,7 @@ class StepwiseRRM(RRM):
     settings : mapping
         Arguments of `RRM` in epochs, as `read_settings` returns them.
     steps_per_epoch : int
-        The optimizer's steps in an epoch.
+        Calls of `step` in an epoch.
     epochs : int or None
         Planned epochs, unless the settings have them; None if their number is unknown.
     layout : {"replicated", "sharded"}, optional

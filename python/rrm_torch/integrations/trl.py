@@ -186,8 +186,9 @@ class RRMSFTMixin(RRMMixin):
             n_tokens = outputs.label_mask.sum(1)
             losses = torch.where(n_tokens > 0, -outputs.log_probs.detach().sum(1) / n_tokens, torch.nan)
             rrm.record(losses, index)
-            weights = rrm.weights_for(index).to(outputs.log_probs.dtype)
-            outputs.log_probs = outputs.log_probs * weights[:, None]
+            weights = rrm.weights_for(index).to(outputs.log_probs.dtype)[:, None]
+            # Also where a pruned sequence has an infinite loss.
+            outputs.log_probs = torch.where(weights > 0, outputs.log_probs * weights, 0)
 
         forward = model.register_forward_hook(weight_tokens)
         try:

@@ -40,6 +40,13 @@ class Rows(Dataset):
         return {name: values[position] for name, values in self.columns.items()}
 
 
+class LogitsOnly(DigitModel):
+    """A model without a loss of its own."""
+
+    def forward(self, x, labels=None):
+        return super().forward(x)
+
+
 def bert_run(folder, labels, cls, head=BertForSequenceClassification, **options):
     """Return a trainer of a tiny BERT on random tokens, and the gradients of its first step."""
     config = {name: options.pop(name) for name in ("num_labels", "problem_type") if name in options}
@@ -187,6 +194,15 @@ def test_samples_without_a_label_have_no_part_in_the_mean(tmp_path, n_accumulate
     for one, accumulated in zip(*steps, strict=True):
         for gradient, other in zip(one, accumulated, strict=True):
             torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_without_labels_has_the_gradient_0(tmp_path):
+    digits = noisy_digits(64)
+    gradients = Gradients()
+    data = Rows(x=digits.x, labels=torch.full((64,), -100))
+    options = {"train_dataset": data, "rrm": PLAIN, "callbacks": [gradients]}
+    RRMTrainer(LogitsOnly(), arguments(tmp_path, max_steps=1), **options).train()
+    assert all(not gradient.any() for gradient in gradients.steps[0])
 
 
 def test_a_model_may_return_a_tuple(tmp_path):

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from support.trainer_runs import make_trainer, parameters
-
-JOB = Path(__file__).parents[2] / "support" / "trainer_job.py"
+from support.two_processes import run_on_two_processes
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """Return what the two processes of `trainer_job` saved, those of rank 0 first."""
-    folder = tmp_path_factory.mktemp("ranks")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run = subprocess.run([*launcher, JOB, folder], capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr[-4000:]
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return run_on_two_processes("trainer_job.py", tmp_path_factory.mktemp("ranks"))
 
 
 def test_two_processes_agree(results):
