@@ -196,12 +196,13 @@ def test_samples_without_a_label_have_no_part_in_the_mean(tmp_path, n_accumulate
             torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-6)
 
 
-def test_a_step_without_labels_has_the_gradient_0(tmp_path):
+def test_a_step_without_labels_has_the_loss_and_the_gradient_0(tmp_path):
     digits = noisy_digits(64)
     gradients = Gradients()
     data = Rows(x=digits.x, labels=torch.full((64,), -100))
-    options = {"train_dataset": data, "rrm": PLAIN, "callbacks": [gradients]}
-    RRMTrainer(LogitsOnly(), arguments(tmp_path, max_steps=1), **options).train()
+    args = arguments(tmp_path, max_steps=1, logging_nan_inf_filter=False)
+    trainer = RRMTrainer(LogitsOnly(), args, train_dataset=data, rrm=PLAIN, callbacks=[gradients])
+    assert trainer.train().training_loss == 0
     assert all(not gradient.any() for gradient in gradients.steps[0])
 
 
