@@ -9,17 +9,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ._agreement import Round, Window
+
 MIN_ROUNDS = 3
 WINDOW = 3
 PATIENCE = 3
 
 MIN_CALLS = 100
 """Batches that the patience covers at least, so that it is no shorter on small sets."""
-
-MEMORISING = 0.15
-MEMORISING_ERRORS = 3
-"""An agreement on trained samples that exceeds the one on samples held out by so much, and by so many standard errors
-of a share of one half, is memorised."""
 
 LEARNT = 0.1
 LEARNT_MUCH = 0.2
@@ -39,35 +36,6 @@ LONG_ROUND = 100
 LONGEST_ROUND = 400
 """Batches in a round, of all ranks together, between which the notable rise grows in proportion: with more batches in a
 round, the agreement rises further in it, also late in training. Longer rounds were not tried."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """How many samples were predicted as labelled in a round.
-
-    Attributes
-    ----------
-    n_held_out, n_held_out_agreed : int
-        Samples held out that were predicted, and those of them predicted as labelled.
-    n_trained, n_trained_agreed : int
-        The same of the other samples.
-    n_pairs_agreed : int
-        Pairs of the prediction for a sample held out and the label of any of them that agree: ``n_held_out`` times the
-        number that would agree by chance.
-    """
-
-    n_held_out: int
-    n_held_out_agreed: int
-    n_trained: int
-    n_trained_agreed: int
-    n_pairs_agreed: int
-
-    @property
-    def is_memorising(self) -> bool:
-        """Whether the agreement on trained samples exceeds the one on samples held out, by far more than chance."""
-        gap = _share(self.n_trained_agreed, self.n_trained) - _share(self.n_held_out_agreed, self.n_held_out)
-        largest_error = 0.5 / math.sqrt(max(self.n_held_out, 1))
-        return gap >= max(MEMORISING, MEMORISING_ERRORS * largest_error)
 
 
 @dataclass(frozen=True)
@@ -137,7 +105,7 @@ class Agreement:
     @property
     def has_learnt(self) -> bool:
         """Whether predictions agree with the labels of held-out samples beyond chance, more than by two errors."""
-        return any(window.kappa >= LEARNT and window.is_beyond_chance for window in self._windows())
+        return any(window.shows_learning(LEARNT) for window in self._windows())
 
     @property
     def _has_learnt_much(self) -> bool:
@@ -158,48 +126,6 @@ class Agreement:
         notable_rise = NOTABLE_RISE * max(min(n_calls_per_round, LONGEST_ROUND) / LONG_ROUND, 1)
         return shares[-1] - shares[max(len(shares) - 1 - WINDOW, 0)] >= notable_rise
 
-    def _windows(self) -> list[_Window]:
+    def _windows(self) -> list[Window]:
         """Return each round and those before it that it is averaged with."""
-        return [_Window(self.rounds[max(end - WINDOW, 0) : end]) for end in range(1, self.n_rounds + 1)]
-
-
-class _Window:
-    """The held-out samples of some rounds.
-
-    Attributes
-    ----------
-    n : int
-        Number of predictions, at least 1.
-    share, by_chance : float
-        The share of them that agreed, and that would agree if predictions didn't depend on the labels.
-    """
-
-    def __init__(self, rounds: Sequence[Round]) -> None:
-        self.n = max(sum(entry.n_held_out for entry in rounds), 1)
-        self.share = sum(entry.n_held_out_agreed for entry in rounds) / self.n
-        self.by_chance = math.fsum(_share(entry.n_pairs_agreed, entry.n_held_out) for entry in rounds) / self.n
-        self._n_samples = self.n / max(len(rounds), 1)
-
-    @property
-    def kappa(self) -> float:
-        """The share that agreed beyond chance, of the largest possible one [1]_.
-
-        References
-        ----------
-        .. [1] J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement
-           1960.
-        """
-        if self.by_chance >= 1:
-            return 0.0
-        return (self.share - self.by_chance) / (1 - self.by_chance)
-
-    @property
-    def is_beyond_chance(self) -> bool:
-        """Whether more agreed than by chance, by two standard errors: the rounds saw the same samples."""
-        error = math.sqrt(self.by_chance * (1 - self.by_chance) / self._n_samples)
-        return self.share - self.by_chance >= 2 * error
-
-
-def _share(n_agreed: int, n: int) -> float:
-    """Return a share; 0 of no samples."""
-    return n_agreed / max(n, 1)
+        return [Window(self.rounds[max(end - WINDOW, 0) : end]) for end in range(1, self.n_rounds + 1)]

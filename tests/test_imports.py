@@ -53,17 +53,24 @@ HEAVY = (
 
 # Private modules of rrm_core that all packages of this distribution share. They import nothing else of rrm_core.
 SHARED = (
+    "_agreement",
     "_arguments",
     "_atomic_write",
     "_cli",
     "_held_out",
+    "_learnt_estimate",
     "_npy_header",
     "_public",
     "_standard_streams",
     "_training",
     "_warmup_end",
 )
-SHARED_IMPORTS = {"_cli": {"_atomic_write", "_standard_streams"}, "_training": {"backends"}}
+SHARED_IMPORTS = {
+    "_cli": {"_atomic_write", "_standard_streams"},
+    "_learnt_estimate": {"_agreement", "arrays", "contamination"},
+    "_training": {"backends"},
+    "_warmup_end": {"_agreement"},
+}
 
 
 def modules(folder):

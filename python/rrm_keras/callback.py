@@ -7,25 +7,23 @@ import random
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import keras
-import numpy as np
 import numpy.typing as npt
 
-import rrm_core
 from rrm_core._atomic_write import resolve_output
-from rrm_review import make_issues
 
 from .dataset import RRMDataset
 from .losses import SampleLoss
+from .results import RunResults
 from .run import Run, RunState, begin
 from .scoring import score, score_batch
-from .settings import AUTO, Auto, Floats, Integers, Redistribute, Ties, make_settings
+from .settings import AUTO, Auto, Redistribute, Ties, make_settings
 from .state import load_states, save_states
 
 
-class RRMCallback(keras.callbacks.Callback):
+class RRMCallback(RunResults, keras.callbacks.Callback):
     """Weights of RRM for the samples of a data set: those whose loss is highest after an epoch are pruned.
 
     Parameters
@@ -159,78 +157,6 @@ class RRMCallback(keras.callbacks.Callback):
         self._random_state: Any = None
         self._n_uses = 0
 
-    @property
-    def weights(self) -> Floats:
-        """The current weights: float32, shape (n,)."""
-        return self._state.weights
-
-    @property
-    def losses(self) -> Floats:
-        """The losses behind the last reweight: float32, shape (n,), NaN before."""
-        return self._state.losses
-
-    @property
-    def plan(self) -> rrm_core.Plan | rrm_core.GroupedPlan | None:
-        """Threshold and counts of the last reweight."""
-        return self._state.plan
-
-    @property
-    def estimate(self) -> rrm_core.ContaminationEstimate | None:
-        """The estimate made at the end of a warm-up that holds out samples."""
-        return self._state.estimate
-
-    @property
-    def epoch(self) -> int:
-        """Epochs that have ended."""
-        return self._state.epoch
-
-    def flagged(self) -> Integers:
-        """Return the samples that the last reweight pruned, the most suspicious first: int64, shape (n_pruned,)."""
-        excess = self._mean_excess()
-        order = np.argsort(np.where(np.isnan(excess), np.inf, -excess), kind="stable")
-        return order[self._state.is_pruned[order]]
-
-    def issues(
-        self,
-        labels: npt.ArrayLike | None = None,
-        ids: npt.ArrayLike | None = None,
-        predictions: npt.ArrayLike | None = None,
-        order: Literal["suspicion", "index"] = "suspicion",
-    ) -> dict[str, npt.NDArray[Any]]:
-        """Return the table of label issues, one row per sample.
-
-        Parameters
-        ----------
-        labels : array of integers or strings, shape (n,), optional
-            The given labels.
-        ids : array of integers or strings, shape (n,), optional
-            What identifies the samples, such as file names.
-        predictions : array, shape (n,) or (n, n_classes), optional
-            The predicted labels, or one number per class, such as ``model.predict(x)``.
-        order : {"suspicion", "index"}, default "suspicion"
-            The most suspicious sample first, or the order of the samples.
-
-        Returns
-        -------
-        dict of str to array, shape (n,)
-            See `rrm_review.make_issues`; `rrm_review.to_csv` writes it to a file.
-        """
-        state = self._state
-        with np.errstate(invalid="ignore"):
-            share_pruned = state.n_pruned / np.where(state.n_planned, state.n_planned, np.nan)
-        return make_issues(
-            is_label_issue=state.is_pruned,
-            share_pruned=share_pruned,
-            mean_excess=self._mean_excess(),
-            sample_weight=state.weights,
-            loss=state.losses,
-            labels=labels,
-            predictions=predictions,
-            ids=ids,
-            groups=None if self._settings.groups is None else self._settings.groups.numbers,
-            order=order,
-        )
-
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Check that the model's loss can be had for each sample."""
         own = self._own_loss
@@ -282,7 +208,7 @@ class RRMCallback(keras.callbacks.Callback):
         if epoch == 0:
             self._set(begin(self._settings))
             self._save([self._state])
-            _warn_of_end(run)
+            run.warn_of_end()
             return
         states = [self._state]
         if self._state_path is not None:
@@ -328,22 +254,3 @@ class RRMCallback(keras.callbacks.Callback):
         self._state = state
         self.data.weights = state.weights
         return state
-
-    def _mean_excess(self) -> Floats:
-        state = self._state
-        mean: Floats = state.excess_sum / np.where(state.n_planned, state.n_planned, np.nan)
-        return mean
-
-
-def _warn_of_end(run: Run) -> None:
-    """Warn if a run ends before the first reweight, or with it."""
-    first = run.earliest_reweight
-    if run.epochs > first:
-        return
-    consequence = "no epoch is trained with the new weights" if run.epochs == first else "no sample is ever pruned"
-    warnings.warn(
-        f"the run ends after epoch {run.epochs}, and the first reweight follows epoch {first} at the earliest: "
-        f"{consequence}; train longer, or give a smaller warmup",
-        UserWarning,
-        stacklevel=2,
-    )

@@ -8,8 +8,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from rrm_core._agreement import UNKNOWN
+
 from .settings import Floats, Integers
-from .warmup import UNKNOWN, Predictions
+from .warmup import Predictions
 
 REMEDY = "where outputs aren't classes, give contamination and warmup as numbers"
 

@@ -10,12 +10,10 @@ import numpy as np
 
 import rrm_core
 from rrm_core._held_out import random_share
+from rrm_core._learnt_estimate import doubt_about
 
 from .settings import AUTO, LONGEST_PART, Auto, Floats, Integers, Mask, Settings
 from .warmup import Predictions, Warmup
-
-MANY_WRONG = 0.5
-"""An estimate above this is doubtful."""
 
 
 class Scores(NamedTuple):
@@ -92,6 +90,21 @@ class Run:
         """The first epoch that a reweight may follow."""
         return 1 if self.warmup == AUTO else self.warmup
 
+    def warn_of_end(self) -> None:
+        """Warn if the run ends before the first reweight, or with it."""
+        first = self.earliest_reweight
+        if self.epochs > first:
+            return
+        consequence = "no sample is ever pruned"
+        if self.epochs == first:
+            consequence = "no epoch is trained with the new weights"
+        warnings.warn(
+            f"the run ends after epoch {self.epochs}, and the first reweight follows epoch {first} at the earliest: "
+            f"{consequence}; train longer, or give a smaller warmup",
+            UserWarning,
+            stacklevel=2,
+        )
+
     def needs_scores(self, state: RunState) -> bool:
         """Return whether the end of the next epoch needs losses."""
         return state.warmup is not None or self._is_due(state, state.epoch + 1)
@@ -159,7 +172,15 @@ class Run:
         if not is_over:
             return replace(state, warmup=warmup)
         estimate = warmup.estimate(scores.labels, epoch)
-        _warn_of_doubtful(estimate, self.settings, epoch, has_learnt=warmup.agreement.has_learnt)
+        doubt = doubt_about(
+            estimate,
+            has_learnt=warmup.agreement.has_learnt,
+            is_used=self.settings.is_estimated,
+            end=f"epoch {epoch}",
+            hint="outputs are what the loss expects, logits or probabilities, and labels are the classes from 0",
+        )
+        if doubt is not None:
+            warnings.warn(doubt, UserWarning, stacklevel=2)
         return replace(state, warmup=None, warmup_end=epoch, estimate=estimate)
 
     def _reweighted(self, state: RunState, scores: Scores, epoch: int) -> RunState:
@@ -245,24 +266,3 @@ def _excess(losses: Floats, thresholds: Floats) -> Floats:
     excess = np.zeros(len(losses))
     np.subtract(losses, thresholds, out=excess, where=losses != thresholds)
     return excess
-
-
-def _warn_of_doubtful(
-    estimate: rrm_core.ContaminationEstimate, settings: Settings, epoch: int, *, has_learnt: bool
-) -> None:
-    """Warn of an estimate that can hardly be right."""
-    message = None
-    if not has_learnt:
-        consequence = "no sample is pruned" if settings.is_estimated else "its losses say as little about the labels"
-        message = (
-            f"when the warm-up ended, after epoch {epoch}, the model predicted the labels of held-out samples hardly "
-            f"more often than by chance, and {consequence}: it had learnt nothing yet, or the labels are nearly "
-            "random; train longer, or give a contamination and a longer warmup"
-        )
-    elif settings.is_estimated and estimate.contamination > MANY_WRONG:
-        message = (
-            f"{estimate.contamination:.0%} of the labels are estimated to be wrong: either most are, or the model "
-            "learns something else than the labels; look at estimate.confident_joint(), or give a contamination"
-        )
-    if message is not None:
-        warnings.warn(message, UserWarning, stacklevel=2)

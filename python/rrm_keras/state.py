@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 import rrm_core
+from rrm_core._agreement import Round
 from rrm_core._atomic_write import atomic_write
-from rrm_core._warmup_end import Agreement, Round
+from rrm_core._warmup_end import Agreement
 
 from .run import RunState, held_out
 from .settings import Settings

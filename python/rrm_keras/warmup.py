@@ -8,18 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 import rrm_core
-from rrm_core._warmup_end import Agreement, Round
+from rrm_core._agreement import UNKNOWN, count_agreement
+from rrm_core._learnt_estimate import estimate_if_learnt
+from rrm_core._warmup_end import Agreement
 
 from .settings import Floats, Integers, Mask
 
 PASSES = 3
 """Latest epochs whose predictions are kept."""
-
-UNKNOWN = -1
-"""Stands for a sample without a label, or without a prediction."""
-
-NOTHING_LEARNT = "a model that had learnt nothing"
-"""What an estimate of 0 rests on if its model predicted held-out labels hardly more often than by chance."""
 
 
 class Predictions(NamedTuple):
@@ -70,40 +66,15 @@ class Warmup:
             No sample that was held out has a label and a prediction.
         """
         predicted, confidence = combine_passes(self.chosen or self.passes)
-        is_known = (labels != UNKNOWN) & (predicted != UNKNOWN)
-        if not (is_known & self.held_out).any():
-            raise ValueError(
-                "the contamination can't be estimated: no sample that was held out has a label and outputs that are "
-                "numbers; see whether the model diverged"
-            )
-        estimate = rrm_core.estimate_contamination(
-            labels[is_known],
-            predicted[is_known],
-            confidence[is_known],
-            self.held_out[is_known],
+        return estimate_if_learnt(
+            labels,
+            predicted,
+            confidence,
+            self.held_out,
+            has_learnt=self.agreement.has_learnt,
             is_rising=self.agreement.is_rising,
+            epoch=epoch,
         )
-        if self.agreement.has_learnt:
-            return replace(estimate, epoch=epoch)
-        # Its predictions say nothing about the labels: nothing is pruned.
-        return replace(estimate, contamination=0.0, interval=None, basis=NOTHING_LEARNT, epoch=epoch)
-
-
-def count_agreement(labels: Integers, predicted: Integers, held_out: Mask) -> Round:
-    """Return how many samples are predicted as labelled, of those with a label and a prediction."""
-    is_known = (labels != UNKNOWN) & (predicted != UNKNOWN)
-    is_agreed = is_known & (labels == predicted)
-    is_unseen = is_known & held_out
-    n_classes = int(max(labels.max(initial=0), predicted.max(initial=0))) + 1
-    n_given = np.bincount(labels[is_unseen], minlength=n_classes).tolist()
-    n_predicted = np.bincount(predicted[is_unseen], minlength=n_classes).tolist()
-    return Round(
-        n_held_out=int(is_unseen.sum()),
-        n_held_out_agreed=int((is_agreed & held_out).sum()),
-        n_trained=int((is_known & ~held_out).sum()),
-        n_trained_agreed=int((is_agreed & ~held_out).sum()),
-        n_pairs_agreed=sum(given * other for given, other in zip(n_given, n_predicted, strict=True)),
-    )
 
 
 def combine_passes(passes: tuple[Predictions, ...]) -> tuple[Integers, Floats]:

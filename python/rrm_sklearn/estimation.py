@@ -9,15 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 import rrm_core
+from rrm_core._agreement import Window, count_agreement
+from rrm_core._learnt_estimate import estimate_if_learnt
 
 from .losses import Floats, Integers
 
 LEARNT = 0.04
 """Cohen's kappa of the predicted and the given labels, of a model that has learnt something. Of two classes with 40 %
 wrong labels it is at most 0.2, and 0.05 of a model that is misled by them."""
-
-NOTHING_LEARNT = "models that had learnt nothing"
-"""What an estimate of 0 rests on if the predictions agree with the labels hardly more often than by chance."""
 
 
 def estimate_wrong_share(labels: Integers, probabilities: Floats) -> rrm_core.ContaminationEstimate:
@@ -32,10 +31,10 @@ def estimate_wrong_share(labels: Integers, probabilities: Floats) -> rrm_core.Co
     """
     predicted = probabilities.argmax(axis=1)
     is_held_out = np.ones(len(labels), bool)
-    estimate = rrm_core.estimate_contamination(labels, predicted, probabilities.max(axis=1), is_held_out)
-    if has_learnt(labels, predicted):
-        return estimate
-    return replace(estimate, contamination=0.0, interval=None, basis=NOTHING_LEARNT)
+    agreement = Window([count_agreement(labels, predicted, is_held_out)])
+    return estimate_if_learnt(
+        labels, predicted, probabilities.max(axis=1), is_held_out, has_learnt=agreement.shows_learning(LEARNT)
+    )
 
 
 def combine(estimates: Sequence[rrm_core.ContaminationEstimate]) -> rrm_core.ContaminationEstimate:
@@ -73,31 +72,3 @@ def share_to_prune(estimate: rrm_core.ContaminationEstimate) -> float:
     if estimate.interval is None or estimate.interval[0] == 0:
         return 0.0
     return estimate.contamination
-
-
-def has_learnt(labels: Integers, predicted: Integers) -> bool:
-    """Return whether predictions agree with labels beyond chance, by more than two standard errors.
-
-    Parameters
-    ----------
-    labels, predicted : array of integers, shape (n,)
-
-    Notes
-    -----
-    The share of the agreement beyond chance, of the largest possible one, is Cohen's kappa [1]_; it must be at least
-    `LEARNT`.
-
-    References
-    ----------
-    .. [1] J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 1960.
-    """
-    n: int = len(labels)
-    n_agreed = int(np.count_nonzero(labels == predicted))
-    n_classes = int(max(labels.max(), predicted.max())) + 1
-    counts = [np.bincount(classes, minlength=n_classes).tolist() for classes in (labels, predicted)]
-    # Of n * n pairs of a label and a prediction, those that agree.
-    n_pairs_agreed = sum(n_given * n_predicted for n_given, n_predicted in zip(*counts, strict=True))
-    by_chance: float = n_pairs_agreed / n**2
-    beyond_chance = n_agreed / n - by_chance
-    standard_error = math.sqrt(by_chance * (1 - by_chance) / n)
-    return 0 < max(LEARNT * (1 - by_chance), 2 * standard_error) <= beyond_chance

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rrm_core
-from rrm_sklearn.estimation import combine, estimate_wrong_share, has_learnt, share_to_prune, transition_matrix
+from rrm_sklearn.estimation import combine, estimate_wrong_share, share_to_prune, transition_matrix
 
 
 def probabilities_of(predicted, n_classes=3):
@@ -28,18 +28,25 @@ def test_estimate_is_that_of_predictions_that_are_all_held_out():
     assert estimate.n_held_out == 3000
 
 
-def test_constant_predictions_have_learnt_nothing():
+def test_estimate_of_constant_predictions_is_0():
     labels = np.repeat([0, 1, 2], [800, 100, 100])
-    assert not has_learnt(labels, np.zeros(1000, int))
-    assert not has_learnt(np.zeros(10, int), np.zeros(10, int))
-    assert has_learnt(labels, labels)
+    assert estimate_wrong_share(labels, probabilities_of(np.zeros(1000, int))).interval is None
+    assert estimate_wrong_share(labels, probabilities_of(labels)).interval is not None
 
 
-def test_few_samples_must_agree_beyond_two_standard_errors():
+def test_few_predictions_must_agree_beyond_two_standard_errors():
     labels = np.array([0, 1, 0, 1, 0, 1])
-    predicted = np.array([0, 1, 0, 1, 1, 0])
-    assert not has_learnt(labels, predicted)
-    assert has_learnt(np.tile(labels, 20), np.tile(predicted, 20))
+    probabilities = probabilities_of(np.array([0, 1, 0, 1, 1, 0]), 2)
+    assert estimate_wrong_share(labels, probabilities).interval is None
+    assert estimate_wrong_share(np.tile(labels, 20), np.tile(probabilities, (20, 1))).interval is not None
+
+
+def test_predictions_that_agree_a_little_beyond_chance_have_learnt():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 20_000)
+    for share, has_learnt in ((0.51, False), (0.54, True)):
+        predicted = np.where(rng.random(20_000) < share, labels, 1 - labels)
+        assert (estimate_wrong_share(labels, probabilities_of(predicted, 2)).interval is not None) == has_learnt
 
 
 def test_estimate_of_models_that_learnt_nothing_is_0():

@@ -5,7 +5,6 @@ Needs the extra ``huggingface``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,15 @@ except ModuleNotFoundError as error:
         "rrm_torch.integrations.huggingface needs transformers: install rrm-core with the extra huggingface"
     ) from error
 
-from rrm_core._atomic_write import atomic_write
-
 from ..data.batch import INDEX_KEY
-from ..training import checkpoint_file
+from .huggingface_checks import check_uses_sample_losses, warn_of_another_loss
 from .huggingface_losses import as_mapping, default_losses, n_labelled
+from .huggingface_state import read_state, write_state
 from .indexed_items import IndexCollator, IndexedItems
 from .settings import read_settings
 from .stepwise import StepwiseRRM, planned_epochs, with_saved_warmup
 
 __all__ = ["RRMMixin", "RRMTrainer"]
-
-STATE_FILE = "rrm.pt"
-"""The state of RRM in the folder of a checkpoint."""
-
-LOSS_TOLERANCE = 0.05
-"""Relative difference of the model's own loss from the mean of the samples' losses from which on a warning is due."""
 
 
 class RRMMixin:
@@ -157,7 +149,9 @@ class RRMMixin:
         outputs = model(**inputs)
         named = as_mapping(outputs)
         losses = self.sample_losses(named, labels)
-        self._compare_with_model(named, losses)
+        if not self._is_compared and not self.args.label_smoothing_factor:
+            warn_of_another_loss(named.get("loss"), losses)
+        self._is_compared = True
         assert self.rrm is not None
         classes = labels if isinstance(labels, Tensor) else None
         mean = self.rrm.weighted_mean(losses, index, logits=named.get("logits"), labels=classes)
@@ -179,36 +173,11 @@ class RRMMixin:
                     f"{type(self).__name__} takes the losses from its trainer, and never calls sample_losses"
                 )
             return
-        if getattr(self, "compute_loss_func", None) is not None:
-            raise ValueError(
-                "compute_loss_func must be None: it returns one number for a batch; override sample_losses, which "
-                "returns one per sample"
-            )
-        other = super().compute_loss.__func__  # type: ignore[misc]
-        if other is not Trainer.compute_loss and not is_overridden:
-            raise ValueError(
-                f"{other.__qualname__} returns one number for a batch; override sample_losses, which returns that loss "
-                "of each sample"
-            )
-
-    def _compare_with_model(self, outputs: Any, losses: Tensor) -> None:
-        """Warn, once, if the loss that the model itself returns is not the mean of the samples' losses."""
-        if self._is_compared:
-            return
-        self._is_compared = True
-        own = outputs.get("loss")
-        if own is None or self.args.label_smoothing_factor:
-            return
-        # One number for each device, with torch.nn.DataParallel.
-        own = own.detach().mean()
-        mean = losses.detach().nanmean()
-        if bool((own - mean).abs() > LOSS_TOLERANCE * mean.abs()):
-            warnings.warn(
-                f"the model's own loss of the first batch is {float(own):.4g}, and the mean of sample_losses "
-                f"{float(mean):.4g}, on which it is trained: override sample_losses, so that it returns the model's "
-                "loss of each sample",
-                stacklevel=2,
-            )
+        check_uses_sample_losses(
+            super().compute_loss,  # type: ignore[misc]
+            getattr(self, "compute_loss_func", None),
+            is_overridden=is_overridden,
+        )
 
     def _trainers_loss(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any) -> Tensor:
         """Return the loss of the trainer that the mixin stands before."""
@@ -264,8 +233,7 @@ class RRMMixin:
         # Of all processes together; one of them writes it.
         state = self.rrm.state_dict()
         if self.args.should_save:
-            with atomic_write(Path(output_dir, STATE_FILE)) as file:
-                checkpoint_file.write(state, file)
+            write_state(state, Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
@@ -282,7 +250,9 @@ class RRMMixin:
 
     def _begin(self, n_steps: int, steps_per_epoch: int) -> None:
         """Make RRM for a run, and restore its state if the run is resumed."""
-        state = self._read_state()
+        folder = self._checkpoint_folder
+        self._checkpoint_folder = None
+        state = None if folder is None else read_state(folder)
         self.rrm = StepwiseRRM(
             len(self.train_dataset),
             with_saved_warmup(self._settings(), state, steps_per_epoch),
@@ -294,22 +264,6 @@ class RRMMixin:
             self.rrm.warn_of_end(n_steps, steps_per_epoch)
         else:
             self.rrm.load_state_dict(state)
-
-    def _read_state(self) -> dict[str, Any] | None:
-        """Return the state of RRM in the checkpoint that the run is resumed from; None for a new run."""
-        folder = self._checkpoint_folder
-        self._checkpoint_folder = None
-        if folder is None:
-            return None
-        path = folder / STATE_FILE
-        if not path.exists():
-            raise FileNotFoundError(
-                f"the checkpoint {str(folder)!r} has no {STATE_FILE}: it was saved without RRM, or with "
-                "save_only_model=True; begin the run again"
-            )
-        with path.open("rb") as file:
-            state: dict[str, Any] = checkpoint_file.read(file)
-        return state
 
 
 class RRMTrainer(RRMMixin, Trainer):

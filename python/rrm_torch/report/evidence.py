@@ -11,10 +11,10 @@ import numpy.typing as npt
 from torch import Tensor
 
 import rrm_core
+from rrm_core._learnt_estimate import NOTHING_LEARNT
 
 from .._models import to_numpy
 from ..weighting.base import BaseRRM
-from ..weighting.estimation import NOTHING_LEARNT
 from ..weighting.reweight import Reweight
 from ..weighting.rrm import RRM
 from .joint_findings import ClassShare, ErrorKind, JointCounts, PairCount, outlying_classes

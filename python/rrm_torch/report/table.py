@@ -8,9 +8,9 @@ import numpy as np
 from rich.table import Table
 
 import rrm_core
+from rrm_core._learnt_estimate import NOTHING_LEARNT
 
 from ..training.compare import Outcome, Trial
-from ..weighting.estimation import NOTHING_LEARNT
 
 
 def mean_and_std(values: Sequence[float | None], scale: float = 100.0, digits: int = 1) -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
 
 import rrm_core
+from rrm_core._agreement import UNKNOWN
+from rrm_core._learnt_estimate import estimate_if_learnt
 
 from .._models import to_numpy
 from .layout import Layout
-from .outputs import UNKNOWN, confidences, predicted_classes
+from .outputs import confidences, predicted_classes
 from .prediction_buffer import PredictionBuffer
 from .sample_scores import DEFAULT_CAP
-
-NOTHING_LEARNT = "a model that had learnt nothing"
-"""What an estimate of 0 rests on if its model predicted held-out labels hardly more often than by chance."""
 
 
 def make_estimate(
@@ -36,31 +33,15 @@ def make_estimate(
     codes = predictions.passes if predictions.chosen is None else predictions.chosen
     labels = layout.all_gather(layout.merge_highest(predictions.labels.int())).cpu()
     predicted, confidence = combine_passes(layout.all_gather(layout.merge_highest(codes)).cpu())
-    is_known = (labels != UNKNOWN) & (predicted != UNKNOWN)
     held_out = layout.all_gather(predictions.held_out).cpu()
-    if not bool((is_known & held_out).any()):
-        raise ValueError(
-            "the contamination can't be estimated: no sample that was held out has a label and outputs that are "
-            "numbers; see whether the model diverged, and whether labels are given as classes"
-        )
-    estimate = rrm_core.estimate_contamination(
-        to_numpy(labels[is_known]),
-        to_numpy(predicted[is_known]),
-        to_numpy(confidence[is_known]),
-        to_numpy(held_out[is_known]),
-        groups=None if groups is None else rrm_core.Groups(groups.numbers[to_numpy(is_known)], groups.n_groups),
+    return estimate_if_learnt(
+        to_numpy(labels),
+        to_numpy(predicted),
+        to_numpy(confidence),
+        to_numpy(held_out),
+        has_learnt=predictions.agreement.has_learnt,
+        groups=groups,
         is_rising=predictions.agreement.is_rising,
-    )
-    if predictions.agreement.has_learnt:
-        return replace(estimate, epoch=epoch)
-    # Its predictions say nothing about the labels: nothing is pruned.
-    by_group = None if estimate.by_group is None else (0.0,) * len(estimate.by_group)
-    return replace(
-        estimate,
-        contamination=0.0,
-        interval=None,
-        by_group=by_group,
-        basis=NOTHING_LEARNT,
         epoch=epoch,
     )
 

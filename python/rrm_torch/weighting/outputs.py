@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rrm_core._agreement import UNKNOWN
+
 from .._checks import column_remedy
 
 MAX_CLASSES = 1 << 15
 """Classes are stored in 15 bits."""
-
-UNKNOWN = -1
-"""Stands for a sample without a prediction, or without a label."""
 
 # A code has the class in its upper 16 bits, below them the round in 2 bits, and the doubt in 14.
 _CLASS_SHIFT = 16

@@ -7,10 +7,11 @@ import copy
 import torch
 from torch import Tensor
 
+from rrm_core._agreement import UNKNOWN
 from rrm_core._warmup_end import Agreement
 
 from .._models import to_device
-from .outputs import UNKNOWN, encode_predictions, n_classes_of
+from .outputs import encode_predictions, n_classes_of
 
 PASSES = 3
 """Latest passes over the training set whose predictions are kept."""

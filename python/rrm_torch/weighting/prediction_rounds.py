@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from rrm_core._warmup_end import MIN_ROUNDS, Round
+from rrm_core._agreement import Round
+from rrm_core._warmup_end import MIN_ROUNDS
 
 from .layout import Layout
 from .outputs import predicted_classes, rounds_in_pass

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 import rrm_core
-from rrm_core._warmup_end import Agreement, Round
+from rrm_core._agreement import UNKNOWN, Round
+from rrm_core._warmup_end import Agreement
 
 from .._checks import is_dense
 from .layout import Layout
-from .outputs import MAX_CLASSES, UNKNOWN, are_codes
+from .outputs import MAX_CLASSES, are_codes
 from .prediction_buffer import PASSES, PredictionBuffer
 from .reweight_checks import is_int, is_number
 

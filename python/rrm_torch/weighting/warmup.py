@@ -8,20 +8,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-import rrm_core
+from rrm_core._agreement import UNKNOWN
+from rrm_core._learnt_estimate import doubt_about
 
 from .estimation import check_sources, make_estimate
 from .held_out import held_out, warmup_weights
 from .layout import Layout
 from .live_state import LiveState
-from .outputs import UNKNOWN
 from .prediction_buffer import PredictionBuffer
 from .prediction_rounds import WarmupSchedule, end_round
 from .sample_scores import DEFAULT_CAP
 from .settings import Settings
-
-MANY_WRONG = 0.5
-"""An estimate above this is doubtful."""
 
 ALMOST_ALL = 0.9
 """A class of which the first reweight prunes at least this share may not have been learnt."""
@@ -69,13 +66,15 @@ def end_warmup_round(
     if not schedule.is_over(predictions, epoch):
         return replace(state, predictions=predictions)
     estimate = make_estimate(predictions, layout, groups, epoch)
-    _warn_of_doubtful(
+    doubt = doubt_about(
         estimate,
         has_learnt=predictions.agreement.has_learnt,
         is_used=settings.is_estimated,
         end=f"{settings.unit} {epoch}",
-        stacklevel=stacklevel + 1,
+        hint="logits are logits, not probabilities, and labels are the classes from 0",
     )
+    if doubt is not None:
+        warnings.warn(doubt, stacklevel=stacklevel + 1)
     return replace(state, predictions=None, estimate=estimate)
 
 
@@ -131,42 +130,3 @@ def remedy_for_rare_classes(settings: Settings) -> str:
             "class"
         )
     return "make RRM with a longer warmup, so that the class is learnt"
-
-
-def _warn_of_doubtful(
-    estimate: rrm_core.ContaminationEstimate, *, has_learnt: bool, is_used: bool, end: str, stacklevel: int
-) -> None:
-    """Warn of an estimate that can hardly be right.
-
-    Parameters
-    ----------
-    estimate : ContaminationEstimate
-    has_learnt : bool
-        Whether the model had learnt anything.
-    is_used : bool
-        Whether the estimate decides how many samples are pruned.
-    end : str
-        The last epoch or step of the warm-up.
-    stacklevel : int
-        See `warnings.warn`.
-    """
-    message = None
-    if not has_learnt:
-        consequence = "its losses say as little about the labels"
-        remedy = "give a longer warmup"
-        if is_used:
-            consequence = "no sample is pruned"
-            remedy = "give a contamination and a longer warmup"
-        message = (
-            f"when the warm-up ended, after {end}, the model predicted the labels of held-out samples hardly more "
-            f"often than by chance, and {consequence}: it had learnt nothing yet, or the labels are nearly random; "
-            f"train longer, or {remedy}, and see whether logits are logits, not probabilities, and labels are the "
-            "classes from 0"
-        )
-    elif is_used and estimate.contamination > MANY_WRONG:
-        message = (
-            f"{estimate.contamination:.0%} of the labels are estimated to be wrong: either most are, or the model "
-            "learns something else than the labels; look at rrm.estimate.confident_joint(), or give a contamination"
-        )
-    if message is not None:
-        warnings.warn(message, stacklevel=stacklevel + 1)

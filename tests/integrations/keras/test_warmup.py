@@ -11,7 +11,7 @@ from rrm_keras.classes import are_probabilities, predict_classes, read_labels
 from rrm_keras.run import Run, Scores, begin
 from rrm_keras.settings import make_settings
 from rrm_keras.state import load_states, save_states
-from rrm_keras.warmup import Predictions, combine_passes, count_agreement
+from rrm_keras.warmup import Predictions, combine_passes
 from rrm_torch.weighting.estimation import combine_passes as combine_encoded
 from rrm_torch.weighting.held_out import held_out, warmup_weights
 from rrm_torch.weighting.outputs import encode_predictions
@@ -86,16 +86,6 @@ def test_states_are_the_same_after_a_file(tmp_path):
             np.testing.assert_array_equal(first.excess_sum, second.excess_sum)
             assert repr(first.estimate) == repr(second.estimate)
             assert (first.epoch, first.warmup_end) == (second.epoch, second.warmup_end)
-
-
-def test_counts_are_those_of_samples_with_labels_and_predictions():
-    labels = np.array([0, 1, 1, -1, 2, 2])
-    predicted = np.array([0, 1, 0, 0, -1, 2])
-    entry = count_agreement(labels, predicted, np.array([True, True, True, True, True, False]))
-    assert (entry.n_held_out, entry.n_held_out_agreed) == (3, 2)
-    assert (entry.n_trained, entry.n_trained_agreed) == (1, 1)
-    # Predictions 0, 1, 0 and labels 0, 1, 1: twice 1 and once 2.
-    assert entry.n_pairs_agreed == 4
 
 
 def test_passes_are_combined_as_by_rrm_torch():

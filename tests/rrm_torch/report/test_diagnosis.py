@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import rrm_core
+from rrm_core._learnt_estimate import NOTHING_LEARNT
 from rrm_torch import RRM, BatchRRM, Diagnosis, diagnose
-from rrm_torch.weighting.estimation import NOTHING_LEARNT
 from support import estimate_jobs
 from support.rank_jobs import on_ranks
 

@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 import rrm_core
-from rrm_core._warmup_end import Agreement, Round
+from rrm_core._agreement import UNKNOWN, Round
+from rrm_core._warmup_end import Agreement
 from rrm_torch import RRM, BatchRRM
 from rrm_torch.weighting.estimation import combine_passes
 from rrm_torch.weighting.held_out import held_out
-from rrm_torch.weighting.outputs import UNKNOWN, encode_predictions
+from rrm_torch.weighting.outputs import encode_predictions
 from support import estimate_jobs
 from support.estimate_jobs import N, trained, until_estimate
 

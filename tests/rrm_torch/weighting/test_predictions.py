@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rrm_core._agreement import UNKNOWN
 from rrm_torch import RRM
 from rrm_torch.weighting.estimation import combine_passes
 from rrm_torch.weighting.held_out import held_out, warmup_weights
-from rrm_torch.weighting.outputs import UNKNOWN, confidences, encode_predictions, predicted_classes, rounds_in_pass
+from rrm_torch.weighting.outputs import confidences, encode_predictions, predicted_classes, rounds_in_pass
 from support import estimate_jobs
 from support.estimate_jobs import N, until_estimate
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 
 import numpy as np
 import pytest
 import torch
 
+from rrm_core._agreement import UNKNOWN
 from rrm_torch import RRM
 from rrm_torch.weighting.layout import SingleProcess
-from rrm_torch.weighting.outputs import UNKNOWN
 from rrm_torch.weighting.settings import Settings
-from rrm_torch.weighting.warmup import _warn_of_doubtful, warn_of_pruned_classes
+from rrm_torch.weighting.warmup import warn_of_pruned_classes
 from support import estimate_jobs
-from support.estimate_jobs import N, until_estimate
+from support.estimate_jobs import N
 
 
 def test_model_that_has_learnt_nothing_prunes_nothing_and_warns():
@@ -41,12 +40,6 @@ def test_rare_class_that_is_never_predicted_is_kept():
             assert rrm.step() is None
     with pytest.warns(UserWarning, match="after epoch 4, .* by chance, and no sample is pruned"):
         assert rrm.step().n_pruned == 0
-
-
-def test_estimate_of_most_labels_warns():
-    estimate = dataclasses.replace(until_estimate().estimate, contamination=0.6)
-    with pytest.warns(UserWarning, match="60% of the labels are estimated to be wrong: either most are, or the model"):
-        _warn_of_doubtful(estimate, has_learnt=True, is_used=True, end="epoch 3", stacklevel=1)
 
 
 def test_warmup_of_a_model_that_has_learnt_nothing_warns_where_the_contamination_is_given():

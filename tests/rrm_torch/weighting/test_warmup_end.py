@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from rrm_core._warmup_end import Agreement, Round
+from rrm_core._agreement import Round
+from rrm_core._warmup_end import Agreement
 from rrm_torch import RRM
 from rrm_torch.weighting.held_out import held_out
 from support import estimate_jobs

@@ -1,0 +1,60 @@
+"""The estimate of a model that may have learnt nothing, and the doubts about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import rrm_core
+from rrm_core._agreement import UNKNOWN
+from rrm_core._learnt_estimate import NOTHING_LEARNT, doubt_about, estimate_if_learnt
+
+LABELS = np.array([0, 1, 1, 0, UNKNOWN, 1, 0, 1])
+PREDICTED = np.array([0, 1, 0, 0, 1, UNKNOWN, 0, 1])
+CONFIDENCE = np.linspace(0.5, 0.9, 8)
+HELD_OUT = np.arange(8) % 2 == 0
+
+
+def test_only_samples_with_a_label_and_a_prediction_count():
+    is_known = (LABELS >= 0) & (PREDICTED >= 0)
+    expected = rrm_core.estimate_contamination(
+        LABELS[is_known], PREDICTED[is_known], CONFIDENCE[is_known], HELD_OUT[is_known]
+    )
+    estimate = estimate_if_learnt(LABELS, PREDICTED, CONFIDENCE, HELD_OUT, has_learnt=True, epoch=3)
+    assert repr(estimate) == repr(replace(expected, epoch=3))
+    assert estimate.n == 6
+
+
+def test_nothing_learnt_makes_all_shares_0():
+    groups = rrm_core.Groups(np.array([0, 1] * 4), 2)
+    estimate = estimate_if_learnt(LABELS, PREDICTED, CONFIDENCE, HELD_OUT, has_learnt=False, groups=groups, epoch=3)
+    assert (estimate.contamination, estimate.interval, estimate.by_group) == (0, None, (0, 0))
+    assert (estimate.basis, estimate.epoch) == (NOTHING_LEARNT, 3)
+
+
+def test_no_sample_held_out_with_a_prediction_is_an_error():
+    predicted = np.where(HELD_OUT, UNKNOWN, PREDICTED)
+    with pytest.raises(ValueError, match="no sample that was held out has a label and outputs that are numbers"):
+        estimate_if_learnt(LABELS, predicted, CONFIDENCE, HELD_OUT, has_learnt=True)
+
+
+def doubt(contamination, *, has_learnt, is_used=True):
+    estimate = estimate_if_learnt(LABELS, PREDICTED, CONFIDENCE, HELD_OUT, has_learnt=True)
+    return doubt_about(
+        replace(estimate, contamination=contamination),
+        has_learnt=has_learnt,
+        is_used=is_used,
+        end="epoch 3",
+        hint="labels are right",
+    )
+
+
+def test_doubts():
+    assert doubt(0.3, has_learnt=True) is None
+    assert doubt(0.6, has_learnt=True, is_used=False) is None
+    assert doubt(0.6, has_learnt=True).startswith("60% of the labels are estimated to be wrong")
+    assert "after epoch 3, " in doubt(0.3, has_learnt=False)
+    assert "no sample is pruned" in doubt(0.3, has_learnt=False)
+    assert "its losses say as little" in doubt(0.3, has_learnt=False, is_used=False)
