@@ -1,18 +1,12 @@
-"""A model of Keras, on the framework that the environment variable KERAS_BACKEND names: by default PyTorch."""
+"""A model of Keras, on the framework of its process."""
 
 from __future__ import annotations
-
-import os
-
-os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras
 
 from rrm_keras import RRMCallback, RRMDataset  # RRM
 
 from .digits_run import BATCH_SIZE, EPOCHS, HIDDEN, LEARNING_RATE, Array, Fitted, Settings
-
-NAME = f"Keras on {keras.backend.backend()}"
 
 
 def train(x: Array, y: Array, settings: Settings, seed: int) -> Fitted:

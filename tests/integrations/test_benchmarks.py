@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 import pytest
@@ -9,15 +10,36 @@ import pytest
 from benchmarks.integrations import record_integrations
 from benchmarks.integrations.digits_run import SHARE, load
 
+NETWORKS = (
+    "pytorch",
+    "accelerate_loop",
+    "ignite_engine",
+    "huggingface_trainer",
+    "lightning_module",
+    "skorch_net",
+    "keras_torch",
+)
+OTHERS = tuple(name for name in record_integrations.MODULES if name not in NETWORKS)
+
 
 @pytest.mark.parametrize("method", record_integrations.METHODS)
-@pytest.mark.parametrize("module", record_integrations.MODULES)
-def test_a_run_in_every_framework(module, method, monkeypatch):
-    monkeypatch.setattr(import_module(f"benchmarks.integrations.{module}"), "EPOCHS", 4)
+@pytest.mark.parametrize("module", NETWORKS)
+def test_a_short_run_in_every_framework(module, method, monkeypatch):
+    framework = import_module(f"benchmarks.integrations.{module}")
+    monkeypatch.setattr(sys.modules[framework.train.__module__], "EPOCHS", 4)
     result = record_integrations.measure(module, record_integrations.METHODS[method], 0)
     assert result["accuracy"] > 0.7
     assert result["lines"] > 0
     assert ("precision" in result) == (method != "plain")
+
+
+@pytest.mark.parametrize("module", OTHERS)
+def test_a_run_in_a_process_of_its_own(module):
+    result = record_integrations.measure_apart(module, record_integrations.METHODS["told"], 0)
+    assert result["accuracy"] > 0.85
+    assert result["lines"] > 0
+    assert result["precision"] > 0.7
+    assert result["recall"] > 0.7
 
 
 def test_digits_have_the_share_of_wrong_labels():
