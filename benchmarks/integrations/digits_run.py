@@ -53,5 +53,5 @@ def load(seed: int) -> Digits:
     y = labels[order].astype(np.int64)
     is_wrong = np.zeros(N_TRAIN, bool)
     is_wrong[generator.permutation(N_TRAIN)[: round(SHARE * N_TRAIN)]] = True
-    given = np.where(is_wrong, (y[:N_TRAIN] + generator.integers(1, 10, N_TRAIN)) % 10, y[:N_TRAIN])
-    return Digits(x[:N_TRAIN], given, is_wrong, x[N_TRAIN:], y[N_TRAIN:])
+    y_train = np.where(is_wrong, (y[:N_TRAIN] + generator.integers(1, 10, N_TRAIN)) % 10, y[:N_TRAIN])
+    return Digits(x[:N_TRAIN], y_train, is_wrong, x[N_TRAIN:], y[N_TRAIN:])

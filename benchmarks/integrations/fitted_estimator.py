@@ -25,5 +25,5 @@ class FlaggedSamples:
 
 def fitted_estimator(model: Any) -> Fitted:
     """Return what a fitted estimator predicts, as a column or not, and flags."""
-    found = FlaggedSamples(model) if isinstance(model, RRMClassifier) else None
-    return Fitted(lambda images: model.predict(images).reshape(-1), found)
+    flagged = FlaggedSamples(model) if isinstance(model, RRMClassifier) else None
+    return Fitted(lambda images: model.predict(images).reshape(-1), flagged)

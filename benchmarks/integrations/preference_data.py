@@ -63,11 +63,11 @@ def _texts(path: Path) -> tuple[list[str], list[str]]:
         reviews = [json.loads(line) for line in file]
     n = N_TRAIN + N_TEST
     generator = np.random.default_rng(0)
-    chosen = []
+    by_label = []
     for label in (1, 0):
         texts = [review["text"] for review in reviews if review["label"] == label]
-        chosen.append([texts[i] for i in generator.permutation(len(texts))[:n]])
-    return chosen[0], chosen[1]
+        by_label.append([texts[i] for i in generator.permutation(len(texts))[:n]])
+    return by_label[0], by_label[1]
 
 
 @torch.no_grad()

@@ -114,11 +114,11 @@ class SmoothedRewardTrainer(RewardTrainer):  # type: ignore[misc]
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         chosen, rejected = model(**inputs).logits.squeeze(-1).chunk(2)
-        own = -F.logsigmoid(chosen - rejected)
-        other = -F.logsigmoid(rejected - chosen)
+        loss = -F.logsigmoid(chosen - rejected)
+        swapped_loss = -F.logsigmoid(rejected - chosen)
         if self.is_unbiased:
-            return (((1 - self.share) * own - self.share * other) / (1 - 2 * self.share)).mean()
-        return ((1 - self.share) * own + self.share * other).mean()
+            return (((1 - self.share) * loss - self.share * swapped_loss) / (1 - 2 * self.share)).mean()
+        return ((1 - self.share) * loss + self.share * swapped_loss).mean()
 
 
 def make_trainer(task: str, method: str, share: float, data: Dataset, test: Dataset, folder: Path, **parts: Any) -> Any:

@@ -147,7 +147,7 @@ class RRMCallback(RunResults, keras.callbacks.Callback):
             cap=cap,
             seed=seed,
         )
-        self._own_loss = loss
+        self._given_loss = loss
         self._state_path = state_path
         if state_path is not None:
             resolve_output(state_path, "state_path")
@@ -159,8 +159,8 @@ class RRMCallback(RunResults, keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Check that the model's loss can be had for each sample."""
-        own = self._own_loss
-        self._loss = SampleLoss(self.model.loss if own is None else own)
+        loss = self.model.loss if self._given_loss is None else self._given_loss
+        self._loss = SampleLoss(loss)
         score_batch(self.model, self.data, 0, self._loss, self._reason)
         self._run = None
 

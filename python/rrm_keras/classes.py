@@ -84,11 +84,12 @@ def number_of_classes(outputs: Floats) -> int:
 
 def are_probabilities(outputs: Floats) -> bool:
     """Return whether outputs look like probabilities rather than logits."""
-    known = outputs[~np.isnan(outputs)] if outputs.ndim == 1 else outputs[~np.isnan(outputs).any(axis=1)]
-    is_in_range = bool(((known >= 0) & (known <= 1)).all())
+    rows = outputs.reshape(len(outputs), -1)
+    rows = rows[~np.isnan(rows).any(axis=1)]
+    is_in_range = bool(((rows >= 0) & (rows <= 1)).all())
     if outputs.ndim == 1:
         return is_in_range
-    return is_in_range and bool((np.abs(known.sum(axis=1) - 1) < SUM_TOLERANCE).all())
+    return is_in_range and bool((np.abs(rows.sum(axis=1) - 1) < SUM_TOLERANCE).all())
 
 
 def predict_classes(outputs: Floats, *, from_logits: bool) -> Predictions:

@@ -222,14 +222,14 @@ class Run:
             assert state.estimate is not None
             share = state.estimate.contamination
         arguments = settings.arguments(share)
-        chosen = slice(None) if members is None else members
+        rows = slice(None) if members is None else members
         weights = np.ones_like(old)
         if settings.groups is None:
-            weights[chosen], plan = rrm_core.reweight(losses[chosen], old[chosen], **arguments)
+            weights[rows], plan = rrm_core.reweight(losses[rows], old[rows], **arguments)
             return weights, plan, np.full(len(losses), plan.threshold)
         numbers = settings.groups.numbers
-        groups = rrm_core.Groups(numbers[chosen], settings.groups.n_groups)
-        weights[chosen], grouped = rrm_core.reweight(losses[chosen], old[chosen], groups=groups, **arguments)
+        groups = rrm_core.Groups(numbers[rows], settings.groups.n_groups)
+        weights[rows], grouped = rrm_core.reweight(losses[rows], old[rows], groups=groups, **arguments)
         return weights, grouped, np.asarray(grouped.threshold)[numbers]
 
 

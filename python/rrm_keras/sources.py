@@ -69,11 +69,12 @@ class ArraySource:
     def read_shuffled(self, position: int, epoch: int, seed: int) -> Batch:
         """Return the batch at a position of the epoch's order."""
         # One assignment: threads may read at the same time.
-        known = self._order
-        if known is None or known[0] != (epoch, seed):
-            known = self._order = ((epoch, seed), shuffled(self.n, epoch, seed))
+        order = self._order
+        if order is None or order[0] != (epoch, seed):
+            order = ((epoch, seed), shuffled(self.n, epoch, seed))
+            self._order = order
         first = position * self._batch_size
-        return self._take(known[1][first : first + self._batch_size])
+        return self._take(order[1][first : first + self._batch_size])
 
     def _take(self, rows: Integers) -> Batch:
         x = keras.tree.map_structure(lambda array: array[rows], self._x)

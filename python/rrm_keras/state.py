@@ -46,8 +46,8 @@ def save_states(path: str | os.PathLike[str], settings: Settings, states: list[R
     OSError
         The file can't be written.
     """
-    about = {"format": FORMAT, "settings": settings.describe(), "states": [_numbers(state) for state in states]}
-    arrays: Arrays = {"about": np.array(json.dumps(about))}
+    header = {"format": FORMAT, "settings": settings.describe(), "states": [_numbers(state) for state in states]}
+    arrays: Arrays = {"header": np.array(json.dumps(header))}
     for position, state in enumerate(states):
         arrays |= {f"{position}.{name}": array for name, array in _arrays(state).items()}
     with atomic_write(path) as file:
@@ -67,12 +67,12 @@ def load_states(path: str | os.PathLike[str], settings: Settings) -> list[RunSta
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        about = json.loads(str(arrays["about"]))
-        saved_settings = about["settings"]
-        if about["format"] != FORMAT:
-            raise ValueError(f"format {about['format']}")
+        header = json.loads(str(arrays["header"]))
+        saved_settings = header["settings"]
+        if header["format"] != FORMAT:
+            raise ValueError(f"format {header['format']}")
         if saved_settings == settings.describe():
-            return [_read(numbers, _part(arrays, k), settings) for k, numbers in enumerate(about["states"])]
+            return [_read(numbers, _part(arrays, k), settings) for k, numbers in enumerate(header["states"])]
     except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"state_path: {path} is no state of RRMCallback that can be read ({error}); delete it, and begin the run "
@@ -105,7 +105,7 @@ def _numbers(state: RunState) -> dict[str, Any]:
             "rounds": [list(astuple(entry)) for entry in agreement.rounds],
             "n_calls": agreement.n_calls,
             "passes": len(state.warmup.passes),
-            "chosen": len(state.warmup.chosen),
+            "best_passes": len(state.warmup.best_passes),
         }
     if state.estimate is not None:
         estimate = state.estimate
@@ -123,7 +123,7 @@ def _numbers(state: RunState) -> dict[str, Any]:
 def _arrays(state: RunState) -> Arrays:
     arrays: Arrays = {name: getattr(state, name) for name in SAMPLE_ARRAYS}
     if state.warmup is not None:
-        for kind in ("passes", "chosen"):
+        for kind in ("passes", "best_passes"):
             for number, entry in enumerate(getattr(state.warmup, kind)):
                 arrays |= {f"{kind}.{number}.{name}": array for name, array in entry._asdict().items()}
     if state.estimate is not None:
@@ -141,8 +141,8 @@ def _read(numbers: Mapping[str, Any], arrays: Arrays, settings: Settings) -> Run
         saved = numbers["warmup"]
         agreement = Agreement(tuple(Round(*entry) for entry in saved["rounds"]), saved["n_calls"])
         passes = _read_predictions(arrays, "passes", saved["passes"])
-        chosen = _read_predictions(arrays, "chosen", saved["chosen"])
-        warmup = Warmup(held_out(settings), agreement, passes, chosen)
+        best_passes = _read_predictions(arrays, "best_passes", saved["best_passes"])
+        warmup = Warmup(held_out(settings), agreement, passes, best_passes)
     estimate = None
     if numbers["estimate"] is not None:
         saved = dict(numbers["estimate"])

@@ -38,24 +38,24 @@ class Warmup:
         How often predictions agreed with labels, in each epoch.
     passes : tuple of Predictions
         Of the latest epochs, newest first.
-    chosen : tuple of Predictions
+    best_passes : tuple of Predictions
         `passes` after the epoch that `agreement` chooses.
     """
 
     held_out: Mask
     agreement: Agreement = field(default_factory=Agreement)
     passes: tuple[Predictions, ...] = ()
-    chosen: tuple[Predictions, ...] = ()
+    best_passes: tuple[Predictions, ...] = ()
 
     def extended(self, labels: Integers, predictions: Predictions, n_batches: int) -> Warmup:
         """Return the warm-up after one more epoch, of `n_batches` batches."""
         rounds = [count_agreement(labels, predictions.predicted, self.held_out)]
         agreement = self.agreement.extended(rounds, n_batches)
         passes = (predictions, *self.passes[: PASSES - 1])
-        chosen = self.chosen
+        best_passes = self.best_passes
         if agreement.chosen == agreement.n_rounds:
-            chosen = passes
-        return replace(self, agreement=agreement, passes=passes, chosen=chosen)
+            best_passes = passes
+        return replace(self, agreement=agreement, passes=passes, best_passes=best_passes)
 
     def estimate(self, labels: Integers, epoch: int) -> rrm_core.ContaminationEstimate:
         """Return the estimate after `epoch`; it is 0, without an interval, if the model has learnt nothing.
@@ -65,7 +65,7 @@ class Warmup:
         ValueError
             No sample that was held out has a label and a prediction.
         """
-        predicted, confidence = combine_passes(self.chosen or self.passes)
+        predicted, confidence = combine_passes(self.best_passes or self.passes)
         return estimate_if_learnt(
             labels,
             predicted,

@@ -62,10 +62,11 @@ def make_folds(cv: Any, X: Any, y: Any, is_trained: Mask, random_state: Any, *, 
         for train, test in _make_splitter(cv, y, random_state, is_classifier).split(X, y)
     ]
     n_tests = np.bincount(np.concatenate([test for _, test in splits]), minlength=len(y))
-    others = np.flatnonzero(n_tests != 1)
-    if len(others):
+    not_once = np.flatnonzero(n_tests != 1)
+    if len(not_once):
+        sample = not_once[0]
         raise ValueError(
-            f"cv must test each sample once, as KFold does, but it tests sample {others[0]} {n_tests[others[0]]} times"
+            f"cv must test each sample once, as KFold does, but it tests sample {sample} {n_tests[sample]} times"
         )
     return [Fold(number, len(splits), train, test) for number, (train, test) in enumerate(splits, 1)]
 

@@ -24,9 +24,9 @@ STEPS_OF_EPOCHS = {"skorch": (10, 11, 15), "keras": (10, 11, 15)}
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("name", RUNS)
 def test_a_killed_run_resumed_ends_with_the_same_bits(name, tmp_path):
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    expected = RUNS[name](whole, lambda step: None)
+    uninterrupted = tmp_path / "uninterrupted"
+    uninterrupted.mkdir()
+    expected = RUNS[name](uninterrupted, lambda step: None)
     assert len(expected.flagged) > 10
     steps = STEPS_OF_EPOCHS.get(name, STEPS)
     command = [sys.executable, JOB, name, tmp_path, *map(str, steps)]

@@ -121,15 +121,15 @@ class RRMMixin:
     ) -> Any:
         """Return the weighted mean of a training batch, which is recorded; otherwise what the trainer returns."""
         index = inputs.get(INDEX_KEY)
-        others = {name: value for name, value in inputs.items() if name != INDEX_KEY}
+        model_inputs = {name: value for name, value in inputs.items() if name != INDEX_KEY}
         if not model.training:
             evaluated = super().compute_loss  # type: ignore[misc]
-            return evaluated(model, others, return_outputs, num_items_in_batch=num_items_in_batch)
+            return evaluated(model, model_inputs, return_outputs, num_items_in_batch=num_items_in_batch)
         if index is None:
             raise ValueError(
                 f"a training batch has no {INDEX_KEY}: its collator or an override of get_train_dataloader dropped it"
             )
-        loss, outputs = self._weighted_loss(model, others, index, num_items_in_batch)
+        loss, outputs = self._weighted_loss(model, model_inputs, index, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def _weighted_loss(

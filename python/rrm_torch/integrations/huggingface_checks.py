@@ -37,16 +37,16 @@ def check_uses_sample_losses(compute_loss: Any, compute_loss_func: Any, *, is_ov
         )
 
 
-def warn_of_another_loss(own: Tensor | None, losses: Tensor) -> None:
+def warn_of_another_loss(model_loss: Tensor | None, losses: Tensor) -> None:
     """Warn if the loss that a model returns for a batch is not the mean of the samples' losses."""
-    if own is None:
+    if model_loss is None:
         return
     # One number for each device, with torch.nn.DataParallel.
-    own = own.detach().mean()
+    model_loss = model_loss.detach().mean()
     mean = losses.detach().nanmean()
-    if bool((own - mean).abs() > LOSS_TOLERANCE * mean.abs()):
+    if bool((model_loss - mean).abs() > LOSS_TOLERANCE * mean.abs()):
         warnings.warn(
-            f"the model's own loss of the first batch is {float(own):.4g}, and the mean of sample_losses "
+            f"the model's own loss of the first batch is {float(model_loss):.4g}, and the mean of sample_losses "
             f"{float(mean):.4g}, on which it is trained: override sample_losses, so that it returns the model's "
             "loss of each sample",
             stacklevel=2,

@@ -86,11 +86,11 @@ class RRMNet(NeuralNetClassifier):
 
     def set_params(self, **kwargs: Any) -> RRMNet:
         """Set parameters; those of RRM hold from the next run on."""
-        own = {name: kwargs.pop(name) for name in list(kwargs) if name == "rrm" or name.startswith("rrm__")}
+        settings = {name: kwargs.pop(name) for name in list(kwargs) if name == "rrm" or name.startswith("rrm__")}
         if not getattr(self, "initialized_", False):
-            kwargs |= own
-            own = {}
-        for name, value in own.items():
+            kwargs |= settings
+            settings = {}
+        for name, value in settings.items():
             setattr(self, name, value)
         super().set_params(**kwargs)
         return self

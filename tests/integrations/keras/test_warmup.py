@@ -30,8 +30,8 @@ DEFAULTS = {
 }
 
 
-def settings(**others):
-    return make_settings(N, **{**DEFAULTS, **others})
+def settings(**options):
+    return make_settings(N, **{**DEFAULTS, **options})
 
 
 def scores(labels, accuracy, rng):

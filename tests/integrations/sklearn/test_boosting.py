@@ -35,8 +35,8 @@ REGRESSORS = {
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_auto_finds_wrong_labels(name):
-    x, given, is_wrong = noisy_digits(900)
-    model = RRMClassifier(CLASSIFIERS[name]()).fit(x, given)
+    x, labels, is_wrong = noisy_digits(900)
+    model = RRMClassifier(CLASSIFIERS[name]()).fit(x, labels)
     assert abs(model.estimate_.contamination - 0.2) < 0.07
     assert is_wrong[model.sample_weight_ == 0].mean() > 0.75
     assert (model.sample_weight_[is_wrong] == 0).mean() > 0.8
@@ -69,20 +69,20 @@ def test_class_that_a_training_part_lacks(name):
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_class_that_is_pruned_whole_keeps_its_column(name):
     x, _, _ = two_groups(n=200)
-    given = np.zeros(200, int)
-    given[:100] = 1
-    given[:6] = 2
-    model = RRMClassifier(CLASSIFIERS[name](), contamination=0.6).fit(x, given)
+    labels = np.zeros(200, int)
+    labels[:100] = 1
+    labels[:6] = 2
+    model = RRMClassifier(CLASSIFIERS[name](), contamination=0.6).fit(x, labels)
     assert model.predict_proba(x).shape == (200, 3)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_clone_search_and_pickle(name):
-    x, given, _ = two_groups()
+    x, labels, _ = two_groups()
     frame = pd.DataFrame(x, columns=["a", "b", "c"])
     rrm = RRMClassifier(CLASSIFIERS[name](), contamination=0.1)
     assert repr(clone(rrm).contamination) == "0.1"
-    search = GridSearchCV(rrm, {"contamination": [0.05, 0.1]}, cv=2).fit(frame, given)
+    search = GridSearchCV(rrm, {"contamination": [0.05, 0.1]}, cv=2).fit(frame, labels)
     model = search.best_estimator_
     assert model.feature_names_in_.tolist() == ["a", "b", "c"]
     copy = pickle.loads(pickle.dumps(model))
@@ -91,17 +91,17 @@ def test_clone_search_and_pickle(name):
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_same_result_again_and_with_processes(name):
-    x, given, _ = noisy_digits(300)
-    fits = [RRMClassifier(CLASSIFIERS[name](), rounds=2, n_jobs=n_jobs).fit(x, given) for n_jobs in (None, 2)]
+    x, labels, _ = noisy_digits(300)
+    fits = [RRMClassifier(CLASSIFIERS[name](), rounds=2, n_jobs=n_jobs).fit(x, labels) for n_jobs in (None, 2)]
     np.testing.assert_array_equal(fits[0].losses_, fits[1].losses_)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_user_weights_reach_the_fit(name):
-    x, given, is_wrong = two_groups()
+    x, labels, is_wrong = two_groups()
     weights = np.where(is_wrong, 0.0, 1.0)
-    model = RRMClassifier(CLASSIFIERS[name](), contamination=0).fit(x, given, sample_weight=weights)
-    alone = CLASSIFIERS[name]().fit(x, given, sample_weight=weights)
+    model = RRMClassifier(CLASSIFIERS[name](), contamination=0).fit(x, labels, sample_weight=weights)
+    alone = CLASSIFIERS[name]().fit(x, labels, sample_weight=weights)
     np.testing.assert_array_equal(model.predict_proba(x), alone.predict_proba(x))
 
 

@@ -44,9 +44,9 @@ def run(cls, folder, data=None, **options):
     return trainer, losses, gradients.steps
 
 
-def assert_same_gradients(steps, others, *, rtol=1e-4, atol=1e-6):
-    assert len(steps) == len(others) > 0
-    for step, other in zip(steps, others, strict=True):
+def assert_same_gradients(steps, expected_steps, *, rtol=1e-4, atol=1e-6):
+    assert len(steps) == len(expected_steps) > 0
+    for step, other in zip(steps, expected_steps, strict=True):
         for gradient, expected in zip(step, other, strict=True):
             torch.testing.assert_close(gradient, expected, rtol=rtol, atol=atol)
 
