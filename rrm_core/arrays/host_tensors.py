@@ -72,8 +72,11 @@ def read_mlx(name: str, x: Any) -> HostValues:
     """Return the values of an MLX array; of bfloat16 the bits."""
     mlx = sys.modules["mlx.core"]
     is_bfloat16 = x.dtype == mlx.bfloat16
+    values = x.view(mlx.uint16) if is_bfloat16 else x
     try:
-        values = np.asarray(x.view(mlx.uint16) if is_bfloat16 else x)
+        # In MLX 0.32.0 to 0.32.3, an error while NumPy evaluates the array corrupts the interpreter.
+        mlx.eval(values)
+        values = np.asarray(values)
     except (RuntimeError, ValueError) as error:
         raise TypeError(f"{name} can't be evaluated ({error}); call this outside mx.compile and mx.vmap") from error
     return HostValues(values, "bfloat16" if is_bfloat16 else values.dtype)
