@@ -13,6 +13,12 @@ MAX_THREADS = 1 << 16
 MAX_CONTAMINATION = math.nextafter(1.0, 0.0)
 """The largest contamination, which is below 1: it prunes all samples of a group but one, however large the group is."""
 
+NO_ESTIMATE = (
+    "losses alone don't tell how many labels are wrong; rrm_core.estimate_contamination estimates it from a model's "
+    "predictions, and rrm_torch.RRM, rrm_sklearn and rrm_keras do so while they train"
+)
+"""Why ``"auto"`` is no contamination here, and what to do."""
+
 
 def as_float(name: str, value: object) -> float:
     """Return `value` as a float.
@@ -49,6 +55,8 @@ def as_fractions(name: str, value: object) -> float | tuple[float, ...]:
     ValueError
         `value` has another number of dimensions, or no element.
     """
+    if isinstance(value, str) and value == "auto":
+        raise TypeError(f"{name} must be a number, got 'auto': {NO_ESTIMATE}")
     if isinstance(value, (Real, str)):
         return as_fraction(name, value)
     try:

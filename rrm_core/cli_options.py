@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ._arguments import NO_ESTIMATE
 from ._cli import Parser, number_or_name, positive_int
 
 SIZE_UNITS = {"": 0, "K": 10, "M": 20, "G": 30}  # binary logarithms
@@ -114,6 +115,8 @@ def _shares(text: str) -> float | list[float]:
         return float(text)
     except ValueError:
         pass
+    if text == "auto":
+        raise argparse.ArgumentTypeError(f"must be a number, got 'auto': {NO_ESTIMATE}")
     path = Path(text)
     if not path.is_file():
         raise argparse.ArgumentTypeError(

@@ -76,6 +76,7 @@ def test_json_has_the_share_of_each_group(capsys):
             "groups='source' names a column of a Parquet or Arrow file, but losses.npy is a .npy file; give the groups",
         ),
         ("--contamination 0.1,0.2", "contamination has 2 values, one per group, but groups is None"),
+        ("--contamination auto", "must be a number, got 'auto': losses alone don't tell how many labels are wrong"),
         ("--contamination 0.1,x", "must be a number, numbers separated by commas, or a file of numbers, got '0.1,x'"),
         ("--contamination 0.2 --groups groups.npy --cap table.parquet", "table.parquet is not a file of numbers"),
         ("--contamination 0.2 --cap 0.5", "cap needs groups"),

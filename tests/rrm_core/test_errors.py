@@ -44,6 +44,7 @@ RULES = [
     ({"contamination": math.nan}, ValueError, "contamination must lie in [0, 1), got nan"),
     ({"contamination": math.inf}, ValueError, "contamination must lie in [0, 1), got inf"),
     ({"contamination": 20}, ValueError, "contamination must lie in [0, 1), got 20"),
+    ({"contamination": "auto"}, TypeError, "got 'auto': losses alone don't tell how many labels are wrong"),
     ({"contamination": "0.2"}, TypeError, "contamination must be a number, got '0.2' of type str"),
     ({"contamination": True}, TypeError, "contamination must be a number, got True of type bool"),
     ({"contamination": np.True_}, TypeError, "contamination must be a number, got np.True_ of type bool"),
