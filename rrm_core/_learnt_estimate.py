@@ -10,12 +10,15 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ._agreement import UNKNOWN
+from ._agreement import UNKNOWN, Window
 from .arrays.groups import Groups
 from .contamination import ContaminationEstimate, estimate_contamination
 
 NOTHING_LEARNT = "a model that had learnt nothing"
 """What an estimate of 0 rests on if its model predicted held-out labels hardly more often than by chance."""
+
+FEW_HELD_OUT = 300
+"""With fewer samples held out, a model that has learnt something may agree with their labels by no more than chance."""
 
 MANY_WRONG = 0.5
 """An estimate above this is doubtful."""
@@ -80,30 +83,34 @@ def estimate_if_learnt(
     )
 
 
-def doubt_about(estimate: ContaminationEstimate, *, has_learnt: bool, is_used: bool, end: str, hint: str) -> str | None:
+def doubt_about(
+    estimate: ContaminationEstimate, agreement: Window, *, has_learnt: bool, is_used: bool, end: str, hint: str
+) -> str | None:
     """Return a warning of an estimate that can hardly be right; None if it can.
 
     Parameters
     ----------
     estimate : ContaminationEstimate
+    agreement : Window
+        Of the predictions for samples held out with their labels, where it was highest.
     has_learnt : bool
     is_used : bool
         Whether the estimate decides how many samples are pruned.
     end : str
-        The last epoch or step of the warm-up.
+        When the predictions were made, such as "when the warm-up ended, after epoch 3".
     hint : str
         What to look at if the model had learnt nothing.
     """
     if not has_learnt:
-        consequence = "its losses say as little about the labels"
-        remedy = "give a longer warmup"
-        if is_used:
-            consequence = "no sample is pruned"
-            remedy = "give a contamination and a longer warmup"
+        consequence = "no sample is pruned" if is_used else "its losses say as little about the labels"
+        reason = "it had learnt nothing yet, or the labels are nearly random"
+        if estimate.n_held_out < FEW_HELD_OUT:
+            reason = f"{reason}, or so few samples can't tell"
+        remedy = "give a contamination" if is_used else "give a longer warmup"
         return (
-            f"when the warm-up ended, after {end}, the model predicted the labels of held-out samples hardly more "
-            f"often than by chance, and {consequence}: it had learnt nothing yet, or the labels are nearly random; "
-            f"train longer, or {remedy}, and see whether {hint}"
+            f"{end}, the model predicted the labels of {estimate.n_held_out:,} samples held out hardly more often than "
+            f"by chance ({agreement.share:.0%} and {agreement.by_chance:.0%}), and {consequence}: {reason}; train "
+            f"longer, or {remedy}, and see whether {hint}"
         )
     if is_used and estimate.contamination > MANY_WRONG:
         return (

@@ -108,6 +108,11 @@ class Agreement:
         return any(window.shows_learning(LEARNT) for window in self._windows())
 
     @property
+    def best(self) -> Window:
+        """The rounds in which the predictions agreed most with the labels of held-out samples, beyond chance."""
+        return max(self._windows(), key=lambda window: window.kappa)
+
+    @property
     def _has_learnt_much(self) -> bool:
         """Whether a share that no longer rises can hardly be a plateau before the model learns most of what it will."""
         shares = self.smoothed()

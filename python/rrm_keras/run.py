@@ -174,9 +174,10 @@ class Run:
         estimate = warmup.estimate(scores.labels, epoch)
         doubt = doubt_about(
             estimate,
+            warmup.agreement.best,
             has_learnt=warmup.agreement.has_learnt,
             is_used=self.settings.is_estimated,
-            end=f"epoch {epoch}",
+            end=f"when the warm-up ended, after epoch {epoch}",
             hint="outputs are what the loss expects, logits or probabilities, and labels are the classes from 0",
         )
         if doubt is not None:

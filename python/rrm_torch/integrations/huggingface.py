@@ -258,6 +258,7 @@ class RRMMixin:
             with_saved_warmup(self._settings(), state, steps_per_epoch),
             steps_per_epoch=steps_per_epoch,
             epochs=planned_epochs(n_steps, steps_per_epoch),
+            usage="an override of compute_loss bypasses it; override sample_losses instead",
             layout="replicated" if self.args.world_size > 1 else None,
         )
         if state is None:

@@ -106,6 +106,7 @@ class RRMCallback(Callback):
             with_saved_warmup(read_settings(self._settings, n), state, n_batches),
             steps_per_epoch=n_batches,
             epochs=epochs,
+            usage="training_step must return self.rrm.weighted_mean(losses, index, logits=logits, labels=y)",
             layout="replicated" if trainer.world_size > 1 else None,
         )
         if state is not None:
@@ -122,6 +123,11 @@ class RRMCallback(Callback):
         """Count a batch, by which RRM knows how much of an epoch has passed."""
         assert self.rrm is not None
         self.rrm.step()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Restore RRM from the checkpoint of a run that had ended: no batch is left, before which it would be made."""
+        if self._loaded is not None:
+            self.rrm = self._make_rrm(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take RRM from the module, which another run must not use."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from .._checks import check_count
-from ..weighting.rrm import DEFAULT_WARMUP
+from ..weighting.rrm import DEFAULT_WARMUP, RRM
 from ..weighting.settings import AUTO, Settings
 
 SET_BY_ADAPTER = {
@@ -17,6 +19,9 @@ SET_BY_ADAPTER = {
     "group": "all processes",
 }
 """Arguments of `RRM` that users do not give, and what they are."""
+
+ARGUMENTS = frozenset(inspect.signature(RRM).parameters) - frozenset(SET_BY_ADAPTER)
+"""Arguments of `RRM` that users give."""
 
 
 def read_settings(rrm: object, n: int) -> dict[str, Any]:
@@ -50,6 +55,11 @@ def read_settings(rrm: object, n: int) -> dict[str, Any]:
     for name, value in SET_BY_ADAPTER.items():
         if name in settings:
             raise ValueError(f"rrm must not have {name}={settings[name]!r}: it is {value}; leave it out")
+    for name in settings:
+        if name not in ARGUMENTS:
+            close = difflib.get_close_matches(str(name), ARGUMENTS, 1)
+            remedy = f"did you mean {close[0]}" if close else f"RRM has {', '.join(sorted(ARGUMENTS))}"
+            raise TypeError(f"rrm must have arguments of RRM, got {name!r}; {remedy}")
     if settings.get("contamination") is None and settings.get("gamma") is None:
         raise ValueError("rrm must have a contamination or a gamma; contamination='auto' estimates it")
     if settings.get("epochs") is not None:

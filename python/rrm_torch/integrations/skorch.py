@@ -19,6 +19,7 @@ except ModuleNotFoundError as error:
 from ..data.batch import INDEX_KEY
 from ..weighting.rrm import RRM
 from .settings import read_settings, with_warmup
+from .stepwise import check_was_used
 
 __all__ = ["RRMNet"]
 
@@ -170,6 +171,8 @@ class RRMNet(NeuralNetClassifier):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """End an epoch of RRM."""
         assert self.rrm_ is not None
+        if self.rrm_.epoch == 0:
+            check_was_used(self.rrm_, "an override of get_loss must call that of RRMNet, and return what it returns")
         self.rrm_.step()
         super().on_epoch_end(net, **kwargs)
 

@@ -6,6 +6,7 @@ no epoch has to be complete.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,13 @@ import numpy.typing as npt
 from .._checks import check_count
 from ..weighting import schedule
 from ..weighting.layout import LayoutName
+from ..weighting.prediction_rounds import LONGEST_PART
 from ..weighting.rrm import RRM
 from ..weighting.schedule import ShareSchedule
 from .settings import with_warmup
+
+MIN_STEPS = 4
+"""Fewest steps in an epoch by which it is seen that all batches are said to have the same samples."""
 
 SCHEDULES = ("contamination", "gamma", "mu")
 
@@ -50,6 +55,8 @@ class StepwiseRRM(RRM):
         Calls of `step` in an epoch.
     epochs : int or None
         Planned epochs, unless the settings have them; None if their number is unknown.
+    usage : str
+        What to do if `weighted_mean` is not called, for the message.
     layout : {"replicated", "sharded"}, optional
         As in `RRM`.
 
@@ -65,8 +72,11 @@ class StepwiseRRM(RRM):
         *,
         steps_per_epoch: int,
         epochs: int | None,
+        usage: str,
         layout: LayoutName | None = None,
     ) -> None:
+        self._usage = usage
+        self._n_in_first_step: int | None = None
         self.steps_per_epoch = check_count("steps_per_epoch", steps_per_epoch)
         arguments = {"epochs": epochs, "every": 1, **settings}
         arguments = with_warmup(arguments, arguments["epochs"])
@@ -77,6 +87,40 @@ class StepwiseRRM(RRM):
             if callable(arguments.get(name)):
                 arguments[name] = EpochSchedule(arguments[name], self.steps_per_epoch)
         super().__init__(n, **arguments, unit="step", layout=layout)
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        """End a step, as `RRM.step` does; at the end of the first epoch see whether the losses recorded make sense."""
+        if self.epoch == 0:
+            self._n_in_first_step = self._n_recorded()
+        if self.epoch + 1 == self.steps_per_epoch:
+            self._check_first_epoch()
+        return super().step(*args, **kwargs)
+
+    def _check_first_epoch(self) -> None:
+        """Raise if no loss was recorded; warn if those of all batches are said to be of the same few samples."""
+        check_was_used(self, self._usage)
+        first = self._n_in_first_step
+        if first is None or self.steps_per_epoch < MIN_STEPS:
+            return
+        n_recorded = self._n_recorded()
+        if n_recorded < 2 * first:
+            warnings.warn(
+                f"in the first epoch, {self.steps_per_epoch:,} steps recorded losses of only {n_recorded:,} of "
+                f"{self.n:,} samples: index must number the samples in the data set, not in the batch",
+                stacklevel=3,
+            )
+
+    def _n_recorded(self) -> int:
+        """Return the number of samples of which a loss was recorded."""
+        return int(self._buffer.marks.count_nonzero())
+
+    @property
+    def _longest_warmup(self) -> int | None:
+        if self.epochs is None:
+            return None
+        third = -(-self.steps_per_epoch * self.epochs // LONGEST_PART)
+        # All samples have a loss only after an epoch.
+        return max(third, self.steps_per_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, as `RRM.state_dict`, with the number of steps in an epoch."""
@@ -91,6 +135,12 @@ class StepwiseRRM(RRM):
                 "the same data set, batch size, gradient accumulation and number of processes"
             )
         super().load_state_dict({name: value for name, value in state.items() if name != "steps_per_epoch"})
+
+
+def check_was_used(rrm: RRM, usage: str) -> None:
+    """Raise a ValueError if no loss was recorded in the first epoch."""
+    if not rrm._buffer.has_losses:
+        raise ValueError(f"the first epoch has ended, and RRM has no loss of any sample: {usage}")
 
 
 def planned_epochs(n_steps: int, steps_per_epoch: int) -> int:

@@ -35,6 +35,9 @@ class WarmupSchedule(NamedTuple):
     """The planned number of epochs."""
     reason: str
     """The setting that needs predictions, for messages."""
+    longest: int | None = None
+    """The step that the warm-up ends with at the latest, or the end of the round that this is in; None if it follows
+    from the number of passes over all samples."""
 
     @property
     def rounds_per_epoch(self) -> int:
@@ -74,6 +77,8 @@ class WarmupSchedule(NamedTuple):
         """Return whether a warm-up of so many rounds, that ends with `epoch`, is the longest for the plan."""
         if self.epochs is None:
             return False
+        if self.longest is not None:
+            return epoch >= self.longest
         if self.unit == "step":
             return n_rounds >= max(ROUNDS_PER_PASS, ROUNDS_PER_PASS * self.epochs / LONGEST_PART)
         return epoch >= max(self.epochs // LONGEST_PART, 1)

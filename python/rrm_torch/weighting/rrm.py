@@ -486,27 +486,45 @@ class RRM(BaseRRM):
 
         `epoch_length` is the number of calls of `step` in an epoch, where steps are counted.
         """
-        warmup = self.settings.warmup
-        remedy = "make RRM with a smaller warmup, or with epochs=, the planned number, if the run goes on"
-        if not isinstance(warmup, int):
-            # It ends after the first epoch at the earliest, or after four rounds of as many steps.
-            warmup = 1 if self.unit == "epoch" else ROUNDS_PER_PASS * -(-epoch_length // ROUNDS_PER_PASS)
-            remedy = "train longer, or make RRM with epochs=, the planned number, if the run goes on"
-        if self._warned_of_end or end > warmup:
+        remedy = "train longer, or make RRM with epochs=, the planned number, if the run goes on"
+        # A warm-up of "auto" ends after the first epoch at the earliest, or after four rounds of as many steps.
+        first = 1 if self.unit == "epoch" else ROUNDS_PER_PASS * -(-epoch_length // ROUNDS_PER_PASS)
+        if self._longest_warmup is not None:
+            first = min(first, self._longest_warmup)
+        if isinstance(self.settings.warmup, int):
+            remedy = "make RRM with a smaller warmup, or with epochs=, the planned number, if the run goes on"
+            first = self.settings.warmup
+        if self._warned_of_end or end > first:
             return
         self._warned_of_end = True
         consequence = "no epoch is trained with the new weights"
-        if end < warmup:
+        if end < first:
             consequence = "no sample is ever pruned"
         warnings.warn(
-            f"the run ends after {self.unit} {end}, and the first reweight follows {self.unit} {warmup} at the "
-            f"earliest: {consequence}; {remedy}",
+            f"the run ends after {self._name_of(end, epoch_length)}, and the first reweight follows "
+            f"{self._name_of(first, epoch_length)} at the earliest: {consequence}; {remedy}",
             stacklevel=4,
         )
 
+    def _name_of(self, number: int, epoch_length: int) -> str:
+        """Return an epoch, or a step and the epoch that it is in, in words."""
+        name = f"{self.unit} {number}"
+        return name if epoch_length == 1 else f"{name} (in epoch {-(-number // epoch_length)})"
+
+    @property
+    def _longest_warmup(self) -> int | None:
+        """The last step of the longest warm-up of ``"auto"``, where the number of steps in an epoch is known."""
+        return None
+
     @property
     def _warmup(self) -> WarmupSchedule:
-        return WarmupSchedule(self.settings.warmup, self.unit, self.epochs, self.settings.reason_for_predictions)
+        return WarmupSchedule(
+            self.settings.warmup,
+            self.unit,
+            self.epochs,
+            self.settings.reason_for_predictions,
+            self._longest_warmup,
+        )
 
     def _ends_round(self) -> bool:
         """Return whether the next step ends a round of a warm-up that records predictions."""

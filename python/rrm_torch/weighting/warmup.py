@@ -68,9 +68,10 @@ def end_warmup_round(
     estimate = make_estimate(predictions, layout, groups, epoch)
     doubt = doubt_about(
         estimate,
+        predictions.agreement.best,
         has_learnt=predictions.agreement.has_learnt,
         is_used=settings.is_estimated,
-        end=f"{settings.unit} {epoch}",
+        end=f"when the warm-up ended, after {settings.unit} {epoch}",
         hint="logits are logits, not probabilities, and labels are the classes from 0",
     )
     if doubt is not None:

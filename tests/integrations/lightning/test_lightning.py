@@ -203,6 +203,20 @@ def test_a_resumed_run_may_be_longer(tmp_path):
     assert other.rrm.epoch == 60
 
 
+def test_a_run_that_had_ended_restores_its_rrm(tmp_path):
+    _, callback, trainer = fitted(SHARE)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    other = RRMCallback(SHARE)
+    make_trainer(other).fit(Classifier(), digits_loader(150), ckpt_path=tmp_path / "run.ckpt", weights_only=False)
+    assert other.rrm.weights.equal(callback.rrm.weights)
+    assert other.rrm.flagged().equal(callback.rrm.flagged())
+
+
+def test_a_training_step_that_does_not_use_rrm_ends_after_the_first_epoch():
+    with pytest.raises(ValueError, match=r"no loss of any sample: training_step must return self\.rrm\.weighted_mean"):
+        make_trainer(RRMCallback(SHARE)).fit(Classifier(is_weighted=False), digits_loader(150))
+
+
 def test_epochs_are_right_with_manual_optimization():
     class Manual(Classifier):
         automatic_optimization = False

@@ -22,7 +22,7 @@ def test_model_that_has_learnt_nothing_prunes_nothing_and_warns():
     labels = estimate_jobs.labels_of(N)
     logits = torch.nn.functional.one_hot((labels + 1) % 4, 4).float()
     rrm.weighted_mean(torch.rand(N), torch.arange(N), logits=logits, labels=labels)
-    with pytest.warns(UserWarning, match="after epoch 1, .* by chance, and no sample is pruned"):
+    with pytest.warns(UserWarning, match="after epoch 1, .* by chance .*, and no sample is pruned"):
         plan = rrm.step()
     assert (rrm.estimate.contamination, rrm.estimate.interval, rrm.estimate.by_group) == (0, None, (0, 0, 0))
     assert plan.n_pruned.sum() == 0
@@ -38,7 +38,7 @@ def test_rare_class_that_is_never_predicted_is_kept():
         rrm.weighted_mean(torch.rand(N), torch.arange(N), logits=logits, labels=labels)
         if epoch < 3:
             assert rrm.step() is None
-    with pytest.warns(UserWarning, match="after epoch 4, .* by chance, and no sample is pruned"):
+    with pytest.warns(UserWarning, match="after epoch 4, .* by chance .*, and no sample is pruned"):
         assert rrm.step().n_pruned == 0
 
 
@@ -46,7 +46,7 @@ def test_warmup_of_a_model_that_has_learnt_nothing_warns_where_the_contamination
     rrm = RRM(N, contamination=0.2, warmup="auto", epochs=3)
     logits = torch.rand(N, 4, generator=torch.Generator().manual_seed(0))
     rrm.weighted_mean(torch.rand(N), torch.arange(N), logits=logits, labels=estimate_jobs.labels_of(N))
-    with pytest.warns(UserWarning, match="by chance, and its losses say as little about the labels") as caught:
+    with pytest.warns(UserWarning, match="by chance .*, and its losses say as little about the labels") as caught:
         assert rrm.step().n_pruned > 0
     assert caught[0].filename == __file__
 
