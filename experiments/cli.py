@@ -27,7 +27,7 @@ from rrm_core._cli import (
 from .display import ProgressDisplay
 from .registry import EXPERIMENTS, load
 from .runner import environment
-from .runner.jobs import Experiment, Job, check_data, plan_jobs
+from .runner.jobs import Experiment, Job, check_data, check_packages, plan_jobs
 from .runner.pool import Event, run_experiment
 from .runner.results import collect, split, uncommitted_methods
 from .runner.run_directory import RunDirectory, write_json
@@ -65,6 +65,8 @@ def _run_command(arguments: Sequence[str] | None) -> int:
         if options.list:
             _print_statuses(console, jobs, statuses)
             return DONE
+        if statuses.count("done") < len(jobs):
+            check_packages(experiment)
         check_data(experiment, options.data)
         if options.record:
             _check_recordable(options, experiment, jobs, directory)

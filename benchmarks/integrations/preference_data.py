@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .digits_run import Array
 
+FILE = "imdb.jsonl.xz"
 N_TRAIN = 1200
 N_TEST = 400
 MAX_TOKENS = 128
@@ -42,7 +43,7 @@ def load(data: Path, cache: Path) -> Reviews:
     cache : Path
         A .npy file for the embeddings.
     """
-    positive, negative = _texts(data / "imdb.jsonl.xz")
+    positive, negative = _texts(data / FILE)
     texts = [*positive, *negative]
     if not cache.exists():
         np.save(cache, _embed(texts).numpy())

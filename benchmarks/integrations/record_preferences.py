@@ -37,13 +37,21 @@ PACKAGES = ("rrm-core", "torch", "numpy", "transformers", "trl", "all-minilm-l6-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder of imdb.jsonl.xz")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help=f"the folder of {data.FILE}, film reviews: lines of JSON with a text and its label, 0 or 1",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each kind (default: 3)")
     parser.add_argument("--only", nargs="+", choices=(*TASKS, *METHODS), default=(), help="tasks and methods to run")
     parser.add_argument("--draft", type=Path, help="a file for the results of uncommitted code")
     options = parser.parse_args()
     if options.seeds < 1:
         parser.error(f"--seeds must be at least 1, got {options.seeds}")
+    reviews_file = options.data / data.FILE
+    if not reviews_file.is_file():
+        parser.error(f"--data must be the folder of {data.FILE}, and there is no file {reviews_file}")
     path = options.draft or RESULTS / "preferences.json"
     origin = provenance(*PACKAGES, draft=options.draft is not None)
     # Progress is shown here, for all runs together.

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -60,12 +61,15 @@ class Experiment:
         module-level function, because it is pickled for the worker processes. `data` is the data folder. If the file
         `checkpoint` exists, the job resumes from it; `execute` must replace it atomically before each
         ``on_epoch(done, total)``.
+    packages : tuple of str
+        Distributions that the project doesn't depend on, and that must be installed.
     """
 
     name: str
     data: tuple[str, ...]
     jobs: Callable[[int], list[Job]]
     execute: Execute
+    packages: tuple[str, ...] = ()
 
 
 def plan_jobs(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> list[Job]:
@@ -103,6 +107,21 @@ def find_data(data: Path, names: str) -> Path | None:
         if path.exists():
             return path
     return None
+
+
+def check_packages(experiment: Experiment) -> None:
+    """Raise a ValueError if a package that the experiment needs is not installed."""
+    missing = [name for name in experiment.packages if not _is_installed(name)]
+    if missing:
+        raise ValueError(f"{experiment.name} needs packages that are not installed: pip install {' '.join(missing)}")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def check_data(experiment: Experiment, data: Path | None) -> None:

@@ -162,6 +162,13 @@ class RRMCallback(RunResults, keras.callbacks.Callback):
         loss = self.model.loss if self._given_loss is None else self._given_loss
         self._loss = SampleLoss(loss)
         score_batch(self.model, self.data, 0, self._loss, self._reason)
+        if not self.data.keeps_order():
+            warnings.warn(
+                "the first batch of the PyDataset has other targets each time it is read: weights go to the samples at "
+                "a position of a batch, so shuffle by RRMDataset(..., shuffle=True) and not in __getitem__",
+                UserWarning,
+                stacklevel=2,
+            )
         self._run = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -128,6 +128,10 @@ class RRMDataset(keras.utils.PyDataset):
         """Return a batch of the samples in their own order, with their numbers."""
         return self._source.read(index)
 
+    def keeps_order(self) -> bool:
+        """Return whether a batch has the same samples whenever it is read, as weights of samples need it."""
+        return self._source.keeps_order()
+
     def on_epoch_begin(self) -> None:
         """Note that an epoch reads the data set."""
         self.n_uses += 1

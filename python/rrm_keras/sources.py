@@ -35,6 +35,9 @@ class Source(Protocol):
     def read_shuffled(self, position: int, epoch: int, seed: int) -> Batch:
         """Return the batch at a position of an order that depends on the epoch and the seed alone."""
 
+    def keeps_order(self) -> bool:
+        """Return whether a batch has the same samples whenever it is read."""
+
 
 class ArraySource:
     """Arrays: the samples are shuffled.
@@ -75,6 +78,10 @@ class ArraySource:
             self._order = order
         first = position * self._batch_size
         return self._take(order[1][first : first + self._batch_size])
+
+    def keeps_order(self) -> bool:
+        """Return True: arrays are read by the numbers of their rows."""
+        return True
 
     def _take(self, rows: Integers) -> Batch:
         x = keras.tree.map_structure(lambda array: array[rows], self._x)
@@ -126,6 +133,11 @@ class BatchSource:
     def read_shuffled(self, position: int, epoch: int, seed: int) -> Batch:
         """Return the batch at a position of the epoch's order."""
         return self.read(int(shuffled(self.n_batches, epoch, seed)[position]))
+
+    def keeps_order(self) -> bool:
+        """Return whether the first batch has the same targets when it is read twice."""
+        first, second = (keras.tree.flatten(self._unpack(0)[1]) for _ in range(2))
+        return all(np.array_equal(*arrays) for arrays in zip(first, second, strict=True))
 
     def _unpack(self, position: int) -> tuple[Any, Any, Any]:
         batch = self._batches[position]

@@ -191,8 +191,8 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         Warns
         -----
         UserWarning
-            Samples aren't judged because no other fold has their class, or ties keep samples that
-            were to be pruned.
+            Samples aren't judged because no other fold has their class; ties keep samples that were to be pruned; or
+            the models of ``contamination="auto"`` have learnt nothing.
         """
         if self.rank_by not in get_args(RankBy):
             raise ValueError(f"rank_by must be 'noise-aware' or 'loss', got {self.rank_by!r}")

@@ -57,10 +57,17 @@ def make_folds(cv: Any, X: Any, y: Any, is_trained: Mask, random_state: Any, *, 
     ValueError
         `cv` is no number of at least 2, there are too few samples for it, or it doesn't test each sample once.
     """
-    splits = [
-        (train[is_trained[train]], test)
-        for train, test in _make_splitter(cv, y, random_state, is_classifier).split(X, y)
-    ]
+    splitter = _make_splitter(cv, y, random_state, is_classifier)
+    try:
+        pairs = list(splitter.split(X, y))
+    except ValueError as error:
+        if "groups" not in str(error):
+            raise
+        raise ValueError(
+            f"cv={splitter} needs the groups of the samples: give the splits, such as "
+            f"{type(splitter).__name__}(3).split(X, y, groups)"
+        ) from error
+    splits = [(train[is_trained[train]], test) for train, test in pairs]
     n_tests = np.bincount(np.concatenate([test for _, test in splits]), minlength=len(y))
     not_once = np.flatnonzero(n_tests != 1)
     if len(not_once):
@@ -95,7 +102,8 @@ def find_judged(folds: Sequence[Fold], codes: Integers, is_trained: Mask) -> Mas
         is_judged[fold.test] &= np.isin(codes[fold.test], codes[fold.train])
     if not is_judged.any():
         raise ValueError(
-            "cv must leave samples of each class for training, but no model is trained on the classes of its test part"
+            f"cv must leave samples of each class for training, but no model is trained on the classes of its test "
+            f"part; there are {len(codes):,} samples of {len(np.unique(codes)):,} classes"
         )
     return is_judged
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 import rrm_core
+from rrm_core._learnt_estimate import NOTHING_LEARNT
 
 from .estimation import combine, estimate_wrong_share, share_to_prune
 from .losses import Floats, Integers, Mask
@@ -102,6 +103,14 @@ def run_rounds(
         if np.array_equal(weights, before):
             break
     _warn_of_ties(plans[-1])
+    if settings.is_estimated and estimates[0].basis == NOTHING_LEARNT:
+        warnings.warn(
+            "the models predicted the labels of samples held out hardly more often than by chance, and no sample is "
+            "pruned: they have learnt nothing, the labels are nearly random, or the samples are too few to tell; give "
+            "a contamination, or an estimator that fits better",
+            UserWarning,
+            stacklevel=3,
+        )
     return Rounds(
         weights=weights,
         losses=losses,

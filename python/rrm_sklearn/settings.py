@@ -49,7 +49,7 @@ class Settings:
 
 
 def make_settings(
-    contamination: float | Auto, rounds: int, mu: float, redistribute: Redistribute, ties: Ties, cap: float | None
+    contamination: object, rounds: int, mu: float, redistribute: Redistribute, ties: Ties, cap: float | None
 ) -> Settings:
     """Return the settings with these arguments of an estimator.
 
@@ -59,7 +59,7 @@ def make_settings(
         A setting has the wrong type or value.
     """
     is_estimated = isinstance(contamination, str)
-    if is_estimated and contamination != AUTO:
+    if contamination is None or (is_estimated and contamination != AUTO):
         raise ValueError(f"contamination must be a share in [0, 1) or 'auto', got {contamination!r}")
     share: Any = contamination
     if is_estimated:

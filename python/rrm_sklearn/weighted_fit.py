@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -105,6 +105,8 @@ class ClassifierFit(WeightedFit):
 
     def __init__(self, estimator: Any, X: Any, codes: Integers, n_classes: int, n_jobs: int | None) -> None:
         super().__init__(estimator, X, n_jobs)
+        if is_regressor(estimator):
+            raise ValueError(f"estimator must be a classifier, got {type(estimator).__name__}; use RRMRegressor")
         if not hasattr(estimator, "predict_proba"):
             raise ValueError(
                 f"estimator must have predict_proba, by which labels are judged, but {type(estimator).__name__} has "
@@ -149,6 +151,8 @@ class RegressorFit(WeightedFit):
 
     def __init__(self, estimator: Any, X: Any, targets: Floats, n_jobs: int | None) -> None:
         super().__init__(estimator, X, n_jobs)
+        if is_classifier(estimator):
+            raise ValueError(f"estimator must be a regressor, got {type(estimator).__name__}; use RRMClassifier")
         self._targets = targets
 
     def targets(self, rows: Integers) -> Floats:

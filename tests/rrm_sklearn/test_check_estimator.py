@@ -21,6 +21,7 @@ def expected_failures(estimator):
 
 
 @pytest.mark.filterwarnings("ignore:no sample is pruned")
+@pytest.mark.filterwarnings("ignore:the models predicted the labels of samples held out hardly more often")
 @parametrize_with_checks(
     [
         RRMClassifier(LogisticRegression()),

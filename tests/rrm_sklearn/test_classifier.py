@@ -7,7 +7,7 @@ import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
@@ -160,7 +160,8 @@ def test_cap_protects_a_rare_class():
 def test_auto_prunes_nothing_if_nothing_can_be_learnt():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 4))
-    model = RRMClassifier(LogisticRegression()).fit(x, rng.integers(0, 3, 300))
+    with pytest.warns(UserWarning, match="hardly more often than by chance, and no sample is pruned"):
+        model = RRMClassifier(LogisticRegression()).fit(x, rng.integers(0, 3, 300))
     assert model.estimate_.contamination == 0
     assert model.estimate_.interval is None
     assert "learnt nothing" in model.estimate_.basis
@@ -422,3 +423,14 @@ def test_failed_fit_sets_no_results():
     with pytest.raises(ValueError, match="no finite numbers"):
         model.fit(x, given)
     assert not hasattr(model, "estimator_")
+
+
+def test_regressors_are_refused():
+    with pytest.raises(ValueError, match="estimator must be a classifier, got LinearRegression; use RRMRegressor"):
+        RRMClassifier(LinearRegression()).fit(np.eye(20), np.arange(20) % 2)
+
+
+def test_a_splitter_that_needs_groups_is_told_how():
+    x = np.random.default_rng(0).random((60, 2))
+    with pytest.raises(ValueError, match=r"needs the groups of the samples: .* GroupKFold\(3\).split\(X, y, groups\)"):
+        RRMClassifier(LogisticRegression(), cv=GroupKFold(3)).fit(x, np.arange(60) % 2)

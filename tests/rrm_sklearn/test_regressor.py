@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
 
 import rrm_review
@@ -95,3 +95,8 @@ def test_infinite_predictions_are_refused():
     x, y, _ = line()
     with pytest.raises(ValueError, match="predictions of round 1 are no finite numbers for 200 of 200"):
         RRMRegressor(Diverging(), 0.1).fit(x, y)
+
+
+def test_classifiers_are_refused():
+    with pytest.raises(ValueError, match="estimator must be a regressor, got LogisticRegression; use RRMClassifier"):
+        RRMRegressor(LogisticRegression(), contamination=0.1).fit(np.eye(20), np.arange(20) % 2)

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from experiments.runner.jobs import Job, check_data, find_data, plan_jobs
+from experiments.runner.jobs import Job, check_data, check_packages, find_data, plan_jobs
 from support.tiny_experiment import EPOCHS, EXPERIMENT
 
 JOB = Job("RRM, C=0.3", {"epochs": EPOCHS, "pause": 0.0, "wrong": None}, 1)
@@ -50,3 +50,10 @@ def test_data_file_with_alternative_names(tmp_path):
         check_data(experiment, tmp_path)
     (tmp_path / "fourth").touch()
     check_data(experiment, tmp_path)
+
+
+def test_missing_packages_are_named_before_a_run():
+    check_packages(EXPERIMENT)
+    check_packages(dataclasses.replace(EXPERIMENT, packages=("numpy",)))
+    with pytest.raises(ValueError, match=r"tiny needs packages that are not installed: pip install no-such-package$"):
+        check_packages(dataclasses.replace(EXPERIMENT, packages=("numpy", "no-such-package")))

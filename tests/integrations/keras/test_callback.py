@@ -8,7 +8,7 @@ import pytest
 
 import rrm_core
 from rrm_keras import RRMCallback, RRMDataset
-from support.keras_runs import Recorder, fit, make_callback, make_model, noisy_digits
+from support.keras_runs import Batches, Recorder, fit, make_callback, make_model, noisy_digits
 
 X = np.linspace(0, 1, 200, dtype=np.float32).reshape(100, 2)
 Y = np.arange(100) % 3
@@ -234,3 +234,15 @@ def test_a_run_that_is_stopped_before_a_reweight_warns():
 
     with pytest.warns(UserWarning, match="the run has ended after epoch 1 of 9, and the first reweight"):
         fit(rrm, model, 9, [Stop()])
+
+
+def test_batches_that_change_when_they_are_read_warn():
+    class Reshuffled(Batches):
+        def __getitem__(self, index):
+            rows = np.random.default_rng().integers(0, len(self.x), self.batch_size)
+            return self.x[rows], self.y[rows]
+
+    x, y, _ = noisy_digits(128)
+    rrm = RRMCallback(RRMDataset(Reshuffled(x, y)), contamination=0.2, warmup=1)
+    with pytest.warns(UserWarning, match="first batch of the PyDataset has other targets each time it is read"):
+        fit(rrm, epochs=2)
