@@ -40,10 +40,11 @@ def frameworks(record: Record) -> str:
     settings = record["settings"]
     note = (
         f"scikit-learn's digits, 1,347 to train on, of which 30 % have a wrong label; test accuracy after the last of "
-        f"{settings['epochs']} epochs, in %, mean ± standard deviation over {_n_seeds(record)} seeds. The same network "
-        f"({settings['hidden']} hidden units) and batches of {settings['batch_size']} wherever there is one. "
-        "Estimated: the share of wrong labels; precision and recall: of the labels that RRM with auto flags. Added "
-        f"lines: what plain training lacks. Gain: {NOTE} `{record['command']}`."
+        f"{settings['epochs']} epochs, in %, mean ± standard deviation over {_n_seeds(record)} seeds. All networks have "
+        f"one hidden layer of {settings['hidden']} units, and batches of {settings['batch_size']}. Added lines: those "
+        "of the program that only RRM needs. True C: RRM is told the share of wrong labels. Estimated: the share of "
+        "wrong labels by auto; precision and recall: of the labels that it flags. Gain: "
+        f"{NOTE} `{record['command']}`."
     )
     return "\n\n".join([table("", head, rows), note])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datasets
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -505,6 +506,14 @@ def test_a_checkpoint_of_other_batches_is_refused(tmp_path):
     other = make_trainer(tmp_path, rrm=SHARE, per_device_train_batch_size=50)
     with pytest.raises(ValueError, match="5 steps per epoch, and this run has 3: resume with the same"):
         other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-10"))
+
+
+def test_a_checkpoint_of_other_samples_is_refused_by_their_ids(tmp_path):
+    rrm = {**SHARE, "ids": np.arange(150)}
+    make_trainer(tmp_path, rrm=rrm, save_strategy="epoch").train()
+    resumed = make_trainer(tmp_path, rrm={**rrm, "ids": np.arange(150)[::-1].copy()})
+    with pytest.raises(ValueError, match="ids"):
+        resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-10"))
 
 
 def test_a_checkpoint_without_rrm_is_refused(tmp_path):
