@@ -55,7 +55,7 @@ def as_fractions(name: str, value: object) -> float | tuple[float, ...]:
     ValueError
         `value` has another number of dimensions, or no element.
     """
-    if isinstance(value, str) and value == "auto":
+    if name == "contamination" and isinstance(value, str) and value == "auto":
         raise TypeError(f"{name} must be a number, got 'auto': {NO_ESTIMATE}")
     if isinstance(value, (Real, str)):
         return as_fraction(name, value)

@@ -17,7 +17,7 @@ from .contamination import ContaminationEstimate, estimate_contamination
 NOTHING_LEARNT = "a model that had learnt nothing"
 """What an estimate of 0 rests on if its model predicted held-out labels hardly more often than by chance."""
 
-FEW_HELD_OUT = 300
+FEW_HELD_OUT = 150
 """With fewer samples held out, a model that has learnt something may agree with their labels by no more than chance."""
 
 MANY_WRONG = 0.5
@@ -108,8 +108,8 @@ def doubt_about(
             reason = f"{reason}, or so few samples can't tell"
         remedy = "give a contamination" if is_used else "give a longer warmup"
         return (
-            f"{end}, the model predicted the labels of {estimate.n_held_out:,} samples held out hardly more often than "
-            f"by chance ({agreement.share:.0%} and {agreement.by_chance:.0%}), and {consequence}: {reason}; train "
+            f"{end}, the model predicted the labels of {estimate.n_held_out:,} samples held out not clearly more often "
+            f"than by chance ({agreement.share:.0%} and {agreement.by_chance:.0%}), and {consequence}: {reason}; train "
             f"longer, or {remedy}, and see whether {hint}"
         )
     if is_used and estimate.contamination > MANY_WRONG:

@@ -27,7 +27,7 @@ def rule_and_source() -> Parser:
     threshold = parser.add_mutually_exclusive_group(required=True)
     threshold.add_argument(
         "--contamination",
-        type=_shares,
+        type=_contamination,
         metavar="C",
         help="share of samples to prune, in [0, 1): the estimated share of wrong labels. With --groups also a share of "
         "each group: 0.1,0.2,0.3, or a .npy or text file of numbers",
@@ -101,6 +101,13 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+def _contamination(text: str) -> float | list[float]:
+    """Return the same as `_shares`; raise for ``"auto"`` with the reason."""
+    if text == "auto":
+        raise argparse.ArgumentTypeError(f"must be a number, got 'auto': {NO_ESTIMATE}")
+    return _shares(text)
+
+
 def _shares(text: str) -> float | list[float]:
     """Return a number, or one per group: numbers separated by commas, or those in a ``.npy`` or a text file.
 
@@ -115,8 +122,6 @@ def _shares(text: str) -> float | list[float]:
         return float(text)
     except ValueError:
         pass
-    if text == "auto":
-        raise argparse.ArgumentTypeError(f"must be a number, got 'auto': {NO_ESTIMATE}")
     path = Path(text)
     if not path.is_file():
         raise argparse.ArgumentTypeError(

@@ -51,7 +51,8 @@ HEAVY = (
     "rich",
 )
 
-# Private modules of rrm_core that all packages of this distribution share. They import nothing else of rrm_core.
+# Private modules of rrm_core that all packages of this distribution share. `SHARED_IMPORTS` says what else of rrm_core
+# they import.
 SHARED = (
     "_agreement",
     "_arguments",

@@ -62,7 +62,7 @@ class Experiment:
         `checkpoint` exists, the job resumes from it; `execute` must replace it atomically before each
         ``on_epoch(done, total)``.
     packages : tuple of str
-        Distributions that the project doesn't depend on, and that must be installed.
+        Distributions that must be installed.
     """
 
     name: str

@@ -78,7 +78,8 @@ class RRMCallback(RunResults, keras.callbacks.Callback):
     Warns
     -----
     UserWarning
-        The run is too short for a reweight, or has ended without one; the estimate can hardly be right.
+        The run is too short for a reweight, or has ended without one; the estimate can hardly be right; or the first
+        batch of a PyDataset has other targets each time it is read.
 
     Notes
     -----
@@ -164,8 +165,8 @@ class RRMCallback(RunResults, keras.callbacks.Callback):
         score_batch(self.model, self.data, 0, self._loss, self._reason)
         if not self.data.keeps_order():
             warnings.warn(
-                "the first batch of the PyDataset has other targets each time it is read: weights go to the samples at "
-                "a position of a batch, so shuffle by RRMDataset(..., shuffle=True) and not in __getitem__",
+                "the first batch of the PyDataset has other targets each time it is read: a weight belongs to the "
+                "sample at a position of a batch; shuffle by RRMDataset(..., shuffle=True), and don't mix targets",
                 UserWarning,
                 stacklevel=2,
             )

@@ -137,7 +137,7 @@ class BatchSource:
     def keeps_order(self) -> bool:
         """Return whether the first batch has the same targets when it is read twice."""
         first, second = (keras.tree.flatten(self._unpack(0)[1]) for _ in range(2))
-        return all(np.array_equal(*arrays) for arrays in zip(first, second, strict=True))
+        return all(_are_equal(*arrays) for arrays in zip(first, second, strict=True))
 
     def _unpack(self, position: int) -> tuple[Any, Any, Any]:
         batch = self._batches[position]
@@ -147,6 +147,12 @@ class BatchSource:
                 + (f" of length {len(batch)}" if isinstance(batch, (tuple, list)) else "")
             )
         return batch[0], batch[1], batch[2] if len(batch) == 3 else None
+
+
+def _are_equal(a: Any, b: Any) -> bool:
+    """Return whether two arrays or tensors are equal; NaN is equal to NaN."""
+    a, b = keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def shuffled(n: int, epoch: int, seed: int) -> Integers:

@@ -22,7 +22,7 @@ from .run import RunState, held_out
 from .settings import Settings
 from .warmup import Predictions, Warmup
 
-FORMAT = 1
+FORMAT = 2
 """Number of the format of the file."""
 
 SAMPLE_ARRAYS = {

@@ -184,9 +184,9 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            A setting, `y` or `sample_weight` is invalid; the estimator takes no sample weights, or predicts no
-            probabilities; or `cv` doesn't test each sample once. Errors of the estimator are its own, with a note on
-            the round and the fold.
+            A setting, `y` or `sample_weight` is invalid; the estimator is a regressor, takes no sample weights, or
+            predicts no probabilities; or `cv` doesn't test each sample once. Errors of the estimator are its own, with
+            a note on the round and the fold.
 
         Warns
         -----

@@ -61,11 +61,10 @@ def make_folds(cv: Any, X: Any, y: Any, is_trained: Mask, random_state: Any, *, 
     try:
         pairs = list(splitter.split(X, y))
     except ValueError as error:
-        if "groups" not in str(error):
+        if "'groups' parameter should not be None" not in str(error):
             raise
         raise ValueError(
-            f"cv={splitter} needs the groups of the samples: give the splits, such as "
-            f"{type(splitter).__name__}(3).split(X, y, groups)"
+            f"cv={splitter} needs the groups of the samples: give the splits, cv={splitter}.split(X, y, groups)"
         ) from error
     splits = [(train[is_trained[train]], test) for train, test in pairs]
     n_tests = np.bincount(np.concatenate([test for _, test in splits]), minlength=len(y))

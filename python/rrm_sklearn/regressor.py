@@ -104,7 +104,7 @@ class RRMRegressor(RegressorMixin, BaseRRM):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            As `RRMClassifier.fit`; also if `contamination` is ``"auto"``.
+            As `RRMClassifier.fit`; also if `contamination` is ``"auto"``, or the estimator is a classifier.
         """
         if isinstance(self.contamination, str) and self.contamination == AUTO:
             raise ValueError(

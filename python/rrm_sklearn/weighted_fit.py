@@ -100,7 +100,7 @@ class ClassifierFit(WeightedFit):
     Raises
     ------
     ValueError
-        The estimator takes no sample weights, or predicts no probabilities.
+        The estimator is a regressor, takes no sample weights, or predicts no probabilities.
     """
 
     def __init__(self, estimator: Any, X: Any, codes: Integers, n_classes: int, n_jobs: int | None) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -119,6 +120,13 @@ def test_write_json_puts_a_curve_on_one_line(tmp_path):
     text = (tmp_path / "a.json").read_text()
     assert json.loads(text) == content
     assert '"a": [1, -2.5e-07, null],' in text
+
+
+def test_missing_packages_end_the_command_before_a_run(capsys, monkeypatch):
+    experiment = dataclasses.replace(EXPERIMENT, packages=("no-such-package",))
+    monkeypatch.setattr(cli, "load", lambda name: experiment)
+    assert cli.main(["tiny", "--data", "data"]) == 2
+    assert "tiny needs packages that are not installed: pip install no-such-package" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

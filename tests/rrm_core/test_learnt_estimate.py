@@ -58,7 +58,31 @@ def test_doubts():
     assert doubt(0.6, has_learnt=True).startswith("60% of the labels are estimated to be wrong")
     message = doubt(0.3, has_learnt=False)
     # Of samples 0, 2 and 6 the last is not predicted as labelled; 0 is labelled twice and predicted three times.
-    assert message.startswith("after epoch 3, the model predicted the labels of 3 samples held out hardly more often")
+    assert message.startswith("after epoch 3, the model predicted the labels of 3 samples held out not clearly more")
     assert "(67% and 67%), and no sample is pruned: it had learnt nothing yet" in message
     assert "or so few samples can't tell; train longer, or give a contamination" in message
     assert "its losses say as little" in doubt(0.3, has_learnt=False, is_used=False)
+
+
+def test_groups_are_those_of_samples_with_a_label_and_a_prediction():
+    # The two samples without one are in group 1, whose others are all predicted as labelled.
+    groups = rrm_core.Groups(np.array([0, 1, 0, 0, 1, 1, 1, 1]), 2)
+    estimate = estimate_if_learnt(LABELS, PREDICTED, CONFIDENCE, HELD_OUT, has_learnt=True, groups=groups)
+    is_known = (LABELS >= 0) & (PREDICTED >= 0)
+    expected = rrm_core.estimate_contamination(
+        LABELS[is_known],
+        PREDICTED[is_known],
+        CONFIDENCE[is_known],
+        HELD_OUT[is_known],
+        groups=rrm_core.Groups(groups.numbers[is_known], 2),
+    )
+    assert estimate.by_group == expected.by_group
+
+
+def test_few_samples_held_out_are_named_as_a_reason():
+    labels = np.arange(400) % 2
+    everything = np.ones(400, bool)
+    estimate = estimate_if_learnt(labels, labels, np.ones(400), everything, has_learnt=True)
+    window = Window([count_agreement(labels, 1 - labels, everything)])
+    message = doubt_about(estimate, window, has_learnt=False, is_used=True, end="", hint="")
+    assert "or so few samples can't tell" not in message

@@ -432,5 +432,8 @@ def test_regressors_are_refused():
 
 def test_a_splitter_that_needs_groups_is_told_how():
     x = np.random.default_rng(0).random((60, 2))
-    with pytest.raises(ValueError, match=r"needs the groups of the samples: .* GroupKFold\(3\).split\(X, y, groups\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"needs the groups of the samples: give the splits, cv=GroupKFold\(.*\)\.split\(X, y, groups\)",
+    ):
         RRMClassifier(LogisticRegression(), cv=GroupKFold(3)).fit(x, np.arange(60) % 2)

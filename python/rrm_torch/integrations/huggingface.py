@@ -54,6 +54,12 @@ class RRMMixin:
         An argument of RRM is invalid; the training set has no length; the trainer has a ``compute_loss_func`` or a
         `compute_loss` of its own, and `sample_losses` is not overridden.
 
+    Warns
+    -----
+    UserWarning
+        The run ends before the first reweight, or the model's own loss is not the mean of `sample_losses`; after the
+        first epoch, if an override of `compute_loss` has kept the losses from RRM; and as `rrm_torch.RRM`.
+
     Notes
     -----
     Override `sample_losses` for another loss. Evaluation uses the trainer's own loss, and changes no weight. The state
@@ -73,6 +79,8 @@ class RRMMixin:
 
     _uses_sample_losses = True
     """Whether the loss of a batch is made of `sample_losses`."""
+
+    _usage = "an override of compute_loss bypasses it; override sample_losses instead"
 
     loss_is_scaled_for_ga: bool | None = False
     """Tells the Trainer that the loss is a mean over a batch, which it divides by the number of accumulated ones."""
@@ -258,7 +266,7 @@ class RRMMixin:
             with_saved_warmup(self._settings(), state, steps_per_epoch),
             steps_per_epoch=steps_per_epoch,
             epochs=planned_epochs(n_steps, steps_per_epoch),
-            usage="an override of compute_loss bypasses it; override sample_losses instead",
+            usage=self._usage,
             layout="replicated" if self.args.world_size > 1 else None,
         )
         if state is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,7 @@ except ModuleNotFoundError as error:
 
 from .._checks import check_count
 from .settings import read_settings
-from .stepwise import StepwiseRRM, planned_epochs, with_saved_warmup
+from .stepwise import StepwiseRRM, n_recorded, planned_epochs, with_saved_warmup
 
 __all__ = ["RRMCallback"]
 
@@ -47,6 +48,12 @@ class RRMCallback(Callback):
     TypeError, ValueError
         An argument is invalid; or, when training begins, the number of samples or of batches is unknown.
 
+    Warns
+    -----
+    UserWarning
+        The run ends before the first reweight; after the first epoch, if ``training_step`` has not called
+        ``weighted_mean``, or has numbered the samples of each batch from 0; and as `rrm_torch.RRM`.
+
     Notes
     -----
     A callback can be used for several runs: each has an RRM of its own, unless the same trainer goes on. With several
@@ -74,6 +81,7 @@ class RRMCallback(Callback):
         read_settings(rrm, 1 << 31 if self._n is None else self._n)
         self._settings = rrm
         self._loaded: dict[str, Any] | None = None
+        self._n_in_first_batch = 0
         self._trainer: weakref.ref[Trainer] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -121,12 +129,28 @@ class RRMCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count a batch, by which RRM knows how much of an epoch has passed."""
-        assert self.rrm is not None
-        self.rrm.step()
+        rrm = self.rrm
+        assert rrm is not None
+        rrm.step()
+        if rrm.epoch == 1:
+            self._n_in_first_batch = n_recorded(rrm)
+        if rrm.epoch == rrm.steps_per_epoch:
+            self._warn_of_indices(rrm)
+
+    def _warn_of_indices(self, rrm: StepwiseRRM) -> None:
+        """Warn, after the first epoch, if the samples of each batch were numbered from 0."""
+        n = self._n_in_first_batch
+        if n and n < rrm.n and rrm.epoch > 1 and n_recorded(rrm, n) == n_recorded(rrm) == n:
+            warnings.warn(
+                f"in the first epoch, {rrm.epoch:,} batches recorded losses of only the samples 0 to {n - 1:,} of "
+                f"{rrm.n:,}: index must number the samples in the data set, not in the batch; see rrm_torch.Indexed",
+                stacklevel=2,
+            )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore RRM from the checkpoint of a run that had ended: no batch is left, before which it would be made."""
-        if self._loaded is not None:
+        if self._loaded is not None and trainer.train_dataloader is not None:
+            self._trainer = weakref.ref(trainer)
             self.rrm = self._make_rrm(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

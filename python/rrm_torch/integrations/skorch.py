@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
 from ..data.batch import INDEX_KEY
 from ..weighting.rrm import RRM
 from .settings import read_settings, with_warmup
-from .stepwise import check_was_used
+from .stepwise import warn_if_unused
 
 __all__ = ["RRMNet"]
 
@@ -52,6 +52,12 @@ class RRMNet(NeuralNetClassifier):
     ------
     TypeError, ValueError
         When fitted: an argument of RRM is invalid, or the criterion has no `reduction`.
+
+    Warns
+    -----
+    UserWarning
+        The run ends before the first reweight; after the first epoch, if an override of `get_loss` has kept the losses
+        from RRM; and as `rrm_torch.RRM`.
 
     Examples
     --------
@@ -172,7 +178,7 @@ class RRMNet(NeuralNetClassifier):
         """End an epoch of RRM."""
         assert self.rrm_ is not None
         if self.rrm_.epoch == 0:
-            check_was_used(self.rrm_, "an override of get_loss must call that of RRMNet, and return what it returns")
+            warn_if_unused(self.rrm_, "an override of get_loss must call that of RRMNet, and return what it returns")
         self.rrm_.step()
         super().on_epoch_end(net, **kwargs)
 

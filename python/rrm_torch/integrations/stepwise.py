@@ -16,13 +16,9 @@ import numpy.typing as npt
 from .._checks import check_count
 from ..weighting import schedule
 from ..weighting.layout import LayoutName
-from ..weighting.prediction_rounds import LONGEST_PART
 from ..weighting.rrm import RRM
 from ..weighting.schedule import ShareSchedule
 from .settings import with_warmup
-
-MIN_STEPS = 4
-"""Fewest steps in an epoch by which it is seen that all batches are said to have the same samples."""
 
 SCHEDULES = ("contamination", "gamma", "mu")
 
@@ -76,7 +72,6 @@ class StepwiseRRM(RRM):
         layout: LayoutName | None = None,
     ) -> None:
         self._usage = usage
-        self._n_in_first_step: int | None = None
         self.steps_per_epoch = check_count("steps_per_epoch", steps_per_epoch)
         arguments = {"epochs": epochs, "every": 1, **settings}
         arguments = with_warmup(arguments, arguments["epochs"])
@@ -89,38 +84,14 @@ class StepwiseRRM(RRM):
         super().__init__(n, **arguments, unit="step", layout=layout)
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
-        """End a step, as `RRM.step` does; at the end of the first epoch see whether the losses recorded make sense."""
-        if self.epoch == 0:
-            self._n_in_first_step = self._n_recorded()
+        """End a step, as `RRM.step` does; warn at the end of the first epoch if no loss was recorded."""
         if self.epoch + 1 == self.steps_per_epoch:
-            self._check_first_epoch()
+            warn_if_unused(self, self._usage)
         return super().step(*args, **kwargs)
 
-    def _check_first_epoch(self) -> None:
-        """Raise if no loss was recorded; warn if those of all batches are said to be of the same few samples."""
-        check_was_used(self, self._usage)
-        first = self._n_in_first_step
-        if first is None or self.steps_per_epoch < MIN_STEPS:
-            return
-        n_recorded = self._n_recorded()
-        if n_recorded < 2 * first:
-            warnings.warn(
-                f"in the first epoch, {self.steps_per_epoch:,} steps recorded losses of only {n_recorded:,} of "
-                f"{self.n:,} samples: index must number the samples in the data set, not in the batch",
-                stacklevel=3,
-            )
-
-    def _n_recorded(self) -> int:
-        """Return the number of samples of which a loss was recorded."""
-        return int(self._buffer.marks.count_nonzero())
-
     @property
-    def _longest_warmup(self) -> int | None:
-        if self.epochs is None:
-            return None
-        third = -(-self.steps_per_epoch * self.epochs // LONGEST_PART)
-        # All samples have a loss only after an epoch.
-        return max(third, self.steps_per_epoch)
+    def _steps_per_epoch(self) -> int:
+        return self.steps_per_epoch
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, as `RRM.state_dict`, with the number of steps in an epoch."""
@@ -137,10 +108,15 @@ class StepwiseRRM(RRM):
         super().load_state_dict({name: value for name, value in state.items() if name != "steps_per_epoch"})
 
 
-def check_was_used(rrm: RRM, usage: str) -> None:
-    """Raise a ValueError if no loss was recorded in the first epoch."""
+def warn_if_unused(rrm: RRM, usage: str) -> None:
+    """Warn, at the end of the first epoch, if no loss was recorded."""
     if not rrm._buffer.has_losses:
-        raise ValueError(f"the first epoch has ended, and RRM has no loss of any sample: {usage}")
+        warnings.warn(f"the first epoch has ended, and RRM has no loss of any sample: {usage}", stacklevel=3)
+
+
+def n_recorded(rrm: RRM, end: int | None = None) -> int:
+    """Return the number of samples, of those below `end`, of which a loss was recorded."""
+    return int(rrm._buffer.marks[:end].count_nonzero())
 
 
 def planned_epochs(n_steps: int, steps_per_epoch: int) -> int:

@@ -36,6 +36,7 @@ class RRMPairMixin(RRMMixin):
     """
 
     _uses_sample_losses = False
+    _usage = "an override of compute_loss bypasses it; call super().compute_loss"
 
     def _begin(self, n_steps: int, steps_per_epoch: int) -> None:
         super()._begin(n_steps, steps_per_epoch)

@@ -29,6 +29,7 @@ class RRMSFTMixin(RRMMixin):
     # The trainer divides by the number of tokens of all accumulated batches.
     loss_is_scaled_for_ga = None
     _uses_sample_losses = False
+    _usage = "an override of compute_loss bypasses it; call super().compute_loss"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

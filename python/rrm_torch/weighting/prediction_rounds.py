@@ -35,9 +35,23 @@ class WarmupSchedule(NamedTuple):
     """The planned number of epochs."""
     reason: str
     """The setting that needs predictions, for messages."""
-    longest: int | None = None
-    """The step that the warm-up ends with at the latest, or the end of the round that this is in; None if it follows
-    from the number of passes over all samples."""
+    steps_per_epoch: int | None = None
+    """Where steps are counted and epochs planned; None otherwise."""
+
+    @property
+    def longest_round(self) -> int | None:
+        """The largest number of steps in a round; None without a limit."""
+        return None if self.steps_per_epoch is None else -(-self.steps_per_epoch // ROUNDS_PER_PASS)
+
+    @property
+    def longest(self) -> int | None:
+        """The last step of the longest warm-up, the end of a round; None if it follows from the number of rounds."""
+        if self.steps_per_epoch is None or self.epochs is None or self.longest_round is None:
+            return None
+        third = -(-self.steps_per_epoch * self.epochs // LONGEST_PART)
+        # All samples have a loss only after an epoch.
+        n_rounds = -(-max(third, self.steps_per_epoch) // self.longest_round)
+        return n_rounds * self.longest_round
 
     @property
     def rounds_per_epoch(self) -> int:
@@ -100,6 +114,7 @@ def end_round(predictions: PredictionBuffer, layout: Layout, epoch: int, schedul
         )
     if schedule.unit == "step" and epoch == 1:
         steps = max(1, -(-layout.n // (ROUNDS_PER_PASS * max(n_recorded, 1))))
+        steps = min(steps, schedule.longest_round or steps)
         predictions = predictions.with_steps_per_round(steps)
         if steps > 1 and epoch != schedule.warmup:
             # No round ends yet.

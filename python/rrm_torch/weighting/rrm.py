@@ -489,8 +489,7 @@ class RRM(BaseRRM):
         remedy = "train longer, or make RRM with epochs=, the planned number, if the run goes on"
         # A warm-up of "auto" ends after the first epoch at the earliest, or after four rounds of as many steps.
         first = 1 if self.unit == "epoch" else ROUNDS_PER_PASS * -(-epoch_length // ROUNDS_PER_PASS)
-        if self._longest_warmup is not None:
-            first = min(first, self._longest_warmup)
+        first = min(first, self._warmup.longest or first)
         if isinstance(self.settings.warmup, int):
             remedy = "make RRM with a smaller warmup, or with epochs=, the planned number, if the run goes on"
             first = self.settings.warmup
@@ -512,8 +511,8 @@ class RRM(BaseRRM):
         return name if epoch_length == 1 else f"{name} (in epoch {-(-number // epoch_length)})"
 
     @property
-    def _longest_warmup(self) -> int | None:
-        """The last step of the longest warm-up of ``"auto"``, where the number of steps in an epoch is known."""
+    def _steps_per_epoch(self) -> int | None:
+        """The number of calls of `step` in an epoch, where steps are counted and it is known."""
         return None
 
     @property
@@ -523,7 +522,7 @@ class RRM(BaseRRM):
             self.unit,
             self.epochs,
             self.settings.reason_for_predictions,
-            self._longest_warmup,
+            self._steps_per_epoch,
         )
 
     def _ends_round(self) -> bool:

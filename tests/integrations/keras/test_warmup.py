@@ -80,12 +80,28 @@ def test_states_are_the_same_after_a_file(tmp_path):
         for before, after in zip([state, previous], loaded, strict=True):
             follow_up = scores(labels, 0.7, np.random.default_rng(2))
             assert run.plan_again(after) == before.plan
+            if before.warmup is not None:
+                assert arrays_of(after.warmup.passes) == arrays_of(before.warmup.passes)
+                assert arrays_of(after.warmup.best_passes) == arrays_of(before.warmup.best_passes)
             first = run.end_epoch(before, follow_up)
             second = run.end_epoch(after, follow_up)
             np.testing.assert_array_equal(first.weights, second.weights)
             np.testing.assert_array_equal(first.excess_sum, second.excess_sum)
             assert repr(first.estimate) == repr(second.estimate)
             assert (first.epoch, first.warmup_end) == (second.epoch, second.warmup_end)
+
+
+def arrays_of(passes):
+    """Return the arrays of predictions as lists, which can be compared."""
+    return [[array.tolist() for array in predictions] for predictions in passes]
+
+
+def test_a_model_that_has_learnt_nothing_warns_where_the_contamination_is_given():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, N)
+    run = Run(settings(contamination=0.2, warmup="auto"), epochs=3, n_batches=40)
+    with pytest.warns(UserWarning, match="by chance .*, and its losses say as little about the labels"):
+        run.end_epoch(begin(run.settings), scores(labels, 0.0, rng))
 
 
 def test_passes_are_combined_as_by_rrm_torch():

@@ -212,9 +212,43 @@ def test_a_run_that_had_ended_restores_its_rrm(tmp_path):
     assert other.rrm.flagged().equal(callback.rrm.flagged())
 
 
-def test_a_training_step_that_does_not_use_rrm_ends_after_the_first_epoch():
-    with pytest.raises(ValueError, match=r"no loss of any sample: training_step must return self\.rrm\.weighted_mean"):
+def test_a_trainer_goes_on_with_the_rrm_of_a_run_that_had_ended(tmp_path):
+    _, _, trainer = fitted(SHARE)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    callback = RRMCallback(SHARE)
+    trainer = make_trainer(callback)
+    model = Classifier()
+    loader = digits_loader(150)
+    trainer.fit(model, loader, ckpt_path=tmp_path / "run.ckpt", weights_only=False)
+    trainer.fit_loop.max_epochs = 6
+    trainer.fit(model, loader)
+    assert callback.rrm.epoch == 30
+
+
+def test_a_training_step_that_does_not_use_rrm_warns_after_the_first_epoch():
+    with (
+        pytest.raises(ValueError, match="none has a loss"),
+        pytest.warns(UserWarning, match=r"no loss of any sample: training_step must return self\.rrm\.weighted_mean"),
+    ):
         make_trainer(RRMCallback(SHARE)).fit(Classifier(is_weighted=False), digits_loader(150))
+
+
+def test_samples_that_each_batch_numbers_from_0_warn():
+    class Numbered(Classifier):
+        def training_step(self, batch):
+            _, x, y = batch
+            return super().training_step((torch.arange(len(x)), x, y))
+
+    with pytest.warns(UserWarning, match="5 batches recorded losses of only the samples 0 to 31 of 150: index must"):
+        make_trainer(RRMCallback(SHARE)).fit(Numbered(), digits_loader(150))
+
+
+def test_a_sampler_that_draws_few_samples_does_not_warn():
+    # The first ten: in the first batch are up to four of them.
+    sampler = torch.utils.data.WeightedRandomSampler([1.0] * 10 + [0.0] * 140, 80)
+    loader = digits_loader(150, batch_size=4, shuffle=False, sampler=sampler)
+    _, callback, _ = fitted({"contamination": 0.3, "warmup": 3}, loader, max_epochs=4)
+    assert callback.rrm.epoch == 80
 
 
 def test_epochs_are_right_with_manual_optimization():

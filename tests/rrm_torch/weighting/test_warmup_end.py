@@ -43,6 +43,11 @@ def test_chosen_round_is_replaced_by_a_share_that_is_higher_by_a_standard_error(
     assert Agreement().chosen == 0
 
 
+def test_best_rounds_are_those_of_the_highest_kappa():
+    # Means over three rounds: .3, .6, .5, .6, .5, .6 and .567.
+    assert agreement_of([0.3, 0.9, 0.3, 0.6, 0.6, 0.6, 0.5]).best.share == pytest.approx(0.6)
+
+
 @pytest.mark.parametrize(
     ("shares", "n_calls", "is_over"),
     [
