@@ -73,6 +73,7 @@ class StepwiseRRM(RRM):
     ) -> None:
         self._usage = usage
         self.steps_per_epoch = check_count("steps_per_epoch", steps_per_epoch)
+        self._steps_per_epoch = self.steps_per_epoch
         arguments = {"epochs": epochs, "every": 1, **settings}
         arguments = with_warmup(arguments, arguments["epochs"])
         if not isinstance(arguments["warmup"], str):
@@ -88,10 +89,6 @@ class StepwiseRRM(RRM):
         if self.epoch + 1 == self.steps_per_epoch:
             warn_if_unused(self, self._usage)
         return super().step(*args, **kwargs)
-
-    @property
-    def _steps_per_epoch(self) -> int:
-        return self.steps_per_epoch
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, as `RRM.state_dict`, with the number of steps in an epoch."""

@@ -184,6 +184,9 @@ class RRM(BaseRRM):
 
     settings: Settings
 
+    _steps_per_epoch: int | None = None
+    """Calls of `step` in an epoch, where these end steps, and it is known."""
+
     def __init__(
         self,
         n: int,
@@ -509,11 +512,6 @@ class RRM(BaseRRM):
         """Return an epoch, or a step and the epoch that it is in, in words."""
         name = f"{self.unit} {number}"
         return name if epoch_length == 1 else f"{name} (in epoch {-(-number // epoch_length)})"
-
-    @property
-    def _steps_per_epoch(self) -> int | None:
-        """The number of calls of `step` in an epoch, where steps are counted and it is known."""
-        return None
 
     @property
     def _warmup(self) -> WarmupSchedule:
