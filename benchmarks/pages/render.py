@@ -54,11 +54,13 @@ def is_recorded(name: str) -> bool:
 
 
 def provenance(run: dict[str, Any]) -> str:
-    """Return the line under a table: machine, versions, commit."""
+    """Return the line under a table: machine, versions, commit; all commits if runs of a record have others."""
+    commits = {entry["commit"]: None for entry in run.get("runs", []) if isinstance(entry, dict) and "commit" in entry}
+    names = [commit[:10] for commit in commits or [run["commit"]]]
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     return (
         f"{run['machine']['processor']}, {run['machine']['cores']} cores; {versions}; "
-        f"commit {run['commit'][:10]}, {run['date']}."
+        f"commit{'s' * (len(names) > 1)} {', '.join(names)}, {run['date']}."
     )
 
 

@@ -135,7 +135,7 @@ def test_interrupted_epoch_begins_again(noisy_clouds):
             3,
             "follows epoch 3 at the earliest: no epoch is trained with the new weights; make RRM with a smaller",
         ),
-        ({"warmup": 31, "unit": "step"}, 2, "the run ends after step 30, and the first reweight follows step 31"),
+        ({"warmup": 31, "unit": "step"}, 2, r"after step 30 \(in epoch 2\), .* follows step 31 \(in epoch 3\)"),
         (
             {"warmup": "auto"},
             1,
@@ -144,7 +144,7 @@ def test_interrupted_epoch_begins_again(noisy_clouds):
         (
             {"warmup": "auto", "unit": "step"},
             1,
-            "after step 15, and the first reweight follows step 16 at .*: no sample is",
+            r"after step 15 \(in epoch 1\), and the first reweight follows step 16 \(in epoch 2\) at .*: no sample is",
         ),
     ],
 )
