@@ -136,7 +136,8 @@ class BatchSource:
 
     def keeps_order(self) -> bool:
         """Return whether the first batch has the same targets when it is read twice."""
-        first, second = (keras.tree.flatten(self._unpack(0)[1]) for _ in range(2))
+        first = keras.tree.flatten(self._unpack(0)[1])
+        second = keras.tree.flatten(self._unpack(0)[1])
         return all(_are_equal(*arrays) for arrays in zip(first, second, strict=True))
 
     def _unpack(self, position: int) -> tuple[Any, Any, Any]:
@@ -151,7 +152,8 @@ class BatchSource:
 
 def _are_equal(a: Any, b: Any) -> bool:
     """Return whether two arrays or tensors are equal; NaN is equal to NaN."""
-    a, b = keras.ops.convert_to_numpy(a), keras.ops.convert_to_numpy(b)
+    a = keras.ops.convert_to_numpy(a)
+    b = keras.ops.convert_to_numpy(b)
     return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
