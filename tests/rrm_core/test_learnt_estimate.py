@@ -65,8 +65,8 @@ def test_doubts():
 
 
 def test_groups_are_those_of_samples_with_a_label_and_a_prediction():
-    # The two samples without one are in group 1, whose others are all predicted as labelled.
-    groups = rrm_core.Groups(np.array([0, 1, 0, 0, 1, 1, 1, 1]), 2)
+    # The two samples without one are in group 0, whose only confident prediction is contradicted.
+    groups = rrm_core.Groups(np.array([0, 1, 0, 1, 0, 0, 1, 1]), 2)
     estimate = estimate_if_learnt(LABELS, PREDICTED, CONFIDENCE, HELD_OUT, has_learnt=True, groups=groups)
     is_known = (LABELS >= 0) & (PREDICTED >= 0)
     expected = rrm_core.estimate_contamination(
@@ -76,7 +76,7 @@ def test_groups_are_those_of_samples_with_a_label_and_a_prediction():
         HELD_OUT[is_known],
         groups=rrm_core.Groups(groups.numbers[is_known], 2),
     )
-    assert estimate.by_group == expected.by_group
+    assert estimate.by_group == expected.by_group == pytest.approx((1, 0))
 
 
 def test_few_samples_held_out_are_named_as_a_reason():
