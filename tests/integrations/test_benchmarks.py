@@ -10,16 +10,10 @@ import pytest
 from benchmarks.integrations import record_integrations
 from benchmarks.integrations.digits_run import SHARE, load
 
-NETWORKS = (
-    "pytorch",
-    "accelerate_loop",
-    "ignite_engine",
-    "huggingface_trainer",
-    "lightning_module",
-    "skorch_net",
-    "keras_torch",
-)
-OTHERS = tuple(name for name in record_integrations.MODULES if name not in NETWORKS)
+MODULES = record_integrations.MODULES
+# These share a process, in which Keras is on PyTorch.
+NETWORKS = MODULES[: MODULES.index("keras_torch") + 1]
+OTHERS = MODULES[len(NETWORKS) :]
 
 
 @pytest.mark.parametrize("method", record_integrations.METHODS)
