@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from io import StringIO
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,16 +14,14 @@ import numpy.typing as npt
 
 from rrm_core._arguments import MAX_CONTAMINATION, as_integer
 
+from .spreadsheet_csv import Row, read_rows
+
 GROUP = "group"
 GROUP_NAME = "group_name"
 ANSWER = "is_wrong"
 
 WRONG = frozenset({"1", "1.0", "yes", "y", "true", "wrong", "x"})
 RIGHT = frozenset({"0", "0.0", "no", "n", "false", "right", "correct"})
-
-DELIMITERS = ",;\t"
-UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-ZIP_MARK = b"PK\x03\x04"  # of .xlsx and .ods
 
 MAX_NAMED = 5  # groups in a message
 
@@ -140,46 +135,14 @@ def read_samples(path: str | os.PathLike[str]) -> tuple[list[str], list[SampleRo
     OSError
         The file can't be read.
     """
-    text = _read_text(path)
-    for delimiter in DELIMITERS:
-        reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
-        try:
-            header = [cell.strip() for cell in next(reader, [])]
-            if GROUP in header and ANSWER in header:
-                return header, list(_read_rows(path, header, reader))
-        except csv.Error as error:
-            raise ValueError(
-                f"{path}, line {reader.line_num}: {error}; check that each quotation mark has a partner"
-            ) from None
-    raise ValueError(
-        f"{path} has no columns {GROUP} and {ANSWER}, its first line is {text.partition(chr(10))[0][:80]!r}; save the "
-        "file that draw_samples wrote as CSV, with the header"
-    )
+    header, rows = read_rows(path, (GROUP, ANSWER), "draw_samples")
+    return header, [_as_sample(row) for row in rows]
 
 
-def _read_rows(path: str | os.PathLike[str], header: list[str], reader: Iterable[list[str]]) -> Iterable[SampleRow]:
-    for number, cells in enumerate(reader, 2):
-        if any(cell.strip() for cell in cells[len(header) :]):
-            raise ValueError(
-                f"{path}, row {number} has {len(cells)} cells, the header {len(header)}; quote cells that contain "
-                "the separator"
-            )
-        # Spreadsheets append empty rows, and some editors cut off empty cells at the end.
-        if any(cell.strip() for cell in cells):
-            row = dict(zip(header, cells, strict=False))
-            # An empty cell is written as two quotation marks, beside which an answer may have been typed.
-            answer = row.get(ANSWER, "").strip().strip('"').strip()
-            yield SampleRow(number, row.get(GROUP, "").strip(), row.get(GROUP_NAME, ""), answer)
-
-
-def _read_text(path: str | os.PathLike[str]) -> str:
-    content = Path(path).read_bytes()
-    if content.startswith(ZIP_MARK):
-        raise ValueError(f"{path} is not a CSV file but a workbook or an archive; save it as CSV")
-    if content.startswith(UTF_16_MARKS):
-        return content.decode("utf-16", "replace")
-    # Names in another encoding don't matter: answers and numbers are ASCII.
-    return content.decode("utf-8-sig", "surrogateescape")
+def _as_sample(row: Row) -> SampleRow:
+    # An empty cell is written as two quotation marks, beside which an answer may have been typed.
+    answer = row.cells.get(ANSWER, "").strip().strip('"').strip()
+    return SampleRow(row.number, row.cells.get(GROUP, "").strip(), row.cells.get(GROUP_NAME, ""), answer)
 
 
 def _parse_group(path: str | os.PathLike[str], row: SampleRow, n_groups: int | None) -> int:

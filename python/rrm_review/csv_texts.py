@@ -65,7 +65,7 @@ def format_texts(source: str, texts: list[str], escape_formulas: bool, formulas:
     if any(byte in content for byte in QUOTED.encode()) or _MAY_NEED_CHANGE.take(encoded.content[encoded.starts]).any():
         # Names of classes repeat.
         distinct = dict.fromkeys(texts)
-        distinct_formulas = {text for text in distinct if text[:1] in FORMULA_STARTS and not _is_number(text)}
+        distinct_formulas = {text for text in distinct if text[:1] in FORMULA_STARTS and not is_number(text)}
         if distinct_formulas:
             formulas += [text for text in texts if text in distinct_formulas]
         changed = {text: text for text in distinct if not text or NEEDS_QUOTES.search(text)}
@@ -96,7 +96,8 @@ def _encode(source: str, texts: list[Any]) -> Texts:
     return Texts(content, starts, ends - starts)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Return whether a text is a number, which no spreadsheet executes."""
     try:
         float(text)
     except ValueError:
