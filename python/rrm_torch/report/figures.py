@@ -46,45 +46,36 @@ def curves(trials: Sequence[Trial]) -> Figure:
 
 
 def weights(trial: Trial) -> Figure:
-    """Plot the weights by epoch and their final histogram, separately for clean and wrong labels if these are known."""
+    """Plot the mean weight of clean and of wrong labels by epoch, and the histogram of their final weights."""
     figure, (by_epoch, final) = _row(2)
     history = trial.weighted.history
     groups = history.members(trial.rrm.n)
     epochs = [e.epoch for e in history.epochs]
-    if trial.wrong is not None:
-        for name in groups:
-            means = [e.groups[name].mean_weight for e in history.epochs]
-            by_epoch.plot(epochs, means, color=COLOURS[name], label=f"{name} labels")
-        by_epoch.set(title="mean weight", ylim=(-0.05, None))
-        by_epoch.legend()
-    elif trial.rrm.groups is not None:
-        # Each group has a threshold of its own.
-        by_epoch.plot(epochs, [100 * e.groups["all"].pruned for e in history.epochs], color=COLOURS["all"])
-        by_epoch.set(title="pruned, % of the samples", ylim=(0, None))
-    else:
-        # The mean weight over all samples is always 1.
-        thresholds = [np.nan if e.threshold is None else e.threshold for e in history.epochs]
-        by_epoch.plot(epochs, thresholds, color=COLOURS["all"])
-        by_epoch.set(title="threshold of the loss")
     final_weights = trial.rrm.weights.numpy()
     bins = list(np.linspace(0, max(float(final_weights.max()), 1.0) * 1.02, 31))
-    # Overlaid, because the heights of stacked bars are misleading on a logarithmic scale.
     for name, mask in groups.items():
+        means = [e.groups[name].mean_weight for e in history.epochs]
+        by_epoch.plot(epochs, means, color=COLOURS[name], label=f"{name} labels")
+        # Overlaid, because the heights of stacked bars are misleading on a logarithmic scale.
         final.hist(final_weights[mask], bins, color=COLOURS[name], alpha=0.6, label=f"{name} labels")
+    by_epoch.set(xlabel="epoch", title="mean weight", ylim=(-0.05, None))
     final.set(xlabel="weight", title="samples by final weight", yscale="log", ylim=(0.5, None))
-    final.legend()
-    by_epoch.set(xlabel="epoch")
     for axes in (by_epoch, final):
+        axes.legend()
         axes.grid(alpha=0.3)
     return figure
 
 
 def suspicious(data: ImageData, trial: Trial, rows: int = 3, columns: int = 8) -> Figure:
-    """Plot the most suspicious training images with their labels and predicted labels."""
+    """Plot the most suspicious training images with index, label, predicted label and its probability.
+
+    The index is that of the column ``index`` in flagged.csv.
+    """
     indices = trial.rrm.flagged()[: rows * columns].numpy()
     predicted = trial.probabilities.argmax(1)
-    figure = Figure(figsize=(1.35 * columns, 1.85 * rows + 0.5), layout="constrained")
-    title = "Most suspicious samples: label, and below it the predicted label"
+    confidence = trial.probabilities.max(1)
+    figure = Figure(figsize=(1.35 * columns, 2.05 * rows + 0.5), layout="constrained")
+    title = "Most suspicious samples: index and label; below them the predicted label and its probability"
     if trial.wrong is not None:
         title += " (red: the label is correct)"
     figure.suptitle(title, fontsize=11)
@@ -97,7 +88,8 @@ def suspicious(data: ImageData, trial: Trial, rows: int = 3, columns: int = 8) -
         colour = "black"
         if trial.wrong is not None and not trial.wrong[index]:
             colour = "tab:red"
-        axes.set_title(f"{label}\n→ {prediction}", fontsize=9, color=colour, parse_math=False)
+        text = f"{index}: {label}\n→ {prediction} {100 * confidence[index]:.0f} %"
+        axes.set_title(text, fontsize=9, color=colour, parse_math=False)
     return figure
 
 

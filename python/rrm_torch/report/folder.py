@@ -77,12 +77,16 @@ def write(
 
 def _draw(data: ImageData, settings: ComparisonSettings, trials: Sequence[Trial]) -> dict[str, Any]:
     """Return the figures by file name."""
-    from . import figures, group_figure, joint_figure
+    from . import figures, group_figure, joint_figure, loss_figure
 
     first = trials[0]
+    if first.wrong is None:
+        weights = loss_figure.losses_and_classes(first, data.classes)
+    else:
+        weights = figures.weights(first)
     drawn = {
         "curves.png": figures.curves(trials),
-        "weights.png": figures.weights(first),
+        "weights.png": weights,
         "trajectory.png": figures.trajectory(first.rrm, first.wrong),
         "suspicious.png": figures.suspicious(data, first),
     }

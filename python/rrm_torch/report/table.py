@@ -47,17 +47,20 @@ def make_table(trials: Sequence[Trial], title: str) -> Table:
     _add_outcome_row(table, "test accuracy, %", plain, weighted, "accuracy")
     if plain[0].robust_accuracy is not None:
         _add_outcome_row(table, "the same under attack, %", plain, weighted, "robust_accuracy")
-    _add_outcome_row(table, "wrong labels memorised, %", plain, weighted, "memorised")
-    noise_rate = mean_and_std([None if trial.wrong is None else trial.wrong.mean() for trial in trials])
-    table.add_row("labels made wrong, %", noise_rate, noise_rate)
+    wrong = [trial.wrong for trial in trials if trial.wrong is not None]
+    if wrong:
+        _add_outcome_row(table, "wrong labels memorised, %", plain, weighted, "memorised")
+        noise_rate = mean_and_std([float(mask.mean()) for mask in wrong])
+        table.add_row("labels made wrong, %", noise_rate, noise_rate)
     estimates = [_estimate(trial) for trial in trials]
     if any(estimates):
         shares = [None if estimate is None else estimate.contamination for estimate in estimates]
         table.add_row("labels estimated to be wrong, %", "", mean_and_std(shares))
         table.add_row("  interval, %", "", _mean_interval(estimates))
     table.add_row("flagged labels", "", mean_and_std([len(trial.rrm.flagged()) for trial in trials], 1.0, 0))
-    table.add_row("  of them wrong (precision), %", "", mean_and_std([trial.precision for trial in trials]))
-    table.add_row("  of the wrong, found (recall), %", "", mean_and_std([trial.recall for trial in trials]))
+    if wrong:
+        table.add_row("  of them wrong (precision), %", "", mean_and_std([trial.precision for trial in trials]))
+        table.add_row("  of the wrong, found (recall), %", "", mean_and_std([trial.recall for trial in trials]))
     if trials[0].rrm.groups is not None:
         table.add_row("  largest share of a group, %", "", mean_and_std([_largest_share(trial) for trial in trials]))
     for activity in ("training", "scoring", "reweighting"):

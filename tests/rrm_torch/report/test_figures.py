@@ -48,28 +48,11 @@ def test_weights_separate_clean_and_wrong_labels(trials):
     assert counted == {"clean labels": 943, "wrong labels": 404}
 
 
-def test_weights_show_the_share_pruned_with_groups(digits):
-    settings = ComparisonSettings(contamination=0.1, groups="labels", cap=0.2, epochs=4, warmup=2, hidden=())
-    trial = compare(digits, settings, 0)
-    by_epoch, _ = figures.weights(trial).axes
-    shares = by_epoch.get_lines()[0].get_ydata()
-    np.testing.assert_allclose(shares, [0, *(100 * entry.n_pruned / 1347 for entry in trial.rrm.trajectory.rounds)])
-
-
 def labelled(axes):
     return axes.containers, [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_weights_show_the_threshold_if_wrong_labels_are_unknown(digits):
-    trial = compare(digits, ComparisonSettings(contamination=0.1, epochs=4, warmup=2, hidden=()), 0)
-    by_epoch, final = figures.weights(trial).axes
-    thresholds = by_epoch.get_lines()[0].get_ydata()
-    np.testing.assert_array_equal(np.isnan(thresholds), [True, False, False, False])
-    assert thresholds[-1] == trial.rrm.plan.threshold
-    assert labelled(final)[1] == ["all labels"]
-
-
-def test_suspicious_shows_image_label_and_predicted_label(digits, trials):
+def test_suspicious_shows_image_index_label_and_predicted_label_with_its_probability(digits, trials):
     trial = trials[0]
     flagged = trial.rrm.flagged().tolist()
     predicted = trial.probabilities.argmax(1)
@@ -78,7 +61,8 @@ def test_suspicious_shows_image_label_and_predicted_label(digits, trials):
     colours = set()
     for axes, i in zip(shown, flagged, strict=False):
         np.testing.assert_array_equal(axes.images[0].get_array(), digits.pictures([i])[0])
-        assert axes.get_title() == f"{trial.labels[i]}\n→ {predicted[i]}"
+        confidence = 100 * trial.probabilities[i].max()
+        assert axes.get_title() == f"{i}: {trial.labels[i]}\n→ {predicted[i]} {confidence:.0f} %"
         assert (axes.title.get_color() == "tab:red") == (not trial.wrong[i])
         colours.add(axes.title.get_color())
 
@@ -93,7 +77,8 @@ def test_suspicious_draws_class_names_literally_and_truncated(digits, trials, tm
     relabelled = replace(trials[0], labels=np.arange(1347) % 2)
     figure = figures.suspicious(renamed, relabelled)
     figure.savefig(tmp_path / "suspicious.png")
-    assert {axes.get_title().partition("\n")[0] for axes in figure.axes} <= {"$x_{$", "A name that is …"}
+    names = {axes.get_title().partition("\n")[0].partition(": ")[2] for axes in figure.axes}
+    assert names <= {"$x_{$", "A name that is …"}
 
 
 def test_suspicious_with_fewer_flagged_samples_than_panels(digits):

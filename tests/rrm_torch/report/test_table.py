@@ -47,6 +47,14 @@ def test_every_cell_of_the_table(trials):
     ]
 
 
+def test_rows_on_wrong_labels_are_left_out_where_these_are_not_known(trials):
+    unknown = [replace(trial, wrong=None, precision=None, recall=None) for trial in trials]
+    text = render(unknown)
+    assert "flagged labels" in text
+    assert "–" not in text
+    assert "wrong" not in text
+
+
 def test_table_shows_mean_and_standard_deviation(trials):
     text = render(trials)
     accuracies = [100 * t.weighted.accuracy for t in trials]
