@@ -33,21 +33,27 @@ class BaseRRM(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         y = check_array(column_or_1d(y, warn=True), ensure_2d=False, dtype=None, input_name="y", estimator=self)
         return X, y
 
-    def _keep(
-        self, rounds: Rounds, model: Any, sample_weight: Floats, issues: dict[str, npt.NDArray[Any]]
-    ) -> None:  # fmt: skip
-        """Set the attributes of a fit."""
-        self.estimator_ = model
+    def _begin(self) -> None:
+        """Remove the model of an earlier fit: it doesn't belong to the rounds of this one."""
+        if hasattr(self, "estimator_"):
+            del self.estimator_
+
+    def _keep(self, rounds: Rounds, sample_weight: Floats, issues: dict[str, npt.NDArray[Any]]) -> None:
+        """Set the attributes that a round determines."""
         self.sample_weight_ = sample_weight
         self.losses_ = rounds.losses
         self.plans_ = rounds.plans
         self.label_issues_ = issues
 
+    def _model(self) -> Any:
+        """Return the model of all samples; a NotFittedError without one."""
+        check_is_fitted(self, "estimator_")
+        return self.estimator_
+
     def _predict(self, X: Any) -> npt.NDArray[Any]:
         """Return what the model of all samples predicts: shape (n,)."""
-        check_is_fitted(self)
         # CatBoost returns a column.
-        return np.asarray(self.estimator_.predict(X)).ravel()
+        return np.asarray(self._model().predict(X)).ravel()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

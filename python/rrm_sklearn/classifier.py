@@ -11,7 +11,6 @@ import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
 
 import rrm_core
 
@@ -20,7 +19,7 @@ from .estimation import transition_matrix
 from .folds import find_judged, make_folds
 from .issue_table import make_class_issues
 from .losses import Floats, Integers, Mask, log_loss, noise_aware_loss
-from .rounds import run_rounds
+from .rounds import iterate_rounds
 from .sample_weights import as_weights
 from .settings import Auto, RankBy, Redistribute, Ties, make_settings
 from .weighted_fit import ClassifierFit
@@ -97,6 +96,9 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
     label_issues_ : dict of str to array, shape (n,)
         The table of label issues in the order of the samples, see `rrm_review.make_issues`, with ``given_label`` and
         ``predicted_label``. `rrm_review.to_frame` makes a pandas DataFrame of it, `rrm_review.to_csv` a file.
+    out_of_fold_proba_ : float64 array of shape (n, n_classes)
+        The probability of each class in the last round, by a model that was not trained on the sample; NaN for a sample
+        of weight 0 that no fold tests.
     estimate_ : rrm_core.ContaminationEstimate
         Also if `contamination` is a number; its classes are positions in `classes_`.
 
@@ -115,6 +117,8 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
     The noise-aware loss of the label y is ``-log(p_y T[y, y] / sum_k p_k T[k, y])``, with p the predicted probabilities
     and T[k, j] the probability of the label j where k is true. The transition matrix T is made of the confident joint
     of the estimate in the first round.
+
+    A fit that is interrupted leaves the attributes of the rounds that are complete, without ``estimator_``.
 
     A sample isn't judged, and keeps its weight, if `sample_weight` is 0, or if no other fold has its class.
 
@@ -207,18 +211,20 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         folds = make_folds(self.cv, X, codes, given_weights > 0, self.random_state, is_classifier=True)
         is_judged = find_judged(folds, codes, given_weights > 0)
         _warn_of_unjudged(is_judged, given_weights > 0, codes, classes)
-        rounds = run_rounds(
+        self._begin()
+        self.classes_ = classes
+        for rounds in iterate_rounds(
             settings,
             lambda weights, number: fits.predict_out_of_fold(folds, weights * given_weights, number),
             lambda probabilities, estimate: _compute_losses(self.rank_by, codes, probabilities, estimate),
             is_judged,
             codes,
-        )
-        weights = rounds.weights * given_weights
-        model = fits.fit_all(weights)
-        self._keep(rounds, model, weights, make_class_issues(rounds, codes, classes))
-        self.classes_ = classes
-        self.estimate_ = rounds.estimate
+        ):
+            weights = rounds.weights * given_weights
+            self._keep(rounds, weights, make_class_issues(rounds, codes, classes))
+            self.out_of_fold_proba_ = rounds.predictions
+            self.estimate_ = rounds.estimate
+        self.estimator_ = fits.fit_all(weights)
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
@@ -249,8 +255,7 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         array of shape (n, n_classes)
             Columns in the order of `classes_`.
         """
-        check_is_fitted(self)
-        return self.estimator_.predict_proba(X)  # type: ignore[no-any-return]
+        return self._model().predict_proba(X)  # type: ignore[no-any-return]
 
     @available_if(_estimator_has("predict_log_proba"))  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: Any) -> npt.NDArray[Any]:
@@ -265,8 +270,7 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         array of shape (n, n_classes)
             Columns in the order of `classes_`.
         """
-        check_is_fitted(self)
-        return self.estimator_.predict_log_proba(X)  # type: ignore[no-any-return]
+        return self._model().predict_log_proba(X)  # type: ignore[no-any-return]
 
     @available_if(_estimator_has("decision_function"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> npt.NDArray[Any]:
@@ -280,8 +284,7 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
         -------
         array of shape (n,) with two classes, otherwise (n, n_classes)
         """
-        check_is_fitted(self)
-        return self.estimator_.decision_function(X)  # type: ignore[no-any-return]
+        return self._model().decision_function(X)  # type: ignore[no-any-return]
 
 
 def _compute_losses(

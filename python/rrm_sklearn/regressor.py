@@ -12,7 +12,7 @@ from .base import BaseRRM
 from .folds import make_folds
 from .issue_table import make_number_issues
 from .losses import squared_error
-from .rounds import run_rounds
+from .rounds import iterate_rounds
 from .sample_weights import as_weights
 from .settings import AUTO, Redistribute, Ties, make_settings
 from .weighted_fit import RegressorFit
@@ -119,15 +119,16 @@ class RRMRegressor(RegressorMixin, BaseRRM):  # type: ignore[misc]
         is_judged = given_weights > 0
         fits = RegressorFit(self.estimator, X, targets, self.n_jobs)
         folds = make_folds(self.cv, X, targets, is_judged, self.random_state, is_classifier=False)
-        rounds = run_rounds(
+        self._begin()
+        for rounds in iterate_rounds(
             settings,
             lambda weights, number: fits.predict_out_of_fold(folds, weights * given_weights, number),
             lambda predictions, _: squared_error(targets, predictions),
             is_judged,
-        )
-        weights = rounds.weights * given_weights
-        model = fits.fit_all(weights)
-        self._keep(rounds, model, weights, make_number_issues(rounds, targets))
+        ):
+            weights = rounds.weights * given_weights
+            self._keep(rounds, weights, make_number_issues(rounds, targets))
+        self.estimator_ = fits.fit_all(weights)
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:

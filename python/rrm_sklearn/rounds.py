@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ ComputeLosses: TypeAlias = Callable[[Floats, rrm_core.ContaminationEstimate | No
 
 @dataclass(frozen=True, eq=False)
 class Rounds:
-    """What the rounds of a fit found.
+    """What the rounds of a fit found, up to one of them.
 
     Attributes
     ----------
@@ -51,14 +51,14 @@ class Rounds:
     estimate: rrm_core.ContaminationEstimate | None
 
 
-def run_rounds(
+def iterate_rounds(
     settings: Settings,
     predict: Callable[[Floats, int], Floats],
     compute_losses: ComputeLosses,
     is_judged: Mask,
     classes: Integers | None = None,
-) -> Rounds:
-    """Reweight the samples round by round, until the weights stay the same.
+) -> Iterator[Rounds]:
+    """Reweight the samples round by round, until the weights stay the same; yield what is known after each round.
 
     Parameters
     ----------
@@ -100,6 +100,16 @@ def run_rounds(
         )
         n_pruned += is_pruned
         plans.append(plan)
+        yield Rounds(
+            weights=weights,
+            losses=losses,
+            mean_loss=loss_sum / len(plans),
+            share_pruned=np.where(is_judged, n_pruned / len(plans), np.nan),
+            predictions=predictions,
+            is_pruned=is_pruned,
+            plans=list(plans),
+            estimate=estimate,
+        )
         if np.array_equal(weights, before):
             break
     _warn_of_ties(plans[-1])
@@ -111,16 +121,6 @@ def run_rounds(
             UserWarning,
             stacklevel=3,
         )
-    return Rounds(
-        weights=weights,
-        losses=losses,
-        mean_loss=loss_sum / len(plans),
-        share_pruned=np.where(is_judged, n_pruned / len(plans), np.nan),
-        predictions=predictions,
-        is_pruned=is_pruned,
-        plans=plans,
-        estimate=estimate,
-    )
 
 
 def _reweight(

@@ -7,6 +7,7 @@ import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
@@ -15,6 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 import rrm_core
 import rrm_review
 from rrm_sklearn import RRMClassifier
+from rrm_sklearn.weighted_fit import ClassifierFit
 from support.noisy_tables import noisy_digits, two_groups
 
 
@@ -423,6 +425,36 @@ def test_failed_fit_sets_no_results():
     with pytest.raises(ValueError, match="no finite numbers"):
         model.fit(x, given)
     assert not hasattr(model, "estimator_")
+
+
+def test_interrupted_fit_keeps_the_rounds_that_are_complete(monkeypatch):
+    x, given, _ = two_groups()
+    complete = RRMClassifier(LogisticRegression(), contamination=0.1, rounds=1).fit(x, given)
+    model = RRMClassifier(LogisticRegression(), contamination=0.1).fit(x, given)
+    predict_out_of_fold = ClassifierFit.predict_out_of_fold
+
+    def interrupt(fits, folds, weights, number):
+        if number == 2:
+            raise KeyboardInterrupt
+        return predict_out_of_fold(fits, folds, weights, number)
+
+    monkeypatch.setattr(ClassifierFit, "predict_out_of_fold", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, given)
+    for name, column in complete.label_issues_.items():
+        np.testing.assert_array_equal(model.label_issues_[name], column)
+    np.testing.assert_array_equal(model.out_of_fold_proba_, complete.out_of_fold_proba_)
+    with pytest.raises(NotFittedError):
+        model.predict(x)
+
+
+def test_out_of_fold_probabilities_are_those_of_the_predicted_labels():
+    x, given, _ = two_groups()
+    model = RRMClassifier(LogisticRegression(), contamination=0.1).fit(x, given)
+    assert model.out_of_fold_proba_.shape == (len(given), 2)
+    np.testing.assert_allclose(model.out_of_fold_proba_.sum(axis=1), 1)
+    predicted = model.classes_[model.out_of_fold_proba_.argmax(axis=1)]
+    np.testing.assert_array_equal(predicted, model.label_issues_["predicted_label"])
 
 
 def test_regressors_are_refused():
