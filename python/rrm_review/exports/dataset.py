@@ -64,6 +64,10 @@ def to_dataset(issues: Mapping[str, npt.ArrayLike], samples: Any = None) -> data
     else:
         columns = {name: select_samples(f"samples[{name!r}]", values, index) for name, values in samples.items()}
         selected = datasets.Dataset.from_dict({name: _plain(name, column) for name, column in columns.items()})
+    if len(index) == 0:
+        # Concatenating would drop the columns of empty parts.
+        features = datasets.Features({**selected.features, **rows.features})
+        return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
     return datasets.concatenate_datasets([selected, rows], axis=1)
 
 

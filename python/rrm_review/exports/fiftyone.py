@@ -1,4 +1,4 @@
-"""FiftyOne: labels of images with attributes, in a folder that it imports."""
+"""FiftyOne: labels of images with attributes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ RESERVED = ("label", "confidence", "logits", "tags")
 """Attributes that each label has in FiftyOne."""
 
 
-def to_fiftyone(issues: Mapping[str, npt.ArrayLike], paths: Any, folder: str | os.PathLike[str]) -> None:
-    """Write a table as a FiftyOneImageClassificationDataset: the given labels, with the columns as their attributes.
+def to_fiftyone(issues: Mapping[str, npt.ArrayLike], paths: Any, path: str | os.PathLike[str]) -> None:
+    """Write a table as labels that FiftyOne imports: the given labels, with the columns as their attributes.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def to_fiftyone(issues: Mapping[str, npt.ArrayLike], paths: Any, folder: str | o
     paths : sequence of str or path, shape (n,)
         The image files, in the order of the samples. Relative paths start at the current folder; the images stay where
         they are.
-    folder : str or path
-        Where ``labels.json`` is written; an existing one is replaced. The folder is created if its parent exists.
+    path : str or path
+        The JSON file; an existing one is replaced.
 
     Raises
     ------
@@ -50,10 +50,11 @@ def to_fiftyone(issues: Mapping[str, npt.ArrayLike], paths: Any, folder: str | o
 
     Notes
     -----
-    ``fiftyone.Dataset.from_dir(dataset_dir=folder, dataset_type=fiftyone.types.FiftyOneImageClassificationDataset,
-    label_field="given_label", dynamic=True)`` imports the folder; the label quality is then the field
-    ``given_label.label_quality``. The columns ``index`` and ``id`` are the attributes ``rrm_index`` and ``rrm_id``. NaN
-    and infinities are null.
+    The file is the ``labels.json`` of a FiftyOneImageClassificationDataset:
+    ``fiftyone.Dataset.from_dir(labels_path=path, dataset_type=fiftyone.types.FiftyOneImageClassificationDataset,
+    label_field="given_label", dynamic=True)`` imports it, and the label quality is the field
+    ``given_label.label_quality``. The samples have the order of their paths. The columns ``index`` and ``id`` are the
+    attributes ``rrm_index`` and ``rrm_id``. NaN and infinities are null.
     """
     table = read_table("to_fiftyone", issues, "given_label")
     classes = class_names([table[name] for name in LABELS if name in table])
@@ -69,18 +70,16 @@ def to_fiftyone(issues: Mapping[str, npt.ArrayLike], paths: Any, folder: str | o
     entries = {}
     for image, label, *values in zip(images, labels, *attributes.values(), strict=True):
         entries[image] = {"label": label, "attributes": dict(zip(attributes, values, strict=True))}
-    target = Path(folder)
-    target.mkdir(exist_ok=True)
-    with atomic_write(target / "labels.json") as file:
+    with atomic_write(path) as file:
         file.write(encode({"classes": classes, "labels": entries}))
 
 
 def _read_paths(paths: list[Any]) -> list[str]:
     """Return absolute paths."""
-    others = sorted({type(path).__name__ for path in paths if not isinstance(path, (str, os.PathLike))})
+    others = sorted({type(image).__name__ for image in paths if not isinstance(image, (str, os.PathLike))})
     if others:
         raise TypeError(f"paths must be strings or paths, got {', '.join(others)} among them")
-    images = check_unicode("paths", [str(Path(path).absolute()) for path in paths])
+    images = check_unicode("paths", [str(Path(image).absolute()) for image in paths])
     if len(set(images)) < len(images):
         repeated = Counter(images).most_common(1)[0][0]
         raise ValueError(f"paths must be distinct, got {repeated} for several samples; keep one row of each image")

@@ -183,16 +183,14 @@ def _read_samples(samples: Any, index: Column, kind: Kind) -> list[Any]:
 
 
 def _cell_texts(name: str, column: Column) -> list[str | None]:
-    """Return the cells of a column as text; missing values are None."""
+    """Return the cells of a column as text; missing values and infinities are None."""
     if column.dtype.kind in "mM":
-        column = column.astype(str)
-    # Numbers in their shortest digits.
+        # As Python objects, times in nanoseconds would be integers.
+        return [None if text == "NaT" else text for text in column.astype(str).tolist()]
     cells = json_values(name, column) if column.dtype.kind == "f" else column.tolist()
-    texts = [cell if isinstance(cell, str) else str(cell) for cell in cells]
-    check_unicode(name, texts)
-    return [
-        None if text in MISSING and not isinstance(cell, str) else text for text, cell in zip(texts, cells, strict=True)
-    ]
+    texts = check_unicode(name, [str(cell) for cell in cells])
+    is_missing = [text in MISSING and not isinstance(cell, str) for text, cell in zip(texts, cells, strict=True)]
+    return [None if missing else text for text, missing in zip(texts, is_missing, strict=True)]
 
 
 def _make_tasks(data: Mapping[str, list[Any]], kind: Kind, model_version: str) -> Iterator[dict[str, Any]]:
