@@ -38,7 +38,7 @@ def to_dataset(issues: Mapping[str, npt.ArrayLike], samples: Any = None) -> data
     Raises
     ------
     TypeError
-        A column holds other types than `to_csv` writes.
+        A column holds other types than `to_csv` writes, or `samples` is neither a Dataset nor a mapping.
     ValueError
         The table has no ``index``, a sample of the table is missing from `samples`, a name in `samples` is that of a
         column, or a string holds a lone surrogate, which Arrow can't represent.
@@ -53,18 +53,11 @@ def to_dataset(issues: Mapping[str, npt.ArrayLike], samples: Any = None) -> data
     repeated = [name for name in _column_names(samples) if name in table]
     if repeated:
         raise ValueError(f"samples must have names other than those of the table, got {repeated[0]!r}; rename it")
-    index = table["index"]
     rows = _make_rows(datasets, table)
     if samples is None:
         return rows
-    if isinstance(samples, datasets.Dataset):
-        # Checks that the table's samples are there.
-        select_samples("samples", np.arange(len(samples)), index)
-        selected = samples.select(index.tolist())
-    else:
-        columns = {name: select_samples(f"samples[{name!r}]", values, index) for name, values in samples.items()}
-        selected = datasets.Dataset.from_dict({name: _plain(name, column) for name, column in columns.items()})
-    if len(index) == 0:
+    selected = _select_rows(datasets, samples, table["index"])
+    if len(rows) == 0:
         # Concatenating would drop the columns of empty parts.
         features = datasets.Features({**selected.features, **rows.features})
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
@@ -75,6 +68,21 @@ def _column_names(samples: Any) -> list[str]:
     if samples is None:
         return []
     return list(getattr(samples, "column_names", samples))
+
+
+def _select_rows(datasets: Any, samples: Any, index: Column) -> datasets.Dataset:
+    """Return the columns of the samples, one row for each row of the table."""
+    if isinstance(samples, datasets.Dataset):
+        # Checks that the table's samples are there.
+        select_samples("samples", np.arange(len(samples)), index)
+        return samples.select(index.tolist())
+    if not hasattr(samples, "items"):
+        raise TypeError(
+            f"samples must be a Dataset or a mapping of names to columns, got {type(samples).__name__}; name the "
+            "column, {'text': texts}"
+        )
+    columns = {name: select_samples(f"samples[{name!r}]", values, index) for name, values in samples.items()}
+    return datasets.Dataset.from_dict({name: _plain(name, column) for name, column in columns.items()})
 
 
 def _make_rows(datasets: Any, table: Mapping[str, Column]) -> datasets.Dataset:

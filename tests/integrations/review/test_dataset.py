@@ -78,3 +78,8 @@ def test_no_rows_keep_the_features():
 def test_wrong_arguments_are_refused(issues, samples, message):
     with pytest.raises(ValueError, match=message):
         to_dataset(issues, samples)
+
+
+def test_samples_without_a_name_are_refused():
+    with pytest.raises(TypeError, match="samples must be a Dataset or a mapping of names to columns, got list"):
+        to_dataset(issue_table(), TEXTS)
