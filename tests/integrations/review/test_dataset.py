@@ -35,9 +35,7 @@ def test_columns_keep_their_types_and_values():
     dataset = to_dataset(issues)
     for name, column in issues.items():
         assert dataset.features[name].dtype == str(column.dtype)
-    values = dataset.with_format("numpy")
-    for name, column in issues.items():
-        np.testing.assert_array_equal(values[name][:], column)
+        np.testing.assert_array_equal(np.array(dataset[name][:], column.dtype), column)
 
 
 def test_samples_may_be_a_dataset_with_its_own_features():
