@@ -55,7 +55,7 @@ def to_csv(issues: Mapping[str, npt.ArrayLike], path: str | os.PathLike[str], *,
     have up to nine significant digits. NaN and infinity are ``nan`` and ``inf``. Surrogates, by which Python stands for
     the bytes of file names that aren't UTF-8, are written as these bytes.
     """
-    columns = _read_columns(issues)
+    columns = read_columns(issues)
     n_rows = len(next(iter(columns.values())))
     formulas: list[str] = []
     with atomic_write(path) as file:
@@ -72,7 +72,7 @@ def to_csv(issues: Mapping[str, npt.ArrayLike], path: str | os.PathLike[str], *,
             )
 
 
-def _read_columns(issues: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
+def read_columns(issues: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
     """Return the columns as arrays of one length."""
     columns = {name: np.asarray(values) for name, values in issues.items()}
     if not columns:

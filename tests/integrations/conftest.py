@@ -15,7 +15,9 @@ def pytest_collection_modifyitems(items):
     """Make warnings errors only where this project raises them: other packages have their own."""
     for item in items:
         item.add_marker(pytest.mark.filterwarnings("ignore"), append=False)
-        item.add_marker(pytest.mark.filterwarnings("error:::rrm_core|rrm_torch|rrm_sklearn|rrm_keras"), append=False)
+        item.add_marker(
+            pytest.mark.filterwarnings("error:::rrm_core|rrm_torch|rrm_review|rrm_sklearn|rrm_keras"), append=False
+        )
 
 
 @pytest.fixture(autouse=True, scope="session")
