@@ -262,7 +262,7 @@ TORCH_LEVELS = (
     ("adversarial",),
     ("training",),
     ("methods", "integrations"),
-    ("report",),
+    ("report", "find"),
     ("cli",),
 )
 

@@ -86,6 +86,7 @@ class _Walk:
         self.images: list[tuple[str, ...]] = []
         self.folders: set[str] = set()
         self.others: Counter[str] = Counter()
+        self.no_files: list[tuple[str, ...]] = []
         self.links: list[str] = []
         self.n_hidden = 0
         self.errors: list[str] = []
@@ -111,17 +112,21 @@ class _Walk:
     def _sort_in(self, place: Path, parts: tuple[str, ...], name: str) -> None:
         if name.startswith("."):
             self.n_hidden += 1
-        # A link to a missing file, a pipe or a device is no image, whatever its name.
-        elif is_image_name(name) and (place / name).is_file():
-            self.images.append((*parts, name))
+        elif is_image_name(name):
+            # A link may lead to no file, and a pipe or a device may have any name.
+            names = self.images if (place / name).is_file() else self.no_files
+            names.append((*parts, name))
         else:
             self.others[Path(name).suffix.lower() or "without a suffix"] += 1
 
     def notes(self) -> list[str]:
         notes = []
         if self.others:
-            kinds = [f"{count:,} {suffix}" for suffix, count in self.others.most_common()]
+            kinds = [f"{count:,} {suffix}" for suffix, count in sorted(self.others.items())]
             notes.append(f"Files that aren't images are ignored: {join_names(kinds)}.")
+        if self.no_files:
+            names = sorted(_printable("/".join(name)) for name in self.no_files)
+            notes.append(f"Links to missing files, and what else is no file, are ignored: {join_names(names)}.")
         if self.n_hidden:
             notes.append(f"Hidden files and folders are ignored: {self.n_hidden:,}.")
         if self.links:

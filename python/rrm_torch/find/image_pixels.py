@@ -188,7 +188,7 @@ def _fit_array(pixels: npt.NDArray[Any], size: int, low: float, high: float) -> 
 
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ValueError("it has NaN or infinite pixels")
-    content_hash = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16).hexdigest()
+    content_hash = hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.dtype != np.uint8:

@@ -26,7 +26,7 @@ def as_probabilities(scores: npt.NDArray[np.float64], notes: list[str]) -> npt.N
     sums = scores.sum(axis=1, keepdims=True)
     if (scores >= 0).all() and (scores <= 1).all() and (np.abs(sums - 1) <= SUM_TOLERANCE).all():
         notes.append("The scores are probabilities: they lie in [0, 1], and those of a sample sum to 1.")
-        return scores / sums
+        return np.asarray(scores / sums)
     notes.append("The scores are logits, as they aren't in [0, 1] with sums of 1: their softmax is used.")
     exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
