@@ -103,12 +103,11 @@ def encode_labels(
     order = _order_classes(where, labels, class_names)
     counts = Counter(labels)
     _check_counts(where, counts)
-    notes += _note_classes(counts, order)
     positions = {label: code for code, label in enumerate(order)}
-    if class_names is not None and labels and isinstance(labels[0], int):
-        names = tuple(class_names)
-    else:
-        names = tuple(map(str, order))
+    names = tuple(map(str, order if class_names is None else class_names))
+    if class_names is None:
+        notes += _note_gaps(counts)
+    notes += _note_classes([counts[label] for label in order], names)
     return LabelCodes(
         rows=np.array(rows, np.int64),
         codes=np.array([positions[label] for label in labels], np.int64),
@@ -251,24 +250,22 @@ def _check_counts(where: str, counts: Counter[Any]) -> None:
         )
 
 
-def _note_classes(counts: Counter[Any], order: list[Any]) -> list[str]:
+def _note_classes(counts: list[int], names: tuple[str, ...]) -> list[str]:
     """Describe classes that lack samples or look alike."""
     notes = []
-    without = [str(label) for label in order if label not in counts]
+    without = [name for name, count in zip(names, counts, strict=True) if not count]
     if without:
         notes.append(f"No sample has these classes that the data names: {join_names(without)}.")
-    elif gaps := _find_gaps(counts):
-        notes.append(f"No sample has these labels between the others: {join_names(gaps)}.")
-    single = [str(label) for label in order if counts[label] == 1]
+    single = [name for name, count in zip(names, counts, strict=True) if count == 1]
     if single:
         notes.append(f"Classes of one sample can't be judged: {join_names(single)}.")
     spellings = defaultdict(list)
-    for label in order:
-        spellings[str(label).casefold()].append(repr(label))
-    variants = [" and ".join(names) for names in spellings.values() if len(names) > 1]
+    for name in names:
+        spellings[name.casefold()].append(repr(name))
+    variants = [" and ".join(group) for group in spellings.values() if len(group) > 1]
     if variants:
         notes.append(f"Classes that differ in upper and lower case are separate classes: {join_names(variants)}.")
-    tokens = [repr(label) for label in order if str(label).lower() in MISSING_TOKENS and label in counts]
+    tokens = [repr(name) for name, count in zip(names, counts, strict=True) if count and name.lower() in MISSING_TOKENS]
     if tokens:
         notes.append(
             f"These labels are read as classes: {join_names(tokens)}; if they stand for a missing label, leave them "
@@ -277,15 +274,18 @@ def _note_classes(counts: Counter[Any], order: list[Any]) -> list[str]:
     return notes
 
 
-def _find_gaps(counts: Counter[Any]) -> list[str]:
-    """Return the integers between the labels that no sample has, if they are few: 1000 and 2000 are codes."""
+def _note_gaps(counts: Counter[Any]) -> list[str]:
+    """Name the integers between the labels that no sample has, if they are few: 1000 and 2000 are codes."""
     if not all(isinstance(label, int) for label in counts):
         return []
     low = min(counts)
     high = max(counts)
     if high - low + 1 > 2 * len(counts):
         return []
-    return [str(label) for label in range(low, high) if label not in counts]
+    gaps = [str(label) for label in range(low, high) if label not in counts]
+    if not gaps:
+        return []
+    return [f"No sample has these labels between the others: {join_names(gaps)}."]
 
 
 def _count(n: int) -> str:

@@ -47,7 +47,7 @@ def read_csv(path: Path, encoding: str | None = None, max_bytes: int | None = No
         # Without a header, the first line is the one whose number of cells no row may exceed.
         frame = pandas.read_csv(
             io.StringIO(text),
-            sep=delimiter,
+            sep=delimiter or ",",
             header=None,
             dtype=str,
             na_filter=False,

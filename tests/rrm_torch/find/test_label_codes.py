@@ -78,7 +78,7 @@ def test_classes_that_the_data_names_keep_their_order_and_number():
     assert encoded.classes == ("zebra", "ant", "bee")
     assert encoded.codes.tolist() == [2, 0, 0, 2]
     assert encoded.missing == {4: "label -1, which stands for no label"}
-    assert encoded.notes == ["No sample has these classes that the data names: 1."]
+    assert encoded.notes == ["No sample has these classes that the data names: ant."]
 
 
 def test_labels_may_be_names_of_classes():
