@@ -46,22 +46,22 @@ def test_features_must_be_numbers(tmp_path):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_features_from_npy(order, tmp_path):
-    features = np.asarray(np.arange(24.0).reshape(4, 3, 2), order=order)
+    features = np.asarray(np.arange(30.0).reshape(5, 3, 2), order=order)
     np.save(tmp_path / "x.npy", features)
-    path = write(tmp_path, labels=["a", "b", "", "a"])
+    path = write(tmp_path, labels=["a", "b", "", "a", "b"])
     data = read_labelled(path, ReadOptions(features=tmp_path / "x.npy"))
     assert data.kind == "features"
-    assert (data.samples == features.reshape(4, 6)[[0, 1, 3]]).all()
-    assert data.ids.tolist() == [0, 1, 3]
+    assert (data.samples == features.reshape(5, 6)[[0, 1, 3, 4]]).all()
+    assert data.ids.tolist() == [0, 1, 3, 4]
 
 
 def test_rows_that_are_not_finite_are_left_out(tmp_path):
-    features = np.zeros((5, 2))
+    features = np.zeros((6, 2))
     features[1, 0] = np.nan
     features[2, 1] = 1e300  # beyond single precision
     np.save(tmp_path / "x.npy", features)
-    data = read_labelled(write(tmp_path, labels=[*LABELS, "dog"]), ReadOptions(features=tmp_path / "x.npy"))
-    assert data.ids.tolist() == [0, 3, 4]
+    data = read_labelled(write(tmp_path, labels=[*LABELS, "dog", "cat"]), ReadOptions(features=tmp_path / "x.npy"))
+    assert data.ids.tolist() == [0, 3, 4, 5]
     assert {left_out.reason for left_out in data.left_out} == {"a number that is missing or infinite"}
     np.save(tmp_path / "x.npy", np.full((4, 2), np.nan))
     with pytest.raises(ValueError, match="none of the 4 samples can be used: a number that is missing or infinite"):
