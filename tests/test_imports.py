@@ -266,7 +266,7 @@ TORCH_LEVELS = (
     ("adversarial",),
     ("training",),
     ("methods", "integrations"),
-    ("report",),
+    ("report", "find"),
     ("cli",),
 )
 

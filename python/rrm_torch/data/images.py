@@ -236,14 +236,14 @@ def load_idx(folder: str | Path, max_bytes: int | None = None) -> ImageData:
     arrays = {}
     for part, stem in (("train", "train"), ("test", "t10k")):
         for letter, noun, ndim in (("x", "images", 3), ("y", "labels", 1)):
-            path = _find_idx(folder, f"{stem}-{noun}", f"idx{ndim}-ubyte")
+            path = find_idx(folder, f"{stem}-{noun}", f"idx{ndim}-ubyte")
             array = read_idx(path, ndim, max(limit, 1))
             arrays[f"{letter}_{part}"] = array
             limit -= array.nbytes
     return _image_data(folder.resolve().name, str(folder), **arrays)
 
 
-def _find_idx(folder: Path, stem: str, ending: str) -> Path:
+def find_idx(folder: Path, stem: str, ending: str) -> Path:
     """Return the path of an IDX file under any of its usual names."""
     for name in (f"{stem}-{ending}", f"{stem}.{ending}", f"{stem}-{ending}.gz", f"{stem}.{ending}.gz"):
         if (folder / name).is_file():
