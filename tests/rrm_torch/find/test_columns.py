@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rrm_torch.find.labelled_data import ReadOptions
+from rrm_torch.find.labelled_data import LeftOut, ReadOptions
 from rrm_torch.find.sources import read_labelled
 
 N = 6
@@ -65,7 +65,7 @@ def test_one_of_several_columns_of_texts(tmp_path):
 def test_empty_texts_are_left_out(tmp_path):
     data = read(tmp_path, {"text": [*SENTENCES[:-1], " "]})
     assert len(data.samples) == N - 1
-    assert [(left_out.id, left_out.reason) for left_out in data.left_out] == [(5, "no text")]
+    assert data.left_out == [LeftOut(5, "no text")]
     with pytest.raises(ValueError, match=r"column 'note' of .* must have texts, got empty cells only"):
         read(tmp_path, {"note": [""] * N, "x": range(N)}, text="note")
 
@@ -161,9 +161,7 @@ def test_columns_of_image_files(tmp_path):
         assert data.kind == "images"
         assert data.samples == [tmp_path / name for name in names[1:]]
         assert data.ids.tolist() == names[1:]
-        assert [(left_out.id, left_out.reason) for left_out in data.left_out] == [
-            ("pictures/0.png", "image file doesn't exist")
-        ]
+        assert data.left_out == [LeftOut("pictures/0.png", "image file doesn't exist")]
     data = read(tmp_path, {"image": names, "id": range(10, 10 + N)})
     assert data.ids.tolist() == [str(i) for i in range(11, 10 + N)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rrm_torch.find.labelled_data import ReadOptions
+from rrm_torch.find.labelled_data import LeftOut, ReadOptions
 from rrm_torch.find.sources import read_labelled
 from rrm_torch.find.tables import read_csv
 
@@ -97,9 +97,8 @@ def test_missing_labels_are_left_out(tmp_path):
     assert data.ids.tolist() == ["007", "009", "010", "011"]
     assert data.labels.tolist() == [0, 1, 0, 1]
     assert data.samples["x"].tolist() == [1.0, 3.0, 4.0, 5.0]
-    ((left_out,), (note,)) = (data.left_out, data.notes)
-    assert (left_out.id, left_out.reason) == ("008", "no label")
-    assert note == "Samples left out: 1 (no label)."
+    assert data.left_out == [LeftOut("008", "no label")]
+    assert data.notes == ["Samples left out: 1 (no label)."]
 
 
 @pytest.mark.parametrize(
