@@ -26,6 +26,11 @@ def test_the_delimiter_is_recognised(delimiter, tmp_path):
     }
 
 
+def test_the_delimiter_may_be_stated_for_excel(tmp_path):
+    table = read_csv(write(tmp_path, "sep=;\r\na,b;label\r\n1,2;x\r\n"))
+    assert list(table.columns) == ["a,b", "label"]
+
+
 def test_cells_stay_as_they_are_written(tmp_path):
     path = write(tmp_path, "id,label,x\n007,NA,1.50\n008,null,\n\n009,None,nan\n")
     table = read_csv(path)
@@ -70,7 +75,7 @@ def test_damaged_files(content, message, tmp_path):
     [
         (
             "a,b",
-            r"has no column called label, .*; pass the name of one, --label NAME\. Its columns are 'a', 'b'",
+            r"has no column called label, .*; pass .* --label NAME\. Its columns are, by its first line, 'a', 'b'",
         ),
         ("label,Target", "has several columns that may be the labels; pass the name of one, --label NAME"),
     ],
