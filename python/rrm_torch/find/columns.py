@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,9 +16,15 @@ from .table import Table
 
 LABEL_NAMES = ("label", "labels", "class", "target", "y", "category")
 TEXT_NAMES = ("text", "sentence", "question", "review", "content", "message", "comment", "title")
-ID_NAMES = ("id", "index", "file", "filename", "file_name", "path", "name")
+NUMBERING_NAMES = ("id", "idx", "index")
+ID_NAMES = (*NUMBERING_NAMES, "file", "filename", "file_name", "path", "name")
 IMAGE_NAMES = ("image", "images", "img", "image_path", "path", "file", "filename", "file_name")
 SPLIT_NAME = "split"
+
+MIN_NUMBERING = 20
+"""Rows from which consecutive integers are no coincidence."""
+
+_ENDS_WITH_ID = re.compile(r"(?:[a-z0-9]I[dD]|[_ .-](?:id|ID|Id))$")  # userId, user_id
 
 LONG_TEXT = 20
 """Mean number of characters from which strings are texts and not categories."""
@@ -39,8 +46,10 @@ def find_label_column(table: Table, label: str | None) -> str:
     problem = "has no column called " + ", ".join(LABEL_NAMES)
     if candidates:
         problem = "has several columns that may be the labels"
+    where = "" if table.is_typed else ", by its first line,"
     raise ValueError(
-        f"{table.source} {problem}; pass the name of one, --label NAME. Its columns are {table.describe_columns()}"
+        f"{table.source} {problem}; pass the name of one, --label NAME. Its columns are{where} "
+        f"{table.describe_columns()}"
     )
 
 
@@ -87,7 +96,9 @@ def find_id_column(table: Table, names: Sequence[str], notes: list[str]) -> str 
     notes : list of str
         Receives a column that isn't used as its values are repeated.
     """
-    candidates = [name for usual in ID_NAMES for name in names if name.lower() == usual]
+    candidates = [name for usual in NUMBERING_NAMES for name in names if name.lower() == usual]
+    candidates += [name for name in names if _ENDS_WITH_ID.search(name)]
+    candidates += [name for usual in ID_NAMES for name in names if name.lower() == usual and name not in candidates]
     repeated = []
     for name in candidates:
         if is_distinct(table.columns[name]):
@@ -96,6 +107,29 @@ def find_id_column(table: Table, names: Sequence[str], notes: list[str]) -> str 
     if repeated and repeated[0].lower() == "id":
         notes.append(f"The column {repeated[0]!r} has repeated or empty values: samples are identified by row number.")
     return None
+
+
+def find_identifiers(table: Table, names: Sequence[str]) -> list[str]:
+    """Return the columns that number or name the samples, and are no features."""
+    return [
+        name
+        for name in names
+        if name.lower() in NUMBERING_NAMES
+        or is_numbering(table.columns[name])
+        or ((name.lower() in ID_NAMES or _ENDS_WITH_ID.search(name)) and is_distinct(table.columns[name]))
+    ]
+
+
+def is_numbering(cells: Any) -> bool:
+    """Return whether a column holds consecutive integers, such as row numbers."""
+    if len(cells) < MIN_NUMBERING or not _counts(cells.iloc[:MIN_NUMBERING]):
+        return False
+    return _counts(cells)
+
+
+def _counts(cells: Any) -> bool:
+    numbers = as_numbers(cells)
+    return numbers is not None and bool((numbers.diff()[1:] == 1).all())
 
 
 def is_distinct(cells: Any) -> bool:

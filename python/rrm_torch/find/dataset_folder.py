@@ -31,7 +31,8 @@ def read_dataset_folder(folder: Path, options: ReadOptions) -> LabelledData:
     Returns
     -------
     LabelledData
-        Class names are those of a ClassLabel column, and images are the encoded images of an Image column.
+        Class names are those of a ClassLabel column, and images are the encoded images of an Image column; the file
+        that an image may name instead isn't opened.
 
     Raises
     ------
@@ -52,14 +53,12 @@ def read_dataset_folder(folder: Path, options: ReadOptions) -> LabelledData:
         dataset = _choose_split(folder, dataset, options.split, notes)
     elif options.split is not None and options.split != str(dataset.split):
         raise ValueError(f"{folder} must have the split {options.split!r}, got only {str(dataset.split)!r}")
-    if not len(dataset):
-        raise ValueError(f"{folder} has no samples")
     names = list(dataset.column_names)
     for name in names:
         if isinstance(dataset.features[name], datasets.Image):
             dataset = dataset.cast_column(name, datasets.Image(decode=False))
     dataset = dataset.with_format(None)
-    columns = {name: pandas.Series(_with_bytes(dataset[name]), dtype=object) for name in names}
+    columns = {name: pandas.Series(list(dataset[name]), dtype=object) for name in names}
     table = Table(
         source=folder,
         columns=columns,
@@ -87,17 +86,3 @@ def _choose_split(folder: Path, splits: Any, split: str | None, notes: list[str]
         raise ValueError(f"{folder} has several splits: {', '.join(names)}; pass the name of one, --split NAME")
     notes.append(f"Of the splits {', '.join(names)}, train is read; --split NAME reads another.")
     return splits["train"]
-
-
-def _with_bytes(cells: Any) -> list[Any]:
-    """Return the cells of a column; an image that is stored as the path of a file becomes its bytes."""
-    return [_read_image(cell) if _is_reference(cell) else cell for cell in cells]
-
-
-def _is_reference(cell: Any) -> bool:
-    return isinstance(cell, dict) and set(cell) == {"bytes", "path"} and cell["bytes"] is None
-
-
-def _read_image(cell: dict[str, Any]) -> dict[str, Any]:
-    path = Path(cell["path"] or "")
-    return {**cell, "bytes": path.read_bytes() if path.is_file() else b""}

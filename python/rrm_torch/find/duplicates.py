@@ -48,14 +48,6 @@ def find_duplicates(samples: Any, labels: npt.NDArray[np.int64]) -> list[Duplica
     -------
     list of Duplicates
         In the order of their first members.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from rrm_torch.find.duplicates import find_duplicates
-    >>> (group,) = find_duplicates(["good", "bad", " good"], np.array([1, 0, 0]))
-    >>> group.members.tolist(), group.labels_differ
-    ([0, 2], True)
     """
     positions: dict[Hashable, list[int]] = defaultdict(list)
     for index, key in enumerate(_keys(samples)):

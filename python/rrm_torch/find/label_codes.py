@@ -21,6 +21,10 @@ UNSIGNED_MINUS_ONE = {255: 8, 65535: 16, 2**32 - 1: 32, 2**64 - 1: 64}
 MISSING_TOKENS = frozenset({"na", "n/a", "nan", "null", "none", "?", "-", "<na>"})
 """What often stands for a missing value, in lower case."""
 
+MANY_CLASSES = 20
+FEW_SAMPLES = 10
+"""Integers of more values than this, with fewer samples of each on average, may be measurements."""
+
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)(\.0*)?")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -107,6 +111,7 @@ def encode_labels(
     names = tuple(map(str, order if class_names is None else class_names))
     if class_names is None:
         notes += _note_gaps(counts)
+        notes += _note_measurements(counts)
     notes += _note_classes([counts[label] for label in order], names)
     return LabelCodes(
         rows=np.array(rows, np.int64),
@@ -286,6 +291,17 @@ def _note_gaps(counts: Counter[Any]) -> list[str]:
     if not gaps:
         return []
     return [f"No sample has these labels between the others: {join_names(gaps)}."]
+
+
+def _note_measurements(counts: Counter[Any]) -> list[str]:
+    """Doubt that integers are classes if there are many and most have few samples."""
+    n = counts.total()
+    if len(counts) <= MANY_CLASSES or len(counts) <= n / FEW_SAMPLES:
+        return []
+    if not all(isinstance(label, int) for label in counts):
+        return []
+    doubt = f"The labels are {len(counts):,} different integers for {n:,} samples; if they are measurements"
+    return [f"{doubt}, this is regression, for which rrm_sklearn.RRMRegressor is made."]
 
 
 def _count(n: int) -> str:

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from .assembly import assemble
 from .columns import (
-    ID_NAMES,
     check_column,
     find_id_column,
+    find_identifiers,
     find_image_column,
     find_label_column,
     find_text_column,
@@ -30,6 +30,8 @@ from .probabilities import as_probabilities, match_classes, sort_names
 from .table import Table
 
 NOT_FINITE = "a number that is missing or infinite"
+MIN_ROWS_OF_COPIES = 20
+"""Rows from which a column that repeats the labels is no coincidence."""
 
 
 class _Samples(NamedTuple):
@@ -86,7 +88,7 @@ def read_table(table: Table, options: ReadOptions) -> LabelledData:
     )
     if found.kind == "probabilities":
         return _finish_probabilities(data, f"logits of {table.source}", found.columns)
-    return data
+    return _drop_copies(data) if found.kind == "table" else data
 
 
 def _find_split_column(table: Table, split: str | None, label: str) -> str | None:
@@ -207,6 +209,8 @@ def _read_features(table: Table, names: Sequence[str], notes: list[str]) -> npt.
             f"{table.source} has several columns of vectors: {join_names(vectors)}; pass the name of one, --features "
             "NAME"
         )
+    if not vectors:
+        names = _drop_ids(table, names, notes)
     used = vectors or [name for name in names if as_numbers(table.columns[name], table.decimal_comma) is not None]
     if not used:
         raise ValueError(f"{table.source} has no columns of numbers; its columns are {table.describe_columns()}")
@@ -229,14 +233,30 @@ def _make_matrix(matrix: npt.NDArray[Any], options: ReadOptions, columns: list[s
 
 def _drop_ids(table: Table, names: Sequence[str], notes: list[str]) -> list[str]:
     """Return the columns that aren't identifiers."""
-    dropped = [
-        name
-        for name in names
-        if name.lower() in ("id", "index") or (name.lower() in ID_NAMES and is_distinct(table.columns[name]))
-    ]
+    dropped = find_identifiers(table, names)
     if dropped:
         notes.append(f"Identifiers are no features: {join_names(list(map(repr, dropped)))}.")
     return [name for name in names if name not in dropped]
+
+
+def _drop_copies(data: LabelledData) -> LabelledData:
+    """Return a table without the columns that repeat the labels, such as their names beside their numbers."""
+    frame = data.samples
+    if len(frame) < MIN_ROWS_OF_COPIES:
+        return data
+    copies = [name for name in frame.columns if _is_copy(frame[name], data.labels)]
+    if not copies:
+        return data
+    if len(copies) == frame.shape[1]:
+        raise ValueError(f"{data.name} has no feature columns but copies of the labels: {join_names(copies)}")
+    note = f"Columns with one value for each class are copies of the labels, and no features: {join_names(copies)}."
+    return replace(data, samples=frame.drop(columns=copies), notes=[*data.notes, note])
+
+
+def _is_copy(cells: Any, labels: npt.NDArray[np.int64]) -> bool:
+    codes = cells.factorize()[0]
+    pairs = set(zip(codes.tolist(), labels.tolist(), strict=True))
+    return len(pairs) == len({code for code, _ in pairs}) == len({label for _, label in pairs})
 
 
 def _plain_labels(table: Table, label: str) -> list[Any]:

@@ -15,6 +15,7 @@ from .table import Table
 from .text_encoding import read_text
 
 DELIMITERS = (",", ";", "\t", "|")
+_DIRECTIVE = re.compile(r"sep=([,;\t|])\r?\n")  # the first line of a file for Excel
 
 
 def read_csv(path: Path, encoding: str | None = None, max_bytes: int | None = None) -> Table:
@@ -24,7 +25,7 @@ def read_csv(path: Path, encoding: str | None = None, max_bytes: int | None = No
     ----------
     path : Path
         The first line names the columns. The delimiter is the one of ``,``, ``;``, ``\t`` and ``|`` that is in it most
-        often outside of quotes.
+        often outside of quotes, or the one of a line such as ``sep=;`` above it.
     encoding, max_bytes
         See `read_text`.
 
@@ -42,7 +43,9 @@ def read_csv(path: Path, encoding: str | None = None, max_bytes: int | None = No
     """
     pandas = import_optional("pandas", "tables")
     text = read_text(path, encoding, max_bytes)
-    delimiter = _find_delimiter(text)
+    if directive := _DIRECTIVE.match(text):
+        text = text[directive.end() :]
+    delimiter = directive[1] if directive else _find_delimiter(text)
     try:
         # Without a header, the first line is the one whose number of cells no row may exceed.
         frame = pandas.read_csv(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rrm_torch.find.labelled_data import ReadOptions
+from rrm_torch.find.labelled_data import LeftOut, ReadOptions
 from rrm_torch.find.sources import read_labelled
 
 N = 6
@@ -65,7 +65,7 @@ def test_one_of_several_columns_of_texts(tmp_path):
 def test_empty_texts_are_left_out(tmp_path):
     data = read(tmp_path, {"text": [*SENTENCES[:-1], " "]})
     assert len(data.samples) == N - 1
-    assert [(left_out.id, left_out.reason) for left_out in data.left_out] == [(5, "no text")]
+    assert data.left_out == [LeftOut(5, "no text")]
     with pytest.raises(ValueError, match=r"column 'note' of .* must have texts, got empty cells only"):
         read(tmp_path, {"note": [""] * N, "x": range(N)}, text="note")
 
@@ -114,7 +114,30 @@ def test_decimal_commas(delimiter, is_number, tmp_path):
         np.testing.assert_array_equal(data.samples["x"], [1.5, 2, -3.25, np.nan, 0, 1])
 
 
-@pytest.mark.parametrize("name", ["id", "ID", "index", "file", "filename", "path", "name"])
+def test_row_numbers_are_no_features(tmp_path):
+    n = 20
+    columns = {"": range(n), "count": range(5, 5 + n), "even": range(0, 2 * n, 2), "x": [0, 1, 1, 0] * 5}
+    data = read_labelled(write(tmp_path, {**columns, "label": LABELS[:2] * 10}))
+    assert list(data.samples.columns) == ["even", "x"]
+    assert data.notes == ["Identifiers are no features: 'column 1', 'count'."]
+
+
+def test_copies_of_the_labels_are_no_features(tmp_path):
+    n = 20
+    columns = {"label": ["a", "b"] * 10, "name": ["A", "B"] * 10, "code": [7, 8] * 10}
+    nearly = {"nearly": ["A", "B"] * 9 + ["B", "A"], "finer": ["u", "v", "w", "v"] * 5}
+    data = read_labelled(write(tmp_path, {**columns, **nearly}))
+    assert (len(data.labels), list(data.samples.columns)) == (n, ["nearly", "finer"])
+    assert data.notes == [
+        "Columns with one value for each class are copies of the labels, and no features: name, code."
+    ]
+    with pytest.raises(ValueError, match=r"data\.csv has no feature columns but copies of the labels: name, code"):
+        read_labelled(write(tmp_path, columns))
+
+
+@pytest.mark.parametrize(
+    "name", ["id", "ID", "idx", "index", "user_id", "userId", "user ID", "file", "filename", "path", "name"]
+)
 def test_usual_names_of_identifiers(name, tmp_path):
     ids = [f"0{i}" for i in range(N)]
     assert read(tmp_path, {name: ids, "x": range(N)}).ids.tolist() == ids
@@ -161,9 +184,7 @@ def test_columns_of_image_files(tmp_path):
         assert data.kind == "images"
         assert data.samples == [tmp_path / name for name in names[1:]]
         assert data.ids.tolist() == names[1:]
-        assert [(left_out.id, left_out.reason) for left_out in data.left_out] == [
-            ("pictures/0.png", "image file doesn't exist")
-        ]
+        assert data.left_out == [LeftOut("pictures/0.png", "image file doesn't exist")]
     data = read(tmp_path, {"image": names, "id": range(10, 10 + N)})
     assert data.ids.tolist() == [str(i) for i in range(11, 10 + N)]
 

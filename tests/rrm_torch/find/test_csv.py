@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rrm_torch.find.labelled_data import ReadOptions
+from rrm_torch.find.labelled_data import LeftOut, ReadOptions
 from rrm_torch.find.sources import read_labelled
 from rrm_torch.find.tables import read_csv
 
@@ -24,6 +24,11 @@ def test_the_delimiter_is_recognised(delimiter, tmp_path):
         "label": ["u\nv"],
         "x": ["4"],
     }
+
+
+def test_the_delimiter_may_be_stated_for_excel(tmp_path):
+    table = read_csv(write(tmp_path, "sep=;\r\na,b;label\r\n1,2;x\r\n"))
+    assert list(table.columns) == ["a,b", "label"]
 
 
 def test_cells_stay_as_they_are_written(tmp_path):
@@ -70,7 +75,7 @@ def test_damaged_files(content, message, tmp_path):
     [
         (
             "a,b",
-            r"has no column called label, .*; pass the name of one, --label NAME\. Its columns are 'a', 'b'",
+            r"has no column called label, .*; pass .* --label NAME\. Its columns are, by its first line, 'a', 'b'",
         ),
         ("label,Target", "has several columns that may be the labels; pass the name of one, --label NAME"),
     ],
@@ -97,9 +102,8 @@ def test_missing_labels_are_left_out(tmp_path):
     assert data.ids.tolist() == ["007", "009", "010", "011"]
     assert data.labels.tolist() == [0, 1, 0, 1]
     assert data.samples["x"].tolist() == [1.0, 3.0, 4.0, 5.0]
-    ((left_out,), (note,)) = (data.left_out, data.notes)
-    assert (left_out.id, left_out.reason) == ("008", "no label")
-    assert note == "Samples left out: 1 (no label)."
+    assert data.left_out == [LeftOut("008", "no label")]
+    assert data.notes == ["Samples left out: 1 (no label)."]
 
 
 @pytest.mark.parametrize(

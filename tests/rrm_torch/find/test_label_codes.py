@@ -109,6 +109,13 @@ def test_notes(values, note):
     assert encode(values).notes == [note]
 
 
+def test_many_integers_may_be_measurements():
+    (note,) = encode(list(range(21)) * 2).notes
+    assert note.startswith("The labels are 21 different integers for 42 samples; if they are measurements, this is")
+    assert encode([f"c{i}" for i in range(21)] * 2).notes == []
+    assert encode(list(range(21)) * 11).notes == []
+
+
 def test_labels_with_large_gaps_are_codes():
     assert encode([1000, 2000, 1000, 2000]).notes == []
 

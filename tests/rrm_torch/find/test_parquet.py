@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rrm_torch.find.labelled_data import ReadOptions
+from rrm_torch.find.labelled_data import LeftOut, ReadOptions
 from rrm_torch.find.sources import read_labelled
 
 
@@ -52,9 +52,9 @@ def test_vectors_are_features(tmp_path):
     assert data.kind == "features"
     assert data.samples.dtype == np.float32
     assert data.samples.tolist() == [[0, 1], [2, 3], [6, 7], [8, 9]]
-    assert [(left_out.id, left_out.reason) for left_out in data.left_out] == [
-        (2, "a number that is missing or infinite"),
-        (3, "a number that is missing or infinite"),
+    assert data.left_out == [
+        LeftOut(2, "a number that is missing or infinite"),
+        LeftOut(3, "a number that is missing or infinite"),
     ]
     assert data.notes[0] == "The features are the columns 'vector'; not used: 'x'."
 
@@ -91,7 +91,7 @@ def test_encoded_images_and_class_names(tmp_path):
     data = read_labelled(write(tmp_path, {"image": images, "label": [1, 0, 1, 0, 0]}, metadata))
     assert (data.kind, data.classes) == ("images", ("cat", "dog", "eel"))
     assert data.samples == [file.getvalue()] * 4
-    assert [(left_out.id, left_out.reason) for left_out in data.left_out] == [(4, "no image")]
+    assert data.left_out == [LeftOut(4, "no image")]
 
 
 @pytest.mark.parametrize("metadata", [None, {"huggingface": "text"}, {"huggingface": "[]"}, {"other": "1"}])
