@@ -27,6 +27,7 @@ from rrm_core._cli import (
 
 from .adversarial import attacks
 from .data import images, noise
+from .find.command import add_command, run_command
 from .losses import per_sample
 from .report import folder, table
 from .report.diagnosis import diagnose
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse_and_run(arguments: Sequence[str] | None) -> int:
     options = _make_parser().parse_args(arguments)
     program = f"{PROGRAM} {options.command}"
-    return run(program, _train, program, options)
+    command = run_command if options.command == "find" else _train
+    return run(program, command, program, options)
 
 
 def _train(program: str, options: argparse.Namespace) -> int:
@@ -210,6 +212,7 @@ examples:
         help=images.ACCEPTED_SOURCES.replace("%", "%%") + " (default: digits)",
     )
     _add_settings(train)
+    add_command(commands)
     return parser
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .label_codes import encode_labels
-from .labelled_data import Kind, LabelledData, LeftOut, join_names, select
+from .labelled_data import Kind, LabelledData, LeftOut, View, join_names, select
 
 
 def assemble(
@@ -23,6 +23,7 @@ def assemble(
     notes: Sequence[str],
     unusable: Mapping[int, str] | None = None,
     class_names: Sequence[str] | None = None,
+    view: View | None = None,
 ) -> LabelledData:
     """Return the usable samples of a source.
 
@@ -42,6 +43,8 @@ def assemble(
         Why a sample can't be used, by its position.
     class_names : sequence of str, optional
         The name of each class, if the source has them.
+    view : View, optional
+        What a person looks at, of all n samples.
 
     Returns
     -------
@@ -72,6 +75,7 @@ def assemble(
         ids=ids[encoded.rows],
         notes=all_notes,
         left_out=[LeftOut(ids[row], reason) for row, reason in reasons.items()],
+        view=None if view is None else View(view.kind, select(view.samples, encoded.rows)),
     )
 
 

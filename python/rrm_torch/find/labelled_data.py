@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,19 @@ class LeftOut:
 
     id: str | int
     reason: str
+
+
+class View(NamedTuple):
+    """What a person looks at.
+
+    Attributes
+    ----------
+    kind : {"images", "texts", "table"}
+    samples : list, np.ndarray or pandas.DataFrame, of length n
+    """
+
+    kind: Kind
+    samples: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +67,8 @@ class LabelledData:
         What a user should know about the data, one sentence each.
     left_out : list of LeftOut
         The samples of the source that aren't among these.
+    view : View, optional
+        What a person looks at, if that isn't what a model is trained on: the texts beside their features, for example.
     """
 
     name: str
@@ -64,6 +79,22 @@ class LabelledData:
     ids: npt.NDArray[Any]
     notes: list[str]
     left_out: list[LeftOut]
+    view: View | None = None
+
+    def shown(self) -> View:
+        """Return what a person looks at."""
+        if self.view is not None:
+            return self.view
+        if self.kind in ("images", "texts", "table"):
+            return View(self.kind, self.samples)
+        return View("table", {"sample": self.ids})
+
+    def take(self, rows: npt.NDArray[np.int64]) -> LabelledData:
+        """Return some of the samples, in the order of `rows`, with the same classes."""
+        view = None if self.view is None else View(self.view.kind, select(self.view.samples, rows))
+        return replace(
+            self, samples=select(self.samples, rows), labels=self.labels[rows], ids=self.ids[rows], view=view
+        )
 
     def without(self, reasons: Mapping[int, str]) -> LabelledData:
         """Return the data without some samples, such as images that can't be decoded.
@@ -84,13 +115,7 @@ class LabelledData:
         is_kept[list(reasons)] = False
         rows = np.flatnonzero(is_kept)
         left_out = [LeftOut(self.ids[index], reason) for index, reason in sorted(reasons.items())]
-        return replace(
-            self,
-            samples=select(self.samples, rows),
-            labels=self.labels[rows],
-            ids=self.ids[rows],
-            left_out=[*self.left_out, *left_out],
-        )
+        return replace(self.take(rows), left_out=[*self.left_out, *left_out])
 
 
 @dataclass(frozen=True)

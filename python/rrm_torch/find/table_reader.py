@@ -24,8 +24,9 @@ from .columns import (
     locate,
     match_columns,
 )
-from .labelled_data import Kind, LabelledData, ReadOptions, join_names
+from .labelled_data import Kind, LabelledData, ReadOptions, View, join_names
 from .number_columns import as_numbers, as_vectors, make_feature_table, read_matrix, read_npy
+from .optional_packages import import_optional
 from .probabilities import as_probabilities, match_classes, sort_names
 from .table import Table
 
@@ -85,10 +86,25 @@ def read_table(table: Table, options: ReadOptions) -> LabelledData:
         notes=notes,
         unusable=unusable,
         class_names=table.class_names.get(label),
+        view=_find_view(table, [name for name in names if name not in (found.columns or ())], found.kind),
     )
     if found.kind == "probabilities":
         return _finish_probabilities(data, f"logits of {table.source}", found.columns)
     return _drop_copies(data) if found.kind == "table" else data
+
+
+def _find_view(table: Table, names: Sequence[str], kind: Kind) -> View | None:
+    """Return what a person looks at where a model sees features: images, texts or the other columns."""
+    if kind not in ("features", "probabilities") or not names:
+        return None
+    if find_image_column(table, names) is not None:
+        return View("images", _read_images(table, names).samples)
+    text = find_text_column(table, names)
+    if text is not None:
+        return View("texts", ["" if cell is None else str(cell) for cell in table.columns[text].tolist()])
+    pandas = import_optional("pandas", "tables")
+    vectors = _find_vectors(table, names)
+    return View("table", pandas.DataFrame({name: table.columns[name] for name in names if name not in vectors}))
 
 
 def _find_split_column(table: Table, split: str | None, label: str) -> str | None:

@@ -1,0 +1,111 @@
+"""The table of a search in the formats of other tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rrm_review
+from rrm_core._atomic_write import atomic_write
+
+from .labelled_data import LabelledData
+from .result import Result
+
+
+def write_exports(formats: Sequence[str], folder: Path, data: LabelledData, result: Result) -> list[str]:
+    """Write the table in some formats.
+
+    Parameters
+    ----------
+    formats : sequence of str
+        Keys of `FORMATS`.
+    folder : Path
+    data : LabelledData
+    result : Result
+
+    Returns
+    -------
+    list of str
+        The names of the files and folders.
+
+    Raises
+    ------
+    ValueError
+        A format doesn't suit the data.
+    ImportError
+        A package that a format needs isn't installed.
+    OSError
+        A file can't be written.
+    """
+    return [FORMATS[name](folder, data, result) for name in dict.fromkeys(formats)]
+
+
+def _write_label_studio(folder: Path, data: LabelledData, result: Result) -> str:
+    kind, samples = data.shown()
+    rrm_review.to_label_studio(result.issues, _as_references(kind, samples), folder / "label_studio.json", kind=kind)
+    config = rrm_review.label_studio_config(data.classes, kind)
+    with atomic_write(folder / "label_studio.xml") as file:
+        file.write(config.encode())
+    return "label_studio.json, label_studio.xml"
+
+
+def _write_fiftyone(folder: Path, data: LabelledData, result: Result) -> str:
+    kind, samples = data.shown()
+    if kind != "images":
+        raise ValueError(f"the export fiftyone is for images, got {kind}")
+    rrm_review.to_fiftyone(result.issues, _as_references(kind, samples), folder / "fiftyone.json")
+    return "fiftyone.json"
+
+
+def _write_argilla(folder: Path, data: LabelledData, result: Result) -> str:
+    kind, samples = data.shown()
+    if kind != "texts":
+        raise ValueError(f"the export argilla is for texts, got {kind}")
+    records = rrm_review.to_argilla(result.issues, samples)
+    with atomic_write(folder / "argilla.json") as file:
+        file.write(json.dumps(records, ensure_ascii=False, indent=1).encode())
+    return "argilla.json"
+
+
+def _write_cleanlab(folder: Path, _: LabelledData, result: Result) -> str:
+    names = ("index", "is_label_issue", "label_quality", "given_label", "predicted_label", "sample_weight")
+    rows = np.argsort(result.issues["index"])
+    rrm_review.to_csv({name: result.issues[name][rows] for name in names}, folder / "cleanlab.csv")
+    return "cleanlab.csv"
+
+
+def _write_parquet(folder: Path, _: LabelledData, result: Result) -> str:
+    rrm_review.to_parquet(result.issues, folder / "issues.parquet")
+    return "issues.parquet"
+
+
+def _write_dataset(folder: Path, data: LabelledData, result: Result) -> str:
+    kind, samples = data.shown()
+    columns: Any = samples
+    if kind != "table":
+        columns = {kind.removesuffix("s"): _as_references(kind, samples)}
+    rrm_review.to_dataset(result.issues, columns).save_to_disk(str(folder / "dataset"))
+    return "dataset"
+
+
+def _as_references(kind: str, samples: Any) -> Any:
+    """Return file names of images, and other samples as they are."""
+    if kind != "images":
+        return samples
+    if isinstance(samples, list) and samples and isinstance(samples[0], Path):
+        return [str(path.resolve()) for path in samples]
+    raise ValueError("this export refers to images by file names, got images without a file of their own")
+
+
+FORMATS: dict[str, Callable[[Path, LabelledData, Result], str]] = {
+    "argilla": _write_argilla,
+    "cleanlab": _write_cleanlab,
+    "dataset": _write_dataset,
+    "fiftyone": _write_fiftyone,
+    "label-studio": _write_label_studio,
+    "parquet": _write_parquet,
+}

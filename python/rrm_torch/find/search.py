@@ -1,0 +1,151 @@
+"""Search for wrong labels in data of any kind."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .duplicates import Duplicates, find_duplicates
+from .image_pixels import read_pixels
+from .image_search import IMAGE_SIZE, search_images
+from .labelled_data import LabelledData
+from .own_model import load_classifier
+from .progress import Progress
+from .result import Result
+from .settings import SearchSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Data whose images are decoded.
+
+    Attributes
+    ----------
+    data : LabelledData
+        Without images that can't be decoded.
+    pixels : array of uint8, shape (n, H, W, C), or None
+        None unless the samples are images.
+    duplicates : list of Duplicates
+    """
+
+    data: LabelledData
+    pixels: npt.NDArray[np.uint8] | None
+    duplicates: list[Duplicates]
+
+    def take(self, data: LabelledData, rows: npt.NDArray[np.int64]) -> Prepared:
+        """Return the rows of which `data` consists."""
+        pixels = None if self.pixels is None else self.pixels[rows]
+        return replace(self, data=data, pixels=pixels)
+
+
+def prepare(data: LabelledData, progress: Progress) -> Prepared:
+    """Decode images, and find duplicates.
+
+    Parameters
+    ----------
+    data : LabelledData
+    progress : callable
+        Called as ``progress(done, total, what)`` after each image.
+
+    Raises
+    ------
+    ValueError
+        No image can be decoded.
+    ImportError
+        Pillow isn't installed.
+    """
+    if data.kind != "images":
+        return Prepared(data, None, find_duplicates(data.samples, data.labels))
+    n = len(data.labels)
+    n_decoded = 0
+
+    def on_sample() -> None:
+        nonlocal n_decoded
+        n_decoded += 1
+        progress(n_decoded, n, "reading")
+
+    pixels, hashes, broken = read_pixels(data.samples, IMAGE_SIZE, on_sample)
+    rows = np.array([row for row in range(n) if row not in broken], np.int64)
+    data = data.without(broken)
+    return Prepared(data, pixels[rows], find_duplicates([hashes[row] for row in rows.tolist()], data.labels))
+
+
+def search(prepared: Prepared, settings: SearchSettings, progress: Progress) -> Result:
+    """Find wrong labels.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    settings : SearchSettings
+    progress : callable
+        Called as ``progress(done, total, what)``, in samples times epochs or fits.
+
+    Returns
+    -------
+    Result
+        Its notes are the warnings of the search.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The search was interrupted before there was anything to report.
+    TypeError, ValueError, ImportError
+        The settings don't fit the data, or a package is missing.
+    """
+    data = prepared.data
+    # A class without samples has no place in a model.
+    present, labels = np.unique(data.labels, return_inverse=True)
+    classes = tuple(data.classes[code] for code in present.tolist())
+    if len(classes) < 2:
+        raise ValueError(f"{data.name} must have samples of at least 2 classes, got {len(classes)}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        if prepared.pixels is not None:
+            result = search_images(prepared.pixels, labels, classes, data.ids, settings, progress)
+        elif data.kind == "probabilities":
+            result = _search_predictions(data, present, labels, classes, settings)
+        else:
+            result = _search_with_estimator(data, labels, classes, settings, progress)
+    messages = dict.fromkeys(str(warning.message) for warning in caught)
+    return replace(result, notes=tuple(f"{message}." for message in messages))
+
+
+def _search_predictions(
+    data: LabelledData,
+    present: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+    settings: SearchSettings,
+) -> Result:
+    from .prediction_search import search_predictions
+
+    return search_predictions(data.samples[:, present], labels, classes, data.ids, settings)
+
+
+def _search_with_estimator(
+    data: LabelledData,
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+    settings: SearchSettings,
+    progress: Progress,
+) -> Result:
+    from .estimator_search import search_with_estimator
+    from .estimators import Estimator, make_feature_estimator, make_table_estimator, make_text_estimator
+
+    if settings.model is not None:
+        inputs: Any = data.samples
+        if data.kind == "texts":
+            inputs = np.array(data.samples, dtype=object)
+        estimator = Estimator(load_classifier(settings.model), inputs, settings.model)
+    elif data.kind == "texts":
+        estimator = make_text_estimator(data.samples, len(classes), settings.seed)
+    elif data.kind == "table":
+        estimator = make_table_estimator(data.samples, len(classes), settings.seed)
+    else:
+        estimator = make_feature_estimator(data.samples, settings.seed)
+    return search_with_estimator(estimator, labels, classes, data.ids, settings, progress)
