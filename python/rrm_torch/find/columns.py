@@ -26,6 +26,9 @@ MIN_NUMBERING = 20
 
 _ENDS_WITH_ID = re.compile(r"(?:[a-z0-9]I[dD]|[_ .-](?:id|ID|Id))$")  # userId, user_id
 
+MAX_CELLS = 1000
+"""Cells by which a column is taken for one of texts."""
+
 LONG_TEXT = 20
 """Mean number of characters from which strings are texts and not categories."""
 
@@ -176,12 +179,12 @@ def _is_long(table: Table, name: str) -> bool:
 def _is_varied(table: Table, name: str) -> bool:
     """Return whether a column consists of strings that mostly differ and aren't numbers."""
     strings = _find_strings(table, name)
-    return len(set(strings)) > len(strings) / 2 and as_numbers(table.columns[name]) is None
+    return len(set(strings)) > len(strings) / 2 and as_numbers(table.columns[name].iloc[:MAX_CELLS]) is None
 
 
 def _find_strings(table: Table, name: str) -> list[str]:
-    """Return the strings of a column, or none if it holds something else."""
-    items = table.columns[name].tolist()
+    """Return the first strings of a column, or none if it holds something else."""
+    items = table.columns[name].iloc[:MAX_CELLS].tolist()
     strings = [item for item in items if isinstance(item, str)]
     if any(item is not None and item is not math.nan and not isinstance(item, str) for item in items):
         return []

@@ -271,8 +271,10 @@ def _drop_copies(data: LabelledData) -> LabelledData:
 
 def _is_copy(cells: Any, labels: npt.NDArray[np.int64]) -> bool:
     codes = cells.factorize()[0]
-    pairs = set(zip(codes.tolist(), labels.tolist(), strict=True))
-    return len(pairs) == len({code for code, _ in pairs}) == len({label for _, label in pairs})
+    n_classes = len(np.unique(labels))
+    if len(np.unique(codes)) != n_classes:
+        return False
+    return len(np.unique(np.column_stack((codes, labels)), axis=0)) == n_classes
 
 
 def _plain_labels(table: Table, label: str) -> list[Any]:
