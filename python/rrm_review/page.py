@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,10 @@ from rrm_core._atomic_write import atomic_write
 
 from .page_assembly import assemble_page
 from .page_data import PageTable, as_page_data, read_table
-from .page_samples import embed_samples, infer_kind
+from .page_samples import Kind, embed_samples, infer_kind
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Kind: TypeAlias = Literal["images", "texts", "table"]
 
 DEFAULT_IMAGES = 1_000  # on a page; their thumbnails take less than 10 MB
 

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ OWN_COLUMNS = frozenset({"index", "id", *LABELS, "decision", "label"})  # the ot
 MAX_NAMED = 5  # labels in a message
 
 
-class PageTable(NamedTuple):
+@dataclass(frozen=True)
+class PageTable:
     """The table of label issues, checked.
 
     Attributes
@@ -68,13 +70,22 @@ def read_table(issues: Mapping[str, npt.ArrayLike], classes: Sequence[str] | Non
         raise TypeError("given_label and predicted_label of issues must both be integers or both be strings")
     values, names = _read_classes(labels, classes)
     positions = {value: position for position, value in enumerate(values)}
-    numbers = {name: _number_labels(name, column, positions) for name, column in labels.items()}
+    numbers = {name: _number_labels(column, positions) for name, column in labels.items()}
     decisions, new_labels = _read_decisions(issues, positions, n)
     columns = {name: _read_column(name, issues[name], n) for name in issues if name not in OWN_COLUMNS}
     _check_range("confidence", columns)
     _check_strings("duplicates", columns)
     return PageTable(
-        index, ids, "id" in issues, values, names, *(numbers[name] for name in LABELS), decisions, new_labels, columns
+        index=index,
+        ids=ids,
+        has_ids="id" in issues,
+        values=values,
+        names=names,
+        given_label=numbers["given_label"],
+        predicted_label=numbers["predicted_label"],
+        decisions=decisions,
+        new_labels=new_labels,
+        columns=columns,
     )
 
 
@@ -89,7 +100,8 @@ def as_page_data(
 
     Identifiers and labels are strings, as JavaScript has no 64-bit integers; "integers" says which ones were numbers.
     """
-    integers = {"id": table.ids.dtype.kind in "iu", "label": bool(table.values) and not isinstance(table.values[0], str)}
+    has_integer_labels = bool(table.values) and not isinstance(table.values[0], str)
+    integers = {"id": table.ids.dtype.kind in "iu", "label": has_integer_labels}
     columns = {name: as_json_values(column[rows]) for name, column in table.columns.items()}
     data = {
         "format": "rrm page",
@@ -132,9 +144,7 @@ def as_json_values(column: Column) -> list[Any]:
     # float32 0.1 is 0.1 in its own type, and 0.10000000149011612 as a double.
     values = [float(text) for text in column.astype(str).tolist()]
     finite = np.isfinite(column).tolist()
-    return [
-        value if is_finite else _name_non_finite(value) for value, is_finite in zip(values, finite, strict=True)
-    ]
+    return [value if is_finite else _name_non_finite(value) for value, is_finite in zip(values, finite, strict=True)]
 
 
 def _name_non_finite(value: float) -> str | None:
@@ -183,7 +193,7 @@ def _read_classes(labels: Mapping[str, Column], classes: Sequence[str] | None) -
     return values, names
 
 
-def _number_labels(name: str, column: Column, positions: Mapping[Any, int]) -> npt.NDArray[np.int64]:
+def _number_labels(column: Column, positions: Mapping[Any, int]) -> npt.NDArray[np.int64]:
     return np.array([positions[label] for label in column.tolist()], np.int64)
 
 
@@ -210,7 +220,7 @@ def _read_decisions(
         elif str(label) in by_text:
             new_labels.append(by_text[str(label)])
         else:
-            raise ValueError(f"label of issues must be a class where decision is 'relabel', got {label!r}; add the class")
+            raise ValueError(f"label of issues must be a class where decision is 'relabel', got {label!r}")
     return decisions, new_labels
 
 

@@ -6,18 +6,20 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from .page_data import as_json_values
-from .thumbnails import UnreadableImage, check_pillow, encode_thumbnails, open_image
+from .thumbnails import UnreadableImage, check_pillow, encode_thumbnails, read_image
+
+Kind: TypeAlias = Literal["images", "texts", "table"]
 
 MAX_NAMED = 3  # images in a warning
 
 
-def infer_kind(samples: Any) -> str:
+def infer_kind(samples: Any) -> Kind:
     """Return what the samples are.
 
     Raises
@@ -41,9 +43,7 @@ def infer_kind(samples: Any) -> str:
     )
 
 
-def embed_samples(
-    kind: str, samples: Any, index: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
-) -> dict[str, Any]:
+def embed_samples(kind: str, samples: Any, index: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> dict[str, Any]:
     """Return the samples of some rows of a table, of which `index` has the indices of all rows."""
     if kind == "images":
         return _embed_images(samples, index, rows)
@@ -59,30 +59,28 @@ def _check_length(n: int, index: npt.NDArray[np.int64]) -> None:
 
 def _embed_images(samples: Any, index: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> dict[str, Any]:
     """Return thumbnails as data URIs, None for those that can't be read, and what is wrong with these."""
-    if not hasattr(samples, "shape") and not isinstance(samples, Sequence):
+    # A Series has other keys than positions.
+    if hasattr(samples, "iloc") or not (hasattr(samples, "shape") or isinstance(samples, Sequence)):
         samples = list(samples)
     _check_length(len(samples), index)
     check_pillow()
-    errors: dict[str, str] = {}
-    names: list[str] = []
-    images = []
-    for row, number in enumerate(index[rows].tolist()):
-        try:
-            images.append(open_image(samples[number], number))
-        except UnreadableImage as error:
-            images.append(None)
-            errors[str(row)] = str(error)
-            item = samples[number]
-            names.append(str(item) if isinstance(item, (str, os.PathLike)) else f"samples[{number}]")
+    numbers = index[rows].tolist()
+    images = [read_image(samples[number], number) for number in numbers]
+    errors = {row: image.reason for row, image in enumerate(images) if isinstance(image, UnreadableImage)}
     if errors:
-        named = ", ".join(ascii(name) for name in names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
-        first = next(iter(errors.values()))
+        names = [_name_image(samples[numbers[row]], numbers[row]) for row in list(errors)[:MAX_NAMED]]
+        named = ", ".join(names) + (", ..." if len(errors) > MAX_NAMED else "")
         warnings.warn(
             f"{len(errors):,} of {len(rows):,} images can't be read, and the page says so in their place: {named} "
-            f"({first})",
+            f"({next(iter(errors.values()))})",
             stacklevel=4,
         )
-    return {"images": encode_thumbnails(images), "errors": errors}
+    thumbnails = encode_thumbnails([None if isinstance(image, UnreadableImage) else image for image in images])
+    return {"images": thumbnails, "errors": {str(row): reason for row, reason in errors.items()}}
+
+
+def _name_image(item: Any, number: int) -> str:
+    return ascii(str(item)) if isinstance(item, (str, os.PathLike)) else f"samples[{number}]"
 
 
 def _read_texts(samples: Any, index: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> list[str]:

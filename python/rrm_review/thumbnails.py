@@ -38,8 +38,10 @@ SIZES = (
 )
 
 
-class UnreadableImage(Exception):
-    """An image file is missing or damaged."""
+class UnreadableImage(NamedTuple):
+    """An image file that is missing or damaged, and why it can't be read."""
+
+    reason: str
 
 
 def check_pillow() -> None:
@@ -51,15 +53,13 @@ def check_pillow() -> None:
         raise ModuleNotFoundError(message) from error
 
 
-def open_image(item: Any, number: int) -> Image:
+def read_image(item: Any, number: int) -> Image | UnreadableImage:
     """Return a sample as an image of at most the largest size, in grey or RGB.
 
     Raises
     ------
     TypeError, ValueError
         It is no image, or an array of another shape or other values.
-    UnreadableImage
-        A file is missing or damaged.
     """
     from PIL import Image, ImageOps
 
@@ -93,7 +93,7 @@ def encode_thumbnails(images: Iterable[Image | None]) -> list[str | None]:
     return uris
 
 
-def _read_file(item: str | PurePath | bytes) -> Image:
+def _read_file(item: str | PurePath | bytes) -> Image | UnreadableImage:
     from PIL import Image, ImageOps
 
     source: Any = BytesIO(item) if isinstance(item, bytes) else os.fspath(item)
@@ -105,10 +105,10 @@ def _read_file(item: str | PurePath | bytes) -> Image:
                 image.thumbnail((SIZES[0].side, SIZES[0].side))
                 return _as_grey_or_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
-        raise UnreadableImage("there is no such file") from None
+        return UnreadableImage("there is no such file")
     # Pillow raises errors of many types about damaged files.
     except Exception as error:
-        raise UnreadableImage(f"{type(error).__name__}: {error}".partition("\n")[0][:200]) from None
+        return UnreadableImage(f"{type(error).__name__}: {error}".partition("\n")[0][:200])
 
 
 def _as_pixels(array: npt.NDArray[Any], number: int) -> npt.NDArray[np.uint8]:
@@ -129,7 +129,8 @@ def _as_pixels(array: npt.NDArray[Any], number: int) -> npt.NDArray[np.uint8]:
             f"images of floating-point numbers must lie in [0, 1], got {array.min():.3g} to {array.max():.3g} at index "
             f"{number}; undo the normalization"
         )
-    return np.rint(array * 255).astype(np.uint8)
+    pixels: npt.NDArray[np.uint8] = np.rint(array * 255).astype(np.uint8)
+    return pixels
 
 
 def _as_grey_or_rgb(image: Image) -> Image:

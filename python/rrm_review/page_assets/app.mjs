@@ -4,11 +4,12 @@ import { drawCard } from "./card.mjs";
 import { createDigits } from "./confusion.mjs";
 import { createDecisionBar } from "./decision_bar.mjs";
 import { createDecisions } from "./decisions.mjs";
-import { byId, element } from "./elements.mjs";
+import { byId } from "./elements.mjs";
 import { createExportDialog } from "./export_dialog.mjs";
 import { countModelPairs, createFilterBar } from "./filter_bar.mjs";
 import { createGrid } from "./grid.mjs";
-import { readKey } from "./keys.mjs";
+import { drawProgress, drawTitle } from "./header.mjs";
+import { listenToKeys } from "./key_events.mjs";
 import { drawMatrix } from "./matrix.mjs";
 import { createModel, formatCount } from "./model.mjs";
 import { describeSample } from "./sample_view.mjs";
@@ -49,15 +50,7 @@ const grid = createGrid(byId("grid"), session, {
 function onDecisions(rows) {
   stored.save(rows);
   grid.update(rows);
-  drawProgress();
-}
-
-function drawProgress() {
-  byId("progress-text").textContent = `${formatCount(decisions.nJudged)} of ${formatCount(model.n)} judged`;
-  byId("progress-bar").max = Math.max(model.n, 1);
-  byId("progress-bar").value = decisions.nJudged;
-  byId("undo").disabled = !decisions.canUndo;
-  byId("redo").disabled = !decisions.canRedo;
+  drawProgress(model, decisions);
 }
 
 /** Show the selected sample where it is shown. */
@@ -97,21 +90,14 @@ function moveTo(position) {
 }
 
 function moveBy(distance) {
-  // Past an end of the list, the selection stays in its column of the grid.
-  const target = session.position + distance;
-  if (Math.abs(distance) > 1 && (target < 0 || target >= session.rows.length)) {
-    const end = distance > 0 ? session.rows.length - 1 : 0;
-    if (view !== "grid" || grid.distance("down") === 1) moveTo(end);
-    return;
-  }
-  moveTo(target);
+  moveTo(session.position + distance);
 }
 
 function move(direction) {
   if (direction === "first") moveTo(0);
   else if (direction === "last") moveTo(session.rows.length - 1);
-  else if (view === "single") moveBy({ left: -1, right: 1, up: -1, down: 1, "page-up": -10, "page-down": 10 }[direction]);
-  else moveBy(grid.distance(direction));
+  else if (view === "grid") moveTo(grid.findNeighbour(direction));
+  else moveBy(["left", "up", "page-up"].includes(direction) ? -1 : 1);
 }
 
 function afterDecisions() {
@@ -136,7 +122,8 @@ function step(name) {
 }
 
 function chooseDigit(digit) {
-  const choice = session.row === null ? undefined : digitsOf(model.given[session.row]).find((item) => item.digit === digit);
+  if (session.row === null) return;
+  const choice = digitsOf(model.given[session.row]).find((item) => item.digit === digit);
   if (choice === undefined) announce(`no class has the digit ${digit}`);
   else judge("relabel", choice.label);
 }
@@ -173,37 +160,15 @@ function act(action) {
   actions[action.name]();
 }
 
-function onKey(event) {
-  const target = event.target instanceof Element ? event.target : document.body;
-  const action = readKey(event, {
-    view,
-    isTyping: target.closest("input:not([type=checkbox]), select, textarea") !== null,
-    onButton: target.closest("button, a, summary, input") !== null,
-    inScrolled: target.closest(".scrolls") !== null && ["ArrowUp", "ArrowDown", "PageUp", "PageDown"].includes(event.key),
-    inDialog: document.querySelector("dialog[open]") !== null,
-  });
-  if (action === null) return;
-  event.preventDefault();
-  act(action);
-}
-
 function start() {
-  document.title = model.title;
-  document.body.classList.add(model.kind);
-  byId("title").textContent = model.title;
-  byId("subtitle").textContent =
-    model.n < model.total
-      ? `${formatCount(model.n)} of ${formatCount(model.total)} samples, the most suspicious first`
-      : `${formatCount(model.n)} ${model.n === 1 ? "sample" : "samples"}`;
-  byId("notes").hidden = model.notes.length === 0;
-  byId("notes-list").append(...model.notes.map((note) => element("li", { dir: "auto", text: note })));
+  drawTitle(model);
   for (const name of views) byId(`view-${name}`).addEventListener("click", () => setView(name));
   for (const name of ["undo", "redo", "export", "help"]) byId(name).addEventListener("click", () => act({ name }));
   byId("advance").addEventListener("change", (event) => (session.autoAdvance = event.target.checked));
   for (const button of document.querySelectorAll("dialog [data-close]")) {
     button.addEventListener("click", () => button.closest("dialog").close());
   }
-  document.addEventListener("keydown", onKey);
+  listenToKeys(() => view, act);
   createTheme(openStorage());
   drawMatrix(byId("matrix"), model, pairs, (given, predicted) => {
     session.setFilter({ given, predicted });
@@ -213,10 +178,10 @@ function start() {
   stored.watch((rows) => {
     session.refresh();
     grid.update(rows);
-    drawProgress();
+    drawProgress(model, decisions);
     afterDecisions();
   });
-  drawProgress();
+  drawProgress(model, decisions);
   showFilter();
   setView("grid");
   document.documentElement.dataset.ready = "true";

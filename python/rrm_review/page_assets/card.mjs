@@ -14,12 +14,14 @@ export function drawCard(model, decisions, row, position, count) {
   const numbers = element("span", { class: "numbers" });
   if (model.quality) numbers.append(drawNumber("quality", model.quality[row]));
   if (model.confidence) numbers.append(drawNumber("confidence", model.confidence[row]));
-  const meta = element("div", { class: "meta" }, [isolated(model.ids[row], { class: "id", title: model.ids[row] }), numbers]);
   const isDuplicate = model.duplicates !== null && model.duplicates[row] !== "";
   const marks = element("div", { class: "marks" }, [
     drawBadge(model, decisions, row),
     isDuplicate ? element("span", { class: "mark", text: "duplicate" }) : null,
   ]);
+  const isTile = Boolean(model.content.images);
+  const id = isolated(model.ids[row], { class: "id", title: model.ids[row] });
+  const meta = element("div", { class: "meta" }, [id, isTile ? null : marks, numbers]);
   return element(
     "div",
     {
@@ -32,12 +34,8 @@ export function drawCard(model, decisions, row, position, count) {
       "data-row": row,
     },
     [
-      element("div", { class: "content" }, [drawContent(model, row), model.content.images ? marks : null]),
-      element("div", { class: "facts" }, [
-        element("div", { class: "first" }, [drawLabels(model, row), model.content.images ? null : marks]),
-        meta,
-        drawSparkline(model, row),
-      ]),
+      element("div", { class: "content" }, [drawContent(model, row), isTile ? marks : null]),
+      element("div", { class: "facts" }, [drawLabels(model, row), meta, drawSparkline(model, row)]),
     ],
   );
 }

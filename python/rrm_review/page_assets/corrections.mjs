@@ -38,7 +38,7 @@ export function writeJson(corrections, model) {
     ];
     return `{${members.join(", ")}}`;
   });
-  const head = `{"format": ${JSON.stringify(FORMAT)}, "version": 1, "key": ${JSON.stringify(model.key)}, "decisions": [`;
+  const head = `{"format": "${FORMAT}", "version": 1, "key": "${model.key}", "decisions": [`;
   return lines.length === 0 ? `${head}]}\n` : `${head}\n${lines.join(",\n")}\n]}\n`;
 }
 
@@ -59,7 +59,8 @@ export function matchCorrections(corrections, model) {
     const row = model.rowOf.get(item.id);
     const given = model.given[row];
     if (item.given_label !== model.values[given]) {
-      throw new Error(`the given label of ${JSON.stringify(item.id)} is another one: ${JSON.stringify(item.given_label)}`);
+      const label = JSON.stringify(item.given_label);
+      throw new Error(`the given label of ${JSON.stringify(item.id)} is another one: ${label}`);
     }
     if (!KINDS.includes(item.decision)) {
       throw new Error(`the decision on ${JSON.stringify(item.id)} is unknown: ${JSON.stringify(item.decision)}`);

@@ -31,7 +31,9 @@ export function toCsv(rows) {
 export function parseCsv(text) {
   const [header] = text.split(/[\r\n]/, 1);
   const separator = [",", ";", "\t"].find((character) => header.includes(character)) ?? ",";
-  const pattern = new RegExp(`(?:"((?:[^"]|"")*)"|([^"\\r\\n${separator}][^\\r\\n${separator}]*|))(${separator}|\\r\\n|\\n|\\r|$)`, "gy");
+  const quoted = '"((?:[^"]|"")*)"';
+  const plain = `([^"\\r\\n${separator}][^\\r\\n${separator}]*|)`;
+  const pattern = new RegExp(`(?:${quoted}|${plain})(${separator}|\\r\\n|\\n|\\r|$)`, "gy");
   const rows = [];
   let cells = [];
   while (pattern.lastIndex < text.length || cells.length > 0) {

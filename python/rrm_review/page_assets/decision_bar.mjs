@@ -33,9 +33,10 @@ export function createDecisionBar(model, decisions, session, digitsOf, act) {
     const given = model.names[model.given[row]];
     const predicted = model.names[model.predicted[row]];
     const differs = given !== predicted;
+    const predictedClass = differs ? "predicted differs" : "predicted";
     buttons.replaceChildren(
       drawButton("keep", "Keep", given, "K"),
-      drawButton("predicted", differs ? "Relabel" : "Predicted", predicted, "P", differs ? "predicted differs" : "predicted"),
+      drawButton("predicted", differs ? "Relabel" : "Predicted", predicted, "P", predictedClass),
       drawButton("choose", "Other class…", null, "L"),
       drawButton("drop", "Drop", null, "D"),
       drawButton("unsure", "Unsure", null, "U"),

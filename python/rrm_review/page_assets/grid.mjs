@@ -111,11 +111,17 @@ export function createGrid(container, session, { isTiles, hasSparkline, draw, on
       show();
     },
     layout,
-    /** Return how many positions a movement is. */
-    distance(direction) {
-      const page = Math.max(1, Math.floor(container.clientHeight / shape.height)) * shape.columns;
-      const steps = { left: -1, right: 1, up: -shape.columns, down: shape.columns, "page-up": -page, "page-down": page };
-      return steps[direction];
+    /** Return the position in a direction from the selected one; it may lie outside the list. */
+    findNeighbour(direction) {
+      const { columns } = shape;
+      const page = Math.max(1, Math.floor(container.clientHeight / shape.height)) * columns;
+      const steps = { left: -1, right: 1, up: -columns, down: columns, "page-up": -page, "page-down": page };
+      const target = session.position + steps[direction];
+      const last = session.rows.length - 1;
+      const isInLastLine = Math.floor(session.position / columns) === Math.floor(last / columns);
+      // In the first and the last line, the column stays.
+      if ((direction === "up" && target < 0) || (direction === "down" && isInLastLine)) return session.position;
+      return target;
     },
   };
 }

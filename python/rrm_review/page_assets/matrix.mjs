@@ -7,12 +7,12 @@ const MAX_PAIRS = 200; // of the list
 
 /** Draw the pairs into a container; `onChoose(given, predicted)` is called on a click. */
 export function drawMatrix(container, model, pairs, onChoose) {
-  const isMatrix = model.names.length <= MAX_CLASSES;
+  const draw = model.names.length <= MAX_CLASSES ? drawTable : drawList;
   const hint = "Choose a pair to list its samples.";
   container.replaceChildren(
     element("h2", { text: "Given and predicted labels" }),
     element("p", { class: "hint", text: `Samples on this page. ${hint}` }),
-    element("div", { class: "scrolls" }, [isMatrix ? drawTable(model, pairs, onChoose) : drawList(model, pairs, onChoose)]),
+    element("div", { class: "scrolls" }, [draw(model, pairs, onChoose)]),
   );
 }
 
@@ -40,16 +40,18 @@ function drawTable(model, pairs, onChoose) {
   const counts = new Map(pairs.map((pair) => [pair.given * model.names.length + pair.predicted, pair]));
   const largest = findLargest(pairs);
   const head = model.names.map((name) => element("th", { scope: "col", title: name }, [isolated(name)]));
+  const corner = element("th", { class: "corner", text: "given ↓  predicted →" });
   const rows = model.names.map((name, given) => {
     const cells = model.names.map((_, predicted) => {
       const pair = counts.get(given * model.names.length + predicted);
-      return element("td", {}, [pair ? drawButton(model, pair, largest, onChoose) : element("span", { class: "zero", text: "·" })]);
+      if (pair === undefined) return element("td", { class: "zero", text: "·" });
+      return element("td", {}, [drawButton(model, pair, largest, onChoose)]);
     });
     return element("tr", {}, [element("th", { scope: "row", title: name }, [isolated(name)]), ...cells]);
   });
   return element("table", { class: "matrix" }, [
-    element("caption", { class: "hidden", text: "Numbers of samples by given label (rows) and predicted label (columns)" }),
-    element("thead", {}, [element("tr", {}, [element("th", { class: "corner", text: "given ↓  predicted →" }), ...head])]),
+    element("caption", { class: "hidden", text: "Number of samples by given label (rows) and predicted label (columns)" }),
+    element("thead", {}, [element("tr", {}, [corner, ...head])]),
     element("tbody", {}, rows),
   ]);
 }

@@ -21,12 +21,14 @@ export function createModel(data) {
   };
 }
 
-/** Return the columns of a sample as [name, value] pairs; those of a table come first. */
+/** Return a sample's values of some columns as [name, value] pairs. */
+export function listValues(columns, row) {
+  return Object.entries(columns).map(([name, values]) => [name, values[row]]);
+}
+
+/** Return what the table of label issues says of a sample as [name, value] pairs. */
 export function listDetails(model, row) {
-  const pairs = Object.entries(model.content.fields ?? {}).map(([name, values]) => [name, values[row]]);
-  if (model.has_ids) pairs.push(["index", model.index[row]]);
-  for (const [name, values] of Object.entries(model.columns)) pairs.push([name, values[row]]);
-  return pairs;
+  return listValues(model.has_ids ? { index: model.index, ...model.columns } : model.columns, row);
 }
 
 /** Return which reweights pruned a sample, as booleans, or null. */

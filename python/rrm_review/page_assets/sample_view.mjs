@@ -1,6 +1,6 @@
 // A sample, its labels and its decision as elements, for the grid and the single view.
 import { element, isolated, svgElement } from "./elements.mjs";
-import { formatValue, listDetails, readPruned } from "./model.mjs";
+import { formatValue, readPruned } from "./model.mjs";
 
 const BADGES = { keep: "✓ Keep", relabel: "→", drop: "✕ Drop", unsure: "? Unsure" };
 const FIELDS_IN_GRID = 6;
@@ -11,7 +11,7 @@ export function drawContent(model, row, { whole = false } = {}) {
   const { images, texts, fields } = model.content;
   if (images) return drawImage(model, row);
   if (texts) return element("div", { class: "text", dir: "auto", text: whole ? texts[row] : texts[row].slice(0, 600) });
-  const names = Object.keys(fields).slice(0, whole ? undefined : FIELDS_IN_GRID);
+  const names = Object.keys(fields).slice(0, FIELDS_IN_GRID);
   const pairs = names.map((name) =>
     element("div", { class: "field" }, [
       element("span", { class: "name" }, [isolated(name)]),
@@ -49,7 +49,8 @@ export function drawLabels(model, row) {
 export function drawBadge(model, decisions, row) {
   const decision = decisions.get(row);
   if (decision === null) return null;
-  const badge = element("span", { class: `badge ${decision.kind}` }, [element("span", { text: BADGES[decision.kind] })]);
+  const mark = element("span", { text: BADGES[decision.kind] });
+  const badge = element("span", { class: `badge ${decision.kind}` }, [mark]);
   if (decision.kind === "relabel") badge.append(" ", isolated(model.names[decision.label]));
   if (decisions.isEarlier(row)) badge.append(" ", element("em", { text: "earlier round" }));
   return badge;
@@ -60,8 +61,14 @@ export function drawSparkline(model, row) {
   const pruned = readPruned(model, row);
   if (pruned === null) return null;
   const bars = (wanted, top) => pruned.map((value, i) => (value === wanted ? `M${i} ${top}h.8V10h-.8z` : "")).join("");
-  const attributes = { viewBox: `0 0 ${pruned.length} 10`, preserveAspectRatio: "none", role: "img", class: "sparkline" };
-  const chart = svgElement("svg", { ...attributes, "aria-label": describePruned(pruned) }, [
+  const attributes = {
+    viewBox: `0 0 ${pruned.length} 10`,
+    preserveAspectRatio: "none",
+    class: "sparkline",
+    role: "img",
+    "aria-label": describePruned(pruned),
+  };
+  const chart = svgElement("svg", attributes, [
     svgElement("path", { d: bars(1, 0), class: "pruned" }),
     svgElement("path", { d: bars(0, 8.5), class: "kept" }),
   ]);
@@ -82,16 +89,16 @@ export function describeSample(model, decisions, row) {
   return `${model.ids[row]}: given ${given}, predicted ${model.names[model.predicted[row]]}, ${state}`;
 }
 
-/** Return all columns of a sample as a table. */
-export function drawDetails(model, row) {
-  const rows = listDetails(model, row).map(([name, value]) =>
+/** Return [name, value] pairs as a table. */
+export function drawValues(pairs, caption) {
+  const rows = pairs.map(([name, value]) =>
     element("tr", {}, [
       element("th", { scope: "row" }, [isolated(name)]),
       element("td", { dir: "auto", text: String(formatValue(value)) }),
     ]),
   );
   return element("table", { class: "details" }, [
-    element("caption", { class: "hidden", text: "All columns of this sample" }),
+    element("caption", { class: "hidden", text: caption }),
     element("tbody", {}, rows),
   ]);
 }

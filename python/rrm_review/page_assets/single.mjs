@@ -1,7 +1,7 @@
 // The single view: one sample, large, with all that is known about it.
 import { element, isolated } from "./elements.mjs";
-import { formatCount, formatValue, readPruned } from "./model.mjs";
-import { describePruned, drawBadge, drawContent, drawDetails, drawSparkline } from "./sample_view.mjs";
+import { formatCount, formatValue, listDetails, listValues, readPruned } from "./model.mjs";
+import { describePruned, drawBadge, drawContent, drawSparkline, drawValues } from "./sample_view.mjs";
 
 /** Return a function that draws the selected sample into a container; `onMove` gets -1 or 1. */
 export function createSingle(container, model, decisions, session, onMove) {
@@ -11,15 +11,19 @@ export function createSingle(container, model, decisions, session, onMove) {
       container.replaceChildren();
       return;
     }
-    const isTable = Boolean(model.content.fields);
-    const stage = element("div", { class: `stage ${model.kind} scrolls`, tabindex: "0", role: "region", "aria-label": "Sample" });
-    stage.append(isTable ? drawDetails(model, row) : drawContent(model, row, { whole: true }));
+    const { fields } = model.content;
+    const details = listDetails(model, row);
+    const attributes = { class: `stage ${model.kind} scrolls`, tabindex: "0", role: "region", "aria-label": "Sample" };
+    const stage = element("div", attributes);
+    if (fields) stage.append(drawValues(listValues(fields, row), "All columns of this sample"));
+    else stage.append(drawContent(model, row, { whole: true }));
     container.replaceChildren(
       element("div", { class: "viewer" }, [drawHeading(row), stage]),
       element("aside", { class: "panel scrolls", "aria-label": "Details" }, [
         drawFacts(row),
         ...drawHistory(row),
-        ...(isTable ? [] : [element("h3", { text: "Details" }), drawDetails(model, row)]),
+        details.length > 0 ? element("h3", { text: "Details" }) : "",
+        drawValues(details, "Columns of the table of label issues"),
       ]),
     );
   };

@@ -12,6 +12,12 @@ export function matchClasses(names, text) {
   return [...starting, ...all.filter((label) => !lower[label].startsWith(wanted) && lower[label].includes(wanted))];
 }
 
+function describeCount(nMatches, nShown) {
+  if (nMatches === 0) return "No class matches.";
+  if (nMatches > nShown) return `The first ${nShown} of ${nMatches} classes`;
+  return nMatches === 1 ? "1 class" : `${nMatches} classes`;
+}
+
 /** Return a function that opens the box; `onChoose` gets the class. */
 export function createTypeahead(names, onChoose) {
   const dialog = byId("choose-dialog");
@@ -29,9 +35,7 @@ export function createTypeahead(names, onChoose) {
       element("li", { role: "option", id: `choice-${i}`, "data-choice": i }, [isolated(names[label])]),
     );
     list.replaceChildren(...options);
-    if (matches.length === 0) note.textContent = "No class matches.";
-    else if (matches.length > labels.length) note.textContent = `The first ${labels.length} of ${matches.length} classes`;
-    else note.textContent = `${matches.length} ${matches.length === 1 ? "class" : "classes"}`;
+    note.textContent = describeCount(matches.length, labels.length);
     input.setAttribute("aria-expanded", String(labels.length > 0));
     activate(0);
   }
