@@ -13,7 +13,7 @@ function fillClasses(select, labels, names) {
   select.append(...options.filter((option) => option !== null));
 }
 
-/** Return a function that shows the filter of a session in the controls; `onFilter` is called after a change by them. */
+/** Return a function that shows the filter in its controls; `onFilter` is called after a change by them. */
 export function createFilterBar(model, session, onFilter) {
   const control = (name) => byId(`filter-${name}`);
   fillClasses(control("given"), model.given, model.names);

@@ -50,7 +50,7 @@ function drawTable(model, pairs, onChoose) {
     return element("tr", {}, [element("th", { scope: "row", title: name }, [isolated(name)]), ...cells]);
   });
   return element("table", { class: "matrix" }, [
-    element("caption", { class: "hidden", text: "Number of samples by given label (rows) and predicted label (columns)" }),
+    element("caption", { class: "hidden", text: "Samples by given label (rows) and predicted label (columns)" }),
     element("thead", {}, [element("tr", {}, [corner, ...head])]),
     element("tbody", {}, rows),
   ]);
