@@ -1,10 +1,10 @@
 """Labels for a person to look at: the table of label issues, and what a person decides.
 
 `make_issues` makes the table, a dict of columns under cleanlab's names; with `rrm_torch`, ``rrm.issues`` calls it.
-`apply_corrections` applies the decisions of a person to the labels. `to_csv`, `to_parquet` and `to_frame` write or
-convert the table; `to_label_studio`, `to_fiftyone`, `to_argilla`, `to_cleanlab`, `to_datalab` and `to_dataset` pass it
-to other tools. `draw_samples` writes some samples of each source to a file for a person to judge, and `quotas` computes
-the contamination of each source from the answers.
+`write_page` writes a page on which a person judges the samples, and `apply_corrections` applies the decisions to the
+labels. `to_csv`, `to_parquet` and `to_frame` write or convert the table; `to_label_studio`, `to_fiftyone`,
+`to_argilla`, `to_cleanlab`, `to_datalab` and `to_dataset` pass it to other tools. `draw_samples` writes some samples of
+each source to a file for a person to judge, and `quotas` computes the contamination of each source from the answers.
 """
 
 from rrm_core._public import publish as _publish
@@ -24,6 +24,7 @@ from .exports import (
     to_parquet,
 )
 from .issues import make_issues, to_frame
+from .page import write_page
 from .samples import draw_samples
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "to_frame",
     "to_label_studio",
     "to_parquet",
+    "write_page",
 ]
 
 _publish(__name__, CorrectedLabels)

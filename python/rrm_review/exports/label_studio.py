@@ -16,7 +16,10 @@ from ..issues import Column
 from .columns import check_unicode, json_values, label_texts, read_table, select_samples
 from .json_file import write_list
 
-Kind: TypeAlias = Literal["image", "text", "table"]
+Kind: TypeAlias = Literal["images", "texts", "table"]
+
+TAGS = {"images": "Image", "texts": "Text", "table": "Table"}
+"""The tag of Label Studio that shows a sample. In lower case it is the name of the sample in a task."""
 
 LABELS = ("given_label", "predicted_label")
 DATA_NAMES = {"index": "rrm_index", "sample_weight": "weight"}
@@ -45,12 +48,12 @@ def to_label_studio(
         A table from `make_issues`, or some of its rows, with ``given_label`` and ``predicted_label``. The tasks have
         the order of the rows.
     samples : sequence of str or path, shape (n,), or mapping of str to array, shape (n,)
-        What the annotator sees, in the order of the samples: with `kind` "image" the URLs or paths of images, which are
-        written as they are; with "text" the texts; with "table" the columns of a table, such as a pandas DataFrame,
+        What the annotator sees, in the order of the samples: with `kind` "images" the URLs or paths of images, written
+        as they are; with "texts" the texts; with "table" the columns of a table, such as a pandas DataFrame,
         whose cells are written as text and whose missing values and infinities as null.
     path : str or path
         The JSON file; an existing one is replaced.
-    kind : {"image", "text", "table"}
+    kind : {"images", "texts", "table"}
         What the samples are, as in `label_studio_config`.
     model_version : str, optional
         The name of the predictions in Label Studio. By default ``rrm-core`` and its version.
@@ -60,29 +63,32 @@ def to_label_studio(
     TypeError
         A column, or `samples`, holds other types than these.
     ValueError
-        A column is missing, a sample of the table is missing from `samples`, the table has a column named like `kind`,
-        or a string holds a lone surrogate, which JSON can't represent. The file is as before the call.
+        A column is missing, a sample of the table is missing from `samples`, the table has a column ``image``,
+        ``text`` or ``table``, or a string holds a lone surrogate, which JSON can't represent. The file is as before the
+        call.
     OSError
         The file can't be written. It is as before the call.
 
     Notes
     -----
-    The ``data`` of a task holds the sample under the name of its kind, ``rrm_index``, the number of the sample, and the
-    other columns under their names, ``sample_weight`` as ``weight``; labels are strings. A prediction has the predicted
-    label, and ``label_quality`` as its score: the lowest are to be reviewed first. NaN and infinities are null.
+    The ``data`` of a task holds the sample under ``image``, ``text`` or ``table``, ``rrm_index``, the number of the
+    sample, and the other columns under their names, ``sample_weight`` as ``weight``; labels are strings. A prediction
+    has the predicted label, and ``label_quality`` as its score: the lowest are to be reviewed first. NaN and infinities
+    are null.
 
     Label Studio reads local images from URLs such as ``/data/local-files/?d=folder/a.png``, if its server allows that.
     """
     _check_kind(kind)
     table = read_table("to_label_studio", issues, *LABELS, "label_quality")
     data = _read_data(table)
-    if kind in data:
-        raise ValueError(f"issues must have no column {kind!r}, which holds the samples in Label Studio; rename it")
-    data = {kind: _read_samples(samples, table["index"], kind), **data}
+    name = TAGS[kind].lower()
+    if name in data:
+        raise ValueError(f"issues must have no column {name!r}, which holds the samples in Label Studio; rename it")
+    data = {name: _read_samples(samples, table["index"], kind), **data}
     if model_version is None:
         model_version = f"rrm-core {__version__}"
     check_unicode("model_version", [model_version])
-    write_list(path, _make_tasks(data, kind, model_version))
+    write_list(path, _make_tasks(data, name, model_version))
 
 
 def label_studio_config(classes: Iterable[str | int], kind: Kind) -> str:
@@ -92,7 +98,7 @@ def label_studio_config(classes: Iterable[str | int], kind: Kind) -> str:
     ----------
     classes : iterable of str or int
         The names or numbers of the classes, in the order in which the annotator sees them.
-    kind : {"image", "text", "table"}
+    kind : {"images", "texts", "table"}
         What the samples are.
 
     Returns
@@ -110,7 +116,7 @@ def label_studio_config(classes: Iterable[str | int], kind: Kind) -> str:
     Examples
     --------
     >>> import rrm_review
-    >>> print(rrm_review.label_studio_config(["cat", "dog"], "image"))
+    >>> print(rrm_review.label_studio_config(["cat", "dog"], "images"))
     <View>
       <Header value="Given label: $given_label"/>
       <Image name="image" value="$image"/>
@@ -130,12 +136,13 @@ def label_studio_config(classes: Iterable[str | int], kind: Kind) -> str:
                 f"classes must be names that Label Studio can show, got {name!r}; rename it, without characters that "
                 "XML can't represent and without a $ before a letter, digit, dot or bracket"
             )
+    tag = TAGS[kind]
     choices = "\n".join(f"    <Choice value={quoteattr(name)}/>" for name in names)
     return (
         "<View>\n"
         '  <Header value="Given label: $given_label"/>\n'
-        f'  <{kind.capitalize()} name="{kind}" value="${kind}"/>\n'
-        f'  <Choices name="label" toName="{kind}" choice="single">\n'
+        f'  <{tag} name="{tag.lower()}" value="${tag.lower()}"/>\n'
+        f'  <Choices name="label" toName="{tag.lower()}" choice="single">\n'
         f"{choices}\n"
         "  </Choices>\n"
         "</View>"
@@ -144,7 +151,7 @@ def label_studio_config(classes: Iterable[str | int], kind: Kind) -> str:
 
 def _check_kind(kind: str) -> None:
     if kind not in get_args(Kind):
-        raise ValueError(f"kind must be 'image', 'text' or 'table', got {kind!r}")
+        raise ValueError(f"kind must be 'images', 'texts' or 'table', got {kind!r}")
 
 
 def _read_data(table: Mapping[str, Column]) -> dict[str, list[Any]]:
@@ -162,7 +169,7 @@ def _read_samples(samples: Any, index: Column, kind: Kind) -> list[Any]:
         if hasattr(samples, "items"):
             raise TypeError(f"samples must be a sequence with kind={kind!r}, got a mapping; pass kind='table'")
         items = select_samples("samples", samples, index).tolist()
-        if kind == "image":
+        if kind == "images":
             items = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in items]
         return check_unicode("samples", items)
     if not hasattr(samples, "items"):
@@ -193,12 +200,12 @@ def _cell_texts(name: str, column: Column) -> list[str | None]:
     return [None if missing else text for text, missing in zip(texts, is_missing, strict=True)]
 
 
-def _make_tasks(data: Mapping[str, list[Any]], kind: Kind, model_version: str) -> Iterator[dict[str, Any]]:
+def _make_tasks(data: Mapping[str, list[Any]], sample_name: str, model_version: str) -> Iterator[dict[str, Any]]:
     for values in zip(*data.values(), strict=True):
         task = dict(zip(data, values, strict=True))
         choice = {
             "from_name": "label",
-            "to_name": kind,
+            "to_name": sample_name,
             "type": "choices",
             "value": {"choices": [task["predicted_label"]]},
         }

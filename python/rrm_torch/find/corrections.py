@@ -66,7 +66,7 @@ def with_decisions(result: Result, data: LabelledData, corrected: CorrectedLabel
         if name == "given_label":
             table[name] = names[data.labels[rows]]
             table["decision"] = corrected.decisions[rows]
-            table["corrected_label"] = corrected.labels[rows]
+            table["label"] = corrected.labels[rows]
     table["index"] = rows
     pruned = None
     if result.pruned is not None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-import rrm_review
 from rrm_core._atomic_write import atomic_write
+from rrm_review import label_studio_config, to_argilla, to_csv, to_dataset, to_fiftyone, to_label_studio, to_parquet
 
 from .labelled_data import LabelledData
 from .result import Result
@@ -46,8 +46,8 @@ def write_exports(formats: Sequence[str], folder: Path, data: LabelledData, resu
 
 def _write_label_studio(folder: Path, data: LabelledData, result: Result) -> str:
     kind, samples = data.shown()
-    rrm_review.to_label_studio(result.issues, _as_references(kind, samples), folder / "label_studio.json", kind=kind)
-    config = rrm_review.label_studio_config(data.classes, kind)
+    to_label_studio(result.issues, _as_references(kind, samples), folder / "label_studio.json", kind=kind)
+    config = label_studio_config(data.classes, kind)
     with atomic_write(folder / "label_studio.xml") as file:
         file.write(config.encode())
     return "label_studio.json, label_studio.xml"
@@ -57,7 +57,7 @@ def _write_fiftyone(folder: Path, data: LabelledData, result: Result) -> str:
     kind, samples = data.shown()
     if kind != "images":
         raise ValueError(f"the export fiftyone is for images, got {kind}")
-    rrm_review.to_fiftyone(result.issues, _as_references(kind, samples), folder / "fiftyone.json")
+    to_fiftyone(result.issues, _as_references(kind, samples), folder / "fiftyone.json")
     return "fiftyone.json"
 
 
@@ -65,7 +65,7 @@ def _write_argilla(folder: Path, data: LabelledData, result: Result) -> str:
     kind, samples = data.shown()
     if kind != "texts":
         raise ValueError(f"the export argilla is for texts, got {kind}")
-    records = rrm_review.to_argilla(result.issues, samples)
+    records = to_argilla(result.issues, samples)
     with atomic_write(folder / "argilla.json") as file:
         file.write(json.dumps(records, ensure_ascii=False, indent=1).encode())
     return "argilla.json"
@@ -74,12 +74,12 @@ def _write_argilla(folder: Path, data: LabelledData, result: Result) -> str:
 def _write_cleanlab(folder: Path, _: LabelledData, result: Result) -> str:
     names = ("index", "is_label_issue", "label_quality", "given_label", "predicted_label", "sample_weight")
     rows = np.argsort(result.issues["index"])
-    rrm_review.to_csv({name: result.issues[name][rows] for name in names}, folder / "cleanlab.csv")
+    to_csv({name: result.issues[name][rows] for name in names}, folder / "cleanlab.csv")
     return "cleanlab.csv"
 
 
 def _write_parquet(folder: Path, _: LabelledData, result: Result) -> str:
-    rrm_review.to_parquet(result.issues, folder / "issues.parquet")
+    to_parquet(result.issues, folder / "issues.parquet")
     return "issues.parquet"
 
 
@@ -88,7 +88,7 @@ def _write_dataset(folder: Path, data: LabelledData, result: Result) -> str:
     columns: Any = samples
     if kind != "table":
         columns = {kind.removesuffix("s"): _as_references(kind, samples)}
-    rrm_review.to_dataset(result.issues, columns).save_to_disk(str(folder / "dataset"))
+    to_dataset(result.issues, columns).save_to_disk(str(folder / "dataset"))
     return "dataset"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 Kind: TypeAlias = Literal["images", "texts", "table", "features", "probabilities"]
+ViewKind: TypeAlias = Literal["images", "texts", "table"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class View(NamedTuple):
     samples : list, np.ndarray or pandas.DataFrame, of length n
     """
 
-    kind: Kind
+    kind: ViewKind
     samples: Any
 
 
@@ -85,9 +86,9 @@ class LabelledData:
         """Return what a person looks at."""
         if self.view is not None:
             return self.view
-        if self.kind in ("images", "texts", "table"):
-            return View(self.kind, self.samples)
-        return View("table", {"sample": self.ids})
+        if self.kind == "features" or self.kind == "probabilities":
+            return View("table", {"sample": self.ids})
+        return View(self.kind, self.samples)
 
     def take(self, rows: npt.NDArray[np.int64]) -> LabelledData:
         """Return some of the samples, in the order of `rows`, with the same classes."""

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 import rrm_core
-import rrm_review
 from rrm_core._atomic_write import atomic_write
+from rrm_review import to_csv, write_page
 
 from .duplicates import Duplicates
 from .labelled_data import LabelledData
@@ -33,7 +33,6 @@ def write_folder(
     duplicates: Sequence[Duplicates],
     summary: Sequence[str],
     *,
-    corrections: Sequence[Path] = (),
     limit: int | None = None,
 ) -> list[str]:
     """Write the files of a search, each whole or not at all.
@@ -49,8 +48,6 @@ def write_folder(
     duplicates : sequence of Duplicates
         Of `data`.
     summary : sequence of str
-    corrections : sequence of Path
-        Decisions of earlier rounds, with which the page starts.
     limit : int, optional
         Largest number of samples on the page.
 
@@ -66,7 +63,7 @@ def write_folder(
     """
     issues = _with_duplicates(result.issues, data, duplicates)
     # The table first: it holds what the search found, whatever becomes of the page.
-    rrm_review.to_csv(issues, folder / TABLE, escape_formulas=True)
+    to_csv(issues, folder / TABLE, escape_formulas=True)
     with atomic_write(folder / SUMMARY) as file:
         file.write(("\n".join(summary) + "\n").encode("utf-8", "surrogateescape"))
     with atomic_write(folder / NUMBERS) as file:
@@ -77,10 +74,10 @@ def write_folder(
         if table is None:
             (folder / name).unlink(missing_ok=True)
             continue
-        rrm_review.to_csv(table, folder / name, escape_formulas=True)
+        to_csv(table, folder / name, escape_formulas=True)
         written.append(name)
     kind, samples = data.shown()
-    rrm_review.write_page(
+    write_page(
         issues,
         samples,
         folder / PAGE,
@@ -89,7 +86,6 @@ def write_folder(
         title=f"Label issues of {data.name}",
         notes=summary,
         pruned=result.pruned,
-        corrections=list(corrections),
         limit=limit,
     )
     return [PAGE, *written]

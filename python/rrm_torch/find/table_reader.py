@@ -102,9 +102,12 @@ def _find_view(table: Table, names: Sequence[str], kind: Kind) -> View | None:
     text = find_text_column(table, names)
     if text is not None:
         return View("texts", ["" if cell is None else str(cell) for cell in table.columns[text].tolist()])
-    pandas = import_optional("pandas", "tables")
     vectors = _find_vectors(table, names)
-    return View("table", pandas.DataFrame({name: table.columns[name] for name in names if name not in vectors}))
+    others = {name: table.columns[name] for name in names if name not in vectors}
+    if not others:
+        return None
+    pandas = import_optional("pandas", "tables")
+    return View("table", pandas.DataFrame(others))
 
 
 def _find_split_column(table: Table, split: str | None, label: str) -> str | None:

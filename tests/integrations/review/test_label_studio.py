@@ -17,8 +17,8 @@ label_interface = pytest.importorskip(
 )
 
 SAMPLES = {
-    "image": [f"https://host/{i}.png" for i in range(4)],
-    "text": ["text 0", "text 1", "text 2", HOSTILE],
+    "images": [f"https://host/{i}.png" for i in range(4)],
+    "texts": ["text 0", "text 1", "text 2", HOSTILE],
     "table": {"x": [0.5, 1.0, None, 2.0], HOSTILE: ["a", "b", "c", HOSTILE]},
 }
 
@@ -38,8 +38,8 @@ def test_predictions_and_data_are_valid_for_the_configuration(tmp_path, kind):
 
 
 def test_predictions_of_other_classes_are_invalid(tmp_path):
-    to_label_studio(issue_table(), SAMPLES["text"], tmp_path / "tasks.json", kind="text")
+    to_label_studio(issue_table(), SAMPLES["texts"], tmp_path / "tasks.json", kind="texts")
     tasks = json.loads((tmp_path / "tasks.json").read_text("utf-8"))
-    interface = label_interface.LabelInterface(label_studio_config(["cat"], "text"))
+    interface = label_interface.LabelInterface(label_studio_config(["cat"], "texts"))
     valid = [interface.validate_prediction(task["predictions"][0]) for task in tasks]
     assert valid == [False, True, True, False]

@@ -14,7 +14,10 @@ from support.issue_tables import CLASSES, HOSTILE, first_rows, issue_table, with
 TEXTS = ["text 0", "text 1", "text 2", HOSTILE]
 
 
-def write(tmp_path, samples, issues=None, kind="text", **arguments):
+TAGS = {"images": "Image", "texts": "Text", "table": "Table"}
+
+
+def write(tmp_path, samples, issues=None, kind="texts", **arguments):
     path = tmp_path / "tasks.json"
     to_label_studio(issue_table() if issues is None else issues, samples, path, kind=kind, **arguments)
     return json.loads(path.read_text("utf-8"), parse_constant=pytest.fail)
@@ -63,7 +66,7 @@ def test_integer_labels_are_text(tmp_path):
 
 def test_images_are_paths_or_urls(tmp_path):
     images = [Path("a") / "0.png", "https://host/1.png", "2.png", Path("3.png")]
-    data = [task["data"] for task in write(tmp_path, images, kind="image")]
+    data = [task["data"] for task in write(tmp_path, images, kind="images")]
     assert [task["image"] for task in data] == ["3.png", "https://host/1.png", "a/0.png", "2.png"]
 
 
@@ -92,20 +95,20 @@ def test_no_rows_are_an_empty_list(tmp_path):
 @pytest.mark.parametrize(
     ("issues", "samples", "kind", "error", "message"),
     [
-        (issue_table(labels=None), TEXTS, "text", ValueError, "needs the column 'given_label' .*; pass labels= to"),
-        (issue_table(predictions=None), TEXTS, "text", ValueError, "'predicted_label' .*; pass predictions= to"),
+        (issue_table(labels=None), TEXTS, "texts", ValueError, "needs the column 'given_label' .*; pass labels= to"),
+        (issue_table(predictions=None), TEXTS, "texts", ValueError, "'predicted_label' .*; pass predictions= to"),
         (
             without(issue_table(), "index"),
             TEXTS,
-            "text",
+            "texts",
             ValueError,
             "needs the column 'index' of issues, got is_label",
         ),
-        (issue_table(), TEXTS, "video", ValueError, "kind must be 'image', 'text' or 'table', got 'video'"),
-        (issue_table(), TEXTS[:3], "text", ValueError, "samples must have an item for each .*, got 3, .* the index 3"),
-        (issue_table(), [1, 2, 3, 4], "text", TypeError, "samples must be strings, got int among them"),
-        (issue_table(), [Path("a")] * 4, "text", TypeError, "samples must be strings, got PosixPath"),
-        (issue_table(), {"x": TEXTS}, "text", TypeError, "got a mapping; pass kind='table'"),
+        (issue_table(), TEXTS, "video", ValueError, "kind must be 'images', 'texts' or 'table', got 'video'"),
+        (issue_table(), TEXTS[:3], "texts", ValueError, "samples must have an item for each .*, got 3, .* the index 3"),
+        (issue_table(), [1, 2, 3, 4], "texts", TypeError, "samples must be strings, got int among them"),
+        (issue_table(), [Path("a")] * 4, "texts", TypeError, "samples must be strings, got PosixPath"),
+        (issue_table(), {"x": TEXTS}, "texts", TypeError, "got a mapping; pass kind='table'"),
         (issue_table(), TEXTS, "table", TypeError, "samples must be a mapping of names to columns .*, got list"),
         (issue_table(), {}, "table", ValueError, "samples must have columns of distinct names"),
         (issue_table(), {1: TEXTS, "1": TEXTS}, "table", ValueError, "samples must have columns of distinct names"),
@@ -116,18 +119,18 @@ def test_no_rows_are_an_empty_list(tmp_path):
             ValueError,
             r"samples\['x'\] must have shape \(n,\), .*got \(4, 4\)",
         ),
-        (issue_table(), ["\udcff"] * 4, "text", ValueError, "samples must be strings that UTF-8 can .*, got one with"),
+        (issue_table(), ["\udcff"] * 4, "texts", ValueError, "samples must be strings that UTF-8 can .*, got one with"),
         (
             issue_table(ids=["\ud800"] * 4),
             TEXTS,
-            "text",
+            "texts",
             ValueError,
             "column 'id' of issues must be strings that UTF-8",
         ),
-        (issue_table() | {"text": TEXTS}, TEXTS, "text", ValueError, "issues must have no column 'text'"),
-        (issue_table() | {"index": np.ones(4)}, TEXTS, "text", TypeError, "column 'index' .* must be integers"),
-        (issue_table() | {"index": [0, 1, 1, 2]}, TEXTS, "text", ValueError, "'index' .* must name each sample once"),
-        (issue_table() | {"index": [0, 1, 2, -1]}, TEXTS, "text", ValueError, "'index' .* must name each sample once"),
+        (issue_table() | {"text": TEXTS}, TEXTS, "texts", ValueError, "issues must have no column 'text'"),
+        (issue_table() | {"index": np.ones(4)}, TEXTS, "texts", TypeError, "column 'index' .* must be integers"),
+        (issue_table() | {"index": [0, 1, 1, 2]}, TEXTS, "texts", ValueError, "'index' .* must name each sample once"),
+        (issue_table() | {"index": [0, 1, 2, -1]}, TEXTS, "texts", ValueError, "'index' .* must name each sample once"),
     ],
 )
 def test_wrong_arguments_are_refused_and_the_file_stays(tmp_path, issues, samples, kind, error, message):
@@ -137,23 +140,23 @@ def test_wrong_arguments_are_refused_and_the_file_stays(tmp_path, issues, sample
     assert (tmp_path / "tasks.json").read_text() == "old"
 
 
-@pytest.mark.parametrize("kind", ["image", "text", "table"])
+@pytest.mark.parametrize("kind", ["images", "texts", "table"])
 def test_config_has_a_choice_for_each_class(kind):
     root = ElementTree.fromstring(label_studio_config(CLASSES, kind))
     assert [(child.tag, child.get("value")) for child in root][:2] == [
         ("Header", "Given label: $given_label"),
-        (kind.capitalize(), f"${kind}"),
+        (TAGS[kind], f"${TAGS[kind].lower()}"),
     ]
     choices = root.find("Choices")
-    assert (choices.get("name"), choices.get("toName")) == ("label", kind)
+    assert (choices.get("name"), choices.get("toName")) == ("label", TAGS[kind].lower())
     assert [choice.get("value") for choice in choices] == list(CLASSES)
 
 
 def test_config_of_integer_classes():
-    assert '<Choice value="10"/>' in label_studio_config(range(11), "image")
+    assert '<Choice value="10"/>' in label_studio_config(range(11), "images")
 
 
 @pytest.mark.parametrize("classes", [[], ["a", "a"], [1, "1"], [""], ["a", "$given_label"], ["\0"], ["\ud800"]])
 def test_classes_that_label_studio_cannot_show_are_refused(classes):
     with pytest.raises(ValueError, match="classes must be "):
-        label_studio_config(classes, "text")
+        label_studio_config(classes, "texts")

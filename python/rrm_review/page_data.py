@@ -1,0 +1,246 @@
+"""The data of a page as JSON types: one list per column, labels as positions among the classes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .issues import Column, read_items
+
+DECISIONS = ("keep", "relabel", "drop", "unsure")
+LABELS = ("given_label", "predicted_label")
+OWN_COLUMNS = frozenset({"index", "id", *LABELS, "decision", "label"})  # the others are among the details
+MAX_NAMED = 5  # labels in a message
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """The table of label issues, checked.
+
+    Attributes
+    ----------
+    index : array of int64, shape (n_rows,)
+    ids : array of integers or strings, shape (n_rows,)
+    has_ids : bool
+        Whether the table had identifiers; otherwise `ids` is `index`.
+    values : list
+        The labels of the classes, as they are exported.
+    names : list of str
+        Their names on the page.
+    given_label, predicted_label : array of int64, shape (n_rows,)
+        Positions in `values`.
+    decisions : list of str
+        Of an earlier round, or empty.
+    new_labels : list of int or None
+        Of an earlier round: positions in `values`, None but for "relabel".
+    columns : dict of str to array
+        All other columns.
+    """
+
+    index: npt.NDArray[np.int64]
+    ids: Column
+    has_ids: bool
+    values: list[Any]
+    names: list[str]
+    given_label: npt.NDArray[np.int64]
+    predicted_label: npt.NDArray[np.int64]
+    decisions: list[str]
+    new_labels: list[int | None]
+    columns: dict[str, Column]
+
+
+def read_table(issues: Mapping[str, npt.ArrayLike], classes: Sequence[str] | None) -> PageTable:
+    """Check a table of label issues and number its labels."""
+    for name in ("index", *LABELS):
+        if name not in issues:
+            raise ValueError(f"issues must have a column {name!r}, got {', '.join(map(str, issues)) or 'none'}")
+    index = _read_index(issues["index"])
+    n = len(index)
+    ids = read_items("id of issues", issues["id"], n) if "id" in issues else index
+    _check_distinct("id", ids)
+    labels = {name: read_items(f"{name} of issues", issues[name], n) for name in LABELS}
+    if len({column.dtype.kind in "iu" for column in labels.values()}) > 1:
+        raise TypeError("given_label and predicted_label of issues must both be integers or both be strings")
+    values, names = _read_classes(labels, classes)
+    positions = {value: position for position, value in enumerate(values)}
+    numbers = {name: _number_labels(column, positions) for name, column in labels.items()}
+    decisions, new_labels = _read_decisions(issues, positions, n)
+    columns = {name: _read_column(name, issues[name], n) for name in issues if name not in OWN_COLUMNS}
+    _check_range("confidence", columns)
+    _check_strings("duplicates", columns)
+    return PageTable(
+        index=index,
+        ids=ids,
+        has_ids="id" in issues,
+        values=values,
+        names=names,
+        given_label=numbers["given_label"],
+        predicted_label=numbers["predicted_label"],
+        decisions=decisions,
+        new_labels=new_labels,
+        columns=columns,
+    )
+
+
+def as_page_data(
+    table: PageTable,
+    rows: npt.NDArray[np.int64],
+    kind: str,
+    content: Mapping[str, Any],
+    history: npt.NDArray[np.bool_] | None,
+) -> dict[str, Any]:
+    """Return the data of a page.
+
+    Identifiers and labels are strings, as JavaScript has no 64-bit integers; "integers" says which ones were numbers.
+    """
+    has_integer_labels = bool(table.values) and not isinstance(table.values[0], str)
+    integers = {"id": table.ids.dtype.kind in "iu", "label": has_integer_labels}
+    columns = {name: as_json_values(column[rows]) for name, column in table.columns.items()}
+    data = {
+        "format": "rrm page",
+        "version": 1,
+        "kind": kind,
+        "key": compute_key(table, kind),
+        "total": len(table.index),
+        "has_ids": table.has_ids,
+        "integers": integers,
+        "values": [str(value) for value in table.values],
+        "names": table.names,
+        "index": table.index[rows].tolist(),
+        "ids": [str(item) for item in table.ids[rows].tolist()],
+        "given": table.given_label[rows].tolist(),
+        "predicted": table.predicted_label[rows].tolist(),
+        "decisions": [table.decisions[row] for row in rows],
+        "labels": [table.new_labels[row] for row in rows],
+        "columns": columns,
+        "content": content,
+    }
+    if history is not None:
+        packed = np.packbits(history[:, rows], axis=0).T
+        data["pruned"] = {"n": len(history), "bits": [bits.tobytes().hex() for bits in packed]}
+    return data
+
+
+def compute_key(table: PageTable, kind: str) -> str:
+    """Return the SHA-256 digest of what the samples and their labels are, whatever the order of the rows."""
+    order = np.argsort(table.index, kind="stable")
+    labels = [[table.values[label] for label in column[order]] for column in (table.given_label, table.predicted_label)]
+    content = json.dumps([kind, table.ids[order].tolist(), *labels])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def as_json_values(column: Column) -> list[Any]:
+    """Return numbers and strings as JSON has them: NaN as None, infinity and large integers as strings."""
+    if column.dtype.kind != "f":
+        large = column.dtype.kind in "iu" and bool(((column > 2**53) | (column < -(2**53))).any())
+        return [str(value) for value in column.tolist()] if large else column.tolist()
+    # float32 0.1 is 0.1 in its own type, and 0.10000000149011612 as a double.
+    values = [float(text) for text in column.astype(str).tolist()]
+    finite = np.isfinite(column).tolist()
+    return [value if is_finite else _name_non_finite(value) for value, is_finite in zip(values, finite, strict=True)]
+
+
+def _name_non_finite(value: float) -> str | None:
+    if value != value:
+        return None
+    return "∞" if value > 0 else "-∞"
+
+
+def _read_index(values: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    index = np.asarray(values)
+    if index.ndim != 1 or (len(index) > 0 and index.dtype.kind not in "iu"):
+        raise ValueError(f"index of issues must be integers of shape (n,), got {index.dtype} of shape {index.shape}")
+    if len(index) > 0 and index.min() < 0:
+        raise ValueError(f"index of issues must be at least 0, got {index.min()}")
+    _check_distinct("index", index)
+    return index.astype(np.int64)
+
+
+def _check_distinct(name: str, column: Column) -> None:
+    items = column.tolist()
+    if len(set(items)) == len(items):
+        return
+    item, count = Counter(items).most_common(1)[0]
+    raise ValueError(f"{name} of issues must be distinct, got {item!r} {count} times; leave out the other rows")
+
+
+def _read_classes(labels: Mapping[str, Column], classes: Sequence[str] | None) -> tuple[list[Any], list[str]]:
+    """Return the labels of all classes and their names."""
+    occurring = sorted({label for column in labels.values() for label in column.tolist()})
+    if classes is None:
+        return occurring, [str(label) for label in occurring]
+    names = list(classes)
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"classes must be a sequence of strings, got {classes!r}")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"classes must be distinct, got {repeated[0]!r} more than once")
+    are_integers = all(column.dtype.kind in "iu" for column in labels.values()) and bool(occurring)
+    values: list[Any] = list(range(len(names))) if are_integers else names
+    known = set(values)
+    others = [repr(label) for label in occurring if label not in known]
+    if others:
+        extent = f"lie in [0, {len(names)}), as there are {len(names)} classes" if are_integers else "be among classes"
+        listed = ", ".join(others[:MAX_NAMED]) + (", ..." if len(others) > MAX_NAMED else "")
+        raise ValueError(f"labels of issues must {extent}, got {listed}; name all classes, or leave out these rows")
+    return values, names
+
+
+def _number_labels(column: Column, positions: Mapping[Any, int]) -> npt.NDArray[np.int64]:
+    return np.array([positions[label] for label in column.tolist()], np.int64)
+
+
+def _read_decisions(
+    issues: Mapping[str, npt.ArrayLike], positions: Mapping[Any, int], n: int
+) -> tuple[list[str], list[int | None]]:
+    """Return the decisions of an earlier round, and the new labels of those that are "relabel"."""
+    if "decision" not in issues:
+        return [""] * n, [None] * n
+    decisions = read_items("decision of issues", issues["decision"], n).tolist()
+    unknown = sorted({repr(decision) for decision in decisions} - {repr(name) for name in ("", *DECISIONS)})
+    if unknown:
+        raise ValueError(f"decision of issues must be {', '.join(DECISIONS)} or empty, got {unknown[0]}")
+    if "relabel" not in decisions:
+        return decisions, [None] * n
+    if "label" not in issues:
+        raise ValueError("issues must have a column 'label', the new labels, as some decisions are 'relabel'")
+    # Integers may have become strings in a CSV file.
+    by_text = {str(value): position for value, position in positions.items()}
+    new_labels: list[int | None] = []
+    for decision, label in zip(decisions, read_items("label of issues", issues["label"], n).tolist(), strict=True):
+        if decision != "relabel":
+            new_labels.append(None)
+        elif str(label) in by_text:
+            new_labels.append(by_text[str(label)])
+        else:
+            raise ValueError(f"label of issues must be a class where decision is 'relabel', got {label!r}")
+    return decisions, new_labels
+
+
+def _read_column(name: str, values: npt.ArrayLike, n: int) -> Column:
+    array = np.asarray(values)
+    if array.shape != (n,):
+        raise ValueError(f"columns of issues must have shape ({n},), as index has, got {array.shape} for {name!r}")
+    if array.dtype.kind in "biuf":
+        return array
+    return read_items(f"{name} of issues", values, n)
+
+
+def _check_range(name: str, columns: Mapping[str, Column]) -> None:
+    if name not in columns:
+        return
+    column = columns[name]
+    if column.dtype.kind not in "iuf" or bool(((column < 0) | (column > 1)).any()):
+        raise ValueError(f"{name} of issues must be numbers in [0, 1], or NaN")
+
+
+def _check_strings(name: str, columns: Mapping[str, Column]) -> None:
+    if name in columns and columns[name].dtype.kind not in "OU":
+        raise TypeError(f"{name} of issues must be strings, got {columns[name].dtype}")

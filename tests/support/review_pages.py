@@ -1,0 +1,74 @@
+"""What tests of the review page share: small tables of label issues, and the data of a page that was written."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "<!--<script>",
+    "<img src=x onerror=alert(1)>",
+    "a\u2028b\u2029c",
+    "\udcff\udcfe.png",
+    "nul\0inside",
+    "\u202eright to left",
+    "=1+1",
+    "''=1+1",
+    "\"quoted\", 'too'",
+    "{{data}} {{script}}",
+    "&lt;b&gt; &amp;",
+]
+
+
+class PageParser(HTMLParser):
+    """Collects the elements of a page and the texts of those that hold source text."""
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.elements = []
+        self.sources = {}
+        self._open = None
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.elements.append((tag, attributes))
+        if tag in ("script", "style"):
+            self._open = attributes.get("type", tag)
+            self.sources[self._open] = ""
+
+    def handle_endtag(self, tag):
+        if tag in ("script", "style"):
+            self._open = None
+
+    def handle_data(self, data):
+        if self._open is not None:
+            self.sources[self._open] += data
+
+
+def parse_page(path):
+    """Return the parser of a page that was written, after it has read the page."""
+    parser = PageParser()
+    parser.feed(path.read_text("utf-8"))
+    parser.close()
+    return parser
+
+
+def read_page_data(path):
+    """Return the JSON data of a page."""
+    return json.loads(parse_page(path).sources["application/json"])
+
+
+def make_table(n, n_classes=3, **columns):
+    """Return a table of label issues: the sample of index 0 is the most suspicious."""
+    index = np.arange(n)
+    given_label = index % n_classes
+    return {
+        "index": index,
+        "is_label_issue": index < n // 2,
+        "label_quality": ((index + 1) / n).astype(np.float32),
+        "given_label": given_label,
+        "predicted_label": np.where(index < n // 2, (given_label + 1) % n_classes, given_label),
+    } | columns
