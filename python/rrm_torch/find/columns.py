@@ -205,8 +205,15 @@ def find_image_column(table: Table, names: Sequence[str]) -> str | None:
 
 def is_encoded(cells: Any) -> bool:
     """Return whether a column holds encoded images: objects with ``bytes``, as Hugging Face's datasets writes them."""
-    items = [cell for cell in cells.tolist() if cell is not None]
-    return bool(items) and all(isinstance(item, dict) and "bytes" in item for item in items)
+    if cells.dtype != object:
+        return False
+    items = (cell for cell in cells.tolist() if cell is not None)
+    first = next(items, None)
+    return _is_image(first) and all(map(_is_image, items))
+
+
+def _is_image(cell: Any) -> bool:
+    return isinstance(cell, dict) and "bytes" in cell
 
 
 def _names_images(table: Table, name: str) -> bool:

@@ -105,6 +105,12 @@ def test_equal_pixels_have_equal_hashes(tmp_path):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def test_hashes_of_reduced_images_differ_if_their_sizes_do():
+    samples = [encode(plain(9, "L", (size, size)), "jpeg") for size in (32, 64, 64)]
+    _, hashes, _ = read_pixels(samples, 4)
+    assert hashes[0] != hashes[1] == hashes[2]
+
+
 def test_large_jpeg_is_reduced():
     image = Image.effect_noise((400, 200), 50)
     pixels = read_one(image, size=16, suffix="jpeg")
