@@ -126,9 +126,6 @@ def test_arrays_that_do_not_fit(arrays, error, message, tmp_path):
         (IMAGES, "texts", "must be strings for texts, got uint8"),
         (IMAGES[0], "images", "for images, got"),
     ],
-        (IMAGES, "texts", "must be strings for texts, got uint8"),
-        (IMAGES[0], "images", "for images, got"),
-    ],
 )
 def test_forced_kinds_that_do_not_fit(x, kind, message, tmp_path):
     with pytest.raises(ValueError, match=message):
