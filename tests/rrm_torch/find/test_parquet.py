@@ -100,6 +100,14 @@ def test_other_metadata_is_ignored(metadata, tmp_path):
     assert read_labelled(path).classes == ("0", "1")
 
 
+def test_strings_that_are_not_utf_8(tmp_path):
+    path = write(tmp_path, {"text": ["spät", "früh"] * 2, "label": ["a", "b"] * 2})
+    content = path.read_bytes().replace("ä".encode(), b"\xff\xff")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"data\.parquet can't be read: .*UTF-?8"):
+        read_labelled(path)
+
+
 def test_damaged_empty_and_too_large_files(tmp_path):
     path = write(tmp_path, {"x": [1, 2], "label": [0, 1]})
     with pytest.raises(ValueError, match=r"data\.parquet would take .* bytes, of 1 that are left of max_bytes"):

@@ -75,7 +75,7 @@ def test_options_that_are_refused(options, message):
     [
         ("data.csv", "pandas", r"tables need pandas, which is not installed: pip install 'rrm-core\[find\]'"),
         ("data.jsonl", "pandas", "tables need pandas"),
-        ("data.parquet", "pyarrow", "Parquet files need pyarrow"),
+        ("data.parquet", "pyarrow.parquet", "Parquet files need pyarrow"),
         ("state.json", "datasets", "data sets of Hugging Face need datasets, .*: pip install datasets"),
     ],
 )
