@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ from .report.diagnosis import diagnose
 from .training.compare import ComparisonSettings, Trial, compare
 from .weighting.settings import AUTO
 
-PROGRAM = "python -m rrm_torch"
+SCRIPT = "rrm"
+PROGRAM = SCRIPT if Path(sys.argv[0]).stem == SCRIPT else "python -m rrm_torch"
 MAX_COUNT = 1024
 """Largest number of seeds, and of threads."""
 

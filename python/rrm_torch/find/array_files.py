@@ -131,7 +131,7 @@ def _read_samples(
     where: str, array: npt.NDArray[Any], kind: str | None, notes: list[str]
 ) -> tuple[Kind, Any, dict[int, str]]:
     """Return the kind of samples, the samples, and which can't be used."""
-    if array.dtype.kind == "U" and array.ndim == 1:
+    if array.dtype.kind == "U" and array.ndim == 1 and kind in (None, "texts"):
         texts = list(map(str, array.tolist()))
         return "texts", texts, {row: "no text" for row, text in enumerate(texts) if not text.strip()}
     if array.dtype.kind not in "iufb":
@@ -140,8 +140,8 @@ def _read_samples(
         raise ValueError(
             f"{where} must have shape (n, d) for features, or (n, H, W) or (n, H, W, C) for images, got {array.shape}"
         )
-    if kind not in (None, "features", "images"):
-        raise ValueError(f"{where} must be features or images, got kind {kind!r}")
+    if kind == "texts":
+        raise ValueError(f"{where} must be strings for texts, got {array.dtype}")
     if array.ndim == 2 and kind == "images":
         raise ValueError(f"{where} must have shape (n, H, W) or (n, H, W, C) for images, got {array.shape}")
     if array.ndim > 2 and kind != "features":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -12,7 +11,7 @@ from typing import Any
 from .image_folder import SPLITS, is_image_name
 from .labelled_data import join_names
 from .number_columns import as_numbers
-from .table import Table
+from .table import Table, is_missing
 
 LABEL_NAMES = ("label", "labels", "class", "target", "y", "category")
 TEXT_NAMES = ("text", "sentence", "question", "review", "content", "message", "comment", "title")
@@ -186,7 +185,7 @@ def _find_strings(table: Table, name: str) -> list[str]:
     """Return the first strings of a column, or none if it holds something else."""
     items = table.columns[name].iloc[:MAX_CELLS].tolist()
     strings = [item for item in items if isinstance(item, str)]
-    if any(item is not None and item is not math.nan and not isinstance(item, str) for item in items):
+    if any(not isinstance(item, str) and not is_missing(item) for item in items):
         return []
     return [string for string in strings if string.strip()]
 
@@ -205,8 +204,15 @@ def find_image_column(table: Table, names: Sequence[str]) -> str | None:
 
 def is_encoded(cells: Any) -> bool:
     """Return whether a column holds encoded images: objects with ``bytes``, as Hugging Face's datasets writes them."""
-    items = [cell for cell in cells.tolist() if cell is not None]
-    return bool(items) and all(isinstance(item, dict) and "bytes" in item for item in items)
+    if cells.dtype != object:
+        return False
+    items = (cell for cell in cells.tolist() if cell is not None)
+    first = next(items, None)
+    return _is_image(first) and all(map(_is_image, items))
+
+
+def _is_image(cell: Any) -> bool:
+    return isinstance(cell, dict) and "bytes" in cell
 
 
 def _names_images(table: Table, name: str) -> bool:

@@ -128,7 +128,11 @@ def _add_search_options(group: Any) -> None:
     )
     group.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all that is random (default: 0)")
     group.add_argument(
-        "--threads", type=positive_int(MAX_THREADS), metavar="T", help="threads of torch (default: torch's own choice)"
+        "--threads",
+        type=positive_int(MAX_THREADS),
+        default=1,
+        metavar="T",
+        help="threads of torch for images (default: 1, since the network is small)",
     )
 
 
@@ -151,8 +155,7 @@ def _add_output_options(group: Any) -> None:
 
 def run_command(_: str, options: argparse.Namespace) -> int:
     """Read, search and write; return the exit code."""
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads)
     console = Console(markup=False, highlight=False, soft_wrap=True)
     with report_progress() as progress:
         with exit_code(BAD_INPUT, ValueError, TypeError, OSError, ImportError):

@@ -101,7 +101,6 @@ def search_with_estimator(
         CountedClassifier(estimator.classifier, on_fit),
         contamination=settings.contamination,
         cap=DEFAULT_CAP,
-        ties="share",
         random_state=settings.seed,
     )
     try:

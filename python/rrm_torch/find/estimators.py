@@ -79,7 +79,7 @@ def make_table_estimator(frame: Any, n_classes: int, seed: int) -> Estimator:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     classifier = HistGradientBoostingClassifier(
-        max_iter=int(np.clip(1000 // n_classes, 20, 100)),
+        max_iter=int(np.clip(500 // n_classes, 20, 100)),
         categorical_features="from_dtype",
         random_state=seed,
     )

@@ -16,6 +16,9 @@ import numpy.typing as npt
 
 from .optional_packages import import_optional
 
+# Pillow runs an interpreter of PostScript for some of the other formats.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
+
 N_THREADS = 2
 WHITE = 255.0
 
@@ -122,7 +125,7 @@ def _try(decode: Callable[[Any], _Pixels], sample: Any) -> _Pixels | str:
 def _reason(error: Exception) -> str:
     name = type(error).__name__
     if name == "UnidentifiedImageError":
-        return "no image: its content is of no format that Pillow reads"
+        return f"no image: its content is none of {', '.join(FORMATS)}"
     if name.startswith("DecompressionBomb"):
         return "image with more pixels than Pillow's limit"
     if isinstance(error, FileNotFoundError):
@@ -136,7 +139,7 @@ def _decode(sample: Path | bytes, size: int) -> _Pixels:
     if isinstance(sample, bytes) and not sample:
         raise ValueError("it has no bytes")
     source = io.BytesIO(sample) if isinstance(sample, bytes) else sample
-    with Image.open(source) as opened:
+    with Image.open(source, formats=FORMATS) as opened:
         full_size = opened.size
         opened.draft(None, (2 * size, 2 * size))
         opened.load()

@@ -53,7 +53,7 @@ def search_predictions(
         if estimate.interval is None or estimate.interval[0] == 0:
             contamination = 0.0
     losses = -np.log(np.maximum(probabilities[np.arange(n), labels], SMALLEST_PROBABILITY))
-    weights, plan = rrm_core.reweight(losses, contamination=contamination, groups=labels, cap=DEFAULT_CAP, ties="share")
+    weights, plan = rrm_core.reweight(losses, contamination=contamination, groups=labels, cap=DEFAULT_CAP)
     is_pruned = losses > plan.threshold[labels]
     names = np.array(classes, dtype=object)
     issues = make_issues(

@@ -3,17 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from .labelled_data import join_names
+from .labelled_data import LabelledData, join_names
 
 SUM_TOLERANCE = 1e-2
 """Largest distance of the sum of probabilities from 1: they may be rounded to three digits."""
 
 
-def as_probabilities(scores: npt.NDArray[np.float64], notes: list[str]) -> npt.NDArray[np.float64]:
+def finish_probabilities(data: LabelledData, where: str, columns: list[str] | None) -> LabelledData:
+    """Match the columns of scores with the classes, and turn the scores into probabilities.
+
+    Parameters
+    ----------
+    data : LabelledData
+        Its samples are scores, shape (n, n_columns), and its classes those of the labels.
+    where : str
+        The file and the argument, for messages.
+    columns : list of str or None
+        The names of the columns, if they have any.
+
+    Returns
+    -------
+    LabelledData
+        With the classes of all columns, in their order.
+
+    Raises
+    ------
+    ValueError
+        There are more or fewer columns than classes.
+    """
+    notes = list(data.notes)
+    names = _match_classes(where, columns, data.samples.shape[1], data.classes, notes)
+    order = _sort_names(names) if set(names) != set(data.classes) else [names.index(name) for name in data.classes]
+    classes = tuple(names[position] for position in order)
+    codes = np.array([classes.index(name) for name in data.classes], np.int64)
+    without = [name for name in classes if name not in data.classes]
+    if without:
+        notes.append(f"No sample has these classes, which have scores: {join_names(without)}.")
+    return replace(
+        data,
+        samples=_as_probabilities(data.samples[:, order], notes),
+        labels=codes[data.labels],
+        classes=classes,
+        notes=notes,
+    )
+
+
+def _as_probabilities(scores: npt.NDArray[np.float64], notes: list[str]) -> npt.NDArray[np.float64]:
     """Return probabilities.
 
     Parameters
@@ -32,7 +72,7 @@ def as_probabilities(scores: npt.NDArray[np.float64], notes: list[str]) -> npt.N
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def match_classes(
+def _match_classes(
     where: str, columns: Sequence[str] | None, n_columns: int, classes: Sequence[str], notes: list[str]
 ) -> list[str]:
     """Return the name of the class of each column of scores.
@@ -89,7 +129,7 @@ def _find_names(columns: Sequence[str], classes: Sequence[str]) -> list[str] | N
     return None
 
 
-def sort_names(names: Sequence[str]) -> list[int]:
+def _sort_names(names: Sequence[str]) -> list[int]:
     """Return the positions of names in their order: integers by value, others as strings."""
     if all(name.isdecimal() for name in names):
         return sorted(range(len(names)), key=lambda position: int(names[position]))

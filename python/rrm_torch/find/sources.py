@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from .array_files import is_idx_folder, read_idx_folder, read_npz_file
@@ -16,6 +17,7 @@ from .tables import read_csv, read_parquet
 DELIMITED = frozenset({".csv", ".tsv", ".tab", ".txt"})
 JSON = frozenset({".jsonl", ".ndjson", ".json"})
 PARQUET = frozenset({".parquet", ".pq"})
+COLUMN_OPTIONS = ("text", "id_column", "features", "logits", "drop_columns")
 COMPRESSED = frozenset({".gz", ".xz"})
 
 ACCEPTED_SOURCES = (
@@ -74,7 +76,7 @@ def read_labelled(source: str | Path, options: ReadOptions | None = None) -> Lab
         raise ValueError(f"{path} is empty")
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        _refuse_columns(path, options)
+        _refuse(path, options, (*COLUMN_OPTIONS, "split"), ("images", "features", "texts"))
         return read_npz_file(path, options)
     return read_table(_read_file(path, suffix, options), options)
 
@@ -82,9 +84,10 @@ def read_labelled(source: str | Path, options: ReadOptions | None = None) -> Lab
 def _read_folder(folder: Path, options: ReadOptions) -> LabelledData:
     if is_dataset_folder(folder):
         return read_dataset_folder(folder, options)
-    _refuse_columns(folder, options)
     if is_idx_folder(folder):
+        _refuse(folder, options, (*COLUMN_OPTIONS, "label", "split"), ("images",))
         return read_idx_folder(folder, options)
+    _refuse(folder, options, (*COLUMN_OPTIONS, "label"), ("images",))
     return read_image_folder(folder, options)
 
 
@@ -103,12 +106,13 @@ def _read_file(path: Path, suffix: str, options: ReadOptions) -> Table:
     raise ValueError(f"{path} has the suffix {suffix or '(none)'}, and data must be {ACCEPTED_SOURCES}{hint}")
 
 
-def _refuse_columns(source: Path, options: ReadOptions) -> None:
-    """Raise if columns are named of a source that has none."""
-    names = ("text", "id_column", "features", "logits", "drop_columns")
+def _refuse(source: Path, options: ReadOptions, names: Sequence[str], kinds: Sequence[str]) -> None:
+    """Raise if an option is passed that is for other sources."""
     passed = [name for name in names if getattr(options, name)]
     if passed:
         raise ValueError(
-            f"{source} has no columns, got {', '.join(passed)}; these are for CSV, Parquet and JSON Lines files and "
-            "data sets of Hugging Face"
+            f"{source} has no use for {', '.join(passed)}, which are for data of another kind, such as CSV, Parquet "
+            "and JSON Lines files"
         )
+    if options.kind is not None and options.kind not in kinds:
+        raise ValueError(f"kind must be {' or '.join(kinds)} for {source}, got {options.kind!r}")

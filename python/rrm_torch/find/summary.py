@@ -143,7 +143,8 @@ def _describe_duplicates(data: LabelledData, duplicates: Sequence[Duplicates]) -
         return []
     conflicts = [group for group in duplicates if group.labels_differ]
     n_members = sum(len(group.members) for group in duplicates)
-    text = f"{n_members:,} samples have the same content as another, in {len(duplicates):,} groups"
+    groups = "1 group" if len(duplicates) == 1 else f"{len(duplicates):,} groups"
+    text = f"{n_members:,} samples have the same content as another, in {groups}"
     if not conflicts:
         return [f"{text}; their labels agree."]
     first = conflicts[0]

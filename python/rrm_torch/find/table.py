@@ -44,3 +44,8 @@ class Table:
         if len(names) > limit:
             text += f" and {len(names) - limit:,} more"
         return text or "none"
+
+
+def is_missing(cell: Any) -> bool:
+    """Return whether a typed cell holds nothing: None or NaN."""
+    return cell is None or (isinstance(cell, float) and cell != cell)

@@ -27,8 +27,8 @@ from .columns import (
 from .labelled_data import Kind, LabelledData, ReadOptions, View, join_names
 from .number_columns import as_numbers, as_vectors, make_feature_table, read_matrix, read_npy
 from .optional_packages import import_optional
-from .probabilities import as_probabilities, match_classes, sort_names
-from .table import Table
+from .probabilities import finish_probabilities
+from .table import Table, is_missing
 
 NOT_FINITE = "a number that is missing or infinite"
 MIN_ROWS_OF_COPIES = 20
@@ -89,7 +89,7 @@ def read_table(table: Table, options: ReadOptions) -> LabelledData:
         view=_find_view(table, [name for name in names if name not in (found.columns or ())], found.kind),
     )
     if found.kind == "probabilities":
-        return _finish_probabilities(data, f"logits of {table.source}", found.columns)
+        return finish_probabilities(data, f"logits of {table.source}", found.columns)
     return _drop_copies(data) if found.kind == "table" else data
 
 
@@ -192,7 +192,7 @@ def _read_texts(table: Table, text: str | None, names: Sequence[str], notes: lis
             f"{table.source} has no column of texts; pass its name, --text NAME. Its columns are "
             f"{table.describe_columns()}"
         )
-    texts = ["" if cell is None or cell != cell else str(cell) for cell in table.columns[name].tolist()]
+    texts = ["" if is_missing(cell) else str(cell) for cell in table.columns[name].tolist()]
     if all(not text.strip() for text in texts):
         raise ValueError(f"column {name!r} of {table.source} must have texts, got empty cells only")
     others = [repr(other) for other in names if other != name]
@@ -215,7 +215,7 @@ def _read_images(table: Table, names: Sequence[str]) -> _Samples:
         samples = [(cell or {}).get("bytes") or b"" for cell in table.columns[name].tolist()]
         unusable = {row: "no image" for row, sample in enumerate(samples) if not sample}
         return _Samples("images", samples, unusable, [name])
-    samples = [locate(table.source, str(cell or "")) for cell in table.columns[name].tolist()]
+    samples = [locate(table.source, "" if is_missing(cell) else str(cell)) for cell in table.columns[name].tolist()]
     unusable = {row: "image file doesn't exist" for row, path in enumerate(samples) if not path.is_file()}
     return _Samples("images", samples, unusable, [name])
 
@@ -304,24 +304,5 @@ def _plain_ids(cells: Any) -> npt.NDArray[Any]:
     if all(isinstance(item, int) and not isinstance(item, bool) for item in items):
         return np.array(items, np.int64)
     array = np.empty(len(items), object)
-    array[:] = ["" if item is None else str(item) for item in items]
+    array[:] = ["" if is_missing(item) else str(item) for item in items]
     return array
-
-
-def _finish_probabilities(data: LabelledData, where: str, columns: list[str] | None) -> LabelledData:
-    """Match the columns of scores with the classes, and turn the scores into probabilities."""
-    notes = list(data.notes)
-    names = match_classes(where, columns, data.samples.shape[1], data.classes, notes)
-    order = sort_names(names) if set(names) != set(data.classes) else [names.index(name) for name in data.classes]
-    classes = tuple(names[position] for position in order)
-    codes = np.array([classes.index(name) for name in data.classes], np.int64)
-    without = [name for name in classes if name not in data.classes]
-    if without:
-        notes.append(f"No sample has these classes, which have scores: {join_names(without)}.")
-    return replace(
-        data,
-        samples=as_probabilities(data.samples[:, order], notes),
-        labels=codes[data.labels],
-        classes=classes,
-        notes=notes,
-    )

@@ -138,7 +138,6 @@ def read_parquet(path: Path, max_bytes: int | None = None) -> Table:
         pandas or pyarrow isn't installed.
     """
     import_optional("pandas", "tables")
-    pyarrow = import_optional("pyarrow", "Parquet files")
     parquet = import_optional("pyarrow.parquet", "Parquet files")
     limit = check_max_bytes(max_bytes)
     try:
@@ -147,7 +146,11 @@ def read_parquet(path: Path, max_bytes: int | None = None) -> Table:
             n_bytes = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
             refuse_too_large(str(path), n_bytes, limit)
             table = file.read()
-    except pyarrow.ArrowException as error:
+        table.validate(full=True)  # such as that strings are UTF-8
+    except Exception as error:
+        # A damaged file raises many kinds of errors; those of the system have a number.
+        if getattr(error, "errno", None) is not None:
+            raise
         raise ValueError(f"{path} can't be read: {' '.join(str(error).split())}") from error
     if not table.num_rows:
         raise ValueError(f"{path} has no rows")

@@ -121,7 +121,11 @@ def test_arrays_that_do_not_fit(arrays, error, message, tmp_path):
 
 @pytest.mark.parametrize(
     ("x", "kind", "message"),
-    [(IMAGES, "table", "must be features or images, got kind 'table'"), (IMAGES[0], "images", "for images, got")],
+    [
+        (IMAGES, "table", "kind must be images or features or texts for .*, got 'table'"),
+        (IMAGES, "texts", "must be strings for texts, got uint8"),
+        (IMAGES[0], "images", "for images, got"),
+    ],
 )
 def test_forced_kinds_that_do_not_fit(x, kind, message, tmp_path):
     with pytest.raises(ValueError, match=message):
@@ -145,6 +149,11 @@ def test_idx_files(name, classes, tmp_path):
     data = read_labelled(folder)
     assert (data.name, data.kind, data.classes) == (name, "images", classes)
     assert (data.samples == IMAGES).all()
+    with pytest.raises(ValueError, match="has no use for split"):
+        read_labelled(folder, ReadOptions(split="test"))
+    assert len(read_labelled(folder, ReadOptions(max_bytes=28)).labels) == 4
+    with pytest.raises(ValueError, match="train-labels-idx1-ubyte would take 4 bytes, of 3 that are left"):
+        read_labelled(folder, ReadOptions(max_bytes=27))
     (folder / "t10k-images-idx3-ubyte").touch()
     assert "The files of a test set are ignored: t10k-images and t10k-labels." in read_labelled(folder).notes
     (folder / "train-labels-idx1-ubyte").unlink()

@@ -62,6 +62,16 @@ def test_one_of_several_columns_of_texts(tmp_path):
     assert read(tmp_path, columns, text="premise").samples == SENTENCES
 
 
+def test_other_cells_become_texts(tmp_path):
+    path = tmp_path / "data.jsonl"
+    cells = ['"a"', "1", "[1, 2]", "null", "NaN"]
+    lines = [f'{{"x": {cell}, "label": "{"aabba"[i]}"}}' for i, cell in enumerate(cells)]
+    path.write_text("\n".join([*lines, '{"x": "c", "label": "b"}']), encoding="utf-8")
+    data = read_labelled(path, ReadOptions(text="x"))
+    assert data.samples == ["a", "1", "[1, 2]", "c"]
+    assert data.left_out == [LeftOut(3, "no text"), LeftOut(4, "no text")]
+
+
 def test_empty_texts_are_left_out(tmp_path):
     data = read(tmp_path, {"text": [*SENTENCES[:-1], " "]})
     assert len(data.samples) == N - 1

@@ -105,6 +105,12 @@ def test_equal_pixels_have_equal_hashes(tmp_path):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def test_hashes_of_reduced_images_differ_if_their_sizes_do():
+    samples = [encode(plain(9, "L", (size, size)), "jpeg") for size in (32, 64, 64)]
+    _, hashes, _ = read_pixels(samples, 4)
+    assert hashes[0] != hashes[1] == hashes[2]
+
+
 def test_large_jpeg_is_reduced():
     image = Image.effect_noise((400, 200), 50)
     pixels = read_one(image, size=16, suffix="jpeg")
@@ -117,11 +123,12 @@ def test_broken_images_are_named_with_the_reason(tmp_path, monkeypatch):
     too_large = encode(plain(1, "L", (90, 90)))
     whole = encode(Image.effect_noise((30, 30), 50))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    samples = [whole, b"text", b"", whole[:-300], large, too_large]
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n"
+    samples = [whole, postscript, b"", whole[:-300], large, too_large]
     calls = []
     pixels, hashes, broken = read_pixels(samples, 4, lambda: calls.append(len(calls)))
     assert list(broken) == [1, 2, 3, 4, 5]
-    assert broken[1] == "no image: its content is of no format that Pillow reads"
+    assert broken[1] == "no image: its content is none of PNG, JPEG, WEBP, BMP, GIF, TIFF, PPM, JPEG2000"
     assert broken[2] == "damaged image: it has no bytes"
     assert broken[3].startswith("damaged image: ")
     assert broken[4] == broken[5] == "image with more pixels than Pillow's limit"

@@ -45,6 +45,17 @@ def test_typed_columns(tmp_path):
     ]
 
 
+def test_missing_cells(tmp_path):
+    text = [f"This is the sentence number {i}." for i in range(5)]
+    path = write(
+        tmp_path, {"id": ["u", None, "v", "w", "x", "y"], "text": [*text, None], "label": [*"abab", None, "a"]}
+    )
+    data = read_labelled(path, ReadOptions(id_column="id"))
+    assert (data.kind, data.samples) == ("texts", text[:4])
+    assert data.ids.tolist() == ["u", "", "v", "w"]
+    assert data.left_out == [LeftOut("x", "no label"), LeftOut("y", "no text")]
+
+
 def test_vectors_are_features(tmp_path):
     vectors = [[0.0, 1.0], [2.0, 3.0], None, [4.0, np.nan], [6.0, 7.0], [8.0, 9.0]]
     path = write(tmp_path, {"vector": vectors, "x": [1, 2, 3, 4, 5, 6], "label": list("ababab")})
@@ -98,6 +109,14 @@ def test_encoded_images_and_class_names(tmp_path):
 def test_other_metadata_is_ignored(metadata, tmp_path):
     path = write(tmp_path, {"x": [1, 2, 3, 4], "label": [0, 1, 0, 1]}, metadata)
     assert read_labelled(path).classes == ("0", "1")
+
+
+def test_strings_that_are_not_utf_8(tmp_path):
+    path = write(tmp_path, {"text": ["spät", "früh"] * 2, "label": ["a", "b"] * 2})
+    content = path.read_bytes().replace("ä".encode(), b"\xff\xff")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"data\.parquet can't be read: .*UTF-?8"):
+        read_labelled(path)
 
 
 def test_damaged_empty_and_too_large_files(tmp_path):

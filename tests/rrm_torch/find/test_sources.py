@@ -52,8 +52,10 @@ def test_columns_of_sources_without_columns(name, tmp_path):
     path = tmp_path / name
     if name:
         np.savez(path, x=np.zeros((2, 2)))
-    with pytest.raises(ValueError, match="has no columns, got text, features; these are for CSV"):
+    with pytest.raises(ValueError, match="has no use for text, features, which are for data of another kind"):
         read_labelled(path, ReadOptions(text="x", features=("y",)))
+    with pytest.raises(ValueError, match=r"kind must be images.* for .*, got 'table'"):
+        read_labelled(path, ReadOptions(kind="table"))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def test_options_that_are_refused(options, message):
     [
         ("data.csv", "pandas", r"tables need pandas, which is not installed: pip install 'rrm-core\[find\]'"),
         ("data.jsonl", "pandas", "tables need pandas"),
-        ("data.parquet", "pyarrow", "Parquet files need pyarrow"),
+        ("data.parquet", "pyarrow.parquet", "Parquet files need pyarrow"),
         ("state.json", "datasets", "data sets of Hugging Face need datasets, .*: pip install datasets"),
     ],
 )
