@@ -45,6 +45,16 @@ CONTRAST = """
   return poor;
 }
 """
+ATTACK = """
+() => {
+  window.broken = [];
+  addEventListener("securitypolicyviolation", (event) => broken.push(event.violatedDirective));
+  const script = document.createElement("script");
+  script.textContent = "window.ran = true";
+  document.body.append(script);
+  new Image().src = "http://127.0.0.1:9/x.png";
+}
+"""
 UNNAMED = """
 () => [...document.querySelectorAll("button, input, select, summary, [role=option], [role=listbox], dialog, progress")]
   .filter((node) => {
@@ -140,6 +150,7 @@ def test_controls_have_names_and_landmarks_exist(open_page):
 
 def test_focus_is_visible_on_every_control(open_page):
     page = open_demo(open_page, "texts")
+    # The grid shows the focus on its selected card; behind the last control the focus leaves the document.
     names = set()
     for _ in range(40):
         page.keyboard.press("Tab")
@@ -148,7 +159,7 @@ def test_focus_is_visible_on_every_control(open_page):
             "getComputedStyle(document.activeElement).outlineStyle]"
         )
         names.add(name)
-        assert outline != "none" or name == "grid", name
+        assert outline != "none" or name in ("grid", "texts"), name
     assert {"grid", "filter-text", "export", "advance", "decide keep"} <= names
 
 
@@ -161,6 +172,7 @@ def test_hostile_data_stays_text(open_page, tmp_path):
     page.get_by_text("About this data").click()
     assert page.locator("h1").text_content() == HOSTILE[0]
     assert page.locator("main img, main script, bdi *").count() == 0
+    page.keyboard.press("Escape")
     page.keyboard.press("Enter")
     for text in HOSTILE:
         if "\udcff" not in text:
@@ -186,12 +198,8 @@ def test_hostile_data_stays_text(open_page, tmp_path):
 def test_inline_script_from_elsewhere_is_blocked(open_file, tmp_path):
     path = tmp_path / "p.html"
     write_page(make_table(3), ["a", "b", "c"], path)
-    page = open_file(path)
-    page.evaluate(
-        "() => { window.broken = []; addEventListener('securitypolicyviolation', e => broken.push(e.violatedDirective));"
-        "const script = document.createElement('script'); script.textContent = 'window.ran = true';"
-        "document.body.append(script); const image = new Image(); image.src = 'http://127.0.0.1:9/x.png'; }"
-    )
+    page = open_file(path, watched=False)
+    page.evaluate(ATTACK)
     page.wait_for_function("window.broken.length >= 2")
     assert sorted(page.evaluate("window.broken")) == ["img-src", "script-src-elem"]
     assert page.evaluate("window.ran") is None
@@ -223,9 +231,9 @@ def test_hundred_thousand_texts_render_few_cards(open_page):
     expect(cards.filter(has_text="text 50000")).to_have_count(1)
     assert cards.count() <= MAX_CARDS
     assert page.evaluate(count_nodes) <= MAX_CARDS * 30
-    page.get_by_label("Search").fill("text 9999")
+    page.get_by_role("searchbox").fill("text 9999")
     expect(page.locator("#match-count")).to_have_text("11 of 100,000 samples match")
-    page.get_by_label("Decision", exact=True).select_option("keep")
+    page.locator("#filter-state").select_option("keep")
     expect(page.locator("#match-count")).to_have_text("0 of 100,000 samples match")
 
 

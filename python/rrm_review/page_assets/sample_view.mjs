@@ -29,7 +29,7 @@ function drawImage(model, row) {
       isolated(model.content.errors[row] ?? ""),
     ]);
   }
-  const image = element("img", { src: source, alt: `Image ${model.ids[row]}`, decoding: "async", draggable: "false" });
+  const image = element("img", { src: source, alt: `Image ${model.ids[row]}`, draggable: "false" });
   // PNG is used for small images only.
   if (source.startsWith("data:image/png")) image.classList.add("pixelated");
   return image;
