@@ -282,7 +282,6 @@ def test_rrm_review_needs_numpy_and_the_core_only(file):
     allowed = {"rrm_review", "rrm_core", "numpy", *sys.stdlib_module_names}
     optional = {
         REVIEW / "issues.py": {"pandas"},
-        REVIEW / "page.py": {"pandas"},
         REVIEW / "thumbnails.py": {"PIL"},
     }
     assert {name.partition(".")[0] for name in imports(file)} <= allowed | optional.get(file, set())
