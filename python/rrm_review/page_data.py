@@ -168,7 +168,8 @@ def _check_distinct(name: str, column: Column) -> None:
     if len(set(items)) == len(items):
         return
     item, count = Counter(items).most_common(1)[0]
-    raise ValueError(f"{name} of issues must be distinct, got {item!r} {count} times; leave out the other rows")
+    remedy = "make them distinct, or leave the column out" if name == "id" else "leave out the other rows"
+    raise ValueError(f"{name} of issues must be distinct, got {item!r} {count} times; {remedy}")
 
 
 def _read_classes(labels: Mapping[str, Column], classes: Sequence[str] | None) -> tuple[list[Any], list[str]]:

@@ -1,6 +1,6 @@
 """A browser that opens review pages, and fails a test if a page requests, logs or asks anything.
 
-They need Playwright for Python and a Chromium of the system. ``node --test tests/browser/`` tests the modules alone.
+They need Playwright for Python and a Chromium of the system. ``node --test tests/browser/*.test.mjs`` tests the modules.
 """
 
 from __future__ import annotations

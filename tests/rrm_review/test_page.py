@@ -290,6 +290,7 @@ def test_hostile_strings_stay_data(tmp_path):
     assert data["columns"]["a</script>"] == data["columns"]["remark"] == HOSTILE
     assert data["title"] == HOSTILE[0]
 
+    assert not set("<>&\u2028\u2029") & set(parse_page(path).sources["application/json"])
     write_page(make_table(6), TEXTS, tmp_path / "plain.html")
     assert parse_page(path).elements == parse_page(tmp_path / "plain.html").elements
     write_page(make_table(n), {"c</script>": HOSTILE}, path, kind="table")
