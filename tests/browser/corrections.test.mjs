@@ -12,7 +12,8 @@ import { createDecisions } from "../../python/rrm_review/page_assets/decisions.m
 import { createStorage } from "../../python/rrm_review/page_assets/storage.mjs";
 import { makeModel } from "./models.mjs";
 
-const FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠x", "-1-1", "-inf"];
+const ASCII_FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-1-1", "-inf"];
+const FORMULAS = [...ASCII_FORMULAS, "＝1", "＋1", "－1", "＠x"];
 const PLAIN = ["", "a=1", "-1", "+2.5", "-1e-7", ".5", "-.5e3", "'", "'a", "''", "cat"];
 
 test("cells that a spreadsheet would execute get an apostrophe, which is removed again", () => {
@@ -59,7 +60,8 @@ function judge(model) {
 test("corrections are written in the order of the samples, strings as strings", () => {
   const model = makeModel({ ids: ["=1", "b,", "c", "d"], index: [3, 2, 1, 0] });
   const corrections = listCorrections(model, judge(model));
-  assert.equal(writeCsv(corrections), "id,given_label,decision,label\nd,cat,keep,cat\n\"b,\",dog,unsure,\n'=1,cat,relabel,eel\n");
+  const lines = ["id,given_label,decision,label", "d,cat,keep,cat", '"b,",dog,unsure,', "'=1,cat,relabel,eel", ""];
+  assert.equal(writeCsv(corrections), lines.join("\n"));
   const file = JSON.parse(writeJson(corrections, model));
   assert.deepEqual([file.format, file.version, file.key], ["rrm corrections", 1, model.key]);
   assert.deepEqual(file.decisions, [
