@@ -73,6 +73,13 @@ def test_some_rows_of_a_table_are_enough(tmp_path):
     assert read_page_data(tmp_path / "p.html")["content"]["texts"] == ["text 2", "text 4"]
 
 
+def test_data_frame_of_issues_gives_the_same_page(tmp_path):
+    table = make_table(6, id=list("abcdef"), remark=list("ghijkl"))
+    write_page(table, TEXTS, tmp_path / "a.html")
+    write_page(pd.DataFrame(table), TEXTS, tmp_path / "b.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
 def test_table_without_rows_is_a_page_without_samples(tmp_path):
     table = {name: column[:0] for name, column in make_table(6).items()}
     assert write_page(table, TEXTS, tmp_path / "p.html") == 0
