@@ -1,6 +1,6 @@
 """A browser that opens review pages, and fails a test if a page requests, logs or asks anything.
 
-They need Playwright for Python and a Chromium of the system. 
+They need Playwright for Python and a Chromium of the system.
 The modules alone are tested by ``node --test tests/browser/*.test.mjs``.
 """
 
