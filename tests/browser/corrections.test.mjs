@@ -12,9 +12,11 @@ import { createDecisions } from "../../python/rrm_review/page_assets/decisions.m
 import { createStorage } from "../../python/rrm_review/page_assets/storage.mjs";
 import { makeModel } from "./models.mjs";
 
-const ASCII_FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-1-1", "-inf"];
-const FORMULAS = [...ASCII_FORMULAS, "＝1", "＋1", "－1", "＠x"];
-const PLAIN = ["", "a=1", "-1", "+2.5", "-1e-7", ".5", "-.5e3", "'", "'a", "''", "cat"];
+const ASCII_FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-1-1"];
+const NO_NUMBERS = ["-infi", "\t", "-1__0", "-1e", "+", "-1\x1c"];
+const FORMULAS = [...ASCII_FORMULAS, ...NO_NUMBERS, "＝1", "＋1", "－1", "＠x"];
+const NUMBERS = ["-1", "+2.5", "-1e-7", "-.5e3", "-1.", "-inf", "+NaN", "-1_000", "\t1", "\n-2\u2003", "-\u0663"];
+const PLAIN = ["", "a=1", "'", "'a", "''", "cat", ".5", ...NUMBERS];
 
 test("cells that a spreadsheet would execute get an apostrophe, which is removed again", () => {
   for (const text of FORMULAS) {
