@@ -143,6 +143,8 @@ def as_json_values(column: Column) -> list[Any]:
         return [str(value) for value in column.tolist()] if large else column.tolist()
     # float32 0.1 is 0.1 in its own type, and 0.10000000149011612 as a double.
     values = [float(text) for text in column.astype(str).tolist()]
+    if np.isfinite(column).all():
+        return values
     finite = np.isfinite(column).tolist()
     return [value if is_finite else _name_non_finite(value) for value, is_finite in zip(values, finite, strict=True)]
 
@@ -174,23 +176,25 @@ def _check_distinct(name: str, column: Column) -> None:
 
 def _read_classes(labels: Mapping[str, Column], classes: Sequence[str] | None) -> tuple[list[Any], list[str]]:
     """Return the labels of all classes and their names."""
-    occurring = sorted({label for column in labels.values() for label in column.tolist()})
+    distinct = sorted({label for column in labels.values() for label in column.tolist()})
     if classes is None:
-        return occurring, [str(label) for label in occurring]
+        return distinct, [str(label) for label in distinct]
     names = list(classes)
     if isinstance(classes, str) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"classes must be a sequence of strings, got {classes!r}")
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise ValueError(f"classes must be distinct, got {repeated[0]!r} more than once")
-    are_integers = all(column.dtype.kind in "iu" for column in labels.values()) and bool(occurring)
-    values: list[Any] = list(range(len(names))) if are_integers else names
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise ValueError(f"classes must be distinct, got {name!r} {count} times")
+    values: list[Any] = names
+    extent = "be among classes"
+    if distinct and not isinstance(distinct[0], str):
+        values = list(range(len(names)))
+        extent = f"lie in [0, {len(names)}), as there are {len(names)} classes"
     known = set(values)
-    others = [repr(label) for label in occurring if label not in known]
+    others = [repr(label) for label in distinct if label not in known]
     if others:
-        extent = f"lie in [0, {len(names)}), as there are {len(names)} classes" if are_integers else "be among classes"
-        listed = ", ".join(others[:MAX_NAMED]) + (", ..." if len(others) > MAX_NAMED else "")
-        raise ValueError(f"labels of issues must {extent}, got {listed}; name all classes, or leave out these rows")
+        listing = ", ".join(others[:MAX_NAMED]) + (", ..." if len(others) > MAX_NAMED else "")
+        raise ValueError(f"labels of issues must {extent}, got {listing}; name all classes, or leave out these rows")
     return values, names
 
 

@@ -35,7 +35,9 @@ def infer_kind(samples: Any) -> Kind:
     shape = getattr(samples, "shape", None)
     if shape is not None and len(shape) > 1:
         return "images"
-    first = next(iter(samples), "") if isinstance(samples, Iterable) and not isinstance(samples, (str, bytes)) else None
+    first = None
+    if isinstance(samples, Iterable) and not isinstance(samples, (str, bytes)):
+        first = next(iter(samples), "")
     if isinstance(first, str):
         return "texts"
     if isinstance(first, (PurePath, bytes, np.ndarray)) or hasattr(first, "thumbnail"):
@@ -100,11 +102,13 @@ def _read_texts(samples: Any, index: npt.NDArray[np.int64], rows: npt.NDArray[np
         raise TypeError(f"samples must be a sequence of strings, got {type(samples).__name__}")
     texts = list(samples)
     _check_length(len(texts), index)
-    selected = [texts[number] for number in index[rows].tolist()]
-    for number, text in zip(index[rows].tolist(), selected, strict=True):
-        if not isinstance(text, str):
-            raise TypeError(f"samples must be strings, got {type(text).__name__} at index {number}; kind= is 'texts'")
-    return [str(text) for text in selected]
+    numbers = index[rows].tolist()
+    for number in numbers:
+        if not isinstance(texts[number], str):
+            kind = type(texts[number]).__name__
+            raise TypeError(f"samples must be strings, got {kind} at index {number}; kind= says what they are")
+    # Also those of NumPy's type become str.
+    return [str(texts[number]) for number in numbers]
 
 
 def _read_fields(samples: Any, index: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> dict[str, list[Any]]:
