@@ -32,6 +32,8 @@ except ImportError as error:
 else:
     raise AssertionError("numba is not installed here")
 import rrm_review
+issues = {"index": [0], "given_label": ["cat"], "predicted_label": ["dog"]}
+assert rrm_review.write_page(issues, ["a text"], "review.html") == 1
 try:
     import rrm_sklearn
 except ImportError as error:

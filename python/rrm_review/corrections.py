@@ -96,7 +96,7 @@ def apply_corrections(
     names = {str(label): label for label in (*given.tolist(), *(classes or ()))}
     decisions: dict[int, Correction] = {}
     problems: list[str] = []
-    for correction in _read_all(corrections):
+    for correction in read_all(corrections):
         problem = _find_problem(correction, positions, decisions, given, names)
         if problem:
             problems.append(f"{correction.place}: {problem}")
@@ -108,11 +108,11 @@ def apply_corrections(
     return _correct(given, decisions, names)
 
 
-def _read_all(corrections: Source | Sequence[Source]) -> Iterable[Correction]:
+def read_all(corrections: Source | Sequence[Source]) -> list[Correction]:
+    """Return the corrections of one or several files or tables."""
     if isinstance(corrections, (str, os.PathLike, Mapping)):
         corrections = [corrections]
-    for source in corrections:
-        yield from read_corrections(source)
+    return [correction for source in corrections for correction in read_corrections(source)]
 
 
 def _positions(ids: npt.ArrayLike | None, n: int) -> dict[str, int]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rrm_core._arguments import as_integer
 from rrm_core._atomic_write import atomic_write
 
+from .corrections import Source, read_all
 from .page_assembly import assemble_page
 from .page_data import PageTable, as_page_data, read_table
 from .page_samples import Kind, embed_samples, infer_kind
@@ -32,6 +33,7 @@ def write_page(
     title: str | None = None,
     notes: Iterable[str] = (),
     pruned: npt.ArrayLike | None = None,
+    corrections: Source | Sequence[Source] = (),
     limit: int | None = None,
 ) -> int:
     """Write a page on which a person looks at samples and corrects their labels, by keys or by touch.
@@ -46,9 +48,8 @@ def write_page(
         The table of `make_issues`, in any order of the rows, or some of its rows. ``index``, ``given_label`` and
         ``predicted_label`` are required; ``id`` identifies the samples in the export, the index by default.
         ``label_quality`` ranks the samples. Also with a meaning: ``confidence`` (the probability of the predicted
-        label, in [0, 1]), ``duplicates`` (a remark on samples of the same content, or an empty string), ``decision``
-        and ``label`` (the decisions of an earlier round, as the page exports them, with an empty decision for none).
-        Other columns are shown with the details of a sample: booleans, integers, floating-point numbers or strings.
+        label, in [0, 1]) and ``duplicates`` (a remark on samples of the same content, or an empty string). Other
+        columns are shown with the details of a sample: booleans, integers, floating-point numbers or strings.
     samples : array, sequence, mapping or pandas.DataFrame
         All samples, in the order of the indices.
 
@@ -70,6 +71,9 @@ def write_page(
         Remarks on the data, for a panel that opens on request.
     pruned : array of bool, shape (n_reweights, n), optional
         Which samples each reweight pruned, by index; drawn as a small chart of each sample.
+    corrections : str, path, mapping of str to array, or a sequence of these, optional
+        Decisions of an earlier round, as `apply_corrections` takes them: the page starts with those on its samples, and
+        repeats those on other samples in its exports.
     limit : int, optional
         The number of samples on the page, the most suspicious first: by ``label_quality``, then index. By default 1,000
         images, and all texts or rows of a table.
@@ -125,7 +129,7 @@ def write_page(
     texts = _read_texts(notes)
     if title is not None and not isinstance(title, str):
         raise TypeError(f"title must be a string, got {title!r}")
-    data = as_page_data(table, rows, kind, content, history)
+    data = as_page_data(table, rows, kind, content, history, read_all(corrections))
     data |= {"title": title or "Label review", "notes": texts}
     page = assemble_page(data)
     with atomic_write(path) as file:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .corrections_file import COLUMNS as CORRECTION_COLUMNS
+from .corrections_file import Correction
 from .issues import Column, read_items
 
-DECISIONS = ("keep", "relabel", "drop", "unsure")
 LABELS = ("given_label", "predicted_label")
-OWN_COLUMNS = frozenset({"index", "id", *LABELS, "decision", "label"})  # the others are among the details
+OWN_COLUMNS = frozenset({"index", "id", *LABELS})  # the others are among the details
 MAX_NAMED = 5  # labels in a message
 
 
@@ -36,10 +37,6 @@ class PageTable:
         Their names on the page.
     given_label, predicted_label : array of int64, shape (n_rows,)
         Positions in `values`.
-    decisions : list of str
-        Of an earlier round, or empty.
-    new_labels : list of int or None
-        Of an earlier round: positions in `values`, None but for "relabel".
     columns : dict of str to array
         All other columns.
     """
@@ -51,8 +48,6 @@ class PageTable:
     names: list[str]
     given_label: npt.NDArray[np.int64]
     predicted_label: npt.NDArray[np.int64]
-    decisions: list[str]
-    new_labels: list[int | None]
     columns: dict[str, Column]
 
 
@@ -71,7 +66,6 @@ def read_table(issues: Mapping[str, npt.ArrayLike], classes: Sequence[str] | Non
     values, names = _read_classes(labels, classes)
     positions = {value: position for position, value in enumerate(values)}
     numbers = {name: _number_labels(column, positions) for name, column in labels.items()}
-    decisions, new_labels = _read_decisions(issues, positions, n)
     columns = {name: _read_column(name, issues[name], n) for name in issues if name not in OWN_COLUMNS}
     _check_range("confidence", columns)
     _check_strings("duplicates", columns)
@@ -83,8 +77,6 @@ def read_table(issues: Mapping[str, npt.ArrayLike], classes: Sequence[str] | Non
         names=names,
         given_label=numbers["given_label"],
         predicted_label=numbers["predicted_label"],
-        decisions=decisions,
-        new_labels=new_labels,
         columns=columns,
     )
 
@@ -95,6 +87,7 @@ def as_page_data(
     kind: str,
     content: Mapping[str, Any],
     history: npt.NDArray[np.bool_] | None,
+    corrections: Sequence[Correction],
 ) -> dict[str, Any]:
     """Return the data of a page.
 
@@ -117,8 +110,7 @@ def as_page_data(
         "ids": [str(item) for item in table.ids[rows].tolist()],
         "given": table.given_label[rows].tolist(),
         "predicted": table.predicted_label[rows].tolist(),
-        "decisions": [table.decisions[row] for row in rows],
-        "labels": [table.new_labels[row] for row in rows],
+        **_split_corrections(table, rows, corrections),
         "columns": columns,
         "content": content,
     }
@@ -143,6 +135,8 @@ def as_json_values(column: Column) -> list[Any]:
         return [str(value) for value in column.tolist()] if large else column.tolist()
     # float32 0.1 is 0.1 in its own type, and 0.10000000149011612 as a double.
     values = [float(text) for text in column.astype(str).tolist()]
+    if np.isfinite(column).all():
+        return values
     finite = np.isfinite(column).tolist()
     return [value if is_finite else _name_non_finite(value) for value, is_finite in zip(values, finite, strict=True)]
 
@@ -168,28 +162,31 @@ def _check_distinct(name: str, column: Column) -> None:
     if len(set(items)) == len(items):
         return
     item, count = Counter(items).most_common(1)[0]
-    raise ValueError(f"{name} of issues must be distinct, got {item!r} {count} times; leave out the other rows")
+    remedy = "make them distinct, or leave the column out" if name == "id" else "leave out the other rows"
+    raise ValueError(f"{name} of issues must be distinct, got {item!r} {count} times; {remedy}")
 
 
 def _read_classes(labels: Mapping[str, Column], classes: Sequence[str] | None) -> tuple[list[Any], list[str]]:
     """Return the labels of all classes and their names."""
-    occurring = sorted({label for column in labels.values() for label in column.tolist()})
+    distinct = sorted({label for column in labels.values() for label in column.tolist()})
     if classes is None:
-        return occurring, [str(label) for label in occurring]
+        return distinct, [str(label) for label in distinct]
     names = list(classes)
     if isinstance(classes, str) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"classes must be a sequence of strings, got {classes!r}")
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise ValueError(f"classes must be distinct, got {repeated[0]!r} more than once")
-    are_integers = all(column.dtype.kind in "iu" for column in labels.values()) and bool(occurring)
-    values: list[Any] = list(range(len(names))) if are_integers else names
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise ValueError(f"classes must be distinct, got {name!r} {count} times")
+    values: list[Any] = names
+    extent = "be among classes"
+    if distinct and not isinstance(distinct[0], str):
+        values = list(range(len(names)))
+        extent = f"lie in [0, {len(names)}), as there are {len(names)} classes"
     known = set(values)
-    others = [repr(label) for label in occurring if label not in known]
+    others = [repr(label) for label in distinct if label not in known]
     if others:
-        extent = f"lie in [0, {len(names)}), as there are {len(names)} classes" if are_integers else "be among classes"
-        listed = ", ".join(others[:MAX_NAMED]) + (", ..." if len(others) > MAX_NAMED else "")
-        raise ValueError(f"labels of issues must {extent}, got {listed}; name all classes, or leave out these rows")
+        listing = ", ".join(others[:MAX_NAMED]) + (", ..." if len(others) > MAX_NAMED else "")
+        raise ValueError(f"labels of issues must {extent}, got {listing}; name all classes, or leave out these rows")
     return values, names
 
 
@@ -197,31 +194,29 @@ def _number_labels(column: Column, positions: Mapping[Any, int]) -> npt.NDArray[
     return np.array([positions[label] for label in column.tolist()], np.int64)
 
 
-def _read_decisions(
-    issues: Mapping[str, npt.ArrayLike], positions: Mapping[Any, int], n: int
-) -> tuple[list[str], list[int | None]]:
-    """Return the decisions of an earlier round, and the new labels of those that are "relabel"."""
-    if "decision" not in issues:
-        return [""] * n, [None] * n
-    decisions = read_items("decision of issues", issues["decision"], n).tolist()
-    unknown = sorted({repr(decision) for decision in decisions} - {repr(name) for name in ("", *DECISIONS)})
-    if unknown:
-        raise ValueError(f"decision of issues must be {', '.join(DECISIONS)} or empty, got {unknown[0]}")
-    if "relabel" not in decisions:
-        return decisions, [None] * n
-    if "label" not in issues:
-        raise ValueError("issues must have a column 'label', the new labels, as some decisions are 'relabel'")
-    # Integers may have become strings in a CSV file.
-    by_text = {str(value): position for value, position in positions.items()}
-    new_labels: list[int | None] = []
-    for decision, label in zip(decisions, read_items("label of issues", issues["label"], n).tolist(), strict=True):
-        if decision != "relabel":
-            new_labels.append(None)
-        elif str(label) in by_text:
-            new_labels.append(by_text[str(label)])
-        else:
-            raise ValueError(f"label of issues must be a class where decision is 'relabel', got {label!r}")
-    return decisions, new_labels
+def _split_corrections(
+    table: PageTable, rows: npt.NDArray[np.int64], corrections: Sequence[Correction]
+) -> dict[str, Any]:
+    """Return the decisions on the samples of the page, and those on other samples, which its exports repeat."""
+    positions = {str(item): position for position, item in enumerate(table.ids[rows].tolist())}
+    classes = {str(value): number for number, value in enumerate(table.values)}
+    decisions = [""] * len(rows)
+    labels: list[int | None] = [None] * len(rows)
+    others = {}
+    for correction in corrections:
+        position = positions.get(correction.id)
+        if position is None:
+            others[correction.id] = {name: getattr(correction, name) or None for name in CORRECTION_COLUMNS}
+            continue
+        decisions[position] = correction.decision
+        if correction.decision == "relabel":
+            if correction.label not in classes:
+                raise ValueError(
+                    f"{correction.place}: the label of {correction.id!r} must be a class, got {correction.label!r}; "
+                    "name it in classes"
+                )
+            labels[position] = classes[correction.label]
+    return {"decisions": decisions, "labels": labels, "others": list(others.values())}
 
 
 def _read_column(name: str, values: npt.ArrayLike, n: int) -> Column:

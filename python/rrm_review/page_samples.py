@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from .page_data import as_json_values
 from .thumbnails import UnreadableImage, check_pillow, encode_thumbnails, read_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Kind: TypeAlias = Literal["images", "texts", "table"]
 
@@ -32,7 +35,9 @@ def infer_kind(samples: Any) -> Kind:
     shape = getattr(samples, "shape", None)
     if shape is not None and len(shape) > 1:
         return "images"
-    first = next(iter(samples), "") if isinstance(samples, Iterable) and not isinstance(samples, (str, bytes)) else None
+    first = None
+    if isinstance(samples, Iterable) and not isinstance(samples, (str, bytes)):
+        first = next(iter(samples), "")
     if isinstance(first, str):
         return "texts"
     if isinstance(first, (PurePath, bytes, np.ndarray)) or hasattr(first, "thumbnail"):
@@ -65,8 +70,18 @@ def _embed_images(samples: Any, index: npt.NDArray[np.int64], rows: npt.NDArray[
     _check_length(len(samples), index)
     check_pillow()
     numbers = index[rows].tolist()
-    images = [read_image(samples[number], number) for number in numbers]
-    errors = {row: image.reason for row, image in enumerate(images) if isinstance(image, UnreadableImage)}
+    errors: dict[int, str] = {}
+
+    def read_all() -> Iterator[Image | None]:
+        for row, number in enumerate(numbers):
+            image = read_image(samples[number], number)
+            if isinstance(image, UnreadableImage):
+                errors[row] = image.reason
+                yield None
+            else:
+                yield image
+
+    thumbnails = encode_thumbnails(read_all())
     if errors:
         names = [_name_image(samples[numbers[row]], numbers[row]) for row in list(errors)[:MAX_NAMED]]
         named = ", ".join(names) + (", ..." if len(errors) > MAX_NAMED else "")
@@ -75,7 +90,6 @@ def _embed_images(samples: Any, index: npt.NDArray[np.int64], rows: npt.NDArray[
             f"({next(iter(errors.values()))})",
             stacklevel=4,
         )
-    thumbnails = encode_thumbnails([None if isinstance(image, UnreadableImage) else image for image in images])
     return {"images": thumbnails, "errors": {str(row): reason for row, reason in errors.items()}}
 
 
@@ -88,11 +102,13 @@ def _read_texts(samples: Any, index: npt.NDArray[np.int64], rows: npt.NDArray[np
         raise TypeError(f"samples must be a sequence of strings, got {type(samples).__name__}")
     texts = list(samples)
     _check_length(len(texts), index)
-    selected = [texts[number] for number in index[rows].tolist()]
-    for number, text in zip(index[rows].tolist(), selected, strict=True):
-        if not isinstance(text, str):
-            raise TypeError(f"samples must be strings, got {type(text).__name__} at index {number}; kind= is 'texts'")
-    return [str(text) for text in selected]
+    numbers = index[rows].tolist()
+    for number in numbers:
+        if not isinstance(texts[number], str):
+            kind = type(texts[number]).__name__
+            raise TypeError(f"samples must be strings, got {kind} at index {number}; kind= says what they are")
+    # Also those of NumPy's type become str.
+    return [str(texts[number]) for number in numbers]
 
 
 def _read_fields(samples: Any, index: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> dict[str, list[Any]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_BYTES = 9_000_000  # of all data URIs
+PNG_MARK = b"\x89PNG"
 SMALL = 64  # pixels: images up to this size are stored without loss
 
 
@@ -76,21 +77,15 @@ def read_image(item: Any, number: int) -> Image | UnreadableImage:
 def encode_thumbnails(images: Iterable[Image | None]) -> list[str | None]:
     """Return images as data URIs, at the first of `SIZES` with which all of them fit into `MAX_BYTES`.
 
-    With the last size they may take more.
+    With the last size they may take more. Images are read one at a time and kept compressed.
     """
-    thumbnails = list(images)
-    for size in SIZES:
-        uris: list[str | None] = []
-        n_bytes = 0
-        for image in thumbnails:
-            uri = None if image is None else _encode(image, size)
-            uris.append(uri)
-            n_bytes += len(uri or "")
-            if n_bytes > MAX_BYTES and size != SIZES[-1]:
-                break
-        else:
-            return uris
-    return uris
+    largest = [None if image is None else _encode(image, SIZES[0]) for image in images]
+    contents = largest
+    for size in SIZES[1:]:
+        if 4 / 3 * sum(len(content) for content in contents if content is not None) <= MAX_BYTES:
+            break
+        contents = [None if content is None else _encode(_decode(content), size) for content in largest]
+    return [None if content is None else _as_uri(content) for content in contents]
 
 
 def _read_file(item: str | PurePath | bytes) -> Image | UnreadableImage:
@@ -147,7 +142,7 @@ def _as_grey_or_rgb(image: Image) -> Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _encode(image: Image, size: Size) -> str:
+def _encode(image: Image, size: Size) -> bytes:
     small = max(image.size) <= SMALL
     if max(image.size) > size.side:
         image = image.copy()
@@ -155,8 +150,19 @@ def _encode(image: Image, size: Size) -> str:
     file = BytesIO()
     if small and size.small_as_png:
         image.save(file, "PNG", optimize=True)
-        kind = "png"
     else:
         image.save(file, "JPEG", quality=size.quality, optimize=True)
-        kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+    return file.getvalue()
+
+
+def _decode(content: bytes) -> Image:
+    from PIL import Image
+
+    image = Image.open(BytesIO(content))
+    image.load()
+    return image
+
+
+def _as_uri(content: bytes) -> str:
+    kind = "png" if content.startswith(PNG_MARK) else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,6 +1,7 @@
 """A browser that opens review pages, and fails a test if a page requests, logs or asks anything.
 
-The tests need Playwright for Python and a Chromium of the system; ``node --test tests/browser/`` runs those of the modules.
+They need Playwright for Python and a Chromium of the system.
+The modules alone are tested by ``node --test tests/browser/*.test.mjs``.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def open_file(browser):
     contexts = []
     surprises = []
 
-    def opened(path, context=None, script=None, **options):
+    def opened(path, context=None, script=None, watched=True, **options):
         if context is None:
             context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
             context.set_default_timeout(TIMEOUT)
@@ -50,9 +51,10 @@ def open_file(browser):
             page.add_init_script(script)
         address = path.as_uri()
         allowed = ("data:", "blob:", address)
-        page.on("request", lambda request: request.url.startswith(allowed) or surprises.append(request.url))
-        page.on("pageerror", lambda error: surprises.append(str(error)))
-        page.on("console", lambda message: surprises.append(message.text))
+        if watched:
+            page.on("request", lambda request: request.url.startswith(allowed) or surprises.append(request.url))
+            page.on("pageerror", lambda error: surprises.append(str(error)))
+            page.on("console", lambda message: surprises.append(message.text))
         page.goto(address)
         page.wait_for_selector("html[data-ready]")
         return page

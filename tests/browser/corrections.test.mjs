@@ -12,8 +12,11 @@ import { createDecisions } from "../../python/rrm_review/page_assets/decisions.m
 import { createStorage } from "../../python/rrm_review/page_assets/storage.mjs";
 import { makeModel } from "./models.mjs";
 
-const FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠x", "-1-1", "-inf"];
-const PLAIN = ["", "a=1", "-1", "+2.5", "-1e-7", ".5", "-.5e3", "'", "'a", "''", "cat"];
+const ASCII_FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-1-1"];
+const NO_NUMBERS = ["-infi", "\t", "-1__0", "-1e", "+", "-1\x1c"];
+const FORMULAS = [...ASCII_FORMULAS, ...NO_NUMBERS, "＝1", "＋1", "－1", "＠x"];
+const NUMBERS = ["-1", "+2.5", "-1e-7", "-.5e3", "-1.", "-inf", "+NaN", "-1_000", "\t1", "\n-2\u2003", "-\u0663"];
+const PLAIN = ["", "a=1", "'", "'a", "''", "cat", ".5", ...NUMBERS];
 
 test("cells that a spreadsheet would execute get an apostrophe, which is removed again", () => {
   for (const text of FORMULAS) {
@@ -59,7 +62,8 @@ function judge(model) {
 test("corrections are written in the order of the samples, strings as strings", () => {
   const model = makeModel({ ids: ["=1", "b,", "c", "d"], index: [3, 2, 1, 0] });
   const corrections = listCorrections(model, judge(model));
-  assert.equal(writeCsv(corrections), "id,given_label,decision,label\nd,cat,keep,cat\n\"b,\",dog,unsure,\n'=1,cat,relabel,eel\n");
+  const lines = ["id,given_label,decision,label", "d,cat,keep,cat", '"b,",dog,unsure,', "'=1,cat,relabel,eel", ""];
+  assert.equal(writeCsv(corrections), lines.join("\n"));
   const file = JSON.parse(writeJson(corrections, model));
   assert.deepEqual([file.format, file.version, file.key], ["rrm corrections", 1, model.key]);
   assert.deepEqual(file.decisions, [
@@ -81,6 +85,15 @@ test("integers are numbers in JSON, also those that JavaScript would round", () 
   const text = writeJson(listCorrections(model, judge(model)), model);
   assert.match(text, /"id": 18446744073709551615, "given_label": 0, "decision": "relabel", "label": 2/);
   assert.match(text, /"id": 9007199254740993, "given_label": 1, "decision": "unsure", "label": null/);
+});
+
+test("earlier decisions on samples of other pages are exported again, and imported without effect", () => {
+  const others = [{ id: "elsewhere", given_label: "cat", decision: "drop", label: null }];
+  const model = makeModel({ others });
+  const corrections = listCorrections(model, createDecisions(model.earlier));
+  assert.deepEqual(corrections, others);
+  assert.deepEqual(matchCorrections(readCorrections(writeJson(corrections, model), model), model), []);
+  assert.match(writeCsv(corrections), /\nelsewhere,cat,drop,\n$/);
 });
 
 for (const write of [writeCsv, writeJson]) {

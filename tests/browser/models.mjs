@@ -19,6 +19,7 @@ export function makeModel(changes = {}) {
     predicted: given.map((label) => (label + 1) % 3),
     decisions: given.map(() => ""),
     labels: given.map(() => null),
+    others: [],
     columns: {},
     content: { texts: given.map((_, row) => `text ${row}`) },
     ...changes,

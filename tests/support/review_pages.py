@@ -9,7 +9,9 @@ import numpy as np
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
+    "</script x",
     "<!--<script>",
+    "<!-- <script ",
     "<img src=x onerror=alert(1)>",
     "a\u2028b\u2029c",
     "\udcff\udcfe.png",

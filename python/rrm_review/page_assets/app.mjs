@@ -129,8 +129,7 @@ function chooseDigit(digit) {
 }
 
 function goBack() {
-  if (view === "single") setView("grid");
-  else if (view === "matrix") setView(lastView);
+  setView(view === "matrix" ? lastView : "grid");
 }
 
 /** Do what a key or a button stands for. */

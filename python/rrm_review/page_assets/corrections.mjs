@@ -5,11 +5,14 @@ import { guard, parseCsv, toCsv, unguard } from "./csv.mjs";
 const FORMAT = "rrm corrections";
 const COLUMNS = ["id", "given_label", "decision", "label"];
 
-/** Return the judged samples as {id, given_label, decision, label} of texts; `label` is null for none. */
+/**
+ * Return the judged samples as {id, given_label, decision, label} of texts; `label` is null for none.
+ * Earlier decisions on samples that aren't on the page follow.
+ */
 export function listCorrections(model, decisions) {
   const rows = Array.from({ length: model.n }, (_, row) => row).filter((row) => decisions.get(row) !== null);
   rows.sort((a, b) => model.index[a] - model.index[b]);
-  return rows.map((row) => {
+  const corrections = rows.map((row) => {
     const { kind, label } = decisions.get(row);
     return {
       id: model.ids[row],
@@ -18,11 +21,12 @@ export function listCorrections(model, decisions) {
       label: label === null ? null : model.values[label],
     };
   });
+  return [...corrections, ...model.others];
 }
 
 /** Return corrections as the text of a CSV file. */
 export function writeCsv(corrections) {
-  const rows = corrections.map((row) => [guard(row.id), guard(row.given_label), row.decision, guard(row.label ?? "")]);
+  const rows = corrections.map((row) => [guard(row.id), guard(row.given_label ?? ""), row.decision, guard(row.label ?? "")]);
   return toCsv([COLUMNS, ...rows]);
 }
 
@@ -49,13 +53,15 @@ export function readCorrections(text, model) {
 
 /** Return corrections as [row, decision] pairs; raise an error that names what is no sample of the page. */
 export function matchCorrections(corrections, model) {
-  const unknown = corrections.map((item) => item.id).filter((id) => !model.rowOf.has(id));
+  const others = new Set(model.others.map((item) => item.id));
+  const unknown = corrections.map((item) => item.id).filter((id) => !model.rowOf.has(id) && !others.has(id));
   if (unknown.length > 0) {
     const named = unknown.slice(0, 5).map((id) => JSON.stringify(id));
     const more = unknown.length > 5 ? ", …" : "";
     throw new Error(`${unknown.length} ids are no samples of this page: ${named.join(", ")}${more}`);
   }
-  return corrections.map((item) => {
+  const onPage = corrections.filter((item) => model.rowOf.has(item.id));
+  return onPage.map((item) => {
     const row = model.rowOf.get(item.id);
     const given = model.given[row];
     if (item.given_label !== model.values[given]) {

@@ -1,7 +1,11 @@
 // CSV files: quoting, cells that a spreadsheet would execute, and bytes of file names that aren't UTF-8. Pure.
 
 const FORMULA = /^'*[=+\-@＝＋－＠\t\r\n]/;
-const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+// What Python's float() reads, so that a reader in Python has the same rule: digits of any script, blanks around.
+const BLANK = "[\\t-\\r\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]*";
+const DIGITS = "\\p{Nd}+(?:_\\p{Nd}+)*";
+const DECIMAL = `(?:${DIGITS}\\.?(?:${DIGITS})?|\\.${DIGITS})(?:e[+-]?${DIGITS})?`;
+const NUMBER = new RegExp(`^${BLANK}[+-]?(?:${DECIMAL}|inf|infinity|nan)${BLANK}$`, "iu");
 const SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
 
 function isFormula(text) {

@@ -12,9 +12,9 @@ export function createDecisionBar(model, decisions, session, digitsOf, act) {
 
   function drawButton(action, name, label, letter, kind = action) {
     const decision = decisions.get(session.row);
-    const isPressed = decision !== null && isDecision(action, decision);
+    const pressed = action === "clear" ? null : String(decision !== null && isDecision(action, decision));
     const children = [element("span", { text: name }), label === null ? null : isolated(label), key(letter)];
-    const attributes = { type: "button", class: `decide ${kind}`, "aria-pressed": String(isPressed), title: label };
+    const attributes = { type: "button", class: `decide ${kind}`, "aria-pressed": pressed, title: label };
     return element("button", { ...attributes, onclick: () => act({ name: action }) }, children);
   }
 

@@ -62,12 +62,14 @@ export function createGrid(container, session, { isTiles, hasSparkline, draw, on
       card.remove();
       cards.delete(row);
     }
-    for (const [row, position] of wanted) {
-      if (!cards.has(row)) {
-        cards.set(row, draw(row, position, count));
-        canvas.append(cards.get(row));
-      }
-      place(cards.get(row), position, container.scrollTop - top);
+    // From the last one on, so that the elements are in the order of the list, in which screen readers read them.
+    let next = null;
+    for (const [row, position] of [...wanted].sort((a, b) => b[1] - a[1])) {
+      if (!cards.has(row)) cards.set(row, draw(row, position, count));
+      const card = cards.get(row);
+      if (card.parentNode === null || card.nextSibling !== next) canvas.insertBefore(card, next);
+      place(card, position, container.scrollTop - top);
+      next = card;
     }
     if (count > 0) container.setAttribute("aria-activedescendant", cardId(session.row));
     else container.removeAttribute("aria-activedescendant");

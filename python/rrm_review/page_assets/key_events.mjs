@@ -7,11 +7,13 @@ const SCROLLING = ["ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"];
 export function listenToKeys(getView, act) {
   document.addEventListener("keydown", (event) => {
     const target = event.target instanceof Element ? event.target : document.body;
+    const scrolled = target.closest(".scrolls");
+    const canScroll = scrolled !== null && scrolled.scrollHeight > scrolled.clientHeight;
     const action = readKey(event, {
       view: getView(),
       isTyping: target.closest("input:not([type=checkbox]), select, textarea") !== null,
       onButton: target.closest("button, a, summary, input") !== null,
-      inScrolled: target.closest(".scrolls") !== null && SCROLLING.includes(event.key),
+      inScrolled: canScroll && SCROLLING.includes(event.key),
       inDialog: document.querySelector("dialog[open]") !== null,
     });
     if (action === null) return;

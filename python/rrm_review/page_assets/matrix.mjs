@@ -18,7 +18,8 @@ export function drawMatrix(container, model, pairs, onChoose) {
 
 function drawButton(model, pair, largest, onChoose) {
   const [given, predicted] = [model.names[pair.given], model.names[pair.predicted]];
-  const label = `given ${given}, predicted ${predicted}: ${formatCount(pair.count)} samples`;
+  const noun = pair.count === 1 ? "sample" : "samples";
+  const label = `given ${given}, predicted ${predicted}: ${formatCount(pair.count)} ${noun}`;
   const button = element("button", {
     type: "button",
     class: pair.given === pair.predicted ? "cell agree" : "cell",

@@ -4,6 +4,7 @@ import { formatValue, readPruned } from "./model.mjs";
 
 const BADGES = { keep: "✓ Keep", relabel: "→", drop: "✕ Drop", unsure: "? Unsure" };
 const FIELDS_IN_GRID = 6;
+const DESCRIBED_CHARACTERS = 200; // of a text, for screen readers
 const BAR_WIDTH = 10; // pixels, at most
 
 /** Return the content of a sample: an image, a text, or the first columns of a table's row. */
@@ -29,7 +30,7 @@ function drawImage(model, row) {
       isolated(model.content.errors[row] ?? ""),
     ]);
   }
-  const image = element("img", { src: source, alt: `Image ${model.ids[row]}`, decoding: "async", draggable: "false" });
+  const image = element("img", { src: source, alt: `Image ${model.ids[row]}`, draggable: "false" });
   // PNG is used for small images only.
   if (source.startsWith("data:image/png")) image.classList.add("pixelated");
   return image;
@@ -86,7 +87,9 @@ export function describeSample(model, decisions, row) {
   const decision = decisions.get(row);
   const state = decision === null ? "undecided" : decision.kind;
   const given = model.names[model.given[row]];
-  return `${model.ids[row]}: given ${given}, predicted ${model.names[model.predicted[row]]}, ${state}`;
+  const predicted = model.names[model.predicted[row]];
+  const text = model.content.texts ? `. ${model.content.texts[row].slice(0, DESCRIBED_CHARACTERS)}` : "";
+  return `${model.ids[row]}: given ${given}, predicted ${predicted}, ${state}${text}`;
 }
 
 /** Return [name, value] pairs as a table. */

@@ -77,8 +77,8 @@ export function createSession(model, decisions, onChange) {
   }
 
   function moveToRow(target) {
-    const found = rows.indexOf(target);
-    session.moveTo(found === -1 ? position : found);
+    const index = rows.indexOf(target);
+    session.moveTo(index === -1 ? position : index);
   }
 
   /** Return the next listed sample without a decision, from the selected one on and then from the start. */

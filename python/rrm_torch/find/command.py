@@ -185,6 +185,7 @@ def run_command(_: str, options: argparse.Namespace) -> int:
             result,
             prepared.duplicates,
             summary,
+            corrections=options.corrections,
             limit=options.limit,
         )
         files += write_exports(options.export, options.out, data, result)

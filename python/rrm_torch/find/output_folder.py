@@ -33,6 +33,7 @@ def write_folder(
     duplicates: Sequence[Duplicates],
     summary: Sequence[str],
     *,
+    corrections: Sequence[Path] = (),
     limit: int | None = None,
 ) -> list[str]:
     """Write the files of a search, each whole or not at all.
@@ -48,6 +49,8 @@ def write_folder(
     duplicates : sequence of Duplicates
         Of `data`.
     summary : sequence of str
+    corrections : sequence of Path
+        Decisions of earlier rounds, with which the page starts.
     limit : int, optional
         Largest number of samples on the page.
 
@@ -86,6 +89,7 @@ def write_folder(
         title=f"Label issues of {data.name}",
         notes=summary,
         pruned=result.pruned,
+        corrections=list(corrections),
         limit=limit,
     )
     return [PAGE, *written]
