@@ -11,6 +11,8 @@ import numpy.typing as npt
 from .label_codes import encode_labels
 from .labelled_data import Kind, LabelledData, LeftOut, View, join_names, select
 
+LARGEST_INT64 = np.iinfo(np.int64).max
+
 
 def assemble(
     *,
@@ -80,8 +82,8 @@ def assemble(
 
 
 def _plain_ids(ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return integers as int64 and all else as Python strings."""
-    if ids.dtype.kind in "iu":
+    """Return integers as int64, if it holds them, and all else as Python strings."""
+    if ids.dtype.kind == "i" or (ids.dtype.kind == "u" and not (ids > LARGEST_INT64).any()):
         return ids.astype(np.int64)
     plain = np.empty(len(ids), object)
     plain[:] = [str(item) for item in ids.tolist()]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .assembly import assemble
+from .assembly import LARGEST_INT64, assemble
 from .columns import (
     check_column,
     find_id_column,
@@ -301,7 +301,7 @@ def _plain_ids(cells: Any) -> npt.NDArray[Any]:
     if cells.dtype.kind in "iu":
         return np.asarray(cells.to_numpy())
     items = cells.tolist()
-    if all(isinstance(item, int) and not isinstance(item, bool) for item in items):
+    if all(type(item) is int and abs(item) <= LARGEST_INT64 for item in items):
         return np.array(items, np.int64)
     array = np.empty(len(items), object)
     array[:] = ["" if is_missing(item) else str(item) for item in items]

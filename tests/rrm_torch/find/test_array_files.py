@@ -132,6 +132,11 @@ def test_forced_kinds_that_do_not_fit(x, kind, message, tmp_path):
         read(tmp_path, x=x, y=Y, options=ReadOptions(kind=kind))
 
 
+def test_large_integers_as_identifiers(tmp_path):
+    ids = np.arange(4, dtype=np.uint64) + np.uint64(2**63)
+    assert read(tmp_path, x=IMAGES, y=Y, ids=ids).ids.tolist() == [str(2**63 + i) for i in range(4)]
+
+
 def test_bytes_as_identifiers(tmp_path):
     assert read(tmp_path, x=IMAGES, y=Y, ids=np.array([b"a", b"b", b"c", b"d"])).ids.tolist() == list("abcd")
 

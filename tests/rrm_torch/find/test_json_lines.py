@@ -37,6 +37,14 @@ def test_compressed_lines_are_read_as_texts(tmp_path):
     assert data.samples == [f"text {i}" for i in range(4)]
 
 
+@pytest.mark.parametrize(("start", "ids"), [(5, [5, 6, 7, 8]), (2**63 - 2, [str(2**63 - 2 + i) for i in range(4)])])
+def test_integers_as_identifiers(start, ids, tmp_path):
+    path = tmp_path / "data.jsonl"
+    lines = [f'{{"id": {start + i}, "text": "text {i}", "label": {i % 2}}}' for i in range(4)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert read_labelled(path).ids.tolist() == ids
+
+
 def test_halves_of_surrogate_pairs_are_replaced(tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_text(r'{"text": "\ud83d\ude00 \ud83d", "list": ["\udc00", 1]}', encoding="utf-8")
