@@ -1,1 +1,4 @@
-"""Wrong labels in data as people have them: readers of folders, tables, arrays and data sets on disk."""
+"""The command ``find``: wrong labels in data as people have them.
+
+`readers` read the data, `search` trains a model and lists label issues, `output_folder` writes the page and the lists.
+"""

@@ -25,11 +25,11 @@ from rrm_core._cli import (
 from .corrections import correct, corrected_data, with_decisions
 from .earlier_run import compare, read_flagged
 from .export_formats import FORMATS, write_exports
-from .labelled_data import Kind, ReadOptions
 from .output_folder import PAGE, TABLE, write_folder
+from .readers.labelled_data import Kind, ReadOptions
+from .readers.sources import ACCEPTED_SOURCES, read_labelled
 from .search import prepare, search
 from .settings import SearchSettings
-from .sources import ACCEPTED_SOURCES, read_labelled
 from .summary import summarise
 
 MAX_THREADS = 1024

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rrm_review import CorrectedLabels, apply_corrections
 
-from .labelled_data import LabelledData, LeftOut
+from .readers.labelled_data import LabelledData, LeftOut
 from .result import Result
 
 DROPPED = "dropped by a correction"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .optional_packages import import_optional
+from .readers.optional_packages import import_optional
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 from rrm_core._atomic_write import atomic_write
 from rrm_review import label_studio_config, to_argilla, to_csv, to_dataset, to_fiftyone, to_label_studio, to_parquet
 
-from .labelled_data import LabelledData
+from .readers.labelled_data import LabelledData
 from .result import Result
 
 

@@ -15,7 +15,7 @@ from rrm_core._atomic_write import atomic_write
 from rrm_review import to_csv, write_page
 
 from .duplicates import Duplicates
-from .labelled_data import LabelledData
+from .readers.labelled_data import LabelledData
 from .result import Result
 
 PAGE = "review.html"

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .duplicates import Duplicates, find_duplicates
-from .image_pixels import read_pixels
 from .image_search import IMAGE_SIZE, search_images
-from .labelled_data import LabelledData
 from .own_model import load_classifier
 from .progress import Progress
+from .readers.image_pixels import read_pixels
+from .readers.labelled_data import LabelledData
 from .result import Result
 from .settings import SearchSettings
 

@@ -12,7 +12,7 @@ from rrm_review import CorrectedLabels
 
 from .duplicates import Duplicates
 from .earlier_run import Changes
-from .labelled_data import LabelledData, join_names
+from .readers.labelled_data import LabelledData, join_names
 from .result import Result
 
 MAX_CLASSES = 5

@@ -8,9 +8,9 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, NamedSplit, Sequence, Value
 from PIL import Image as Pillow
 
-from rrm_torch.find.image_pixels import read_pixels
-from rrm_torch.find.labelled_data import LeftOut, ReadOptions
-from rrm_torch.find.sources import read_labelled
+from rrm_torch.find.readers.image_pixels import read_pixels
+from rrm_torch.find.readers.labelled_data import LeftOut, ReadOptions
+from rrm_torch.find.readers.sources import read_labelled
 
 SENTENCES = [f"This is the sentence number {i}." for i in range(6)]
 TEXTS = {"text": SENTENCES, "label": [1, 0, 1, 0, 1, -1]}

@@ -9,7 +9,7 @@ import lzma
 import zlib
 from pathlib import Path
 
-from ..data.memory_limit import check_max_bytes, refuse_too_large
+from ...data.memory_limit import check_max_bytes, refuse_too_large
 
 PIECE_BYTES = 1 << 20
 

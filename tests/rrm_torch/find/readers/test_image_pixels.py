@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rrm_torch.find.image_pixels import read_pixels
+from rrm_torch.find.readers.image_pixels import read_pixels
 
 
 def encode(image, suffix="png", **arguments):

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from rrm_torch.find.labelled_data import LabelledData, LeftOut, ReadOptions, join_names
-from rrm_torch.find.sources import read_labelled
+from rrm_torch.find.readers.labelled_data import LabelledData, LeftOut, ReadOptions, join_names
+from rrm_torch.find.readers.sources import read_labelled
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_packages_that_are_not_installed(name, module, message, tmp_path, monkey
 
 
 def test_pillow_that_is_not_installed(monkeypatch):
-    from rrm_torch.find.image_pixels import read_pixels
+    from rrm_torch.find.readers.image_pixels import read_pixels
 
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.setitem(sys.modules, "PIL.Image", None)

@@ -7,8 +7,8 @@ import io
 import numpy as np
 import pytest
 
-from rrm_torch.find.labelled_data import ReadOptions
-from rrm_torch.find.sources import read_labelled
+from rrm_torch.find.readers.labelled_data import ReadOptions
+from rrm_torch.find.readers.sources import read_labelled
 
 LABELS = ["dog", "cat"] * 2
 PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [1.0, 0.0]])

@@ -7,7 +7,7 @@ import lzma
 
 import pytest
 
-from rrm_torch.find.text_encoding import read_text
+from rrm_torch.find.readers.text_encoding import read_text
 
 TEXT = "label,text\ncafé,naïve\n"
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data.idx import read_idx
-from ..data.images import FASHION, find_idx
-from ..data.memory_limit import check_max_bytes
-from ..data.npz import read_npz
+from ...data.idx import read_idx
+from ...data.images import FASHION, find_idx
+from ...data.memory_limit import check_max_bytes
+from ...data.npz import read_npz
 from .assembly import assemble
 from .labelled_data import Kind, LabelledData, ReadOptions, join_names
 

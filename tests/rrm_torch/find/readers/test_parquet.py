@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rrm_torch.find.labelled_data import LeftOut, ReadOptions
-from rrm_torch.find.sources import read_labelled
+from rrm_torch.find.readers.labelled_data import LeftOut, ReadOptions
+from rrm_torch.find.readers.sources import read_labelled
 
 
 def write(folder, columns, metadata=None):

@@ -7,8 +7,8 @@ import os
 import pytest
 from PIL import Image
 
-from rrm_torch.find.labelled_data import ReadOptions
-from rrm_torch.find.sources import read_labelled
+from rrm_torch.find.readers.labelled_data import ReadOptions
+from rrm_torch.find.readers.sources import read_labelled
 
 
 def write_images(folder, names):

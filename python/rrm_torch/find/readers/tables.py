@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..data.memory_limit import check_max_bytes, refuse_too_large
+from ...data.memory_limit import check_max_bytes, refuse_too_large
 from .labelled_data import join_names
 from .optional_packages import import_optional
 from .table import Table

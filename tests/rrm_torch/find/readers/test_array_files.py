@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rrm_torch.data.images import FASHION
-from rrm_torch.find.labelled_data import ReadOptions
-from rrm_torch.find.sources import read_labelled
+from rrm_torch.find.readers.labelled_data import ReadOptions
+from rrm_torch.find.readers.sources import read_labelled
 
 Y = np.array([0, 1, 0, 1], np.uint8)
 IMAGES = np.arange(4 * 6, dtype=np.uint8).reshape(4, 2, 3)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rrm_torch.find.labelled_data import LeftOut, ReadOptions
-from rrm_torch.find.sources import read_labelled
-from rrm_torch.find.tables import read_csv
+from rrm_torch.find.readers.labelled_data import LeftOut, ReadOptions
+from rrm_torch.find.readers.sources import read_labelled
+from rrm_torch.find.readers.tables import read_csv
 
 
 def write(folder, content, name="data.csv"):

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from rrm_core._npy_header import read_npy_header
 
-from ..data.memory_limit import check_max_bytes, refuse_too_large
-from ..data.npz import read_into
+from ...data.memory_limit import check_max_bytes, refuse_too_large
+from ...data.npz import read_into
 from .label_notes import MISSING_TOKENS
 from .labelled_data import join_names
 from .optional_packages import import_optional

@@ -6,8 +6,8 @@ import lzma
 
 import pytest
 
-from rrm_torch.find.json_lines import read_json
-from rrm_torch.find.sources import read_labelled
+from rrm_torch.find.readers.json_lines import read_json
+from rrm_torch.find.readers.sources import read_labelled
 
 LINES = '{"text": "a\u2028b", "label": 1}\n\n{"text": "c", "label": null, "vector": [1, 2]}\n'
 

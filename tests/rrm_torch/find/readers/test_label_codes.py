@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rrm_torch.find.label_codes import encode_labels
+from rrm_torch.find.readers.label_codes import encode_labels
 
 TWICE = ("a", "a", "b", "b")
 

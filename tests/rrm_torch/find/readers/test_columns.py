@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rrm_torch.find.labelled_data import LeftOut, ReadOptions
-from rrm_torch.find.sources import read_labelled
+from rrm_torch.find.readers.labelled_data import LeftOut, ReadOptions
+from rrm_torch.find.readers.sources import read_labelled
 
 N = 6
 LABELS = ["a", "b"] * 3
