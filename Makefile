@@ -1,6 +1,7 @@
 # make demo   train on digits with wrong labels, find them, write report/          make test   build, and run every test
 # make bench  time the kernel and its rivals, for 20 minutes                      make lint   formatters, linters, types, docs
 # make test-integrations  test the adapters to other trainers, at pinned versions; with LOWEST=1 at the lowest supported ones
+# make test-browser  test the review page in Chromium, and its modules in Node.js; it names what to install where these lack
 # make bench-check  check the answers and counts of the benchmarks, without timing
 # make bench-table  write the tables in README.md and docs/ from the recorded runs
 # make wheel  build the wheel and the source distribution, in dist/                 make clean  remove what was built
@@ -19,7 +20,7 @@ FOR_EACH_FILE := xargs -P "$$(getconf _NPROCESSORS_ONLN)" -I FILE
 INTEGRATIONS := .venv-integrations$(if $(LOWEST),-lowest)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-integrations bench bench-check bench-table lint wheel clean
+.PHONY: demo test test-browser test-integrations bench bench-check bench-table lint wheel clean
 .DELETE_ON_ERROR:
 
 demo: .venv/run.stamp
@@ -37,6 +38,14 @@ test-integrations: $(INTEGRATIONS)/stamp
 	OMP_NUM_THREADS=1 $(INTEGRATIONS)/bin/python -m pytest tests/integrations/arrays
 	OMP_NUM_THREADS=1 $(INTEGRATIONS)/bin/python -m pytest tests/integrations --ignore=tests/integrations/arrays \
 	  --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
+# Chromium and Node.js are those of the system. One test after the other: each opens pages in the same browser.
+test-browser: .venv/browser.stamp
+	@command -v chromium >/dev/null || \
+	  { echo "make test-browser needs Chromium: apt-get install chromium, or put a link called chromium on PATH" >&2; exit 2; }
+	@command -v node >/dev/null || { echo "make test-browser needs Node.js 20 or newer: apt-get install nodejs" >&2; exit 2; }
+	node --test tests/browser/*.test.mjs
+	$(BIN)/python -m pytest tests/browser
 
 # HEADERS, a folder with x86-simd-sort and Highway, adds their selections to the comparison.
 bench: .venv/bench.stamp
@@ -83,6 +92,10 @@ clean:
 
 .venv/dev.stamp: .venv/run.stamp
 	$(INSTALL) --group dev
+	touch $@
+
+.venv/browser.stamp: .venv/dev.stamp
+	$(INSTALL) --group browser
 	touch $@
 
 .venv/bench.stamp: .venv/dev.stamp

@@ -28,6 +28,7 @@ from rrm_core._cli import (
 
 from .adversarial import attacks
 from .data import images, noise
+from .data.image_corrections import correct_images
 from .find.command import add_command, run_command
 from .losses import per_sample
 from .report import folder, table
@@ -69,6 +70,8 @@ def _train(program: str, options: argparse.Namespace) -> int:
     """Run the trials, and write the report after each; return the exit code."""
     with exit_code(BAD_INPUT, ValueError, TypeError, OSError, ImportError):
         data = images.load(options.data)
+        if options.corrections:
+            data = correct_images(data, options.corrections)
         settings = _make_settings(options)
         settings.check_n(len(data.y_train))
         settings.check_groups(data.y_train.numpy())
@@ -90,7 +93,7 @@ def _train(program: str, options: argparse.Namespace) -> int:
         for trial in _run_trials(console, data, settings, options.seeds):
             trials.append(trial)
             # Written before anything is printed, because stdout may be a closed pipe.
-            files = folder.write(options.report, options.data, data, settings, trials)
+            files = folder.write(options.report, options.data, data, settings, trials, options.corrections)
             n_reported = len(trials)
             if not console.is_terminal:  # without a terminal the progress bar is only printed at the end
                 console.print(
@@ -124,10 +127,12 @@ def _print_diagnosis(console: Console, data: images.ImageData, trials: list[Tria
 
 def _print_files(console: Console, report: Path, files: list[str], n_trials: int) -> None:
     """Print the files of the report, and what to install for figures."""
-    first_seed = ", of which flagged.csv, diagnosis.txt and the figures of samples show seed 0" if n_trials > 1 else ""
+    first_seed = ""
+    if n_trials > 1:
+        first_seed = ", of which the page, flagged.csv, diagnosis.txt and the figures of samples show seed 0"
     console.print(f"Report in {report}: {', '.join(files)}{first_seed}")
     if "suspicious.png" not in files:
-        console.print("For figures, install Matplotlib: pip install matplotlib")
+        console.print("For figures and the page, install Matplotlib: pip install matplotlib")
 
 
 def _run_trials(console: Console, data: images.ImageData, settings: ComparisonSettings, seeds: int) -> Iterator[Trial]:
@@ -170,8 +175,8 @@ def _make_parser() -> Parser:
         type=Path,
         default=Path("report"),
         metavar="DIR",
-        help="folder for flagged.csv, diagnosis.txt, results.json and the figures; replaces an earlier report "
-        "(default: report)",
+        help="folder for review.html (a page to judge labels), flagged.csv, diagnosis.txt, results.json and figures; "
+        "replaces an earlier report (default: report)",
     )
 
     demo = commands.add_parser(
@@ -181,7 +186,7 @@ def _make_parser() -> Parser:
         description="Train on scikit-learn's 1,797 handwritten digits, with 30 % of the training labels flipped, with "
         "and without RRM. The same as: python -m rrm_torch train --data digits --noise 0.3",
     )
-    demo.set_defaults(data="digits", noise=0.3, threads=1)
+    demo.set_defaults(data="digits", noise=0.3, threads=1, corrections=[])
 
     train = commands.add_parser(
         "train",
@@ -204,6 +209,8 @@ examples:
     python -m rrm_torch train --data mine.npz
   the same, if about 5 % are known to be wrong
     python -m rrm_torch train --data mine.npz --contamination 0.05
+  judge labels on report/review.html, export them, and train again
+    python -m rrm_torch train --data mine.npz --corrections corrections.csv
   flip 30 % of MNIST's labels, and measure how many are found
     python -m rrm_torch train --data mnist.npz --noise 0.3""",
     )
@@ -212,6 +219,14 @@ examples:
         default="digits",
         metavar="SOURCE",
         help=images.ACCEPTED_SOURCES.replace("%", "%%") + " (default: digits)",
+    )
+    train.add_argument(
+        "--corrections",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="corrections.csv or .json that a review page exported: train with the corrected labels",
     )
     _add_settings(train)
     add_command(commands)

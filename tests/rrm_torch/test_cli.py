@@ -33,6 +33,30 @@ def npz(tmp_path):
     return path
 
 
+def test_train_with_corrections(npz, tmp_path, capsys):
+    corrections = tmp_path / "corrections.csv"
+    labels = np.load(npz)["y_train"]
+    corrections.write_text(
+        f"id,given_label,decision,label\n0,{labels[0]},drop,\n1,{labels[1]},relabel,{(labels[1] + 1) % 10}\n"
+    )
+    arguments = ["train", "--data", str(npz), "--seeds", "1", "--report", str(tmp_path / "report"), *QUICK]
+    assert command_line.main([*arguments, "--corrections", str(corrections)]) == 0
+    assert "1,346 training" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "report" / "flagged.csv").set_index("id")
+    assert 0 not in table.index
+    assert table["given_label"][1] == (labels[1] + 1) % 10
+    assert table["given_label"][2] == labels[2]
+
+
+def test_corrections_that_do_not_fit_are_bad_input(npz, tmp_path, capsys):
+    corrections = tmp_path / "corrections.csv"
+    corrections.write_text("id,given_label,decision,label\n5000,1,drop,\n")
+    arguments = ["train", "--data", str(npz), "--report", str(tmp_path / "report"), "--corrections", str(corrections)]
+    assert command_line.main(arguments) == 2
+    assert "no sample has the id '5000'" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
 def test_demo_end_to_end(tmp_path):
     folder = tmp_path / "demo"
     run = subprocess.run(
@@ -50,6 +74,7 @@ def test_demo_end_to_end(tmp_path):
         "flagged.csv",
         "results.json",
         "diagnosis.txt",
+        "review.html",
         "curves.png",
         "weights.png",
         "trajectory.png",
@@ -80,7 +105,7 @@ def test_train_on_npz_file(npz, tmp_path, capsys):
     printed = " ".join(out.partition("Diagnosis of seed 0")[2].split())
     diagnosis = (folder / "diagnosis.txt").read_text(encoding="utf-8")
     assert printed.startswith(" ".join(diagnosis.split()))
-    assert "of which flagged.csv, diagnosis.txt and the figures of samples show seed 0" in printed
+    assert "of which the page, flagged.csv, diagnosis.txt and the figures of samples show seed 0" in printed
 
 
 def test_groups_of_a_file_are_capped_and_drawn(tmp_path, capsys):

@@ -53,6 +53,8 @@ class ImageData:
         Name of each class.
     black, white : float
         Standardised values of black and white, with which `pictures` inverts the standardisation.
+    ids : np.ndarray of int64, shape (n,), optional
+        The positions of the training images in the source, if some were left out.
     """
 
     name: str
@@ -63,6 +65,7 @@ class ImageData:
     classes: tuple[str, ...]
     black: float
     white: float
+    ids: npt.NDArray[np.int64] | None = None
 
     @property
     def n_classes(self) -> int:

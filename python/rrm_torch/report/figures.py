@@ -69,7 +69,7 @@ def weights(trial: Trial) -> Figure:
 def suspicious(data: ImageData, trial: Trial, rows: int = 3, columns: int = 8) -> Figure:
     """Plot the most suspicious training images with index, label, predicted label and its probability.
 
-    The index is that of the column ``index`` in flagged.csv.
+    The index is that of the column ``index`` in flagged.csv, or of ``id`` after corrections.
     """
     indices = trial.rrm.flagged()[: rows * columns].numpy()
     predicted = trial.probabilities.argmax(1)
@@ -88,7 +88,8 @@ def suspicious(data: ImageData, trial: Trial, rows: int = 3, columns: int = 8) -
         colour = "black"
         if trial.wrong is not None and not trial.wrong[index]:
             colour = "tab:red"
-        text = f"{index}: {label}\n→ {prediction} {100 * confidence[index]:.0f} %"
+        number = index if data.ids is None else data.ids[index]
+        text = f"{number}: {label}\n→ {prediction} {100 * confidence[index]:.0f} %"
         axes.set_title(text, fontsize=9, color=colour, parse_math=False)
     return figure
 

@@ -14,13 +14,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rrm_core._atomic_write import atomic_write
-from rrm_review import to_csv
+from rrm_review import to_csv, write_page
 
 from ..data.images import ImageData
 from ..training.compare import ComparisonSettings, Outcome, Trial
 from .diagnosis import diagnose
 
+MAX_IMAGES = 1_000
+"""On the page; their thumbnails take a few megabytes."""
+
+PAGE = "review.html"
 FIGURES = ("curves.png", "weights.png", "trajectory.png", "suspicious.png", "joint.png", "groups.png")
 
 
@@ -34,11 +40,16 @@ def prepare(folder: Path) -> None:
 
 
 def write(
-    folder: Path, source: str, data: ImageData, settings: ComparisonSettings, trials: Sequence[Trial]
+    folder: Path,
+    source: str,
+    data: ImageData,
+    settings: ComparisonSettings,
+    trials: Sequence[Trial],
+    corrections: Sequence[Path] = (),
 ) -> list[str]:
     """Write the report of the finished trials.
 
-    flagged.csv, diagnosis.txt and all figures except curves.png show the first trial.
+    The page, flagged.csv, diagnosis.txt and all figures except curves.png show the first trial.
 
     Parameters
     ----------
@@ -49,22 +60,30 @@ def write(
     data : ImageData
     settings : ComparisonSettings
     trials : sequence of Trial, not empty
+    corrections : sequence of Path
+        The files of corrections by which `data` were corrected.
 
     Returns
     -------
     list of str
-        Names of the files written. Without Matplotlib no figures are written, without an estimate no joint.png, and
-        without groups no groups.png; those of an earlier report are removed.
+        Names of the files written. Without Matplotlib no figures are written, without Pillow no page, without an
+        estimate no joint.png, and without groups no groups.png; those of an earlier report are removed.
     """
     first = trials[0]
     diagnosis = f"{diagnose(first.rrm, data.classes, first.labels)}\n"
     results = _replace_non_finite(make_results(source, settings, trials))
     with atomic_write(folder / "results.json") as file:
         file.write((json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
-    issues = first.rrm.issues(labels=first.labels, predictions=first.probabilities.argmax(1))
+    issues = first.rrm.issues(labels=first.labels, predictions=first.probabilities.argmax(1), ids=data.ids)
     to_csv(issues, folder / "flagged.csv")
     with atomic_write(folder / "diagnosis.txt") as file:
         file.write(diagnosis.encode())
+    files = ["results.json", "flagged.csv", "diagnosis.txt"]
+    if find_spec("PIL") is None:
+        (folder / PAGE).unlink(missing_ok=True)
+    else:
+        _write_page(folder / PAGE, data, first, diagnosis, corrections)
+        files.append(PAGE)
     drawn = {} if find_spec("matplotlib") is None else _draw(data, settings, trials)
     for name in FIGURES:
         if name not in drawn:
@@ -72,7 +91,32 @@ def write(
             continue
         with atomic_write(folder / name) as file:
             drawn[name].savefig(file, format="png", dpi=120)
-    return ["results.json", "flagged.csv", "diagnosis.txt", *drawn]
+    return [*files, *drawn]
+
+
+def _write_page(path: Path, data: ImageData, trial: Trial, diagnosis: str, corrections: Sequence[Path]) -> None:
+    """Write the page on which a person judges the labels, which have their names there."""
+    names = np.array(data.classes, dtype=object)
+    rrm = trial.rrm
+    issues = rrm.issues(
+        labels=names[trial.labels], predictions=names[trial.probabilities.argmax(1)], ids=data.ids, order="index"
+    )
+    issues["confidence"] = trial.probabilities.max(1)
+    # Only the most suspicious images are on the page: the others need not be turned into pictures.
+    rows = np.argsort(issues["label_quality"], kind="stable")[:MAX_IMAGES]
+    shown = {name: column[rows] for name, column in issues.items()}
+    shown["index"] = np.arange(len(rows))
+    shown.setdefault("id", rows)
+    write_page(
+        shown,
+        data.pictures(rows),
+        path,
+        classes=data.classes,
+        title=f"Label issues of {data.name}",
+        notes=diagnosis.splitlines(),
+        pruned=rrm.trajectory.pruned().numpy()[:, rows],
+        corrections=list(corrections),
+    )
 
 
 def _draw(data: ImageData, settings: ComparisonSettings, trials: Sequence[Trial]) -> dict[str, Any]:

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 
 from rrm_core._atomic_write import atomic_write
-from rrm_review import csv_file
+from rrm_review import csv_file, page
 from rrm_torch import diagnose
 from rrm_torch.data.images import load_digits
+from rrm_torch.report import figures
 from rrm_torch.report import folder as report_folder
 from rrm_torch.training.compare import ComparisonSettings, compare
 from support.interrupts import interrupted
+from support.review_pages import read_page_data
 
 SETTINGS = ComparisonSettings(noise=0.3, contamination=0.3, epochs=8, warmup=4, hidden=(32,))
 SAMPLES = 10  # of the instructions that are interrupted
@@ -110,13 +112,44 @@ def test_figures_without_noise_and_flagged_samples(digits, tmp_path):
     assert json.loads((tmp_path / "results.json").read_text())["trials"][0]["wrong"] is None
 
 
+def test_page_shows_the_most_suspicious_images_under_the_names_of_their_classes(digits, trials, tmp_path, monkeypatch):
+    monkeypatch.setattr(report_folder, "MAX_IMAGES", 5)
+    names = tuple(f"digit {label}" for label in digits.classes)
+    report_folder.write(tmp_path, "digits", replace(digits, classes=names), SETTINGS, trials[:1])
+    data = read_page_data(tmp_path / "review.html")
+    trial = trials[0]
+    first = trial.rrm.ranking()[:5].tolist()
+    assert data["ids"] == [str(index) for index in first]
+    assert [data["values"][label] for label in data["given"]] == [names[trial.labels[index]] for index in first]
+    np.testing.assert_allclose(data["columns"]["confidence"], trial.probabilities.max(1)[first])
+    assert data["pruned"]["n"] == len(trial.rrm.trajectory.rounds)
+    assert data["title"] == "Label issues of digits"
+
+
+def test_ids_of_corrected_images_are_those_of_the_source(digits, trials, tmp_path):
+    trial = trials[0]
+    shifted = replace(digits, ids=np.arange(len(digits.y_train)) + 100)
+    corrections = tmp_path / "corrections.csv"
+    first = trial.rrm.ranking()[0].item()
+    corrections.write_text(f"id,given_label,decision,label\n{first + 100},,keep,\n7,,drop,\n")
+    report_folder.write(tmp_path, "digits", shifted, SETTINGS, [trial], [corrections])
+    frame = pd.read_csv(tmp_path / "flagged.csv")
+    np.testing.assert_array_equal(frame["id"], frame["index"] + 100)
+    data = read_page_data(tmp_path / "review.html")
+    assert data["ids"][0] == str(first + 100)
+    assert data["decisions"][0] == "keep"
+    assert data["others"] == [{"id": "7", "given_label": None, "decision": "drop", "label": None}]
+    titles = [axes.get_title() for axes in figures.suspicious(shifted, trial).axes]
+    assert titles[0].startswith(f"{first + 100}: ")
+
+
 def test_without_matplotlib_writes_no_figures(digits, trials, tmp_path, monkeypatch):
     monkeypatch.setattr(report_folder, "find_spec", lambda _: None)
-    for name in ("curves.png", "groups.png", "joint.png"):
+    for name in ("curves.png", "groups.png", "joint.png", "review.html"):
         (tmp_path / name).write_text("of an earlier report")
     files = report_folder.write(tmp_path, "digits", digits, SETTINGS, trials)
     assert files == ["results.json", "flagged.csv", "diagnosis.txt"]
-    assert not list(tmp_path.glob("*.png"))
+    assert not [*tmp_path.glob("*.png"), *tmp_path.glob("*.html")]
 
 
 def test_non_finite_numbers_become_null(digits, trials, tmp_path, monkeypatch):
@@ -147,7 +180,7 @@ def test_failed_write_keeps_the_old_file(tmp_path):
 
 def test_every_file_is_written_atomically(digits, trials, tmp_path, monkeypatch):
     paths = []
-    for module in (report_folder, csv_file):
+    for module in (report_folder, csv_file, page):
         monkeypatch.setattr(module, "atomic_write", lambda path: paths.append(path.name) or atomic_write(path))
     assert report_folder.write(tmp_path, "digits", digits, SETTINGS, trials) == paths
 
