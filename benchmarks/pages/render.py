@@ -25,6 +25,7 @@ from benchmarks.pages import (
     group_tables,
     integration_tables,
     quota_tables,
+    review_tables,
     reweight_tables,
     scale_tables,
     score_tables,
@@ -301,6 +302,12 @@ BLOCKS["frameworks"] = partial(table_of, "integrations", integration_tables.fram
 BLOCKS |= {
     block.__name__: partial(table_of, "preferences", block)
     for block in (integration_tables.preferences, integration_tables.swapped_pairs)
+}
+BLOCKS["find_errors"] = partial(table_of, "find", review_tables.find_errors)
+BLOCKS["round_trip"] = partial(table_of, "round_trip", review_tables.round_trip)
+BLOCKS |= {
+    block.__name__: partial(table_of, "banking77", block)
+    for block in (review_tables.banking77, review_tables.banking77_list)
 }
 BLOCKS["dataframes"] = partial(scale, "dataframes", scale_tables.dataframes)
 BLOCKS |= {block.__name__: partial(scale, "ranks", block) for block in (scale_tables.ranks, scale_tables.traffic)}
