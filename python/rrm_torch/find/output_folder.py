@@ -24,6 +24,7 @@ SUMMARY = "summary.txt"
 NUMBERS = "results.json"
 DUPLICATES = "duplicates.csv"
 LEFT_OUT = "left_out.csv"
+FILES = (PAGE, TABLE, SUMMARY, NUMBERS, DUPLICATES, LEFT_OUT)
 
 
 def write_folder(
@@ -103,8 +104,10 @@ def _with_duplicates(
     for group in duplicates:
         if not group.labels_differ:
             continue
+        first = group.members[0]
+        first_of_others = group.members[group.labels != group.labels[0]][0]
         for member, label in zip(group.members.tolist(), group.labels.tolist(), strict=True):
-            other = group.members[group.labels != label][0]
+            other = first_of_others if label == group.labels[0] else first
             remarks[member] = f"same content as {data.ids[other]}, which is {data.classes[data.labels[other]]}"
     table = dict(issues)
     if remarks.any():
