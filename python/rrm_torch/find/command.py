@@ -77,6 +77,8 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "find",
         help="wrong labels in images, texts or tables as you have them, and a page to judge them",
+        # Options that take several values would take DATA, too, if it followed them.
+        usage="%(prog)s DATA --out FOLDER [OPTIONS]",
         description=DESCRIPTION,
         epilog=EPILOG.replace("%", "%%"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -100,7 +102,10 @@ def _add_data_options(group: Any) -> None:
     )
     group.add_argument("--drop", metavar="COLUMNS", help="columns that aren't features, with commas between them")
     group.add_argument("--split", metavar="NAME", help="read this split only, such as train")
-    group.add_argument("--kind", choices=get_args(Kind), help="what the samples are (default: decided by the data)")
+    kinds = get_args(Kind)
+    group.add_argument(
+        "--kind", choices=kinds, metavar="KIND", help=f"{', '.join(kinds)} (default: decided by the data)"
+    )
     group.add_argument("--encoding", metavar="NAME", help="encoding of a text file (default: UTF-8)")
 
 

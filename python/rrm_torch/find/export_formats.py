@@ -75,7 +75,9 @@ def _write_label_studio(folder: Path, data: LabelledData, result: Result) -> str
 
 def _write_fiftyone(folder: Path, data: LabelledData, result: Result) -> str:
     kind, samples = data.shown()
-    to_fiftyone(result.issues, _as_references(kind, samples), folder / "fiftyone.json")
+    # FiftyOne has a field of its own called confidence.
+    issues = {{"confidence": "predicted_confidence"}.get(name, name): column for name, column in result.issues.items()}
+    to_fiftyone(issues, _as_references(kind, samples), folder / "fiftyone.json")
     return "fiftyone.json"
 
 

@@ -20,9 +20,9 @@ def check_ids(data: LabelledData) -> None:
     """Raise a ValueError if two samples have the same id: decisions on the page would be of both."""
     id_, count = Counter(map(str, data.ids.tolist())).most_common(1)[0]
     if count > 1:
+        remedy = "rename the files" if data.kind == "images" else "pass another column, --id, or none for row numbers"
         raise ValueError(
-            f"the ids of {data.name} must differ from sample to sample, got {id_!r} {count:,} times; pass another "
-            "column, --id, or none, so that samples are identified by row number"
+            f"the ids of {data.name} must differ from sample to sample, got {id_!r} {count:,} times; {remedy}"
         )
 
 
