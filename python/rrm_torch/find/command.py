@@ -24,7 +24,7 @@ from rrm_core._cli import (
     report_progress,
 )
 
-from .corrections import correct, corrected_data, with_decisions
+from .corrections import correct, corrected_data, corrected_duplicates, with_decisions
 from .earlier_run import compare, read_flagged
 from .export_formats import FORMATS, check_exports, write_exports
 from .input_checks import check_ids, check_not_replaced, check_search
@@ -189,16 +189,18 @@ def run_command(_: str, options: argparse.Namespace) -> int:
                 result = search(training, settings, progress, model)
             except KeyboardInterrupt:
                 raise CommandError("interrupted before anything was found; nothing is written", INTERRUPTED) from None
+    duplicates = prepared.duplicates
     if corrected is not None:
         result = with_decisions(result, data, corrected)
+        duplicates = corrected_duplicates(duplicates, data, corrected)
     changes = None if before is None else compare(before, result)
-    summary = summarise(data, result, prepared.duplicates, corrected, changes)
+    summary = summarise(data, result, duplicates, corrected, changes)
     with exit_code(FAILED, OSError, ValueError, TypeError, ImportError):
         files = write_folder(
             options.out,
             data,
             result,
-            prepared.duplicates,
+            duplicates,
             summary,
             corrections=options.corrections,
             limit=options.limit,

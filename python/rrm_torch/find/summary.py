@@ -37,6 +37,7 @@ def summarise(
     data : LabelledData
     result : Result
     duplicates : sequence of Duplicates
+        By their corrected labels.
     corrected : CorrectedLabels, optional
         The corrections of an earlier round.
     changes : Changes, optional
@@ -175,5 +176,11 @@ def _describe_duplicates(data: LabelledData, duplicates: Sequence[Duplicates]) -
         return [f"{text}; their labels agree."]
     where = "" if len(duplicates) == 1 else f" in {_count(len(conflicts), 'group', 'groups')}"
     first = conflicts[0]
-    example = join_names([f"{data.ids[row]} ({data.classes[data.labels[row]]})" for row in first.members.tolist()], 3)
+    example = join_names(
+        [
+            f"{data.ids[row]} ({data.classes[label]})"
+            for row, label in zip(first.members.tolist(), first.labels.tolist(), strict=True)
+        ],
+        3,
+    )
     return [f"{text}; the labels differ{where}, such as {example}."]
