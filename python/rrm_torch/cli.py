@@ -191,7 +191,7 @@ def _make_parser() -> Parser:
     train = commands.add_parser(
         "train",
         parents=[common],
-        help="your own images",
+        help="the same with your own images, and the figures of a report",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="""\
 Train a multilayer perceptron on your images, with and without RRM, from the

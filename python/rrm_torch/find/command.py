@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,13 +24,14 @@ from rrm_core._cli import (
     report_progress,
 )
 
-from .corrections import correct, corrected_data, with_decisions
+from .corrections import correct, corrected_data, corrected_duplicates, with_decisions
 from .earlier_run import compare, read_flagged
-from .export_formats import FORMATS, write_exports
+from .export_formats import FORMATS, check_exports, write_exports
+from .input_checks import check_ids, check_not_replaced, check_search
 from .output_folder import PAGE, TABLE, write_folder
 from .readers.labelled_data import Kind, ReadOptions
 from .readers.sources import ACCEPTED_SOURCES, read_labelled
-from .search import prepare, search
+from .search import load_model, prepare, search
 from .settings import SearchSettings
 from .summary import summarise
 
@@ -40,7 +43,7 @@ them by keys. No test set, no known share of wrong labels and no code is
 needed: a small model is trained by RRM on the data themselves."""
 
 EPILOG = f"""\
-DATA is {ACCEPTED_SOURCES}.
+{textwrap.fill(f"DATA is {ACCEPTED_SOURCES}.", 79)}
 
 models
   images      a small residual network on 32 x 32 pixels
@@ -74,6 +77,8 @@ def add_command(commands: Any) -> None:
     parser = commands.add_parser(
         "find",
         help="wrong labels in images, texts or tables as you have them, and a page to judge them",
+        # Options that take several values would take DATA, too, if it followed them.
+        usage="%(prog)s DATA --out FOLDER [OPTIONS]",
         description=DESCRIPTION,
         epilog=EPILOG.replace("%", "%%"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -97,7 +102,10 @@ def _add_data_options(group: Any) -> None:
     )
     group.add_argument("--drop", metavar="COLUMNS", help="columns that aren't features, with commas between them")
     group.add_argument("--split", metavar="NAME", help="read this split only, such as train")
-    group.add_argument("--kind", choices=get_args(Kind), help="what the samples are (default: decided by the data)")
+    kinds = get_args(Kind)
+    group.add_argument(
+        "--kind", choices=kinds, metavar="KIND", help=f"{', '.join(kinds)} (default: decided by the data)"
+    )
     group.add_argument("--encoding", metavar="NAME", help="encoding of a text file (default: UTF-8)")
 
 
@@ -160,38 +168,48 @@ def run_command(_: str, options: argparse.Namespace) -> int:
     with report_progress() as progress:
         with exit_code(BAD_INPUT, ValueError, TypeError, OSError, ImportError):
             settings = SearchSettings(options.contamination, options.model, options.epochs, options.seed)
-            data = read_labelled(options.data, _read_options(options))
+            read_options = _read_options(options)
+            check_not_replaced(options.out, _inputs(options))
+            data = read_labelled(options.data, read_options)
+            check_ids(data)
+            check_exports(options.export, data)
             prepared = prepare(data, progress)
             data = prepared.data
-            corrected = correct(data, options.corrections) if options.corrections else None
+            corrected = None
+            training = prepared
+            if options.corrections:
+                corrected = correct(data, options.corrections)
+                training = prepared.take(corrected_data(data, corrected), corrected.retained)
+            check_search(training.data, settings)
+            model = load_model(training.data, settings)
             _prepare_folder(options.out)
         before = read_flagged(options.out / TABLE)
-        training = prepared
-        if corrected is not None:
-            training = prepared.take(corrected_data(data, corrected), corrected.retained)
-        with exit_code(FAILED, ValueError, TypeError, RuntimeError, MemoryError):
+        with exit_code(FAILED, ValueError, TypeError, RuntimeError, MemoryError, ImportError):
             try:
-                result = search(training, settings, progress)
+                result = search(training, settings, progress, model)
             except KeyboardInterrupt:
                 raise CommandError("interrupted before anything was found; nothing is written", INTERRUPTED) from None
+    duplicates = prepared.duplicates
     if corrected is not None:
         result = with_decisions(result, data, corrected)
+        duplicates = corrected_duplicates(duplicates, data, corrected)
     changes = None if before is None else compare(before, result)
-    summary = summarise(data, result, prepared.duplicates, corrected, changes)
-    with exit_code(FAILED, OSError, ValueError):
+    summary = summarise(data, result, duplicates, corrected, changes)
+    with exit_code(FAILED, OSError, ValueError, TypeError, ImportError):
         files = write_folder(
             options.out,
             data,
             result,
-            prepared.duplicates,
+            duplicates,
             summary,
             corrections=options.corrections,
             limit=options.limit,
         )
         files += write_exports(options.export, options.out, data, result)
     for paragraph in summary:
-        console.print(paragraph)
-    console.print(f"Written to {options.out}: {', '.join(files)}. Open {options.out / PAGE} in a browser.")
+        console.print(_printable(paragraph))
+    where = f"Written to {options.out}: {', '.join(files)}. Open {options.out / PAGE} in a browser."
+    console.print(_printable(where))
     return DONE if result.is_complete else INTERRUPTED
 
 
@@ -212,13 +230,28 @@ def _read_options(options: argparse.Namespace) -> ReadOptions:
 def _columns_or_file(text: str | None) -> tuple[str, ...] | Path | None:
     if text is None:
         return None
-    if text.endswith(".npy"):
+    if text.lower().endswith(".npy"):
         return Path(text)
     return _split_names(text)
 
 
 def _split_names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _inputs(options: argparse.Namespace) -> Iterator[Path]:
+    """Yield the files that are read."""
+    yield options.data
+    yield from options.corrections
+    for text in (options.features, options.logits):
+        source = _columns_or_file(text)
+        if isinstance(source, Path):
+            yield source
+
+
+def _printable(text: str) -> str:
+    """Return text whose control characters, which names of files may contain, are escaped for a terminal."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def _prepare_folder(folder: Path) -> None:

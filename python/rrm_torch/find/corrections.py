@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from rrm_review import CorrectedLabels, apply_corrections
 
+from .duplicates import Duplicates
 from .readers.labelled_data import LabelledData, LeftOut
 from .result import Result
 
@@ -41,10 +42,35 @@ def correct(data: LabelledData, files: Sequence[Path]) -> CorrectedLabels:
 def corrected_data(data: LabelledData, corrected: CorrectedLabels) -> LabelledData:
     """Return the samples to train with, by their corrected labels."""
     rows = corrected.retained
-    codes = {name: code for code, name in enumerate(data.classes)}
-    labels = np.array([codes[name] for name in corrected.labels[rows].tolist()], np.int64)
+    labels = _encode(data, corrected)[rows]
     dropped = [LeftOut(data.ids[row], DROPPED) for row in corrected.dropped.tolist()]
     return replace(data.take(rows), labels=labels, left_out=[*data.left_out, *dropped])
+
+
+def corrected_duplicates(
+    duplicates: Sequence[Duplicates], data: LabelledData, corrected: CorrectedLabels
+) -> list[Duplicates]:
+    """Return the groups by their corrected labels, without the samples that are dropped.
+
+    Parameters
+    ----------
+    duplicates : sequence of Duplicates
+        Of `data`.
+    data : LabelledData
+        Before the corrections.
+    corrected : CorrectedLabels
+    """
+    labels = _encode(data, corrected)
+    is_retained = np.zeros(len(labels), bool)
+    is_retained[corrected.retained] = True
+    members = [group.members[is_retained[group.members]] for group in duplicates]
+    return [Duplicates(rows, labels[rows]) for rows in members if len(rows) > 1]
+
+
+def _encode(data: LabelledData, corrected: CorrectedLabels) -> npt.NDArray[np.int64]:
+    """Return the corrected labels of all samples as codes."""
+    codes = {name: code for code, name in enumerate(data.classes)}
+    return np.array([codes[name] for name in corrected.labels.tolist()], np.int64)
 
 
 def with_decisions(result: Result, data: LabelledData, corrected: CorrectedLabels) -> Result:

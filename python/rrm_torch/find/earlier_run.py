@@ -32,21 +32,26 @@ class Changes:
 def read_flagged(path: Path) -> frozenset[str] | None:
     """Return the ids of the flagged samples in an issues.csv of an earlier run; None if there is none.
 
-    A file of something else is no earlier run.
+    A file of something else is no earlier run. The ids lack an apostrophe at their start.
     """
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = csv.DictReader(file)
             if not {"id", "is_label_issue"} <= set(rows.fieldnames or ()):
                 return None
-            return frozenset(row["id"] for row in rows if row["is_label_issue"] == "True")
+            return frozenset(_key(row["id"] or "") for row in rows if row["is_label_issue"] == "True")
     except (OSError, csv.Error):
         return None
 
 
 def compare(before: frozenset[str], result: Result) -> Changes:
     """Return how the flagged samples of a result differ from those of an earlier run, by their ids."""
-    now = {str(item) for item in result.issues["id"][result.issues["is_label_issue"]].tolist()}
+    now = {_key(str(item)) for item in result.issues["id"][result.issues["is_label_issue"]].tolist()}
     return Changes(
         n_before=len(before), n_still=len(before & now), n_settled=len(before - now), n_new=len(now - before)
     )
+
+
+def _key(id_: str) -> str:
+    """Return an id without the apostrophe that the table has before what a spreadsheet may execute."""
+    return id_.removeprefix("'")

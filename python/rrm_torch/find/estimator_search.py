@@ -104,13 +104,14 @@ def search_with_estimator(
         random_state=settings.seed,
     )
     try:
-        model.fit(estimator.inputs, labels)
+        # By the names, which warnings mention.
+        model.fit(estimator.inputs, np.array(classes, dtype=object)[labels])
     except KeyboardInterrupt:
         if not hasattr(model, "label_issues_"):
             raise
     probabilities = model.out_of_fold_proba_
     return Result(
-        issues=with_confidence(_named(model.label_issues_, classes, ids), probabilities.max(axis=1)),
+        issues=with_confidence(_sort(model.label_issues_, ids), probabilities.max(axis=1)),
         estimate=model.estimate_ if settings.contamination == AUTO else None,
         contamination=float(np.mean(model.label_issues_["is_label_issue"])),
         pruned=None,
@@ -119,16 +120,8 @@ def search_with_estimator(
     )
 
 
-def _named(
-    issues: dict[str, npt.NDArray[Any]], classes: tuple[str, ...], ids: npt.NDArray[Any]
-) -> dict[str, npt.NDArray[Any]]:
-    """Return the table in the order of suspicion, with the names of the classes and the ids."""
+def _sort(issues: dict[str, npt.NDArray[Any]], ids: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Return the table in the order of suspicion, with the ids."""
     rows = np.argsort(issues["label_quality"], kind="stable")
-    names = np.array(classes, dtype=object)
-    table: dict[str, npt.NDArray[Any]] = {"index": issues["index"][rows], "id": ids[rows]}
-    for name, column in issues.items():
-        if name.endswith("_label"):
-            table[name] = names[column[rows]]
-        elif name != "index":
-            table[name] = column[rows]
-    return table
+    table = {"index": issues["index"][rows], "id": ids[rows]}
+    return table | {name: column[rows] for name, column in issues.items() if name != "index"}

@@ -13,7 +13,29 @@ from rrm_core._atomic_write import atomic_write
 from rrm_review import label_studio_config, to_argilla, to_csv, to_dataset, to_fiftyone, to_label_studio, to_parquet
 
 from .readers.labelled_data import LabelledData
+from .readers.optional_packages import import_optional
 from .result import Result
+
+
+def check_exports(formats: Sequence[str], data: LabelledData) -> None:
+    """Check before a search whether its table can be written in some formats.
+
+    Raises
+    ------
+    ValueError
+        A format doesn't suit the data.
+    ImportError
+        A package that a format needs isn't installed.
+    """
+    kind, samples = data.shown()
+    for name in formats:
+        only = ONLY_KIND.get(name, kind)
+        if kind != only:
+            raise ValueError(f"the export {name} is for {only}, got {kind}; choose another, --export")
+        if name in REFERRING:
+            _as_references(kind, samples)
+        if name in PACKAGES:
+            import_optional(PACKAGES[name], f"exports in the format {name}")
 
 
 def write_exports(formats: Sequence[str], folder: Path, data: LabelledData, result: Result) -> list[str]:
@@ -22,7 +44,7 @@ def write_exports(formats: Sequence[str], folder: Path, data: LabelledData, resu
     Parameters
     ----------
     formats : sequence of str
-        Keys of `FORMATS`.
+        Keys of `FORMATS` that `check_exports` accepts.
     folder : Path
     data : LabelledData
     result : Result
@@ -35,9 +57,7 @@ def write_exports(formats: Sequence[str], folder: Path, data: LabelledData, resu
     Raises
     ------
     ValueError
-        A format doesn't suit the data.
-    ImportError
-        A package that a format needs isn't installed.
+        A text can't be written in a format.
     OSError
         A file can't be written.
     """
@@ -55,17 +75,14 @@ def _write_label_studio(folder: Path, data: LabelledData, result: Result) -> str
 
 def _write_fiftyone(folder: Path, data: LabelledData, result: Result) -> str:
     kind, samples = data.shown()
-    if kind != "images":
-        raise ValueError(f"the export fiftyone is for images, got {kind}")
-    to_fiftyone(result.issues, _as_references(kind, samples), folder / "fiftyone.json")
+    # FiftyOne has a field of its own called confidence.
+    issues = {{"confidence": "predicted_confidence"}.get(name, name): column for name, column in result.issues.items()}
+    to_fiftyone(issues, _as_references(kind, samples), folder / "fiftyone.json")
     return "fiftyone.json"
 
 
 def _write_argilla(folder: Path, data: LabelledData, result: Result) -> str:
-    kind, samples = data.shown()
-    if kind != "texts":
-        raise ValueError(f"the export argilla is for texts, got {kind}")
-    records = to_argilla(result.issues, samples)
+    records = to_argilla(result.issues, data.shown().samples)
     with atomic_write(folder / "argilla.json") as file:
         file.write(json.dumps(records, ensure_ascii=False, indent=1).encode())
     return "argilla.json"
@@ -109,3 +126,12 @@ FORMATS: dict[str, Callable[[Path, LabelledData, Result], str]] = {
     "label-studio": _write_label_studio,
     "parquet": _write_parquet,
 }
+
+ONLY_KIND = {"argilla": "texts", "fiftyone": "images"}
+"""What a person looks at, for formats of one kind."""
+
+REFERRING = frozenset({"dataset", "fiftyone", "label-studio"})
+"""Formats that refer to images by file names."""
+
+PACKAGES = {"dataset": "datasets", "parquet": "pyarrow"}
+"""The packages that formats need."""

@@ -17,7 +17,7 @@ from ..training.fit import fit
 from ..training.score import predict
 from ..weighting.rrm import RRM
 from ..weighting.sample_scores import DEFAULT_CAP
-from .own_model import load_network
+from .input_checks import MIN_IMAGES
 from .progress import Progress
 from .result import Result, with_confidence
 from .settings import AUTO, SearchSettings
@@ -40,6 +40,7 @@ def search_images(
     ids: npt.NDArray[Any],
     settings: SearchSettings,
     progress: Progress,
+    model: nn.Module | None = None,
 ) -> Result:
     """Train a network on images with RRM, and return the table of label issues.
 
@@ -54,23 +55,25 @@ def search_images(
     settings : SearchSettings
     progress : callable
         Called as ``progress(done, total, what)`` after each epoch, in samples.
+    model : torch.nn.Module, optional
+        A network of one's own, which is trained in place; its name is in `settings`.
 
     Raises
     ------
     KeyboardInterrupt
         The search was interrupted before the first reweight. Later, what is known is returned.
-    ValueError, TypeError
-        The model of one's own can't be loaded or doesn't fit.
+    ValueError
+        There are fewer than 100 images and no contamination is given, or it prunes less than one.
     """
     n = len(labels)
     torch.manual_seed(settings.seed)
     network: nn.Module
-    if settings.model is None:
+    if model is None:
         network = small_resnet(len(classes), WIDTH)
         description = f"a residual network of 8 layers on {pixels.shape[1]} x {pixels.shape[2]} pixels"
     else:
-        network = load_network(settings.model, len(classes))
-        description = settings.model
+        network = model
+        description = str(settings.model)
     x = standardise(pixels)
     targets = torch.from_numpy(labels)
     rrm = RRM(
@@ -78,7 +81,7 @@ def search_images(
         contamination=settings.contamination,
         groups=labels,
         cap=DEFAULT_CAP,
-        warmup=AUTO,
+        warmup=AUTO if n >= MIN_IMAGES else settings.epochs // 3,
         epochs=settings.epochs,
         seed=settings.seed,
     )

@@ -24,6 +24,7 @@ SUMMARY = "summary.txt"
 NUMBERS = "results.json"
 DUPLICATES = "duplicates.csv"
 LEFT_OUT = "left_out.csv"
+FILES = (PAGE, TABLE, SUMMARY, NUMBERS, DUPLICATES, LEFT_OUT)
 
 
 def write_folder(
@@ -47,7 +48,7 @@ def write_folder(
         All samples, before corrections.
     result : Result
     duplicates : sequence of Duplicates
-        Of `data`.
+        Of `data`, by their corrected labels.
     summary : sequence of str
     corrections : sequence of Path
         Decisions of earlier rounds, with which the page starts.
@@ -103,9 +104,11 @@ def _with_duplicates(
     for group in duplicates:
         if not group.labels_differ:
             continue
+        position = int(np.argmax(group.labels != group.labels[0]))
         for member, label in zip(group.members.tolist(), group.labels.tolist(), strict=True):
-            other = group.members[group.labels != label][0]
-            remarks[member] = f"same content as {data.ids[other]}, which is {data.classes[data.labels[other]]}"
+            other = position if label == group.labels[0] else 0
+            name = data.classes[group.labels[other]]
+            remarks[member] = f"same content as {data.ids[group.members[other]]}, which is {name}"
     table = dict(issues)
     if remarks.any():
         table["duplicates"] = remarks[issues["index"]]
@@ -124,7 +127,7 @@ def _list_duplicates(data: LabelledData, duplicates: Sequence[Duplicates]) -> di
         "labels_differ": np.repeat([group.labels_differ for group in groups], sizes),
         "index": members,
         "id": data.ids[members],
-        "given_label": np.array(data.classes, dtype=object)[data.labels[members]],
+        "label": np.array(data.classes, dtype=object)[np.concatenate([group.labels for group in groups])],
     }
 
 

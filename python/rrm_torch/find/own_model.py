@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -9,18 +10,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 
-def load_network(reference: str, n_classes: int) -> nn.Module:
+def load_network(reference: str, n_classes: int, size: int) -> nn.Module:
     """Return the network that a function of one's own makes.
 
     Parameters
     ----------
     reference : str
         ``file.py:name`` or ``module:name``. ``name(n_classes)`` returns a module that maps images, float32 of shape
-        (batch, 3, 32, 32), to logits of shape (batch, n_classes).
+        (batch, 3, size, size), to logits of shape (batch, n_classes).
     n_classes : int
+    size : int
+        Width and height of the images, in pixels.
 
     Raises
     ------
@@ -33,7 +37,30 @@ def load_network(reference: str, n_classes: int) -> nn.Module:
             f"model {reference!r} must be a function of the number of classes that returns a torch.nn.Module, for "
             f"images, got {type(network).__name__}"
         )
+    _check_logits(reference, network, n_classes, size)
     return network
+
+
+def _check_logits(reference: str, network: nn.Module, n_classes: int, size: int) -> None:
+    """Raise a ValueError unless a network maps two images to logits; initialise lazy layers."""
+    shape = (2, 3, size, size)
+    network.eval()
+    try:
+        with torch.no_grad():
+            logits = network(torch.zeros(shape))
+    except Exception as error:
+        raise ValueError(
+            f"model {reference!r} must map images of shape {shape} to logits: {_describe(error)}"
+        ) from error
+    expected = (2, n_classes)
+    if not isinstance(logits, torch.Tensor) or logits.shape != expected:
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ValueError(
+            f"model {reference!r} must map images of shape {shape} to logits of shape {expected}, a column for each "
+            f"class, got {got}"
+        )
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ValueError(f"model {reference!r} must have parameters to train, got none")
 
 
 def load_classifier(reference: str) -> Any:
@@ -43,7 +70,7 @@ def load_classifier(reference: str) -> Any:
     ----------
     reference : str
         ``file.py:name`` or ``module:name``: a classifier, or a class or function that returns one when it is called
-        without arguments. It must have ``fit(X, y, sample_weight=...)`` and ``predict_proba``.
+        without arguments. It must have ``fit(X, y, sample_weight=...)``, ``predict_proba`` and ``get_params``.
 
     Raises
     ------
@@ -53,12 +80,28 @@ def load_classifier(reference: str) -> Any:
     classifier = load_object(reference)
     if isinstance(classifier, type) or not hasattr(classifier, "fit"):
         classifier = _call(reference, classifier)
-    if not hasattr(classifier, "fit"):
+    name = type(classifier).__name__
+    missing = [method for method in ("fit", "predict_proba", "get_params") if not hasattr(classifier, method)]
+    if missing:
+        hint = "; wrap it in sklearn.calibration.CalibratedClassifierCV" if missing == ["predict_proba"] else ""
         raise ValueError(
-            f"model {reference!r} must be a classifier with fit and predict_proba, or return one, got "
-            f"{type(classifier).__name__}"
+            f"model {reference!r} must be a classifier of scikit-learn or return one, but {name} has no "
+            f"{missing[0]}{hint}"
+        )
+    if not _takes_weights(classifier):
+        raise ValueError(
+            f"model {reference!r} must take sample weights, through which RRM works, but fit of {name} has no argument "
+            "sample_weight; choose one that has, such as LogisticRegression or RandomForestClassifier"
         )
     return classifier
+
+
+def _takes_weights(classifier: Any) -> bool:
+    """Return whether ``fit`` of a classifier, or of the last step of a pipeline, takes sample weights."""
+    steps = getattr(classifier, "steps", None)
+    fit = steps[-1][1].fit if steps else classifier.fit
+    parameters = inspect.signature(fit).parameters
+    return "sample_weight" in parameters or any(item.kind == item.VAR_KEYWORD for item in parameters.values())
 
 
 def load_object(reference: str) -> Any:
@@ -73,24 +116,28 @@ def load_object(reference: str) -> Any:
 
 
 def _load_file(path: Path) -> ModuleType:
-    spec = spec_from_file_location(path.stem, path)
+    # A name of its own: a file may be called as a module that is imported already.
+    name = f"rrm_find_model_{path.stem}"
+    spec = spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise ValueError(f"model: {path} isn't an existing file")
     module = module_from_spec(spec)
     # Pickles of its classes look the module up by name.
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f"model: {path} can't be executed: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"model: {path} can't be executed: {_describe(error)}") from error
     return module
 
 
 def _import(name: str) -> ModuleType:
     try:
         return import_module(name)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ValueError(f"model: there is no module {name!r} to import: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"model: module {name!r} can't be imported: {_describe(error)}") from error
 
 
 def _call(reference: str, function: Any, *arguments: Any) -> Any:
@@ -98,5 +145,11 @@ def _call(reference: str, function: Any, *arguments: Any) -> Any:
         raise ValueError(f"model {reference!r} must be a function or a class, got {type(function).__name__}")
     try:
         return function(*arguments)
-    except TypeError as error:
-        raise ValueError(f"model {reference!r} can't be called with {len(arguments)} arguments: {error}") from error
+    except Exception as error:
+        values = ", ".join(map(repr, arguments))
+        name = reference.rpartition(":")[2]
+        raise ValueError(f"model {reference!r}: {name}({values}) can't be called: {_describe(error)}") from error
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

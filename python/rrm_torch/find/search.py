@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from .duplicates import Duplicates, find_duplicates
 from .image_search import IMAGE_SIZE, search_images
-from .own_model import load_classifier
+from .own_model import load_classifier, load_network
 from .progress import Progress
 from .readers.image_pixels import read_pixels
 from .readers.labelled_data import LabelledData
@@ -59,7 +60,7 @@ def prepare(data: LabelledData, progress: Progress) -> Prepared:
         Pillow isn't installed.
     """
     if data.kind != "images":
-        return Prepared(data, None, find_duplicates(data.samples, data.labels))
+        return Prepared(data, None, _find_duplicates(data))
     n = len(data.labels)
     n_decoded = 0
 
@@ -74,15 +75,42 @@ def prepare(data: LabelledData, progress: Progress) -> Prepared:
     return Prepared(data, pixels[rows], find_duplicates([hashes[row] for row in rows.tolist()], data.labels))
 
 
-def search(prepared: Prepared, settings: SearchSettings, progress: Progress) -> Result:
+def _find_duplicates(data: LabelledData) -> list[Duplicates]:
+    if data.kind != "probabilities":
+        return find_duplicates(data.samples, data.labels)
+    # Equal predictions don't mean equal samples.
+    kind, samples = data.shown()
+    return find_duplicates(samples, data.labels) if kind == "texts" else []
+
+
+def load_model(data: LabelledData, settings: SearchSettings) -> Any:
+    """Return the network or classifier of one's own; None without one.
+
+    Raises
+    ------
+    ValueError
+        It can't be loaded, or it doesn't suit the data.
+    """
+    if settings.model is None:
+        return None
+    if data.kind == "images":
+        torch.manual_seed(settings.seed)
+        return load_network(settings.model, len(np.unique(data.labels)), IMAGE_SIZE)
+    return load_classifier(settings.model)
+
+
+def search(prepared: Prepared, settings: SearchSettings, progress: Progress, model: Any = None) -> Result:
     """Find wrong labels.
 
     Parameters
     ----------
     prepared : Prepared
+        See `check_search` for what it needs.
     settings : SearchSettings
     progress : callable
         Called as ``progress(done, total, what)``, in samples times epochs or fits.
+    model : torch.nn.Module or classifier, optional
+        That of `load_model`. By default a model for this kind of data.
 
     Returns
     -------
@@ -93,26 +121,24 @@ def search(prepared: Prepared, settings: SearchSettings, progress: Progress) -> 
     ------
     KeyboardInterrupt
         The search was interrupted before there was anything to report.
-    TypeError, ValueError, ImportError
-        The settings don't fit the data, or a package is missing.
+    TypeError, ValueError
+        The settings don't fit the data.
     """
     data = prepared.data
     # A class without samples has no place in a model.
     present, labels = np.unique(data.labels, return_inverse=True)
     classes = tuple(data.classes[code] for code in present.tolist())
-    if len(classes) < 2:
-        raise ValueError(f"{data.name} must have samples of at least 2 classes, got {len(classes)}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         if prepared.pixels is not None:
-            result = search_images(prepared.pixels, labels, classes, data.ids, settings, progress)
+            result = search_images(prepared.pixels, labels, classes, data.ids, settings, progress, model)
         elif data.kind == "probabilities":
             result = _search_predictions(data, present, labels, classes, settings)
         else:
-            result = _search_with_estimator(data, labels, classes, settings, progress)
+            result = _search_with_estimator(data, labels, classes, settings, progress, model)
     messages = dict.fromkeys(str(warning.message) for warning in caught)
-    return replace(result, notes=tuple(f"{message}." for message in messages))
+    return replace(result, notes=tuple(f"{message[:1].upper()}{message[1:].rstrip('.')}." for message in messages))
 
 
 def _search_predictions(
@@ -133,15 +159,16 @@ def _search_with_estimator(
     classes: tuple[str, ...],
     settings: SearchSettings,
     progress: Progress,
+    model: Any,
 ) -> Result:
     from .estimator_search import search_with_estimator
     from .estimators import Estimator, make_feature_estimator, make_table_estimator, make_text_estimator
 
-    if settings.model is not None:
+    if model is not None:
         inputs: Any = data.samples
         if data.kind == "texts":
             inputs = np.array(data.samples, dtype=object)
-        estimator = Estimator(load_classifier(settings.model), inputs, settings.model)
+        estimator = Estimator(model, inputs, str(settings.model))
     elif data.kind == "texts":
         estimator = make_text_estimator(data.samples, len(classes), settings.seed)
     elif data.kind == "table":

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 AUTO: Literal["auto"] = "auto"
+MAX_SEED = 2**32 - 1
+"""The limit of scikit-learn."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class SearchSettings:
     epochs : int
         Passes over the images, at least 3.
     seed : int
+        In [0, 2**32).
 
     Raises
     ------
@@ -39,3 +42,5 @@ class SearchSettings:
             raise ValueError(f"contamination must be 'auto' or a number in [0, 1), got {self.contamination!r}")
         if self.epochs < 3:
             raise ValueError(f"epochs must be at least 3: a warm-up, then reweights, got {self.epochs}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ValueError(f"seed must be an integer from 0 to {MAX_SEED}, got {self.seed}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rrm_core._learnt_estimate import NOTHING_LEARNT
+from rrm_core._learnt_estimate import FEW_HELD_OUT, NOTHING_LEARNT
 from rrm_review import CorrectedLabels
 
 from .duplicates import Duplicates
@@ -37,6 +37,7 @@ def summarise(
     data : LabelledData
     result : Result
     duplicates : sequence of Duplicates
+        By their corrected labels.
     corrected : CorrectedLabels, optional
         The corrections of an earlier round.
     changes : Changes, optional
@@ -45,7 +46,7 @@ def summarise(
     n_classes = len(np.unique(data.labels))
     paragraphs = [
         f"{data.name}: {result.n:,} {NOUNS[data.kind]} of {n_classes:,} classes, judged by {result.model}.",
-        _describe_share(result),
+        _describe_share(data, result),
         _describe_flagged(result),
         *_describe_classes(result),
         *_describe_corrections(corrected),
@@ -56,22 +57,23 @@ def summarise(
     ]
     if data.left_out:
         names = join_names([str(item.id) for item in data.left_out])
-        paragraphs.append(f"{len(data.left_out):,} samples are left out, listed in left_out.csv: {names}.")
+        n_samples = _count(len(data.left_out), "sample is", "samples are")
+        paragraphs.append(f"{n_samples} left out, listed in left_out.csv: {names}.")
     if not result.is_complete:
         paragraphs.append("The search was interrupted: these are the findings up to then.")
     return paragraphs
 
 
-def _describe_share(result: Result) -> str:
+def _count(n: int, singular: str, plural: str) -> str:
+    return f"{n:,} {singular if n == 1 else plural}"
+
+
+def _describe_share(data: LabelledData, result: Result) -> str:
     estimate = result.estimate
     if estimate is None:
         return f"The share to flag was given: {result.contamination:.1%} of the labels are flagged."
     if estimate.basis == NOTHING_LEARNT:
-        return (
-            "The share of wrong labels can't be estimated: the model predicts labels hardly more often than by chance. "
-            "The list is no better than a random order. Check the labels and the columns, or pass features or a model "
-            "that suit the data."
-        )
+        return f"{_describe_failure(data, estimate.n_held_out)} The list may be no better than a random order."
     share = f"{estimate.contamination:.1%} of the labels are estimated to be wrong, about "
     share += f"{estimate.contamination * result.n:,.0f}"
     if estimate.interval is None:
@@ -80,19 +82,45 @@ def _describe_share(result: Result) -> str:
     return f"{share}; the interval of the estimate is {lower:.1%} to {upper:.1%}."
 
 
+def _describe_failure(data: LabelledData, n_held_out: int) -> str:
+    """Return why the share of wrong labels can't be estimated, and what helps."""
+    text = (
+        "The share of wrong labels can't be estimated: the model predicts labels not clearly more often than by chance"
+    )
+    if n_held_out < FEW_HELD_OUT:
+        sample = "sample that it wasn't" if n_held_out == 1 else "samples that it wasn't"
+        text += f", as far as {n_held_out:,} {sample} trained on can tell; pass the share to flag, --contamination"
+    if data.kind == "images":
+        return f"{text}. Train longer, --epochs, check the labels, or pass a model that suits the images."
+    if data.kind == "probabilities":
+        return f"{text}. Check the labels, and whether the columns of scores are in the order of the classes."
+    return f"{text}. Check the labels and the columns, or pass features or a model that suit the data."
+
+
 def _describe_flagged(result: Result) -> str:
     if not result.n_flagged:
         return (
-            "No label is flagged: the share can't be told from 0. The samples are listed by suspicion all the same; "
-            "look at the first ones."
+            f"No label is flagged{_find_reason(result)}. The samples are listed by suspicion all the same; look at the "
+            "first ones."
         )
     is_issue = result.issues["is_label_issue"]
     differs = result.issues["given_label"] != result.issues["predicted_label"]
     is_sure = is_issue & differs & (result.issues["confidence"] >= SURE)
+    n_flagged = _count(result.n_flagged, "label is", "labels are")
     return (
-        f"{result.n_flagged:,} labels are flagged; for {np.count_nonzero(is_sure):,} of them another class is "
-        f"predicted with a probability of at least {SURE:.0%}."
+        f"{n_flagged} flagged; for {np.count_nonzero(is_sure):,} of them another class is predicted with a probability "
+        f"of at least {SURE:.0%}."
     )
+
+
+def _find_reason(result: Result) -> str:
+    """Return why no label is flagged, unless that is said already."""
+    estimate = result.estimate
+    if estimate is not None and estimate.basis == NOTHING_LEARNT:
+        return ""
+    if estimate is not None and (estimate.interval is None or estimate.interval[0] == 0):
+        return ": the share can't be told from 0"
+    return ": the share to flag is less than one label, or too many are equally suspicious"
 
 
 def _describe_classes(result: Result) -> list[str]:
@@ -125,17 +153,16 @@ def _describe_corrections(corrected: CorrectedLabels | None) -> list[str]:
         return []
     counts = Counter(corrected.decisions.tolist())
     n_judged = counts.total() - counts[""]
-    text = f"{n_judged:,} samples were judged before: {counts['relabel']:,} relabelled, {counts['keep']:,} kept, "
-    return [f"{text}{counts['drop']:,} dropped, {counts['unsure']:,} unsure."]
+    text = f"{_count(n_judged, 'sample was', 'samples were')} judged before: {counts['relabel']:,} relabelled"
+    return [f"{text}, {counts['keep']:,} kept, {counts['drop']:,} dropped, {counts['unsure']:,} unsure."]
 
 
 def _describe_changes(changes: Changes | None) -> list[str]:
     if changes is None:
         return []
-    text = (
-        f"Since the earlier run in this folder: of {changes.n_before:,} labels flagged then, {changes.n_still:,} are "
-    )
-    return [f"{text}still flagged, {changes.n_settled:,} are not; {changes.n_new:,} are new."]
+    text = f"The earlier run in this folder flagged {_count(changes.n_before, 'label', 'labels')}: "
+    text += f"{changes.n_still:,} still flagged, {changes.n_settled:,} no longer, {changes.n_new:,} new."
+    return [text]
 
 
 def _describe_duplicates(data: LabelledData, duplicates: Sequence[Duplicates]) -> list[str]:
@@ -143,12 +170,17 @@ def _describe_duplicates(data: LabelledData, duplicates: Sequence[Duplicates]) -
         return []
     conflicts = [group for group in duplicates if group.labels_differ]
     n_members = sum(len(group.members) for group in duplicates)
-    groups = "1 group" if len(duplicates) == 1 else f"{len(duplicates):,} groups"
-    text = f"{n_members:,} samples have the same content as another, in {groups}"
+    groups = _count(len(duplicates), "group", "groups")
+    text = f"{n_members:,} samples have the same content as another, in {groups} listed in duplicates.csv"
     if not conflicts:
         return [f"{text}; their labels agree."]
+    where = "" if len(duplicates) == 1 else f" in {_count(len(conflicts), 'group', 'groups')}"
     first = conflicts[0]
-    example = join_names([f"{data.ids[row]} ({data.classes[data.labels[row]]})" for row in first.members.tolist()], 3)
-    return [
-        f"{text}; in {len(conflicts):,} of the groups the labels differ, listed in duplicates.csv, such as {example}."
-    ]
+    example = join_names(
+        [
+            f"{data.ids[row]} ({data.classes[label]})"
+            for row, label in zip(first.members.tolist(), first.labels.tolist(), strict=True)
+        ],
+        3,
+    )
+    return [f"{text}; the labels differ{where}, such as {example}."]
