@@ -67,7 +67,7 @@ def measure(data: Planted, folder: Path) -> dict[str, Any]:
         "wrong_after": n_wrong - n_relabelled,
         "before": train(data.path, folder / "before"),
         "after": train(data.path, folder / "after", "--corrections", str(corrections)),
-        "changes": next(line for line in summary.splitlines() if line.startswith("Since")),
+        "changes": next(line for line in summary.splitlines() if line.startswith("The earlier run")),
     }
 
 

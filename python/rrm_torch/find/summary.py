@@ -49,7 +49,7 @@ def summarise(
         _describe_share(data, result),
         _describe_flagged(result),
         *_describe_classes(result),
-        *_describe_corrections(corrected),
+        *_describe_corrections(result, corrected),
         *_describe_changes(changes),
         *_describe_duplicates(data, duplicates),
         *data.notes,
@@ -148,13 +148,15 @@ def _describe_classes(result: Result) -> list[str]:
     return paragraphs
 
 
-def _describe_corrections(corrected: CorrectedLabels | None) -> list[str]:
+def _describe_corrections(result: Result, corrected: CorrectedLabels | None) -> list[str]:
     if corrected is None:
         return []
     counts = Counter(corrected.decisions.tolist())
     n_judged = counts.total() - counts[""]
     text = f"{_count(n_judged, 'sample was', 'samples were')} judged before: {counts['relabel']:,} relabelled"
-    return [f"{text}, {counts['keep']:,} kept, {counts['drop']:,} dropped, {counts['unsure']:,} unsure."]
+    text += f", {counts['keep']:,} kept, {counts['drop']:,} dropped, {counts['unsure']:,} unsure."
+    is_open = result.issues["is_label_issue"] & (corrected.decisions[result.issues["index"]] == "")
+    return [f"{text} {_count(int(is_open.sum()), 'flagged label is', 'flagged labels are')} not judged yet."]
 
 
 def _describe_changes(changes: Changes | None) -> list[str]:

@@ -160,8 +160,9 @@ def test_one_flagged_label():
 def test_corrections_are_counted():
     words = {"id": [0, 1, 2, 3], "decision": ["relabel", "keep", "drop", "unsure"], "label": ["dog", "", "", ""]}
     corrected = apply_corrections(GIVEN, words)
-    text = text_of(make_result(), corrected=corrected)
+    text = text_of(make_result(6), corrected=corrected)
     assert "4 samples were judged before: 1 relabelled, 1 kept, 1 dropped, 1 unsure." in text
+    assert "1 unsure. 2 flagged labels are not judged yet." in text
     corrected = apply_corrections(GIVEN, {"id": [0], "decision": ["keep"], "label": [""]})
     assert "1 sample was judged before: 0 relabelled, 1 kept" in text_of(make_result(), corrected=corrected)
 
