@@ -53,11 +53,11 @@ def plant(
 
 def make_images(source: Path, folder: Path, seed: int) -> Planted:
     """Write Fashion-MNIST as a folder of PNG files per class."""
-    images, labels, given, is_wrong = _draw(source / "fashion_mnist.npz", seed)
+    images, labels, noisy, is_wrong = _draw(source / "fashion_mnist.npz", seed)
     true_label = {}
     wrong = {}
     for number, image in enumerate(images):
-        name = f"{FASHION[given[number]]}/{number:05d}.png"
+        name = f"{FASHION[noisy[number]]}/{number:05d}.png"
         path = folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
@@ -68,10 +68,10 @@ def make_images(source: Path, folder: Path, seed: int) -> Planted:
 
 def make_numbers(source: Path, folder: Path, seed: int) -> Planted:
     """Write MNIST, reduced to 14 x 14 pixels, as a CSV of numbers."""
-    images, labels, given, is_wrong = _draw(source / "mnist.npz", seed)
+    images, labels, noisy, is_wrong = _draw(source / "mnist.npz", seed)
     pixels = images.reshape(len(images), 14, 2, 14, 2).mean(axis=(2, 4)).reshape(len(images), -1)
     header = ["id", *(f"pixel{column}" for column in range(pixels.shape[1])), "digit"]
-    rows = [[number, *pixels[number].tolist(), int(given[number])] for number in range(len(pixels))]
+    rows = [[number, *pixels[number].tolist(), int(noisy[number])] for number in range(len(pixels))]
     path = write_csv(folder / "numbers.csv", header, rows)
     ids = [str(number) for number in range(len(pixels))]
     true_label = dict(zip(ids, map(str, labels.tolist()), strict=True))
@@ -84,9 +84,9 @@ def make_texts(source: Path, folder: Path, seed: int) -> Planted:
     rng = np.random.default_rng(seed)
     drawn = [rows[index] for index in rng.permutation(len(rows))[:N].tolist()]
     classes, labels = np.unique([row["label"] for row in drawn], return_inverse=True)
-    given, is_wrong = plant(labels, len(classes), rng)
+    noisy, is_wrong = plant(labels, len(classes), rng)
     ids = [f"q{number:04d}" for number in range(len(drawn))]
-    cells = [[ids[number], row["text"], classes[given[number]]] for number, row in enumerate(drawn)]
+    cells = [[ids[number], row["text"], classes[noisy[number]]] for number, row in enumerate(drawn)]
     path = write_csv(folder / "questions.csv", ["id", "question", "intent"], cells)
     true_label = {name: row["label"] for name, row in zip(ids, drawn, strict=True)}
     return Planted(path, ("--label", "intent"), true_label, dict(zip(ids, is_wrong.tolist(), strict=True)))
@@ -94,11 +94,11 @@ def make_texts(source: Path, folder: Path, seed: int) -> Planted:
 
 def make_npz(source: Path, folder: Path, seed: int) -> Planted:
     """Write the same images as `make_images`, and the test set, to a .npz file."""
-    images, labels, given, is_wrong = _draw(source / "fashion_mnist.npz", seed)
+    images, labels, noisy, is_wrong = _draw(source / "fashion_mnist.npz", seed)
     with np.load(source / "fashion_mnist.npz") as arrays:
         test = {name: arrays[name] for name in ("x_test", "y_test")}
     path = folder / "fashion.npz"
-    np.savez(path, x_train=images, y_train=given, classes=np.array(FASHION), **test)
+    np.savez(path, x_train=images, y_train=noisy, classes=np.array(FASHION), **test)
     ids = [str(number) for number in range(len(images))]
     true_label = {name: FASHION[label] for name, label in zip(ids, labels.tolist(), strict=True)}
     return Planted(path, (), true_label, dict(zip(ids, is_wrong.tolist(), strict=True)))

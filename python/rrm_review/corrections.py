@@ -26,13 +26,13 @@ class CorrectedLabels:
     Attributes
     ----------
     labels : array of integers or strings, shape (n,)
-        The corrected labels, of the type of the given ones; those of dropped samples are as given.
+        The corrected labels, of the type of the original ones; those of dropped samples are unchanged.
     retained, dropped : array of int64
         The indices of the samples to train with, and of those to leave out, in ascending order.
     decisions : array of str, shape (n,)
         ``"keep"``, ``"relabel"``, ``"drop"``, ``"unsure"``, or an empty string for a sample that wasn't judged.
     n_changed : int
-        The number of labels that differ from the given ones.
+        The number of labels that differ from the original ones.
     """
 
     labels: Column
@@ -91,13 +91,13 @@ def apply_corrections(
     >>> corrected.labels.tolist(), corrected.retained.tolist()
     (['cat', 'cat', 'dog'], [0, 1])
     """
-    given = read_items("labels", labels, len(np.asarray(labels)))
-    positions = _positions(ids, len(given))
-    names = {str(label): label for label in (*given.tolist(), *(classes or ()))}
+    original = read_items("labels", labels, len(np.asarray(labels)))
+    positions = _positions(ids, len(original))
+    names = {str(label): label for label in (*original.tolist(), *(classes or ()))}
     decisions: dict[int, Correction] = {}
     problems: list[str] = []
     for correction in read_all(corrections):
-        problem = _find_problem(correction, positions, decisions, given, names)
+        problem = _find_problem(correction, positions, decisions, original, names)
         if problem:
             problems.append(f"{correction.place}: {problem}")
         else:
@@ -105,7 +105,7 @@ def apply_corrections(
     if problems:
         more = f"; and {len(problems) - MAX_NAMED:,} more" if len(problems) > MAX_NAMED else ""
         raise ValueError(f"corrections don't fit the labels: {'; '.join(islice(problems, MAX_NAMED))}{more}")
-    return _correct(given, decisions, names)
+    return _correct(original, decisions, names)
 
 
 def read_all(corrections: Source | Sequence[Source]) -> list[Correction]:
@@ -131,14 +131,14 @@ def _find_problem(
     correction: Correction,
     positions: Mapping[str, int],
     decisions: Mapping[int, Correction],
-    given: Column,
+    original: Column,
     names: Mapping[str, int | str],
 ) -> str | None:
     """Return what is wrong with a correction, if anything is."""
     if correction.id not in positions:
         return f"no sample has the id {correction.id!r}"
     position = positions[correction.id]
-    label = str(given[position])
+    label = str(original[position])
     # A label that is the new one already was corrected before.
     if correction.given_label not in ("", label) and correction.label != label:
         return f"{correction.id!r} had the label {correction.given_label!r} when it was judged, and has {label!r} now"
@@ -159,23 +159,23 @@ def _describe(correction: Correction) -> str:
     return f"{decision} {label!r}" if label else decision
 
 
-def _correct(given: Column, decisions: Mapping[int, Correction], names: Mapping[str, int | str]) -> CorrectedLabels:
+def _correct(original: Column, decisions: Mapping[int, Correction], names: Mapping[str, int | str]) -> CorrectedLabels:
     # Objects, so that a new label that is longer isn't cut off.
-    labels = given.astype(object)
-    words = np.full(len(given), "", dtype=object)
-    is_dropped = np.zeros(len(given), bool)
+    labels = original.astype(object)
+    judgements = np.full(len(original), "", dtype=object)
+    is_dropped = np.zeros(len(original), bool)
     for position, correction in decisions.items():
-        words[position] = correction.decision
+        judgements[position] = correction.decision
         is_dropped[position] = correction.decision == "drop"
         if correction.decision == "relabel":
             labels[position] = names[correction.label]
-    n_changed = int(np.count_nonzero(labels != given.astype(object)))
-    if given.dtype.kind in "iu":
-        labels = labels.astype(np.int64 if given.dtype.kind == "i" else np.uint64)
+    n_changed = int(np.count_nonzero(labels != original.astype(object)))
+    if original.dtype.kind in "iu":
+        labels = labels.astype(np.int64 if original.dtype.kind == "i" else np.uint64)
     return CorrectedLabels(
         labels=labels,
         retained=np.flatnonzero(~is_dropped),
         dropped=np.flatnonzero(is_dropped),
-        decisions=words,
+        decisions=judgements,
         n_changed=n_changed,
     )
