@@ -304,6 +304,7 @@ BLOCKS |= {
     for block in (integration_tables.preferences, integration_tables.swapped_pairs)
 }
 BLOCKS["find_errors"] = partial(table_of, "find", review_tables.find_errors)
+BLOCKS["review_page"] = partial(table_of, "review_page", review_tables.review_page)
 BLOCKS["round_trip"] = partial(table_of, "round_trip", review_tables.round_trip)
 BLOCKS |= {
     block.__name__: partial(table_of, "banking77", block)

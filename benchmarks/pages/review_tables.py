@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,8 @@ TASKS = {
     "texts": "texts: BANKING77, 77 classes, a CSV",
     "numbers": "numbers: MNIST in 196 columns, a CSV",
 }
+
+PAGE_TIMES = {"seconds_to_open": "s", "ms_decision": "ms", "ms_search": "ms"}
 
 
 def find_errors(record: Record) -> str:
@@ -56,6 +59,23 @@ def round_trip(record: Record) -> str:
     return "\n\n".join([table("", ["plain training", "RRM"], rows), note])
 
 
+def review_page(record: Record) -> str:
+    """Return the table of the size and the times of pages."""
+    names = {"images": "thumbnails of photographs", "texts": "texts of twelve words"}
+    rows = {}
+    for kind, page in record["pages"].items():
+        rows[f"{page['samples']:,} {names[kind]}"] = [
+            f"{page['bytes'] / 1e6:.1f} MB",
+            *(_median_and_range(page[part], unit) for part, unit in PAGE_TIMES.items()),
+        ]
+    head = ["file", "opens in", "a decision", "a search"]
+    note = (
+        f"Medians of {record['repeats']} times (smallest to largest), in Chromium. Opens in: from the start of the "
+        f"navigation until the page can be used. `{record['command']}`."
+    )
+    return "\n\n".join([table("", head, rows), note])
+
+
 def banking77(record: Record) -> str:
     """Return what reading the first labels of the list showed."""
     counts = record["counts"]
@@ -79,6 +99,10 @@ def banking77_list(record: Record) -> str:
         "CC BY 4.0."
     )
     return "\n\n".join(["\n".join(lines), note])
+
+
+def _median_and_range(values: list[float], unit: str) -> str:
+    return f"{statistics.median(values):.2g} {unit} ({min(values):.2g} to {max(values):.2g})"
 
 
 def _percent(runs: list[Record], part: str) -> str:

@@ -11,23 +11,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from benchmarks.common.record import RESULTS, provenance, write_record
+from benchmarks.review.browser import open_browser, open_page
 from benchmarks.review.planted_errors import FASHION, SHARE, N, Planted, make_npz
 from benchmarks.review.record_find import find, read_issues
 from rrm_core._cli import run
 
 PACKAGES = ("rrm-core", "torch", "numpy", "pillow", "playwright")
 EPOCHS = 60
-CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 
 def main() -> int:
@@ -75,17 +74,13 @@ def judge(data: Planted, out: Path, corrections: Path) -> tuple[int, int]:
     """Judge the flagged labels by keys, and export the decisions; return how many were relabelled and kept."""
     flagged = [row["id"] for row in read_issues(out / "issues.csv") if row["is_label_issue"] == "True"]
     keys = [_key(data, name) for name in flagged]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS)
-        page = browser.new_page()
-        page.goto((out / "review.html").as_uri())
-        page.wait_for_selector("html[data-ready]")
+    with open_browser() as browser:
+        page = open_page(browser, out / "review.html")
         page.get_by_role("checkbox", name="Issues").check()
         page.keyboard.press("Escape")
         for key in keys:
             page.keyboard.press(key)
         _export(page, corrections)
-        browser.close()
     return len(keys) - keys.count("k"), keys.count("k")
 
 

@@ -54,6 +54,14 @@ def test_accuracy_before_and_after():
     assert "150 flagged labels that are correct were kept" in text
 
 
+def test_size_and_times_of_pages():
+    page = {"samples": 1000, "bytes": 7_330_000, "seconds_to_open": [0.9, 0.8, 1.25]}
+    page |= {"ms_decision": [3.0, 4.0, 5.0], "ms_search": [30.0, 20.0, 10.0]}
+    (rows,) = tables(review_tables.review_page({"command": "open it", "repeats": 3, "pages": {"images": page}}))
+    cells = ["7.3 MB", "0.9 s (0.8 to 1.2)", "4 ms (3 to 5)", "20 ms (10 to 30)"]
+    assert rows["1,000 thumbnails of photographs"] == cells
+
+
 def banking_record():
     names = ("text", "given_label", "predicted_label", "judgement", "better_label")
     rows = [
