@@ -137,6 +137,35 @@ def test_images_of_one_sample_a_class():
     assert 0 not in flagged(result)
 
 
+@pytest.mark.parametrize("kind", ["images", "features", "probabilities"])
+def test_at_most_half_of_a_class_is_flagged(kind):
+    true = np.arange(120) % 2
+    given = true.copy()
+    given[::6] = 2  # all of them look like the first class
+    vectors = planted_errors.make_vectors(true)
+    probabilities = np.exp(vectors) / np.exp(vectors).sum(axis=1, keepdims=True)
+    samples = {"images": make_images(true), "features": vectors, "probabilities": probabilities}[kind]
+    result = run(make_data(kind, samples, given), SearchSettings(20 / 120, epochs=5))
+    n_flagged = np.count_nonzero(result.issues["is_label_issue"] & (result.issues["given_label"] == "owl"))
+    assert 8 <= n_flagged <= 10
+
+
+def test_warmup_of_few_images_is_a_third():
+    true, given, _ = planted_errors.plant(30, 3)
+    result = run(make_data("images", make_images(true), given), SearchSettings(0.1, epochs=9))
+    assert result.pruned.shape == (7, 30)  # after the epochs 3 to 9
+    assert result.pruned.any(axis=1).all()
+
+
+def test_images_are_not_mirrored():
+    true, given, is_wrong = planted_errors.plant(150, 15)
+    images = np.random.default_rng(0).integers(0, 60, (150, 9, 9), np.uint8)
+    for index, label in enumerate(true.tolist()):
+        images[index, :, 3 * label : 3 * label + 3] += 150
+    result = run(make_data("images", images, given), SearchSettings(0.1, epochs=8))
+    assert len(flagged(result) & set(np.flatnonzero(is_wrong).tolist())) >= 13
+
+
 def test_texts_of_many_classes_have_fewer_features(monkeypatch):
     texts = make_texts(np.arange(30) % 3)
     few = make_text_estimator(texts, 3, 0)
@@ -256,6 +285,12 @@ def test_own_network(models):
     np.testing.assert_array_equal(again.issues["loss"], first.issues["loss"])
 
 
+def test_checks_of_a_network_leave_its_statistics(models):
+    network = load_network(f"{models}:Network", 3, 32)
+    assert network.norm.running_var.tolist() == [1, 1, 1]
+    assert network.out.in_features == 3 * 4 * 4
+
+
 def test_own_model_of_a_module():
     assert load_classifier("sklearn.linear_model:LogisticRegression").C == 1.0
     assert load_model(make_data("table", None, np.zeros(3, int)), SearchSettings()) is None
@@ -310,6 +345,16 @@ def test_predictions_that_agree_with_all_labels():
     assert result.estimate.interval[0] == 0
     assert not flagged(result)
     assert result.issues["confidence"] == pytest.approx(0.98)
+
+
+def test_nothing_is_flagged_where_the_interval_reaches_zero():
+    labels = np.arange(300) % 3
+    probabilities = np.eye(3)[labels] * 0.97 + 0.01
+    labels[:2] = labels[1::-1]
+    result = search_in_predictions(probabilities, labels)
+    assert result.estimate.interval[0] == 0 < result.estimate.contamination
+    assert not flagged(result)
+    assert result.issues["id"][:2].tolist() == [0, 1]
 
 
 def test_duplicates_of_predictions_are_those_of_the_texts_beside_them():
