@@ -28,6 +28,8 @@ from support import planted_errors
 from support.planted_errors import CLASSES, WORDS
 
 MODELS = """
+import warnings
+
 import torch
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -37,7 +39,9 @@ pipeline = make_pipeline(CountVectorizer(), LogisticRegression())
 
 
 class Regression(LogisticRegression):
-    pass
+    def fit(self, X, y, sample_weight=None):
+        warnings.warn("it has few samples.")
+        return super().fit(X, y, sample_weight)
 
 
 def make():
@@ -272,6 +276,7 @@ def test_own_classifier(models, name):
     settings = SearchSettings(0.1, f"{models}:{name}")
     result = run(make_data("features", planted_errors.make_vectors(true), given), settings)
     assert flagged(result) == set(np.flatnonzero(is_wrong).tolist())
+    assert result.notes == (("It has few samples.",) if name == "Regression" else ())
 
 
 def test_own_network(models):
