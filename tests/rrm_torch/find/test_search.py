@@ -20,7 +20,6 @@ from rrm_torch.find.estimator_search import CountedClassifier
 from rrm_torch.find.estimators import REST, make_feature_estimator, make_table_estimator, make_text_estimator
 from rrm_torch.find.image_search import standardise
 from rrm_torch.find.own_model import load_classifier, load_network
-from rrm_torch.find.prediction_search import search_predictions
 from rrm_torch.find.readers.labelled_data import LabelledData, View
 from rrm_torch.find.search import load_model, prepare, search
 from rrm_torch.find.settings import SearchSettings
@@ -316,50 +315,6 @@ def test_standardised_images():
     assert x.std(correction=0).item() == pytest.approx(1)
     assert torch.equal(x[:, 0], x[:, 2])
     assert standardise(np.full((2, 4, 4, 3), 7, np.uint8)).abs().max() == 0
-
-
-def search_in_predictions(probabilities, labels, contamination="auto"):
-    ids = np.arange(len(labels))
-    return search_predictions(probabilities, labels, CLASSES, ids, SearchSettings(contamination))
-
-
-def test_predictions_of_probability_zero():
-    true, given, is_wrong = planted_errors.plant(300, 30)
-    probabilities = np.eye(3)[true]
-    result = search_in_predictions(probabilities, given)
-    assert np.isfinite(result.issues["loss"]).all()
-    assert flagged(result) == set(np.flatnonzero(is_wrong).tolist())
-    assert result.contamination == pytest.approx(0.1)
-    assert result.estimate.contamination == pytest.approx(0.1)
-    assert result.pruned is None
-    # Equal losses aren't told apart: fewer than all can't be flagged.
-    assert not flagged(search_in_predictions(probabilities, given, 0.05))
-
-
-def test_predictions_that_say_nothing():
-    rng = np.random.default_rng(0)
-    result = search_in_predictions(rng.dirichlet(np.ones(3), 300), np.arange(300) % 3)
-    assert result.estimate.interval is None
-    assert result.estimate.contamination == 0
-    assert not flagged(result)
-
-
-def test_predictions_that_agree_with_all_labels():
-    labels = np.arange(300) % 3
-    result = search_in_predictions(np.eye(3)[labels] * 0.97 + 0.01, labels)
-    assert result.estimate.interval[0] == 0
-    assert not flagged(result)
-    assert result.issues["confidence"] == pytest.approx(0.98)
-
-
-def test_nothing_is_flagged_where_the_interval_reaches_zero():
-    labels = np.arange(300) % 3
-    probabilities = np.eye(3)[labels] * 0.97 + 0.01
-    labels[:2] = labels[1::-1]
-    result = search_in_predictions(probabilities, labels)
-    assert result.estimate.interval[0] == 0 < result.estimate.contamination
-    assert not flagged(result)
-    assert result.issues["id"][:2].tolist() == [0, 1]
 
 
 def test_duplicates_of_predictions_are_those_of_the_texts_beside_them():
