@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rrm_torch.cli import main
+from rrm_torch.find import export_formats
 from support import planted_errors
 from support.planted_errors import find_flagged, read_csv
 from support.review_pages import HOSTILE, read_page_data
@@ -96,7 +98,11 @@ def test_planted_errors_are_found(tmp_path, capsys, kind, page_kind, noun):
 
 @pytest.mark.parametrize("kind", ["images", "texts", "table", "columns"])
 def test_same_seed_gives_the_same_table(tmp_path, kind):
-    arguments, _ = write_source(tmp_path, kind)
+    if kind == "images":
+        planted_errors.write_images(tmp_path / "photos", 60, 6)
+        arguments = [tmp_path / "photos", "--epochs", "3"]
+    else:
+        arguments, _ = write_source(tmp_path, kind)
     tables = []
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         assert find(*arguments, "--contamination", "0.1", "--seed", seed, "--out", tmp_path / name) == 0
@@ -230,6 +236,40 @@ def test_exports(tmp_path, capsys, kind, formats, names):
             rows = read_csv(path)
             assert [int(row["index"]) for row in rows] == list(range(150))
             assert list(rows[0])[1:3] == ["is_label_issue", "label_quality"]
+
+
+def test_export_to_a_dataset(tmp_path, monkeypatch):
+    class Stub:
+        def __init__(self, issues, samples):
+            self.content = {"issues": sorted(issues), "samples": {name: len(samples[name]) for name in samples}}
+
+        def save_to_disk(self, path):
+            Path(path).write_text(json.dumps(self.content))
+
+    # The package may be missing.
+    monkeypatch.setitem(sys.modules, "datasets", sys)
+    monkeypatch.setattr(export_formats, "to_dataset", Stub)
+    for kind, names in (("texts", ["text"]), ("table", ["x0", "x1", "x2"])):
+        arguments, _ = write_source(tmp_path, kind)
+        assert find(*arguments, "--out", tmp_path / "out", "--export", "dataset") == 0
+        content = json.loads((tmp_path / "out" / "dataset").read_text())
+        assert content["samples"] == dict.fromkeys(names, 150)
+        assert "confidence" in content["issues"]
+
+
+def test_exports_that_need_a_missing_package(numbers, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    assert find(numbers, "--out", tmp_path / "out", "--export", "dataset") == 2
+    expected = "exports in the format dataset need datasets, which is not installed: pip install datasets\n"
+    assert capsys.readouterr().err.endswith(expected)
+    assert not (tmp_path / "out").exists()
+
+
+def test_exports_that_need_image_files(tmp_path, capsys):
+    np.savez(tmp_path / "images.npz", x=np.zeros((120, 8, 8), np.uint8), y=np.arange(120) % 3)
+    assert find(tmp_path / "images.npz", "--out", tmp_path / "out", "--export", "label-studio") == 2
+    assert "got images without a file of their own" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_failed_export_keeps_the_table(numbers, tmp_path, capsys):

@@ -20,7 +20,6 @@ from rrm_torch.find.estimator_search import CountedClassifier
 from rrm_torch.find.estimators import REST, make_feature_estimator, make_table_estimator, make_text_estimator
 from rrm_torch.find.image_search import standardise
 from rrm_torch.find.own_model import load_classifier, load_network
-from rrm_torch.find.prediction_search import search_predictions
 from rrm_torch.find.readers.labelled_data import LabelledData, View
 from rrm_torch.find.search import load_model, prepare, search
 from rrm_torch.find.settings import SearchSettings
@@ -28,6 +27,8 @@ from support import planted_errors
 from support.planted_errors import CLASSES, WORDS
 
 MODELS = """
+import warnings
+
 import torch
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -37,7 +38,9 @@ pipeline = make_pipeline(CountVectorizer(), LogisticRegression())
 
 
 class Regression(LogisticRegression):
-    pass
+    def fit(self, X, y, sample_weight=None):
+        warnings.warn("it has few samples.")
+        return super().fit(X, y, sample_weight)
 
 
 def make():
@@ -135,6 +138,35 @@ def test_images_of_one_sample_a_class():
     result = run(make_data("images", make_images(true), given, (*CLASSES, "yak")), SearchSettings(0.1, epochs=4))
     assert result.n == 60
     assert 0 not in flagged(result)
+
+
+@pytest.mark.parametrize("kind", ["images", "features", "probabilities"])
+def test_at_most_half_of_a_class_is_flagged(kind):
+    true = np.arange(120) % 2
+    given = true.copy()
+    given[::6] = 2  # all of them look like the first class
+    vectors = planted_errors.make_vectors(true)
+    probabilities = np.exp(vectors) / np.exp(vectors).sum(axis=1, keepdims=True)
+    samples = {"images": make_images(true), "features": vectors, "probabilities": probabilities}[kind]
+    result = run(make_data(kind, samples, given), SearchSettings(20 / 120, epochs=5))
+    n_flagged = np.count_nonzero(result.issues["is_label_issue"] & (result.issues["given_label"] == "owl"))
+    assert 8 <= n_flagged <= 10
+
+
+def test_warmup_of_few_images_is_a_third():
+    true, given, _ = planted_errors.plant(30, 3)
+    result = run(make_data("images", make_images(true), given), SearchSettings(0.1, epochs=9))
+    assert result.pruned.shape == (7, 30)  # after the epochs 3 to 9
+    assert result.pruned.any(axis=1).all()
+
+
+def test_images_are_not_mirrored():
+    true, given, is_wrong = planted_errors.plant(150, 15)
+    images = np.random.default_rng(0).integers(0, 60, (150, 9, 9), np.uint8)
+    for index, label in enumerate(true.tolist()):
+        images[index, :, 3 * label : 3 * label + 3] += 150
+    result = run(make_data("images", images, given), SearchSettings(0.1, epochs=8))
+    assert len(flagged(result) & set(np.flatnonzero(is_wrong).tolist())) >= 13
 
 
 def test_texts_of_many_classes_have_fewer_features(monkeypatch):
@@ -243,6 +275,7 @@ def test_own_classifier(models, name):
     settings = SearchSettings(0.1, f"{models}:{name}")
     result = run(make_data("features", planted_errors.make_vectors(true), given), settings)
     assert flagged(result) == set(np.flatnonzero(is_wrong).tolist())
+    assert result.notes == (("It has few samples.",) if name == "Regression" else ())
 
 
 def test_own_network(models):
@@ -254,6 +287,12 @@ def test_own_network(models):
     assert first.model == settings.model
     again = run(data, settings)
     np.testing.assert_array_equal(again.issues["loss"], first.issues["loss"])
+
+
+def test_checks_of_a_network_leave_its_statistics(models):
+    network = load_network(f"{models}:Network", 3, 32)
+    assert network.norm.running_var.tolist() == [1, 1, 1]
+    assert network.out.in_features == 3 * 4 * 4
 
 
 def test_own_model_of_a_module():
@@ -276,40 +315,6 @@ def test_standardised_images():
     assert x.std(correction=0).item() == pytest.approx(1)
     assert torch.equal(x[:, 0], x[:, 2])
     assert standardise(np.full((2, 4, 4, 3), 7, np.uint8)).abs().max() == 0
-
-
-def search_in_predictions(probabilities, labels, contamination="auto"):
-    ids = np.arange(len(labels))
-    return search_predictions(probabilities, labels, CLASSES, ids, SearchSettings(contamination))
-
-
-def test_predictions_of_probability_zero():
-    true, given, is_wrong = planted_errors.plant(300, 30)
-    probabilities = np.eye(3)[true]
-    result = search_in_predictions(probabilities, given)
-    assert np.isfinite(result.issues["loss"]).all()
-    assert flagged(result) == set(np.flatnonzero(is_wrong).tolist())
-    assert result.contamination == pytest.approx(0.1)
-    assert result.estimate.contamination == pytest.approx(0.1)
-    assert result.pruned is None
-    # Equal losses aren't told apart: fewer than all can't be flagged.
-    assert not flagged(search_in_predictions(probabilities, given, 0.05))
-
-
-def test_predictions_that_say_nothing():
-    rng = np.random.default_rng(0)
-    result = search_in_predictions(rng.dirichlet(np.ones(3), 300), np.arange(300) % 3)
-    assert result.estimate.interval is None
-    assert result.estimate.contamination == 0
-    assert not flagged(result)
-
-
-def test_predictions_that_agree_with_all_labels():
-    labels = np.arange(300) % 3
-    result = search_in_predictions(np.eye(3)[labels] * 0.97 + 0.01, labels)
-    assert result.estimate.interval[0] == 0
-    assert not flagged(result)
-    assert result.issues["confidence"] == pytest.approx(0.98)
 
 
 def test_duplicates_of_predictions_are_those_of_the_texts_beside_them():
