@@ -136,6 +136,25 @@ def test_a_correction_to_a_label_that_is_no_class_is_refused(tmp_path):
         write_page(make_table(4), TEXTS[:4], tmp_path / "p.html", corrections=corrections)
 
 
+@pytest.mark.parametrize(
+    ("corrections", "message"),
+    [
+        (
+            [{"id": [0], "decision": [word], "label": [""]} for word in ("drop", "unsure")],
+            "row 0: '0' is unsure, but drop in corrections, row 0",
+        ),
+        (
+            {"id": [0], "given_label": [1], "decision": ["keep"], "label": [1]},
+            "row 0: '0' had the label '1' when it was judged, and has '0' now",
+        ),
+    ],
+)
+def test_corrections_that_contradict_each_other_or_the_given_labels_are_refused(tmp_path, corrections, message):
+    with pytest.raises(ValueError, match=message):
+        write_page(make_table(4), TEXTS[:4], tmp_path / "p.html", corrections=corrections)
+    assert not (tmp_path / "p.html").exists()
+
+
 def test_key_depends_on_samples_and_labels_only(tmp_path):
     path = tmp_path / "p.html"
 
@@ -492,3 +511,12 @@ def test_kind_is_inferred_from_samples():
     }
     for kind, samples in kinds.items():
         assert [page_samples.infer_kind(item) for item in samples] == [kind] * len(samples)
+
+
+def test_postscript_is_not_executed(tmp_path):
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    path = tmp_path / "0.png"
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="PostScript is a program, which isn't executed"):
+        write_page(make_table(2), [content, path], tmp_path / "p.html", kind="images")
+    assert read_page_data(tmp_path / "p.html")["content"]["images"] == [None, None]
