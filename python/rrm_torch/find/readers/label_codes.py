@@ -72,8 +72,8 @@ def encode_labels(
     ------
     ValueError
         Nothing can be learnt from these labels: there are no two classes, no class has two samples, there are more
-        classes than half the samples, or the labels are measurements. Or a label is no class of `class_names`, or two of these
-        are equal.
+        classes than half the samples, or the labels are measurements. Or a label is no class of `class_names`, or two
+        of these are equal.
     TypeError
         A label is neither a string nor a number.
     """
