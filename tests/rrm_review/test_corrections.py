@@ -98,6 +98,17 @@ def test_classes_of_another_type_than_the_labels_are_refused(labels, classes):
         apply_corrections(labels, table([]), classes=classes)
 
 
+def test_persons_agree_whether_or_not_they_repeat_the_given_label():
+    corrections = [table([("0", "cat", "keep", label)]) for label in ("cat", "")]
+    assert apply_corrections(["cat"], corrections).decisions.tolist() == ["keep"]
+
+
+def test_json_with_a_byte_order_mark(tmp_path):
+    path = write_json(tmp_path / "corrections.json", ROWS)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert apply_corrections(LABELS, path, ids=IDS).dropped.tolist() == [2]
+
+
 def test_missing_cells_of_a_table_are_empty():
     nan = float("nan")
     corrections = {"id": [0, 1], "decision": ["drop", "keep"], "label": [nan, "a"], "given_label": ["a", nan]}

@@ -158,8 +158,8 @@ def test_corrections_that_contradict_each_other_or_the_given_labels_are_refused(
 def test_key_depends_on_samples_and_labels_only(tmp_path):
     path = tmp_path / "p.html"
 
-    def key(table, **options):
-        write_page(table, TEXTS, path, **options)
+    def key(table, kind="texts", **options):
+        write_page(table, TEXTS if kind == "texts" else photographs(6, 8), path, **options)
         return read_page_data(path)["key"]
 
     table = make_table(6)
@@ -172,7 +172,7 @@ def test_key_depends_on_samples_and_labels_only(tmp_path):
         table | {"predicted_label": table["given_label"]},
         table | {"id": list("abcdef")},
     ]
-    assert len({first, *map(key, others)}) == 4
+    assert len({first, *map(key, others), key(table, kind="images")}) == 5
 
 
 def test_same_input_gives_the_same_bytes(tmp_path):
@@ -277,6 +277,8 @@ def test_thumbnails_are_reduced_until_they_fit(monkeypatch):
     monkeypatch.setattr(thumbnails, "MAX_BYTES", sum(map(len, full)) // 2)
     reduced = thumbnails.encode_thumbnails(images)
     assert sum(map(len, reduced)) <= thumbnails.MAX_BYTES
+    # Not smaller than needed.
+    assert {decode(uri).size for uri in reduced} != {(48, 48)}
     monkeypatch.setattr(thumbnails, "MAX_BYTES", 1)
     assert {decode(uri).size for uri in thumbnails.encode_thumbnails(images)} == {(48, 48)}
 

@@ -124,6 +124,8 @@ def test_page_shows_the_most_suspicious_images_under_the_names_of_their_classes(
     assert [data["values"][label] for label in data["given"]] == [names[trial.labels[index]] for index in first]
     np.testing.assert_allclose(data["columns"]["confidence"], trial.probabilities.max(1)[first])
     assert data["pruned"]["n"] == len(trial.rrm.trajectory.rounds)
+    bits = [int(digits, 16) >> (4 * len(digits) - data["pruned"]["n"]) for digits in data["pruned"]["bits"]]
+    assert [bin(number).count("1") for number in bits] == trial.rrm.trajectory.pruned()[:, first].sum(0).tolist()
     assert data["title"] == "Label issues of digits"
 
 
