@@ -62,7 +62,7 @@ def apply_corrections(
     ids : array of integers or strings, shape (n,), optional
         What identifies the samples, as in the table of label issues. By default their indices.
     classes : iterable of int or str, optional
-        Labels that are allowed beside those of `labels`.
+        Labels that are allowed beside those of `labels`, and of their type.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def apply_corrections(
     Raises
     ------
     TypeError
-        `labels` or `ids` are neither integers nor strings.
+        `labels` or `ids` are neither integers nor strings, or `classes` are of another type than `labels`.
     ValueError
         No sample has an id, or several have it; two corrections of a sample differ; a given label is neither that of
         the sample nor the new one; a new label is no class; or a file isn't one of corrections. The message names the
@@ -93,11 +93,11 @@ def apply_corrections(
     """
     original = read_items("labels", labels, len(np.asarray(labels)))
     positions = _positions(ids, len(original))
-    names = {str(label): label for label in (*original.tolist(), *(classes or ()))}
+    names = _name_labels(original, classes)
     decisions: dict[int, Correction] = {}
     problems: list[str] = []
     for correction in read_all(corrections):
-        problem = _find_problem(correction, positions, decisions, original, names)
+        problem = find_problem(correction, positions, decisions, original, names)
         if problem:
             problems.append(f"{correction.place}: {problem}")
         else:
@@ -127,14 +127,39 @@ def _positions(ids: npt.ArrayLike | None, n: int) -> dict[str, int]:
     return positions
 
 
-def _find_problem(
+def _name_labels(original: Column, classes: Iterable[int | str] | None) -> dict[str, int | str]:
+    """Return the labels that are allowed by their texts."""
+    labels = set(original.tolist())
+    is_integer = original.dtype.kind in "iu"
+    for label in () if classes is None else classes:
+        if isinstance(label, (int, np.integer)) != is_integer:
+            kinds = ("integers", "strings") if is_integer else ("strings", "integers")
+            raise TypeError(f"classes must be {kinds[0]}, as labels are, not {kinds[1]}, got {label!r}")
+        labels.add(int(label) if is_integer else str(label))
+    return {str(label): label for label in labels}
+
+
+def find_problem(
     correction: Correction,
     positions: Mapping[str, int],
     decisions: Mapping[int, Correction],
     original: Column,
     names: Mapping[str, int | str],
 ) -> str | None:
-    """Return what is wrong with a correction, if anything is."""
+    """Return what is wrong with a correction, if anything is.
+
+    Parameters
+    ----------
+    correction : Correction
+    positions : mapping of str to int
+        The position of each sample by its id.
+    decisions : mapping of int to Correction
+        The corrections so far, by position.
+    original : array of integers or strings
+        The labels before the corrections.
+    names : mapping of str to int or str
+        The labels that are allowed, by their texts.
+    """
     if correction.id not in positions:
         return f"no sample has the id {correction.id!r}"
     position = positions[correction.id]

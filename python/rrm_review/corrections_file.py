@@ -18,7 +18,7 @@ from .spreadsheet_csv import read_rows
 COLUMNS = ("id", "given_label", "decision", "label")
 DECISIONS = ("keep", "relabel", "drop", "unsure")
 
-ESCAPED = re.compile(f"'+[{re.escape(''.join(FORMULA_STARTS))}]")
+FORMULA = re.compile(f"'*[{re.escape(''.join(FORMULA_STARTS))}]")
 
 
 class Correction(NamedTuple):
@@ -77,8 +77,9 @@ def _read_csv(path: str | os.PathLike[str]) -> list[Correction]:
 
 def _unescape(cell: str) -> str:
     """Return the text of a cell: the page writes an apostrophe before what a spreadsheet may execute."""
-    if ESCAPED.match(cell) and not is_number(cell.lstrip("'")):
-        return cell[1:]
+    text = cell[1:]
+    if cell.startswith("'") and FORMULA.match(text) and not is_number(text):
+        return text
     return cell
 
 
@@ -118,7 +119,8 @@ def _read_table(table: Mapping[str, Any]) -> list[Correction]:
 
 
 def _as_text(value: Any) -> str:
-    return "" if value is None else str(value)
+    is_missing = value is None or (isinstance(value, float) and value != value)
+    return "" if is_missing else str(value)
 
 
 def _check(correction: Correction) -> Correction:

@@ -89,7 +89,8 @@ def write_page(
         Labels or identifiers are neither integers nor strings, or a column or the samples are of another type.
     ValueError
         A column is missing or has the wrong length, an index is no index of a sample or occurs twice, as does an
-        identifier, a label is no class, or an image has the wrong shape or values.
+        identifier, a label is no class, two corrections of a sample differ, one was made of another given label, or an
+        image has the wrong shape or values.
     ModuleNotFoundError
         `samples` are images and Pillow isn't installed.
     OSError

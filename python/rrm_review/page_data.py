@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .corrections import find_problem
 from .corrections_file import COLUMNS as CORRECTION_COLUMNS
 from .corrections_file import Correction
 from .issues import Column, read_items
@@ -200,21 +201,27 @@ def _split_corrections(
     """Return the decisions on the samples of the page, and those on other samples, which its exports repeat."""
     positions = {str(item): position for position, item in enumerate(table.ids[rows].tolist())}
     classes = {str(value): number for number, value in enumerate(table.values)}
+    given = np.array([str(value) for value in table.values], dtype=object)[table.given_label[rows]]
     decisions = [""] * len(rows)
     labels: list[int | None] = [None] * len(rows)
+    earlier: dict[int, Correction] = {}
     others = {}
     for correction in corrections:
         position = positions.get(correction.id)
         if position is None:
             others[correction.id] = {name: getattr(correction, name) or None for name in CORRECTION_COLUMNS}
             continue
+        if correction.decision == "relabel" and correction.label not in classes:
+            raise ValueError(
+                f"{correction.place}: the label of {correction.id!r} must be a class, got {correction.label!r}; "
+                "name it in classes"
+            )
+        problem = find_problem(correction, positions, earlier, given, classes)
+        if problem:
+            raise ValueError(f"corrections don't fit the issues: {correction.place}: {problem}")
+        earlier[position] = correction
         decisions[position] = correction.decision
         if correction.decision == "relabel":
-            if correction.label not in classes:
-                raise ValueError(
-                    f"{correction.place}: the label of {correction.id!r} must be a class, got {correction.label!r}; "
-                    "name it in classes"
-                )
             labels[position] = classes[correction.label]
     return {"decisions": decisions, "labels": labels, "others": list(others.values())}
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 9_000_000  # of all data URIs
 PNG_MARK = b"\x89PNG"
+PROGRAMS = frozenset({"EPS"})  # formats for which Pillow runs an interpreter
 SMALL = 64  # pixels: images up to this size are stored without loss
 
 
@@ -97,6 +98,8 @@ def _read_file(item: str | PurePath | bytes) -> Image | UnreadableImage:
             # Pillow warns about large images and about damage that it can read past.
             warnings.simplefilter("ignore")
             with Image.open(source) as image:
+                if image.format in PROGRAMS:
+                    return UnreadableImage("PostScript is a program, which isn't executed")
                 image.thumbnail((SIZES[0].side, SIZES[0].side))
                 return _as_grey_or_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:

@@ -15,6 +15,17 @@ import rrm_core
 from .losses import Floats
 from .rounds import Rounds
 
+FITTED = (
+    "estimator_",
+    "sample_weight_",
+    "losses_",
+    "plans_",
+    "label_issues_",
+    "out_of_fold_proba_",
+    "estimate_",
+)
+"""The attributes that rounds and the last fit determine."""
+
 
 class BaseRRM(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     """An estimator that is fitted by the weights of RRM."""
@@ -34,9 +45,10 @@ class BaseRRM(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         return X, y
 
     def _begin(self) -> None:
-        """Remove the model of an earlier fit: it doesn't belong to the rounds of this one."""
-        if hasattr(self, "estimator_"):
-            del self.estimator_
+        """Remove the attributes of an earlier fit: they don't belong to the rounds of this one."""
+        for name in FITTED:
+            if hasattr(self, name):
+                delattr(self, name)
 
     def _keep(self, rounds: Rounds, sample_weight: Floats, issues: dict[str, npt.NDArray[Any]]) -> None:
         """Set the attributes that a round determines."""

@@ -221,9 +221,9 @@ class RRMClassifier(ClassifierMixin, BaseRRM):  # type: ignore[misc]
             codes,
         ):
             weights = rounds.weights * given_weights
-            self._keep(rounds, weights, make_class_issues(rounds, codes, classes))
             self.out_of_fold_proba_ = rounds.predictions
             self.estimate_ = rounds.estimate
+            self._keep(rounds, weights, make_class_issues(rounds, codes, classes))
         self.estimator_ = fits.fit_all(weights)
         return self
 

@@ -132,7 +132,8 @@ def _print_files(console: Console, report: Path, files: list[str], n_trials: int
         first_seed = ", of which the page, flagged.csv, diagnosis.txt and the figures of samples show seed 0"
     console.print(f"Report in {report}: {', '.join(files)}{first_seed}")
     if "suspicious.png" not in files:
-        console.print("For figures and the page, install Matplotlib: pip install matplotlib")
+        what = "figures" if folder.PAGE in files else "figures and the page"
+        console.print(f"For {what}, install Matplotlib: pip install matplotlib")
 
 
 def _run_trials(console: Console, data: images.ImageData, settings: ComparisonSettings, seeds: int) -> Iterator[Trial]:

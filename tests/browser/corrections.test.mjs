@@ -38,6 +38,7 @@ test("CSV reads back whatever the cells hold", () => {
 test("CSV as spreadsheets save it is read", () => {
   assert.deepEqual(parseCsv('a;b\r\n"1";\r\n\r\n'), [["a", "b"], ["1", ""]]);
   assert.deepEqual(parseCsv("a\tb\n1\t2"), [["a", "b"], ["1", "2"]]);
+  assert.deepEqual(parseCsv("a,b\n1,2\n,\n ,\n"), [["a", "b"], ["1", "2"]]);
   assert.throws(() => parseCsv('a,b\n"1,2\n'), /line 2 of the file has a quotation mark without a partner/);
 });
 
@@ -113,6 +114,22 @@ for (const write of [writeCsv, writeJson]) {
   }
 }
 
+test("a JSON file stays valid if an earlier decision has an identifier that is no integer", () => {
+  const others = ["a-1", "007"].map((id) => ({ id, given_label: null, decision: "drop", label: null }));
+  const model = makeModel({ ...INTEGERS, others });
+  const text = writeJson(listCorrections(model, createDecisions(model.earlier)), model);
+  assert.deepEqual(JSON.parse(text).decisions, others);
+});
+
+test("a file that a spreadsheet or a person changed is imported as Python reads it", () => {
+  const text = "id ;given_label;decision;label\nid-0;;Relabel ;dog\nid-1;dog;DROP;\n;;;\n";
+  const model = makeModel();
+  assert.deepEqual(matchCorrections(readCorrections(text, model), model), [
+    [0, { kind: "relabel", label: 1 }],
+    [1, { kind: "drop", label: null }],
+  ]);
+});
+
 const HEAD = "id,given_label,decision,label\n";
 const model = makeModel();
 
@@ -161,6 +178,15 @@ test("entries of the storage are those of one page", () => {
   assert.deepEqual(first.readEvent({ key: name, newValue: null }), { id: "2", entry: undefined });
   assert.equal(second.readEvent({ key: name, newValue: null }), null);
   assert.equal(first.readEvent({ key: null, newValue: null }), null);
+});
+
+test("the test entry of another tab hides no decision", () => {
+  const memory = new MemoryStorage();
+  const storage = createStorage(memory, "a", () => assert.fail("nothing should fail"));
+  storage.save("1", ["keep", "cat"]);
+  memory.removeItem = () => {};
+  assert.deepEqual(storage.load(), [{ id: "1", entry: ["keep", "cat"] }]);
+  assert.equal(storage.readEvent({ key: "rrm-review a test", newValue: "1" }), null);
 });
 
 test("a storage that is missing or full is reported", () => {

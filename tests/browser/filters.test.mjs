@@ -116,3 +116,9 @@ for (const [key, changes, expected] of [
     }
   });
 }
+
+test("a key that is held down judges once, and goes on moving", () => {
+  for (const key of ["k", "p", "d", "u", "c", "1", "l", "Enter"]) assert.equal(readKey({ key, repeat: true }, FREE), null);
+  assert.equal(readKey({ key: "ArrowRight", repeat: true }, FREE).name, "move");
+  assert.equal(readKey({ key: "z", repeat: true }, FREE).name, "undo");
+});

@@ -81,6 +81,40 @@ def test_a_new_label_may_be_longer_than_the_others():
     assert corrected.labels.tolist() == ["longer", "b"]
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes", "expected"),
+    [(["0", "1"], np.array(["0", "2"]), "2"), ([0, 1], np.array([0, 2]), 2), ([0, 1], range(3), 2)],
+)
+def test_classes_beside_the_labels_may_be_an_array_and_keep_the_type(labels, classes, expected):
+    corrections = {"id": [0, 1], "decision": ["relabel", "relabel"], "label": ["2", "0"]}
+    corrected = apply_corrections(labels, corrections, classes=classes).labels.tolist()
+    assert corrected == [expected, labels[0]]
+    assert [type(label) for label in corrected] == [type(expected)] * 2
+
+
+@pytest.mark.parametrize(("labels", "classes"), [([0, 1], ["cat", "dog"]), (["0", "1"], range(2))])
+def test_classes_of_another_type_than_the_labels_are_refused(labels, classes):
+    with pytest.raises(TypeError, match=r"classes must be (integers|strings), as labels are, not (strings|integers)"):
+        apply_corrections(labels, table([]), classes=classes)
+
+
+def test_persons_agree_whether_or_not_they_repeat_the_given_label():
+    corrections = [table([("0", "cat", "keep", label)]) for label in ("cat", "")]
+    assert apply_corrections(["cat"], corrections).decisions.tolist() == ["keep"]
+
+
+def test_json_with_a_byte_order_mark(tmp_path):
+    path = write_json(tmp_path / "corrections.json", ROWS)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert apply_corrections(LABELS, path, ids=IDS).dropped.tolist() == [2]
+
+
+def test_missing_cells_of_a_table_are_empty():
+    nan = float("nan")
+    corrections = {"id": [0, 1], "decision": ["drop", "keep"], "label": [nan, "a"], "given_label": ["a", nan]}
+    assert apply_corrections(["a", "a"], corrections).decisions.tolist() == ["drop", "keep"]
+
+
 def test_several_persons_may_agree():
     corrected = apply_corrections(LABELS, [table(ROWS[:2]), table(ROWS[1:])], ids=IDS)
     assert corrected.decisions.tolist() == ["keep", "relabel", "drop", "unsure"]
@@ -97,7 +131,16 @@ def test_file_as_a_spreadsheet_saves_it(tmp_path, separator, encoding):
 
 @pytest.mark.parametrize(
     ("cell", "sample_id"),
-    [("'=1+1", "=1+1"), ("''=1+1", "'=1+1"), ("-1", "-1"), ("'-1", "'-1"), ("'quoted'", "'quoted'"), ("'@x", "@x")],
+    [
+        ("'=1+1", "=1+1"),
+        ("''=1+1", "'=1+1"),
+        ("-1", "-1"),
+        ("'-1", "'-1"),
+        ("''-1", "'-1"),
+        ("'''-1", "''-1"),
+        ("'quoted'", "'quoted'"),
+        ("'@x", "@x"),
+    ],
 )
 def test_apostrophe_before_a_formula_is_removed(tmp_path, cell, sample_id):
     path = write_csv(tmp_path / "corrections.csv", [(cell, "cat", "drop", "")])

@@ -136,11 +136,30 @@ def test_a_correction_to_a_label_that_is_no_class_is_refused(tmp_path):
         write_page(make_table(4), TEXTS[:4], tmp_path / "p.html", corrections=corrections)
 
 
+@pytest.mark.parametrize(
+    ("corrections", "message"),
+    [
+        (
+            [{"id": [0], "decision": [word], "label": [""]} for word in ("drop", "unsure")],
+            "row 0: '0' is unsure, but drop in corrections, row 0",
+        ),
+        (
+            {"id": [0], "given_label": [1], "decision": ["keep"], "label": [1]},
+            "row 0: '0' had the label '1' when it was judged, and has '0' now",
+        ),
+    ],
+)
+def test_corrections_that_contradict_each_other_or_the_given_labels_are_refused(tmp_path, corrections, message):
+    with pytest.raises(ValueError, match=message):
+        write_page(make_table(4), TEXTS[:4], tmp_path / "p.html", corrections=corrections)
+    assert not (tmp_path / "p.html").exists()
+
+
 def test_key_depends_on_samples_and_labels_only(tmp_path):
     path = tmp_path / "p.html"
 
-    def key(table, **options):
-        write_page(table, TEXTS, path, **options)
+    def key(table, kind="texts", **options):
+        write_page(table, TEXTS if kind == "texts" else photographs(6, 8), path, **options)
         return read_page_data(path)["key"]
 
     table = make_table(6)
@@ -153,7 +172,7 @@ def test_key_depends_on_samples_and_labels_only(tmp_path):
         table | {"predicted_label": table["given_label"]},
         table | {"id": list("abcdef")},
     ]
-    assert len({first, *map(key, others)}) == 4
+    assert len({first, *map(key, others), key(table, kind="images")}) == 5
 
 
 def test_same_input_gives_the_same_bytes(tmp_path):
@@ -258,6 +277,8 @@ def test_thumbnails_are_reduced_until_they_fit(monkeypatch):
     monkeypatch.setattr(thumbnails, "MAX_BYTES", sum(map(len, full)) // 2)
     reduced = thumbnails.encode_thumbnails(images)
     assert sum(map(len, reduced)) <= thumbnails.MAX_BYTES
+    # Not smaller than needed.
+    assert {decode(uri).size for uri in reduced} != {(48, 48)}
     monkeypatch.setattr(thumbnails, "MAX_BYTES", 1)
     assert {decode(uri).size for uri in thumbnails.encode_thumbnails(images)} == {(48, 48)}
 
@@ -492,3 +513,12 @@ def test_kind_is_inferred_from_samples():
     }
     for kind, samples in kinds.items():
         assert [page_samples.infer_kind(item) for item in samples] == [kind] * len(samples)
+
+
+def test_postscript_is_not_executed(tmp_path):
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    path = tmp_path / "0.png"
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="PostScript is a program, which isn't executed"):
+        write_page(make_table(2), [content, path], tmp_path / "p.html", kind="images")
+    assert read_page_data(tmp_path / "p.html")["content"]["images"] == [None, None]

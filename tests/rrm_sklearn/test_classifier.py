@@ -448,6 +448,19 @@ def test_interrupted_fit_keeps_the_rounds_that_are_complete(monkeypatch):
         model.predict(x)
 
 
+def test_a_fit_that_is_interrupted_in_its_first_round_keeps_nothing_of_an_earlier_one(monkeypatch):
+    x, given, _ = two_groups()
+    model = RRMClassifier(LogisticRegression(), contamination=0.1).fit(x, given)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClassifierFit, "predict_out_of_fold", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x[::2], given[::2])
+    assert {name for name in vars(model) if name.endswith("_")} == {"classes_", "n_features_in_"}
+
+
 def test_out_of_fold_probabilities_are_those_of_the_predicted_labels():
     x, given, _ = two_groups()
     model = RRMClassifier(LogisticRegression(), contamination=0.1).fit(x, given)

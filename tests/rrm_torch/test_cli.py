@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
 from rrm_torch import cli as command_line
 from rrm_torch.data import images
@@ -345,3 +347,10 @@ def test_threads(npz, tmp_path):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("page", "what"), [(["review.html"], "figures"), ([], "figures and the page")])
+def test_hint_names_what_is_missing_without_matplotlib(tmp_path, page, what):
+    output = io.StringIO()
+    command_line._print_files(Console(file=output, width=200), tmp_path, ["results.json", *page], 1)
+    assert f"For {what}, install Matplotlib" in output.getvalue()

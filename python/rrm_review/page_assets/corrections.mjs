@@ -32,7 +32,8 @@ export function writeCsv(corrections) {
 
 /** Return corrections as the text of a JSON file; identifiers and labels that were integers are numbers. */
 export function writeJson(corrections, model) {
-  const write = (text, isInteger) => (isInteger && text !== null ? text : JSON.stringify(text));
+  // Earlier decisions on other samples may have identifiers that aren't integers.
+  const write = (text, isInteger) => (isInteger && /^-?(0|[1-9]\d*)$/.test(text) ? text : JSON.stringify(text));
   const lines = corrections.map((row) => {
     const members = [
       `"id": ${write(row.id, model.integers.id)}`,
@@ -64,7 +65,9 @@ export function matchCorrections(corrections, model) {
   return onPage.map((item) => {
     const row = model.rowOf.get(item.id);
     const given = model.given[row];
-    if (item.given_label !== model.values[given]) {
+    // An empty one is unknown: not every file has the given labels.
+    const isKnown = item.given_label !== null && item.given_label !== undefined && item.given_label !== "";
+    if (isKnown && item.given_label !== model.values[given]) {
       const label = JSON.stringify(item.given_label);
       throw new Error(`the given label of ${JSON.stringify(item.id)} is another one: ${label}`);
     }
@@ -90,11 +93,13 @@ function readJson(text, model) {
 }
 
 function readCsv(text) {
-  const [header, ...rows] = parseCsv(text.replace(/^\ufeff/, ""));
-  const positions = COLUMNS.map((name) => (header ?? []).indexOf(name));
+  const [header = [], ...rows] = parseCsv(text.replace(/^\ufeff/, ""));
+  const names = header.map((name) => name.trim());
+  const positions = COLUMNS.map((name) => names.indexOf(name));
   if (positions.includes(-1)) throw new Error(`the file must have the columns ${COLUMNS.join(", ")}`);
   return rows.map((cells) => {
     const [id, givenLabel, decision, label] = positions.map((position) => cells[position] ?? "");
-    return { id: unguard(id), given_label: unguard(givenLabel), decision, label: unguard(label) };
+    const kind = decision.trim().toLowerCase();
+    return { id: unguard(id), given_label: unguard(givenLabel), decision: kind, label: unguard(label) };
   });
 }

@@ -31,7 +31,7 @@ export function toCsv(rows) {
   return rows.map((cells) => `${cells.map(quote).join(",")}\n`).join("");
 }
 
-/** Return the rows of a CSV file; its first line shows whether commas, semicolons or tabs separate the cells. */
+/** Return the rows of a CSV file without empty ones; its first line shows whether commas, semicolons or tabs separate the cells. */
 export function parseCsv(text) {
   const [header] = text.split(/[\r\n]/, 1);
   const separator = [",", ";", "\t"].find((character) => header.includes(character)) ?? ",";
@@ -45,7 +45,8 @@ export function parseCsv(text) {
     if (match === null) throw new Error(`line ${rows.length + 1} of the file has a quotation mark without a partner`);
     cells.push(match[1] === undefined ? match[2] : match[1].replaceAll('""', '"'));
     if (match[3] === separator) continue;
-    if (cells.length > 1 || cells[0] !== "") rows.push(cells);
+    // Spreadsheets append empty rows.
+    if (cells.some((cell) => cell.trim() !== "")) rows.push(cells);
     cells = [];
   }
   return rows;

@@ -28,7 +28,7 @@ const MOVES = {
 const JUDGING = new Set(["keep", "predicted", "choose", "drop", "unsure", "clear", "digit", "open"]);
 
 /**
- * Return the action of a key, {name} and for digits {name, digit}, or null.
+ * Return the action of a key, {name} and for digits {name, digit}, or null. A key that is held down judges only once.
  * `context` has the view ("grid", "single" or "matrix"), and whether a text field, a button or a dialog has the focus.
  */
 export function readKey(event, context) {
@@ -36,6 +36,7 @@ export function readKey(event, context) {
   if (event.key === "Escape") return { name: context.isTyping ? "leave" : "back" };
   if (context.isTyping) return null;
   const action = findAction(event, context);
+  if (action !== null && event.repeat && JUDGING.has(action.name)) return null;
   if (action !== null && context.view === "matrix" && (JUDGING.has(action.name) || action.name === "move")) return null;
   return action;
 }

@@ -4,6 +4,7 @@
 /** Return the storage of a page. `onFailure(error)` is called when an entry can't be written. */
 export function createStorage(storage, key, onFailure) {
   const prefix = `rrm-review ${key.slice(0, 32)} `;
+  const testName = `${prefix}test`;
 
   function attempt(action, otherwise) {
     try {
@@ -23,11 +24,12 @@ export function createStorage(storage, key, onFailure) {
     /** Return all entries, {id, entry}; an entry is [kind, label], or null for a decision that was cleared. */
     load() {
       return attempt(() => {
-        const test = `${prefix}test`;
-        storage.setItem(test, "1");
-        storage.removeItem(test);
+        storage.setItem(testName, "1");
+        storage.removeItem(testName);
         const names = Array.from({ length: storage.length }, (_, i) => storage.key(i));
-        return names.filter((name) => name.startsWith(prefix)).map((name) => parse(name, storage.getItem(name)));
+        // Another tab may have written its test just now.
+        const ownNames = names.filter((name) => name?.startsWith(prefix) && name !== testName);
+        return ownNames.map((name) => parse(name, storage.getItem(name)));
       }, []);
     },
     /** Write an entry; undefined removes it. Return whether that succeeded. */
@@ -41,7 +43,7 @@ export function createStorage(storage, key, onFailure) {
     },
     /** Return the entry that an event of another tab is about, {id, entry}; null for an event of another page. */
     readEvent(event) {
-      if (event.key === null || !event.key.startsWith(prefix) || event.key === `${prefix}test`) return null;
+      if (event.key === null || !event.key.startsWith(prefix) || event.key === testName) return null;
       if (event.newValue === null) return { id: JSON.parse(event.key.slice(prefix.length)), entry: undefined };
       return parse(event.key, event.newValue);
     },

@@ -27,7 +27,7 @@ def correct_images(data: ImageData, files: Sequence[Path]) -> ImageData:
     Returns
     -------
     ImageData
-        With `ids`, the positions in `data`. The test set is unchanged.
+        With `ids`, the positions in `data`, and `uncorrected`, the labels in `data`. The test set is unchanged.
 
     Raises
     ------
@@ -37,10 +37,17 @@ def correct_images(data: ImageData, files: Sequence[Path]) -> ImageData:
         A file can't be read.
     """
     names = np.array(data.classes, dtype=object)
-    corrected = apply_corrections(names[data.y_train.numpy()], list(files), classes=data.classes)
+    given = data.y_train.numpy()
+    corrected = apply_corrections(names[given], list(files), classes=data.classes)
     rows = corrected.retained
     if not len(rows):
         raise ValueError(f"corrections must leave at least one training image, got {len(corrected.dropped):,} dropped")
     numbers = {name: number for number, name in enumerate(data.classes)}
     labels = [numbers[name] for name in corrected.labels[rows].tolist()]
-    return replace(data, x_train=data.x_train[torch.from_numpy(rows)], y_train=torch.tensor(labels), ids=rows)
+    return replace(
+        data,
+        x_train=data.x_train[torch.from_numpy(rows)],
+        y_train=torch.tensor(labels),
+        ids=rows,
+        uncorrected=given[rows],
+    )

@@ -55,6 +55,8 @@ class ImageData:
         Standardised values of black and white, with which `pictures` inverts the standardisation.
     ids : np.ndarray of int64, shape (n,), optional
         The positions of the training images in the source, if some were left out.
+    uncorrected : np.ndarray of int64, shape (n,), optional
+        The labels of the training images in the source, if some were corrected.
     """
 
     name: str
@@ -66,6 +68,7 @@ class ImageData:
     black: float
     white: float
     ids: npt.NDArray[np.int64] | None = None
+    uncorrected: npt.NDArray[np.int64] | None = None
 
     @property
     def n_classes(self) -> int:

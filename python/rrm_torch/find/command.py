@@ -169,7 +169,7 @@ def run_command(_: str, options: argparse.Namespace) -> int:
         with exit_code(BAD_INPUT, ValueError, TypeError, OSError, ImportError):
             settings = SearchSettings(options.contamination, options.model, options.epochs, options.seed)
             read_options = _read_options(options)
-            check_not_replaced(options.out, _inputs(options))
+            check_not_replaced(options.out, _inputs(options), options.export)
             data = read_labelled(options.data, read_options)
             check_ids(data)
             check_exports(options.export, data)

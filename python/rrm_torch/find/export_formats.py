@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,7 @@ def _write_label_studio(folder: Path, data: LabelledData, result: Result) -> str
 
 def _write_fiftyone(folder: Path, data: LabelledData, result: Result) -> str:
     kind, samples = data.shown()
-    # FiftyOne has a field of its own called confidence.
-    issues = {{"confidence": "predicted_confidence"}.get(name, name): column for name, column in result.issues.items()}
+    issues = {FIFTYONE_NAMES.get(name, name): column for name, column in result.issues.items()}
     to_fiftyone(issues, _as_references(kind, samples), folder / "fiftyone.json")
     return "fiftyone.json"
 
@@ -102,11 +101,22 @@ def _write_parquet(folder: Path, _: LabelledData, result: Result) -> str:
 
 def _write_dataset(folder: Path, data: LabelledData, result: Result) -> str:
     kind, samples = data.shown()
-    columns: Any = samples
-    if kind != "table":
-        columns = {kind.removesuffix("s"): _as_references(kind, samples)}
+    columns: Any = {kind.removesuffix("s"): _as_references(kind, samples)}
+    if kind == "table":
+        columns = _rename_columns(samples, result.issues)
     to_dataset(result.issues, columns).save_to_disk(str(folder / "dataset"))
     return "dataset"
+
+
+def _rename_columns(samples: Any, issues: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a table, renamed where the table of label issues has one of the same name."""
+    columns: dict[str, Any] = {}
+    for name in samples:
+        new = name
+        while new in issues or (new != name and new in samples):
+            new = f"sample_{new}"
+        columns[new] = samples[name]
+    return columns
 
 
 def _as_references(kind: str, samples: Any) -> Any:
@@ -126,6 +136,19 @@ FORMATS: dict[str, Callable[[Path, LabelledData, Result], str]] = {
     "label-studio": _write_label_studio,
     "parquet": _write_parquet,
 }
+
+OUTPUTS = {
+    "argilla": ("argilla.json",),
+    "cleanlab": ("cleanlab.csv",),
+    "dataset": ("dataset",),
+    "fiftyone": ("fiftyone.json",),
+    "label-studio": ("label_studio.json", "label_studio.xml"),
+    "parquet": ("issues.parquet",),
+}
+"""The names of the files and folders."""
+
+FIFTYONE_NAMES = {"confidence": "predicted_confidence", "label": "corrected_label"}
+"""Other names for the columns that have the name of a field of FiftyOne."""
 
 ONLY_KIND = {"argilla": "texts", "fiftyone": "images"}
 """What a person looks at, for formats of one kind."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .export_formats import OUTPUTS
 from .output_folder import FILES
 from .readers.labelled_data import LabelledData
 from .settings import AUTO, SearchSettings
@@ -59,9 +60,10 @@ def check_search(data: LabelledData, settings: SearchSettings) -> None:
         )
 
 
-def check_not_replaced(folder: Path, inputs: Iterable[Path]) -> None:
+def check_not_replaced(folder: Path, inputs: Iterable[Path], formats: Iterable[str] = ()) -> None:
     """Raise a ValueError if one of the files that are read is one of those that a search writes or removes."""
-    outputs = {(folder / name).resolve() for name in FILES}
+    names = [*FILES, *(name for format_ in formats for name in OUTPUTS[format_])]
+    outputs = {(folder / name).resolve() for name in names}
     for path in inputs:
         if path.resolve() in outputs:
             raise ValueError(f"{path} would be replaced by a file of the search; choose another folder, --out")

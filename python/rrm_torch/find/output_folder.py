@@ -15,6 +15,7 @@ from rrm_core._atomic_write import atomic_write
 from rrm_review import to_csv, write_page
 
 from .duplicates import Duplicates
+from .readers.image_pixels import Pictures
 from .readers.labelled_data import LabelledData
 from .result import Result
 
@@ -81,6 +82,8 @@ def write_folder(
         to_csv(table, folder / name, escape_formulas=True)
         written.append(name)
     kind, samples = data.shown()
+    if kind == "images" and isinstance(samples, np.ndarray):
+        samples = Pictures(samples)
     write_page(
         issues,
         samples,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rrm_core._atomic_write import atomic_write
 from rrm_review import to_csv, write_page
@@ -99,7 +100,10 @@ def _write_page(path: Path, data: ImageData, trial: Trial, diagnosis: str, corre
     names = np.array(data.classes, dtype=object)
     rrm = trial.rrm
     issues = rrm.issues(
-        labels=names[trial.labels], predictions=names[trial.probabilities.argmax(1)], ids=data.ids, order="index"
+        labels=names[_given_labels(data, trial)],
+        predictions=names[trial.probabilities.argmax(1)],
+        ids=data.ids,
+        order="index",
     )
     issues["confidence"] = trial.probabilities.max(1)
     # Only the most suspicious images are on the page: the others need not be turned into pictures.
@@ -117,6 +121,14 @@ def _write_page(path: Path, data: ImageData, trial: Trial, diagnosis: str, corre
         pruned=rrm.trajectory.pruned().numpy()[:, rows],
         corrections=list(corrections),
     )
+
+
+def _given_labels(data: ImageData, trial: Trial) -> npt.NDArray[np.int64]:
+    """Return the labels before corrections, which the corrections that a person exports are applied to."""
+    if data.uncorrected is None:
+        return trial.labels
+    # Labels that a trial made wrong are in no source.
+    return np.where(trial.labels == data.y_train.numpy(), data.uncorrected, trial.labels)
 
 
 def _draw(data: ImageData, settings: ComparisonSettings, trials: Sequence[Trial]) -> dict[str, Any]:

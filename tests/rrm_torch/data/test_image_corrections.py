@@ -25,6 +25,7 @@ def test_relabelled_and_dropped_images(digits, tmp_path):
     corrected = correct_images(digits, [file])
     assert corrected.ids.tolist() == list(range(1, len(digits.y_train)))
     assert corrected.y_train[1] == 7
+    np.testing.assert_array_equal(corrected.uncorrected, digits.y_train[1:])
     np.testing.assert_array_equal(corrected.y_train[2:], digits.y_train[3:])
     np.testing.assert_array_equal(corrected.x_train, digits.x_train[1:])
     assert corrected.x_test is digits.x_test

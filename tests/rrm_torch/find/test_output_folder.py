@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rrm_review import apply_corrections
 from rrm_torch.find.corrections import corrected_data, corrected_duplicates, with_decisions
@@ -117,3 +120,18 @@ def test_confidence_follows_the_index():
     assert list(table) == ["index", "predicted_label", "confidence", "loss"]
     assert table["confidence"].tolist() == [0.75, 0.25, 0.5]
     assert table["confidence"].dtype == np.float32
+
+
+@pytest.mark.parametrize("channels", [None, 1, 3, 4])
+@pytest.mark.parametrize(("dtype", "low", "high"), [(np.uint8, 0, 255), (np.float32, 0, 255), (np.float32, -1, 1)])
+def test_page_shows_arrays_of_images_whatever_their_values(tmp_path, channels, dtype, low, high):
+    images = np.linspace(low, high, 7 * 8 * 8 * (channels or 1)).reshape(7, 8, 8, *([channels] if channels else []))
+    data = replace(make_data(), kind="images", samples=images.astype(dtype))
+    write_folder(tmp_path, data, make_result(data, list(range(7))), [], ["the summary"])
+    content = read_page_data(tmp_path / "review.html")["content"]
+    assert content["errors"] == {}
+    with Image.open(BytesIO(b64decode(content["images"][6].partition(",")[2]))) as picture:
+        pixels = np.asarray(picture)
+    # Transparent pixels are white.
+    assert pixels.min() >= 200
+    assert pixels.shape == ((8, 8) if channels in (None, 1) else (8, 8, 3))

@@ -7,6 +7,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from rrm_core._atomic_write import atomic_write
 from rrm_review import csv_file, page
@@ -123,6 +124,8 @@ def test_page_shows_the_most_suspicious_images_under_the_names_of_their_classes(
     assert [data["values"][label] for label in data["given"]] == [names[trial.labels[index]] for index in first]
     np.testing.assert_allclose(data["columns"]["confidence"], trial.probabilities.max(1)[first])
     assert data["pruned"]["n"] == len(trial.rrm.trajectory.rounds)
+    bits = [int(digits, 16) >> (4 * len(digits) - data["pruned"]["n"]) for digits in data["pruned"]["bits"]]
+    assert [bin(number).count("1") for number in bits] == trial.rrm.trajectory.pruned()[:, first].sum(0).tolist()
     assert data["title"] == "Label issues of digits"
 
 
@@ -141,6 +144,22 @@ def test_ids_of_corrected_images_are_those_of_the_source(digits, trials, tmp_pat
     assert data["others"] == [{"id": "7", "given_label": None, "decision": "drop", "label": None}]
     titles = [axes.get_title() for axes in figures.suspicious(shifted, trial).axes]
     assert titles[0].startswith(f"{first + 100}: ")
+
+
+def test_page_has_the_labels_of_the_source_so_that_its_corrections_fit_the_source(digits, trials, tmp_path):
+    trial = trials[0]
+    first = trial.rrm.ranking()[0].item()
+    uncorrected = trial.labels.copy()
+    uncorrected[first] = (trial.labels[first] + 1) % 10
+    given, label = (digits.classes[labels[first]] for labels in (uncorrected, trial.labels))
+    corrections = tmp_path / "corrections.csv"
+    corrections.write_text(f"id,given_label,decision,label\n{first},{given},relabel,{label}\n")
+    corrected = replace(digits, y_train=torch.from_numpy(trial.labels), uncorrected=uncorrected)
+    report_folder.write(tmp_path, "digits", corrected, SETTINGS, [trial], [corrections])
+    data = read_page_data(tmp_path / "review.html")
+    assert data["ids"][0] == str(first)
+    assert data["values"][data["given"][0]] == given
+    assert data["values"][data["labels"][0]] == label
 
 
 def test_without_matplotlib_writes_no_figures(digits, trials, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,26 @@ class _Pixels(NamedTuple):
 
     array: npt.NDArray[np.uint8]
     content_hash: str
+
+
+class Pictures(Sequence[Any]):
+    """An array of images as a person looks at them: of mode L or RGB, in full size, each made when it is needed.
+
+    Parameters
+    ----------
+    images : array of uint8 or floating-point, shape (n, H, W) or (n, H, W, C)
+        Black and white are the same values as in `read_pixels`.
+    """
+
+    def __init__(self, images: npt.NDArray[Any]) -> None:
+        self._images = images
+        self._low, self._high = _value_range(images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: Any) -> Any:
+        return _as_image(self._images[index], self._low, self._high)
 
 
 def read_pixels(
@@ -187,18 +207,21 @@ def _fit(image: Any, size: int) -> npt.NDArray[np.uint8]:
 
 
 def _fit_array(pixels: npt.NDArray[Any], size: int, low: float, high: float) -> _Pixels:
-    from PIL import Image
-
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ValueError("it has NaN or infinite pixels")
     content_hash = hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()
+    return _Pixels(_fit(_as_image(pixels, low, high), size), content_hash)
+
+
+def _as_image(pixels: npt.NDArray[Any], low: float, high: float) -> Any:
+    """Return an array as an image of mode L or RGB."""
+    from PIL import Image
+
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.dtype != np.uint8:
         pixels = _to_bytes(pixels, low, high)
-    if pixels.shape[:2] == (size, size) and (pixels.ndim == 2 or pixels.shape[2] == 3):
-        return _Pixels(pixels, content_hash)
-    return _Pixels(_fit(_flatten(Image.fromarray(np.ascontiguousarray(pixels))), size), content_hash)
+    return _flatten(Image.fromarray(np.ascontiguousarray(pixels)))
 
 
 def _value_range(images: npt.NDArray[Any]) -> tuple[float, float]:

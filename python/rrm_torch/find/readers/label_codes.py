@@ -72,10 +72,13 @@ def encode_labels(
     ------
     ValueError
         Nothing can be learnt from these labels: there are no two classes, no class has two samples, there are more
-        classes than half the samples, or the labels are measurements. Or a label is no class of `class_names`.
+        classes than half the samples, or the labels are measurements. Or a label is no class of `class_names`, or two
+        of these are equal.
     TypeError
         A label is neither a string nor a number.
     """
+    if class_names is not None:
+        _check_distinct(where, class_names)
     items = values.tolist() if isinstance(values, np.ndarray) else list(values)
     missing = {}
     present = {}
@@ -114,6 +117,12 @@ def encode_labels(
         missing=dict(sorted(missing.items())),
         notes=notes,
     )
+
+
+def _check_distinct(where: str, class_names: Sequence[str]) -> None:
+    name, count = Counter(class_names).most_common(1)[0] if class_names else ("", 0)
+    if count > 1:
+        raise ValueError(f"{where} must have classes of distinct names, got {name!r} {count} times; rename them")
 
 
 def _strip(where: str, item: Any) -> Any:

@@ -167,3 +167,8 @@ def test_labels_outside_the_named_classes():
 def test_named_classes_with_no_label_but_minus_one():
     with pytest.raises(ValueError, match="has no labels: all are -1"):
         encode([-1, -1], class_names=["a", "b"])
+
+
+def test_equal_names_of_classes_are_refused():
+    with pytest.raises(ValueError, match="y must have classes of distinct names, got 'a' 2 times; rename them"):
+        encode_labels("y", [0, 1, 2, 0, 1, 2], class_names=["a", "a", "b"])
