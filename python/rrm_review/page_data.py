@@ -122,10 +122,13 @@ def as_page_data(
 
 
 def compute_key(table: PageTable, kind: str) -> str:
-    """Return the SHA-256 digest of what the samples and their labels are, whatever the order of the rows."""
+    """Return the SHA-256 digest of the samples and their given labels, whatever the order of the rows.
+
+    Predictions don't count: decisions that a browser has stored hold for a later search of the same data, too.
+    """
     order = np.argsort(table.index, kind="stable")
-    labels = [[table.values[label] for label in column[order]] for column in (table.given_label, table.predicted_label)]
-    content = json.dumps([kind, table.ids[order].tolist(), *labels])
+    labels = [table.values[label] for label in table.given_label[order]]
+    content = json.dumps([kind, table.ids[order].tolist(), labels])
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -43,7 +43,7 @@ export function writeJson(corrections, model) {
     ];
     return `{${members.join(", ")}}`;
   });
-  const head = `{"format": "${FORMAT}", "version": 1, "key": "${model.key}", "decisions": [`;
+  const head = `{"format": "${FORMAT}", "version": 1, "decisions": [`;
   return lines.length === 0 ? `${head}]}\n` : `${head}\n${lines.join(",\n")}\n]}\n`;
 }
 
@@ -88,7 +88,6 @@ function readJson(text, model) {
   const file = JSON.parse(text, asText);
   if (file.format !== FORMAT || !Array.isArray(file.decisions)) throw new Error("the file holds no corrections");
   if (file.version !== "1") throw new Error(`the file has version ${file.version}; this page reads version 1`);
-  if (file.key !== model.key) throw new Error("the file was exported from a page with other samples or labels");
   return file.decisions;
 }
 

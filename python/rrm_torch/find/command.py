@@ -28,7 +28,7 @@ from .corrections import correct, corrected_data, corrected_duplicates, with_dec
 from .earlier_run import compare, read_flagged
 from .export_formats import FORMATS, check_exports, write_exports
 from .input_checks import check_ids, check_not_replaced, check_search
-from .output_folder import PAGE, TABLE, write_folder
+from .output_folder import PAGE, write_folder
 from .readers.labelled_data import Kind, ReadOptions
 from .readers.sources import ACCEPTED_SOURCES, read_labelled
 from .search import load_model, prepare, search
@@ -183,7 +183,7 @@ def run_command(_: str, options: argparse.Namespace) -> int:
             check_search(training.data, settings)
             model = load_model(training.data, settings)
             _prepare_folder(options.out)
-        before = read_flagged(options.out / TABLE)
+        before = read_flagged(options.out, data.name)
         with exit_code(FAILED, ValueError, TypeError, RuntimeError, MemoryError, ImportError):
             try:
                 result = search(training, settings, progress, model)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from .output_folder import NUMBERS, TABLE
 from .result import Result
 
 
@@ -29,18 +31,28 @@ class Changes:
     n_new: int
 
 
-def read_flagged(path: Path) -> frozenset[str] | None:
-    """Return the ids of the flagged samples in an issues.csv of an earlier run; None if there is none.
+def read_flagged(folder: Path, data_name: str) -> frozenset[str] | None:
+    """Return the ids of the samples that an earlier run on the same data flagged; None if there was none.
 
-    A file of something else is no earlier run. The ids lack an apostrophe at their start.
+    The ids lack an apostrophe at their start.
+
+    Parameters
+    ----------
+    folder : Path
+        Where an earlier run may have written issues.csv and results.json. Files of something else are no earlier run.
+    data_name : str
+        The name of the data.
     """
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
+        if not isinstance(numbers, dict) or numbers.get("data") != data_name:
+            return None
+        with (folder / TABLE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = csv.DictReader(file)
             if not {"id", "is_label_issue"} <= set(rows.fieldnames or ()):
                 return None
             return frozenset(_key(row["id"] or "") for row in rows if row["is_label_issue"] == "True")
-    except (OSError, csv.Error):
+    except (OSError, ValueError, csv.Error):
         return None
 
 

@@ -90,7 +90,7 @@ def _write_argilla(folder: Path, data: LabelledData, result: Result) -> str:
 def _write_cleanlab(folder: Path, _: LabelledData, result: Result) -> str:
     names = ("index", "is_label_issue", "label_quality", "given_label", "predicted_label", "sample_weight")
     rows = np.argsort(result.issues["index"])
-    to_csv({name: result.issues[name][rows] for name in names}, folder / "cleanlab.csv")
+    to_csv({name: result.issues[name][rows] for name in names}, folder / "cleanlab.csv", escape_formulas=True)
     return "cleanlab.csv"
 
 

@@ -104,7 +104,9 @@ def _describe_flagged(result: Result) -> str:
             "first ones."
         )
     is_issue = result.issues["is_label_issue"]
-    differs = result.issues["given_label"] != result.issues["predicted_label"]
+    # Those of a search with corrections are the labels that the model was trained with.
+    labels = result.issues.get("label", result.issues["given_label"])
+    differs = labels != result.issues["predicted_label"]
     is_sure = is_issue & differs & (result.issues["confidence"] >= SURE)
     n_flagged = _count(result.n_flagged, "label is", "labels are")
     return (

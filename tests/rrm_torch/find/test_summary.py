@@ -221,11 +221,18 @@ def test_notes_and_samples_left_out():
     ],
 )
 def test_flagged_labels_of_an_earlier_run(tmp_path, content, expected):
-    path = tmp_path / "issues.csv"
-    path.write_bytes(content)
-    assert read_flagged(path) == expected
-    assert read_flagged(tmp_path / "none.csv") is None
-    assert read_flagged(tmp_path) is None
+    (tmp_path / "results.json").write_text('{"data": "photos"}')
+    assert read_flagged(tmp_path, "photos") is None
+    (tmp_path / "issues.csv").write_bytes(content)
+    assert read_flagged(tmp_path, "photos") == expected
+    assert read_flagged(tmp_path / "none", "photos") is None
+
+
+@pytest.mark.parametrize("numbers", ['{"data": "texts"}', "[]", "{", "{}"])
+def test_a_run_on_other_data_is_no_earlier_run(tmp_path, numbers):
+    (tmp_path / "issues.csv").write_text("id,is_label_issue\na,True\n")
+    (tmp_path / "results.json").write_text(numbers)
+    assert read_flagged(tmp_path, "photos") is None
 
 
 def test_comparison_with_an_earlier_run():
