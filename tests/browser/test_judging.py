@@ -62,7 +62,7 @@ def test_ten_samples_are_judged_by_keys_and_exported(open_page):
     ]
     assert read_csv(download(page, "corrections.csv")) == [["id", "given_label", "decision", "label"], *expected]
     file = json.loads(download(page, "corrections.json").read_text())
-    assert (file["format"], file["version"], len(file["key"])) == ("rrm corrections", 1, 64)
+    assert (file["format"], file["version"]) == ("rrm corrections", 1)
     assert file["decisions"][1] == {"id": "n1", "given_label": 1, "decision": "relabel", "label": 2}
     assert file["decisions"][2] == {"id": "n2", "given_label": 2, "decision": "drop", "label": None}
 
