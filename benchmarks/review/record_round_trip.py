@@ -76,7 +76,7 @@ def judge(data: Planted, out: Path, corrections: Path) -> tuple[int, int]:
     keys = [_key(data, name) for name in flagged]
     with open_browser() as browser:
         page = open_page(browser, out / "review.html")
-        page.get_by_role("checkbox", name="Issues").check()
+        page.get_by_role("checkbox", name="Flagged").check()
         page.keyboard.press("Escape")
         for key in keys:
             page.keyboard.press(key)

@@ -94,6 +94,17 @@ def open_demo(open_page, kind, **browser_options):
     )
 
 
+def test_long_names_do_not_widen_a_phone_and_help_opens_at_its_title(open_page):
+    names = ["class_" + letter * 60 for letter in "abc"]
+    table = make_table(6, id=[f"{'x' * 150}{number}" for number in range(6)])
+    page = open_page(table, ["unbroken" * 80] * 6, {"viewport": {"width": 390, "height": 700}}, classes=names)
+    for keys in ("Enter", "p", "Escape", "m"):
+        page.keyboard.press(keys)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.keyboard.press("?")
+    assert page.locator("#help-dialog").evaluate("dialog => dialog.scrollTop") == 0
+
+
 @pytest.mark.parametrize("kind", ["images", "texts", "table"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_no_view_scrolls_sideways(kind, width, open_page):
@@ -142,6 +153,7 @@ def test_controls_have_names_and_landmarks_exist(open_page):
     for role, name in [("banner", None), ("main", None), ("search", "Filters"), ("region", "Decision")]:
         assert page.get_by_role(role, name=name).count() == 1, role
     box = page.get_by_role("listbox", name="Samples")
+    page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     active = page.locator(f"#{box.get_attribute('aria-activedescendant')}")
     assert active.get_attribute("aria-selected") == "true"

@@ -75,7 +75,8 @@ def test_decisions_survive_a_reload_and_undo(open_page):
     page.wait_for_selector("html[data-ready]")
     expect(page.locator("#progress-text")).to_have_text("2 of 12 judged")
     assert [row[2] for row in read_csv(download(page, "corrections.csv"))[1:]] == ["keep", "relabel"]
-    press(page, "c")
+    # The first sample without a decision is selected.
+    press(page, "d z Home c")
     expect(page.locator("#progress-text")).to_have_text("1 of 12 judged")
     press(page, "z z y")
     assert [row[2] for row in read_csv(download(page, "corrections.csv"))[1:]] == ["relabel"]
@@ -113,7 +114,7 @@ def test_filters_list_samples_and_are_cleared(open_page):
         page.get_by_role("button", name="Clear filters").click()
         expect(matches).to_have_text("12 samples")
     page.locator("#filter-given").select_option("1")
-    page.get_by_role("checkbox", name="Issues").check()
+    page.get_by_role("checkbox", name="Flagged").check()
     expect(matches).to_have_text("2 of 12 samples match")
     assert page.get_by_role("option").filter(has_text="text").count() == 2
     page.get_by_role("checkbox", name="Duplicates").check()
@@ -200,7 +201,7 @@ def test_earlier_decisions_are_marked_counted_and_changeable(open_page):
     page = open_page(make_table(4), TEXTS[:4], classes=CLASSES, corrections=corrections)
     expect(page.locator("#progress-text")).to_have_text("3 of 4 judged")
     expect(page.locator(".badge em")).to_have_text(["earlier round"] * 3)
-    press(page, "c ArrowDown k")
+    press(page, "Home c ArrowDown k")
     page.reload()
     page.wait_for_selector("html[data-ready]")
     expect(page.locator(".badge em")).to_have_count(1)

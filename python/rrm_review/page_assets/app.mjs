@@ -100,6 +100,12 @@ function move(direction) {
   else moveBy(["left", "up", "page-up"].includes(direction) ? -1 : 1);
 }
 
+function openHelp() {
+  byId("help-dialog").showModal();
+  // The first control is the button at the end.
+  byId("help-title").focus();
+}
+
 function afterDecisions() {
   showFilter();
   if (session.filter.state !== "all") grid.relist();
@@ -154,7 +160,7 @@ function act(action) {
       byId("filter-text").focus();
     },
     export: openExport,
-    help: () => byId("help-dialog").showModal(),
+    help: openHelp,
   };
   actions[action.name]();
 }

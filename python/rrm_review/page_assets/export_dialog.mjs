@@ -50,7 +50,9 @@ export function createExportDialog(model, decisions, session, onExport) {
       if (decision !== null) counts[decision.kind] += 1;
     }
     const parts = Object.entries(counts).map(([kind, count]) => `${formatCount(count)} ${kind}`);
-    byId("export-summary").textContent = `${formatCount(decisions.nJudged)} judged samples: ${parts.join(", ")}.`;
+    const others = model.others.length;
+    const note = others > 0 ? ` Earlier decisions on samples that aren't on this page: ${formatCount(others)}.` : "";
+    byId("export-summary").textContent = `${formatCount(decisions.nJudged)} judged samples: ${parts.join(", ")}.${note}`;
   }
 
   return () => {

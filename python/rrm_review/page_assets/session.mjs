@@ -7,7 +7,8 @@ export function createSession(model, decisions, onChange) {
   const select = createSelector(model);
   let filter = { ...NO_FILTER };
   let rows = select(filter, decisions);
-  let position = 0;
+  // Where a person goes on: decisions may have been stored before.
+  let position = Math.max(0, rows.findIndex((row) => decisions.get(row) === null));
 
   const session = {
     autoAdvance: true,
