@@ -104,14 +104,17 @@ def apply_corrections(
             decisions.setdefault(positions[correction.id], correction)
     if problems:
         more = f"; and {len(problems) - MAX_NAMED:,} more" if len(problems) > MAX_NAMED else ""
+        if any("\\udc" in problem for problem in problems):
+            more += "; names have bytes that aren't UTF-8: if a spreadsheet saved the file, save it as CSV in UTF-8"
         raise ValueError(f"corrections don't fit the labels: {'; '.join(islice(problems, MAX_NAMED))}{more}")
     return _correct(original, decisions, names)
 
 
 def read_all(corrections: Source | Sequence[Source]) -> list[Correction]:
     """Return the corrections of one or several files or tables."""
-    if isinstance(corrections, (str, os.PathLike, Mapping)):
-        corrections = [corrections]
+    # Data frames have columns as mappings do.
+    if isinstance(corrections, (str, os.PathLike)) or hasattr(corrections, "keys"):
+        corrections = [corrections]  # type: ignore[list-item]
     return [correction for source in corrections for correction in read_corrections(source)]
 
 

@@ -58,7 +58,7 @@ def read_corrections(source: str | os.PathLike[str] | Mapping[str, npt.ArrayLike
     OSError
         The file can't be read.
     """
-    if isinstance(source, Mapping):
+    if not isinstance(source, (str, os.PathLike)):
         corrections = _read_table(source)
     elif Path(source).suffix.lower() == ".json":
         corrections = _read_json(source)

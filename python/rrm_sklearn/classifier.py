@@ -301,9 +301,13 @@ def _warn_of_unjudged(is_judged: Mask, is_trained: Mask, codes: Integers, classe
     unjudged = is_trained & ~is_judged
     if unjudged.any():
         names = ", ".join(repr(name) for name in classes[np.unique(codes[unjudged])].tolist())
+        count = int(unjudged.sum())
+        samples = "1 sample is not judged and keeps its weight"
+        if count > 1:
+            samples = f"{count:,} samples are not judged and keep their weight"
         warnings.warn(
-            f"{unjudged.sum():,} samples are not judged and keep their weight, because no model that was trained on "
-            f"other folds knows their class ({names}); give such classes at least 2 samples, in different folds",
+            f"{samples}, because no model that was trained on other folds knows {names}; give such classes at least 2 "
+            "samples, in different folds",
             UserWarning,
             stacklevel=3,
         )

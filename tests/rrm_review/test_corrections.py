@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from rrm_review import apply_corrections
@@ -192,6 +193,17 @@ def test_the_first_five_problems_are_named_and_the_others_counted():
 def test_a_decision_that_contradicts_itself_is_refused_with_its_row(tmp_path, rows, message):
     with pytest.raises(ValueError, match=rf"corrections\.csv, row 2: {message}"):
         apply_corrections(LABELS, write_csv(tmp_path / "corrections.csv", rows), ids=IDS)
+
+
+def test_a_data_frame_is_a_table():
+    corrected = apply_corrections(LABELS, pd.DataFrame(table(ROWS)), ids=IDS)
+    assert corrected.labels.tolist() == ["cat", "cat", "dog", "horse"]
+
+
+def test_a_file_in_another_encoding_is_pointed_out(tmp_path):
+    path = write_csv(tmp_path / "corrections.csv", [("0", "rot", "relabel", "gr\u00fcn")], encoding="cp1252")
+    with pytest.raises(ValueError, match="bytes that aren't UTF-8: if a spreadsheet saved the file, save it as CSV in"):
+        apply_corrections(["rot", "gr\u00fcn"], path)
 
 
 def test_ids_that_repeat_are_refused():

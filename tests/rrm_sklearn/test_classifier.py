@@ -266,7 +266,7 @@ def test_class_with_one_member_is_not_judged():
     x, given, _ = two_groups()
     given = 2 * given
     given[0] = 1
-    with pytest.warns(UserWarning, match=r"1 samples are not judged and keep their weight.*\(1\)"):
+    with pytest.warns(UserWarning, match=r"1 sample is not judged and keeps its weight.*knows 1;"):
         model = RRMClassifier(LogisticRegression(), contamination=0.05).fit(x, given)
     # The models of its fold know the classes 0 and 2.
     assert (model.label_issues_["predicted_label"] == given).mean() > 0.8

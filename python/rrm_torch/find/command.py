@@ -84,7 +84,8 @@ def add_command(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("data", type=Path, metavar="DATA", help="a folder or a file, see below")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the page and the lists")
+    out_help = "folder for the page and the lists"
+    parser.add_argument("--out", type=_folder, required=True, metavar="FOLDER", help=out_help)
     _add_data_options(parser.add_argument_group("data"))
     _add_search_options(parser.add_argument_group("search"))
     _add_output_options(parser.add_argument_group("output"))
@@ -183,7 +184,7 @@ def run_command(_: str, options: argparse.Namespace) -> int:
             check_search(training.data, settings)
             model = load_model(training.data, settings)
             _prepare_folder(options.out)
-        before = read_flagged(options.out, data.name)
+        before = read_flagged(options.out, data.fingerprint())
         with exit_code(FAILED, ValueError, TypeError, RuntimeError, MemoryError, ImportError):
             try:
                 result = search(training, settings, progress, model)
@@ -225,6 +226,12 @@ def _read_options(options: argparse.Namespace) -> ReadOptions:
         kind=options.kind,
         encoding=options.encoding,
     )
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must be a folder, got an empty name")
+    return Path(text)
 
 
 def _columns_or_file(text: str | None) -> tuple[str, ...] | Path | None:

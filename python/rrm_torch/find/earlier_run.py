@@ -31,7 +31,7 @@ class Changes:
     n_new: int
 
 
-def read_flagged(folder: Path, data_name: str) -> frozenset[str] | None:
+def read_flagged(folder: Path, fingerprint: str) -> frozenset[str] | None:
     """Return the ids of the samples that an earlier run on the same data flagged; None if there was none.
 
     The ids lack an apostrophe at their start.
@@ -40,12 +40,12 @@ def read_flagged(folder: Path, data_name: str) -> frozenset[str] | None:
     ----------
     folder : Path
         Where an earlier run may have written issues.csv and results.json. Files of something else are no earlier run.
-    data_name : str
-        The name of the data.
+    fingerprint : str
+        Of the samples and their labels, see `LabelledData.fingerprint`.
     """
     try:
         numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
-        if not isinstance(numbers, dict) or numbers.get("data") != data_name:
+        if not isinstance(numbers, dict) or numbers.get("labels_sha256") != fingerprint:
             return None
         with (folder / TABLE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = csv.DictReader(file)

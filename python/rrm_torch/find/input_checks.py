@@ -18,7 +18,13 @@ MIN_IMAGES = 100
 
 
 def check_ids(data: LabelledData) -> None:
-    """Raise a ValueError if two samples have the same id: decisions on the page would be of both."""
+    """Raise a ValueError if two samples have the same id, as decisions would be of both, or one has none."""
+    if "" in data.ids.tolist():
+        index = data.ids.tolist().index("")
+        raise ValueError(
+            f"the ids of {data.name} must not be empty, got none for sample {index:,} of those used; pass another "
+            "column, --id, or none for row numbers"
+        )
     id_, count = Counter(map(str, data.ids.tolist())).most_common(1)[0]
     if count > 1:
         remedy = "rename the files" if data.kind == "images" else "pass another column, --id, or none for row numbers"
@@ -61,7 +67,10 @@ def check_search(data: LabelledData, settings: SearchSettings) -> None:
 
 
 def check_not_replaced(folder: Path, inputs: Iterable[Path], formats: Iterable[str] = ()) -> None:
-    """Raise a ValueError if one of the files that are read is one of those that a search writes or removes."""
+    """Raise a ValueError if a search would write into the folder of the data, or replace a file that is read."""
+    inputs = list(inputs)
+    if any(path.is_dir() and path.resolve() == folder.resolve() for path in inputs):
+        raise ValueError(f"{folder} holds the data; choose another folder for the page and the lists, --out")
     names = [*FILES, *(name for format_ in formats for name in OUTPUTS[format_])]
     outputs = {(folder / name).resolve() for name in names}
     for path in inputs:

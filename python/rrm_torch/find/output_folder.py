@@ -159,6 +159,7 @@ def _numbers(data: LabelledData, result: Result, duplicates: Sequence[Duplicates
         "duplicates": sum(len(group.members) for group in duplicates),
         "duplicates_with_different_labels": sum(len(group.members) for group in duplicates if group.labels_differ),
         "left_out": len(data.left_out),
+        "labels_sha256": data.fingerprint(),
         "is_complete": result.is_complete,
         "rrm_core": rrm_core.__version__,
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import rrm_core
+from rrm_core._learnt_estimate import NOTHING_LEARNT
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,20 @@ class Result:
     def n_flagged(self) -> int:
         """Number of label issues."""
         return int(np.count_nonzero(self.issues["is_label_issue"]))
+
+
+def flag_by_estimate(result: Result) -> Result:
+    """Return a result in which the estimated share is flagged, if the training pruned none.
+
+    RRM prunes none where the interval of the estimate reaches 0, since pruning correct labels costs accuracy. A person
+    who looks at the most suspicious samples loses nothing.
+    """
+    estimate = result.estimate
+    if estimate is None or result.n_flagged or estimate.basis == NOTHING_LEARNT:
+        return result
+    # The rows are in the order of suspicion.
+    is_flagged = np.arange(result.n) < math.floor(estimate.contamination * result.n)
+    return replace(result, issues=result.issues | {"is_label_issue": is_flagged})
 
 
 def with_confidence(issues: dict[str, npt.NDArray[Any]], confidence: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:

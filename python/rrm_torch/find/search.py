@@ -16,8 +16,15 @@ from .own_model import load_classifier, load_network
 from .progress import Progress
 from .readers.image_pixels import read_pixels
 from .readers.labelled_data import LabelledData
-from .result import Result
+from .result import Result, flag_by_estimate
 from .settings import SearchSettings
+
+INPUTS = {
+    "texts": "texts as strings",
+    "table": "a DataFrame of numbers, in which cells may be missing, and of categories",
+    "features": "an array of numbers",
+}
+"""What a classifier of one's own is fitted to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +83,11 @@ def prepare(data: LabelledData, progress: Progress) -> Prepared:
 
 
 def _find_duplicates(data: LabelledData) -> list[Duplicates]:
-    if data.kind != "probabilities":
-        return find_duplicates(data.samples, data.labels)
-    # Equal predictions don't mean equal samples.
     kind, samples = data.shown()
-    return find_duplicates(samples, data.labels) if kind == "texts" else []
+    if kind == "texts":
+        return find_duplicates(samples, data.labels)
+    # Equal predictions don't mean equal samples.
+    return [] if data.kind == "probabilities" else find_duplicates(data.samples, data.labels)
 
 
 def load_model(data: LabelledData, settings: SearchSettings) -> Any:
@@ -137,6 +144,7 @@ def search(prepared: Prepared, settings: SearchSettings, progress: Progress, mod
             result = _search_predictions(data, present, labels, classes, settings)
         else:
             result = _search_with_estimator(data, labels, classes, settings, progress, model)
+    result = flag_by_estimate(result)
     messages = dict.fromkeys(str(warning.message) for warning in caught)
     return replace(result, notes=tuple(f"{message[:1].upper()}{message[1:].rstrip('.')}." for message in messages))
 
@@ -175,4 +183,12 @@ def _search_with_estimator(
         estimator = make_table_estimator(data.samples, len(classes), settings.seed)
     else:
         estimator = make_feature_estimator(data.samples, settings.seed)
-    return search_with_estimator(estimator, labels, classes, data.ids, settings, progress)
+    try:
+        return search_with_estimator(estimator, labels, classes, data.ids, settings, progress)
+    except (TypeError, ValueError) as error:
+        if model is None:
+            raise
+        raise ValueError(
+            f"model {settings.model!r} can't be fitted: {error}. It gets {INPUTS[data.kind]}; put an encoder or a "
+            "vectoriser before the classifier, in a Pipeline"
+        ) from error

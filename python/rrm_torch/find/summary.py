@@ -79,7 +79,8 @@ def _describe_share(data: LabelledData, result: Result) -> str:
     if estimate.interval is None:
         return f"{share}. The model was still learning, so that the estimate is rough and has no interval."
     lower, upper = estimate.interval
-    return f"{share}; the interval of the estimate is {lower:.1%} to {upper:.1%}."
+    doubt = ", so that there may be none" if lower == 0 else ""
+    return f"{share}; the interval of the estimate is {lower:.1%} to {upper:.1%}{doubt}."
 
 
 def _describe_failure(data: LabelledData, n_held_out: int) -> str:

@@ -117,7 +117,7 @@ def _write_page(path: Path, data: ImageData, trial: Trial, diagnosis: str, corre
         path,
         classes=data.classes,
         title=f"Label issues of {data.name}",
-        notes=diagnosis.splitlines(),
+        notes=[line.removeprefix("- ") for line in diagnosis.splitlines()],
         pruned=rrm.trajectory.pruned().numpy()[:, rows],
         corrections=list(corrections),
     )

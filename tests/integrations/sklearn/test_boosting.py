@@ -56,7 +56,7 @@ def test_labels_of_any_kind(name, names):
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-@pytest.mark.filterwarnings("ignore:1 samples are not judged")
+@pytest.mark.filterwarnings("ignore:1 sample is not judged")
 def test_class_that_a_training_part_lacks(name):
     x, codes, _ = two_groups()
     codes = codes * 2

@@ -116,6 +116,22 @@ def test_classes_without_samples(kind):
         assert label == CLASSES[given[index]]
 
 
+def test_a_classifier_that_does_not_take_the_samples_is_named_with_the_remedy():
+    data = make_data("texts", make_texts(np.arange(60) % 3), np.arange(60) % 3)
+    settings = SearchSettings(model="models.py:make")
+    with pytest.raises(
+        ValueError, match=r"'models.py:make' can't be fitted: .*It gets texts as strings; put an encoder"
+    ):
+        search(prepare(data, lambda *_: None), settings, lambda *_: None, LogisticRegression())
+
+
+def test_duplicates_of_texts_beside_features_are_those_of_the_texts():
+    texts = ["same", *map(str, range(8)), "same"]
+    data = make_data("features", np.zeros((10, 2), np.float32), np.arange(10) % 2, view=View("texts", texts))
+    (group,) = prepare(data, lambda *_: None).duplicates
+    assert group.members.tolist() == [0, 9]
+
+
 @pytest.mark.parametrize("kind", ["texts", "features"])
 def test_classes_of_one_sample_are_not_judged(kind):
     true, given, _ = planted_errors.plant(120, 12)
@@ -127,7 +143,7 @@ def test_classes_of_one_sample_are_not_judged(kind):
     assert not result.issues["is_label_issue"][is_single].any()
     notes = " ".join(result.notes)
     assert "not judged" in notes
-    assert "('yak')" in notes
+    assert "knows 'yak'" in notes
     assert all(note[0].isupper() or note[0].isdigit() for note in result.notes)
     assert all(note.endswith(".") and not note.endswith("..") for note in result.notes)
 

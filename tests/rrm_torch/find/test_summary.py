@@ -11,7 +11,7 @@ from rrm_review import apply_corrections
 from rrm_torch.find.duplicates import Duplicates
 from rrm_torch.find.earlier_run import Changes, compare, read_flagged
 from rrm_torch.find.readers.labelled_data import LabelledData, LeftOut
-from rrm_torch.find.result import Result
+from rrm_torch.find.result import Result, flag_by_estimate
 from rrm_torch.find.summary import summarise
 
 GIVEN = ["cat", "cat", "cat", "dog", "dog", "dog"]
@@ -221,18 +221,41 @@ def test_notes_and_samples_left_out():
     ],
 )
 def test_flagged_labels_of_an_earlier_run(tmp_path, content, expected):
-    (tmp_path / "results.json").write_text('{"data": "photos"}')
+    (tmp_path / "results.json").write_text('{"labels_sha256": "photos"}')
     assert read_flagged(tmp_path, "photos") is None
     (tmp_path / "issues.csv").write_bytes(content)
     assert read_flagged(tmp_path, "photos") == expected
     assert read_flagged(tmp_path / "none", "photos") is None
 
 
-@pytest.mark.parametrize("numbers", ['{"data": "texts"}', "[]", "{", "{}"])
+@pytest.mark.parametrize("numbers", ['{"labels_sha256": "texts"}', "[]", "{", "{}"])
 def test_a_run_on_other_data_is_no_earlier_run(tmp_path, numbers):
     (tmp_path / "issues.csv").write_text("id,is_label_issue\na,True\n")
     (tmp_path / "results.json").write_text(numbers)
     assert read_flagged(tmp_path, "photos") is None
+
+
+@pytest.mark.parametrize("interval", [(0.0, 0.4), None])
+def test_the_estimated_share_is_flagged_where_training_prunes_none(interval):
+    result = flag_by_estimate(make_result(estimate=make_estimate(0.4, interval)))
+    assert result.issues["is_label_issue"].tolist() == [True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize("changes", [{"contamination": 0.1}, {"basis": NOTHING_LEARNT}])
+def test_nothing_is_flagged_by_a_share_of_less_than_one_sample_or_a_model_that_learnt_nothing(changes):
+    result = make_result(estimate=make_estimate(**{"contamination": 0.4} | changes))
+    assert flag_by_estimate(result).n_flagged == 0
+
+
+def test_flags_of_the_training_stay():
+    result = make_result(1, estimate=make_estimate(0.5))
+    assert flag_by_estimate(result) is result
+    assert flag_by_estimate(make_result()).n_flagged == 0
+
+
+def test_an_interval_that_reaches_zero_is_pointed_out():
+    text = text_of(make_result(1, estimate=make_estimate(interval=(0.0, 0.4))))
+    assert "the interval of the estimate is 0.0% to 40.0%, so that there may be none." in text
 
 
 def test_comparison_with_an_earlier_run():

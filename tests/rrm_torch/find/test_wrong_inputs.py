@@ -223,6 +223,27 @@ def test_no_traceback(sources, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_out_must_have_a_name(sources, capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(["find", str(sources / "numbers.csv"), "--out", " "])
+    assert raised.value.code == 2
+    assert "argument --out: must be a folder, got an empty name" in capsys.readouterr().err
+
+
+def test_out_is_not_the_folder_of_the_data(sources, capsys):
+    before = sorted(sources.rglob("*"))
+    assert main(["find", str(sources / "photos"), "--out", str(sources / "photos" / ".")]) == 2
+    assert "holds the data; choose another folder for the page and the lists, --out" in capsys.readouterr().err
+    assert sorted(sources.rglob("*")) == before
+
+
+def test_an_empty_id_is_refused(tmp_path, capsys):
+    rows = [f"{'' if index == 7 else index},{index % 7 / 2},{index % 2}" for index in range(20)]
+    (tmp_path / "gaps.csv").write_text("\n".join(["key,x,label", *rows, ""]))
+    assert main(["find", str(tmp_path / "gaps.csv"), "--id", "key", "--out", str(tmp_path / "out")]) == 2
+    assert "must not be empty, got none for sample 7 of those used" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("inside", [False, True], ids=["a file", "in a file"])
 def test_out_must_be_a_folder(sources, tmp_path, capsys, inside):
     file = tmp_path / "file"

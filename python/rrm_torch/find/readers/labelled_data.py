@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,6 +91,12 @@ class LabelledData:
         if self.kind == "features" or self.kind == "probabilities":
             return View("table", {"sample": self.ids})
         return View(self.kind, self.samples)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 digest of the ids and the labels."""
+        names = [self.classes[label] for label in self.labels.tolist()]
+        content = json.dumps([self.ids.tolist(), names])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def take(self, rows: npt.NDArray[np.int64]) -> LabelledData:
         """Return some of the samples, in the order of `rows`, with the same classes."""
