@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 Kind: TypeAlias = Literal["images", "texts", "table", "features", "probabilities"]
+MAX_NAME = 100
+"""Characters of a name in a message."""
+
 ViewKind: TypeAlias = Literal["images", "texts", "table"]
 
 
@@ -185,9 +188,14 @@ def select(samples: Any, rows: npt.NDArray[np.int64]) -> Any:
     return samples.iloc[rows].reset_index(drop=True)
 
 
+def shorten(name: str) -> str:
+    """Return a name for a message, cut off if it is long: a whole file may be one name in a wrong encoding."""
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
+
+
 def join_names(names: list[str], limit: int = 5) -> str:
     """Return names as an enumeration for a message, the first few if there are many."""
-    text = ", ".join(names[:limit])
+    text = ", ".join(shorten(name) for name in names[:limit])
     if len(names) > limit:
         text += f" and {len(names) - limit:,} more"
     return text

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .labelled_data import shorten
+
 
 @dataclass(eq=False)
 class Table:
@@ -40,7 +42,7 @@ class Table:
     def describe_columns(self, limit: int = 20) -> str:
         """Return the names of the columns, for a message."""
         names = [repr(name) for name in self.columns]
-        text = ", ".join(names[:limit])
+        text = ", ".join(shorten(name) for name in names[:limit])
         if len(names) > limit:
             text += f" and {len(names) - limit:,} more"
         return text or "none"

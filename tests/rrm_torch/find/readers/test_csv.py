@@ -63,6 +63,7 @@ def test_columns_get_distinct_names(tmp_path):
         ("a,label\n1,2,3\n4,5,6\n", "line 2 has 3 cells, and the first line names 2 columns"),
         ('a,label\n1,"2\n3,4\n', r"data\.csv: a double quote that opens in row 2 isn't closed"),
         ("a,label\n", "has no rows below its first line, which names the columns: a, label"),
+        ("a" * 5000 + "\n", f"which names the columns: {'a' * 99}…$"),
     ],
 )
 def test_damaged_files(content, message, tmp_path):
