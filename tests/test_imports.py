@@ -66,6 +66,7 @@ SHARED = (
     "_held_out",
     "_learnt_estimate",
     "_npy_header",
+    "_out_of_fold",
     "_public",
     "_standard_streams",
     "_training",
@@ -74,6 +75,7 @@ SHARED = (
 SHARED_IMPORTS = {
     "_cli": {"_atomic_write", "_standard_streams"},
     "_learnt_estimate": {"_agreement", "arrays", "contamination"},
+    "_out_of_fold": {"_agreement", "_learnt_estimate", "contamination"},
     "_training": {"backends"},
     "_warmup_end": {"_agreement"},
 }

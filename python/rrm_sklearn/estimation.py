@@ -1,4 +1,4 @@
-"""The estimate of the share of wrong labels, from out-of-fold probabilities."""
+"""The estimate of the share of wrong labels over the rounds of a fit, and the transition matrix made of it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 import rrm_core
-from rrm_core._agreement import Window, count_agreement
-from rrm_core._learnt_estimate import estimate_if_learnt
 
-from .losses import Floats, Integers
-
-LEARNT = 0.04
-"""Cohen's kappa of the predicted and the given labels, of a model that has learnt something. Of two classes with 40 %
-wrong labels it is at most 0.2, and 0.05 of a model that is misled by them."""
-
-
-def estimate_wrong_share(labels: Integers, probabilities: Floats) -> rrm_core.ContaminationEstimate:
-    """Return the estimate of `rrm_core.estimate_contamination`; 0, without an interval, of models that learnt nothing.
-
-    Parameters
-    ----------
-    labels : array of integers, shape (n,)
-        In [0, n_classes).
-    probabilities : float64 array of shape (n, n_classes)
-        Predicted by models that were not trained on the sample.
-    """
-    predicted = probabilities.argmax(axis=1)
-    is_held_out = np.ones(len(labels), bool)
-    agreement = Window([count_agreement(labels, predicted, is_held_out)])
-    return estimate_if_learnt(
-        labels, predicted, probabilities.max(axis=1), is_held_out, has_learnt=agreement.shows_learning(LEARNT)
-    )
+from .losses import Floats
 
 
 def combine(estimates: Sequence[rrm_core.ContaminationEstimate]) -> rrm_core.ContaminationEstimate:
@@ -65,10 +39,3 @@ def transition_matrix(estimate: rrm_core.ContaminationEstimate, n_classes: int) 
     joint = estimate.confident_joint(n_classes).T + 1 / n_classes
     transition: Floats = joint / joint.sum(axis=1, keepdims=True)
     return transition
-
-
-def share_to_prune(estimate: rrm_core.ContaminationEstimate) -> float:
-    """Return the estimated share, or 0 if its interval reaches 0: pruning clean samples costs accuracy."""
-    if estimate.interval is None or estimate.interval[0] == 0:
-        return 0.0
-    return estimate.contamination

@@ -11,8 +11,9 @@ import numpy as np
 
 import rrm_core
 from rrm_core._learnt_estimate import NOTHING_LEARNT
+from rrm_core._out_of_fold import estimate_wrong_share, share_to_prune
 
-from .estimation import combine, estimate_wrong_share, share_to_prune
+from .estimation import combine
 from .losses import Floats, Integers, Mask
 from .settings import Settings
 

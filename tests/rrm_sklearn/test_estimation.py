@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import rrm_core
-from rrm_sklearn.estimation import combine, estimate_wrong_share, share_to_prune, transition_matrix
+from rrm_core._out_of_fold import estimate_wrong_share, share_to_prune
+from rrm_sklearn.estimation import combine, transition_matrix
 
 
 def probabilities_of(predicted, n_classes=3):

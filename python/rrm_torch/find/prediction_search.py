@@ -8,16 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 import rrm_core
-from rrm_core._agreement import Window, count_agreement
-from rrm_core._learnt_estimate import estimate_if_learnt
+from rrm_core._out_of_fold import estimate_wrong_share, share_to_prune
 from rrm_review import make_issues
 
 from ..weighting.sample_scores import DEFAULT_CAP
 from .result import Result, with_confidence
 from .settings import SearchSettings
-
-LEARNT = 0.04
-"""Cohen's kappa of predictions that say something about the labels."""
 
 SMALLEST_PROBABILITY = 1e-12
 
@@ -47,11 +43,8 @@ def search_predictions(
     estimate = None
     contamination = settings.contamination
     if isinstance(contamination, str):
-        estimate = _estimate(labels, predicted, confidence)
-        contamination = estimate.contamination
-        # As in training: pruning costs accuracy where all labels may be correct.
-        if estimate.interval is None or estimate.interval[0] == 0:
-            contamination = 0.0
+        estimate = estimate_wrong_share(labels, probabilities)
+        contamination = share_to_prune(estimate)
     losses = -np.log(np.maximum(probabilities[np.arange(n), labels], SMALLEST_PROBABILITY))
     weights, plan = rrm_core.reweight(losses, contamination=contamination, groups=labels, cap=DEFAULT_CAP)
     is_pruned = losses > plan.threshold[labels]
@@ -74,11 +67,3 @@ def search_predictions(
         model="the predictions that were passed",
         is_complete=True,
     )
-
-
-def _estimate(
-    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], confidence: npt.NDArray[np.float64]
-) -> rrm_core.ContaminationEstimate:
-    is_held_out = np.ones(len(labels), bool)
-    agreement = Window([count_agreement(labels, predicted, is_held_out)])
-    return estimate_if_learnt(labels, predicted, confidence, is_held_out, has_learnt=agreement.shows_learning(LEARNT))
