@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 import sys
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,30 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rrm_review import page_assembly, page_samples, thumbnails, write_page
-from support.review_pages import HOSTILE, make_table, parse_page, read_page_data
+from rrm_review import page_samples, write_page
+from support.review_pages import make_table, photographs, read_page_data
 
 TEXTS = [f"text {i}" for i in range(6)]
-
-
-def encode(image, kind="PNG"):
-    file = BytesIO()
-    image.save(file, kind)
-    return file.getvalue()
-
-
-def decode(uri):
-    import base64
-
-    return Image.open(BytesIO(base64.b64decode(uri.partition(",")[2])))
-
-
-def photographs(n, side):
-    """Return smooth images with noise, which JPEG compresses about as much as photographs."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (n, 8, 8, 3)).astype(np.uint8)
-    images = coarse.repeat(side // 8, 1).repeat(side // 8, 2).astype(np.int16)
-    return (images + rng.integers(-12, 13, images.shape)).clip(0, 255).astype(np.uint8)
 
 
 # What is on the page
@@ -179,217 +158,6 @@ def test_same_input_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-# Kinds
-
-
-def test_images_of_all_kinds_of_sequences(tmp_path):
-    array = np.zeros((4, 3, 5, 3), np.uint8)
-    array[:, :, :2] = 255
-    files = []
-    for i, pixels in enumerate(array):
-        files.append(tmp_path / f"{i}.png")
-        Image.fromarray(pixels).save(files[-1])
-    encoded = [file.read_bytes() for file in files]
-    names = [str(file) for file in files]
-    pictures = [Image.fromarray(pixels) for pixels in array]
-    sequences = [
-        array,
-        array / np.float32(255),
-        files,
-        encoded,
-        pictures,
-        list(array),
-        pd.Series(files, index=list("abcd")),
-    ]
-    for samples in sequences:
-        write_page(make_table(4), samples, tmp_path / "p.html")
-        data = read_page_data(tmp_path / "p.html")
-        assert data["kind"] == "images"
-        for uri, pixels in zip(data["content"]["images"], array, strict=True):
-            np.testing.assert_array_equal(np.asarray(decode(uri)), pixels)
-    write_page(make_table(4), names, tmp_path / "p.html", kind="images")
-    assert read_page_data(tmp_path / "p.html")["content"]["images"] == data["content"]["images"]
-    write_page(make_table(4), names, tmp_path / "p.html")
-    assert read_page_data(tmp_path / "p.html")["content"] == {"texts": names}
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 5, 1)])
-def test_grey_images_keep_their_values(shape, tmp_path):
-    array = np.arange(30, dtype=np.uint8).reshape(shape) * 8
-    write_page(make_table(2), array, tmp_path / "p.html")
-    for uri, pixels in zip(read_page_data(tmp_path / "p.html")["content"]["images"], array, strict=True):
-        np.testing.assert_array_equal(np.asarray(decode(uri)), pixels.reshape(3, 5))
-
-
-def test_modes_of_files_become_grey_or_rgb(tmp_path):
-    transparent = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    deep = Image.fromarray(np.full((4, 4), 65535, np.uint16))
-    samples = [transparent, deep, Image.new("1", (4, 4), 1), Image.new("CMYK", (4, 4)), Image.new("P", (4, 4))]
-    write_page(make_table(5), samples, tmp_path / "p.html")
-    images = [decode(uri) for uri in read_page_data(tmp_path / "p.html")["content"]["images"]]
-    assert [image.mode for image in images] == ["RGB", "L", "L", "RGB", "RGB"]
-    assert [image.getpixel((0, 0)) for image in images[:3]] == [(255, 255, 255), 255, 255]
-
-
-def test_photographs_are_turned_as_their_metadata_says(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    file = BytesIO()
-    Image.new("RGB", (400, 200)).save(file, "JPEG", exif=exif)
-    write_page(make_table(1), [file.getvalue()], tmp_path / "p.html")
-    (uri,) = read_page_data(tmp_path / "p.html")["content"]["images"]
-    assert decode(uri).size == (80, 160)
-
-
-def test_tables_keep_numbers_and_name_what_is_missing(tmp_path):
-    columns = {
-        "size": np.array([0.1, np.nan, 3], np.float32),
-        "n": [1, 2, 3],
-        "when": np.array(["2026-01-02", "NaT", "2026-01-03"], "M8[D]"),
-        "what": np.array(["x", None, 2.5], object),
-    }
-    for samples in (columns, pd.DataFrame(columns)):
-        write_page(make_table(3), samples, tmp_path / "p.html")
-        fields = read_page_data(tmp_path / "p.html")["content"]["fields"]
-        assert fields["size"] == [0.1, None, 3]
-        assert fields["n"] == [1, 2, 3]
-        assert fields["what"] == ["x", None, 2.5]
-        assert [value and value[:10] for value in fields["when"]] == ["2026-01-02", None, "2026-01-03"]
-
-
-# Sizes
-
-
-def test_thousand_thumbnails_take_less_than_10_mb(tmp_path):
-    images = np.tile(photographs(20, 160), (50, 1, 1, 1))
-    write_page(make_table(1000), images, tmp_path / "p.html")
-    assert (tmp_path / "p.html").stat().st_size < 10_000_000
-    assert len(read_page_data(tmp_path / "p.html")["content"]["images"]) == 1000
-
-
-def test_thumbnails_are_reduced_until_they_fit(monkeypatch):
-    images = [Image.fromarray(pixels) for pixels in photographs(4, 160)]
-    full = thumbnails.encode_thumbnails(images)
-    assert {decode(uri).size for uri in full} == {(160, 160)}
-    monkeypatch.setattr(thumbnails, "MAX_BYTES", sum(map(len, full)) // 2)
-    reduced = thumbnails.encode_thumbnails(images)
-    assert sum(map(len, reduced)) <= thumbnails.MAX_BYTES
-    # Not smaller than needed.
-    assert {decode(uri).size for uri in reduced} != {(48, 48)}
-    monkeypatch.setattr(thumbnails, "MAX_BYTES", 1)
-    assert {decode(uri).size for uri in thumbnails.encode_thumbnails(images)} == {(48, 48)}
-
-
-def test_small_images_are_stored_without_loss_and_large_ones_as_jpeg(tmp_path):
-    images = [np.zeros((64, 20), np.uint8), np.zeros((65, 20), np.uint8), np.zeros((500, 1000), np.uint8)]
-    write_page(make_table(3), images, tmp_path / "p.html")
-    uris = read_page_data(tmp_path / "p.html")["content"]["images"]
-    assert [decode(uri).format for uri in uris] == ["PNG", "JPEG", "JPEG"]
-    assert [decode(uri).size for uri in uris] == [(20, 64), (20, 65), (160, 80)]
-
-
-# Files that can't be read
-
-
-def test_broken_images_are_named_once_and_marked_on_the_page(tmp_path):
-    whole = encode(Image.new("L", (100, 100)))
-    (tmp_path / "cut.png").write_bytes(whole[:60])
-    (tmp_path / "text.png").write_text("no image")
-    (tmp_path / "whole.png").write_bytes(whole)
-    names = ["none.png", "cut.png", "text.png", "whole.png", "none2.png"]
-    samples = [tmp_path / name for name in names]
-    with pytest.warns(
-        UserWarning, match=r"4 of 5 images can't be read, .*: '.*none.png', .*, \.\.\. \(there"
-    ) as warned:
-        write_page(make_table(5), samples, tmp_path / "p.html")
-    assert len(warned) == 1
-    assert warned[0].filename == __file__
-    content = read_page_data(tmp_path / "p.html")["content"]
-    assert [uri is None for uri in content["images"]] == [True, True, True, False, True]
-    assert content["errors"]["0"] == content["errors"]["4"] == "there is no such file"
-    assert "cannot identify image file" in content["errors"]["2"]
-
-
-def test_bytes_that_are_no_image_are_named_by_index(tmp_path):
-    with pytest.warns(UserWarning, match=r"1 of 2 images can't be read, .*: samples\[1\] \("):
-        write_page(make_table(2), [encode(Image.new("L", (2, 2))), b"no image"], tmp_path / "p.html")
-
-
-# Data stays data
-
-
-def test_hostile_strings_stay_data(tmp_path):
-    path = tmp_path / "p.html"
-    n = len(HOSTILE)
-    columns = {"id": HOSTILE, "remark": HOSTILE, "duplicates": HOSTILE, "a</script>": HOSTILE}
-    table = make_table(n, **columns, given_label=HOSTILE, predicted_label=HOSTILE[::-1])
-    write_page(table, HOSTILE, path, title=HOSTILE[0], notes=HOSTILE)
-    data = read_page_data(path)
-    assert data["ids"] == data["notes"] == data["content"]["texts"] == HOSTILE
-    assert [data["names"][label] for label in data["given"]] == HOSTILE
-    assert data["columns"]["a</script>"] == data["columns"]["remark"] == HOSTILE
-    assert data["title"] == HOSTILE[0]
-
-    assert not set("<>&\u2028\u2029") & set(parse_page(path).sources["application/json"])
-    write_page(make_table(6), TEXTS, tmp_path / "plain.html")
-    assert parse_page(path).elements == parse_page(tmp_path / "plain.html").elements
-    write_page(make_table(n), {"c</script>": HOSTILE}, path, kind="table")
-    assert read_page_data(path)["content"]["fields"] == {"c</script>": HOSTILE}
-
-
-def test_policy_allows_the_script_and_the_style_and_nothing_else(tmp_path):
-    write_page(make_table(6), TEXTS, tmp_path / "p.html")
-    page = parse_page(tmp_path / "p.html")
-    policies = [attributes["content"] for tag, attributes in page.elements if "http-equiv" in attributes]
-    script = page_assembly.hash_source(page.sources["module"])
-    style = page_assembly.hash_source(page.sources["style"])
-    rest = "img-src data:; base-uri 'none'; form-action 'none'"
-    assert policies == [f"default-src 'none'; script-src '{script}'; style-src '{style}'; {rest}"]
-    assert page_assembly.hash_source("a") == "sha256-ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs="
-
-
-def test_page_has_no_handlers_styles_or_addresses_in_its_elements(tmp_path):
-    write_page(make_table(6), TEXTS, tmp_path / "p.html")
-    page = parse_page(tmp_path / "p.html")
-    attributes = [(name, value) for _, pairs in page.elements for name, value in pairs.items()]
-    assert not [name for name, _ in attributes if name.startswith("on") or name in ("style", "src", "action")]
-    assert [value for name, value in attributes if name == "href"] == ["data:,"]
-    source = page.sources["module"]
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function|fetch\(", source)
-    assert re.findall(r"https?://\S+", source) == ['http://www.w3.org/2000/svg",']
-
-
-# Modules of the script
-
-
-def test_modules_define_distinct_names():
-    pattern = re.compile(r"^(?:export )?(?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
-    modules = sorted(page_assembly.ASSETS.glob("*.mjs"))
-    names = [name for module in modules for name in pattern.findall(module.read_text("utf-8"))]
-    assert len(names) > 50
-    assert sorted(names) == sorted(set(names))
-
-
-def test_modules_use_only_imports_and_exports_that_are_joined():
-    modules = sorted(page_assembly.ASSETS.glob("*.mjs"))
-    for module in modules:
-        source = module.read_text("utf-8")
-        lines = [line for line in source.splitlines() if line.startswith(("import", "export"))]
-        joined = [*page_assembly.IMPORT.finditer(source), *page_assembly.EXPORT.finditer(source)]
-        assert len(lines) == len(joined), module.name
-        for line in lines:
-            if line.startswith("import"):
-                names, _, imported = line.removeprefix("import { ").partition(" } from ")
-                exported = (page_assembly.ASSETS / imported.strip('";./')).read_text("utf-8")
-                assert not [
-                    name for name in names.split(", ") if not re.search(rf"^export .*\b{name}\b", exported, re.M)
-                ]
-        assert len(source.splitlines()) <= 200, module.name
-    assert not re.search(r"</script|<!--", page_assembly.join_modules("app.mjs"), re.IGNORECASE)
-    script = page_assembly.join_modules("app.mjs")
-    assert all(module.read_text("utf-8").splitlines()[0] in script for module in modules)
-
-
 # Refusals
 
 
@@ -510,12 +278,3 @@ def test_kind_is_inferred_from_samples():
     }
     for kind, samples in kinds.items():
         assert [page_samples.infer_kind(item) for item in samples] == [kind] * len(samples)
-
-
-def test_postscript_is_not_executed(tmp_path):
-    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
-    path = tmp_path / "0.png"
-    path.write_bytes(content)
-    with pytest.warns(UserWarning, match="PostScript is a program, which isn't executed"):
-        write_page(make_table(2), [content, path], tmp_path / "p.html", kind="images")
-    assert read_page_data(tmp_path / "p.html")["content"]["images"] == [None, None]

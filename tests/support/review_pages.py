@@ -1,11 +1,14 @@
-"""What tests of the review page share: small tables of label issues, and the data of a page that was written."""
+"""What tests of the review page share: tables of label issues, images, and the data of a page that was written."""
 
 from __future__ import annotations
 
+import base64
 import json
 from html.parser import HTMLParser
+from io import BytesIO
 
 import numpy as np
+from PIL import Image
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -74,3 +77,21 @@ def make_table(n, n_classes=3, **columns):
         "given_label": given_label,
         "predicted_label": np.where(index < n // 2, (given_label + 1) % n_classes, given_label),
     } | columns
+
+
+def encode(image, kind="PNG"):
+    file = BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def decode(uri):
+    return Image.open(BytesIO(base64.b64decode(uri.partition(",")[2])))
+
+
+def photographs(n, side):
+    """Return smooth images with noise, which JPEG compresses about as much as photographs."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (n, 8, 8, 3)).astype(np.uint8)
+    images = coarse.repeat(side // 8, 1).repeat(side // 8, 2).astype(np.int16)
+    return (images + rng.integers(-12, 13, images.shape)).clip(0, 255).astype(np.uint8)
