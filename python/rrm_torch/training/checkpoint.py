@@ -6,44 +6,22 @@ import io
 import operator
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
-from torch import nn
 
 from rrm_core._atomic_write import atomic_write, resolve_output
 
-from .._checks import check_state_of_module
-from .._rollback import (
-    all_or_nothing,
-    attribute_restorer,
-    generator_restorer,
-    module_restorer,
-    optimizer_restorer,
-    state_restorer,
-)
+from .._rollback import all_or_nothing
 from ..distributed import FullState, ProcessGroup
-from ..distributed.full_state import full_state_restorer, load_full_state
 from ..distributed.process_group import first_mismatch, stable_hash
 from ..losses.elr import ELR
 from ..weighting.base import BaseRRM
 from . import checkpoint_file, random_state
-from .history import History
-from .optimizer_state import check_optimizer_state, check_scheduler_state
+from .stateful import Stateful, load_into, restorer_of
 
 MAX_EPOCH = 2**53
 """More epochs than any run has."""
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """An object with a state, such as a model, an optimizer, a scheduler, an RRM, a History or an ELR."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state."""
-
-    def load_state_dict(self, state: dict[str, Any], /) -> Any:
-        """Restore the state."""
 
 
 class Checkpoint:
@@ -298,7 +276,7 @@ class Checkpoint:
         error: Exception | None = None
         try:
             for name, value in self.objects.items():
-                restorers[name] = _restorer(value)
+                restorers[name] = restorer_of(value)
             restorers["the random state"] = random_state.restorer()
         except Exception as failure:
             error = failure
@@ -323,49 +301,12 @@ class Checkpoint:
         """Restore the state of an object; raise on all ranks if that fails on one."""
         error: ValueError | None = None
         try:
-            _load_into(self.objects[name], state)
+            load_into(self.objects[name], state)
         except Exception as cause:  # any error, so that no rank waits for this one
             reason = " ".join(str(cause).split()) or type(cause).__name__
             error = ValueError(f"{name} of checkpoint {str(self.path)!r} doesn't match: {reason}")
             error.__cause__ = cause
         self._sync_or_raise(error)
-
-
-def _load_into(value: Any, state: Any) -> None:
-    """Load a state into an object."""
-    if isinstance(value, torch.Generator):
-        value.set_state(state)
-        return
-    if isinstance(value, nn.Module):
-        check_state_of_module(value, state)
-    elif isinstance(value, torch.optim.lr_scheduler.LRScheduler):
-        check_scheduler_state(value, state)
-    elif _is_plain_optimizer(value):
-        check_optimizer_state(value, state)
-    if isinstance(value, FullState):
-        load_full_state(value, state)
-    else:
-        value.load_state_dict(state)
-
-
-def _restorer(value: Any) -> Callable[[], None]:
-    """Return a function that puts back the current state of an object."""
-    if isinstance(value, torch.Generator):
-        return generator_restorer(value)
-    if isinstance(value, nn.Module):
-        return module_restorer(value)
-    if isinstance(value, FullState):
-        return full_state_restorer(value)
-    if isinstance(value, (BaseRRM, History, ELR)):
-        return attribute_restorer(value)
-    if _is_plain_optimizer(value):
-        return optimizer_restorer(value)
-    return state_restorer(value)
-
-
-def _is_plain_optimizer(value: Any) -> bool:
-    """Whether an object is an optimizer that loads a state in torch's way."""
-    return type(value).load_state_dict is torch.optim.Optimizer.load_state_dict
 
 
 def _check_loadable(states: dict[str, Any]) -> None:

@@ -1,0 +1,166 @@
+"""The training set of a method that trains on several augmented views of each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from .draws import Draws
+
+Transform: TypeAlias = Callable[[Tensor], Tensor]
+RandomTransform: TypeAlias = "Callable[[Tensor, torch.Generator | None], Tensor]"
+"""``transform(x, generator)``, such as those of `rrm_torch.data.augmentation`."""
+
+
+class Inputs(Protocol):
+    """What holds the inputs: a tensor, or an object that reads them, such as `rrm_torch.data.ImageFiles`."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def __getitem__(self, index: Tensor, /) -> Tensor:
+        """Return a batch, shape (batch, ...), of indices of shape (batch,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Inputs, given labels, and the transforms of a training set.
+
+    Parameters
+    ----------
+    inputs : Tensor, shape (n, ...), or Inputs
+        Of images usually bytes, which the transforms convert.
+    labels : Tensor of int64, shape (n,)
+        The given classes, some of them wrong.
+    n_classes : int
+    weak : callable, optional
+        ``weak(x, generator)`` returns a randomly augmented batch, for training: for images usually shifts and flips. By
+        default `prepare`.
+    strong : callable, optional
+        A stronger augmentation, which ProMix needs.
+    prepare : callable, optional
+        ``prepare(x)`` converts a batch for passes that score samples. By default inputs are used as they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The labels aren't classes, or inputs and labels differ in length.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rrm_torch.data.augmentation import Compose, FlipCrop, Standardise
+    >>> from rrm_torch.methods import TrainingSet
+    >>> images = torch.randint(256, (20, 3, 8, 8), dtype=torch.uint8)
+    >>> white = Standardise((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    >>> data = TrainingSet(images, torch.arange(20) % 2, 2, weak=Compose(FlipCrop(1), white), prepare=white)
+    >>> len(data)
+    20
+    """
+
+    inputs: Inputs
+    labels: Tensor
+    n_classes: int
+    weak: RandomTransform | None = None
+    strong: RandomTransform | None = None
+    prepare: Transform | None = None
+
+    def __post_init__(self) -> None:
+        labels = _check_labels(self.labels)
+        if len(labels) != len(self.inputs):
+            raise ValueError(f"inputs and labels must have the same length, got {len(self.inputs)} and {len(labels)}")
+        if len(labels) < 2:
+            raise ValueError(f"inputs must hold at least two samples, got {len(labels)}")
+        outside = ((labels < 0) | (labels >= self.n_classes)).nonzero()[:, 0]
+        if len(outside):
+            first = int(outside[0])
+            raise ValueError(
+                f"labels must lie in [0, {self.n_classes}), got {int(labels[first])} for sample {first}; leave samples "
+                "without a label out"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are read and augmented: the device of a tensor of inputs, otherwise the CPU."""
+        return self.inputs.device if isinstance(self.inputs, Tensor) else torch.device("cpu")
+
+    def draws(self, *key: int) -> Draws:
+        """Return the random draws of such a key, on the device of the inputs."""
+        return Draws(*key, device=self.device)
+
+    def weak_view(self, x: Tensor, draws: Draws) -> Tensor:
+        """Return a weakly augmented view of a batch of inputs."""
+        return self.prepared(x) if self.weak is None else self.weak(x, draws.generator)
+
+    def strong_view(self, x: Tensor, draws: Draws) -> Tensor:
+        """Return a strongly augmented view of a batch of inputs.
+
+        Raises
+        ------
+        ValueError
+            There is no such transform.
+        """
+        if self.strong is None:
+            raise ValueError(
+                "the training set must have a strong augmentation, got none; pass strong=, such as "
+                "Compose(RandAugment(), FlipCrop(), Standardise(mean, std))"
+            )
+        return self.strong(x, draws.generator)
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """Return a batch of inputs without augmentation."""
+        return x if self.prepare is None else self.prepare(x)
+
+    def batches(self, batch_size: int, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield (index, x, y) of all samples, or of those in `index`, in order and without augmentation."""
+        if index is None:
+            index = torch.arange(len(self), device=self.device)
+        for part in torch.split(index, batch_size):
+            yield part, self.prepared(self.inputs[part]), self.labels[part]
+
+    def shuffled(self, index: Tensor, batch_size: int, draws: Draws) -> list[Tensor]:
+        """Return the indices of one pass over some samples, in random order, as batches of at least two samples.
+
+        Batch norm can't be trained on a single one: it joins the batch before. One sample alone is returned as it is.
+        """
+        parts = list(torch.split(index[draws.permutation(len(index))], batch_size))
+        if len(parts) > 1 and len(parts[-1]) == 1:
+            last = parts.pop()
+            parts[-1] = torch.cat([parts[-1], last])
+        return parts
+
+
+def endless_batches(data: TrainingSet, index: Tensor, batch_size: int, draws: Draws) -> Iterator[Tensor]:
+    """Yield the indices of batches of some samples for ever, each pass in a new order.
+
+    Raises
+    ------
+    ValueError
+        There is no sample.
+    """
+    if not len(index):
+        raise ValueError("index must name at least one sample, got none")
+    while True:
+        yield from data.shuffled(index, batch_size, draws)
+
+
+def _check_labels(labels: Any) -> Tensor:
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
+        kind = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise TypeError(f"labels must be a tensor of int64, shape (n,), got {kind}")
+    return labels
+
+
+def check_training_set(data: Any) -> None:
+    """Raise a TypeError unless a method gets a training set."""
+    if not isinstance(data, TrainingSet):
+        raise TypeError(
+            f"data must be a TrainingSet, got {type(data).__name__}; TrainingSet(inputs, labels, n_classes)"
+        )
