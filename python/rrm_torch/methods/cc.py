@@ -14,8 +14,9 @@ from .._models import device_of, evaluation_mode
 from ..weighting.rrm import RRM
 from .centrality import above_otsu, central_probability, centrality, discrepancy
 from .centrality_network import CentralityNetwork
-from .co_division import CoDivision, DivisionSettings, OnPruned, Scores
+from .co_division import CoDivision, DivisionSettings, Scores
 from .dividemix import SGD
+from .division import OnPruned
 from .method import MakeOptimizer, MakeScheduler, update
 from .mixup import MixUp
 from .selection import MixtureSettings, low_probability, normalise
@@ -226,7 +227,7 @@ class CC(CoDivision):
         draws = self.data.draws(self.seed, epoch, k)
         model.train()
         losses = []
-        for index in self._shuffled_samples(draws):
+        for index in self._shuffled_samples(draws, 2 * self._batch_size):
             x = self.data.weak_view(self.data.inputs[index], draws).to(device)
             y = self.data.labels[index].to(device)
             with self._autocast_context(model):

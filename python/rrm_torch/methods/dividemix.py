@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..weighting.rrm import RRM
-from .co_division import CoDivision, DivisionSettings, OnPruned, Scores
+from .co_division import CoDivision, DivisionSettings, Scores
+from .division import OnPruned
 from .method import MakeOptimizer, MakeScheduler, update
 from .mixup import MixUp
 from .selection import MixtureSettings, low_probability, normalise

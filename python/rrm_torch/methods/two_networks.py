@@ -95,7 +95,7 @@ class TwoNetworkMethod(Method):
         draws = self.data.draws(self.seed, epoch, k)
         model.train()
         losses = []
-        for index in self._shuffled_samples(draws):
+        for index in self._shuffled_samples(draws, 2 * self._batch_size):
             x = self.data.weak_view(self.data.inputs[index], draws).to(device)
             with self._autocast_context(model):
                 logits = model(x).float()
@@ -104,10 +104,10 @@ class TwoNetworkMethod(Method):
             losses.append(loss.detach())
         return float(torch.stack(losses).mean())
 
-    def _shuffled_samples(self, draws: Draws) -> list[Tensor]:
-        """Return the indices of all samples in random order, as batches of the warm-up."""
+    def _shuffled_samples(self, draws: Draws, batch_size: int) -> list[Tensor]:
+        """Return the indices of all samples in random order, as batches."""
         everything = torch.arange(len(self.data), device=self.data.device)
-        return self.data.shuffled(everything, 2 * self._batch_size, draws)
+        return self.data.shuffled(everything, batch_size, draws)
 
     def _plain_loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the loss of the warm-up: cross-entropy, and the confidence penalty if there is one."""
