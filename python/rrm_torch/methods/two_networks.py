@@ -16,7 +16,7 @@ from ..weighting.rrm import RRM
 from .draws import Draws
 from .method import MakeOptimizer, MakeScheduler, Method, update
 from .soft_labels import negative_entropy
-from .training_set import TrainingSet
+from .training_set import TrainingSet, check_training_set
 
 SCORING_BATCH = 1000
 
@@ -56,14 +56,14 @@ class TwoNetworkMethod(Method):
         autocast: torch.dtype | None,
         seed: int,
     ) -> None:
+        check_training_set(data)
         self.models = check_models(models)
         parts = {"model_1": models[0], "model_2": models[1], **parts}
         if rrm is not None:
+            check_rrms(rrm, len(data))
             parts |= {"rrm_1": rrm[0], "rrm_2": rrm[1]}
         super().__init__(data, parts, settings, seed, autocast)
         self.rrm = rrm
-        if rrm is not None:
-            check_rrms(rrm, len(data))
         self._batch_size = batch_size
         self._confidence_penalty = confidence_penalty
 
@@ -162,6 +162,10 @@ def check_rrms(rrm: Any, n: int) -> None:
             raise ValueError(
                 "rrm can't estimate here, since it sees no predictions: leave contamination='auto' out, and warmup an "
                 "integer"
+            )
+        if each.settings.rank_by != "loss":
+            raise ValueError(
+                f"rrm must rank by the loss, got rank_by={each.settings.rank_by!r}; it sees no outputs of the networks"
             )
         if each.unit != "epoch":
             raise ValueError("rrm must count epochs, got unit='step'; the method reweights once an epoch")
