@@ -9,7 +9,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -108,6 +108,8 @@ class DivisionSettings:
             raise ValueError(f"threshold must lie in (0, 1), got {self.threshold}")
         if self.unlabelled_weight < 0:
             raise ValueError(f"unlabelled_weight must be at least 0, got {self.unlabelled_weight}")
+        if self.confidence_penalty < 0:
+            raise ValueError(f"confidence_penalty must be at least 0, got {self.confidence_penalty}")
         if self.on_pruned not in ("drop", "unlabelled"):
             raise ValueError(f"on_pruned must be 'drop' or 'unlabelled', got {self.on_pruned!r}")
 
@@ -124,6 +126,10 @@ class CoDivision(TwoNetworkMethod):
 
     _division: DivisionSettings
     divisions: tuple[Division, Division] | None = None
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: D102
+        super().load_state_dict(state)
+        self.divisions = None
 
     @abstractmethod
     def _score(self, k: int, epoch: int) -> Scores:
