@@ -305,7 +305,9 @@ class CC(CoDivision):
             update(self._head_optimizers[k], -DISCREPANCY_WEIGHT * discrepancy(*model.heads(reduced)).mean())
         values = self._discrepancies(model, members)
         settings = replace(self._mixture, by_class=True)
-        consistency = low_probability(normalise(values), self.data.labels.cpu()[selected], settings)
+        consistency = low_probability(
+            normalise(values, name="discrepancies"), self.data.labels.cpu()[selected], settings
+        )
         kept = selected.clone()
         kept[selected] = consistency > self._discrepancy_threshold
         return kept

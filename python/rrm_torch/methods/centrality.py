@@ -53,7 +53,7 @@ def central_probability(cosines: Tensor, labels: Tensor, settings: MixtureSettin
     -------
     Tensor, shape (n,), on the host
     """
-    return low_probability(1 - normalise(cosines), labels, settings)
+    return low_probability(1 - normalise(cosines, name="cosines"), labels, settings)
 
 
 def above_otsu(cosines: Tensor, labels: Tensor, n_classes: int) -> Tensor:

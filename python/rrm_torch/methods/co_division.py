@@ -78,22 +78,16 @@ class DivisionSettings:
             raise ValueError(f"threshold must lie in (0, 1), got {self.threshold}")
         if self.unlabelled_weight < 0:
             raise ValueError(f"unlabelled_weight must be at least 0, got {self.unlabelled_weight}")
+        if self.confidence_penalty < 0:
+            raise ValueError(f"confidence_penalty must be at least 0, got {self.confidence_penalty}")
         if self.on_pruned not in ("drop", "unlabelled"):
             raise ValueError(f"on_pruned must be 'drop' or 'unlabelled', got {self.on_pruned!r}")
 
 
 class CoDivision(TwoNetworkMethod):
-    """A method whose networks select labelled sets for each other; see `DivideMix` for the arguments.
-
-    Attributes
-    ----------
-    divisions : tuple of two Divisions, or None
-        The samples as each network trained on them in the last epoch; None in the warm-up, and after a state was
-        loaded.
-    """
+    """A method whose networks select labelled sets for each other; see `DivideMix` for the arguments."""
 
     _division: DivisionSettings
-    divisions: tuple[Division, Division] | None = None
 
     @abstractmethod
     def _score(self, k: int, epoch: int) -> Scores:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -56,7 +57,11 @@ class Method(ABC):
         self.history: list[Row] = []
         self._parts = parts
         self._tensors: dict[str, Tensor] = {}
-        self._settings = {**settings, "seed": self.seed, "n": len(data), "n_classes": data.n_classes}
+        settings = {**settings, "seed": self.seed, "n": len(data), "n_classes": data.n_classes}
+        # A checkpoint can't hold NumPy's scalars.
+        self._settings = {
+            name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()
+        }
         self._autocast = autocast
 
     @property

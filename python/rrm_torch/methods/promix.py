@@ -71,6 +71,15 @@ class ProMixSettings:
                 raise ValueError(f"{name} must lie in (0, 1), got {confidence}")
         if not self.ramp > 0:
             raise ValueError(f"ramp must be above 0 epochs, got {self.ramp}")
+        if self.pseudo_epochs < 1:
+            raise ValueError(f"pseudo_epochs must be at least 1, got {self.pseudo_epochs}")
+        for name, weight in (
+            ("debiasing", self.debiasing),
+            ("pseudo_weight", self.pseudo_weight),
+            ("confidence_penalty", self.confidence_penalty),
+        ):
+            if not weight >= 0:
+                raise ValueError(f"{name} must be at least 0, got {weight}")
 
     def share_at(self, epoch: int) -> float:
         """Return the share of the samples that is chosen by losses in an epoch."""
@@ -159,12 +168,6 @@ class ProMix(TwoNetworkMethod):
     seed : int, default 0
         Of all random draws. A run with the same seed has the same bits.
 
-    Attributes
-    ----------
-    divisions : tuple of two Divisions, or None
-        The samples as each network trained on them in the last epoch, without those added in batches; None in the
-        warm-up, and after a state was loaded.
-
     Raises
     ------
     TypeError, ValueError
@@ -177,7 +180,6 @@ class ProMix(TwoNetworkMethod):
     """
 
     models: tuple[TwoHeadNetwork, TwoHeadNetwork]
-    divisions: tuple[Division, Division] | None = None
 
     def __init__(
         self,

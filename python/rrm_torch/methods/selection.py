@@ -16,6 +16,9 @@ from ..losses.targets import full_precision
 
 Quota = Literal["balanced", "class"]
 
+MAX_SEED = 2**32
+"""Seeds of scikit-learn lie below."""
+
 
 @dataclass(frozen=True)
 class MixtureSettings:
@@ -46,7 +49,7 @@ class MixtureSettings:
             raise ValueError(f"clip must lie in (0, 1], got {self.clip}; it is a quantile, such as 0.99")
 
 
-def normalise(values: Tensor, clip: float | None = None) -> Tensor:
+def normalise(values: Tensor, clip: float | None = None, *, name: str = "losses") -> Tensor:
     """Return values scaled to [0, 1], shape (n,), on the host; 0 if all are equal.
 
     Parameters
@@ -54,6 +57,8 @@ def normalise(values: Tensor, clip: float | None = None) -> Tensor:
     values : Tensor, shape (n,)
     clip : float in (0, 1], optional
         See `MixtureSettings`.
+    name : str, default "losses"
+        What the values are, for messages.
 
     Raises
     ------
@@ -68,10 +73,12 @@ def normalise(values: Tensor, clip: float | None = None) -> Tensor:
     refused = (~values.isfinite()).nonzero()[:, 0]
     if len(refused):
         first = int(refused[0])
+        remedy = "a lower learning rate keeps them finite"
+        if name == "losses":
+            remedy += ", and clip=0.99 cuts off infinite ones"
         raise ValueError(
-            f"the losses must be finite to fit a mixture, got {float(values[first])} for sample {first}, and "
-            f"{len(refused)} of {len(values)} that are not; a lower learning rate keeps them finite, and clip=0.99 "
-            "cuts off infinite ones"
+            f"the {name} must be finite to fit a mixture, got {float(values[first])} for sample {first}, and "
+            f"{len(refused)} of {len(values)} that are not; {remedy}"
         )
     if not len(values):
         return values
@@ -120,7 +127,8 @@ def _fit_low_probability(values: Tensor, settings: MixtureSettings) -> Tensor:
         warnings.filterwarnings("ignore", message=".*did not converge", category=Warning)
         mixture.fit(column)
     probabilities = mixture.predict_proba(column)[:, mixture.means_.argmin()]
-    return torch.from_numpy(np.ascontiguousarray(probabilities))
+    # Not all versions of scikit-learn keep float32.
+    return torch.from_numpy(np.ascontiguousarray(probabilities)).to(values.dtype)
 
 
 def _gaussian_mixture(settings: MixtureSettings) -> Any:
@@ -135,7 +143,7 @@ def _gaussian_mixture(settings: MixtureSettings) -> Any:
         max_iter=settings.max_iter,
         tol=settings.tol,
         reg_covar=settings.reg_covar,
-        random_state=settings.seed,
+        random_state=settings.seed % MAX_SEED,
     )
 
 

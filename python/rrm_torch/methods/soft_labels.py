@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -44,9 +46,10 @@ def uniform_divergence(logits: Tensor) -> Tensor:
     The sum over classes of ``log(1 / n_classes / mean prediction) / n_classes``. It keeps a network from predicting a
     single class (Tanaka et al., CVPR 2018).
     """
-    n_classes = logits.shape[1]
-    mean = logits.softmax(1).mean(0)
-    return -(mean * n_classes).log().sum() / n_classes
+    n, n_classes = logits.shape
+    # The logarithm of the mean stays finite where the mean itself is rounded to 0.
+    log_mean = logits.log_softmax(1).logsumexp(0) - math.log(n)
+    return -(log_mean + math.log(n_classes)).mean()
 
 
 def negative_entropy(logits: Tensor) -> Tensor:

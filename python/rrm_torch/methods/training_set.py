@@ -139,6 +139,8 @@ class TrainingSet:
 def endless_batches(data: TrainingSet, index: Tensor, batch_size: int, draws: Draws) -> Iterator[Tensor]:
     """Yield the indices of batches of some samples for ever, each pass in a new order.
 
+    A single sample stands twice in each batch, since batch norm can't be trained on one.
+
     Raises
     ------
     ValueError
@@ -146,6 +148,8 @@ def endless_batches(data: TrainingSet, index: Tensor, batch_size: int, draws: Dr
     """
     if not len(index):
         raise ValueError("index must name at least one sample, got none")
+    if len(index) == 1:
+        index = index.repeat(2)
     while True:
         yield from data.shuffled(index, batch_size, draws)
 

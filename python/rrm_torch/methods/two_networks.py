@@ -13,10 +13,11 @@ from .._models import device_of
 from ..training.score import score
 from ..training.stateful import Stateful
 from ..weighting.rrm import RRM
+from .division import Division
 from .draws import Draws
 from .method import MakeOptimizer, MakeScheduler, Method, update
 from .soft_labels import negative_entropy
-from .training_set import TrainingSet
+from .training_set import TrainingSet, check_training_set
 
 SCORING_BATCH = 1000
 
@@ -41,7 +42,12 @@ class TwoNetworkMethod(Method):
     models : tuple of two nn.Modules
     rrm : tuple of two RRMs, or None
         The weights of each network's labels.
+    divisions : tuple of two Divisions, or None
+        The samples as each network trained on them in the last epoch, where the method divides them; None in the
+        warm-up, and after a state was loaded.
     """
+
+    divisions: tuple[Division, Division] | None = None
 
     def __init__(
         self,
@@ -56,14 +62,14 @@ class TwoNetworkMethod(Method):
         autocast: torch.dtype | None,
         seed: int,
     ) -> None:
+        check_training_set(data)
         self.models = check_models(models)
         parts = {"model_1": models[0], "model_2": models[1], **parts}
         if rrm is not None:
+            check_rrms(rrm, len(data))
             parts |= {"rrm_1": rrm[0], "rrm_2": rrm[1]}
         super().__init__(data, parts, settings, seed, autocast)
         self.rrm = rrm
-        if rrm is not None:
-            check_rrms(rrm, len(data))
         self._batch_size = batch_size
         self._confidence_penalty = confidence_penalty
 
@@ -71,6 +77,10 @@ class TwoNetworkMethod(Method):
     def predictor(self) -> nn.Module:
         """The classifier that adds the logits of both networks."""
         return Ensemble(self.models)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: D102
+        super().load_state_dict(state)
+        self.divisions = None
 
     def losses_of(self, k: int, among: Tensor | None = None) -> Tensor:
         """Return the cross-entropy of the samples under network k, without augmentation, in evaluation mode.
@@ -162,6 +172,10 @@ def check_rrms(rrm: Any, n: int) -> None:
             raise ValueError(
                 "rrm can't estimate here, since it sees no predictions: leave contamination='auto' out, and warmup an "
                 "integer"
+            )
+        if each.settings.rank_by != "loss":
+            raise ValueError(
+                f"rrm must rank by the loss, got rank_by={each.settings.rank_by!r}; it sees no outputs of the networks"
             )
         if each.unit != "epoch":
             raise ValueError("rrm must count epochs, got unit='step'; the method reweights once an epoch")

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from rrm_torch.methods import cc
+from rrm_torch.methods.cc import CC
+from rrm_torch.methods.centrality import discrepancy
+from rrm_torch.methods.centrality_network import CentralityNetwork
+from rrm_torch.methods.training_set import TrainingSet
+from support.fixture_networks import N_CHANNELS, N_CLASSES, SmallBackbone, fill, filled
+from support.recorded_numbers import LABELS, division_batch, division_mixup, largest_difference, recorded_numbers
+from support.small_methods import centrality_networks, make_cc, networks, noisy_set, rrms
+
+TOLERANCE = 1e-6
+
+
+def published_network(s):
+    return filled(CentralityNetwork(SmallBackbone(), N_CHANNELS, N_CLASSES, n_reduced=6), s)
+
+
+def test_two_batches_end_with_the_recorded_parameters(record_property):
+    models = published_network(80).train(), published_network(100).eval()
+    method = CC(models, TrainingSet(fill((4, 3, 8, 8), 0), LABELS, N_CLASSES))
+    for epoch in (10, 10 + 1 / 11):
+        method._train_batch(0, division_batch(), division_mixup(), 25 * (epoch - 3) / 16)
+    parameters = torch.cat([parameter.flatten() for parameter in models[0].parameters()])
+    difference = largest_difference(parameters, recorded_numbers("cc")["parameters_after_two_batches"])
+    record_property("parameters", difference)
+    assert difference < TOLERANCE
+    assert models[0].backbone.norm.num_batches_tracked == 2 * 6
+    assert models[1].backbone.norm.num_batches_tracked == 0
+
+
+def test_heads_pass_no_gradient_to_the_backbone():
+    model = published_network(80)
+    losses = cc.step(model, published_network(100).eval(), division_batch(), division_mixup(), unlabelled_weight=5.0)
+    losses.heads.backward()
+    assert all(parameter.grad is None for parameter in model.main_parameters())
+    assert all(parameter.grad is not None for parameter in model.head_parameters())
+
+
+def test_backbone_loss_is_a_tenth_of_the_mean_discrepancy():
+    model = published_network(80).eval()
+    x = fill((4, 3, 8, 8), 0)
+    expected = 0.1 * discrepancy(*model.heads(model.reduce(model.features(x)))).mean()
+    assert_close(cc.backbone_loss(model, x), expected)
+
+
+def test_step_on_the_backbone_leaves_the_classifier_alone():
+    model = published_network(80)
+    cc.backbone_loss(model, fill((4, 3, 8, 8), 0)).backward()
+    assert all(parameter.grad is None for parameter in model.classifier.parameters())
+    assert all(parameter.grad is not None for parameter in model.backbone.parameters())
+
+
+@pytest.mark.parametrize("pruned", range(4))
+def test_a_pruned_label_has_no_influence_on_any_head(pruned):
+    weights = torch.full((4,), 4 / 3)
+    weights[pruned] = 0
+    outcomes = []
+    for label in range(5):
+        labels = LABELS.clone()
+        labels[pruned] = label
+        model = published_network(80)
+        batch = division_batch(labels, weights)
+        losses = cc.step(model, published_network(100).eval(), batch, division_mixup(), unlabelled_weight=25.0)
+        (losses.main.total + losses.heads).backward()
+        gradients = [parameter.grad.tolist() for parameter in model.parameters()]
+        outcomes.append((losses.main.total.tolist(), losses.heads.tolist(), gradients))
+    assert all(each == outcomes[0] for each in outcomes[1:])
+
+
+def test_weights_change_all_heads():
+    results = []
+    for weights in (None, torch.tensor([2.0, 0.5, 1.0, 0.5])):
+        batch = division_batch(weights=weights)
+        model = published_network(80)
+        results.append(cc.step(model, published_network(100).eval(), batch, division_mixup(), unlabelled_weight=0.0))
+    assert results[0].main.labelled != results[1].main.labelled
+    assert results[0].heads != results[1].heads
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"split": "otsu"},
+        {"discrepancy_threshold": 0.3, "discrepancy_batches": 3},
+        {"by_class": True},
+        {"confidence_penalty": 0.5},
+        {"autocast": torch.bfloat16},
+    ],
+    ids=str,
+)
+def test_trains_with_finite_losses_and_selects_right_labels(options):
+    data = noisy_set()
+    method = make_cc(data, **options)
+    history = method.fit(6)
+    assert all(torch.tensor(row["loss"]).isfinite().all() for row in history)
+    is_wrong = data.labels != torch.arange(len(data)) % 3
+    for division in method.divisions:
+        assert len(division.labelled) > 2
+        assert is_wrong[division.labelled].float().mean() < is_wrong.float().mean()
+
+
+def test_rrm_plans_by_the_losses_of_the_classifier():
+    method = make_cc(rrm=rrms())
+    method.fit(1)
+    expected = [method.losses_of(k) for k in (0, 1)]
+    scored = [method._score(k, 2).losses for k in (0, 1)]
+    for k in (0, 1):
+        assert_close(scored[k], expected[k])
+    method.fit(2)
+    for k in (0, 1):
+        division = method.divisions[k]
+        assert_close(method.rrm[k].losses[division.labelled], expected[k][division.labelled])
+
+
+def test_warm_up_trains_the_heads_on_detached_features():
+    method = make_cc(confidence_penalty=1.0)
+    before = [parameter.clone() for parameter in method.models[0].head_parameters()]
+    method.fit(1)
+    changed = [not torch.equal(*pair) for pair in zip(before, method.models[0].head_parameters(), strict=True)]
+    assert all(changed)
+
+
+def test_warm_up_of_the_backbone_does_not_depend_on_the_heads():
+    digests = []
+    for s in (None, 3.0):
+        method = make_cc()
+        if s is not None:
+            for model in method.models:
+                for head in (model.first_head, model.second_head):
+                    filled(head, s)
+        method.fit(1)
+        digests.append([parameter.tolist() for model in method.models for parameter in model.main_parameters()])
+    assert digests[0] == digests[1]
+
+
+def test_heads_alone_are_trained_to_differ():
+    method = make_cc(discrepancy_threshold=0.5, discrepancy_batches=20, optimizer=partial(torch.optim.SGD, lr=1.0))
+    model = method.models[0]
+    others = [*model.main_parameters(), *model.reduction.parameters()]
+    before = [parameter.clone() for parameter in others]
+    selected = torch.arange(48) < 30
+    members = selected.nonzero()[:, 0]
+    discrepancy_before = method._discrepancies(model, members).mean()
+    kept = method._consistent(0, 2, selected)
+    assert method._discrepancies(model, members).mean() > discrepancy_before + 0.1
+    assert all(torch.equal(*pair) for pair in zip(before, others, strict=True))
+    assert not (kept & ~selected).any()
+    assert 0 < kept.sum() < 30
+
+
+def test_consistent_samples_are_those_of_low_discrepancy_in_their_class():
+    method = make_cc(discrepancy_threshold=0.5, discrepancy_batches=1)
+    selected = torch.arange(48) < 30
+    kept = method._consistent(0, 2, selected)
+    values = torch.zeros(48)
+    values[:30] = method._discrepancies(method.models[0], torch.arange(30))
+    for k in range(3):
+        of_class = selected & (method.data.labels == k)
+        assert values[of_class & kept].max() < values[of_class & ~kept].min()
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_discrepancy_of_few_selected_samples(n):
+    method = make_cc(discrepancy_threshold=0.5, discrepancy_batches=2)
+    selected = torch.arange(48) < n
+    assert not (method._consistent(0, 2, selected) & ~selected).any()
+
+
+def test_features_that_are_not_finite_are_refused_by_name():
+    method = make_cc()
+    method.fit(1)
+    with torch.no_grad():
+        method.models[0].reduction.weight.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"cosines must be finite .*, got nan for sample 0"):
+        method.fit(2)
+
+
+def test_a_class_that_nobody_is_predicted_as_is_no_error():
+    method = make_cc()
+    method.fit(1)
+    with torch.no_grad():
+        for model in method.models:
+            model.classifier.bias[0] = -1000
+    row = method.fit(2)[-1]
+    assert torch.tensor(row["loss"]).isfinite().all()
+
+
+WRONG = {
+    "networks without heads": ({"models": networks()}, TypeError, "models must be two CentralityNetworks"),
+    "one network": ({"models": centrality_networks()[:1]}, TypeError, "models must be a tuple of two modules"),
+    "split": ({"split": "mean"}, ValueError, "split must be 'mixture' or 'otsu', got 'mean'"),
+    "discrepancy_threshold": (
+        {"discrepancy_threshold": 1.0},
+        ValueError,
+        r"discrepancy_threshold must lie in \[0, 1\), got 1",
+    ),
+    "discrepancy_batches": ({"discrepancy_batches": 0}, ValueError, "discrepancy_batches must be at least 1, got 0"),
+    "warmup": ({"warmup": 0}, ValueError, "warmup must be at least 1 epoch, got 0"),
+    "a single RRM": ({"rrm": rrms()[0]}, TypeError, "rrm must be a tuple of two RRMs"),
+    "no training set": ({"data": None}, TypeError, "data must be a TrainingSet, got NoneType"),
+}
+
+
+@pytest.mark.parametrize(("changes", "kind", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_arguments_are_refused(changes, kind, message):
+    with pytest.raises(kind, match=message):
+        CC(**{"models": centrality_networks(), "data": noisy_set(), **changes})
