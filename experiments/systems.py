@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rrm_torch.data import images
-from rrm_torch.data.augmentation import Augmentation, Compose, FlipCrop, Standardise
+from rrm_torch.data.augmentation import Augmentation, Compose, FlipCrop, RandAugment, Standardise
 from rrm_torch.methods import TrainingSet
 from rrm_torch.models import residual_features, small_resnet
 from rrm_torch.training.pipeline import Task
@@ -155,6 +155,7 @@ def training_set(task: Task) -> TrainingSet:
         task.labels,
         n_classes=int(task.y_test.max()) + 1,
         weak=weak,
+        strong=Compose(RandAugment(**STRONG), weak),
         prepare=task.prepare,
     )
 
