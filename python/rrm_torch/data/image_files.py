@@ -56,12 +56,6 @@ class ImageFiles:
     orientation in the EXIF data is not applied, as is usual in training on these data sets.
 
     An object can be pickled and sent to the workers of a DataLoader; each worker has `threads` threads of its own.
-
-    Examples
-    --------
-    >>> images = ImageFiles(["a.jpg", "b.jpg", "c.jpg"], 224)
-    >>> images.shape
-    torch.Size([3, 3, 224, 224])
     """
 
     def __init__(

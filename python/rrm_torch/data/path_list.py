@@ -25,12 +25,6 @@ class PathList(Sequence[str]):
     ------
     TypeError
         `names` is a single path.
-
-    Examples
-    --------
-    >>> paths = PathList(["cat/1.jpg", "dog/2.jpg"])
-    >>> len(paths), paths[1]
-    (2, 'dog/2.jpg')
     """
 
     def __init__(self, names: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[str] = "") -> None:

@@ -209,7 +209,7 @@ def enormous(content):
     ("damage", "reason"),
     [
         (lambda content: b"", "cannot identify"),
-        (lambda content: b"%!PS-Adobe-3.0 EPSF-3.0", "cannot identify"),
+        (lambda content: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "cannot identify"),
         (lambda content: content[:-20], "[Tt]runcated"),
         (enormous, "decompression bomb"),
     ],
