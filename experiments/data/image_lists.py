@@ -87,7 +87,7 @@ def read_columns(path: Path, lines: Sequence[str], n_columns: int, first_line: i
     rows = [tuple(line.split()) for line in lines]
     if set(map(len, rows)) - {n_columns}:
         number, row = next((number, row) for number, row in enumerate(rows, first_line) if len(row) != n_columns)
-        raise ValueError(f"{path}: each line must have {n_columns} columns, got {len(row)} in line {number:,}")
+        raise ValueError(f"{path}: the number of columns must be {n_columns}, got {len(row)} in line {number:,}")
     return [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -139,8 +139,8 @@ def check_images(folder: Path, lists: Mapping[Path, Sequence[str]], origin: str)
         absent = [name for name in names if name in missing] if missing else []
         if absent:
             raise ValueError(
-                f"{source} lists {len(absent):,} images that {folder} doesn't hold, the first is {absent[0]!r}; they "
-                f"come with {origin}"
+                f"{source} lists images that {folder} doesn't hold: {len(absent):,}, of which the first is "
+                f"{absent[0]!r}; they come with {origin}"
             )
 
 
