@@ -51,8 +51,8 @@ class ImageFiles:
     Notes
     -----
     Scaling is bilinear and antialiased; the longer side is rounded down. Large JPEGs are decoded at a half, a quarter
-    or an eighth of their size if both sides are at least twice `resize` then, which is several times faster and changes
-    most pixels by a few levels at most. Transparent pixels become white, and of several frames the first is read. The
+    or an eighth of their size if both sides are at least twice `resize` then, which is faster and changes most pixels
+    by 2 levels at most. Transparent pixels become white, and of several frames the first is read. The
     orientation in the EXIF data is not applied, as is usual in training on these data sets.
 
     An object can be pickled and sent to the workers of a DataLoader; each worker has `threads` threads of its own.

@@ -12,7 +12,7 @@ import numpy as np
 class PathList(Sequence[str]):
     """An immutable list of paths that takes 8 bytes per path beyond its characters.
 
-    A list of strings takes about 60 bytes per path beyond them, and a list of `pathlib.Path` several hundred.
+    A list of strings takes about 60 bytes per path beyond them, and one of `pathlib.Path` about 300.
 
     Parameters
     ----------
