@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .._models import device_of
+from ..data.balanced_subset import balanced_subset
 from .division import Division, OnPruned, divide, estimated_shares
 from .draws import Draws
 from .method import Row
@@ -24,19 +25,22 @@ from .soft_labels import one_hot
 from .training_set import endless_batches
 from .two_networks import TwoNetworkMethod
 
+NEITHER_NETWORK = 2
+"""Tells draws that concern both networks from those of each."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What the networks say of all samples at the start of an epoch.
+    """What a network says of an epoch's samples at its start.
 
     Attributes
     ----------
-    losses : Tensor, shape (n,)
+    losses : Tensor, shape (m,)
         The cross-entropy under the network.
-    clean_probability : Tensor, shape (n,)
-        The probability that each label is right, as the network judges.
-    selected : Tensor of bool, shape (n,)
-        The labelled set that the network selects for the other one.
+    clean_probability : Tensor, shape (m,)
+        The probability that each label is right, as the network judges; on the host.
+    selected : Tensor of bool, shape (m,)
+        The labelled set that the network selects for the other one; on the host.
     """
 
     losses: Tensor
@@ -50,7 +54,8 @@ class DivisionSettings:
 
     Attributes
     ----------
-    warmup, batch_size, unlabelled_weight, ramp, temperature, alpha, threshold, confidence_penalty, on_pruned
+    warmup, batch_size, unlabelled_weight, ramp, temperature, alpha, threshold, confidence_penalty, on_pruned,
+    epoch_samples
     """
 
     warmup: int
@@ -62,6 +67,7 @@ class DivisionSettings:
     threshold: float
     confidence_penalty: float
     on_pruned: OnPruned
+    epoch_samples: int | None
 
     def __post_init__(self) -> None:
         if self.warmup < 1:
@@ -82,6 +88,8 @@ class DivisionSettings:
             raise ValueError(f"confidence_penalty must be at least 0, got {self.confidence_penalty}")
         if self.on_pruned not in ("drop", "unlabelled"):
             raise ValueError(f"on_pruned must be 'drop' or 'unlabelled', got {self.on_pruned!r}")
+        if self.epoch_samples is not None and self.epoch_samples < 2:
+            raise ValueError(f"epoch_samples must be at least 2, got {self.epoch_samples}")
 
 
 class CoDivision(TwoNetworkMethod):
@@ -90,12 +98,12 @@ class CoDivision(TwoNetworkMethod):
     _division: DivisionSettings
 
     @abstractmethod
-    def _score(self, k: int, epoch: int) -> Scores:
-        """Return what network k says of all samples."""
+    def _score(self, k: int, epoch: int, index: Tensor) -> Scores:
+        """Return what network k says of the samples with these indices, ascending and on the host."""
 
     @abstractmethod
-    def _warm_up(self, k: int, epoch: int) -> float:
-        """Train network k on all given labels for an epoch; return the mean loss."""
+    def _warm_up(self, k: int, epoch: int, index: Tensor) -> float:
+        """Train network k on the given labels of these samples for an epoch; return the mean loss."""
 
     @abstractmethod
     def _train_batch(self, k: int, batch: Batch, mixup: MixUp, unlabelled_weight: float) -> Tensor:
@@ -103,14 +111,15 @@ class CoDivision(TwoNetworkMethod):
 
     def _train_epoch(self, epoch: int) -> Row:
         self.divisions = None
+        index = self._samples_of(epoch)
         if epoch <= self._division.warmup:
-            return {"loss": [self._warm_up(k, epoch) for k in (0, 1)]}
-        scores = [self._score(k, epoch) for k in (0, 1)]
+            return {"loss": [self._warm_up(k, epoch, index) for k in (0, 1)]}
+        scores = [self._score(k, epoch, index) for k in (0, 1)]
         # Each network trains on the set that the other one selects, and is judged by its own losses.
-        first, second = (self._divide(k, scores[k].losses, scores[1 - k]) for k in (0, 1))
+        first, second = (self._divide(k, index, scores[k].losses, scores[1 - k]) for k in (0, 1))
         self.divisions = (first, second)
         losses = [
-            self._train_network(k, epoch, division, scores[1 - k].clean_probability.float().cpu())
+            self._train_network(k, epoch, index, division, scores[1 - k].clean_probability)
             for k, division in enumerate(self.divisions)
         ]
         return {
@@ -119,31 +128,41 @@ class CoDivision(TwoNetworkMethod):
             "pruned": [len(division.pruned) for division in self.divisions],
         }
 
-    def _divide(self, k: int, losses: Tensor, selection: Scores) -> Division:
+    def _samples_of(self, epoch: int) -> Tensor:
+        """Return the indices of the samples that an epoch uses, ascending, on the host."""
+        n = self._division.epoch_samples
+        if n is None:
+            return torch.arange(len(self.data))
+        draws = Draws(self.seed, epoch, NEITHER_NETWORK)
+        return balanced_subset(self.data.labels.cpu(), n, draws.generator).sort().values
+
+    def _divide(self, k: int, index: Tensor, losses: Tensor, selection: Scores) -> Division:
         """Return the samples as network k trains on them: the other network's selection, weighted by its own losses."""
-        selected = selection.selected.cpu()
+        selected = selection.selected
         rrm = None if self.rrm is None else self.rrm[k]
         contamination = None
         if rrm is not None and not rrm.settings.has_threshold and bool(selected.any()):
-            contamination = estimated_shares(rrm, selection.clean_probability.cpu(), selected)
-        return divide(selected, losses, rrm, contamination, self._division.on_pruned)
+            contamination = estimated_shares(rrm, index, selection.clean_probability, selected)
+        return divide(index, selected, losses, rrm, contamination, self._division.on_pruned)
 
-    def _train_network(self, k: int, epoch: int, division: Division, clean_probability: Tensor) -> float:
-        """Train a network on its division for an epoch; return the mean loss."""
+    def _train_network(self, k: int, epoch: int, index: Tensor, division: Division, clean_probability: Tensor) -> float:
+        """Train a network on its division of the samples for an epoch; return the mean loss."""
         if len(division.labelled) < 2:
             warnings.warn(
-                f"network {k + 1} has no labelled set in epoch {epoch}: none of the {len(self.data)} labels seems "
+                f"network {k + 1} has no labelled set in epoch {epoch}: none of the {len(index)} labels seems "
                 f"right with a probability above {self._division.threshold}. It trains on all labels instead; a lower "
                 "threshold or by_class=True may help",
                 stacklevel=4,
             )
-            return self._warm_up(k, epoch)
+            return self._warm_up(k, epoch, index)
+        by_sample = torch.ones(len(self.data))
+        by_sample[index] = clean_probability.float()
         self.models[k].train()
         self.models[1 - k].eval()
         draws = self.data.draws(self.seed, epoch, k)
         parts = self.data.shuffled(division.labelled.to(self.data.device), self._division.batch_size, draws)
         losses = []
-        for number, batch in enumerate(self._batches(k, parts, division, clean_probability, draws)):
+        for number, batch in enumerate(self._batches(k, parts, division, by_sample, draws)):
             mixup = MixUp.draw(batch.n_rows, self._division.alpha, draws)
             progress = epoch - 1 + number / len(parts) - self._division.warmup
             weight = self._division.unlabelled_weight * linear_ramp(progress, self._division.ramp)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -34,28 +34,24 @@ class Division:
     weights: Tensor | None
     pruned: Tensor
 
-    @classmethod
-    def of(cls, selected: Tensor, pruned: Tensor | None = None) -> Division:
-        """Return the division by a mask of bool, shape (n,), without weights."""
-        if pruned is None:
-            pruned = torch.zeros_like(selected)
-        return cls(selected.nonzero()[:, 0], (~selected).nonzero()[:, 0], None, pruned.nonzero()[:, 0])
-
 
 def divide(
+    index: Tensor,
     selected: Tensor,
     losses: Tensor,
     rrm: RRM | None,
     contamination: float | npt.NDArray[np.float64] | None,
     on_pruned: OnPruned,
 ) -> Division:
-    """Return the division by a selection, and let RRM plan over the selected samples.
+    """Return the division of samples by a selection, and let RRM plan over the selected ones.
 
     Parameters
     ----------
-    selected : Tensor of bool, shape (n,)
-        The labelled set, on the host.
-    losses : Tensor, shape (n,)
+    index : Tensor of int64, shape (m,)
+        The samples, ascending, on the host.
+    selected : Tensor of bool, shape (m,)
+        Which of them are in the labelled set, on the host.
+    losses : Tensor, shape (m,)
         By which RRM prunes.
     rrm : RRM, optional
         Its next round is over the selected samples alone. Without any there is none.
@@ -66,24 +62,30 @@ def divide(
         pruned, they stay.
     """
     if rrm is None or not bool(selected.any()):
-        return Division.of(selected)
-    rrm.step(losses, among=selected.to(losses.device), contamination=contamination)
-    pruned = rrm.trajectory.last.cpu() & selected
-    remaining = selected & ~pruned
+        return Division(index[selected], index[~selected], weights=None, pruned=index[:0])
+    device = losses.device
+    rrm.step(losses[selected.to(device)], among=index[selected].to(device), contamination=contamination)
+    is_pruned = rrm.trajectory.last.cpu()[index] & selected
+    remaining = selected & ~is_pruned
     if on_pruned == "unlabelled" and bool(remaining.any()):
-        return Division.of(remaining, pruned)
-    return replace(Division.of(selected, pruned), weights=rrm.weights.float().cpu())
+        return Division(index[remaining], index[~remaining], weights=None, pruned=index[is_pruned])
+    weights = rrm.weights.float().cpu()
+    return Division(index[selected], index[~selected], weights=weights, pruned=index[is_pruned])
 
 
-def estimated_shares(rrm: RRM, clean_probability: Tensor, selected: Tensor) -> float | npt.NDArray[np.float64]:
+def estimated_shares(
+    rrm: RRM, index: Tensor, clean_probability: Tensor, selected: Tensor
+) -> float | npt.NDArray[np.float64]:
     """Return the share of wrong labels in a selected set: the mean probability that a label is wrong.
 
     Parameters
     ----------
     rrm : RRM
         If it has groups and no cap, the shares are those of its groups.
-    clean_probability : Tensor, shape (n,)
-    selected : Tensor of bool, shape (n,)
+    index : Tensor of int64, shape (m,)
+        Samples.
+    clean_probability : Tensor, shape (m,)
+    selected : Tensor of bool, shape (m,)
 
     Returns
     -------
@@ -92,7 +94,7 @@ def estimated_shares(rrm: RRM, clean_probability: Tensor, selected: Tensor) -> f
     wrong = 1 - clean_probability[selected].double()
     if rrm.groups is None or rrm.settings.cap is not None:
         return float(wrong.mean())
-    numbers = torch.tensor(rrm.groups.numbers, dtype=torch.int64)[selected]
+    numbers = torch.tensor(rrm.groups.numbers, dtype=torch.int64)[index[selected]]
     sums = torch.zeros(rrm.groups.n_groups, dtype=torch.float64).index_add_(0, numbers, wrong)
     sizes = torch.bincount(numbers, minlength=rrm.groups.n_groups)
     return (sums / sizes.clamp(min=1)).numpy()

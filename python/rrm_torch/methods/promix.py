@@ -269,9 +269,10 @@ class ProMix(TwoNetworkMethod):
         draws = self.data.draws(self.seed, epoch)
         device = device_of(self.models[0])
         losses = []
+        everything = torch.arange(len(self.data), device=self.data.device)
         for model in self.models:
             model.train()
-        for index in self._shuffled_samples(draws, self._promix.batch_size):
+        for index in self.data.shuffled(everything, self._promix.batch_size, draws):
             x = self.data.weak_view(self.data.inputs[index], draws).to(device)
             y = self.data.labels[index].to(device)
             loss = torch.zeros((), device=device)
@@ -294,7 +295,7 @@ class ProMix(TwoNetworkMethod):
         contamination = None
         if rrm is not None and not rrm.settings.has_threshold:
             contamination = settings.contamination_of(float(chosen.double().mean()))
-        return divide(chosen, losses, rrm, contamination, settings.on_pruned)
+        return divide(torch.arange(len(chosen)), chosen, losses, rrm, contamination, settings.on_pruned)
 
     def _train_jointly(self, epoch: int, divisions: tuple[Division, Division]) -> tuple[float, list[int]]:
         """Train both networks for an epoch; return the mean loss, and how many samples had a label in each."""
@@ -310,9 +311,10 @@ class ProMix(TwoNetworkMethod):
             weights = torch.stack([cast("Tensor", division.weights) for division in divisions])
         losses = []
         n_chosen = torch.zeros(2, dtype=torch.int64, device=device)
+        everything = torch.arange(len(self.data), device=self.data.device)
         for model in self.models:
             model.train()
-        for index in self._shuffled_samples(draws, self._promix.batch_size):
+        for index in self.data.shuffled(everything, self._promix.batch_size, draws):
             x = self.data.inputs[index]
             host_index = index.cpu()
             weak = self.data.weak_view(x, draws).to(device)

@@ -120,7 +120,8 @@ class TrainingSet:
     def batches(self, batch_size: int, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (index, x, y) of all samples, or of those in `index`, in order and without augmentation."""
         if index is None:
-            index = torch.arange(len(self), device=self.device)
+            index = torch.arange(len(self))
+        index = index.to(self.device)
         for part in torch.split(index, batch_size):
             yield part, self.prepared(self.inputs[part]), self.labels[part]
 

@@ -14,7 +14,6 @@ from ..training.score import score
 from ..training.stateful import Stateful
 from ..weighting.rrm import RRM
 from .division import Division
-from .draws import Draws
 from .method import MakeOptimizer, MakeScheduler, Method, update
 from .soft_labels import negative_entropy
 from .training_set import TrainingSet, check_training_set
@@ -98,26 +97,21 @@ class TwoNetworkMethod(Method):
         loader = self.data.batches(SCORING_BATCH, among)
         return score(self.models[k], loader, autocast=self._autocast, among=among)
 
-    def _train_plainly(self, k: int, optimizer: torch.optim.Optimizer, epoch: int) -> float:
-        """Train a network on all given labels for an epoch; return the mean loss."""
+    def _train_plainly(self, k: int, optimizer: torch.optim.Optimizer, epoch: int, index: Tensor) -> float:
+        """Train a network on the given labels of some samples for an epoch; return the mean loss."""
         model = self.models[k]
         device = device_of(model)
         draws = self.data.draws(self.seed, epoch, k)
         model.train()
         losses = []
-        for index in self._shuffled_samples(draws, 2 * self._batch_size):
-            x = self.data.weak_view(self.data.inputs[index], draws).to(device)
+        for part in self.data.shuffled(index.to(self.data.device), 2 * self._batch_size, draws):
+            x = self.data.weak_view(self.data.inputs[part], draws).to(device)
             with self._autocast_context(model):
                 logits = model(x).float()
-            loss = self._plain_loss(logits, self.data.labels[index].to(device))
+            loss = self._plain_loss(logits, self.data.labels[part].to(device))
             update(optimizer, loss)
             losses.append(loss.detach())
         return float(torch.stack(losses).mean())
-
-    def _shuffled_samples(self, draws: Draws, batch_size: int) -> list[Tensor]:
-        """Return the indices of all samples in random order, as batches."""
-        everything = torch.arange(len(self.data), device=self.data.device)
-        return self.data.shuffled(everything, batch_size, draws)
 
     def _plain_loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the loss of the warm-up: cross-entropy, and the confidence penalty if there is one."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experiments.data.balanced_subset import balanced_subset
+from rrm_torch.data.balanced_subset import balanced_subset
 
 
 def labels_of(sizes, seed=0):
