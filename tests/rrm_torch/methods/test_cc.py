@@ -98,13 +98,14 @@ def test_weights_change_all_heads():
 )
 def test_trains_with_finite_losses_and_selects_right_labels(options):
     data = noisy_set()
-    method = make_cc(data, **options)
-    history = method.fit(6)
+    rate = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+    method = make_cc(data, optimizer=rate, warmup=3, batch_size=8, **options)
+    history = method.fit(5)
     assert all(torch.tensor(row["loss"]).isfinite().all() for row in history)
     is_wrong = data.labels != torch.arange(len(data)) % 3
     for division in method.divisions:
-        assert len(division.labelled) > 2
-        assert is_wrong[division.labelled].float().mean() < is_wrong.float().mean()
+        assert len(division.labelled) >= 10
+        assert is_wrong[division.labelled].float().mean() < 0.2 < is_wrong.float().mean()
 
 
 def test_rrm_plans_by_the_losses_of_the_classifier():
