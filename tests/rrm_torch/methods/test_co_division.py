@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from rrm_torch import RRM
 from rrm_torch.methods.soft_labels import negative_entropy
 from rrm_torch.methods.training_set import TrainingSet
 from support.small_methods import (
@@ -76,7 +77,7 @@ def test_batches_hold_the_labelled_samples_once_and_unlabelled_ones_in_turn():
         visited = torch.cat([step.batch.first[:, 0] for step in steps]).long()
         assert visited.sort().values.tolist() == labelled.tolist()
         others = torch.cat([step.batch.unlabelled[0][:, 0] for step in steps]).long()
-        assert not set(others.tolist()) & set(labelled.tolist())
+        assert set(others.tolist()) == set(INDEX.tolist()) - set(labelled.tolist())
         for step in steps:
             of_batch = step.batch.first[:, 0].long()
             assert torch.equal(step.batch.labels.argmax(1), data.labels[of_batch])
@@ -338,6 +339,18 @@ def test_rrm_keeps_its_own_threshold(options):
         assert entry.n_pruned == (12 if "contamination" in options else 20)
 
 
+@pytest.mark.parametrize("on_pruned", ["drop", "unlabelled"])
+def test_rrm_that_is_not_due_changes_no_weights(on_pruned):
+    rrm = (RRM(N, warmup=2), RRM(N, warmup=2))
+    method = script_dividemix([(scores(UP, LOW), scores(DOWN, HIGH))], rrm=rrm, on_pruned=on_pruned)
+    method.fit(2)
+    assert method.history[-1]["pruned"] == [0, 0]
+    assert [each.epoch for each in rrm] == [1, 1]
+    assert all((each.weights == 1).all() for each in rrm)
+    method.fit(3)
+    assert method.history[-1]["pruned"] == [8, 6]
+
+
 # Few or no samples
 
 
@@ -430,8 +443,10 @@ def test_networks_draw_different_numbers():
     assert len(set(orders.values())) == len(set(shares.values())) == 4
 
 
-def test_equal_networks_differ_after_the_warm_up():
-    method = make_dividemix()
+@pytest.mark.parametrize("make", [make_dividemix, make_cc])
+def test_equal_networks_differ_after_the_warm_up(make):
+    method = make()
     method.models[1].load_state_dict(method.models[0].state_dict())
     method.fit(1)
-    assert not torch.equal(method.models[0][1].weight, method.models[1][1].weight)
+    first, second = (next(iter(model.parameters())) for model in method.models)
+    assert not torch.equal(first, second)
