@@ -54,10 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_command(arguments: Sequence[str] | None) -> int:
     options = make_parser().parse_args(arguments)
-    directory = RunDirectory(options.work or Path("report-experiments") / options.name)
     console = Console(markup=False, highlight=False, soft_wrap=True)
     with exit_code(BAD_INPUT, ValueError, OSError):
         experiment = load(options.name)
+        if options.quick:
+            experiment = experiment.quick_version()
+        directory = RunDirectory(options.work or Path("report-experiments") / experiment.name)
         jobs = plan_jobs(experiment, options.seeds, options.only)
         if options.begin_with:
             _split_record(options.begin_with, experiment, directory)
@@ -188,6 +190,8 @@ examples:
     {PROGRAM} mnist-table6 --list
   try one method with one seed
     {PROGRAM} mnist-table6 --data ~/data --seeds 1 --only rrm
+  try all methods in minutes, without data
+    {PROGRAM} systems --quick
   execute all of it, two runs at a time, and record the results for a table
     {PROGRAM} mnist-table6 --data ~/data --workers 2 --record mnist_table6.json""",
     )
@@ -213,6 +217,9 @@ examples:
     )
     parser.add_argument(
         "--only", nargs="+", default=(), metavar="METHOD", help="only runs whose method contains one of these words"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a small version without data, to see that all runs (systems only)"
     )
     parser.add_argument("--list", action="store_true", help="show what is done and what is missing, and train nothing")
     parser.add_argument(

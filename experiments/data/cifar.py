@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import pickle
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,17 +17,17 @@ from torch import Tensor
 from rrm_torch.data.memory_limit import check_max_bytes, refuse_too_large
 from rrm_torch.data.npz import read_npz
 
-from .arrays import RECONSTRUCT, RECONSTRUCT_NAMES, check_labels
+from .arrays import check_labels
+from .cifar_batches import SHAPE, check_files, check_pixels, read_batch
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """The ten classes of CIFAR-10, in the order of its labels (Krizhevsky 2009)."""
 
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_BATCHES = ("test_batch",)
+ORIGIN = "cifar-10-batches-py in cifar-10-python.tar.gz"
 
 JPEG_KEYS = ("jpg_train", "off_train", "y_train", "jpg_test", "off_test", "y_test", "classes")
-
-SHAPE = (3, 32, 32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,72 +94,20 @@ def load_cifar10(path: str | Path, max_bytes: int | None = None) -> Cifar:
 
 def _load_batches(folder: Path, limit: int) -> Cifar:
     """Load the folder of Python batches."""
+    check_files(folder, (*TRAIN_BATCHES, *TEST_BATCHES), ORIGIN, limit)
     parts = {}
-    files = [folder / name for name in (*TRAIN_BATCHES, *TEST_BATCHES)]
-    refuse_too_large(str(folder), sum(file.stat().st_size for file in files if file.is_file()), limit)
     for part, names in (("train", TRAIN_BATCHES), ("test", TEST_BATCHES)):
-        pixels, labels = zip(*(_read_batch(folder, name) for name in names), strict=True)
+        pixels, labels = zip(*(_read_batch(folder / name) for name in names), strict=True)
         parts[f"x_{part}"] = torch.from_numpy(np.concatenate(pixels))
         parts[f"y_{part}"] = torch.cat(labels)
     return Cifar(**parts, classes=CLASSES)
 
 
-def _read_batch(folder: Path, name: str) -> tuple[npt.NDArray[np.uint8], Tensor]:
+def _read_batch(path: Path) -> tuple[npt.NDArray[np.uint8], Tensor]:
     """Read one pickled batch: images of shape (n, 3, 32, 32), and labels."""
-    path = folder / name
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"folder {str(folder)!r} must hold {name}; it is the folder cifar-10-batches-py in cifar-10-python.tar.gz"
-        )
-    try:
-        with path.open("rb") as file:
-            batch = _ArrayUnpickler(file, encoding="bytes").load()
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise ValueError(f"{path} can't be read as a batch of CIFAR-10: {error}; extract it again") from error
-    if not isinstance(batch, dict) or b"data" not in batch or b"labels" not in batch:
-        raise ValueError(
-            f"{path} must hold a dict with b'data' and b'labels', as CIFAR-10's batches do; extract it again"
-        )
-    pixels = batch[b"data"]
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-        dtype = getattr(pixels, "dtype", type(pixels).__name__)
-        raise TypeError(f"{path}: b'data' must be an array of uint8, got {dtype}")
-    if pixels.ndim != 2 or pixels.shape[1] != np.prod(SHAPE):
-        raise ValueError(f"{path}: b'data' must have shape (n, 3072), one row per image, got {pixels.shape}")
-    labels = check_labels(f"{path}: b'labels'", batch[b"labels"], len(CLASSES), len(pixels))
-    return pixels.reshape(-1, *SHAPE), labels
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler of plain containers and NumPy arrays that rejects all other names."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return the object with this name if a pickled array needs it."""
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
-        return _ALLOWED[module, name]
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """Replace _codecs.encode, to which Python 3 refers for bytes in old protocols, always with Latin-1."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}, which no array needs")
-    return text.encode("latin1")
-
-
-def _reconstruct_empty(subtype: Any, shape: Any, typecode: Any) -> Any:
-    """Replace NumPy's function, which makes an array of any size; the arrays in a pickle begin empty."""
-    if shape != (0,):
-        raise pickle.UnpicklingError(f"it asks for an array of shape {shape!r:.80}, which no pickled array begins with")
-    return RECONSTRUCT(subtype, shape, typecode)
-
-
-_ALLOWED: dict[tuple[str, str], Any] = {
-    **{(module, "_reconstruct"): _reconstruct_empty for module in RECONSTRUCT_NAMES},
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _latin1,
-}
+    batch = read_batch(path, "a batch of CIFAR-10", (b"data", b"labels"))
+    pixels = check_pixels(path, batch[b"data"])
+    return pixels, check_labels(f"{path}: b'labels'", batch[b"labels"], len(CLASSES), len(pixels))
 
 
 def _load_jpegs(path: Path, limit: int) -> Cifar:

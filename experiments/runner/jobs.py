@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -63,6 +63,8 @@ class Experiment:
         ``on_epoch(done, total)``.
     packages : tuple of str
         Distributions that must be installed.
+    quick : callable, optional
+        Like `jobs`, for a version that runs in a few minutes and needs no data.
     """
 
     name: str
@@ -70,6 +72,19 @@ class Experiment:
     jobs: Callable[[int], list[Job]]
     execute: Execute
     packages: tuple[str, ...] = ()
+    quick: Callable[[int], list[Job]] | None = None
+
+    def quick_version(self) -> Experiment:
+        """Return the version that runs in a few minutes.
+
+        Raises
+        ------
+        ValueError
+            There is none.
+        """
+        if self.quick is None:
+            raise ValueError(f"{self.name} has no quick version; --only METHOD and --seeds 1 run a part of it")
+        return replace(self, name=f"{self.name}-quick", data=(), jobs=self.quick, quick=None)
 
 
 def plan_jobs(experiment: Experiment, seeds: int, only: Sequence[str] = ()) -> list[Job]:

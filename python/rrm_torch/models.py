@@ -99,6 +99,32 @@ def small_resnet(n_classes: int, width: int = 32, *, blocks: int = 1, stem_strid
         An argument is outside its range.
     """
     _check_n_classes(n_classes)
+    layers = _residual_layers(width, blocks, stem_stride)
+    return nn.Sequential(layers | {"head": _Head(4 * width, n_classes)})
+
+
+def residual_features(width: int = 32, *, blocks: int = 1, stem_stride: int = 2) -> nn.Sequential:
+    """Return `small_resnet` without its linear layer, as the backbone of a network with several heads.
+
+    Parameters
+    ----------
+    width, blocks, stem_stride
+        See `small_resnet`.
+
+    Returns
+    -------
+    nn.Sequential
+        Maps images of shape (n, 3, H, W) to features of shape (n, 4 * width), float32 also under autocast.
+
+    Raises
+    ------
+    ValueError
+        An argument is outside its range.
+    """
+    return nn.Sequential(_residual_layers(width, blocks, stem_stride) | {"pool": _Pool()})
+
+
+def _residual_layers(width: int, blocks: int, stem_stride: int) -> OrderedDict[str, nn.Module]:
     for name, value in (("width", width), ("blocks", blocks)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
@@ -116,7 +142,7 @@ def small_resnet(n_classes: int, width: int = 32, *, blocks: int = 1, stem_strid
             stride = 2 if halves else 1
             layers[f"block{stage + 1}_{block + 1}"] = _ResidualBlock(channels, width << stage, stride)
             channels = width << stage
-    return nn.Sequential(layers | {"head": _Head(channels, n_classes)})
+    return layers
 
 
 class _ResidualBlock(nn.Module):
@@ -137,6 +163,13 @@ class _ResidualBlock(nn.Module):
         y = F.relu(self.first_norm(self.first(x)), inplace=True)
         y = self.second_norm(self.second(y))
         return F.relu(y + self.shortcut(x), inplace=True)
+
+
+class _Pool(nn.Module):
+    """Global average pooling, in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float().mean((2, 3))
 
 
 class _Head(nn.Module):

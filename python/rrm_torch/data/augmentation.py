@@ -15,6 +15,10 @@ from typing import Literal, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from .rand_augment import RandAugment
+
+__all__ = ["Augmentation", "Compose", "Cutout", "FlipCrop", "GaussianNoise", "RandAugment", "Standardise"]
+
 Fill: TypeAlias = Literal["zeros", "reflect"]
 
 
@@ -171,6 +175,67 @@ class FlipCrop:
             inside = (rows == source_rows)[:, :, None] & (columns == source_columns)[:, None, :]
             result.mul_(inside[:, None])  # several times faster than masked_fill_
         return result
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """Erase a square of each image (DeVries and Taylor, 2017).
+
+    Its centre is uniform over the pixels, so that a part of the square may lie outside the image.
+
+    Parameters
+    ----------
+    size : int, default 16
+        Side of the square in pixels, at least 1.
+    fill : float, default 0
+        Value of the square: 0 is black in bytes and the mean after `Standardise`.
+
+    Raises
+    ------
+    ValueError
+        `size` is below 1.
+    """
+
+    size: int = 16
+    fill: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {self.size}")
+
+    def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the batch with a square of each image erased.
+
+        Parameters
+        ----------
+        x : torch.Tensor of uint8 or floating-point, shape (n, C, H, W)
+            Images.
+        generator : torch.Generator, optional
+            By default torch's global generator.
+
+        Returns
+        -------
+        torch.Tensor of the type and shape of `x`
+
+        Raises
+        ------
+        ValueError
+            `x` has the wrong shape.
+        TypeError
+            `x` has the wrong type.
+        """
+        _check_images(x)
+        n, _, height, width = x.shape
+        is_erased_row = self._covered(height, n, x.device, generator)
+        is_erased_column = self._covered(width, n, x.device, generator)
+        is_erased = is_erased_row[:, :, None] & is_erased_column[:, None, :]
+        return x.masked_fill(is_erased[:, None], self.fill)
+
+    def _covered(self, length: int, n: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
+        """Draw centres, and return which rows or columns the squares cover: bool, shape (n, length)."""
+        first = torch.randint(length, (n, 1), generator=generator, device=device) - self.size // 2
+        positions = torch.arange(length, device=device)
+        return (positions >= first) & (positions < first + self.size)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from .._models import device_of, evaluation_mode
 from ..weighting.rrm import RRM
 from .centrality import above_otsu, central_probability, centrality, discrepancy
 from .centrality_network import CentralityNetwork
-from .co_division import CoDivision, DivisionSettings, OnPruned, Scores
+from .co_division import CoDivision, DivisionSettings, Scores
 from .dividemix import SGD
+from .division import OnPruned
 from .method import MakeOptimizer, MakeScheduler, update
 from .mixup import MixUp
 from .selection import MixtureSettings, low_probability, normalise
@@ -108,7 +109,7 @@ class CC(CoDivision):
     models : tuple of two CentralityNetworks
         Initialise them differently.
     data : TrainingSet
-    rrm, on_pruned, scheduler, warmup, batch_size, ramp, temperature, confidence_penalty, autocast, seed
+    rrm, on_pruned, scheduler, warmup, batch_size, ramp, temperature, confidence_penalty, epoch_samples, autocast, seed
         See `DivideMix`. The paper has a warm-up of 30 epochs for CIFAR, of 1 for Clothing1M.
     optimizer : callable, default SGD with rate 0.02, momentum 0.9 and weight decay 5e-4
         Called twice for each network: with the parameters of backbone and classifier, and with those of the heads.
@@ -169,6 +170,7 @@ class CC(CoDivision):
         split: Split = "mixture",
         confidence_penalty: float = 0.0,
         by_class: bool = False,
+        epoch_samples: int | None = None,
         autocast: torch.dtype | None = None,
         seed: int = 0,
     ) -> None:
@@ -182,6 +184,7 @@ class CC(CoDivision):
             threshold=threshold,
             confidence_penalty=confidence_penalty,
             on_pruned=on_pruned,
+            epoch_samples=epoch_samples,
         )
         if split not in ("mixture", "otsu"):
             raise ValueError(f"split must be 'mixture' or 'otsu', got {split!r}")
@@ -220,15 +223,15 @@ class CC(CoDivision):
             seed=seed,
         )
 
-    def _warm_up(self, k: int, epoch: int) -> float:
+    def _warm_up(self, k: int, epoch: int, index: Tensor) -> float:
         model = self.models[k]
         device = device_of(model)
         draws = self.data.draws(self.seed, epoch, k)
         model.train()
         losses = []
-        for index in self._shuffled_samples(draws):
-            x = self.data.weak_view(self.data.inputs[index], draws).to(device)
-            y = self.data.labels[index].to(device)
+        for part in self.data.shuffled(index.to(self.data.device), 2 * self._batch_size, draws):
+            x = self.data.weak_view(self.data.inputs[part], draws).to(device)
+            y = self.data.labels[part].to(device)
             with self._autocast_context(model):
                 features = model.features(x)
                 logits = model.classify(features)
@@ -258,9 +261,9 @@ class CC(CoDivision):
         update(main, loss)
         return losses.main.total
 
-    def _score(self, k: int, epoch: int) -> Scores:
-        logits, reduced = self._outputs(k)
-        labels = self.data.labels.cpu()
+    def _score(self, k: int, epoch: int, index: Tensor) -> Scores:
+        logits, reduced = self._outputs(k, index)
+        labels = self.data.labels.cpu()[index]
         losses = F.cross_entropy(logits, labels, reduction="none")
         cosines = centrality(reduced, labels, logits.argmax(1), self.data.n_classes)
         probability = central_probability(cosines, labels, self._mixture)
@@ -269,43 +272,43 @@ class CC(CoDivision):
         else:
             selected = above_otsu(cosines, labels, self.data.n_classes)
         if self._discrepancy_threshold:
-            selected = self._consistent(k, epoch, selected)
+            selected = self._consistent(k, epoch, index, selected)
         return Scores(losses, probability, selected)
 
     @torch.inference_mode()
-    def _outputs(self, k: int) -> tuple[Tensor, Tensor]:
-        """Return the logits of the classifier and the reduced features of all samples, on the host."""
+    def _outputs(self, k: int, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of the classifier and the reduced features of some samples, on the host."""
         model = self.models[k]
         device = device_of(model)
         logits = []
         reduced = []
         with evaluation_mode(model), self._autocast_context(model):
-            for _, x, _ in self.data.batches(SCORING_BATCH):
+            for _, x, _ in self.data.batches(SCORING_BATCH, index):
                 features = model.features(x.to(device))
                 logits.append(model.classify(features).cpu())
                 reduced.append(model.reduce(features).cpu())
         return torch.cat(logits), torch.cat(reduced)
 
-    def _consistent(self, k: int, epoch: int, selected: Tensor) -> Tensor:
+    def _consistent(self, k: int, epoch: int, index: Tensor, selected: Tensor) -> Tensor:
         """Return which of the selected samples two heads that were trained to differ still agree on."""
         if not bool(selected.any()):
             return selected
         model = self.models[k]
         device = device_of(model)
         draws = self.data.draws(self.seed, epoch, k, 1)
-        members = selected.nonzero()[:, 0].to(self.data.device)
+        members = index[selected].to(self.data.device)
         model.eval()
         model.first_head.train()
         model.second_head.train()
-        for index in islice(endless_batches(self.data, members, self._batch_size, draws), self._discrepancy_batches):
-            x = self.data.weak_view(self.data.inputs[index], draws).to(device)
+        for part in islice(endless_batches(self.data, members, self._batch_size, draws), self._discrepancy_batches):
+            x = self.data.weak_view(self.data.inputs[part], draws).to(device)
             with torch.no_grad(), self._autocast_context(model):
                 reduced = model.reduce(model.features(x))
             update(self._head_optimizers[k], -DISCREPANCY_WEIGHT * discrepancy(*model.heads(reduced)).mean())
         values = self._discrepancies(model, members)
         settings = replace(self._mixture, by_class=True)
         consistency = low_probability(
-            normalise(values, name="discrepancies"), self.data.labels.cpu()[selected], settings
+            normalise(values, name="discrepancies"), self.data.labels.cpu()[index[selected]], settings
         )
         kept = selected.clone()
         kept[selected] = consistency > self._discrepancy_threshold

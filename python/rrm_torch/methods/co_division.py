@@ -8,16 +8,14 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from .._models import device_of
-from ..weighting.rrm import RRM
+from ..data.balanced_subset import balanced_subset
+from .division import Division, OnPruned, divide, estimated_shares
 from .draws import Draws
 from .method import Row
 from .mixup import MixUp
@@ -27,51 +25,27 @@ from .soft_labels import one_hot
 from .training_set import endless_batches
 from .two_networks import TwoNetworkMethod
 
-OnPruned = Literal["drop", "unlabelled"]
+NEITHER_NETWORK = 2
+"""Tells draws that concern both networks from those of each."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What the networks say of all samples at the start of an epoch.
+    """What a network says of an epoch's samples at its start.
 
     Attributes
     ----------
-    losses : Tensor, shape (n,)
+    losses : Tensor, shape (m,)
         The cross-entropy under the network.
-    clean_probability : Tensor, shape (n,)
-        The probability that each label is right, as the network judges.
-    selected : Tensor of bool, shape (n,)
-        The labelled set that the network selects for the other one.
+    clean_probability : Tensor, shape (m,)
+        The probability that each label is right, as the network judges; on the host.
+    selected : Tensor of bool, shape (m,)
+        The labelled set that the network selects for the other one; on the host.
     """
 
     losses: Tensor
     clean_probability: Tensor
     selected: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Division:
-    """The samples as one network trains on them for an epoch.
-
-    Attributes
-    ----------
-    labelled, unlabelled : Tensor of int64
-        The indices of both sets, which may be empty.
-    clean_probability : Tensor of float32, shape (n,)
-    weights : Tensor of float32, shape (n,), optional
-        The weights of the labels; None without RRM, and where pruned samples are unlabelled.
-    contamination : float, optional
-        The share of the selected set that RRM was to prune.
-    pruned : Tensor of int64
-        The indices of the samples that RRM pruned from the selected set.
-    """
-
-    labelled: Tensor
-    unlabelled: Tensor
-    clean_probability: Tensor
-    weights: Tensor | None
-    contamination: float | None
-    pruned: Tensor
 
 
 @dataclass(frozen=True)
@@ -80,7 +54,8 @@ class DivisionSettings:
 
     Attributes
     ----------
-    warmup, batch_size, unlabelled_weight, ramp, temperature, alpha, threshold, confidence_penalty, on_pruned
+    warmup, batch_size, unlabelled_weight, ramp, temperature, alpha, threshold, confidence_penalty, on_pruned,
+    epoch_samples
     """
 
     warmup: int
@@ -92,6 +67,7 @@ class DivisionSettings:
     threshold: float
     confidence_penalty: float
     on_pruned: OnPruned
+    epoch_samples: int | None
 
     def __post_init__(self) -> None:
         if self.warmup < 1:
@@ -112,32 +88,22 @@ class DivisionSettings:
             raise ValueError(f"confidence_penalty must be at least 0, got {self.confidence_penalty}")
         if self.on_pruned not in ("drop", "unlabelled"):
             raise ValueError(f"on_pruned must be 'drop' or 'unlabelled', got {self.on_pruned!r}")
+        if self.epoch_samples is not None and self.epoch_samples < 2:
+            raise ValueError(f"epoch_samples must be at least 2, got {self.epoch_samples}")
 
 
 class CoDivision(TwoNetworkMethod):
-    """A method whose networks select labelled sets for each other; see `DivideMix` for the arguments.
-
-    Attributes
-    ----------
-    divisions : tuple of two Divisions, or None
-        The samples as each network trained on them in the last epoch; None in the warm-up, and after a state was
-        loaded.
-    """
+    """A method whose networks select labelled sets for each other; see `DivideMix` for the arguments."""
 
     _division: DivisionSettings
-    divisions: tuple[Division, Division] | None = None
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: D102
-        super().load_state_dict(state)
-        self.divisions = None
 
     @abstractmethod
-    def _score(self, k: int, epoch: int) -> Scores:
-        """Return what network k says of all samples."""
+    def _score(self, k: int, epoch: int, index: Tensor) -> Scores:
+        """Return what network k says of the samples with these indices, ascending and on the host."""
 
     @abstractmethod
-    def _warm_up(self, k: int, epoch: int) -> float:
-        """Train network k on all given labels for an epoch; return the mean loss."""
+    def _warm_up(self, k: int, epoch: int, index: Tensor) -> float:
+        """Train network k on the given labels of these samples for an epoch; return the mean loss."""
 
     @abstractmethod
     def _train_batch(self, k: int, batch: Batch, mixup: MixUp, unlabelled_weight: float) -> Tensor:
@@ -145,74 +111,69 @@ class CoDivision(TwoNetworkMethod):
 
     def _train_epoch(self, epoch: int) -> Row:
         self.divisions = None
+        index = self._samples_of(epoch)
         if epoch <= self._division.warmup:
-            return {"loss": [self._warm_up(k, epoch) for k in (0, 1)]}
-        scores = [self._score(k, epoch) for k in (0, 1)]
+            return {"loss": [self._warm_up(k, epoch, index) for k in (0, 1)]}
+        scores = [self._score(k, epoch, index) for k in (0, 1)]
         # Each network trains on the set that the other one selects, and is judged by its own losses.
-        first, second = (self._divide(k, scores[k].losses, scores[1 - k]) for k in (0, 1))
+        first, second = (self._divide(k, index, scores[k].losses, scores[1 - k]) for k in (0, 1))
         self.divisions = (first, second)
-        losses = [self._train_network(k, epoch, division) for k, division in enumerate(self.divisions)]
-        row: Row = {"loss": losses, "labelled": [len(division.labelled) for division in self.divisions]}
-        if self.rrm is not None:
-            row["contamination"] = [division.contamination for division in self.divisions]
-            row["pruned"] = [len(division.pruned) for division in self.divisions]
-        return row
+        losses = [
+            self._train_network(k, epoch, index, division, scores[1 - k].clean_probability)
+            for k, division in enumerate(self.divisions)
+        ]
+        return {
+            "loss": losses,
+            "labelled": [len(division.labelled) for division in self.divisions],
+            "pruned": [len(division.pruned) for division in self.divisions],
+        }
 
-    def _divide(self, k: int, losses: Tensor, selection: Scores) -> Division:
-        """Return the samples as network k trains on them, with RRM's weights in the labelled set."""
-        selected = selection.selected.cpu()
-        division = Division(
-            labelled=selected.nonzero()[:, 0],
-            unlabelled=(~selected).nonzero()[:, 0],
-            clean_probability=selection.clean_probability.float().cpu(),
-            weights=None,
-            contamination=None,
-            pruned=torch.empty(0, dtype=torch.int64),
-        )
-        if self.rrm is None or not len(division.labelled):
-            return division
-        rrm = self.rrm[k]
+    def _samples_of(self, epoch: int) -> Tensor:
+        """Return the indices of the samples that an epoch uses, ascending, on the host."""
+        n = self._division.epoch_samples
+        if n is None:
+            return torch.arange(len(self.data))
+        draws = Draws(self.seed, epoch, NEITHER_NETWORK)
+        return balanced_subset(self.data.labels.cpu(), n, draws.generator).sort().values
+
+    def _divide(self, k: int, index: Tensor, losses: Tensor, selection: Scores) -> Division:
+        """Return the samples as network k trains on them: the other network's selection, weighted by its own losses."""
+        selected = selection.selected
+        rrm = None if self.rrm is None else self.rrm[k]
         contamination = None
-        if not rrm.settings.has_threshold:
-            contamination = estimated_shares(rrm, selection.clean_probability, selected)
-        rrm.step(losses, among=selected.to(losses.device), contamination=contamination)
-        is_pruned = rrm.trajectory.last.cpu() & selected
-        division = replace(
-            division,
-            contamination=float(1 - selection.clean_probability[selected].mean()),
-            pruned=is_pruned.nonzero()[:, 0],
-        )
-        if self._division.on_pruned == "drop":
-            return replace(division, weights=rrm.weights.float().cpu())
-        remains = selected & ~is_pruned
-        if not bool(remains.any()):
-            return division
-        return replace(division, labelled=remains.nonzero()[:, 0], unlabelled=(~remains).nonzero()[:, 0])
+        if rrm is not None and not rrm.settings.has_threshold and bool(selected.any()):
+            contamination = estimated_shares(rrm, index, selection.clean_probability, selected)
+        return divide(index, selected, losses, rrm, contamination, self._division.on_pruned)
 
-    def _train_network(self, k: int, epoch: int, division: Division) -> float:
-        """Train a network on its division for an epoch; return the mean loss."""
+    def _train_network(self, k: int, epoch: int, index: Tensor, division: Division, clean_probability: Tensor) -> float:
+        """Train a network on its division of the samples for an epoch; return the mean loss."""
         if len(division.labelled) < 2:
             warnings.warn(
-                f"network {k + 1} has no labelled set in epoch {epoch}: none of the {len(self.data)} labels seems "
+                f"network {k + 1} has no labelled set in epoch {epoch}: none of the {len(index)} labels seems "
                 f"right with a probability above {self._division.threshold}. It trains on all labels instead; a lower "
                 "threshold or by_class=True may help",
                 stacklevel=4,
             )
-            return self._warm_up(k, epoch)
+            return self._warm_up(k, epoch, index)
+        by_sample = torch.ones(len(self.data))
+        by_sample[index] = clean_probability.float()
         self.models[k].train()
         self.models[1 - k].eval()
         draws = self.data.draws(self.seed, epoch, k)
         parts = self.data.shuffled(division.labelled.to(self.data.device), self._division.batch_size, draws)
         losses = []
-        for number, batch in enumerate(self._batches(parts, division, draws, device_of(self.models[k]))):
+        for number, batch in enumerate(self._batches(k, parts, division, by_sample, draws)):
             mixup = MixUp.draw(batch.n_rows, self._division.alpha, draws)
             progress = epoch - 1 + number / len(parts) - self._division.warmup
             weight = self._division.unlabelled_weight * linear_ramp(progress, self._division.ramp)
             losses.append(self._train_batch(k, batch, mixup, weight).detach())
         return float(torch.stack(losses).mean())
 
-    def _batches(self, parts: list[Tensor], division: Division, draws: Draws, device: torch.device) -> Iterator[Batch]:
+    def _batches(
+        self, k: int, parts: list[Tensor], division: Division, clean_probability: Tensor, draws: Draws
+    ) -> Iterator[Batch]:
         """Yield the batches of an epoch: each of the labelled samples once, and as many unlabelled ones in turn."""
+        device = device_of(self.models[k])
         unlabelled: Iterator[Tensor] | None = None
         if len(division.unlabelled):
             index = division.unlabelled.to(self.data.device)
@@ -224,7 +185,7 @@ class CoDivision(TwoNetworkMethod):
                 first=first,
                 second=second,
                 labels=one_hot(self.data.labels[index], self.data.n_classes).to(device),
-                clean_probability=division.clean_probability[host_index].to(device),
+                clean_probability=clean_probability[host_index].to(device),
                 weights=None if division.weights is None else division.weights[host_index].to(device),
                 unlabelled=None if unlabelled is None else self._views(next(unlabelled), draws, device),
             )
@@ -233,26 +194,3 @@ class CoDivision(TwoNetworkMethod):
         x = self.data.inputs[index]
         first = self.data.weak_view(x, draws).to(device)
         return first, self.data.weak_view(x, draws).to(device)
-
-
-def estimated_shares(rrm: RRM, clean_probability: Tensor, selected: Tensor) -> float | npt.NDArray[np.float64]:
-    """Return the share of wrong labels in a selected set: the mean probability that a label is wrong.
-
-    Parameters
-    ----------
-    rrm : RRM
-        If it has groups and no cap, the shares are those of its groups.
-    clean_probability : Tensor, shape (n,)
-    selected : Tensor of bool, shape (n,)
-
-    Returns
-    -------
-    float, or array of shape (n_groups,)
-    """
-    wrong = 1 - clean_probability[selected].double()
-    if rrm.groups is None or rrm.settings.cap is not None:
-        return float(wrong.mean())
-    numbers = torch.tensor(rrm.groups.numbers, dtype=torch.int64)[selected]
-    sums = torch.zeros(rrm.groups.n_groups, dtype=torch.float64).index_add_(0, numbers, wrong)
-    sizes = torch.bincount(numbers, minlength=rrm.groups.n_groups)
-    return (sums / sizes.clamp(min=1)).numpy()

@@ -9,11 +9,10 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from ..data.augmentation import Augmentation
 from .draws import Draws
 
 Transform: TypeAlias = Callable[[Tensor], Tensor]
-RandomTransform: TypeAlias = "Callable[[Tensor, torch.Generator | None], Tensor]"
-"""``transform(x, generator)``, such as those of `rrm_torch.data.augmentation`."""
 
 
 class Inputs(Protocol):
@@ -38,8 +37,8 @@ class TrainingSet:
         The given classes, some of them wrong. They are moved to the device of the inputs.
     n_classes : int
     weak : callable, optional
-        ``weak(x, generator)`` returns a randomly augmented batch, for training: for images usually shifts and flips. By
-        default `prepare`.
+        ``weak(x, generator)`` returns a randomly augmented batch, for training: see `rrm_torch.data.augmentation`. For
+        images usually shifts and flips. By default `prepare`.
     strong : callable, optional
         A stronger augmentation, which ProMix needs.
     prepare : callable, optional
@@ -65,8 +64,8 @@ class TrainingSet:
     inputs: Inputs
     labels: Tensor
     n_classes: int
-    weak: RandomTransform | None = None
-    strong: RandomTransform | None = None
+    weak: Augmentation | None = None
+    strong: Augmentation | None = None
     prepare: Transform | None = None
 
     def __post_init__(self) -> None:
@@ -123,7 +122,8 @@ class TrainingSet:
     def batches(self, batch_size: int, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (index, x, y) of all samples, or of those in `index`, in order and without augmentation."""
         if index is None:
-            index = torch.arange(len(self), device=self.device)
+            index = torch.arange(len(self))
+        index = index.to(self.device)
         for part in torch.split(index, batch_size):
             yield part, self.prepared(self.inputs[part]), self.labels[part]
 

@@ -13,7 +13,7 @@ from .._models import device_of
 from ..training.score import score
 from ..training.stateful import Stateful
 from ..weighting.rrm import RRM
-from .draws import Draws
+from .division import Division
 from .method import MakeOptimizer, MakeScheduler, Method, update
 from .soft_labels import negative_entropy
 from .training_set import TrainingSet, check_training_set
@@ -41,7 +41,12 @@ class TwoNetworkMethod(Method):
     models : tuple of two nn.Modules
     rrm : tuple of two RRMs, or None
         The weights of each network's labels.
+    divisions : tuple of two Divisions, or None
+        The samples as each network trained on them in the last epoch, where the method divides them; None in the
+        warm-up, and after a state was loaded.
     """
+
+    divisions: tuple[Division, Division] | None = None
 
     def __init__(
         self,
@@ -72,6 +77,10 @@ class TwoNetworkMethod(Method):
         """The classifier that adds the logits of both networks."""
         return Ensemble(self.models)
 
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: D102
+        super().load_state_dict(state)
+        self.divisions = None
+
     def losses_of(self, k: int, among: Tensor | None = None) -> Tensor:
         """Return the cross-entropy of the samples under network k, without augmentation, in evaluation mode.
 
@@ -88,26 +97,21 @@ class TwoNetworkMethod(Method):
         loader = self.data.batches(SCORING_BATCH, among)
         return score(self.models[k], loader, autocast=self._autocast, among=among)
 
-    def _train_plainly(self, k: int, optimizer: torch.optim.Optimizer, epoch: int) -> float:
-        """Train a network on all given labels for an epoch; return the mean loss."""
+    def _train_plainly(self, k: int, optimizer: torch.optim.Optimizer, epoch: int, index: Tensor) -> float:
+        """Train a network on the given labels of some samples for an epoch; return the mean loss."""
         model = self.models[k]
         device = device_of(model)
         draws = self.data.draws(self.seed, epoch, k)
         model.train()
         losses = []
-        for index in self._shuffled_samples(draws):
-            x = self.data.weak_view(self.data.inputs[index], draws).to(device)
+        for part in self.data.shuffled(index.to(self.data.device), 2 * self._batch_size, draws):
+            x = self.data.weak_view(self.data.inputs[part], draws).to(device)
             with self._autocast_context(model):
                 logits = model(x).float()
-            loss = self._plain_loss(logits, self.data.labels[index].to(device))
+            loss = self._plain_loss(logits, self.data.labels[part].to(device))
             update(optimizer, loss)
             losses.append(loss.detach())
         return float(torch.stack(losses).mean())
-
-    def _shuffled_samples(self, draws: Draws) -> list[Tensor]:
-        """Return the indices of all samples in random order, as batches of the warm-up."""
-        everything = torch.arange(len(self.data), device=self.data.device)
-        return self.data.shuffled(everything, 2 * self._batch_size, draws)
 
     def _plain_loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the loss of the warm-up: cross-entropy, and the confidence penalty if there is one."""

@@ -114,7 +114,7 @@ def test_rrm_plans_by_the_losses_of_the_classifier():
     method = make_cc(rrm=rrms())
     method.fit(1)
     expected = [method.losses_of(k) for k in (0, 1)]
-    scored = [method._score(k, 2).losses for k in (0, 1)]
+    scored = [method._score(k, 2, torch.arange(len(method.data))).losses for k in (0, 1)]
     for k in (0, 1):
         assert_close(scored[k], expected[k])
     method.fit(2)
@@ -188,7 +188,7 @@ def test_heads_alone_are_trained_to_differ():
     selected = torch.arange(48) < 30
     members = selected.nonzero()[:, 0]
     discrepancy_before = method._discrepancies(model, members).mean()
-    kept = method._consistent(0, 2, selected)
+    kept = method._consistent(0, 2, torch.arange(len(selected)), selected)
     assert method._discrepancies(model, members).mean() > discrepancy_before + 0.1
     assert all(torch.equal(*pair) for pair in zip(before, others, strict=True))
     assert not (kept & ~selected).any()
@@ -198,7 +198,7 @@ def test_heads_alone_are_trained_to_differ():
 def test_consistent_samples_are_those_of_low_discrepancy_in_their_class():
     method = make_cc(discrepancy_threshold=0.5, discrepancy_batches=1)
     selected = torch.arange(48) < 30
-    kept = method._consistent(0, 2, selected)
+    kept = method._consistent(0, 2, torch.arange(len(selected)), selected)
     values = torch.zeros(48)
     values[:30] = method._discrepancies(method.models[0], torch.arange(30))
     for k in range(3):
@@ -210,7 +210,7 @@ def test_consistent_samples_are_those_of_low_discrepancy_in_their_class():
 def test_discrepancy_of_few_selected_samples(n):
     method = make_cc(discrepancy_threshold=0.5, discrepancy_batches=2)
     selected = torch.arange(48) < n
-    assert not (method._consistent(0, 2, selected) & ~selected).any()
+    assert not (method._consistent(0, 2, torch.arange(len(selected)), selected) & ~selected).any()
 
 
 def test_features_that_are_not_finite_are_refused_by_name():

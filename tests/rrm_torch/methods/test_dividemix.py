@@ -85,8 +85,8 @@ def test_losses_are_averaged_over_the_last_epochs(monkeypatch):
 
     monkeypatch.setattr(dividemix, "low_probability", low_probability)
     for number, row in enumerate(rows):
-        monkeypatch.setattr(method, "losses_of", lambda k, row=row: row)
-        scores = method._score(0, number + 2)
+        monkeypatch.setattr(method, "losses_of", lambda k, index, row=row: row)
+        scores = method._score(0, number + 2, torch.arange(len(method.data)))
         assert scores.losses is row, "RRM plans by the losses of this epoch"
     normalised = [normalise(row) for row in rows]
     torch.testing.assert_close(seen[0], normalised[0])

@@ -14,10 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...data.image_files import FORMATS
 from .optional_packages import import_optional
-
-# Pillow runs an interpreter of PostScript for some of the other formats.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
 
 N_THREADS = 2
 WHITE = 255.0
