@@ -108,7 +108,7 @@ class ScriptedDivideMix(Recorder, DivideMix):
 
     script: list[tuple[Scores, Scores]]
 
-    def _score(self, k: int, epoch: int) -> Scores:
+    def _score(self, k: int, epoch: int, index: Tensor) -> Scores:
         position = min(epoch - self._division.warmup, len(self.script)) - 1
         return self.script[position][k]
 

@@ -127,9 +127,9 @@ def test_rrm_plans_by_the_losses_of_the_classifier():
 def test_samples_are_selected_by_the_centres_of_predicted_classes(split):
     method = make_cc(split=split, seed=3)
     method.fit(1)
-    scores = method._score(0, 2)
+    scores = method._score(0, 2, torch.arange(48))
     labels = method.data.labels
-    logits, reduced = method._outputs(0)
+    logits, reduced = method._outputs(0, torch.arange(48))
     predictions = logits.argmax(1)
     assert not torch.equal(predictions, labels)
     cosines = centrality(reduced, labels, predictions, 3)

@@ -378,7 +378,7 @@ def test_two_labelled_samples_are_a_set():
 def test_an_empty_unlabelled_set_leaves_the_labelled_loss(make, monkeypatch):
     method = make(rrm=rrms(contamination=0.1), cls=RecordingDivideMix if make is make_dividemix else RecordingCC)
     everything = scores(UP, INDEX)
-    monkeypatch.setattr(type(method), "_score", lambda self, k, epoch: everything)
+    monkeypatch.setattr(type(method), "_score", lambda self, k, epoch, index: everything)
     row = method.fit(2)[-1]
     assert torch.tensor(row["loss"]).isfinite().all()
     assert row["labelled"] == [N, N]
@@ -409,7 +409,7 @@ def test_a_missing_class_is_no_error(make, options):
 
 def test_equal_losses_select_all(monkeypatch):
     method = make_dividemix(rrm=rrms())
-    monkeypatch.setattr(method, "losses_of", lambda k: torch.ones(N))
+    monkeypatch.setattr(method, "losses_of", lambda k, index: torch.ones(N))
     row = method.fit(2)[-1]
     assert row["labelled"] == [N, N]
     assert row["pruned"] == [0, 0]
@@ -419,11 +419,11 @@ def test_infinite_losses_are_refused_by_name_unless_they_are_cut_off(monkeypatch
     losses = torch.rand(N, generator=torch.Generator().manual_seed(0))
     losses[7] = torch.inf
     method = make_dividemix(rrm=rrms(contamination=0.1))
-    monkeypatch.setattr(method, "losses_of", lambda k: losses)
+    monkeypatch.setattr(method, "losses_of", lambda k, index: losses)
     with pytest.raises(ValueError, match=r"losses must be finite .*, got inf for sample 7, and 1 of 48"):
         method.fit(2)
     method = make_dividemix(rrm=rrms(contamination=0.1), clip=0.98)
-    monkeypatch.setattr(method, "losses_of", lambda k: losses)
+    monkeypatch.setattr(method, "losses_of", lambda k, index: losses)
     assert torch.tensor(method.fit(2)[-1]["loss"]).isfinite().all()
 
 
