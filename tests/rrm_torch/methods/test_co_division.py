@@ -351,6 +351,73 @@ def test_rrm_that_is_not_due_changes_no_weights(on_pruned):
     assert method.history[-1]["pruned"] == [8, 6]
 
 
+# Epochs of drawn samples
+
+
+@pytest.mark.parametrize("on_pruned", ["drop", "unlabelled"])
+def test_epochs_use_drawn_samples_as_many_of_each_class(on_pruned):
+    data = told_apart()
+    method = make_dividemix(
+        TrainingSet(data.inputs / 10, data.labels, N_CLASSES),
+        RecordingDivideMix,
+        rrm=rrms(contamination=0.2),
+        on_pruned=on_pruned,
+        epoch_samples=24,
+    )
+    drawn = []
+
+    def check(row):
+        if row["epoch"] == 1:
+            return
+        for division, rrm in zip(method.divisions, method.rrm, strict=True):
+            used = torch.cat([division.labelled, division.unlabelled]).sort().values
+            drawn.append(used.tolist())
+            assert torch.bincount(data.labels[used]).tolist() == [8, 8, 8]
+            assert torch.isin(division.pruned, used).all()
+            # RRM plans over the selected samples alone.
+            assert rrm.trajectory.rounds[-1].n_planned == len(rrm.losses[~rrm.losses.isnan()])
+            assert not rrm.losses[used].isnan().all()
+            others = ~torch.isin(INDEX, used)
+            assert rrm.losses[others].isnan().all()
+            assert (rrm.weights[others] == 1).all()
+        steps = [step for step in method.steps if step.epoch == row["epoch"]]
+        for step in steps:
+            views = [step.batch.first, *([] if step.batch.unlabelled is None else step.batch.unlabelled)]
+            visited = (10 * torch.cat(views)[:, 0]).round().long()
+            assert set(visited.tolist()) <= set(drawn[-1])
+
+    method.fit(4, on_epoch=check)
+    # Both networks have the same samples, and each epoch has new ones.
+    assert drawn[0::2] == drawn[1::2]
+    assert len({tuple(each) for each in drawn}) == 3
+
+
+@pytest.mark.parametrize("make", [make_dividemix, make_cc])
+def test_warm_up_visits_the_drawn_samples_once(make, monkeypatch):
+    visited = []
+    shuffled = TrainingSet.shuffled
+
+    def shuffle(self, index, batch_size, draws):
+        visited.append(index)
+        return shuffled(self, index, batch_size, draws)
+
+    monkeypatch.setattr(TrainingSet, "shuffled", shuffle)
+    make(epoch_samples=20, warmup=2).fit(2)
+    assert [len(index) for index in visited] == [20] * 4
+    assert torch.equal(visited[0], visited[1])
+    assert not torch.equal(visited[0], visited[2])
+
+
+@pytest.mark.parametrize("make", [make_dividemix, make_cc])
+def test_epochs_of_all_samples_by_number_have_the_bits_of_all(make):
+    digests = []
+    for epoch_samples in (None, N):
+        method = make(epoch_samples=epoch_samples, rrm=rrms())
+        method.fit(3)
+        digests.append(networks_digest(method))
+    assert digests[0] == digests[1]
+
+
 # Few or no samples
 
 

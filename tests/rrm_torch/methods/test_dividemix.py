@@ -181,6 +181,12 @@ WRONG = {
     "threshold of 1": ({"threshold": 1.0}, ValueError, r"threshold must lie in \(0, 1\), got 1"),
     "confidence_penalty": ({"confidence_penalty": -1.0}, ValueError, "confidence_penalty must be at least 0, got -1"),
     "average_losses": ({"average_losses": 0}, ValueError, "average_losses must be at least 1 epoch, got 0"),
+    "epoch_samples": ({"epoch_samples": 1}, ValueError, "epoch_samples must be at least 2, got 1"),
+    "epoch_samples and average_losses": (
+        {"epoch_samples": 20, "average_losses": 5},
+        ValueError,
+        "average_losses=5 needs the losses of all samples in each epoch",
+    ),
     "clip": ({"clip": 1.5}, ValueError, r"clip must lie in \(0, 1\], got 1.5"),
     "autocast": ({"autocast": torch.float16}, ValueError, "autocast must be torch.bfloat16 or None, got torch.float16"),
     "seed": ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),

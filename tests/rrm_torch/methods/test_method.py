@@ -47,6 +47,7 @@ RUNS = {
     "DivideMix with RRM": dividemix_with_state,
     "DivideMix with groups": lambda: make_dividemix(rrm=rrms(groups=noisy_set().labels), on_pruned="unlabelled"),
     "CC": partial(make_cc, scheduler=SCHEDULER, discrepancy_threshold=0.2, discrepancy_batches=3),
+    "DivideMix with drawn samples": lambda: make_dividemix(rrm=rrms(mu=0.5), epoch_samples=30),
     "CC with RRM": lambda: make_cc(rrm=rrms(mu=0.5)),
 }
 
