@@ -55,13 +55,13 @@ def centrality_networks(seed: int = 0) -> tuple[CentralityNetwork, CentralityNet
 def make_dividemix(data: TrainingSet | None = None, cls: type[DivideMix] = DivideMix, **options: Any) -> Any:
     """Return a small DivideMix with a warm-up of one epoch."""
     data = noisy_set() if data is None else data
-    return cls(networks(), data, **{"warmup": 1, "batch_size": 8, **options})
+    return cls(networks(), data, **{"warmup": 1, "batch_size": 16, **options})
 
 
 def make_cc(data: TrainingSet | None = None, cls: type[CC] = CC, **options: Any) -> Any:
     """Return a small CC with a warm-up of one epoch."""
     data = noisy_set() if data is None else data
-    return cls(centrality_networks(), data, **{"warmup": 1, "batch_size": 8, **options})
+    return cls(centrality_networks(), data, **{"warmup": 1, "batch_size": 16, **options})
 
 
 def rrms(n: int = N, **options: Any) -> tuple[RRM, RRM]:
@@ -108,7 +108,7 @@ class ScriptedDivideMix(Recorder, DivideMix):
 
     script: list[tuple[Scores, Scores]]
 
-    def _score(self, k: int, epoch: int) -> Scores:
+    def _score(self, k: int, epoch: int, index: Tensor) -> Scores:
         position = min(epoch - self._division.warmup, len(self.script)) - 1
         return self.script[position][k]
 

@@ -35,6 +35,13 @@ class MixtureSettings:
     clip : float in (0, 1], optional
         The quantile of the finite values at which larger ones are cut off. Without, a single outlier squeezes all other
         values together, so that nearly all seem right; and infinite values are an error.
+
+    Raises
+    ------
+    ValueError
+        `clip` is out of range.
+    ImportError
+        scikit-learn is not installed.
     """
 
     max_iter: int = 10
@@ -47,6 +54,8 @@ class MixtureSettings:
     def __post_init__(self) -> None:
         if self.clip is not None and not 0 < self.clip <= 1:
             raise ValueError(f"clip must lie in (0, 1], got {self.clip}; it is a quantile, such as 0.99")
+        # Before epochs of training that a missing package would waste.
+        _mixture_class()
 
 
 def normalise(values: Tensor, clip: float | None = None, *, name: str = "losses") -> Tensor:
@@ -100,11 +109,6 @@ def low_probability(values: Tensor, labels: Tensor, settings: MixtureSettings) -
     Returns
     -------
     Tensor of the type of `values`, shape (n,)
-
-    Raises
-    ------
-    ImportError
-        scikit-learn is not installed.
     """
     if not settings.by_class:
         return _fit_low_probability(values, settings)
@@ -131,14 +135,18 @@ def _fit_low_probability(values: Tensor, settings: MixtureSettings) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(probabilities)).to(values.dtype)
 
 
-def _gaussian_mixture(settings: MixtureSettings) -> Any:
+def _mixture_class() -> Any:
     try:
         from sklearn.mixture import GaussianMixture
     except ImportError as error:
         raise ImportError(
             "the Gaussian mixture needs scikit-learn, which is not installed: pip install scikit-learn"
         ) from error
-    return GaussianMixture(
+    return GaussianMixture
+
+
+def _gaussian_mixture(settings: MixtureSettings) -> Any:
+    return _mixture_class()(
         n_components=2,
         max_iter=settings.max_iter,
         tol=settings.tol,

@@ -34,7 +34,7 @@ class TrainingSet:
     inputs : Tensor, shape (n, ...), or Inputs
         Of images usually bytes, which the transforms convert.
     labels : Tensor of int64, shape (n,)
-        The given classes, some of them wrong.
+        The given classes, some of them wrong. They are moved to the device of the inputs.
     n_classes : int
     weak : callable, optional
         ``weak(x, generator)`` returns a randomly augmented batch, for training: see `rrm_torch.data.augmentation`. For
@@ -81,6 +81,8 @@ class TrainingSet:
                 f"labels must lie in [0, {self.n_classes}), got {int(labels[first])} for sample {first}; leave samples "
                 "without a label out"
             )
+        # Batches index both.
+        object.__setattr__(self, "labels", labels.to(self.device))
 
     def __len__(self) -> int:
         return len(self.labels)

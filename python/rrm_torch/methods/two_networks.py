@@ -162,6 +162,8 @@ def check_rrms(rrm: Any, n: int) -> None:
     for each in rrm:
         if each.n != n:
             raise ValueError(f"rrm must be made for the {n} samples of the training set, got n={each.n}")
+        if each.layout is not None:
+            raise ValueError(f"rrm must hold all samples in one process, got layout={each.layout!r}; leave layout out")
         if each.settings.needs_predictions:
             raise ValueError(
                 "rrm can't estimate here, since it sees no predictions: leave contamination='auto' out, and warmup an "

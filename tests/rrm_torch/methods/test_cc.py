@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from functools import partial
 
 import pytest
@@ -8,8 +9,9 @@ from torch.testing import assert_close
 
 from rrm_torch.methods import cc
 from rrm_torch.methods.cc import CC
-from rrm_torch.methods.centrality import discrepancy
+from rrm_torch.methods.centrality import above_otsu, central_probability, centrality, discrepancy
 from rrm_torch.methods.centrality_network import CentralityNetwork
+from rrm_torch.methods.selection import MixtureSettings
 from rrm_torch.methods.training_set import TrainingSet
 from support.fixture_networks import N_CHANNELS, N_CLASSES, SmallBackbone, fill, filled
 from support.recorded_numbers import LABELS, division_batch, division_mixup, largest_difference, recorded_numbers
@@ -98,13 +100,14 @@ def test_weights_change_all_heads():
 )
 def test_trains_with_finite_losses_and_selects_right_labels(options):
     data = noisy_set()
-    method = make_cc(data, **options)
-    history = method.fit(6)
+    rate = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+    method = make_cc(data, optimizer=rate, warmup=3, batch_size=8, **options)
+    history = method.fit(5)
     assert all(torch.tensor(row["loss"]).isfinite().all() for row in history)
     is_wrong = data.labels != torch.arange(len(data)) % 3
     for division in method.divisions:
-        assert len(division.labelled) > 2
-        assert is_wrong[division.labelled].float().mean() < is_wrong.float().mean()
+        assert len(division.labelled) >= 10
+        assert is_wrong[division.labelled].float().mean() < 0.2 < is_wrong.float().mean()
 
 
 def test_rrm_plans_by_the_losses_of_the_classifier():
@@ -118,6 +121,42 @@ def test_rrm_plans_by_the_losses_of_the_classifier():
     for k in (0, 1):
         division = method.divisions[k]
         assert_close(method.rrm[k].losses[division.labelled], expected[k][division.labelled])
+
+
+@pytest.mark.parametrize("split", ["mixture", "otsu"])
+def test_samples_are_selected_by_the_centres_of_predicted_classes(split):
+    method = make_cc(split=split, seed=3)
+    method.fit(1)
+    scores = method._score(0, 2, torch.arange(48))
+    labels = method.data.labels
+    logits, reduced = method._outputs(0, torch.arange(48))
+    predictions = logits.argmax(1)
+    assert not torch.equal(predictions, labels)
+    cosines = centrality(reduced, labels, predictions, 3)
+    published = MixtureSettings(max_iter=100, tol=0.1, seed=3)
+    probability = central_probability(cosines, labels, published)
+    assert torch.equal(scores.clean_probability, probability)
+    of_mixture = probability > 0.4
+    of_otsu = above_otsu(cosines, labels, 3)
+    assert not torch.equal(of_mixture, of_otsu)
+    assert torch.equal(scores.selected, of_mixture if split == "mixture" else of_otsu)
+
+
+def test_defaults_are_the_published_ones():
+    defaults = {name: parameter.default for name, parameter in inspect.signature(CC).parameters.items()}
+    published = {
+        "warmup": 30,
+        "batch_size": 64,
+        "ramp": 16,
+        "temperature": 0.5,
+        "alpha": 4,
+        "threshold": 0.4,
+        "discrepancy_threshold": 0,
+        "discrepancy_batches": 100,
+        "split": "mixture",
+    }
+    assert {name: defaults[name] for name in published} == published
+    assert defaults["optimizer"].keywords == {"lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4}
 
 
 def test_warm_up_trains_the_heads_on_detached_features():

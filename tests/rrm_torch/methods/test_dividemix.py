@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from rrm_torch import RRM, BatchRRM
 from rrm_torch.methods import dividemix
 from rrm_torch.methods.dividemix import DivideMix
-from rrm_torch.methods.selection import normalise
+from rrm_torch.methods.selection import MixtureSettings, normalise
 from support.fixture_networks import filled, small_network
 from support.recorded_numbers import division_batch, division_mixup, largest_difference, recorded_numbers
 from support.small_methods import (
@@ -110,6 +112,33 @@ def test_large_seeds_are_accepted():
     make_dividemix(seed=2**40).fit(2)
 
 
+def of_several_ranks():
+    first, second = rrms()
+    second.layout = "sharded"
+    return first, second
+
+
+def test_defaults_are_the_published_ones():
+    defaults = {name: parameter.default for name, parameter in inspect.signature(DivideMix).parameters.items()}
+    published = {
+        "warmup": 10,
+        "batch_size": 64,
+        "unlabelled_weight": 25,
+        "ramp": 16,
+        "temperature": 0.5,
+        "alpha": 4,
+        "threshold": 0.5,
+        "confidence_penalty": 0,
+        "average_losses": 1,
+        "by_class": False,
+        "clip": None,
+    }
+    assert {name: defaults[name] for name in published} == published
+    assert defaults["optimizer"].keywords == {"lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4}
+    mixture = MixtureSettings()
+    assert (mixture.max_iter, mixture.tol, mixture.reg_covar) == (10, 1e-2, 5e-4)
+
+
 WRONG = {
     "models of another type": (
         {"models": [torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)]},
@@ -141,6 +170,7 @@ WRONG = {
         ValueError,
         "rrm must rank by the loss, got rank_by='prior-adjusted'",
     ),
+    "RRMs of several ranks": ({"rrm": of_several_ranks()}, ValueError, "in one process, got layout='sharded'"),
     "on_pruned": ({"on_pruned": "keep"}, ValueError, "on_pruned must be 'drop' or 'unlabelled', got 'keep'"),
     "warmup": ({"warmup": 0}, ValueError, "warmup must be at least 1 epoch, got 0"),
     "batch_size": ({"batch_size": 1}, ValueError, "batch_size must be at least 2, got 1"),
@@ -151,6 +181,12 @@ WRONG = {
     "threshold of 1": ({"threshold": 1.0}, ValueError, r"threshold must lie in \(0, 1\), got 1"),
     "confidence_penalty": ({"confidence_penalty": -1.0}, ValueError, "confidence_penalty must be at least 0, got -1"),
     "average_losses": ({"average_losses": 0}, ValueError, "average_losses must be at least 1 epoch, got 0"),
+    "epoch_samples": ({"epoch_samples": 1}, ValueError, "epoch_samples must be at least 2, got 1"),
+    "epoch_samples and average_losses": (
+        {"epoch_samples": 20, "average_losses": 5},
+        ValueError,
+        "average_losses=5 needs the losses of all samples in each epoch",
+    ),
     "clip": ({"clip": 1.5}, ValueError, r"clip must lie in \(0, 1\], got 1.5"),
     "autocast": ({"autocast": torch.float16}, ValueError, "autocast must be torch.bfloat16 or None, got torch.float16"),
     "seed": ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),

@@ -148,7 +148,7 @@ def test_probability_is_that_of_the_lower_component():
 def test_missing_scikit_learn_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
     with pytest.raises(ImportError, match="pip install scikit-learn"):
-        clean_probability(LOSSES)
+        MixtureSettings()
 
 
 def test_balanced_quota_is_at_most_the_class():

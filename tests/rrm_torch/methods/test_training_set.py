@@ -56,6 +56,29 @@ def test_no_batch_of_a_pass_has_a_single_sample(n, sizes):
     assert torch.cat(parts).sort().values.tolist() == index.tolist()
 
 
+class Reader:
+    """Inputs that are read when they are needed."""
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, index):
+        return X[index].float() + 0.5
+
+
+def test_inputs_may_be_read_when_they_are_needed():
+    data = TrainingSet(Reader(), Y, 3)
+    assert data.device == torch.device("cpu")
+    x = torch.cat([x for _, x, _ in data.batches(4)])
+    assert torch.equal(x[:, 0], torch.arange(N) + 0.5)
+
+
+def test_labels_are_moved_to_the_device_of_the_inputs():
+    data = TrainingSet(torch.empty(N, 1, device="meta"), Y, 3)
+    assert data.labels.device == data.device == torch.device("meta")
+    assert Y.device == torch.device("cpu")
+
+
 def test_endless_batches_visit_each_sample_once_a_pass_in_a_new_order():
     data = TrainingSet(X, Y, 3)
     parts = list(islice(endless_batches(data, torch.arange(8), 4, Draws(0)), 4))
