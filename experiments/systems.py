@@ -57,7 +57,7 @@ SHARED: dict[str, dict[str, Any]] = {
 }
 # Inside ProMix's choice no estimate of the share of wrong labels is at hand: a tenth is pruned.
 PROMIX_CONTAMINATION = 0.1
-STRONG = {"n_ops": 3, "magnitude": 5}
+STRONG = {"n_ops": 3, "magnitude": 5, "probability": 0.5}
 
 
 def jobs(seeds: int) -> list[Job]:
