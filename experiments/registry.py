@@ -28,6 +28,7 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
     ),
     "tabular": (".tabular", "tables: RRM around LogisticRegression, LightGBM, XGBoost and CatBoost, and CleanLearning"),
     "scores": (".scores", "the loss, two scores and counts of disagreement as what ranks the samples"),
+    "text": (".text", "texts: flipped labels of IMDb and BANKING77, and labels of rules for text messages"),
 }
 
 
