@@ -20,6 +20,7 @@ METHODS = {
     PLAIN: "plain training",
     AUTO: "RRM, auto",
     "true": "RRM, true C",
+    "true, warm-up 1": "RRM, true C, warm-up 1",
     ESTIMATED: "RRM, quotas, estimated",
     CHECKED: "RRM, quotas, checked",
     CORRECT: "correct labels only",
