@@ -57,7 +57,7 @@ SHARED: dict[str, dict[str, Any]] = {
 }
 # Inside ProMix's choice no estimate of the share of wrong labels is at hand: a tenth is pruned.
 PROMIX_CONTAMINATION = 0.1
-STRONG = {"n_ops": 3, "magnitude": 5, "probability": 0.5}
+STRONG = RandAugment(n_ops=3, magnitude=5, probability=0.5)
 
 
 def jobs(seeds: int) -> list[Job]:
@@ -155,7 +155,7 @@ def training_set(task: Task) -> TrainingSet:
         task.labels,
         n_classes=int(task.y_test.max()) + 1,
         weak=weak,
-        strong=Compose(RandAugment(**STRONG), weak),
+        strong=Compose(STRONG, weak),
         prepare=task.prepare,
     )
 

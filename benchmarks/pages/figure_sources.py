@@ -18,6 +18,7 @@ RECORDS = {
     "results_ablation": "experiment_ablation",
     "results_auto": "experiment_auto",
     "results_systems": "experiment_systems",
+    "results_text": "experiment_text",
 }
 FIGURE_LINK = re.compile(r"images/(results_\w+)\.png")
 KEY = "Source"  # a keyword of the PNG standard

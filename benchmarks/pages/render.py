@@ -31,6 +31,7 @@ from benchmarks.pages import (
     score_tables,
     system_tables,
     tabular_tables,
+    text_tables,
     training_tables,
 )
 from benchmarks.pages.experiment_record import spread
@@ -281,6 +282,7 @@ EXPERIMENTS = {
     ),
     "systems": (system_tables.systems, system_tables.system_sets, system_tables.system_classes),
     "detection": (detection_tables.detection_order, detection_tables.detection_lists),
+    "text": (text_tables.text_accuracy, text_tables.text_pruned, text_tables.text_groups),
 }
 
 
