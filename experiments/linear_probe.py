@@ -7,6 +7,7 @@ with zeros.
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,19 @@ from .runner.jobs import Experiment, Job, OnEpoch, find_data
 SAMPLES = 40_000
 N_CLASSES = 10
 FOLDS = 5
-EPOCHS = 20
-WARMUP = 5
+EPOCHS = 10
+WARMUP = 3
 
-RECIPE: dict[str, Any] = {"optimizer": "adam", "lr": 1e-3, "batch_size": 256, "epochs": EPOCHS, "cosine": True}
+# Of five pairs of learning rate and weight decay, nearly the best on aggre and on worst for plain training with seed 0,
+# by the accuracy on the given labels of the 10,000 images that were not drawn. No clean label was used.
+RECIPE: dict[str, Any] = {
+    "optimizer": "adam",
+    "lr": 1e-3,
+    "weight_decay": 0.03,
+    "batch_size": 512,
+    "epochs": EPOCHS,
+    "cosine": True,
+}
 
 PLAIN = "plain"
 AUTO = "RRM, auto"
@@ -166,15 +176,17 @@ def execute(job: Job, data: Path, checkpoint: Path, on_epoch: OnEpoch) -> dict[s
     Returns
     -------
     dict
-        See `evaluate_run`; ``true_share`` of wrong labels.
+        See `evaluate_run`; ``true_share`` of wrong labels; ``task_seconds`` until the features were there.
     """
     settings: dict[str, Any] = dict(job.settings)
     cache = checkpoint.parent.parent / "features"
+    start = time.perf_counter()
     probe_task = task(data, cache, settings["labels"], settings["samples"], settings["pixels"], job.seed)
+    task_seconds = round(time.perf_counter() - start, 2)
     method = train_without_flagged if "folds" in settings else train
     result = method(probe_task, settings, job.seed, checkpoint, on_epoch)
     assert probe_task.wrong is not None
-    return result | {"true_share": float(probe_task.wrong.mean())}
+    return result | {"true_share": float(probe_task.wrong.mean()), "task_seconds": task_seconds}
 
 
 EXPERIMENT = Experiment(

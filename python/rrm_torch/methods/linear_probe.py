@@ -55,7 +55,9 @@ class LinearProbe(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits, shape (n, n_classes), of features of shape (n, d) and any floating-point type."""
-        logits: Tensor = self.linear((features.float() - self.mean) / self.std)
+        # A new tensor of float32, except for float64.
+        centred = (features - self.mean).float()
+        logits: Tensor = self.linear(centred.div_(self.std))
         return logits
 
 
@@ -187,7 +189,7 @@ def feature_moments(features: Tensor, standardise: bool = True) -> tuple[Tensor,
     Returns
     -------
     mean, std : Tensor of float32, shape (d,)
-        Of each feature, computed in float64; the standard deviation of a constant feature is replaced by 1.
+        Of each feature, summed in float64; the standard deviation of a constant feature is replaced by 1.
 
     Raises
     ------
@@ -195,28 +197,27 @@ def feature_moments(features: Tensor, standardise: bool = True) -> tuple[Tensor,
         A feature isn't finite.
     """
     n, d = features.shape
-    low = torch.full((d,), torch.inf, dtype=torch.float64, device=features.device)
+    low = torch.full((d,), torch.inf, device=features.device)
     high = -low
-    total = torch.zeros_like(low)
+    total = torch.zeros(d, dtype=torch.float64, device=features.device)
     for start in range(0, n, ROWS_PER_PASS):
-        rows = features[start : start + ROWS_PER_PASS].double()
-        is_finite = rows.isfinite().all(1)
-        if not bool(is_finite.all()):
-            row = start + int((~is_finite).nonzero()[0])
-            raise ValueError(f"features must be finite, got NaN or infinity in row {row}")
+        rows = features[start : start + ROWS_PER_PASS].float()
         low = low.minimum(rows.amin(0))
         high = high.maximum(rows.amax(0))
-        total += rows.sum(0)
+        if not bool((low.isfinite() & high.isfinite()).all()):
+            row = start + int((~rows.isfinite().all(1)).nonzero()[0])
+            raise ValueError(f"features must be finite in float32, got NaN or infinity in row {row}")
+        total += rows.sum(0, dtype=torch.float64)
     if not standardise:
-        return torch.zeros_like(low).float(), torch.ones_like(low).float()
-    mean = total / n
-    squares = torch.zeros_like(low)
+        return torch.zeros_like(low), torch.ones_like(low)
+    mean = (total / n).float()
+    squares = torch.zeros_like(total)
     for start in range(0, n, ROWS_PER_PASS):
-        rows = features[start : start + ROWS_PER_PASS].double()
-        squares += (rows - mean).square().sum(0)
+        rows = features[start : start + ROWS_PER_PASS].float()
+        squares += (rows - mean).square_().sum(0, dtype=torch.float64)
     std = (squares / n).sqrt().float()
     # The rounded mean of a constant feature may differ from it.
-    return mean.float(), torch.where((low == high) | (std == 0), 1.0, std)
+    return mean, torch.where((low == high) | (std == 0), 1.0, std)
 
 
 def _check_features(features: object) -> Tensor:

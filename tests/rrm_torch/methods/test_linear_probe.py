@@ -35,13 +35,15 @@ def accuracy(probe, features, truth):
 def test_plain_probe_equals_a_loop_of_torch(blobs):
     features, labels, _ = blobs
     probe = fit_linear_probe(features, labels, epochs=3, batch_size=64, lr=0.01, weight_decay=0.1, seed=5)
-    std, mean = torch.std_mean(features.double(), 0, correction=0)
+    std, mean = torch.std_mean(features, 0, correction=0)
+    assert_close(probe.mean, mean)
+    assert_close(probe.std, std)
     linear = nn.Linear(D, CLASSES)
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     optimizer = torch.optim.Adam(linear.parameters(), lr=0.01, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3)
-    x = (features - mean.float()) / std.float()
+    x = (features - probe.mean) / probe.std
     order = torch.Generator().manual_seed(5)
     loader = DataLoader(TensorDataset(x, labels), 64, shuffle=True, generator=order)
     for _ in range(3):
