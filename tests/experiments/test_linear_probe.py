@@ -90,6 +90,22 @@ def test_seeds_draw_other_samples(data):
     assert torch.equal(logits, torch.zeros(SAMPLES, 10))
 
 
+def test_last_model_is_trained_without_the_listed_labels(data, monkeypatch):
+    kept = []
+
+    def part_of(task, chosen):
+        kept.append(torch.from_numpy(task.wrong[chosen]))
+        return linear_probe_part_of(task, chosen)
+
+    linear_probe_part_of = linear_probe.part_of
+    monkeypatch.setattr(linear_probe, "part_of", part_of)
+    result = linear_probe.execute(smaller(CONFIDENT), data, data / "runs" / "run.pt", lambda done, total: None)
+    n_wrong = round(result["true_share"] * SAMPLES)
+    assert int(kept[0].sum()) == round((1 - result["recall"]) * n_wrong)
+    n_listed = result["recall"] * n_wrong / result["precision"]
+    assert len(kept[0]) == round(SAMPLES - n_listed)
+
+
 def test_confident_learning_resumes_from_its_checkpoints(data):
     job = smaller(CONFIDENT)
     whole = linear_probe.execute(job, data, data / "runs" / "whole.pt", lambda done, total: None)
