@@ -14,6 +14,7 @@ import rrm_review
 import rrm_sklearn
 import rrm_torch
 import rrm_torch.distributed
+import rrm_torch.methods
 
 ROOT = Path(__file__).parent.parent
 # Their examples are tested where the packages that they need are installed, by tests/integrations.
@@ -22,7 +23,10 @@ KERAS = ROOT / "python" / "rrm_keras"
 # Public classes belong to their package by `__module__`, so that doctest.testmod of their file would skip them.
 # JAX has no release for Python 3.10.
 WITH_JAX = (import_module("rrm_core.jax"),) if find_spec("jax") else ()
-PACKAGES = (rrm_core, rrm_core.stream, *WITH_JAX, rrm_review, rrm_sklearn, rrm_torch, rrm_torch.distributed)
+PACKAGES = (
+    *(rrm_core, rrm_core.stream, *WITH_JAX, rrm_review, rrm_sklearn, rrm_torch, rrm_torch.distributed),
+    rrm_torch.methods,
+)
 
 
 def examples():

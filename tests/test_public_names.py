@@ -36,7 +36,7 @@ def test_public_names_are_those_recorded():
 def public_classes() -> list[type]:
     """Return the public classes of all packages, each once."""
     packages = [import_module(path) for path in (*PACKAGES, "rrm_torch.adversarial", "rrm_torch.losses")]
-    packages += [import_module("rrm_torch.distributed")]
+    packages += [import_module("rrm_torch.distributed"), import_module("rrm_torch.methods")]
     members = [getattr(package, name) for package in packages for name in public(package)]
     return list(dict.fromkeys(member for member in members if inspect.isclass(member)))
 

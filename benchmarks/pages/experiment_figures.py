@@ -93,6 +93,16 @@ def adversarial(record: Record) -> Figure:
 
 def cifar10n(record: Record) -> Figure:
     """Plot test accuracy by epoch, a panel for each set of labels."""
+    return _accuracy_by_epoch(record, skipped=15)
+
+
+def probe(record: Record) -> Figure:
+    """Plot test accuracy by epoch, a panel for each set of labels; of cleanlab, that of the last model."""
+    return _accuracy_by_epoch(record, skipped=0)
+
+
+def _accuracy_by_epoch(record: Record, skipped: int) -> Figure:
+    """Plot test accuracy by epoch; the range of accuracies is that after the skipped epochs."""
     kinds = distinct(record, "labels")
     figure = Figure(figsize=(4.2 * len(kinds), 4.2), layout="constrained")
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
@@ -100,7 +110,7 @@ def cifar10n(record: Record) -> Figure:
         for k, method in enumerate(methods(record, labels=kind)):
             _accuracies(axes, select(record, method, labels=kind), color=COLOURS[k], label=method)
         axes.set(title=f"labels: {kind}", xlabel="epoch", ylabel="test accuracy, %")
-    _zoom(panels, record["runs"], skipped=15)
+    _zoom(panels, record["runs"], skipped)
     return _finish(figure, panels, record, shared_legend=True, subtitle=CURVES)
 
 
@@ -245,7 +255,7 @@ def text(record: Record) -> Figure:
 
 FIGURES = {
     f"results_{figure.__name__}": figure
-    for figure in (table6, adversarial, cifar10n, fashion, ablation, auto, systems, text)
+    for figure in (table6, adversarial, cifar10n, probe, fashion, ablation, auto, systems, text)
 }
 
 

@@ -14,6 +14,7 @@ RECORDS = {
     "results_table6": "experiment_mnist_table6",
     "results_adversarial": "experiment_mnist_adversarial",
     "results_cifar10n": "experiment_cifar10n",
+    "results_probe": "experiment_linear_probe",
     "results_fashion": "experiment_fashion_synthetic",
     "results_ablation": "experiment_ablation",
     "results_auto": "experiment_auto",

@@ -63,6 +63,8 @@ class Experiment:
         ``on_epoch(done, total)``.
     packages : tuple of str
         Distributions that must be installed.
+    packages_without_requirements : tuple of str
+        Distributions that must be installed, but not what they require, such as old versions of other packages.
     quick : callable, optional
         Like `jobs`, for a version that runs in a few minutes and needs no data.
     """
@@ -72,6 +74,7 @@ class Experiment:
     jobs: Callable[[int], list[Job]]
     execute: Execute
     packages: tuple[str, ...] = ()
+    packages_without_requirements: tuple[str, ...] = ()
     quick: Callable[[int], list[Job]] | None = None
 
     def quick_version(self) -> Experiment:
@@ -126,9 +129,17 @@ def find_data(data: Path, names: str) -> Path | None:
 
 def check_packages(experiment: Experiment) -> None:
     """Raise a ValueError if a package that the experiment needs is not installed."""
-    missing = [name for name in experiment.packages if not _is_installed(name)]
-    if missing:
-        raise ValueError(f"{experiment.name} needs packages that are not installed: pip install {' '.join(missing)}")
+    kinds = {
+        "pip install": experiment.packages,
+        "pip install --no-deps": experiment.packages_without_requirements,
+    }
+    commands = []
+    for command, packages in kinds.items():
+        missing = [name for name in packages if not _is_installed(name)]
+        if missing:
+            commands.append(f"{command} {' '.join(missing)}")
+    if commands:
+        raise ValueError(f"{experiment.name} needs packages that are not installed: {'; '.join(commands)}")
 
 
 def _is_installed(package: str) -> bool:

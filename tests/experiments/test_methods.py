@@ -15,6 +15,7 @@ from experiments.runner.jobs import Job
 from rrm_torch.data.images import load_digits
 
 NAMES = list(registry.EXPERIMENTS)
+OWN_TESTS = ("linear-probe",)  # it needs the parameters of a network
 EPOCHS = 8
 N_GREY, N_COLOUR = 300, 60  # training samples; the network for colour images takes most of the time
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -74,6 +75,7 @@ def methods():
     return [
         pytest.param(name, smaller(run), id=f"{name}: {run.method} {run.settings.get('labels', '')}")
         for name in NAMES
+        if name not in OWN_TESTS
         for run in registry.load(name).jobs(1)
         if run.settings.get("noise") in (None, 0.2, 0.3) and run.settings.get("labels") in (None, "worst")
     ]

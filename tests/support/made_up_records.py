@@ -109,6 +109,30 @@ def cifar10n():
     return record("cifar10n", runs)
 
 
+def linear_probe():
+    base = {"samples": 40_000, "pixels": 160, "recipe": {"epochs": 3}}
+    runs = []
+    for labels, share in (("aggre", 0.1), ("random1", 0.1), ("worst", 0.4)):
+        for seed in range(2):
+            accuracy = 0.9 - share + 0.02 * seed
+            common = {"true_share": share + 0.01 * seed, "task_seconds": 10.0}
+            # RRM is better on the worst labels, and the list worse everywhere.
+            gains = {
+                "plain": 0.0,
+                "RRM, auto": (share - 0.1) / 6 + (0.01 * seed if share == 0.1 else 0),
+                "cleanlab": -0.1,
+            }
+            for method, gain in gains.items():
+                settings = base | {"labels": labels}
+                made = run(method, seed, settings, accuracy + gain, **common)
+                if method != "plain":
+                    made["result"] |= {"recall": 0.8 - 0.2 * seed, "precision": 0.5}
+                if method == "RRM, auto":
+                    made["result"]["estimate"] = {"contamination": share - 0.05}
+                runs.append(made)
+    return record("linear-probe", runs)
+
+
 def fashion():
     runs = []
     for rate in (0.1, 0.2, 0.3):
@@ -292,6 +316,7 @@ RECORDS = {
     "mnist_table6": table6,
     "mnist_adversarial": adversarial,
     "cifar10n": cifar10n,
+    "linear_probe": linear_probe,
     "fashion_synthetic": fashion,
     "ablation": ablation,
     "auto": auto,

@@ -1,9 +1,13 @@
 """Methods of the literature: small-loss selection as settings of `RRM`, and systems with RRM as an option."""
 
+from rrm_core._public import publish as _publish
+
 from .cc import CC
 from .centrality_network import CentralityNetwork
 from .dividemix import DivideMix
 from .elr_plus import ELRPlus
+from .frozen_features import extract_features, load_features
+from .linear_probe import LinearProbe, fit_linear_probe
 from .method import print_epoch
 from .promix import ProMix
 from .promix_network import TwoHeadNetwork
@@ -16,12 +20,19 @@ __all__ = [
     "CentralityNetwork",
     "DivideMix",
     "ELRPlus",
+    "LinearProbe",
     "ProMix",
     "RegMixUp",
     "TrainingSet",
     "TwoHeadNetwork",
     "co_teaching",
+    "extract_features",
+    "fit_linear_probe",
+    "load_features",
     "print_epoch",
     "self_paced",
     "trimmed",
 ]
+
+_publish(__name__, CC, CentralityNetwork, DivideMix, ELRPlus, LinearProbe, ProMix, RegMixUp)
+_publish(__name__, TrainingSet, TwoHeadNetwork)

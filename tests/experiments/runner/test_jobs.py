@@ -57,3 +57,12 @@ def test_missing_packages_are_named_before_a_run():
     check_packages(dataclasses.replace(EXPERIMENT, packages=("numpy",)))
     with pytest.raises(ValueError, match=r"tiny needs packages that are not installed: pip install no-such-package$"):
         check_packages(dataclasses.replace(EXPERIMENT, packages=("numpy", "no-such-package")))
+
+
+def test_packages_without_their_requirements_have_a_command_of_their_own():
+    experiment = dataclasses.replace(EXPERIMENT, packages_without_requirements=("numpy", "no-such-weights"))
+    with pytest.raises(ValueError, match=r"not installed: pip install --no-deps no-such-weights$"):
+        check_packages(experiment)
+    both = dataclasses.replace(experiment, packages=("no-such-package",))
+    with pytest.raises(ValueError, match=r": pip install no-such-package; pip install --no-deps no-such-weights$"):
+        check_packages(both)
