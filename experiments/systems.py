@@ -57,7 +57,7 @@ SHARED: dict[str, dict[str, Any]] = {
 }
 # Inside ProMix's choice no estimate of the share of wrong labels is at hand: a tenth is pruned.
 PROMIX_CONTAMINATION = 0.1
-STRONG = {"n_ops": 3, "magnitude": 5}
+STRONG = {"n_ops": 3, "magnitude": 5, "probability": 0.5}
 
 
 def jobs(seeds: int) -> list[Job]:
@@ -65,7 +65,7 @@ def jobs(seeds: int) -> list[Job]:
     all_jobs = []
     for labels, most in SEEDS.items():
         n_seeds = seeds if most is None else min(seeds, most)
-        base = {"data": "cifar10n", "labels": labels, "samples": cifar10n.SAMPLES, "width": WIDTH, "epochs": EPOCHS}
+        base = {"data": "cifar10n", "noise": labels, "samples": cifar10n.SAMPLES, "width": WIDTH, "epochs": EPOCHS}
         methods = _baselines(base, cifar10n.RECIPE, cifar10n.LABELS[labels][1], WARMUP)
         methods |= _systems(base | {"autocast": True}, OPTIONS[labels], SHARED)
         all_jobs += [Job(method, settings, seed) for method, settings in methods.items() for seed in range(n_seeds)]
@@ -74,7 +74,7 @@ def jobs(seeds: int) -> list[Job]:
 
 def quick_jobs(seeds: int) -> list[Job]:
     """Return all methods on a few digits, for a few epochs: whether everything runs, not how well."""
-    base = {"data": "digits", "labels": "symmetric 0.3", "samples": None, "width": 4, "epochs": 4}
+    base = {"data": "digits", "noise": "symmetric 0.3", "samples": None, "width": 4, "epochs": 4}
     recipe = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "batch_size": 64, "epochs": 4}
     shared = {name: options | {"warmup": 2, "batch_size": 64} for name, options in SHARED.items()}
     methods = _baselines(base, recipe, 0.3, 2)
@@ -122,8 +122,8 @@ def make_task(settings: dict[str, Any], data: Path, seed: int) -> Task:
     """Return the task of a job."""
     model = partial(_network, settings["width"])
     if settings["data"] == "digits":
-        return _digits(settings["labels"], seed, model)
-    return replace(cifar10n.task(data, settings["labels"], settings["samples"], seed), model=model)
+        return _digits(settings["noise"], seed, model)
+    return replace(cifar10n.task(data, settings["noise"], settings["samples"], seed), model=model)
 
 
 def _digits(noise: str, seed: int, model: Any) -> Task:

@@ -26,6 +26,7 @@ from benchmarks.pages.experiment_tables import PUBLISHED, gains, grid, label_cou
 from rrm_core._atomic_write import atomic_write
 
 COLOURS = ("tab:gray", "tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:red", "tab:pink")
+SYSTEM_COLOURS = (COLOURS, ("black", "tab:olive", "tab:cyan", "navy"))
 CURVES = "curves are means over the seeds, and thinly each seed"
 BAND = 0.8  # height of the runs on a data set, whose distance is 1
 
@@ -193,7 +194,38 @@ def _plot_estimate(axes: Any, place: float, estimate: dict[str, Any], colour: st
     axes.errorbar(share, place, xerr=[[share - low], [high - share]], fmt="o", color=colour, markersize=4, linewidth=1)
 
 
-FIGURES = {f"results_{figure.__name__}": figure for figure in (table6, adversarial, cifar10n, fashion, ablation, auto)}
+def systems(record: Record) -> Figure:
+    """Plot by epoch: test accuracy, wrong labels in the labelled sets, RRM's precision there; a row for each kind."""
+    kinds = distinct(record, "noise")
+    parts = {
+        "accuracy": "test accuracy",
+        "wrong_labelled": "wrong among labels used",
+        "precision": "pruned that are wrong",
+    }
+    figure = Figure(figsize=(4.4 * len(parts), 3.6 * len(kinds) + 0.6), layout="constrained")
+    panels = figure.subplots(len(kinds), len(parts), squeeze=False)
+    for row, kind in zip(panels, kinds, strict=True):
+        for k, method in enumerate(methods(record, noise=kind)):
+            style: dict[str, Any] = {"color": SYSTEM_COLOURS[k // len(COLOURS)][k % len(COLOURS)], "label": method}
+            for axes, (name, title) in zip(row, parts.items(), strict=True):
+                lines = [_percentages(run, name) for run in select(record, method, noise=kind)]
+                if not np.isnan(lines).all():
+                    _lines(axes, range(1, len(lines[0]) + 1), lines, **style)
+                axes.set(title=f"{kind}: {title}", xlabel="epoch", ylabel="%")
+        _zoom([row[0]], [run for run in record["runs"] if run["settings"]["noise"] == kind], skipped=15)
+    return _finish(figure, panels.ravel(), record, shared_legend=True, subtitle=CURVES)
+
+
+def _percentages(run: dict[str, Any], name: str) -> npt.NDArray[np.float64]:
+    """Return a curve in percent; NaN where there is no value, or no such curve."""
+    epochs = run["result"]["epochs"]
+    curve = epochs.get(name, [None] * len(epochs["accuracy"]))
+    return np.array([np.nan if value is None else 100 * value for value in curve])
+
+
+FIGURES = {
+    f"results_{figure.__name__}": figure for figure in (table6, adversarial, cifar10n, fashion, ablation, auto, systems)
+}
 
 
 def _by_round(result: dict[str, Any], share: str) -> npt.NDArray[np.float64]:

@@ -29,6 +29,7 @@ from benchmarks.pages import (
     reweight_tables,
     scale_tables,
     score_tables,
+    system_tables,
     tabular_tables,
     training_tables,
 )
@@ -278,6 +279,7 @@ EXPERIMENTS = {
         tabular_tables.tabular_estimates,
         tabular_tables.tabular_lists,
     ),
+    "systems": (system_tables.systems, system_tables.system_sets, system_tables.system_classes),
     "detection": (detection_tables.detection_order, detection_tables.detection_lists),
 }
 

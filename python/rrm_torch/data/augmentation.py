@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .rand_augment import RandAugment
 
-__all__ = ["Augmentation", "Compose", "Cutout", "FlipCrop", "GaussianNoise", "RandAugment", "Standardise"]
+__all__ = ["Augmentation", "Compose", "Cutout", "Fill", "FlipCrop", "GaussianNoise", "RandAugment", "Standardise"]
 
 Fill: TypeAlias = Literal["zeros", "reflect"]
 

@@ -3,9 +3,11 @@
 from .cc import CC
 from .centrality_network import CentralityNetwork
 from .dividemix import DivideMix
+from .elr_plus import ELRPlus
 from .method import print_epoch
 from .promix import ProMix
 from .promix_network import TwoHeadNetwork
+from .regmixup import RegMixUp
 from .small_loss import co_teaching, self_paced, trimmed
 from .training_set import TrainingSet
 
@@ -13,7 +15,9 @@ __all__ = [
     "CC",
     "CentralityNetwork",
     "DivideMix",
+    "ELRPlus",
     "ProMix",
+    "RegMixUp",
     "TrainingSet",
     "TwoHeadNetwork",
     "co_teaching",
