@@ -462,8 +462,9 @@ def test_epochs_of_all_samples_by_number_have_the_bits_of_all(make):
 def test_a_network_without_a_labelled_set_trains_on_all_labels(n_selected, on_pruned):
     selected = LOW[:n_selected]
     method = script_dividemix([(scores(UP, selected), scores(UP, HIGH))], rrm=rrms(), on_pruned=on_pruned, seed=5)
-    with pytest.warns(UserWarning, match=r"network 2 has no labelled set in epoch 2.*by_class=True"):
+    with pytest.warns(UserWarning, match=r"network 2 has no labelled set in epoch 2.*by_class=True") as caught:
         row = method.fit(2)[-1]
+    assert caught[0].filename == __file__
     assert {step.k for step in method.steps} == {0}
     assert row["labelled"][1] == n_selected
     assert torch.tensor(row["loss"]).isfinite().all()
