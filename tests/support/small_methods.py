@@ -104,13 +104,14 @@ class RecordingCC(Recorder, CC):
 
 
 class ScriptedDivideMix(Recorder, DivideMix):
-    """DivideMix whose scores are given for each epoch and network; the last ones hold from then on."""
+    """DivideMix whose scores of all samples are given for each epoch and network; the last ones hold from then on."""
 
     script: list[tuple[Scores, Scores]]
 
     def _score(self, k: int, epoch: int, index: Tensor) -> Scores:
         position = min(epoch - self._division.warmup, len(self.script)) - 1
-        return self.script[position][k]
+        all_scores = self.script[position][k]
+        return Scores(all_scores.losses[index], all_scores.clean_probability[index], all_scores.selected[index])
 
 
 def script_dividemix(script: list[tuple[Scores, Scores]], data: TrainingSet | None = None, **options: Any) -> Any:

@@ -82,9 +82,9 @@ class DivisionSettings:
             raise ValueError(f"ramp must be above 0 epochs, got {self.ramp}")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie in (0, 1), got {self.threshold}")
-        if self.unlabelled_weight < 0:
+        if not self.unlabelled_weight >= 0:
             raise ValueError(f"unlabelled_weight must be at least 0, got {self.unlabelled_weight}")
-        if self.confidence_penalty < 0:
+        if not self.confidence_penalty >= 0:
             raise ValueError(f"confidence_penalty must be at least 0, got {self.confidence_penalty}")
         if self.on_pruned not in ("drop", "unlabelled"):
             raise ValueError(f"on_pruned must be 'drop' or 'unlabelled', got {self.on_pruned!r}")
@@ -118,10 +118,10 @@ class CoDivision(TwoNetworkMethod):
         # Each network trains on the set that the other one selects, and is judged by its own losses.
         first, second = (self._divide(k, index, scores[k].losses, scores[1 - k]) for k in (0, 1))
         self.divisions = (first, second)
-        losses = [
-            self._train_network(k, epoch, index, division, scores[1 - k].clean_probability)
-            for k, division in enumerate(self.divisions)
-        ]
+        losses = []
+        # Not a comprehension, which would be a frame more for the level of the warning in some versions of Python.
+        for k, division in enumerate(self.divisions):
+            losses.append(self._train_network(k, epoch, index, division, scores[1 - k].clean_probability))
         return {
             "loss": losses,
             "labelled": [len(division.labelled) for division in self.divisions],

@@ -24,14 +24,14 @@ def published_network(s):
     return filled(CentralityNetwork(SmallBackbone(), N_CHANNELS, N_CLASSES, n_reduced=6), s)
 
 
-def test_two_batches_end_with_the_recorded_parameters(record_property):
+def test_two_batches_end_with_the_recorded_parameters():
     models = published_network(80).train(), published_network(100).eval()
     method = CC(models, TrainingSet(fill((4, 3, 8, 8), 0), LABELS, N_CLASSES))
     for epoch in (10, 10 + 1 / 11):
         method._train_batch(0, division_batch(), division_mixup(), 25 * (epoch - 3) / 16)
     parameters = torch.cat([parameter.flatten() for parameter in models[0].parameters()])
     difference = largest_difference(parameters, recorded_numbers("cc")["parameters_after_two_batches"])
-    record_property("parameters", difference)
+    print("largest difference of a parameter:", difference)
     assert difference < TOLERANCE
     assert models[0].backbone.norm.num_batches_tracked == 2 * 6
     assert models[1].backbone.norm.num_batches_tracked == 0

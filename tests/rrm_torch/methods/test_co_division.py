@@ -9,6 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from rrm_torch import RRM
+from rrm_torch.methods import centrality, dividemix
 from rrm_torch.methods.soft_labels import negative_entropy
 from rrm_torch.methods.training_set import TrainingSet
 from support.small_methods import (
@@ -392,6 +393,41 @@ def test_epochs_use_drawn_samples_as_many_of_each_class(on_pruned):
     assert len({tuple(each) for each in drawn}) == 3
 
 
+def test_scores_of_drawn_samples_are_those_of_their_index():
+    labels = INDEX % N_CLASSES
+    probability = torch.tensor([1.0, 0.75, 0.5])[labels] - INDEX / 1000
+    method = script_dividemix(
+        [(scores(UP, INDEX[4:], probability),) * 2], told_apart(), rrm=rrms(groups=labels), epoch_samples=24
+    )
+    method.fit(2)
+    for step in method.steps:
+        assert torch.equal(step.batch.clean_probability, probability[step.batch.first[:, 0].long()])
+    for rrm, division in zip(method.rrm, method.divisions, strict=True):
+        [entry] = rrm.trajectory.rounds
+        of_class = [division.labelled[labels[division.labelled] == k] for k in range(N_CLASSES)]
+        assert entry.contamination == pytest.approx(
+            [float(1 - probability[each].mean()) for each in of_class], abs=1e-6
+        )
+        assert torch.equal(rrm.losses[division.labelled], UP[division.labelled])
+
+
+@pytest.mark.parametrize("make", [make_dividemix, make_cc])
+def test_mixture_by_class_has_the_labels_of_the_drawn_samples(make, monkeypatch):
+    method = make(by_class=True, epoch_samples=24)
+    index = torch.cat([torch.arange(8, 20), torch.arange(30, 42)])
+    seen = []
+
+    def low_probability(values, labels, settings):
+        seen.append(labels)
+        return torch.ones(len(values))
+
+    for module in (centrality, dividemix):
+        monkeypatch.setattr(module, "low_probability", low_probability)
+    method._score(0, 2, index)
+    [labels] = seen
+    assert torch.equal(labels, method.data.labels[index])
+
+
 @pytest.mark.parametrize("make", [make_dividemix, make_cc])
 def test_warm_up_visits_the_drawn_samples_once(make, monkeypatch):
     visited = []
@@ -426,8 +462,9 @@ def test_epochs_of_all_samples_by_number_have_the_bits_of_all(make):
 def test_a_network_without_a_labelled_set_trains_on_all_labels(n_selected, on_pruned):
     selected = LOW[:n_selected]
     method = script_dividemix([(scores(UP, selected), scores(UP, HIGH))], rrm=rrms(), on_pruned=on_pruned, seed=5)
-    with pytest.warns(UserWarning, match=r"network 2 has no labelled set in epoch 2.*by_class=True"):
+    with pytest.warns(UserWarning, match=r"network 2 has no labelled set in epoch 2.*by_class=True") as caught:
         row = method.fit(2)[-1]
+    assert caught[0].filename == __file__
     assert {step.k for step in method.steps} == {0}
     assert row["labelled"][1] == n_selected
     assert torch.tensor(row["loss"]).isfinite().all()

@@ -26,7 +26,7 @@ from support.small_methods import (
 TOLERANCE = 1e-6
 
 
-def test_step_has_the_recorded_loss_gradient_and_running_statistics(record_property):
+def test_step_has_the_recorded_loss_gradient_and_running_statistics():
     recorded = recorded_numbers("dividemix")
     model = filled(small_network(), 10).train()
     other = filled(small_network(), 20).eval()
@@ -43,8 +43,7 @@ def test_step_has_the_recorded_loss_gradient_and_running_statistics(record_prope
         "running mean": largest_difference(norm.running_mean, recorded["running_mean"]),
         "running variance": largest_difference(norm.running_var, recorded["running_var"]),
     }
-    for name, difference in differences.items():
-        record_property(name, difference)
+    print("largest differences:", differences)
     assert max(differences.values()) < TOLERANCE, differences
     assert norm.num_batches_tracked == 5
     assert other[0].norm.num_batches_tracked == 0
@@ -175,6 +174,11 @@ WRONG = {
     "warmup": ({"warmup": 0}, ValueError, "warmup must be at least 1 epoch, got 0"),
     "batch_size": ({"batch_size": 1}, ValueError, "batch_size must be at least 2, got 1"),
     "unlabelled_weight": ({"unlabelled_weight": -1.0}, ValueError, "unlabelled_weight must be at least 0, got -1"),
+    "unlabelled_weight that is NaN": (
+        {"unlabelled_weight": float("nan")},
+        ValueError,
+        "unlabelled_weight must be at least 0, got nan",
+    ),
     "ramp": ({"ramp": 0}, ValueError, "ramp must be above 0 epochs, got 0"),
     "temperature": ({"temperature": 0.0}, ValueError, "temperature must be above 0, got 0"),
     "alpha": ({"alpha": -1}, ValueError, "alpha must be above 0, got -1"),

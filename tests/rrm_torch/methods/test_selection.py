@@ -40,13 +40,13 @@ def noisy_losses(n=1000, share=0.3):
     return torch.where(is_wrong, wrong, right).clamp(0, 5), is_wrong
 
 
-def test_mixture_selects_the_recorded_samples(record_property):
+def test_mixture_selects_the_recorded_samples():
     recorded = recorded_numbers("selection")
     probability = clean_probability(LOSSES, LABELS)
     assert torch.equal(probability > 0.5, mask_of(recorded["gmm_mask_hex"]))
     assert int((probability > 0.5).sum()) == recorded["gmm_selected"]
     difference = largest_difference(probability[:20], recorded["gmm_first_20"])
-    record_property("probability", difference)
+    print("largest difference of a probability:", difference)
     assert difference < 1e-6
 
 
