@@ -8,21 +8,25 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from .._checks import check_count
 from .._models import device_of
 from ..data.balanced_subset import balanced_subset
-from .division import Division, OnPruned, divide, estimated_shares
+from ..training.stateful import Stateful
+from ..weighting.rrm import RRM
+from .division import Division, OnPruned, check_rounds, divide, estimated_shares
 from .draws import Draws
 from .method import Row
 from .mixup import MixUp
 from .ramps import linear_ramp
 from .semi_supervised import Batch
 from .soft_labels import one_hot
-from .training_set import endless_batches
+from .training_set import TrainingSet, endless_batches
 from .two_networks import TwoNetworkMethod
 
 NEITHER_NETWORK = 2
@@ -70,9 +74,8 @@ class DivisionSettings:
     epoch_samples: int | None
 
     def __post_init__(self) -> None:
-        if self.warmup < 1:
-            raise ValueError(f"warmup must be at least 1 epoch, got {self.warmup}")
-        if self.batch_size < 2:
+        check_count("warmup", self.warmup)
+        if check_count("batch_size", self.batch_size) < 2:
             raise ValueError(f"batch_size must be at least 2, got {self.batch_size}")
         if not self.temperature > 0:
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
@@ -88,7 +91,7 @@ class DivisionSettings:
             raise ValueError(f"confidence_penalty must be at least 0, got {self.confidence_penalty}")
         if self.on_pruned not in ("drop", "unlabelled"):
             raise ValueError(f"on_pruned must be 'drop' or 'unlabelled', got {self.on_pruned!r}")
-        if self.epoch_samples is not None and self.epoch_samples < 2:
+        if self.epoch_samples is not None and check_count("epoch_samples", self.epoch_samples) < 2:
             raise ValueError(f"epoch_samples must be at least 2, got {self.epoch_samples}")
 
 
@@ -96,6 +99,37 @@ class CoDivision(TwoNetworkMethod):
     """A method whose networks select labelled sets for each other; see `DivideMix` for the arguments."""
 
     _division: DivisionSettings
+
+    def __init__(
+        self,
+        models: tuple[nn.Module, nn.Module],
+        data: TrainingSet,
+        division: DivisionSettings,
+        *,
+        parts: dict[str, Stateful],
+        settings: dict[str, Any],
+        rrm: tuple[RRM, RRM] | None,
+        autocast: torch.dtype | None,
+        seed: int,
+    ) -> None:
+        self._division = division
+        super().__init__(
+            models,
+            data,
+            parts=parts,
+            settings={**asdict(division), **settings},
+            rrm=rrm,
+            batch_size=division.batch_size,
+            confidence_penalty=division.confidence_penalty,
+            autocast=autocast,
+            seed=seed,
+        )
+        if division.epoch_samples is not None and division.epoch_samples > len(data):
+            raise ValueError(
+                f"epoch_samples must be at most {len(data)}, the samples of the training set, got "
+                f"{division.epoch_samples}; leave it out to use all"
+            )
+        check_rounds(rrm)
 
     @abstractmethod
     def _score(self, k: int, epoch: int, index: Tensor) -> Scores:
@@ -149,9 +183,9 @@ class CoDivision(TwoNetworkMethod):
         """Train a network on its division of the samples for an epoch; return the mean loss."""
         if len(division.labelled) < 2:
             warnings.warn(
-                f"network {k + 1} has no labelled set in epoch {epoch}: none of the {len(index)} labels seems "
-                f"right with a probability above {self._division.threshold}. It trains on all labels instead; a lower "
-                "threshold or by_class=True may help",
+                f"network {k + 1} has no labelled set in epoch {epoch}: {len(division.labelled)} of the {len(index)} "
+                f"labels seem right with a probability above {self._division.threshold}, and two are needed. It trains "
+                "on all labels instead; a lower threshold or by_class=True may help",
                 stacklevel=4,
             )
             return self._warm_up(k, epoch, index)

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_count
 from ..weighting.rrm import RRM
 from .co_division import CoDivision, DivisionSettings, Scores
 from .division import OnPruned
@@ -125,6 +126,20 @@ class DivideMix(CoDivision):
     References
     ----------
     .. [1] Li, Socher, Hoi, "DivideMix: Learning with Noisy Labels as Semi-supervised Learning", ICLR 2020.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rrm_torch import RRM
+    >>> from rrm_torch.methods import DivideMix, TrainingSet
+    >>> data = TrainingSet(torch.randn(60, 4), torch.arange(60) % 3, n_classes=3)
+    >>> networks = (torch.nn.Linear(4, 3), torch.nn.Linear(4, 3))
+    >>> rrm = (RRM(60, warmup=1), RRM(60, warmup=1))
+    >>> method = DivideMix(networks, data, rrm=rrm, warmup=1, batch_size=16)
+    >>> history = method.fit(3)
+    >>> [row["epoch"] for row in history]
+    [1, 2, 3]
+    >>> logits = method.predictor.eval()(data.inputs)
     """
 
     def __init__(
@@ -151,7 +166,7 @@ class DivideMix(CoDivision):
         autocast: torch.dtype | None = None,
         seed: int = 0,
     ) -> None:
-        self._division = DivisionSettings(
+        division = DivisionSettings(
             warmup=warmup,
             batch_size=batch_size,
             unlabelled_weight=unlabelled_weight,
@@ -163,9 +178,7 @@ class DivideMix(CoDivision):
             on_pruned=on_pruned,
             epoch_samples=epoch_samples,
         )
-        if average_losses < 1:
-            raise ValueError(f"average_losses must be at least 1 epoch, got {average_losses}")
-        if average_losses > 1 and epoch_samples is not None:
+        if check_count("average_losses", average_losses) > 1 and epoch_samples is not None:
             raise ValueError(
                 f"average_losses={average_losses} needs the losses of all samples in each epoch; leave epoch_samples "
                 "out"
@@ -178,11 +191,10 @@ class DivideMix(CoDivision):
         super().__init__(
             models,
             data,
+            division,
             parts=parts,
-            settings={**asdict(self._division), **asdict(self._mixture), "average_losses": average_losses},
+            settings={**asdict(self._mixture), "average_losses": average_losses},
             rrm=rrm,
-            batch_size=batch_size,
-            confidence_penalty=confidence_penalty,
             autocast=autocast,
             seed=seed,
         )

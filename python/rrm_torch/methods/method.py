@@ -28,7 +28,7 @@ MakeOptimizer: TypeAlias = "Callable[[Any], torch.optim.Optimizer]"
 MakeScheduler: TypeAlias = "Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]"
 """Called with an optimizer; the schedule is stepped after each epoch."""
 
-STATE_KEYS = ("settings", "epoch", "history", "parts", "tensors")
+STATE_TYPES = {"settings": dict, "epoch": int, "history": list, "parts": dict, "tensors": dict}
 
 
 class Method(ABC):
@@ -146,11 +146,14 @@ class Method(ABC):
             It is that of another method, of other settings or of other networks. Nothing has changed.
         """
         self._check_state(state)
+        # A copy that fails must do so before anything has changed.
+        history = [dict(row) for row in state["history"]]
+        tensors = {name: tensor.clone() for name, tensor in state["tensors"].items()}
         restorers = {name: restorer_of(part) for name, part in self._parts.items()}
         all_or_nothing(partial(self._load_parts, state["parts"]), restorers)
         self.epoch = state["epoch"]
-        self.history = [dict(row) for row in state["history"]]
-        self._tensors = {name: tensor.clone() for name, tensor in state["tensors"].items()}
+        self.history = history
+        self._tensors = tensors
 
     def _load_parts(self, states: dict[str, Any]) -> None:
         for name, part in self._parts.items():
@@ -163,9 +166,10 @@ class Method(ABC):
     def _check_state(self, state: Any) -> None:
         """Raise a ValueError unless a state can be that of this method."""
         name = type(self).__name__
-        missing = [key for key in STATE_KEYS if not isinstance(state, dict) or key not in state]
-        if missing:
-            raise ValueError(f"state lacks {', '.join(missing)}; pass what {name}.state_dict() returned")
+        missing = [key for key, kind in STATE_TYPES.items() if not _has(state, key, kind)]
+        if missing or not all(isinstance(row, dict) for row in state["history"]):
+            entries = ", ".join(missing or ["history"])
+            raise ValueError(f"state lacks a valid {entries}; pass what {name}.state_dict() returned")
         saved = state["settings"]
         differences = [
             f"{key} is {saved.get(key)!r} in the state and {value!r} here"
@@ -182,6 +186,10 @@ class Method(ABC):
 
     def _autocast_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         return autocast_context(device_of(model), self._autocast)
+
+
+def _has(state: Any, key: str, kind: type) -> bool:
+    return isinstance(state, dict) and isinstance(state.get(key), kind)
 
 
 def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

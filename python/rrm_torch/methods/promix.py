@@ -9,9 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from .._checks import check_count
 from .._models import device_of
 from ..weighting.rrm import RRM
-from .division import Division, OnPruned, divide
+from .division import Division, OnPruned, check_rounds, divide
 from .draws import Draws
 from .fmix import FMixMask
 from .method import MakeOptimizer, MakeScheduler, Row, update
@@ -50,9 +51,9 @@ class ProMixSettings:
     confidence_penalty: float
 
     def __post_init__(self) -> None:
-        if self.warmup < 1:
-            raise ValueError(f"warmup must be at least 1 epoch, got {self.warmup}")
-        if self.batch_size < 2:
+        check_count("warmup", self.warmup)
+        check_count("pseudo_epochs", self.pseudo_epochs)
+        if check_count("batch_size", self.batch_size) < 2:
             raise ValueError(f"batch_size must be at least 2, got {self.batch_size}")
         for name, share in (("share", self.share), ("final_share", self.final_share)):
             if not 0 < share <= 1:
@@ -71,8 +72,6 @@ class ProMixSettings:
                 raise ValueError(f"{name} must lie in (0, 1), got {confidence}")
         if not self.ramp > 0:
             raise ValueError(f"ramp must be above 0 epochs, got {self.ramp}")
-        if self.pseudo_epochs < 1:
-            raise ValueError(f"pseudo_epochs must be at least 1, got {self.pseudo_epochs}")
         for name, weight in (
             ("debiasing", self.debiasing),
             ("pseudo_weight", self.pseudo_weight),
@@ -248,6 +247,7 @@ class ProMix(TwoNetworkMethod):
                     "contamination must be given with an rrm that has neither contamination nor gamma: it is the share "
                     "of wrong labels in the training set"
                 )
+        check_rounds(rrm)
         priors = Priors.uniform(data.n_classes)
         self._tensors = {"chosen_priors": priors.chosen, "unchosen_priors": priors.unchosen}
 

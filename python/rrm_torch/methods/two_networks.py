@@ -74,7 +74,7 @@ class TwoNetworkMethod(Method):
 
     @property
     def predictor(self) -> nn.Module:
-        """The classifier that adds the logits of both networks."""
+        """The classifier that adds the logits of both networks; call ``eval()`` before you call it yourself."""
         return Ensemble(self.models)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: D102

@@ -242,7 +242,7 @@ WRONG = {
         r"discrepancy_threshold must lie in \[0, 1\), got 1",
     ),
     "discrepancy_batches": ({"discrepancy_batches": 0}, ValueError, "discrepancy_batches must be at least 1, got 0"),
-    "warmup": ({"warmup": 0}, ValueError, "warmup must be at least 1 epoch, got 0"),
+    "warmup": ({"warmup": 0}, ValueError, "warmup must be at least 1, got 0"),
     "a single RRM": ({"rrm": rrms()[0]}, TypeError, "rrm must be a tuple of two RRMs"),
     "no training set": ({"data": None}, TypeError, "data must be a TrainingSet, got NoneType"),
 }

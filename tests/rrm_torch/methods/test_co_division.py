@@ -343,7 +343,8 @@ def test_rrm_keeps_its_own_threshold(options):
 @pytest.mark.parametrize("on_pruned", ["drop", "unlabelled"])
 def test_rrm_that_is_not_due_changes_no_weights(on_pruned):
     rrm = (RRM(N, warmup=2), RRM(N, warmup=2))
-    method = script_dividemix([(scores(UP, LOW), scores(DOWN, HIGH))], rrm=rrm, on_pruned=on_pruned)
+    with pytest.warns(UserWarning, match="rrm does nothing in the first 2 epochs after the method's warm-up"):
+        method = script_dividemix([(scores(UP, LOW), scores(DOWN, HIGH))], rrm=rrm, on_pruned=on_pruned)
     method.fit(2)
     assert method.history[-1]["pruned"] == [0, 0]
     assert [each.epoch for each in rrm] == [1, 1]
@@ -352,7 +353,18 @@ def test_rrm_that_is_not_due_changes_no_weights(on_pruned):
     assert method.history[-1]["pruned"] == [8, 6]
 
 
+def test_rrm_that_skips_epochs_is_refused():
+    rrm = (RRM(N, warmup=1), RRM(N, warmup=1, every=2))
+    with pytest.raises(ValueError, match="rrm must reweight in each epoch, got every=2"):
+        make_dividemix(rrm=rrm)
+
+
 # Epochs of drawn samples
+
+
+def test_more_samples_of_an_epoch_than_there_are_is_refused():
+    with pytest.raises(ValueError, match=f"epoch_samples must be at most {N}, .* got {N + 1}; leave it out to use all"):
+        make_dividemix(epoch_samples=N + 1)
 
 
 @pytest.mark.parametrize("on_pruned", ["drop", "unlabelled"])

@@ -171,7 +171,7 @@ WRONG = {
     ),
     "RRMs of several ranks": ({"rrm": of_several_ranks()}, ValueError, "in one process, got layout='sharded'"),
     "on_pruned": ({"on_pruned": "keep"}, ValueError, "on_pruned must be 'drop' or 'unlabelled', got 'keep'"),
-    "warmup": ({"warmup": 0}, ValueError, "warmup must be at least 1 epoch, got 0"),
+    "warmup": ({"warmup": 0}, ValueError, "warmup must be at least 1, got 0"),
     "batch_size": ({"batch_size": 1}, ValueError, "batch_size must be at least 2, got 1"),
     "unlabelled_weight": ({"unlabelled_weight": -1.0}, ValueError, "unlabelled_weight must be at least 0, got -1"),
     "unlabelled_weight that is NaN": (
@@ -184,7 +184,7 @@ WRONG = {
     "alpha": ({"alpha": -1}, ValueError, "alpha must be above 0, got -1"),
     "threshold of 1": ({"threshold": 1.0}, ValueError, r"threshold must lie in \(0, 1\), got 1"),
     "confidence_penalty": ({"confidence_penalty": -1.0}, ValueError, "confidence_penalty must be at least 0, got -1"),
-    "average_losses": ({"average_losses": 0}, ValueError, "average_losses must be at least 1 epoch, got 0"),
+    "average_losses": ({"average_losses": 0}, ValueError, "average_losses must be at least 1, got 0"),
     "epoch_samples": ({"epoch_samples": 1}, ValueError, "epoch_samples must be at least 2, got 1"),
     "epoch_samples and average_losses": (
         {"epoch_samples": 20, "average_losses": 5},

@@ -228,8 +228,19 @@ STATES = {
         "optimizer_2 of the state doesn't match: ",
     ),
     "CC": (lambda: make_cc().state_dict(), "state was saved with other settings: "),
-    "no state": (lambda: {"epoch": 1}, "state lacks settings, history, parts, tensors; pass what DivideMix.state_dict"),
-    "no dict": (lambda: 3, "state lacks settings"),
+    "no state": (
+        lambda: {"epoch": 1},
+        "state lacks a valid settings, history, parts, tensors; pass what DivideMix.state_dict",
+    ),
+    "no dict": (lambda: 3, "state lacks a valid settings"),
+    "settings that are none": (
+        lambda: dividemix_with_state().state_dict() | {"settings": None},
+        "state lacks a valid settings; ",
+    ),
+    "a history of numbers": (
+        lambda: dividemix_with_state().state_dict() | {"history": [1]},
+        "state lacks a valid history; ",
+    ),
 }
 
 
