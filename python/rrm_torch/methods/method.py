@@ -22,10 +22,10 @@ from .training_set import TrainingSet, check_training_set
 Row: TypeAlias = dict[str, Any]
 """An epoch of a history: numbers, and lists with one number per network."""
 
-MakeOptimizer: TypeAlias = "Callable[[Any], torch.optim.Optimizer]"
+MakeOptimizer: TypeAlias = Callable[[Any], torch.optim.Optimizer]
 """Called with the parameters of a network, such as ``partial(torch.optim.SGD, lr=0.02)``."""
 
-MakeScheduler: TypeAlias = "Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]"
+MakeScheduler: TypeAlias = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
 """Called with an optimizer; the schedule is stepped after each epoch."""
 
 STATE_TYPES = {"settings": dict, "epoch": int, "history": list, "parts": dict, "tensors": dict}
