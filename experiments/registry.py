@@ -27,6 +27,7 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         "labels of 20 rules and of 20 annotators, and rare classes, on Fashion-MNIST: quotas and caps",
     ),
     "tabular": (".tabular", "tables: RRM around LogisticRegression, LightGBM, XGBoost and CatBoost, and CleanLearning"),
+    "meta": (".meta", "Meta-Weight-Net and Ren et al., which need clean samples, against RRM, which needs none"),
     "scores": (".scores", "the loss, two scores and counts of disagreement as what ranks the samples"),
 }
 
