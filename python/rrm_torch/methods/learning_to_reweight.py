@@ -82,6 +82,18 @@ class LearningToReweight(CleanSetMethod):
     References
     ----------
     .. [1] Ren, Zeng, Yang, Urtasun, "Learning to Reweight Examples for Robust Deep Learning", ICML 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rrm_torch.methods.learning_to_reweight import LearningToReweight
+    >>> from rrm_torch.methods.training_set import TrainingSet
+    >>> noisy = TrainingSet(torch.rand(20, 4), torch.arange(20) % 2, 2)
+    >>> clean = TrainingSet(torch.rand(6, 4), torch.arange(6) % 2, 2)
+    >>> method = LearningToReweight(torch.nn.Linear(4, 2), noisy, clean, batch_size=10)
+    >>> history = method.fit(2)
+    >>> method.weights.shape
+    torch.Size([20])
     """
 
     def __init__(
@@ -113,7 +125,7 @@ class LearningToReweight(CleanSetMethod):
 
     def _train_batch(self, batch: CleanBatch) -> BatchResult:
         with self._autocast_context(self.model):
-            batch_weights, clean_loss_value = weights(self.model, batch)
+            batch_weights, loss_of_clean = weights(self.model, batch)
         losses = self._sample_losses(batch)
         update(self._optimizer, (batch_weights * losses).sum())
-        return BatchResult(losses.detach(), batch_weights, clean_loss_value)
+        return BatchResult(losses.detach(), batch_weights, loss_of_clean)

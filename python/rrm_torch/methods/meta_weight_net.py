@@ -122,6 +122,18 @@ class MetaWeightNet(CleanSetMethod):
     References
     ----------
     .. [1] Shu et al., "Meta-Weight-Net: Learning an Explicit Mapping For Sample Weighting", NeurIPS 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rrm_torch.methods.meta_weight_net import MetaWeightNet
+    >>> from rrm_torch.methods.training_set import TrainingSet
+    >>> noisy = TrainingSet(torch.rand(20, 4), torch.arange(20) % 2, 2)
+    >>> clean = TrainingSet(torch.rand(6, 4), torch.arange(6) % 2, 2)
+    >>> method = MetaWeightNet(torch.nn.Linear(4, 2), noisy, clean, batch_size=10)
+    >>> history = method.fit(2)
+    >>> method.weights.shape
+    torch.Size([20])
     """
 
     def __init__(
