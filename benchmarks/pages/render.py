@@ -24,6 +24,7 @@ from benchmarks.pages import (
     gpu_tables,
     group_tables,
     integration_tables,
+    meta_tables,
     probe_tables,
     quota_tables,
     review_tables,
@@ -275,6 +276,7 @@ EXPERIMENTS = {
     "auto_large": (auto_tables.auto_large_estimates,),
     "groups": (quota_tables.groups_sources, quota_tables.groups_tails, quota_tables.groups_pruned),
     "linear_probe": (probe_tables.probe_accuracy, probe_tables.probe_pruned),
+    "meta": (meta_tables.meta_accuracy, meta_tables.meta_weights, meta_tables.meta_cost),
     "scores": (score_tables.scores_accuracy, score_tables.scores_pruned),
     "tabular": (
         tabular_tables.tabular_accuracy,

@@ -10,22 +10,16 @@ import torch
 
 from experiments import groups, scores
 from experiments.runner.jobs import Job
-from rrm_torch.data.images import load_digits
+from support.digits_as_fashion import write_digits
 
 pytest.importorskip("sklearn")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Return a folder with digits, as large as Fashion-MNIST's images and under its name."""
+    """Return a folder with digits under the name of Fashion-MNIST's images."""
     folder = tmp_path_factory.mktemp("data")
-    digits = load_digits()
-    parts = {}
-    for part, x, y in (("train", digits.x_train, digits.y_train), ("test", digits.x_test, digits.y_test)):
-        small = (x[:, 0].numpy() - digits.black) / (digits.white - digits.black) * 255
-        large = small.round().astype(np.uint8).repeat(3, axis=1).repeat(3, axis=2)
-        parts |= {f"x_{part}": np.pad(large, ((0, 0), (2, 2), (2, 2))), f"y_{part}": y.numpy()}
-    np.savez(folder / "fashion_mnist.npz", **parts)
+    write_digits(folder)
     return folder
 
 

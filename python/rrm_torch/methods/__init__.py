@@ -7,7 +7,9 @@ from .centrality_network import CentralityNetwork
 from .dividemix import DivideMix
 from .elr_plus import ELRPlus
 from .frozen_features import extract_features, load_features
+from .learning_to_reweight import LearningToReweight
 from .linear_probe import LinearProbe, fit_linear_probe
+from .meta_weight_net import MetaWeightNet
 from .method import print_epoch
 from .promix import ProMix
 from .promix_network import TwoHeadNetwork
@@ -20,7 +22,9 @@ __all__ = [
     "CentralityNetwork",
     "DivideMix",
     "ELRPlus",
+    "LearningToReweight",
     "LinearProbe",
+    "MetaWeightNet",
     "ProMix",
     "RegMixUp",
     "TrainingSet",
@@ -34,5 +38,5 @@ __all__ = [
     "trimmed",
 ]
 
-_publish(__name__, CC, CentralityNetwork, DivideMix, ELRPlus, LinearProbe, ProMix, RegMixUp)
-_publish(__name__, TrainingSet, TwoHeadNetwork)
+_publish(__name__, CC, CentralityNetwork, DivideMix, ELRPlus, LearningToReweight, LinearProbe)
+_publish(__name__, MetaWeightNet, ProMix, RegMixUp, TrainingSet, TwoHeadNetwork)
