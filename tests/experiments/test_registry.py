@@ -20,7 +20,9 @@ def test_load_rejects_unknown_name():
 def test_experiment_matches_registry(name):
     experiment = registry.load(name)
     assert experiment.name == name
-    assert len(plan_jobs(experiment, 2)) == 2 * len(plan_jobs(experiment, 1))
+    repeated = plan_jobs(experiment, 2)
+    assert [job for job in repeated if job.seed == 0] == plan_jobs(experiment, 1)
+    assert {job.seed for job in repeated} == {0, 1}
     there = pickle.loads(pickle.dumps(experiment.execute))  # as another process gets it
     for part, default in (("func", experiment.execute), ("args", ())):
         assert getattr(there, part, there if part == "func" else ()) == getattr(experiment.execute, part, default)
