@@ -60,7 +60,7 @@ def task(data: Path, name: str, seed: int) -> Task:
         raise ValueError(f"name must be one of {', '.join(FILES)}, got {name!r}")
     checked = read_checked_labels(data / FILES[name])
     if name == "imdb":
-        return _imdb(data / noisy_tasks.DATA_SETS[name].files[0], checked)
+        return _imdb(noisy_tasks.imdb_path(data), checked)
     original = noisy_tasks.task(data, name, noisy_tasks.CLEAN, None, seed)
     given = original.y_test.tolist()
     return replace(

@@ -54,7 +54,7 @@ DATA_SETS = {
     "fashion": DataSet(("fashion_mnist.npz",), 10_000, _adam(40, 100)),
     "mnist": DataSet(("mnist.npz",), 10_000, _adam(40, 100)),
     "digits": DataSet((), None, _adam(60, 32)),
-    "imdb": DataSet(("imdb.jsonl.xz",), 5_000, _adam(40, 100)),
+    "imdb": DataSet(("imdb.jsonl.xz|aclImdb",), 5_000, _adam(40, 100)),
     "banking77": DataSet(("banking77.tsv.xz",), None, _adam(40, 100)),
 }
 
@@ -167,9 +167,14 @@ def _digits(_data: Path, samples: int | None, seed: int) -> Task:
     return perceptron_task(loaded.x_train, loaded.y_train, loaded.x_test, loaded.y_test, samples, seed)
 
 
+def imdb_path(data: Path) -> Path:
+    """Return the file or the folder of IMDb in a data folder."""
+    return find_data(data, DATA_SETS["imdb"].files[0]) or data / "imdb.jsonl.xz"
+
+
 def _imdb(data: Path, samples: int | None, _seed: int) -> Task:
     assert samples is not None
-    loaded = load_imdb(data / "imdb.jsonl.xz", samples)
+    loaded = load_imdb(imdb_path(data), samples)
     return perceptron_task(loaded.x_train, loaded.y_train, loaded.x_test, loaded.y_test)
 
 

@@ -29,6 +29,7 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
     "tabular": (".tabular", "tables: RRM around LogisticRegression, LightGBM, XGBoost and CatBoost, and CleanLearning"),
     "systems": (".systems", "DivideMix, ProMix and CC with and without RRM, on CIFAR-10 with human label errors"),
     "scores": (".scores", "the loss, two scores and counts of disagreement as what ranks the samples"),
+    "text": (".text", "texts: flipped labels of IMDb and BANKING77, and labels of rules for text messages"),
 }
 
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .imdb_folder import read_imdb_folder
+
 COMPONENTS = 256
 """Number of features."""
 
@@ -79,7 +81,9 @@ def read_banking77(path: Path) -> TextData:
 
 
 def read_imdb_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the reviews of IMDb as they are in the file, see `read_imdb`."""
+    """Return the reviews of IMDb with their ids and ratings, see `read_imdb`; both layouts have the same order."""
+    if path.is_dir():
+        return read_imdb_folder(path)
     with lzma.open(path, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
@@ -90,7 +94,8 @@ def read_imdb(path: Path, samples: int | None = None) -> TextData:
     Parameters
     ----------
     path : Path
-        One JSON object per line, compressed by xz, with the keys split, label (0 or 1) and text.
+        The folder aclImdb, see `read_imdb_folder`; or a file with one JSON object per line, compressed by xz, with the
+        keys split, label (0 or 1) and text.
     samples : int, optional
         Number of reviews to draw from each split, always the same ones. By default all.
 

@@ -56,7 +56,7 @@ def test_experiment_needs_the_files_of_all_rows():
         "cifar10n_labels.npz|CIFAR-10_human.pt",
         "fashion_mnist.npz",
         "banking77.tsv.xz",
-        "imdb.jsonl.xz",
+        "imdb.jsonl.xz|aclImdb",
         "label_errors_cifar10_mturk.json",
         "label_errors_imdb_mturk.json",
     )
