@@ -45,11 +45,11 @@ def write_cifar100n(data: Path) -> None:
 
 
 def write_animal10n(data: Path) -> None:
-    """Write the binary form: 120 training images, a tenth of them wrongly labelled, and 30 test images."""
+    """Write the binary form: 100 training images, a tenth of them wrongly labelled, and 20 test images."""
     folder = data / "animal10n"
     folder.mkdir()
     rng = np.random.default_rng(0)
-    for name, n in (("data_batch_1", 120), ("test_batch", 30)):
+    for name, n in (("data_batch_1", 100), ("test_batch", 20)):
         true = np.arange(n) % 10
         records = np.empty(n, RECORD)
         records["id"] = np.arange(n)

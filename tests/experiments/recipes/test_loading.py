@@ -1,0 +1,128 @@
+"""What the recipes load from the real layout, with their full settings; a missing file is refused by its name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments import registry
+from support.recipe_runs import job_of, module_of
+
+WRITERS = {name: registry.load(name).execute.args[1] if name != "wrench" else None for name in registry.RECIPES}
+
+
+def write(name, data):
+    if name == "wrench":
+        wrench = module_of(name)
+        wrench.write_wrench(wrench.DATA_SETS, data)
+    else:
+        WRITERS[name](data)
+    return data
+
+
+def load(name, method, data, seed=0):
+    return module_of(name).load(data, job_of(name, method, quick=False).settings, seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "side"),
+    [
+        ("cifar100n", "ProMix", 32),
+        ("clothing1m", "CC", 224),
+        ("food101n", "CE", 224),
+        ("animal10n", "CC", 64),
+        ("webvision", "DivideMix", 227),
+        ("medmnist", "pneumoniamnist, symmetric 0.2: CE", 28),
+    ],
+)
+def test_size_of_images(name, method, side, tmp_path):
+    data = load(name, method, write(name, tmp_path))
+    index = torch.tensor([3, 1])
+    view = data.train.weak_view(data.train.inputs[index], data.train.draws(0))
+    assert (view.shape, view.dtype) == ((2, 3, side, side), torch.float32)
+    for test in (data.train, *data.tests.values()):
+        _, x, y = next(iter(test.batches(2)))
+        assert (x.shape, y.shape) == ((2, 3, side, side), (2,))
+        assert float(x.abs().max()) < 10
+    if name == "cifar100n":
+        assert data.train.strong_view(data.train.inputs[index], data.train.draws(0)).shape == view.shape
+
+
+def test_images_in_memory_are_standardised_by_the_training_images(tmp_path):
+    data = load("animal10n", "CE", write("animal10n", tmp_path))
+    _, x, _ = next(iter(data.train.batches(len(data.train))))
+    std, mean = torch.std_mean(x, (0, 2, 3), correction=0)
+    torch.testing.assert_close(mean, torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(std, torch.ones(3), atol=1e-5, rtol=0)
+
+
+def test_labels_of_cifar100n_are_the_human_ones(tmp_path):
+    data = load("cifar100n", "CE", write("cifar100n", tmp_path))
+    true = torch.arange(200) % 100
+    assert data.checked.is_wrong.tolist() == (data.train.labels != true).tolist()
+    assert int(data.checked.is_wrong.sum()) == 67
+    assert data.tests["test"].labels.tolist() == list(range(100))
+
+
+def test_labels_of_food101n_are_checked_in_part(tmp_path):
+    data = load("food101n", "CE", write("food101n", tmp_path))
+    assert data.checked.index.tolist() == list(range(150))
+    assert data.checked.is_wrong.nonzero()[:, 0].tolist() == list(range(0, 150, 5))
+
+
+def test_imagenet_is_optional_for_webvision(tmp_path):
+    data = write("webvision", tmp_path)
+    assert set(load("webvision", "CE", data).tests) == {"test", "imagenet"}
+    shutil.rmtree(data / "ilsvrc2012_val")
+    assert set(load("webvision", "CE", data).tests) == {"test"}
+
+
+def test_noise_depends_on_the_seed_only(tmp_path):
+    data = write("medmnist", tmp_path)
+    first, again, other = (load("medmnist", "pathmnist, symmetric 0.4: CE", data, seed) for seed in (0, 0, 1))
+    assert first.train.labels.tolist() == again.train.labels.tolist()
+    assert first.train.labels.tolist() != other.train.labels.tolist()
+    assert int(first.checked.is_wrong.sum()) == 48
+
+
+def test_own_labels_of_jigsaw_stay_as_they_are(tmp_path):
+    data = write("jigsaw", tmp_path)
+    own = load("jigsaw", "own labels: CE", data)
+    assert own.checked is None
+    assert own.train.labels.tolist() == [int(i % 5 == 0) for i in range(400)]
+    noisy = load("jigsaw", "symmetric 0.2: CE", data)
+    assert int((noisy.train.labels != own.train.labels).sum()) == 80
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "missing"),
+    [
+        ("cifar100n", "CE", "cifar-100-python/test"),
+        ("cifar100n", "CE", "CIFAR-100_human.pt"),
+        ("clothing1m", "CE", "clothing1m/clean_val_key_list.txt"),
+        ("clothing1m", "CE", "clothing1m/images/4/1/noisy_train,4.jpg"),
+        ("food101n", "CE", "Food-101N_release/meta/imagelist.tsv"),
+        ("food101n", "CE", "food-101/meta/test.txt"),
+        ("animal10n", "CE", "animal10n/test_batch.bin"),
+        ("webvision", "CE", "webvision/info/synsets.txt"),
+        ("webvision", "CE", "webvision/val_images_256/val000007.jpg"),
+        ("medmnist", "pathmnist, pair 0.2: CE", "pathmnist.npz"),
+        ("jigsaw", "own labels: CE", "jigsaw/test_labels.csv"),
+        ("wrench", "trec: CE", "wrench/trec/label.json"),
+    ],
+)
+def test_missing_file_is_refused_by_its_name(name, method, missing, tmp_path):
+    data = write(name, tmp_path)
+    (data / missing).unlink()
+    with pytest.raises((FileNotFoundError, ValueError), match=Path(missing).name):
+        load(name, method, data)
+
+
+def test_missing_folder_of_reviews_is_refused_by_its_name(tmp_path):
+    data = write("imdb", tmp_path)
+    shutil.rmtree(data / "aclImdb" / "test" / "pos")
+    with pytest.raises(FileNotFoundError, match="test/pos"):
+        load("imdb", "symmetric 0.1: CE", data)
