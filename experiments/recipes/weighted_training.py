@@ -97,7 +97,8 @@ class WeightedTraining(Method):
             return {"loss": self._train(epoch, index)}
         if self._epoch_samples is not None:
             if epoch > self._warmup:
-                self.rrm.step(self.losses_of(index), among=index)
+                losses = self.losses_of(index)
+                self.rrm.step(losses, among=index.to(losses.device))
             loss = self._train(epoch, index)
         else:
             loss = self._train(epoch, index)
