@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from ..data.animal10n import CLASSES, load_animal10n_binary
+from rrm_torch.data.image_files import ImageFiles
+
+from ..data.animal10n import CLASSES, SHAPE, Animal10NPixels, load_animal10n, load_animal10n_binary
 from .image_tasks import pixel_sets
 from .recipe import Settings, make_experiment, with_rrm
 from .recipe_data import TEST, RecipeData
@@ -43,9 +46,21 @@ METHODS = with_rrm(
 QUICK: Settings = {"network": "small", "padding": 4}
 
 
+def load_pixels(folder: Path) -> Animal10NPixels:
+    """Return the images in memory, from the image files if there are any, or from the binary form."""
+    if not (folder / "training").is_dir():
+        return load_animal10n_binary(folder)
+    files = load_animal10n(folder)
+    side = SHAPE[1]
+    x_train, x_test = (
+        ImageFiles(part.paths, side, resize=side, threads=os.cpu_count() or 1)[:] for part in (files.train, files.test)
+    )
+    return Animal10NPixels(x_train, files.train.labels, x_test, files.test.labels, files.classes)
+
+
 def load(data: Path, settings: Settings, _seed: int) -> RecipeData:
     """Return the images, with the labels that people gave, and the test images."""
-    images = load_animal10n_binary(data / DATA[0])
+    images = load_pixels(data / DATA[0])
     train, tests = pixel_sets(
         (images.x_train, images.y_train),
         {TEST: (images.x_test, images.y_test)},

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from experiments import registry
+from support.image_data import has_colours, save_image
 from support.recipe_runs import job_of, module_of
 
 WRITERS = {name: registry.load(name).execute.args[1] if name != "wrench" else None for name in registry.RECIPES}
@@ -57,6 +58,16 @@ def test_images_in_memory_are_standardised_by_the_training_images(tmp_path):
     std, mean = torch.std_mean(x, (0, 2, 3), correction=0)
     torch.testing.assert_close(mean, torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(std, torch.ones(3), atol=1e-5, rtol=0)
+
+
+def test_animal10n_from_image_files(tmp_path):
+    for name in ("training/3_1.jpg", "training/7_2.jpg", "testing/5_1.jpg", "testing/0_1.jpg"):
+        save_image(tmp_path / "animal10n" / name, int(Path(name).name[0]), width=64, height=64)
+    images = module_of("animal10n").load_pixels(tmp_path / "animal10n")
+    assert (images.y_train.tolist(), images.y_test.tolist()) == ([3, 7], [0, 5])
+    assert images.x_train.shape == (2, 3, 64, 64)
+    assert has_colours(images.x_train, [3, 7])
+    assert has_colours(images.x_test, [0, 5])
 
 
 def test_labels_of_cifar100n_are_the_human_ones(tmp_path):
