@@ -21,6 +21,7 @@ from rrm_torch.weighting.rrm import RRM
 from ..classify import Reporting
 from ..wrapped_systems import System, make_scheduler, make_system
 from .networks import make_backbone, make_network
+from .read_ahead import read_ahead
 from .recipe_data import TEST, VALIDATION, RecipeData
 from .weighted_training import WeightedTraining
 
@@ -66,7 +67,7 @@ def train(
     def after_epoch(row: Row) -> None:
         for name, test in data.tests.items():
             with autocast_context(device_of(method.predictor), _autocast(settings)):
-                row[name] = evaluate(method.predictor, test.batches(EVALUATION_BATCH))
+                row[name] = evaluate(method.predictor, read_ahead(test.batches(EVALUATION_BATCH)))
         _add_pruning(row, method, data)
 
     history = method.fit(epochs, checkpoint=reporting, on_epoch=after_epoch)
@@ -185,7 +186,7 @@ def _result(history: list[Row], data: RecipeData, has_rrm: bool) -> dict[str, An
 
 def _class_recall(method: AnyMethod, test: TrainingSet) -> list[float | None]:
     """Return the share of each class's samples that are predicted right; None for a class without any."""
-    predicted = predict(method.predictor, test.batches(EVALUATION_BATCH)).argmax(1).cpu()
+    predicted = predict(method.predictor, read_ahead(test.batches(EVALUATION_BATCH))).argmax(1).cpu()
     is_right = predicted == test.labels.cpu()
     members = [is_right[test.labels.cpu() == k] for k in range(test.n_classes)]
     return [round(float(own.double().mean()), 5) if len(own) else None for own in members]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -15,6 +17,8 @@ from rrm_torch.methods.two_networks import make_optimizers
 from rrm_torch.training.score import score
 from rrm_torch.training.stateful import Stateful
 from rrm_torch.weighting.rrm import RRM
+
+from .read_ahead import read_ahead
 
 SCORING_BATCH = 1000
 
@@ -88,7 +92,7 @@ class WeightedTraining(Method):
 
     def losses_of(self, index: Tensor) -> Tensor:
         """Return the losses of samples in evaluation mode, without augmentation, shape (m,), on the model's device."""
-        loader = self.data.batches(SCORING_BATCH, index)
+        loader = read_ahead(self.data.batches(SCORING_BATCH, index))
         return score(self.model, loader, autocast=self._autocast, among=index)
 
     def _train_epoch(self, epoch: int) -> Row:
@@ -116,14 +120,12 @@ class WeightedTraining(Method):
     def _train(self, epoch: int, index: Tensor) -> float:
         """Train on samples once; return the mean of the unweighted losses."""
         device = device_of(self.model)
-        draws = self.data.draws(self.seed, epoch)
         self.model.train()
         total = torch.zeros((), device=device)
-        for part in self.data.shuffled(index.to(self.data.device), self._batch_size, draws):
-            x = self.data.weak_view(self.data.inputs[part], draws).to(device)
-            y = self.data.labels[part].to(device)
+        for part, x, labels in read_ahead(self._training_batches(epoch, index)):
+            y = labels.to(device)
             with self._autocast_context(self.model):
-                logits = self.model(x).float()
+                logits = self.model(x.to(device)).float()
             losses = F.cross_entropy(logits, y, reduction="none")
             loss = losses.mean()
             if self.rrm is not None:
@@ -131,3 +133,9 @@ class WeightedTraining(Method):
             update(self._optimizer, loss)
             total += losses.detach().sum()
         return float(total) / len(index)
+
+    def _training_batches(self, epoch: int, index: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield (index, x, y) of samples in random order, with augmented inputs, on the device of the data."""
+        draws = self.data.draws(self.seed, epoch)
+        for part in self.data.shuffled(index.to(self.data.device), self._batch_size, draws):
+            yield part, self.data.weak_view(self.data.inputs[part], draws), self.data.labels[part]
