@@ -44,6 +44,8 @@ def test_size_of_images(name, method, side, tmp_path):
     index = torch.tensor([3, 1])
     view = data.train.weak_view(data.train.inputs[index], data.train.draws(0))
     assert (view.shape, view.dtype) == ((2, 3, side, side), torch.float32)
+    other = data.train.weak_view(data.train.inputs[index], data.train.draws(1))
+    assert not torch.equal(view, other)
     for test in (data.train, *data.tests.values()):
         _, x, y = next(iter(test.batches(2)))
         assert (x.shape, y.shape) == ((2, 3, side, side), (2,))

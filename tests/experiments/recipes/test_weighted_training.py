@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 
 import pytest
@@ -61,6 +62,23 @@ def test_rrm_prunes_the_wrong_labels_after_its_warmup():
     assert [row["pruned"] for row in history] == [0, 0, 12, 12, 12]
     assert method.rrm.trajectory.last.tolist() == wrong.tolist()
     assert torch.equal(method.rrm.weights == 0, wrong)
+
+
+def test_each_loss_is_multiplied_by_the_weight_of_its_sample():
+    data, _ = clouds()
+    method = make(data, make_rrm(data, contamination=0.2, warmup=1))
+    method.fit(1)
+    weights = method.rrm.weights.clone()
+    model = copy.deepcopy(method.model)
+    method.fit(2)
+    optimizer = SGD(model.parameters())
+    for part in data.shuffled(torch.arange(N), 10, data.draws(0, 2)):
+        losses = F.cross_entropy(model(data.inputs[part]), data.labels[part], reduction="none")
+        optimizer.zero_grad()
+        (weights[part] * losses).mean().backward()
+        optimizer.step()
+    assert sorted(weights.unique().tolist()) == [0.0, 1.25]
+    torch.testing.assert_close(method.model.weight, model.weight)
 
 
 def test_reweighting_uses_the_losses_of_a_pass_after_the_epoch():
