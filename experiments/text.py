@@ -30,6 +30,8 @@ ROWS = (
 PLAIN = "plain"
 AUTO = "auto"
 TRUE = "true"
+# The perceptron memorises reviews before a warm-up ends by itself.
+EARLY = "true, warm-up 1"
 CORRECT = "correct labels"
 QUOTAS = ("quotas, auto", "quotas, checked")
 """A share for each number of rules that fired: estimated; or that of the validation messages of this number.
@@ -46,6 +48,8 @@ def methods_of(name: str, noise: str) -> tuple[str, ...]:
         return (PLAIN, AUTO)
     if name == SMS:
         return (PLAIN, AUTO, TRUE, *QUOTAS, CORRECT)
+    if name == "imdb":
+        return (PLAIN, AUTO, TRUE, EARLY)
     return (PLAIN, AUTO, TRUE)
 
 
@@ -81,9 +85,9 @@ def options_of(method: str, noisy: Task, grouped: GroupedTask | None) -> dict[st
         return None
     if method == AUTO:
         return {"contamination": "auto"}
-    if method == TRUE:
+    if method in (TRUE, EARLY):
         assert noisy.wrong is not None
-        return {"contamination": float(noisy.wrong.mean()), "warmup": "auto"}
+        return {"contamination": float(noisy.wrong.mean()), "warmup": 1 if method == EARLY else "auto"}
     assert grouped is not None
     contamination = "auto" if method == "quotas, auto" else grouped.checked_shares
     return {"contamination": contamination, "groups": grouped.groups, "warmup": "auto"}

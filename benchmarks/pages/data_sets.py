@@ -10,6 +10,7 @@ TITLES = {
     "digits": "digits",
     "banking77": "BANKING77",
     "imdb": "IMDb",
+    "sms": "SMS Spam",
 }
 CHECKED = {
     "cifar10n": "CIFAR-10, test set, checked by annotators",

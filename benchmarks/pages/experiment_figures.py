@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from benchmarks.pages.experiment_record import (
     select,
 )
 from benchmarks.pages.experiment_tables import PUBLISHED, gains, grid, label_counts
+from benchmarks.pages.text_tables import METHODS as TEXT_METHODS
+from benchmarks.pages.text_tables import rows_of
 from rrm_core._atomic_write import atomic_write
 
 COLOURS = ("tab:gray", "tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:red", "tab:pink")
@@ -193,7 +196,26 @@ def _plot_estimate(axes: Any, place: float, estimate: dict[str, Any], colour: st
     axes.errorbar(share, place, xerr=[[share - low], [high - share]], fmt="o", color=colour, markersize=4, linewidth=1)
 
 
-FIGURES = {f"results_{figure.__name__}": figure for figure in (table6, adversarial, cifar10n, fashion, ablation, auto)}
+def text(record: Record) -> Figure:
+    """Plot test accuracy by epoch, in a panel for each data set and noise."""
+    rows = rows_of(record)
+    colours = dict(zip(TEXT_METHODS, COLOURS, strict=False))
+    n_lines = math.ceil(len(rows) / 3)
+    figure = Figure(figsize=(13, 1 + 3.2 * n_lines), layout="constrained")
+    panels = list(figure.subplots(n_lines, 3, squeeze=False).flat)
+    for axes in panels[len(rows) :]:
+        axes.remove()
+    panels = panels[: len(rows)]
+    for axes, (title, by_name) in zip(panels, rows.items(), strict=True):
+        for method, runs in by_name.items():
+            _accuracies(axes, runs, color=colours[method], label=TEXT_METHODS[method])
+        axes.set(title=title, xlabel="epoch", ylabel="test accuracy, %")
+    return _finish(figure, panels, record, shared_legend=True, subtitle=CURVES)
+
+
+FIGURES = {
+    f"results_{figure.__name__}": figure for figure in (table6, adversarial, cifar10n, fashion, ablation, auto, text)
+}
 
 
 def _by_round(result: dict[str, Any], share: str) -> npt.NDArray[np.float64]:

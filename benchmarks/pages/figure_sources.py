@@ -17,6 +17,7 @@ RECORDS = {
     "results_fashion": "experiment_fashion_synthetic",
     "results_ablation": "experiment_ablation",
     "results_auto": "experiment_auto",
+    "results_text": "experiment_text",
 }
 FIGURE_LINK = re.compile(r"images/(results_\w+)\.png")
 KEY = "Source"  # a keyword of the PNG standard

@@ -30,6 +30,7 @@ from benchmarks.pages import (
     scale_tables,
     score_tables,
     tabular_tables,
+    text_tables,
     training_tables,
 )
 from benchmarks.pages.experiment_record import spread
@@ -279,6 +280,7 @@ EXPERIMENTS = {
         tabular_tables.tabular_lists,
     ),
     "detection": (detection_tables.detection_order, detection_tables.detection_lists),
+    "text": (text_tables.text_accuracy, text_tables.text_pruned, text_tables.text_groups),
 }
 
 

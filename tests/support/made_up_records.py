@@ -245,6 +245,49 @@ def scores(n_seeds=2):
     return record("scores", runs)
 
 
+def text(n_seeds=2):
+    """Flipped labels, of which one run of two estimates none; labels as published; labels of rules with groups."""
+    runs = []
+    for seed in range(n_seeds):
+        luck = 0.1 * seed
+        base = {"n": 50, "true_share": 0.2}
+        estimate = {"interval": None, "epoch": 3, "n_held_out": 8, "basis": "surest"}
+        settings = {"data": "imdb", "noise": "symmetric 0.2", "recipe": {"epochs": 3}}
+        pruned = pruning()
+        if seed:
+            pruned["precision"] = None
+            pruned["recall"] = 0.0
+            pruned["rounds"]["n_pruned"][-1] = 0
+        for name, accuracy, result in (
+            ("plain", 0.5, {}),
+            ("auto", 0.52 + luck, pruned | {"estimate": estimate | {"contamination": 0.2 * (1 - seed)}}),
+            ("true", 0.6, pruning()),
+        ):
+            runs.append(run(f"imdb, symmetric 0.2: {name}", seed, settings, accuracy + luck, **base, **result))
+        settings = settings | {"data": "banking77", "noise": "clean"}
+        clean = {"n": 50, "true_share": 0.0, "memorised": None}
+        found = pruning(n_wrong=1, found=0, innocent=1) | {"recall": None, "precision": 0.0}
+        for name, result in (("plain", {}), ("auto", found | {"estimate": estimate | {"contamination": 0.02}})):
+            runs.append(run(f"banking77, clean: {name}", seed, settings, 0.8 + luck, **clean, **result))
+        settings = settings | {"data": "sms", "noise": "rules"}
+        groups = {"size": [40, 1200], "true": [0.05, 0.1], "checked": [0.1, 0.0]}
+        groups |= {"pruned": [4, seed], "wrong_pruned": [1, 0]}
+        for name, gain, result in (
+            ("plain", 0.0, {}),
+            ("auto", -0.02, pruning() | {"estimate": estimate | {"contamination": 0.2}}),
+            (
+                "quotas, auto",
+                0.0,
+                pruning()
+                | {"groups": groups | {"estimated": [0.0, luck]}, "estimate": estimate | {"contamination": 0.1}},
+            ),
+            ("quotas, checked", 0.01, pruning() | {"groups": groups}),
+            ("correct labels", 0.1, {}),
+        ):
+            runs.append(run(f"sms, rules: {name}", seed, settings, 0.7 + luck + gain, **base, **result))
+    return record("text", runs)
+
+
 RECORDS = {
     "mnist_table6": table6,
     "mnist_adversarial": adversarial,
@@ -256,4 +299,5 @@ RECORDS = {
     "groups": groups,
     "scores": scores,
     "detection": detection,
+    "text": text,
 }

@@ -128,6 +128,18 @@ def test_auto_plots_estimates_beside_true_shares():
     np.testing.assert_allclose(true_shares, [40, 41, 0, 0, 30, 30])
 
 
+def test_text_plots_accuracy_by_epoch_of_each_row():
+    drawn = panels(experiment_figures.text(made_up_records.text()))
+    assert list(drawn) == ["IMDb, symmetric, 20 %", "BANKING77, as published", "SMS Spam, labels of rules"]
+    reviews = lines(drawn["IMDb, symmetric, 20 %"])
+    assert list(reviews) == ["plain training", "RRM, auto", "RRM, true C"]
+    np.testing.assert_allclose(reviews["plain training"], [10, 65, 55])
+    colours = [
+        [line.get_color() for line in axes.get_lines() if line.get_label() == "RRM, auto"] for axes in drawn.values()
+    ]
+    assert len({colour for found in colours for colour in found}) == 1
+
+
 @pytest.mark.parametrize("has_hollow_points", [False, True])
 def test_auto_explains_hollow_points_only_where_there_are_some(has_hollow_points):
     record = made_up_records.auto()
