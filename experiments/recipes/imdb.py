@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,14 @@ QUICK: Settings = {}
 
 def load(data: Path, settings: Settings, seed: int) -> RecipeData:
     """Return all reviews as features, with wrong labels in the training set."""
-    texts = read_imdb(find_data(data, DATA[0]) or data / "aclImdb")
-    return add_noise(text_data(texts, N_CLASSES), settings["noise"], settings["rate"], seed)
+    reviews = _load(find_data(data, DATA[0]) or data / "aclImdb")
+    return add_noise(reviews, settings["noise"], settings["rate"], seed)
+
+
+@lru_cache(maxsize=1)
+def _load(path: Path) -> RecipeData:
+    """Return the reviews with their own labels, whose features are computed once per process."""
+    return text_data(read_imdb(path), N_CLASSES)
 
 
 EXPERIMENT = make_experiment(NAME, DATA, methods(), load, write_imdb, quick=QUICK, packages=("scikit-learn",))

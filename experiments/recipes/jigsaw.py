@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from ..data.jigsaw import read_toxic_comments
@@ -44,8 +45,13 @@ QUICK: Settings = {}
 
 def load(data: Path, settings: Settings, seed: int) -> RecipeData:
     """Return all comments as features, those of the test set that are scored, and perhaps wrong labels."""
-    texts = read_toxic_comments(data / DATA[0], TASK)
-    return add_noise(text_data(texts, N_CLASSES), "symmetric", settings["rate"], seed)
+    return add_noise(_load(data / DATA[0]), "symmetric", settings["rate"], seed)
+
+
+@lru_cache(maxsize=1)
+def _load(folder: Path) -> RecipeData:
+    """Return the comments with their own labels, whose features are computed once per process."""
+    return text_data(read_toxic_comments(folder, TASK), N_CLASSES)
 
 
 EXPERIMENT = make_experiment(NAME, DATA, METHODS, load, write_jigsaw, quick=QUICK, packages=("scikit-learn",))
