@@ -100,9 +100,12 @@ def _features(
         assert train.features is not None
         assert valid.features is not None
         assert test.features is not None
+        mean = train.features[used].mean(axis=0)
         std = train.features[used].std(axis=0) + 1e-6
-        scaled = [torch.from_numpy(part / std) for part in (train.features[used], valid.features, test.features)]
-        return scaled[0], scaled[1], scaled[2]
+        x_train, x_val, x_test = (
+            torch.from_numpy((part - mean) / std) for part in (train.features[used], valid.features, test.features)
+        )
+        return x_train, x_val, x_test
     texts = TextData(
         [train.texts[i] for i in used],
         labels[used],

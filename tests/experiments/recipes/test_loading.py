@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -108,6 +109,28 @@ def test_own_labels_of_jigsaw_stay_as_they_are(tmp_path):
     assert own.train.labels.tolist() == [int(i % 5 == 0) for i in range(400)]
     noisy = load("jigsaw", "symmetric 0.2: CE", data)
     assert int((noisy.train.labels != own.train.labels).sum()) == 80
+
+
+def test_features_of_wrench_are_standardised_in_place_of_texts(tmp_path):
+    folder = write("wrench", tmp_path) / "wrench" / "yelp"
+    for split in ("train", "valid", "test"):
+        samples = json.loads((folder / f"{split}.json").read_text())
+        for number, sample in enumerate(samples.values()):
+            sample["data"] = {"feature": [number, 7.0, sample["label"]]}
+        (folder / f"{split}.json").write_text(json.dumps(samples))
+    data = load("wrench", "yelp: CE", tmp_path)
+    x = data.train.inputs
+    assert x.shape == (len(data.train), 3)
+    torch.testing.assert_close(x.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(x.std(0, correction=0), torch.tensor([1.0, 0.0, 1.0]), atol=1e-4, rtol=0)
+    assert {name: len(test) for name, test in data.tests.items()} == {"val": 60, "test": 60}
+
+
+def test_samples_of_wrench_without_a_majority_are_left_out(tmp_path):
+    data = load("wrench", "sms: CE", write("wrench", tmp_path))
+    assert len(data.train) < 300
+    assert len(data.groups) == len(data.train) == len(data.checked.is_wrong)
+    assert len(data.group_shares) == data.groups.max() + 1
 
 
 @pytest.mark.parametrize(
