@@ -25,7 +25,7 @@ from rrm_core._cli import (
 )
 
 from .display import ProgressDisplay
-from .registry import EXPERIMENTS, load
+from .registry import EXPERIMENTS, RECIPES, load, names
 from .runner import environment
 from .runner.jobs import Experiment, Job, check_data, check_packages, plan_jobs
 from .runner.pool import Event, run_experiment
@@ -164,15 +164,18 @@ def _record(experiment: Experiment, seeds: int, results: Path, path: Path, draft
 
 
 def _experiment_name(text: str) -> str:
-    if text not in EXPERIMENTS:
-        raise argparse.ArgumentTypeError(f"there is no experiment {text!r}; there are {', '.join(EXPERIMENTS)}")
+    if text not in names():
+        raise argparse.ArgumentTypeError(f"there is no experiment {text!r}; there are {', '.join(names())}")
     return text
 
 
 def make_parser() -> Parser:
     """Return the argument parser."""
-    width = max(map(len, EXPERIMENTS))
-    listed = "\n".join(f"  {name:{width}}  {description}" for name, (_, description) in EXPERIMENTS.items())
+    width = max(map(len, names()))
+    listed, recipes = (
+        "\n".join(f"  {name:{width}}  {description}" for name, (_, description) in entries.items())
+        for entries in (EXPERIMENTS, RECIPES)
+    )
     parser = Parser(
         prog=PROGRAM,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -185,6 +188,9 @@ determines its result: after a change of settings only new runs are executed."""
 experiments:
 {listed}
 
+recipes for a GPU machine, see docs/recipes.md:
+{recipes}
+
 examples:
   show what is done
     {PROGRAM} mnist-table6 --list
@@ -192,6 +198,8 @@ examples:
     {PROGRAM} mnist-table6 --data ~/data --seeds 1 --only rrm
   try all methods in minutes, without data
     {PROGRAM} systems --quick
+  try a recipe without a GPU or data
+    {PROGRAM} clothing1m --quick --work try
   execute all of it, two runs at a time, and record the results for a table
     {PROGRAM} mnist-table6 --data ~/data --workers 2 --record mnist_table6.json""",
     )
@@ -219,7 +227,9 @@ examples:
         "--only", nargs="+", default=(), metavar="METHOD", help="only runs whose method contains one of these words"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a small version without data, to see that all runs (systems only)"
+        "--quick",
+        action="store_true",
+        help="a small version without data, to see that all runs (systems and recipes only)",
     )
     parser.add_argument("--list", action="store_true", help="show what is done and what is missing, and train nothing")
     parser.add_argument(

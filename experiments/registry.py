@@ -34,18 +34,36 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
     "text": (".text", "texts: flipped labels of IMDb and BANKING77, and labels of rules for text messages"),
 }
 
+# The same for the recipes of docs/recipes.md, which need a GPU and large data sets.
+RECIPES: dict[str, tuple[str, str]] = {
+    "cifar100n": (".recipes.cifar100n", "CIFAR-100 with human labels: ProMix, DivideMix"),
+    "clothing1m": (".recipes.clothing1m", "Clothing1M: cross-entropy, CC"),
+    "food101n": (".recipes.food101n", "Food-101N: cross-entropy"),
+    "animal10n": (".recipes.animal10n", "Animal-10N: cross-entropy, CC"),
+    "webvision": (".recipes.webvision", "WebVision-mini: cross-entropy, DivideMix"),
+    "medmnist": (".recipes.medmnist", "PathMNIST and PneumoniaMNIST, with synthetic noise"),
+    "imdb": (".recipes.imdb", "all of IMDb, with synthetic noise"),
+    "jigsaw": (".recipes.jigsaw", "toxic comments, with and without synthetic noise"),
+    "wrench": (".recipes.wrench", "texts with labels by a vote of rules (WRENCH)"),
+}
+
+
+def names() -> list[str]:
+    """Return the names of all experiments and recipes."""
+    return [*EXPERIMENTS, *RECIPES]
+
 
 def load(name: str) -> Experiment:
-    """Import an experiment.
+    """Import an experiment or a recipe.
 
     Raises
     ------
     ValueError
         There is no experiment of that name, or a module that it needs is not installed.
     """
-    if name not in EXPERIMENTS:
-        raise ValueError(f"there is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
-    module, _ = EXPERIMENTS[name]
+    if name not in names():
+        raise ValueError(f"there is no experiment {name!r}; there are {', '.join(names())}")
+    module, _ = (EXPERIMENTS | RECIPES)[name]
     try:
         experiment: Experiment = import_module(module, __package__).EXPERIMENT
     except ModuleNotFoundError as error:

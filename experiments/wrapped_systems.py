@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from rrm_torch._models import autocast_context
+from rrm_torch._models import autocast_context, device_of
 from rrm_torch.methods import CC, CentralityNetwork, DivideMix, ProMix, TrainingSet, TwoHeadNetwork
 from rrm_torch.methods.division import Division
+from rrm_torch.methods.method import MakeScheduler
 from rrm_torch.training.evaluate import evaluate
 from rrm_torch.training.pipeline import Task
 from rrm_torch.training.score import predict
@@ -45,8 +46,8 @@ def make_system(
     model, backbone : callable
         Return a new classifier, and a new backbone of the same network.
     settings : dict
-        ``system`` ("DivideMix", "ProMix" or "CC"), ``options`` of it, ``lr`` of SGD, ``epochs`` over which the rate is
-        annealed, and ``rrm`` (options of each `RRM`, or None).
+        ``system`` ("DivideMix", "ProMix" or "CC"), ``options`` of it, ``lr`` and ``weight_decay`` (5e-4 by default) of
+        SGD, its schedule (see `make_scheduler`), and ``rrm`` (options of each `RRM`, or None).
     seed : int
         Of the networks' parameters and of all draws.
     autocast : torch.dtype, optional
@@ -61,8 +62,10 @@ def make_system(
         rrm = (first, second)
     shared: dict[str, Any] = {
         "rrm": rrm,
-        "optimizer": partial(torch.optim.SGD, lr=settings["lr"], momentum=0.9, weight_decay=5e-4),
-        "scheduler": partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=settings["epochs"]),
+        "optimizer": partial(
+            torch.optim.SGD, lr=settings["lr"], momentum=0.9, weight_decay=settings.get("weight_decay", 5e-4)
+        ),
+        "scheduler": make_scheduler(settings),
         "autocast": autocast,
         "seed": seed,
         **settings["options"],
@@ -75,12 +78,25 @@ def make_system(
     return DivideMix((model(), model()), data, **shared)
 
 
+def make_scheduler(settings: dict[str, Any]) -> MakeScheduler:
+    """Return a schedule that anneals the rate over ``epochs``, or multiplies it after each of ``milestones``.
+
+    The factor is ``gamma``, by default 0.1.
+    """
+    milestones = settings.get("milestones")
+    if milestones is None:
+        return partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=settings["epochs"])
+    return partial(torch.optim.lr_scheduler.MultiStepLR, milestones=milestones, gamma=settings.get("gamma", 0.1))
+
+
 def _two_head_network(data: TrainingSet, backbone: Backbone) -> TwoHeadNetwork:
-    return TwoHeadNetwork(*backbone(), data.n_classes)
+    features, n_features = backbone()
+    return TwoHeadNetwork(features, n_features, data.n_classes).to(device_of(features))
 
 
 def _centrality_network(data: TrainingSet, backbone: Backbone) -> CentralityNetwork:
-    return CentralityNetwork(*backbone(), data.n_classes)
+    features, n_features = backbone()
+    return CentralityNetwork(features, n_features, data.n_classes).to(device_of(features))
 
 
 def train_system(

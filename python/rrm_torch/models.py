@@ -64,13 +64,16 @@ def paper_perceptron(n_classes: int = 10) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def small_resnet(n_classes: int, width: int = 32, *, blocks: int = 1, stem_stride: int = 2) -> nn.Sequential:
+def small_resnet(
+    n_classes: int, width: int = 32, *, blocks: int | tuple[int, ...] = 1, stem_stride: int = 2
+) -> nn.Sequential:
     """Return a residual network for images of 32 x 32 pixels, with 8 layers by default.
 
     A 3 x 3 convolution; three stages of residual blocks with `width`, 2 `width` and 4 `width` channels, the second and
     the third at half the resolution of the previous stage; global average pooling; a linear layer. With a stem stride
     of 2 the stages run at 16, 8 and 4 pixels, at a quarter of the cost of 32, 16 and 8, so that a CPU can afford more
-    channels. Suited to bfloat16 autocast and channels-last memory::
+    channels. ``small_resnet(10, 64, blocks=(2, 2, 2, 2), stem_stride=1)`` is the ResNet-18 for CIFAR that papers use.
+    Suited to bfloat16 autocast and channels-last memory::
 
         net = small_resnet(10).to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
@@ -82,8 +85,9 @@ def small_resnet(n_classes: int, width: int = 32, *, blocks: int = 1, stem_strid
         Number of classes, at least 2.
     width : int, default 32
         Channels of the first stage, at least 1.
-    blocks : int, default 1
-        Residual blocks per stage, at least 1. The network has ``6 * blocks + 2`` layers.
+    blocks : int or tuple of int, default 1
+        Residual blocks per stage, at least 1; a tuple has the number of each stage. The network has two layers per
+        block, and two more.
     stem_stride : {1, 2}
         Stride of the first convolution.
 
@@ -99,11 +103,11 @@ def small_resnet(n_classes: int, width: int = 32, *, blocks: int = 1, stem_strid
         An argument is outside its range.
     """
     _check_n_classes(n_classes)
-    layers = _residual_layers(width, blocks, stem_stride)
-    return nn.Sequential(layers | {"head": _Head(4 * width, n_classes)})
+    layers, n_features = _residual_layers(width, blocks, stem_stride)
+    return nn.Sequential(layers | {"head": _Head(n_features, n_classes)})
 
 
-def residual_features(width: int = 32, *, blocks: int = 1, stem_stride: int = 2) -> nn.Sequential:
+def residual_features(width: int = 32, *, blocks: int | tuple[int, ...] = 1, stem_stride: int = 2) -> nn.Sequential:
     """Return `small_resnet` without its linear layer, as the backbone of a network with several heads.
 
     Parameters
@@ -114,20 +118,27 @@ def residual_features(width: int = 32, *, blocks: int = 1, stem_stride: int = 2)
     Returns
     -------
     nn.Sequential
-        Maps images of shape (n, 3, H, W) to features of shape (n, 4 * width), float32 also under autocast.
+        Maps images of shape (n, 3, H, W) to features of shape (n, n_features), float32 also under autocast: 4 `width`
+        for three stages, and twice as many with each further stage.
 
     Raises
     ------
     ValueError
         An argument is outside its range.
     """
-    return nn.Sequential(_residual_layers(width, blocks, stem_stride) | {"pool": _Pool()})
+    layers, _ = _residual_layers(width, blocks, stem_stride)
+    return nn.Sequential(layers | {"pool": _Pool()})
 
 
-def _residual_layers(width: int, blocks: int, stem_stride: int) -> OrderedDict[str, nn.Module]:
-    for name, value in (("width", width), ("blocks", blocks)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+def _residual_layers(
+    width: int, blocks: int | tuple[int, ...], stem_stride: int
+) -> tuple[OrderedDict[str, nn.Module], int]:
+    """Return the layers before the pooling, and the number of their features."""
+    if width < 1:
+        raise ValueError(f"width must be at least 1, got {width}")
+    stages = (blocks,) * 3 if isinstance(blocks, int) else tuple(blocks)
+    if not stages or min(stages) < 1:
+        raise ValueError(f"blocks must be at least 1, got {blocks}")
     if stem_stride not in (1, 2):
         raise ValueError(f"stem_stride must be 1 or 2, got {stem_stride}")
     layers: OrderedDict[str, nn.Module] = OrderedDict(
@@ -136,13 +147,13 @@ def _residual_layers(width: int, blocks: int, stem_stride: int) -> OrderedDict[s
         relu=nn.ReLU(inplace=True),
     )
     channels = width
-    for stage in range(3):
-        for block in range(blocks):
+    for stage, n_blocks in enumerate(stages):
+        for block in range(n_blocks):
             halves = stage > 0 and block == 0
             stride = 2 if halves else 1
             layers[f"block{stage + 1}_{block + 1}"] = _ResidualBlock(channels, width << stage, stride)
             channels = width << stage
-    return layers
+    return layers, channels
 
 
 class _ResidualBlock(nn.Module):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from experiments import cli
 from experiments.display import ProgressDisplay
-from experiments.registry import EXPERIMENTS
+from experiments.registry import EXPERIMENTS, RECIPES
 from experiments.runner import environment
 from experiments.runner.jobs import Job, plan_jobs
 from experiments.runner.pool import Event
@@ -181,7 +181,9 @@ def test_help(capsys):
         cli.main(["--help"])
     assert exit.value.code == 0
     text = capsys.readouterr().out
-    for name, (_, description) in EXPERIMENTS.items():
+    headings = [text.index(f"\n{heading}") for heading in ("experiments:", "recipes for a GPU machine", "examples:")]
+    assert headings == sorted(headings)
+    for name, (_, description) in (EXPERIMENTS | RECIPES).items():
         assert re.search(rf"^  {name} +{re.escape(description)}$", text, re.MULTILINE)
     assert "examples:" in text
     assert "None" not in text

@@ -16,7 +16,12 @@ def test_load_rejects_unknown_name():
     assert all(name == module.strip(".").replace("_", "-") for name, (module, _) in registry.EXPERIMENTS.items())
 
 
-@pytest.mark.parametrize("name", registry.EXPERIMENTS)
+def test_recipes_are_named_after_their_modules():
+    assert all(name == module.removeprefix(".recipes.") for name, (module, _) in registry.RECIPES.items())
+    assert not set(registry.RECIPES) & set(registry.EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", registry.names())
 def test_experiment_matches_registry(name):
     experiment = registry.load(name)
     assert experiment.name == name

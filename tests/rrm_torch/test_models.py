@@ -6,7 +6,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from rrm_torch.models import paper_perceptron, perceptron, small_resnet
+from rrm_torch.models import paper_perceptron, perceptron, residual_features, small_resnet
 
 
 def weighted(model):
@@ -52,7 +52,7 @@ def test_paper_perceptron_against_plain_matrix_products():
 # The residual network
 
 
-@pytest.mark.parametrize(("blocks", "depth"), [(1, 8), (2, 14)])
+@pytest.mark.parametrize(("blocks", "depth"), [(1, 8), (2, 14), ((2, 2, 2, 2), 18), ((3, 4, 6, 3), 34)])
 def test_depth(blocks, depth):
     assert len(weighted(small_resnet(10, 4, blocks=blocks))) == depth
 
@@ -62,6 +62,20 @@ def test_width(width):
     model = small_resnet(7, width)
     channels = [layer.weight.shape[0] for layer in weighted(model)]
     assert channels == [width, width, width, 2 * width, 2 * width, 4 * width, 4 * width, 7]
+
+
+def test_a_number_of_blocks_for_each_stage():
+    model = small_resnet(10, 4, blocks=(1, 3, 1, 2), stem_stride=1)
+    names = [name for name, _ in model.named_children() if name.startswith("block")]
+    assert names == ["block1_1", "block2_1", "block2_2", "block2_3", "block3_1", "block4_1", "block4_2"]
+    features = residual_features(4, blocks=(1, 3, 1, 2), stem_stride=1)
+    assert features(torch.randn(2, 3, 32, 32)).shape == (2, 32)
+
+
+@pytest.mark.parametrize("blocks", [0, (), (2, 0, 2)])
+def test_rejects_stages_without_blocks(blocks):
+    with pytest.raises(ValueError, match="blocks must be at least 1, got"):
+        small_resnet(10, 4, blocks=blocks)
 
 
 @pytest.mark.parametrize(("stem_stride", "sizes"), [(1, [32, 16, 8]), (2, [16, 8, 4])])

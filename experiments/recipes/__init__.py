@@ -1,0 +1,1 @@
+"""Recipes: the data sets and settings of the literature, for a machine with a GPU."""
