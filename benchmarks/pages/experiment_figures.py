@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,15 @@ from benchmarks.pages.experiment_record import (
     methods,
     require_complete,
     results,
-    seeds,
     select,
 )
 from benchmarks.pages.experiment_tables import PUBLISHED, gains, grid, label_counts
+from benchmarks.pages.figure_parts import COLOURS, CURVES, deviation, finish, plot_accuracies, plot_lines, zoom
+from benchmarks.pages.system_figure import systems
 from benchmarks.pages.text_tables import METHODS as TEXT_METHODS
 from benchmarks.pages.text_tables import rows_of
 from rrm_core._atomic_write import atomic_write
 
-COLOURS = ("tab:gray", "tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:red", "tab:pink")
-SYSTEM_COLOURS = (COLOURS, ("black", "tab:olive", "tab:cyan", "navy"))
-CURVES = "curves are means over the seeds, and thinly each seed"
 BAND = 0.8  # height of the runs on a data set, whose distance is 1
 
 
@@ -56,17 +54,17 @@ def table6(record: Record) -> Figure:
             colour = COLOURS[k + 1]
             style = {"color": COLOURS[k + 1], "label": method}
             lines = [_by_round(run["result"], f"{group}_pruned") * n for run in select(record, method)]
-            _lines(by_round, range(1, len(lines[0]) + 1), lines, **style)
+            plot_lines(by_round, range(1, len(lines[0]) + 1), lines, **style)
             counts = np.array([run["result"]["histogram"][group] for run in select(record, method)])
             places = np.arange(counts.shape[1]) + (k - (len(weighted) - 1) / 2) * 0.8 / len(weighted)
-            final.bar(places, counts.mean(axis=0), 0.8 / len(weighted), yerr=_deviation(counts), color=colour)
+            final.bar(places, counts.mean(axis=0), 0.8 / len(weighted), yerr=deviation(counts), color=colour)
         by_round.set(title=f"{group} labels pruned, of {n:,}", xlabel="reweight", ylabel="labels")
         if group == "wrong":
             by_round.axhline(n, color="black", linestyle=":", linewidth=0.8)
         final.set(title=f"{group} labels by weight, at the end", xlabel="weight", ylabel="labels", yscale="log")
         final.set_ylim(0.5, None)
         final.set_xticks(range(counts.shape[1]), _intervals(), rotation=30, ha="right", fontsize=8)
-    return _finish(figure, panels.ravel(), record, shared_legend=True)
+    return finish(figure, panels.ravel(), record, shared_legend=True)
 
 
 def adversarial(record: Record) -> Figure:
@@ -84,11 +82,11 @@ def adversarial(record: Record) -> Figure:
                 # AT is dashed; A-RRM trained against the same attack is solid, in the same colour.
                 style = {"linestyle": "-" if "RRM" in method else "--", "label": method}
                 style["color"] = COLOURS[2 if "PGD" in method else 1]
-                axes.errorbar(eps, shares.mean(axis=0), _deviation(shares), marker="o", ms=4, capsize=3, **style)
+                axes.errorbar(eps, shares.mean(axis=0), deviation(shares), marker="o", ms=4, capsize=3, **style)
                 axes.set_xticks(eps)
             axes.set(title=f"{100 * rate:g} % wrong labels, tested with {attack.upper()}")
             axes.set(xlabel="size of the attack, standardised pixels", ylabel="test accuracy, %")
-    return _finish(figure, panels.ravel(), record, shared_legend=True)
+    return finish(figure, panels.ravel(), record, shared_legend=True)
 
 
 def cifar10n(record: Record) -> Figure:
@@ -108,10 +106,10 @@ def _accuracy_by_epoch(record: Record, skipped: int) -> Figure:
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     for axes, kind in zip(panels, kinds, strict=True):
         for k, method in enumerate(methods(record, labels=kind)):
-            _accuracies(axes, select(record, method, labels=kind), color=COLOURS[k], label=method)
+            plot_accuracies(axes, select(record, method, labels=kind), color=COLOURS[k], label=method)
         axes.set(title=f"labels: {kind}", xlabel="epoch", ylabel="test accuracy, %")
-    _zoom(panels, record["runs"], skipped)
-    return _finish(figure, panels, record, shared_legend=True, subtitle=CURVES)
+    zoom(panels, record["runs"], skipped)
+    return finish(figure, panels, record, shared_legend=True, subtitle=CURVES)
 
 
 def fashion(record: Record) -> Figure:
@@ -130,12 +128,12 @@ def fashion(record: Record) -> Figure:
         for k, method in enumerate([loss, *(method for method in joined if method.partition(" + ")[0] == loss)]):
             # Where nothing is pruned, or nothing ties, the curves agree: each must be seen through the next.
             style = {"linewidth": 3 if k == 0 else 1.5, "linestyle": "--" if k == 2 else "-"}
-            _accuracies(axes, select(record, method, noise=rate), color=COLOURS[k], label=method, **style)
+            plot_accuracies(axes, select(record, method, noise=rate), color=COLOURS[k], label=method, **style)
         axes.set(title=f"{loss}, {100 * rate:g} % wrong labels", xlabel="epoch", ylabel="test accuracy, %")
         axes.legend(fontsize=8)
-    _zoom([panels[loss] for loss in losses], [run for run in record["runs"] if run["settings"]["noise"] == max(rates)])
+    zoom([panels[loss] for loss in losses], [run for run in record["runs"] if run["settings"]["noise"] == max(rates)])
     _plot_gains(panels["gain"], record, joined, rates)
-    return _finish(figure, panels.values(), record, subtitle=CURVES)
+    return finish(figure, panels.values(), record, subtitle=CURVES)
 
 
 def _plot_gains(axes: Any, record: Record, joined: Sequence[str], rates: Sequence[float]) -> None:
@@ -144,7 +142,7 @@ def _plot_gains(axes: Any, record: Record, joined: Sequence[str], rates: Sequenc
         differences = 100 * np.array([gains(record, method.partition(" + ")[0], method, rate) for rate in rates]).T
         for i in range(len(rates)):
             place = k - (i - (len(rates) - 1) / 2) * 0.8 / len(rates)
-            error = _deviation(differences[:, i])
+            error = deviation(differences[:, i])
             label = f"{100 * rates[i]:g} % wrong labels" if k == 0 else None
             style = {"color": COLOURS[i + 1], "alpha": 0.8, "label": label, "capsize": 2}
             axes.barh(place, differences[:, i].mean(), 0.8 / len(rates), xerr=error, **style)
@@ -167,11 +165,11 @@ def ablation(record: Record) -> Figure:
         shares = 100 * np.array([results(record, f"{rule}, {where}", "accuracy") for where in titles]).T
         at = np.arange(len(titles)) + (k - (len(rules) - 1) / 2) * 0.8 / len(rules)
         style = {"color": COLOURS[k], "label": "plain training" if rule == "plain" else rule, "capsize": 2}
-        axes.bar(at, shares.mean(axis=0), 0.8 / len(rules), yerr=_deviation(shares), **style)
+        axes.bar(at, shares.mean(axis=0), 0.8 / len(rules), yerr=deviation(shares), **style)
     names = [where.replace(", ", ",\n").replace(" augmentation", "\naugmentation") for where in titles.values()]
     axes.set_xticks(range(len(titles)), names)
     axes.set(title="redistribute: who receives the mass", ylabel="test accuracy, %", ylim=(0, 100))
-    return _finish(figure, [axes], record, shared_legend=True)
+    return finish(figure, [axes], record, shared_legend=True)
 
 
 def auto(record: Record) -> Figure:
@@ -194,7 +192,7 @@ def auto(record: Record) -> Figure:
     axes.set_yticks(range(len(bands)), bands)
     axes.invert_yaxis()
     axes.set(xlabel="wrong labels, %", xlim=(-1, None))
-    return _finish(figure, [axes], record, shared_legend=True, subtitle="the estimate of each run")
+    return finish(figure, [axes], record, shared_legend=True, subtitle="the estimate of each run")
 
 
 def _plot_estimate(axes: Any, place: float, estimate: dict[str, Any], colour: str) -> None:
@@ -205,35 +203,6 @@ def _plot_estimate(axes: Any, place: float, estimate: dict[str, Any], colour: st
         return
     low, high = (100 * bound for bound in estimate["interval"])
     axes.errorbar(share, place, xerr=[[share - low], [high - share]], fmt="o", color=colour, markersize=4, linewidth=1)
-
-
-def systems(record: Record) -> Figure:
-    """Plot by epoch: test accuracy, wrong labels in the labelled sets, RRM's precision there; a row for each kind."""
-    kinds = distinct(record, "noise")
-    parts = {
-        "accuracy": "test accuracy",
-        "wrong_labelled": "wrong among labels used",
-        "precision": "pruned that are wrong",
-    }
-    figure = Figure(figsize=(4.4 * len(parts), 3.6 * len(kinds) + 0.6), layout="constrained")
-    panels = figure.subplots(len(kinds), len(parts), squeeze=False)
-    for row, kind in zip(panels, kinds, strict=True):
-        for k, method in enumerate(methods(record, noise=kind)):
-            style: dict[str, Any] = {"color": SYSTEM_COLOURS[k // len(COLOURS)][k % len(COLOURS)], "label": method}
-            for axes, (name, title) in zip(row, parts.items(), strict=True):
-                lines = [_percentages(run, name) for run in select(record, method, noise=kind)]
-                if not np.isnan(lines).all():
-                    _lines(axes, range(1, len(lines[0]) + 1), lines, **style)
-                axes.set(title=f"{kind}: {title}", xlabel="epoch", ylabel="%")
-        _zoom([row[0]], [run for run in record["runs"] if run["settings"]["noise"] == kind], skipped=15)
-    return _finish(figure, panels.ravel(), record, shared_legend=True, subtitle=CURVES)
-
-
-def _percentages(run: dict[str, Any], name: str) -> npt.NDArray[np.float64]:
-    """Return a curve in percent; NaN where there is no value, or no such curve."""
-    epochs = run["result"]["epochs"]
-    curve = epochs.get(name, [None] * len(epochs["accuracy"]))
-    return np.array([np.nan if value is None else 100 * value for value in curve])
 
 
 def text(record: Record) -> Figure:
@@ -248,9 +217,9 @@ def text(record: Record) -> Figure:
     panels = panels[: len(rows)]
     for axes, (title, by_name) in zip(panels, rows.items(), strict=True):
         for method, runs in by_name.items():
-            _accuracies(axes, runs, color=colours[method], label=TEXT_METHODS[method])
+            plot_accuracies(axes, runs, color=colours[method], label=TEXT_METHODS[method])
         axes.set(title=title, xlabel="epoch", ylabel="test accuracy, %")
-    return _finish(figure, panels, record, shared_legend=True, subtitle=CURVES)
+    return finish(figure, panels, record, shared_legend=True, subtitle=CURVES)
 
 
 FIGURES = {
@@ -264,32 +233,6 @@ def _by_round(result: dict[str, Any], share: str) -> npt.NDArray[np.float64]:
     return np.array([result["epochs"][share][epoch - 1] for epoch in result["rounds"]["epoch"]])
 
 
-def _accuracies(axes: Any, runs: Sequence[dict[str, Any]], **style: Any) -> None:
-    lines = [[100 * share for share in run["result"]["epochs"]["accuracy"]] for run in runs]
-    _lines(axes, range(1, len(lines[0]) + 1), lines, **style)
-
-
-def _zoom(panels: Iterable[Any], runs: Sequence[dict[str, Any]], skipped: int = 5) -> None:
-    """Set the same range of accuracies in all panels, ignoring the steep rise of the first epochs."""
-    curves = [run["result"]["epochs"]["accuracy"] for run in runs]
-    shares = [100 * share for curve in curves for share in (curve[skipped:] or curve)]
-    for axes in panels:
-        axes.set_ylim(min(shares) - 1, max(shares) + 1)
-
-
-def _lines(axes: Any, x: Iterable[int], lines: Any, color: str, **style: Any) -> None:
-    """Plot the mean over the seeds, and each seed with a thin line."""
-    values = np.array(lines)
-    if len(values) > 1:
-        axes.plot(x, values.T, color=color, alpha=0.3, linewidth=0.7)
-    axes.plot(x, values.mean(axis=0), color=color, **style)
-
-
-def _deviation(values: npt.NDArray[Any]) -> Any:
-    """Return the sample standard deviation over the seeds; None for a single seed."""
-    return values.std(axis=0, ddof=1) if len(values) > 1 else None
-
-
 def _intervals() -> list[str]:
     from rrm_torch.training.history import WEIGHT_EDGES  # imports torch, which the other figures do without
 
@@ -297,23 +240,3 @@ def _intervals() -> list[str]:
     return [
         f"≥ {edges[i]}" if edges[i + 1] == "inf" else f"{edges[i]} to {edges[i + 1]}" for i in range(len(edges) - 1)
     ]
-
-
-def _finish(
-    figure: Figure, panels: Iterable[Any], record: Record, shared_legend: bool = False, subtitle: str = ""
-) -> Figure:
-    """Add grids, a title and, with `shared_legend`, one legend below all panels; return the figure."""
-    panels = list(panels)
-    for axes in panels:
-        axes.grid(alpha=0.3)
-        axes.set_axisbelow(True)
-    if shared_legend:
-        # The legend of the panel with the most methods.
-        lines, names = max((axes.get_legend_handles_labels() for axes in panels), key=lambda both: len(both[1]))
-        columns = 3 if sum(map(len, names)) > 90 or len(names) > 5 else 5  # as many as fit in the width
-        figure.legend(lines, names, loc="outside lower center", ncols=columns, fontsize=9)
-    repetitions = seeds(record)
-    if not subtitle or " over " not in repetitions:
-        subtitle = repetitions
-    figure.suptitle(f"{record['experiment']}: {subtitle}", fontsize=10)
-    return figure
