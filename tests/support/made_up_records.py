@@ -327,6 +327,34 @@ def meta(n_seeds=2):
     return record("meta", runs)
 
 
+def systems(n_seeds=2):
+    """DivideMix without RRM and with it, beside plain training and RRM; the second kind of labels has one seed."""
+    runs = []
+    for noise, n in (("worst", n_seeds), ("aggre", 1)):
+        for seed in range(n):
+            settings = {"data": "cifar10n", "noise": noise}
+            for k, name in enumerate(("CCE", "RRM", "DivideMix", "DivideMix + RRM, drop")):
+                made = run(name, seed, settings, 0.5 + 0.05 * k + 0.02 * seed)
+                if name.startswith("DivideMix"):
+                    n_pruned = 100 * (k - 2)
+                    made["result"]["epochs"] |= {
+                        "labelled": [None, 900 - n_pruned, 800 - n_pruned],
+                        "wrong_selected": [None, 0.2, 0.1],
+                        "wrong_labelled": [None, 0.2 - 0.1 * (k - 2), 0.1],
+                        "pruned": [None, n_pruned, n_pruned],
+                        "precision": [None, None if k == 2 else 0.5, None if k == 2 else 0.25],
+                    }
+                    network = {
+                        "labelled": [10 + seed, 70],
+                        "wrong_labelled": [0.5, 0.1],
+                        "pruned": [n_pruned // 4, n_pruned],
+                        "precision": [None, 0.25] if n_pruned else [None, None],
+                    }
+                    made["result"]["by_class"] = [network, network]
+                runs.append(made)
+    return record("systems", runs)
+
+
 RECORDS = {
     "mnist_table6": table6,
     "mnist_adversarial": adversarial,
@@ -339,6 +367,7 @@ RECORDS = {
     "groups": groups,
     "meta": meta,
     "scores": scores,
+    "systems": systems,
     "detection": detection,
     "text": text,
 }

@@ -141,7 +141,7 @@ def test_every_table_states_its_provenance():
         if block is not experiment_tables.real_noise:
             record = made_up_records.RECORDS[name]()
             assert block(record).endswith(
-                f"`{record['command']}`; mean ± standard deviation over 2 seeds; {len(record['runs'])} runs, 1.5 hours "
+                f"`{record['command']}`; {experiment_record.seeds(record)}; {len(record['runs'])} runs, 1.5 hours "
                 "of machine time in all, 2 at a time. P, 2 cores; python 3, torch 1 and 2; commit 0123456789, today."
             )
 
