@@ -327,7 +327,9 @@ class ProMix(TwoNetworkMethod):
             )
             with self._autocast_context(self.models[0]):
                 result = step(self.models, batch, draw_mixing(weak, draws), priors, settings)
-            update(self._optimizer, result.loss)
+            # Constant if no sample has a label and none is guessed, as may be in a last batch of two samples.
+            if result.loss.requires_grad:
+                update(self._optimizer, result.loss)
             priors = result.priors
             n_chosen += result.n_chosen
             losses.append(result.loss.detach())
