@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -131,8 +130,8 @@ class ProMix(TwoNetworkMethod):
         The share of wrong labels in the whole training set. RRM is told what is left of them in the chosen samples if
         all others are wrong.
     on_pruned : {"drop", "unlabelled"}, default "drop"
-        What becomes of a sample that RRM prunes. ``"drop"``: its target is 0. ``"unlabelled"``: it is not chosen; all
-        other weights are 1.
+        What becomes of a sample that RRM prunes. ``"drop"``: its target is 0. ``"unlabelled"``: it is not chosen, nor
+        added by confidence in its label; all other weights are 1.
     optimizer : callable, default SGD with rate 0.05, momentum 0.9 and weight decay 5e-4
         Called with the parameters of both networks together.
     scheduler : callable, optional
@@ -304,11 +303,11 @@ class ProMix(TwoNetworkMethod):
         settings = self._promix.loss_at(epoch)
         priors = Priors(self._tensors["chosen_priors"].to(device), self._tensors["unchosen_priors"].to(device))
         chosen = torch.zeros(2, len(self.data), dtype=torch.bool)
+        pruned = torch.zeros_like(chosen)
         for k, division in enumerate(divisions):
             chosen[k, division.labelled] = True
-        weights = None
-        if all(division.weights is not None for division in divisions):
-            weights = torch.stack([cast("Tensor", division.weights) for division in divisions])
+            pruned[k, division.pruned] = True
+        weights = _stacked_weights(divisions, len(self.data))
         losses = []
         n_chosen = torch.zeros(2, dtype=torch.int64, device=device)
         everything = torch.arange(len(self.data), device=self.data.device)
@@ -324,6 +323,7 @@ class ProMix(TwoNetworkMethod):
                 labels=one_hot(self.data.labels[index], self.data.n_classes).to(device),
                 chosen=chosen[:, host_index].to(device),
                 weights=None if weights is None else weights[:, host_index].to(device),
+                pruned=pruned[:, host_index].to(device),
             )
             with self._autocast_context(self.models[0]):
                 result = step(self.models, batch, draw_mixing(weak, draws), priors, settings)
@@ -335,6 +335,17 @@ class ProMix(TwoNetworkMethod):
             losses.append(result.loss.detach())
         self._tensors = {"chosen_priors": priors.chosen.cpu(), "unchosen_priors": priors.unchosen.cpu()}
         return float(torch.stack(losses).mean()), n_chosen.tolist()
+
+
+def _stacked_weights(divisions: tuple[Division, Division], n: int) -> Tensor | None:
+    """Return the weights of both networks' labels, shape (2, n); None if neither has any."""
+    if all(division.weights is None for division in divisions):
+        return None
+    weights = torch.ones(2, n)
+    for k, division in enumerate(divisions):
+        if division.weights is not None:
+            weights[k] = division.weights
+    return weights
 
 
 def draw_mixing(images: Tensor, draws: Draws) -> Mixing:
