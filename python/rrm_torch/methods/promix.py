@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -128,7 +130,7 @@ class ProMix(TwoNetworkMethod):
         contamination nor gamma, `contamination` is needed.
     contamination : float in [0, 1), optional
         The share of wrong labels in the whole training set. RRM is told what is left of them in the chosen samples if
-        all others are wrong.
+        all others are wrong; if it has groups and no cap, in each group, with the same share in all of them.
     on_pruned : {"drop", "unlabelled"}, default "drop"
         What becomes of a sample that RRM prunes. ``"drop"``: its target is 0. ``"unlabelled"``: it is not chosen, nor
         added by confidence in its label; all other weights are 1.
@@ -293,8 +295,18 @@ class ProMix(TwoNetworkMethod):
         rrm = None if self.rrm is None else self.rrm[k]
         contamination = None
         if rrm is not None and not rrm.settings.has_threshold:
-            contamination = settings.contamination_of(float(chosen.double().mean()))
+            contamination = self._contamination(rrm, chosen)
         return divide(torch.arange(len(chosen)), chosen, losses, rrm, contamination, settings.on_pruned)
+
+    def _contamination(self, rrm: RRM, chosen: Tensor) -> float | npt.NDArray[np.float64] | None:
+        """Return the share of wrong labels among the chosen samples; with groups and without a cap, in each group."""
+        if rrm.groups is None or rrm.settings.cap is not None:
+            return self._promix.contamination_of(float(chosen.double().mean()))
+        numbers = torch.tensor(rrm.groups.numbers, dtype=torch.int64)
+        n_chosen = torch.bincount(numbers[chosen], minlength=rrm.groups.n_groups)
+        sizes = torch.bincount(numbers, minlength=rrm.groups.n_groups)
+        shares = (n_chosen / sizes.clamp(min=1)).tolist()
+        return np.array([self._promix.contamination_of(share) if share else 0.0 for share in shares], np.float64)
 
     def _train_jointly(self, epoch: int, divisions: tuple[Division, Division]) -> tuple[float, list[int]]:
         """Train both networks for an epoch; return the mean loss, and how many samples had a label in each."""
