@@ -241,6 +241,11 @@ class ProMix(TwoNetworkMethod):
             autocast=autocast,
             seed=seed,
         )
+        for model in models:
+            if model.n_classes != data.n_classes:
+                raise ValueError(
+                    f"models must have the {data.n_classes} classes of the training set, got {model.n_classes}"
+                )
         if data.strong is None:
             raise ValueError("data must have a strong augmentation, got none; TrainingSet(..., strong=...)")
         for each in rrm or ():
@@ -275,6 +280,7 @@ class ProMix(TwoNetworkMethod):
             model.train()
         for index in self.data.shuffled(everything, self._promix.batch_size, draws):
             x = self.data.weak_view(self.data.inputs[index], draws).to(device)
+            check_images(x)
             y = self.data.labels[index].to(device)
             loss = torch.zeros((), device=device)
             for model in self.models:
@@ -347,6 +353,12 @@ class ProMix(TwoNetworkMethod):
             losses.append(result.loss.detach())
         self._tensors = {"chosen_priors": priors.chosen.cpu(), "unchosen_priors": priors.unchosen.cpu()}
         return float(torch.stack(losses).mean()), n_chosen.tolist()
+
+
+def check_images(x: Tensor) -> None:
+    """Raise a ValueError unless a batch has images, shape (batch, C, H, W)."""
+    if x.ndim != 4:
+        raise ValueError(f"data must hold images, of which FMix mixes regions, got a batch of shape {tuple(x.shape)}")
 
 
 def _stacked_weights(divisions: tuple[Division, Division], n: int) -> Tensor | None:
