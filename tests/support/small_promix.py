@@ -44,7 +44,7 @@ def two_head_networks(seed: int = 0) -> tuple[TwoHeadNetwork, TwoHeadNetwork]:
     """Return two networks for such images; their batch norm can't be trained on a single one."""
     torch.manual_seed(seed)
     first, second = (
-        TwoHeadNetwork(nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU()), 8, N_CLASSES)
+        TwoHeadNetwork(nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Tanh()), 8, N_CLASSES)
         for _ in range(2)
     )
     return first, second

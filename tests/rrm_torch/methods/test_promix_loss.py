@@ -187,6 +187,17 @@ def test_samples_are_added_whose_label_the_primary_head_predicts_with_confidence
     assert_same_bits(result, run_step(step_batch(chosen=chosen), LossSettings(1.0, 0.1, 0.999, 0.999)))
 
 
+def test_confidence_adds_no_pruned_sample():
+    pruned = torch.zeros(2, SIZE, dtype=torch.bool)
+    pruned[0, 1] = pruned[1, 3] = True
+    everything = torch.ones(2, SIZE, dtype=torch.bool)
+    settings = LossSettings(1.0, 0.1, 1e-6, 0.999)
+    without = run_step(step_batch(pruned=pruned), settings)
+    assert_same_bits(without, run_step(step_batch(chosen=everything & ~pruned), LossSettings(1.0, 0.1, 0.999, 0.999)))
+    # Those that are chosen with weight 0 stay.
+    assert_same_bits(run_step(step_batch(pruned=CHOSEN), settings), run_step(step_batch(chosen=everything), settings))
+
+
 # Guessed labels
 
 
@@ -290,6 +301,16 @@ def test_agreed_samples_learn_the_predicted_class_with_weight_1(weighted):
     weights = torch.where(chosen, 1.5, 1.0) if weighted else None
     expected = run_step(step_batch(labels, chosen | agreed, weights), ONLY_CHOSEN, agreeing_networks())
     assert_same_bits((result, gradient), expected)
+
+
+def test_agreement_adds_pruned_samples_with_the_predicted_class():
+    settings = LossSettings(1.0, 0.0, confidence=0.999, agreement_confidence=0.5, agrees=True)
+    chosen = torch.zeros(2, SIZE, dtype=torch.bool)
+    chosen[:, :4] = True
+    batches = [step_batch(chosen=chosen, pruned=pruned) for pruned in (None, ~chosen)]
+    first, second = (run_step(batch, settings, agreeing_networks()) for batch in batches)
+    assert first[0].n_chosen.tolist() == [7, 7]
+    assert_same_bits(first, second)
 
 
 def test_without_agreement_confident_networks_add_nothing():
