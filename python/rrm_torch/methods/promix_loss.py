@@ -157,13 +157,13 @@ def step(
     weak = [model.both(batch.weak) for model in models]
     strong = [model.both(batch.strong) for model in models]
     probabilities = [logits.primary.detach().softmax(1) for logits in weak]
-    given = [_with_label(batch, k, p, settings.confidence) for k, p in enumerate(probabilities)]
+    labelled = [_with_label(batch, k, p, settings.confidence) for k, p in enumerate(probabilities)]
     loss = batch.labels.new_zeros(())
     for k, model in enumerate(models):
         targets = batch.labels
         if batch.weights is not None:
             targets = targets * batch.weights[k][:, None]
-        chosen = given[k]
+        chosen = labelled[k]
         if settings.agrees:
             agreed = agreement(probabilities, chosen, settings.agreement_confidence)
             # Their target is a prediction, which no weight of a label concerns.
@@ -173,9 +173,9 @@ def step(
         loss = loss + _labelled_loss(model, batch.weak, (weak[k], strong[k]), targets, chosen, mixing, shift, settings)
         shift = settings.debiasing * priors.unchosen[k].log()
         loss = loss + _guessed_loss((weak[k], strong[k]), ~chosen, shift, settings)
-        given[k] = chosen
-    n_chosen = torch.stack([mask.count_nonzero() for mask in given])
-    return Result(loss, priors.updated(probabilities, given), n_chosen)
+        labelled[k] = chosen
+    n_chosen = torch.stack([mask.count_nonzero() for mask in labelled])
+    return Result(loss, priors.updated(probabilities, labelled), n_chosen)
 
 
 def _with_label(batch: Batch, k: int, probabilities: Tensor, confidence: float) -> Tensor:
