@@ -23,7 +23,7 @@ from rrm_torch.methods.promix_network import TwoHeadNetwork
 from rrm_torch.methods.soft_labels import negative_entropy
 from rrm_torch.methods.training_set import TrainingSet
 from support.promix_step import published_settings
-from support.small_methods import N_CLASSES, N, make_dividemix, networks, noisy_set, rrms
+from support.small_methods import N_CLASSES, N, networks, noisy_set, rrms
 from support.small_promix import (
     digest_of,
     make_promix,
@@ -635,7 +635,6 @@ STATES = {
     "another seed": (partial(make_promix, seed=1), "seed is 1 in the state and 0 here"),
     "RRMs": (lambda: make_promix(rrm=rrms()), "state must have the parts model_1, .*, got .*rrm_1, rrm_2"),
     "a schedule": (partial(make_promix, scheduler=SCHEDULER), "state must have the parts .*, got .*optimizer_schedule"),
-    "DivideMix": (make_dividemix, "state was saved with other settings: "),
 }
 
 

@@ -30,10 +30,11 @@ ONLY_CHOSEN = LossSettings(1.0, 0.0, confidence=0.999, agreement_confidence=0.99
 """No sample is added to the chosen ones, and no label is guessed."""
 
 
-def run_step(batch, settings=ONLY_CHOSEN, networks=None):
+def run_step(batch, settings=ONLY_CHOSEN, networks=None, priors=None):
     """Return the result of the recorded step for another batch, and the gradient."""
     networks = step_networks() if networks is None else networks
-    result = step(networks, batch, step_mixing(), step_priors(), settings)
+    priors = step_priors() if priors is None else priors
+    result = step(networks, batch, step_mixing(), priors, settings)
     if result.loss.requires_grad:
         result.loss.backward()
     return result, gradient_of(networks)
@@ -183,8 +184,12 @@ def test_samples_are_added_whose_label_the_primary_head_predicts_with_confidence
     p = torch.stack([network.both(batch.weak).primary.softmax(1) for network in step_networks()])
     chosen = CHOSEN | (p[:, torch.arange(SIZE), LABELS] > confidence)
     assert (chosen != CHOSEN).any()
-    result = run_step(batch, LossSettings(1.0, 0.1, confidence, 0.999))
-    assert_same_bits(result, run_step(step_batch(chosen=chosen), LossSettings(1.0, 0.1, 0.999, 0.999)))
+    # Priors far from uniform, by which confidence is not shifted.
+    prior = torch.tensor([0.9, 0.07, 0.01, 0.01, 0.01]).expand(2, -1)
+    priors = Priors(prior, prior.flip(1))
+    result = run_step(batch, LossSettings(1.0, 0.1, confidence, 0.999), priors=priors)
+    expected = run_step(step_batch(chosen=chosen), LossSettings(1.0, 0.1, 0.999, 0.999), priors=priors)
+    assert_same_bits(result, expected)
 
 
 def test_confidence_adds_no_pruned_sample():
