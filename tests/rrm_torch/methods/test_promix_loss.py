@@ -293,7 +293,7 @@ def agreeing_networks():
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_agreed_samples_learn_the_predicted_class_with_weight_1(weighted):
-    settings = LossSettings(1.0, 0.0, confidence=0.999, agreement_confidence=0.5, agrees=True)
+    settings = LossSettings(1.0, 0.1, confidence=0.999, agreement_confidence=0.5, agrees=True)
     chosen = torch.zeros(2, SIZE, dtype=torch.bool)
     chosen[:, :3] = True
     weights = torch.where(chosen, 1.5, 0.2) if weighted else None
@@ -307,7 +307,8 @@ def test_agreed_samples_learn_the_predicted_class_with_weight_1(weighted):
     labels = torch.where(agreed, probabilities[0].argmax(1), LABELS)
     assert (labels[agreed] != LABELS[agreed]).any()
     weights = torch.where(chosen, 1.5, 1.0) if weighted else None
-    expected = run_step(step_batch(labels, chosen | agreed, weights), ONLY_CHOSEN, agreeing_networks())
+    settings = LossSettings(1.0, 0.1, confidence=0.999, agreement_confidence=0.999)
+    expected = run_step(step_batch(labels, chosen | agreed, weights), settings, agreeing_networks())
     assert_same_bits((result, gradient), expected)
 
 
