@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -128,10 +129,10 @@ class ProMix(TwoNetworkMethod):
         contamination nor gamma, `contamination` is needed.
     contamination : float in [0, 1), optional
         The share of wrong labels in the whole training set. RRM is told what is left of them in the chosen samples if
-        all others are wrong.
+        all others are wrong; if it has groups and no cap, in each group, with the same share in all of them.
     on_pruned : {"drop", "unlabelled"}, default "drop"
-        What becomes of a sample that RRM prunes. ``"drop"``: its target is 0. ``"unlabelled"``: it is not chosen; all
-        other weights are 1.
+        What becomes of a sample that RRM prunes. ``"drop"``: its target is 0. ``"unlabelled"``: it is not chosen, nor
+        added by confidence in its label; all other weights are 1.
     optimizer : callable, default SGD with rate 0.05, momentum 0.9 and weight decay 5e-4
         Called with the parameters of both networks together.
     scheduler : callable, optional
@@ -239,6 +240,11 @@ class ProMix(TwoNetworkMethod):
             autocast=autocast,
             seed=seed,
         )
+        for model in models:
+            if model.n_classes != data.n_classes:
+                raise ValueError(
+                    f"models must have the {data.n_classes} classes of the training set, got {model.n_classes}"
+                )
         if data.strong is None:
             raise ValueError("data must have a strong augmentation, got none; TrainingSet(..., strong=...)")
         for each in rrm or ():
@@ -274,6 +280,7 @@ class ProMix(TwoNetworkMethod):
             model.train()
         for index in self.data.shuffled(everything, self._promix.batch_size, draws):
             x = self.data.weak_view(self.data.inputs[index], draws).to(device)
+            check_images(x)
             y = self.data.labels[index].to(device)
             loss = torch.zeros((), device=device)
             for model in self.models:
@@ -294,8 +301,18 @@ class ProMix(TwoNetworkMethod):
         rrm = None if self.rrm is None else self.rrm[k]
         contamination = None
         if rrm is not None and not rrm.settings.has_threshold:
-            contamination = settings.contamination_of(float(chosen.double().mean()))
+            contamination = self._contamination(rrm, chosen)
         return divide(torch.arange(len(chosen)), chosen, losses, rrm, contamination, settings.on_pruned)
+
+    def _contamination(self, rrm: RRM, chosen: Tensor) -> float | npt.NDArray[np.float64] | None:
+        """Return the share of wrong labels among the chosen samples; with groups and without a cap, in each group."""
+        if rrm.groups is None or rrm.settings.cap is not None:
+            return self._promix.contamination_of(float(chosen.double().mean()))
+        numbers = torch.tensor(rrm.groups.numbers, dtype=torch.int64)
+        n_chosen = torch.bincount(numbers[chosen], minlength=rrm.groups.n_groups)
+        sizes = torch.bincount(numbers, minlength=rrm.groups.n_groups)
+        shares = (n_chosen / sizes.clamp(min=1)).tolist()
+        return np.array([self._promix.contamination_of(share) if share else 0.0 for share in shares], np.float64)
 
     def _train_jointly(self, epoch: int, divisions: tuple[Division, Division]) -> tuple[float, list[int]]:
         """Train both networks for an epoch; return the mean loss, and how many samples had a label in each."""
@@ -304,11 +321,11 @@ class ProMix(TwoNetworkMethod):
         settings = self._promix.loss_at(epoch)
         priors = Priors(self._tensors["chosen_priors"].to(device), self._tensors["unchosen_priors"].to(device))
         chosen = torch.zeros(2, len(self.data), dtype=torch.bool)
+        pruned = torch.zeros_like(chosen)
         for k, division in enumerate(divisions):
             chosen[k, division.labelled] = True
-        weights = None
-        if all(division.weights is not None for division in divisions):
-            weights = torch.stack([cast("Tensor", division.weights) for division in divisions])
+            pruned[k, division.pruned] = True
+        weights = _stacked_weights(divisions, len(self.data))
         losses = []
         n_chosen = torch.zeros(2, dtype=torch.int64, device=device)
         everything = torch.arange(len(self.data), device=self.data.device)
@@ -324,15 +341,35 @@ class ProMix(TwoNetworkMethod):
                 labels=one_hot(self.data.labels[index], self.data.n_classes).to(device),
                 chosen=chosen[:, host_index].to(device),
                 weights=None if weights is None else weights[:, host_index].to(device),
+                pruned=pruned[:, host_index].to(device),
             )
             with self._autocast_context(self.models[0]):
                 result = step(self.models, batch, draw_mixing(weak, draws), priors, settings)
-            update(self._optimizer, result.loss)
+            # Constant if no sample has a label and none is guessed, as may be in a last batch of two samples.
+            if result.loss.requires_grad:
+                update(self._optimizer, result.loss)
             priors = result.priors
             n_chosen += result.n_chosen
             losses.append(result.loss.detach())
         self._tensors = {"chosen_priors": priors.chosen.cpu(), "unchosen_priors": priors.unchosen.cpu()}
         return float(torch.stack(losses).mean()), n_chosen.tolist()
+
+
+def check_images(x: Tensor) -> None:
+    """Raise a ValueError unless a batch has images, shape (batch, C, H, W)."""
+    if x.ndim != 4:
+        raise ValueError(f"data must hold images, of which FMix mixes regions, got a batch of shape {tuple(x.shape)}")
+
+
+def _stacked_weights(divisions: tuple[Division, Division], n: int) -> Tensor | None:
+    """Return the weights of both networks' labels, shape (2, n); None if neither has any."""
+    if all(division.weights is None for division in divisions):
+        return None
+    weights = torch.ones(2, n)
+    for k, division in enumerate(divisions):
+        if division.weights is not None:
+            weights[k] = division.weights
+    return weights
 
 
 def draw_mixing(images: Tensor, draws: Draws) -> Mixing:

@@ -34,6 +34,8 @@ class Batch:
         The samples that each network trains on with their labels, by class-wise small loss.
     weights : Tensor, shape (2, batch), optional
         Weights of the labels, from each network's `RRM`.
+    pruned : Tensor of bool, shape (2, batch), optional
+        The samples that each network's RRM pruned. Confidence in their labels doesn't add them.
     """
 
     weak: Tensor
@@ -41,6 +43,7 @@ class Batch:
     labels: Tensor
     chosen: Tensor
     weights: Tensor | None = None
+    pruned: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,13 +157,13 @@ def step(
     weak = [model.both(batch.weak) for model in models]
     strong = [model.both(batch.strong) for model in models]
     probabilities = [logits.primary.detach().softmax(1) for logits in weak]
-    given = [batch.chosen[k] | ((p * batch.labels).sum(1) > settings.confidence) for k, p in enumerate(probabilities)]
+    labelled = [_with_label(batch, k, p, settings.confidence) for k, p in enumerate(probabilities)]
     loss = batch.labels.new_zeros(())
     for k, model in enumerate(models):
         targets = batch.labels
         if batch.weights is not None:
             targets = targets * batch.weights[k][:, None]
-        chosen = given[k]
+        chosen = labelled[k]
         if settings.agrees:
             agreed = agreement(probabilities, chosen, settings.agreement_confidence)
             # Their target is a prediction, which no weight of a label concerns.
@@ -170,9 +173,17 @@ def step(
         loss = loss + _labelled_loss(model, batch.weak, (weak[k], strong[k]), targets, chosen, mixing, shift, settings)
         shift = settings.debiasing * priors.unchosen[k].log()
         loss = loss + _guessed_loss((weak[k], strong[k]), ~chosen, shift, settings)
-        given[k] = chosen
-    n_chosen = torch.stack([mask.count_nonzero() for mask in given])
-    return Result(loss, priors.updated(probabilities, given), n_chosen)
+        labelled[k] = chosen
+    n_chosen = torch.stack([mask.count_nonzero() for mask in labelled])
+    return Result(loss, priors.updated(probabilities, labelled), n_chosen)
+
+
+def _with_label(batch: Batch, k: int, probabilities: Tensor, confidence: float) -> Tensor:
+    """Return the samples on whose given label network k trains: the chosen ones, and those it is confident of."""
+    added = (probabilities * batch.labels).sum(1) > confidence
+    if batch.pruned is not None:
+        added = added & ~batch.pruned[k]
+    return batch.chosen[k] | added
 
 
 def agreement(probabilities: list[Tensor], chosen: Tensor, confidence: float) -> Tensor:

@@ -31,6 +31,7 @@ class TwoHeadNetwork(nn.Module):
 
     def __init__(self, backbone: nn.Module, n_features: int, n_classes: int) -> None:
         super().__init__()
+        self.n_classes = n_classes
         self.backbone = backbone
         self.primary = nn.Linear(n_features, n_classes)
         self.pseudo = nn.Linear(n_features, n_classes)

@@ -171,8 +171,19 @@ def class_wise_small_loss(
     quota : {"balanced", "class"}, default "balanced"
         How many of a class are selected: ``ceil(share * n / n_classes)``, as published, or all if they are fewer; or
         ``ceil(share * size)`` of a class of that size, where classes differ in size.
+
+    Raises
+    ------
+    ValueError
+        A loss is NaN.
     """
     losses = losses.detach().cpu()
+    refused = losses.isnan().nonzero()[:, 0]
+    if len(refused):
+        raise ValueError(
+            f"the losses must not be NaN, got NaN for sample {int(refused[0])}, and {len(refused)} of {len(losses)}; a "
+            "lower learning rate keeps them finite"
+        )
     labels = labels.cpu()
     chosen = torch.zeros(len(losses), dtype=torch.bool)
     for k in range(n_classes):

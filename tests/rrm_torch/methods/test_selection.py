@@ -163,6 +163,15 @@ def test_class_quota_is_a_share_of_the_class():
     assert chosen.nonzero()[:, 0].tolist() == [3, 4, 5, 7]
 
 
+def test_small_losses_may_be_infinite_but_not_nan():
+    losses = torch.tensor([torch.inf, 2.0, 1.0, torch.inf])
+    labels = torch.zeros(4, dtype=torch.int64)
+    assert class_wise_small_loss(losses, labels, 0.75, 1).tolist() == [True, True, True, False]
+    losses[1] = torch.nan
+    with pytest.raises(ValueError, match="losses must not be NaN, got NaN for sample 1, and 1 of 4"):
+        class_wise_small_loss(losses, labels, 0.75, 1)
+
+
 def test_small_losses_that_tie_are_chosen_in_order():
     chosen = class_wise_small_loss(torch.ones(6), torch.zeros(6, dtype=torch.int64), 0.5, 1)
     assert chosen.nonzero()[:, 0].tolist() == [0, 1, 2]
