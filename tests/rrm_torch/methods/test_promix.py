@@ -312,7 +312,7 @@ WRONG = {
     "contamination of 1": ({"contamination": 1.0}, ValueError, r"contamination must lie in \[0, 1\), got 1"),
     "negative contamination": ({"contamination": -0.1}, ValueError, r"contamination must lie in \[0, 1\), got -0.1"),
     "on_pruned": ({"on_pruned": "keep"}, ValueError, "on_pruned must be 'drop' or 'unlabelled', got 'keep'"),
-    "warmup": ({"warmup": 0}, ValueError, "warmup must be at least 1 epoch, got 0"),
+    "warmup": ({"warmup": 0}, ValueError, "warmup must be at least 1, got 0"),
     "batch_size": ({"batch_size": 1}, ValueError, "batch_size must be at least 2, got 1"),
     "share": ({"share": 0.0}, ValueError, r"share must lie in \(0, 1\], got 0"),
     "final_share": ({"final_share": 1.1}, ValueError, r"final_share must lie in \(0, 1\], got 1.1"),

@@ -206,7 +206,8 @@ def test_groups_with_a_cap_have_one_contamination(monkeypatch):
 @pytest.mark.parametrize("on_pruned", ["drop", "unlabelled"])
 def test_rrm_that_is_not_due_changes_no_weights(on_pruned):
     rrm = (RRM(N, warmup=2, contamination=0.2), RRM(N, warmup=2, contamination=0.2))
-    method = make_promix(rrm=rrm, on_pruned=on_pruned)
+    with pytest.warns(UserWarning, match="rrm does nothing in the first 2 epochs after the method's warm-up"):
+        method = make_promix(rrm=rrm, on_pruned=on_pruned)
     method.fit(2)
     assert method.history[-1]["pruned"] == [0, 0]
     assert [each.epoch for each in rrm] == [1, 1]
