@@ -47,9 +47,9 @@ class FMixMask:
 def _low_frequency_image(height: int, width: int, draws: Draws) -> Tensor:
     """Return Gaussian noise whose amplitudes decrease with the frequency, shape (height, width)."""
     device = draws.generator.device
-    rows = torch.fft.fftfreq(height, device=device)[:, None]
-    columns = torch.fft.rfftfreq(width, device=device)[None]
+    rows = torch.fft.fftfreq(height, dtype=torch.float32, device=device)[:, None]
+    columns = torch.fft.rfftfreq(width, dtype=torch.float32, device=device)[None]
     frequency = (rows**2 + columns**2).sqrt().clamp(min=1 / max(height, width))
-    noise = torch.randn(2, *frequency.shape, generator=draws.generator, device=device)
+    noise = torch.randn(2, *frequency.shape, generator=draws.generator, dtype=torch.float32, device=device)
     image: Tensor = torch.fft.irfft2(torch.complex(noise[0], noise[1]) / frequency**DECAY, s=(height, width))
     return image

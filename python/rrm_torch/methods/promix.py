@@ -243,7 +243,8 @@ class ProMix(TwoNetworkMethod):
         for model in models:
             if model.n_classes != data.n_classes:
                 raise ValueError(
-                    f"models must have the {data.n_classes} classes of the training set, got {model.n_classes}"
+                    f"models must have the {data.n_classes} classes of the training set, got {model.n_classes}; "
+                    f"TwoHeadNetwork(backbone, n_features, n_classes={data.n_classes})"
                 )
         if data.strong is None:
             raise ValueError("data must have a strong augmentation, got none; TrainingSet(..., strong=...)")
@@ -365,7 +366,7 @@ def _stacked_weights(divisions: tuple[Division, Division], n: int) -> Tensor | N
     """Return the weights of both networks' labels, shape (2, n); None if neither has any."""
     if all(division.weights is None for division in divisions):
         return None
-    weights = torch.ones(2, n)
+    weights = torch.ones(2, n, dtype=torch.float32)
     for k, division in enumerate(divisions):
         if division.weights is not None:
             weights[k] = division.weights

@@ -62,7 +62,7 @@ class Priors:
     @classmethod
     def uniform(cls, n_classes: int) -> Priors:
         """Return uniform priors."""
-        prior = torch.full((2, n_classes), 1 / n_classes)
+        prior = torch.full((2, n_classes), 1 / n_classes, dtype=torch.float32)
         return cls(prior, prior.clone())
 
     def updated(self, probabilities: list[Tensor], chosen: list[Tensor]) -> Priors:

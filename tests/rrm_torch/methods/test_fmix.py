@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from rrm_torch.methods.draws import Draws
 from rrm_torch.methods.fmix import FMixMask
+from support.torch_defaults import default_dtype
 
 SHAPES = [(32, 32), (31, 17), (8, 1), (1, 8)]
 
@@ -67,6 +68,15 @@ def test_masks_are_a_function_of_the_key():
     assert first.share == again.share != other.share
     assert torch.equal(first.mask, again.mask)
     assert not torch.equal(first.mask, other.mask)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_masks_do_not_depend_on_the_default_dtype(dtype):
+    expected = FMixMask.draw(16, 16, Draws(0))
+    with default_dtype(dtype):
+        fmix = FMixMask.draw(16, 16, Draws(0))
+    assert fmix.mask.dtype == torch.float32
+    assert torch.equal(fmix.mask, expected.mask)
 
 
 def test_masks_of_one_generator_differ():

@@ -24,6 +24,7 @@ from support.promix_step import (
     step_priors,
 )
 from support.recorded_numbers import largest_difference, recorded_numbers
+from support.torch_defaults import default_dtype
 
 TOLERANCE = 1e-6
 PRIOR_TOLERANCE = 5e-8
@@ -335,6 +336,13 @@ def test_uniform_priors_shift_nothing():
     priors = Priors.uniform(4)
     assert_close(priors.chosen, torch.full((2, 4), 0.25))
     assert_close(priors.unchosen, torch.full((2, 4), 0.25))
+
+
+def test_uniform_priors_do_not_depend_on_the_default_dtype():
+    # A moving average in bfloat16 would stay where it is.
+    with default_dtype(torch.bfloat16):
+        priors = Priors.uniform(4)
+    assert priors.chosen.dtype == priors.unchosen.dtype == torch.float32
 
 
 def test_priors_move_towards_the_mean_prediction_of_their_samples():

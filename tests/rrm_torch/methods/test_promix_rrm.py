@@ -20,6 +20,7 @@ from support.small_promix import (
     script_promix,
     visited,
 )
+from support.torch_defaults import default_dtype
 
 INDEX = torch.arange(N)
 BY_CLASS = INDEX % N_CLASSES
@@ -163,6 +164,8 @@ def test_weights_of_one_network_alone_leave_those_of_the_other_at_1():
     assert promix._stacked_weights((with_weights, without), 3).tolist() == expected
     assert promix._stacked_weights((without, with_weights), 3).tolist() == expected[::-1]
     assert promix._stacked_weights((without, without), 3) is None
+    with default_dtype(torch.bfloat16):
+        assert promix._stacked_weights((with_weights, without), 3).dtype == torch.float32
 
 
 def test_contamination_of_groups_is_what_the_others_of_each_leave(monkeypatch):
