@@ -53,7 +53,7 @@ class Priors:
     Attributes
     ----------
     chosen, unchosen : Tensor
-        Over the samples with a label, and over the others.
+        Over the samples with their given label, and over the others.
     """
 
     chosen: Tensor
@@ -157,13 +157,14 @@ def step(
     weak = [model.both(batch.weak) for model in models]
     strong = [model.both(batch.strong) for model in models]
     probabilities = [logits.primary.detach().softmax(1) for logits in weak]
-    labelled = [_with_label(batch, k, p, settings.confidence) for k, p in enumerate(probabilities)]
+    matched = [_matched(batch, k, p, settings.confidence) for k, p in enumerate(probabilities)]
     loss = batch.labels.new_zeros(())
+    n_chosen = []
     for k, model in enumerate(models):
         targets = batch.labels
         if batch.weights is not None:
             targets = targets * batch.weights[k][:, None]
-        chosen = labelled[k]
+        chosen = matched[k]
         if settings.agrees:
             agreed = agreement(probabilities, chosen, settings.agreement_confidence)
             # Their target is a prediction, which no weight of a label concerns.
@@ -173,12 +174,11 @@ def step(
         loss = loss + _labelled_loss(model, batch.weak, (weak[k], strong[k]), targets, chosen, mixing, shift, settings)
         shift = settings.debiasing * priors.unchosen[k].log()
         loss = loss + _guessed_loss((weak[k], strong[k]), ~chosen, shift, settings)
-        labelled[k] = chosen
-    n_chosen = torch.stack([mask.count_nonzero() for mask in labelled])
-    return Result(loss, priors.updated(probabilities, labelled), n_chosen)
+        n_chosen.append(chosen.count_nonzero())
+    return Result(loss, priors.updated(probabilities, matched), torch.stack(n_chosen))
 
 
-def _with_label(batch: Batch, k: int, probabilities: Tensor, confidence: float) -> Tensor:
+def _matched(batch: Batch, k: int, probabilities: Tensor, confidence: float) -> Tensor:
     """Return the samples on whose given label network k trains: the chosen ones, and those it is confident of."""
     added = (probabilities * batch.labels).sum(1) > confidence
     if batch.pruned is not None:

@@ -309,8 +309,25 @@ def test_agreed_samples_learn_the_predicted_class_with_weight_1(weighted):
     assert (labels[agreed] != LABELS[agreed]).any()
     weights = torch.where(chosen, 1.5, 1.0) if weighted else None
     settings = LossSettings(1.0, 0.1, confidence=0.999, agreement_confidence=0.999)
-    expected = run_step(step_batch(labels, chosen | agreed, weights), settings, agreeing_networks())
-    assert_same_bits((result, gradient), expected)
+    expected, expected_gradient = run_step(step_batch(labels, chosen | agreed, weights), settings, agreeing_networks())
+    assert torch.equal(result.loss, expected.loss)
+    assert torch.equal(gradient, expected_gradient)
+
+
+def test_agreed_samples_count_for_the_priors_of_samples_without_a_label():
+    chosen = torch.zeros(2, SIZE, dtype=torch.bool)
+    chosen[:, :3] = True
+    with_agreement, without = (
+        run_step(
+            step_batch(chosen=chosen),
+            LossSettings(1.0, 0.1, confidence=0.999, agreement_confidence=0.5, agrees=agrees),
+            agreeing_networks(),
+        )[0]
+        for agrees in (True, False)
+    )
+    assert with_agreement.n_chosen.tolist() != without.n_chosen.tolist()
+    assert torch.equal(with_agreement.priors.chosen, without.priors.chosen)
+    assert torch.equal(with_agreement.priors.unchosen, without.priors.unchosen)
 
 
 def test_agreement_adds_pruned_samples_with_the_predicted_class():
