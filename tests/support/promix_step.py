@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from rrm_torch.methods.fmix import FMixMask
-from rrm_torch.methods.promix import ProMixSettings
 from rrm_torch.methods.promix_loss import Batch, Mixing, Priors
 from rrm_torch.methods.promix_network import TwoHeadNetwork
+from rrm_torch.methods.promix_settings import ProMixSettings
 from rrm_torch.methods.soft_labels import one_hot
 from support.fixture_networks import N_CHANNELS, N_CLASSES, SmallBackbone, fill, filled
 

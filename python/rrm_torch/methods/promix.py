@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -10,16 +10,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .._checks import check_count
 from .._models import device_of
 from ..weighting.rrm import RRM
 from .division import Division, OnPruned, check_rounds, divide
 from .draws import Draws
 from .fmix import FMixMask
 from .method import MakeOptimizer, MakeScheduler, Row, update
-from .promix_loss import Batch, LossSettings, Mixing, Priors, step
+from .promix_loss import Batch, Mixing, Priors, step
 from .promix_network import TwoHeadNetwork
-from .ramps import linear_ramp
+from .promix_settings import ProMixSettings
 from .selection import Quota, class_wise_small_loss
 from .soft_labels import one_hot
 from .training_set import TrainingSet
@@ -29,81 +28,6 @@ SGD = partial(torch.optim.SGD, lr=0.05, momentum=0.9, weight_decay=5e-4)
 """The published optimizer."""
 
 MIXUP_ALPHA = 4.0
-
-
-@dataclass(frozen=True)
-class ProMixSettings:
-    """Settings of `ProMix`, see there."""
-
-    contamination: float | None
-    on_pruned: OnPruned
-    warmup: int
-    batch_size: int
-    share: float
-    final_share: float
-    quota: Quota
-    confidence: float
-    agreement_confidence: float
-    debiasing: float
-    ramp: float
-    pseudo_weight: float
-    pseudo_epochs: int
-    agreement_epoch: int
-    confidence_penalty: float
-
-    def __post_init__(self) -> None:
-        check_count("warmup", self.warmup)
-        check_count("pseudo_epochs", self.pseudo_epochs)
-        if check_count("batch_size", self.batch_size) < 2:
-            raise ValueError(f"batch_size must be at least 2, got {self.batch_size}")
-        for name, share in (("share", self.share), ("final_share", self.final_share)):
-            if not 0 < share <= 1:
-                raise ValueError(f"{name} must lie in (0, 1], got {share}")
-        if self.contamination is not None and not 0 <= self.contamination < 1:
-            raise ValueError(f"contamination must lie in [0, 1), got {self.contamination}")
-        if self.quota not in ("balanced", "class"):
-            raise ValueError(f"quota must be 'balanced' or 'class', got {self.quota!r}")
-        if self.on_pruned not in ("drop", "unlabelled"):
-            raise ValueError(f"on_pruned must be 'drop' or 'unlabelled', got {self.on_pruned!r}")
-        for name, confidence in (
-            ("confidence", self.confidence),
-            ("agreement_confidence", self.agreement_confidence),
-        ):
-            if not 0 < confidence < 1:
-                raise ValueError(f"{name} must lie in (0, 1), got {confidence}")
-        if not self.ramp > 0:
-            raise ValueError(f"ramp must be above 0 epochs, got {self.ramp}")
-        for name, weight in (
-            ("debiasing", self.debiasing),
-            ("pseudo_weight", self.pseudo_weight),
-            ("confidence_penalty", self.confidence_penalty),
-        ):
-            if not weight >= 0:
-                raise ValueError(f"{name} must be at least 0, got {weight}")
-
-    def share_at(self, epoch: int) -> float:
-        """Return the share of the samples that is chosen by losses in an epoch."""
-        return self.share + (self.final_share - self.share) * linear_ramp(epoch, self.ramp)
-
-    def loss_at(self, epoch: int) -> LossSettings:
-        """Return the settings of the loss in an epoch, counted from 1."""
-        pseudo_weight = 0.0
-        if epoch <= self.pseudo_epochs:
-            pseudo_weight = self.pseudo_weight * epoch / self.pseudo_epochs
-        return LossSettings(
-            consistency_weight=linear_ramp(epoch, self.ramp),
-            pseudo_weight=pseudo_weight,
-            confidence=self.confidence,
-            agreement_confidence=self.agreement_confidence,
-            debiasing=self.debiasing,
-            agrees=epoch > self.agreement_epoch,
-        )
-
-    def contamination_of(self, chosen_share: float) -> float | None:
-        """Return the share of wrong labels among the chosen samples, if all others are wrong; None if unknown."""
-        if self.contamination is None:
-            return None
-        return max(0.0, self.contamination - (1 - chosen_share)) / chosen_share
 
 
 class ProMix(TwoNetworkMethod):
