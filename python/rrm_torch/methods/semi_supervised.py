@@ -124,6 +124,8 @@ def guess_targets(model: nn.Module, other: nn.Module, batch: Batch, temperature:
         # A pruned label must not act through the targets of unlabelled rows either.
         clean = clean * (batch.weights > 0)
     clean = clean[:, None]
+    # Older versions of torch 2 cache the casts that autocast made here, without gradient, for the pass that trains.
+    torch.clear_autocast_cache()
     return Targets(sharpen(clean * batch.labels + (1 - clean) * prediction, temperature), unlabelled)
 
 

@@ -137,3 +137,22 @@ def test_a_batch_without_unlabelled_samples_has_no_unlabelled_loss():
 def test_total_is_the_weighted_sum_of_the_terms():
     terms, _ = terms_and_gradient(division_batch())
     assert_close(terms.total, terms.labelled + 25 * terms.unlabelled + terms.penalty)
+
+
+def test_autocast_keeps_no_casts_of_the_guesses_for_the_pass_that_trains(monkeypatch):
+    cleared = []
+    clear = torch.clear_autocast_cache
+
+    def record():
+        cleared.append(torch.is_autocast_enabled("cpu"))
+        clear()
+
+    monkeypatch.setattr(torch, "clear_autocast_cache", record)
+    batch = division_batch()
+    model, other = pair()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = mix(batch, guess_targets(model, other, batch, 0.5), division_mixup())
+        assert cleared == [True]
+        terms = loss_terms(model(mixed.inputs), mixed, 25.0)
+    terms.total.backward()
+    assert all(parameter.grad.count_nonzero() > 0 for parameter in model.parameters())
