@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rrm_core._arguments import MAX_CONTAMINATION
+
 from ..weighting.rrm import RRM
 
 OnPruned = Literal["drop", "unlabelled"]
@@ -118,11 +120,12 @@ def estimated_shares(
     Returns
     -------
     float, or array of shape (n_groups,)
+        Below 1, also where the probabilities are rounded to 0, as may be in a set that Otsu's threshold selects.
     """
     wrong = 1 - clean_probability[selected].double()
     if rrm.groups is None or rrm.settings.cap is not None:
-        return float(wrong.mean())
+        return min(float(wrong.mean()), MAX_CONTAMINATION)
     numbers = torch.tensor(rrm.groups.numbers, dtype=torch.int64)[index[selected]]
     sums = torch.zeros(rrm.groups.n_groups, dtype=torch.float64).index_add_(0, numbers, wrong)
     sizes = torch.bincount(numbers, minlength=rrm.groups.n_groups)
-    return (sums / sizes.clamp(min=1)).numpy()
+    return (sums / sizes.clamp(min=1)).clamp(max=MAX_CONTAMINATION).numpy()

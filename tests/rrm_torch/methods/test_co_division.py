@@ -318,6 +318,15 @@ def test_contamination_of_a_class_without_selected_samples_is_0():
     assert method.rrm[0].trajectory.rounds[0].contamination == pytest.approx((0.5, 0, 0.5))
 
 
+@pytest.mark.parametrize("groups", [None, INDEX % N_CLASSES])
+def test_probabilities_of_0_are_a_contamination_below_1(groups):
+    method = script_dividemix([(scores(UP, LOW, 0.0),) * 2], rrm=rrms(groups=groups), data=told_apart())
+    method.fit(2)
+    contamination = torch.tensor(method.rrm[0].trajectory.rounds[0].contamination, dtype=torch.float64)
+    assert (contamination > 0.99).all()
+    assert (contamination < 1).all()
+
+
 def test_groups_with_a_cap_have_one_contamination():
     labels = INDEX % N_CLASSES
     losses = UP + 100 * (labels == 2)
