@@ -123,7 +123,9 @@ def _mixed_targets(batch: Batch, mixup: MixUp, factors: Tensor | None) -> Tensor
     if factors is None:
         return targets
     # Normalised as without weights, so that these scale the two labels of a mixture and nothing else.
-    return targets * factors / (mixup(batch.labels) * factors).sum(1, keepdim=True)
+    total = (mixup(batch.labels) * factors).sum(1, keepdim=True)
+    # 0 where the softmax of both labels is rounded to 0: then there is no target.
+    return targets * factors / total.clamp(min=torch.finfo(total.dtype).tiny)
 
 
 @dataclass(frozen=True)

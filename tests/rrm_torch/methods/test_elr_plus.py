@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -260,3 +261,18 @@ def test_resumed_run_equals_one_without_interruption(tmp_path, with_rrm):
 def test_rejects_bad_settings(options, message):
     with pytest.raises(ValueError, match=message):
         method(**options)
+
+
+def test_product_targets_are_0_where_q_of_both_labels_is_0():
+    inputs = batch()
+    certain = nn.Linear(4, N_CLASSES, dtype=torch.float64)
+    with torch.no_grad():
+        certain.weight.zero_()
+        certain.bias.copy_(torch.tensor([2000.0, 0.0, 0.0, 0.0, 0.0]))
+    q = torch.zeros_like(inputs.average_predictions)
+    model = network(1).double().train()
+    inputs = replace(inputs, average_predictions=q)
+    terms = step(model, certain, inputs, MIXUP, beta=0.7, regularizer_weight=3.0, product_targets=True)
+    assert terms.total.isfinite()
+    terms.total.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
