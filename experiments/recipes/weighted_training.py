@@ -12,15 +12,20 @@ from rrm_torch._models import device_of
 from rrm_torch.data.balanced_subset import balanced_subset
 from rrm_torch.methods import TrainingSet
 from rrm_torch.methods.draws import Draws
-from rrm_torch.methods.method import MakeOptimizer, MakeScheduler, Method, Row, update
-from rrm_torch.methods.two_networks import make_optimizers
+from rrm_torch.methods.method import (
+    SCORING_BATCH,
+    MakeOptimizer,
+    MakeScheduler,
+    Method,
+    Row,
+    make_optimizers,
+    update,
+)
 from rrm_torch.training.score import score
 from rrm_torch.training.stateful import Stateful
 from rrm_torch.weighting.rrm import RRM
 
 from .read_ahead import read_ahead
-
-SCORING_BATCH = 1000
 
 
 class WeightedTraining(Method):

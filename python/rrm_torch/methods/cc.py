@@ -18,12 +18,12 @@ from .centrality_network import CentralityNetwork
 from .co_division import CoDivision, DivisionSettings, Scores
 from .dividemix import SGD
 from .division import OnPruned
-from .method import MakeOptimizer, MakeScheduler, update
+from .method import SCORING_BATCH, MakeOptimizer, MakeScheduler, make_optimizers, update
 from .mixup import MixUp
 from .selection import MixtureSettings, low_probability, normalise
 from .semi_supervised import Batch, MixedBatch, Terms, guess_targets, loss_terms, mix
 from .training_set import TrainingSet, endless_batches
-from .two_networks import SCORING_BATCH, check_models, make_optimizers
+from .two_networks import check_models
 
 DISCREPANCY_WEIGHT = 0.1
 

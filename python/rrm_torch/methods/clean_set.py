@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from .._models import device_of
 from ..losses.targets import full_precision
 from ..training.stateful import Stateful
-from .method import MakeOptimizer, MakeScheduler, Method, Row
+from .method import MakeOptimizer, MakeScheduler, Method, Row, make_optimizers
+from .setting_checks import check_batch_size
 from .training_set import TrainingSet, endless_batches
-from .two_networks import make_optimizers
 from .virtual_step import CleanBatch
 
 WEIGHTS = "weights"
@@ -65,9 +65,8 @@ class CleanSetMethod(Method):
             raise TypeError(f"model must be a module that returns logits, got {type(model).__name__}")
         if clean_batch_size is None:
             clean_batch_size = batch_size
-        for name, size in (("batch_size", batch_size), ("clean_batch_size", clean_batch_size)):
-            if size < 2:
-                raise ValueError(f"{name} must be at least 2, got {size}")
+        check_batch_size(batch_size)
+        check_batch_size(clean_batch_size, "clean_batch_size")
         (self._optimizer,), optimizers = make_optimizers(("optimizer",), [model.parameters()], optimizer, scheduler)
         sizes = {"batch_size": batch_size, "clean_batch_size": clean_batch_size}
         super().__init__(data, {"model": model, **optimizers, **parts}, {**settings, **sizes}, seed, autocast)

@@ -19,12 +19,14 @@ from .._models import device_of
 from ..data.balanced_subset import balanced_subset
 from ..training.stateful import Stateful
 from ..weighting.rrm import RRM
-from .division import Division, OnPruned, check_rounds, divide, estimated_shares
+from .division import Division, OnPruned, check_on_pruned, divide, estimated_shares
 from .draws import Draws
 from .method import Row
 from .mixup import MixUp
 from .ramps import linear_ramp
+from .rrm_checks import check_rounds
 from .semi_supervised import Batch
+from .setting_checks import check_above_zero, check_batch_size, check_weight
 from .soft_labels import one_hot
 from .training_set import TrainingSet, endless_batches
 from .two_networks import TwoNetworkMethod
@@ -75,22 +77,15 @@ class DivisionSettings:
 
     def __post_init__(self) -> None:
         check_count("warmup", self.warmup)
-        if check_count("batch_size", self.batch_size) < 2:
-            raise ValueError(f"batch_size must be at least 2, got {self.batch_size}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {self.temperature}")
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be above 0, got {self.alpha}")
-        if not self.ramp > 0:
-            raise ValueError(f"ramp must be above 0 epochs, got {self.ramp}")
+        check_batch_size(self.batch_size)
+        check_above_zero("temperature", self.temperature)
+        check_above_zero("alpha", self.alpha)
+        check_above_zero("ramp", self.ramp, " epochs")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie in (0, 1), got {self.threshold}")
-        if not self.unlabelled_weight >= 0:
-            raise ValueError(f"unlabelled_weight must be at least 0, got {self.unlabelled_weight}")
-        if not self.confidence_penalty >= 0:
-            raise ValueError(f"confidence_penalty must be at least 0, got {self.confidence_penalty}")
-        if self.on_pruned not in ("drop", "unlabelled"):
-            raise ValueError(f"on_pruned must be 'drop' or 'unlabelled', got {self.on_pruned!r}")
+        check_weight("unlabelled_weight", self.unlabelled_weight)
+        check_weight("confidence_penalty", self.confidence_penalty)
+        check_on_pruned(self.on_pruned)
         if self.epoch_samples is not None and check_count("epoch_samples", self.epoch_samples) < 2:
             raise ValueError(f"epoch_samples must be at least 2, got {self.epoch_samples}")
 

@@ -12,12 +12,12 @@ from .._checks import check_count
 from ..weighting.rrm import RRM
 from .co_division import CoDivision, DivisionSettings, Scores
 from .division import OnPruned
-from .method import MakeOptimizer, MakeScheduler, update
+from .method import MakeOptimizer, MakeScheduler, make_optimizers, update
 from .mixup import MixUp
 from .selection import MixtureSettings, low_probability, normalise
 from .semi_supervised import Batch, Terms, guess_targets, loss_terms, mix
 from .training_set import TrainingSet
-from .two_networks import check_models, make_optimizers
+from .two_networks import check_models
 
 SGD = partial(torch.optim.SGD, lr=0.02, momentum=0.9, weight_decay=5e-4)
 """The published optimizer of DivideMix and of Centrality and Consistency."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +15,12 @@ from rrm_core._arguments import MAX_CONTAMINATION
 from ..weighting.rrm import RRM
 
 OnPruned = Literal["drop", "unlabelled"]
+
+
+def check_on_pruned(on_pruned: str) -> None:
+    """Raise a ValueError unless `on_pruned` is one of the choices."""
+    if on_pruned not in ("drop", "unlabelled"):
+        raise ValueError(f"on_pruned must be 'drop' or 'unlabelled', got {on_pruned!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,33 +79,6 @@ def divide(
         return Division(index[remaining], index[~remaining], weights=None, pruned=index[is_pruned])
     weights = rrm.weights.float().cpu()
     return Division(index[selected], index[~selected], weights=weights, pruned=index[is_pruned])
-
-
-def check_rounds(rrm: tuple[RRM, RRM] | None) -> None:
-    """Check that RRMs reweight in each of a method's epochs with a labelled set.
-
-    Raises
-    ------
-    ValueError
-        One of them reweights in every second epoch, say: the labelled set of the others has no weights.
-
-    Warns
-    -----
-    UserWarning
-        One of them has a warm-up of its own.
-    """
-    for each in rrm or ():
-        if each.settings.every != 1:
-            raise ValueError(
-                f"rrm must reweight in each epoch, got every={each.settings.every}: the labelled set is another one in "
-                "each"
-            )
-        if each.settings.warmup != 1:
-            warnings.warn(
-                f"rrm does nothing in the first {each.settings.warmup} epochs after the method's warm-up; "
-                "RRM(n, warmup=1) begins at once",
-                stacklevel=5,
-            )
 
 
 def estimated_shares(

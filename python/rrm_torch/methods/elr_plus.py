@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from .._models import device_of, to_device
 from ..losses.elr import CLAMP
 from ..weighting.rrm import RRM
-from .method import MakeOptimizer, MakeScheduler, Row, update
+from .method import MakeOptimizer, MakeScheduler, Row, make_optimizers, update
 from .mixup import MixUp
 from .ramps import exponential_ramp
+from .setting_checks import check_above_zero, check_batch_size, check_weight
 from .soft_labels import one_hot, soft_cross_entropy
 from .training_set import TrainingSet
-from .two_networks import Ensemble, TwoNetworkMethod, check_models, make_optimizers
+from .two_networks import Ensemble, TwoNetworkMethod, check_models
 from .weight_average import averaged_copy, update_average
 
 SGD = partial(torch.optim.SGD, lr=0.02, momentum=0.9, weight_decay=5e-4)
@@ -147,20 +148,17 @@ class ElrPlusSettings:
     product_targets: bool
 
     def __post_init__(self) -> None:
-        if self.batch_size < 2:
-            raise ValueError(f"batch_size must be at least 2, got {self.batch_size}")
+        check_batch_size(self.batch_size)
         if not 0 <= self.beta < 1:
             raise ValueError(f"beta must lie in [0, 1), got {self.beta}")
-        if not 0 <= self.weight < float("inf"):
-            raise ValueError(f"weight must be finite and at least 0, got {self.weight}")
+        check_weight("weight", self.weight)
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay must lie in [0, 1), got {self.decay}")
         if not self.ramp >= 0:
             raise ValueError(f"ramp must be at least 0 steps, got {self.ramp}")
         if not self.decay_ramp >= 0:
             raise ValueError(f"decay_ramp must be at least 0 steps, got {self.decay_ramp}")
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be above 0, got {self.alpha}")
+        check_above_zero("alpha", self.alpha)
 
 
 class ELRPlus(TwoNetworkMethod):

@@ -12,6 +12,7 @@ from .._models import device_of
 from .clean_set import BatchResult, CleanSetMethod
 from .learning_to_reweight import SGD
 from .method import MakeOptimizer, MakeScheduler, update
+from .setting_checks import check_above_zero
 from .training_set import TrainingSet
 from .virtual_step import CleanBatch, clean_loss
 
@@ -152,8 +153,8 @@ class MetaWeightNet(CleanSetMethod):
         autocast: torch.dtype | None = None,
         seed: int = 0,
     ) -> None:
-        if virtual_rate is not None and not virtual_rate > 0:
-            raise ValueError(f"virtual_rate must be above 0, got {virtual_rate}")
+        if virtual_rate is not None:
+            check_above_zero("virtual_rate", virtual_rate)
         if weight_net is None:
             weight_net = make_weight_net(seed=seed)
             if isinstance(model, nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeAlias
@@ -27,6 +27,9 @@ MakeOptimizer: TypeAlias = Callable[[Any], torch.optim.Optimizer]
 
 MakeScheduler: TypeAlias = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
 """Called with an optimizer; the schedule is stepped after each epoch."""
+
+SCORING_BATCH = 1000
+"""Samples of a batch in passes that score."""
 
 STATE_TYPES = {"settings": dict, "epoch": int, "history": list, "parts": dict, "tensors": dict}
 
@@ -197,6 +200,17 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
+
+
+def make_optimizers(
+    names: Sequence[str], parameters: Sequence[Any], optimizer: MakeOptimizer, scheduler: MakeScheduler | None
+) -> tuple[list[torch.optim.Optimizer], dict[str, Stateful]]:
+    """Return an optimizer for each group of parameters; and these and their schedules, by name, for a state."""
+    optimizers = [optimizer(group) for group in parameters]
+    parts: dict[str, Stateful] = dict(zip(names, optimizers, strict=True))
+    if scheduler is not None:
+        parts |= {f"{name}_schedule": scheduler(part) for name, part in zip(names, optimizers, strict=True)}
+    return optimizers, parts
 
 
 def print_epoch(row: Row) -> None:

@@ -12,17 +12,18 @@ from torch import Tensor
 
 from .._models import device_of
 from ..weighting.rrm import RRM
-from .division import Division, OnPruned, check_rounds, divide
+from .division import Division, OnPruned, divide
 from .draws import Draws
 from .fmix import FMixMask
-from .method import MakeOptimizer, MakeScheduler, Row, update
+from .method import MakeOptimizer, MakeScheduler, Row, make_optimizers, update
 from .promix_loss import Batch, Mixing, Priors, step
 from .promix_network import TwoHeadNetwork
 from .promix_settings import ProMixSettings
+from .rrm_checks import check_rounds
 from .selection import Quota, class_wise_small_loss
 from .soft_labels import one_hot
 from .training_set import TrainingSet
-from .two_networks import TwoNetworkMethod, check_models, make_optimizers
+from .two_networks import TwoNetworkMethod, check_models
 
 SGD = partial(torch.optim.SGD, lr=0.05, momentum=0.9, weight_decay=5e-4)
 """The published optimizer."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .._checks import check_count
-from .division import OnPruned
+from .division import OnPruned, check_on_pruned
 from .promix_loss import LossSettings
 from .ramps import linear_ramp
 from .selection import Quota
+from .setting_checks import check_above_zero, check_batch_size, check_weight
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,7 @@ class ProMixSettings:
     def __post_init__(self) -> None:
         check_count("warmup", self.warmup)
         check_count("pseudo_epochs", self.pseudo_epochs)
-        if check_count("batch_size", self.batch_size) < 2:
-            raise ValueError(f"batch_size must be at least 2, got {self.batch_size}")
+        check_batch_size(self.batch_size)
         for name, share in (("share", self.share), ("final_share", self.final_share)):
             if not 0 < share <= 1:
                 raise ValueError(f"{name} must lie in (0, 1], got {share}")
@@ -43,23 +43,17 @@ class ProMixSettings:
             raise ValueError(f"contamination must lie in [0, 1), got {self.contamination}")
         if self.quota not in ("balanced", "class"):
             raise ValueError(f"quota must be 'balanced' or 'class', got {self.quota!r}")
-        if self.on_pruned not in ("drop", "unlabelled"):
-            raise ValueError(f"on_pruned must be 'drop' or 'unlabelled', got {self.on_pruned!r}")
+        check_on_pruned(self.on_pruned)
         for name, confidence in (
             ("confidence", self.confidence),
             ("agreement_confidence", self.agreement_confidence),
         ):
             if not 0 < confidence < 1:
                 raise ValueError(f"{name} must lie in (0, 1), got {confidence}")
-        if not self.ramp > 0:
-            raise ValueError(f"ramp must be above 0 epochs, got {self.ramp}")
-        for name, weight in (
-            ("debiasing", self.debiasing),
-            ("pseudo_weight", self.pseudo_weight),
-            ("confidence_penalty", self.confidence_penalty),
-        ):
-            if not weight >= 0:
-                raise ValueError(f"{name} must be at least 0, got {weight}")
+        check_above_zero("ramp", self.ramp, " epochs")
+        check_weight("debiasing", self.debiasing)
+        check_weight("pseudo_weight", self.pseudo_weight)
+        check_weight("confidence_penalty", self.confidence_penalty)
 
     def share_at(self, epoch: int) -> float:
         """Return the share of the samples that is chosen by losses in an epoch."""

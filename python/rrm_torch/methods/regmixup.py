@@ -16,12 +16,13 @@ from ..training.score import score
 from ..training.stateful import Stateful
 from ..weighting.rrm import RRM
 from .draws import Draws
-from .method import MakeOptimizer, MakeScheduler, Method, Row
+from .method import SCORING_BATCH, MakeOptimizer, MakeScheduler, Method, Row, make_optimizers
 from .mixup import MixUp
+from .rrm_checks import check_rrm
+from .setting_checks import check_above_zero, check_batch_size, check_weight
 from .sharpness_aware import sharpness_aware_update
 from .soft_labels import one_hot, soft_cross_entropy
 from .training_set import TrainingSet
-from .two_networks import SCORING_BATCH, make_optimizers
 
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=5e-4)
 """The published optimizer of SURE for CIFAR-10 and CIFAR-100."""
@@ -108,12 +109,9 @@ class RegMixUpSettings:
     rho: float
 
     def __post_init__(self) -> None:
-        if self.batch_size < 2:
-            raise ValueError(f"batch_size must be at least 2, got {self.batch_size}")
-        if not 0 <= self.mix_weight < float("inf"):
-            raise ValueError(f"mix_weight must be finite and at least 0, got {self.mix_weight}")
-        if not self.alpha > 0:
-            raise ValueError(f"alpha must be above 0, got {self.alpha}")
+        check_batch_size(self.batch_size)
+        check_weight("mix_weight", self.mix_weight)
+        check_above_zero("alpha", self.alpha)
         if not 0 <= self.rho < float("inf"):
             raise ValueError(f"rho must be finite and at least 0, got {self.rho}")
 
@@ -196,7 +194,11 @@ class RegMixUp(Method):
             parts["rrm"] = rrm
         super().__init__(data, parts, asdict(self._regmixup), seed, autocast)
         if rrm is not None:
-            _check_rrm(rrm, len(data))
+            if not isinstance(rrm, RRM):
+                raise TypeError(f"rrm must be an RRM or None, got {rrm!r:.200}")
+            check_rrm(rrm, len(data))
+            if not rrm.settings.has_threshold:
+                raise ValueError("rrm must have a contamination or gamma, got neither")
         self.model = model
         self.rrm = rrm
 
@@ -264,14 +266,3 @@ class RegMixUp(Method):
 def _check_model(model: object) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a module, got {model!r:.200}")
-
-
-def _check_rrm(rrm: object, n: int) -> None:
-    if not isinstance(rrm, RRM):
-        raise TypeError(f"rrm must be an RRM or None, got {rrm!r:.200}")
-    if rrm.n != n:
-        raise ValueError(f"rrm must be made for the {n} samples of the training set, got n={rrm.n}")
-    if not rrm.settings.has_threshold:
-        raise ValueError("rrm must have a contamination or gamma, got neither")
-    if rrm.unit != "epoch":
-        raise ValueError("rrm must count epochs, got unit='step'; the method reweights once an epoch")

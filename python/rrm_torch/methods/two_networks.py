@@ -1,4 +1,4 @@
-"""What methods with two networks share: optimizers, a warm-up, an RRM for each network, and their common prediction."""
+"""What methods with two networks share: a warm-up, an RRM for each network, and their common prediction."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from ..training.score import score
 from ..training.stateful import Stateful
 from ..weighting.rrm import RRM
 from .division import Division
-from .method import MakeOptimizer, MakeScheduler, Method, update
+from .method import SCORING_BATCH, Method, update
+from .rrm_checks import check_rrms
 from .soft_labels import negative_entropy
 from .training_set import TrainingSet, check_training_set
-
-SCORING_BATCH = 1000
 
 
 class Ensemble(nn.Module):
@@ -121,57 +120,19 @@ class TwoNetworkMethod(Method):
         return loss
 
 
-def make_optimizers(
-    names: Sequence[str], parameters: Sequence[Any], optimizer: MakeOptimizer, scheduler: MakeScheduler | None
-) -> tuple[list[torch.optim.Optimizer], dict[str, Stateful]]:
-    """Return an optimizer for each group of parameters; and these and their schedules, by name, for a state."""
-    optimizers = [optimizer(group) for group in parameters]
-    parts: dict[str, Stateful] = dict(zip(names, optimizers, strict=True))
-    if scheduler is not None:
-        parts |= {f"{name}_schedule": scheduler(part) for name, part in zip(names, optimizers, strict=True)}
-    return optimizers, parts
-
-
 def check_models(models: Any) -> tuple[nn.Module, nn.Module]:
     """Return two networks.
 
     Raises
     ------
     TypeError, ValueError
-        They aren't two modules, or they are the same one.
+        They aren't two modules, are the same one, or are on different devices.
     """
     if not isinstance(models, tuple) or len(models) != 2 or not all(isinstance(m, nn.Module) for m in models):
         raise TypeError(f"models must be a tuple of two modules, got {models!r:.200}")
     if models[0] is models[1]:
         raise ValueError("models must be two networks, got the same one twice; initialise each by itself")
+    devices = [device_of(model) for model in models]
+    if devices[0] != devices[1]:
+        raise ValueError(f"models must be on one device, got {devices[0]} and {devices[1]}; move both with .to(device)")
     return models
-
-
-def check_rrms(rrm: Any, n: int) -> None:
-    """Raise unless a method gets an RRM for each of its two networks.
-
-    Raises
-    ------
-    TypeError, ValueError
-        They aren't two RRMs for n samples in one process, or hold out samples in a warm-up.
-    """
-    if not isinstance(rrm, tuple) or len(rrm) != 2 or not all(isinstance(each, RRM) for each in rrm):
-        raise TypeError(f"rrm must be a tuple of two RRMs, one for each network, or None, got {rrm!r:.200}")
-    if rrm[0] is rrm[1]:
-        raise ValueError("rrm must be two objects, got the same one twice; each network has weights of its own")
-    for each in rrm:
-        if each.n != n:
-            raise ValueError(f"rrm must be made for the {n} samples of the training set, got n={each.n}")
-        if each.layout is not None:
-            raise ValueError(f"rrm must hold all samples in one process, got layout={each.layout!r}; leave layout out")
-        if each.settings.needs_predictions:
-            raise ValueError(
-                "rrm can't estimate here, since it sees no predictions: leave contamination='auto' out, and warmup an "
-                "integer"
-            )
-        if each.settings.rank_by != "loss":
-            raise ValueError(
-                f"rrm must rank by the loss, got rank_by={each.settings.rank_by!r}; it sees no outputs of the networks"
-            )
-        if each.unit != "epoch":
-            raise ValueError("rrm must count epochs, got unit='step'; the method reweights once an epoch")

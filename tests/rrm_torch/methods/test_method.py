@@ -14,13 +14,14 @@ import torch
 from torch.optim.lr_scheduler import MultiStepLR
 
 from rrm_torch import Checkpoint
-from rrm_torch.methods.method import print_epoch
+from rrm_torch.methods.method import make_optimizers, print_epoch
 from support import killed_method
 from support.small_methods import (
     N,
     digest_of,
     make_cc,
     make_dividemix,
+    networks,
     networks_digest,
     noisy_set,
     rrms,
@@ -264,3 +265,15 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(make_state, me
 def test_print_epoch_prints_one_line(capsys):
     print_epoch({"epoch": 3, "loss": [0.123456, 2.0], "labelled": [10, 20], "name": None})
     assert capsys.readouterr().out == "epoch 3, loss 0.1235 2, labelled 10 20, name None\n"
+
+
+def test_optimizers_and_schedules_have_names():
+    optimizers, parts = make_optimizers(
+        ["a", "b"],
+        [model.parameters() for model in networks()],
+        partial(torch.optim.SGD, lr=0.1),
+        partial(MultiStepLR, milestones=[1]),
+    )
+    assert list(parts) == ["a", "b", "a_schedule", "b_schedule"]
+    assert [parts["a"], parts["b"]] == optimizers
+    assert parts["b_schedule"].optimizer is optimizers[1]

@@ -194,6 +194,7 @@ def test_resumed_run_equals_one_without_interruption(tmp_path, with_rrm):
     ("options", "error", "message"),
     [
         ({"batch_size": 1}, ValueError, "batch_size must be at least 2, got 1"),
+        ({"batch_size": 2.5}, TypeError, r"batch_size must be an integer, got 2\.5"),
         ({"mix_weight": -1.0}, ValueError, r"mix_weight must be finite and at least 0, got -1\.0"),
         ({"alpha": 0}, ValueError, "alpha must be above 0, got 0"),
         ({"rho": float("inf")}, ValueError, "rho must be finite and at least 0, got inf"),
@@ -206,6 +207,13 @@ def test_resumed_run_equals_one_without_interruption(tmp_path, with_rrm):
 def test_rejects_bad_settings(options, error, message):
     with pytest.raises(error, match=message):
         method(**options)
+
+
+def test_rejects_an_rrm_of_several_ranks():
+    rrm = RRM(N, contamination=0.2)
+    rrm.layout = "sharded"
+    with pytest.raises(ValueError, match="rrm must hold all samples in one process, got layout='sharded'"):
+        method(rrm=rrm)
 
 
 def test_rejects_something_else_than_a_model():

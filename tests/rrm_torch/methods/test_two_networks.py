@@ -5,7 +5,7 @@ from torch.testing import assert_close
 
 from rrm_torch import RRM
 from rrm_torch.methods.training_set import TrainingSet
-from rrm_torch.methods.two_networks import Ensemble, make_optimizers
+from rrm_torch.methods.two_networks import Ensemble
 from support.small_methods import N, make_dividemix, networks, noisy_set
 
 
@@ -33,20 +33,6 @@ def test_losses_of_some_samples_are_in_the_order_of_their_index():
     method = make_dividemix()
     some = torch.tensor([3, 17, 40])
     assert_close(method.losses_of(0, some), method.losses_of(0)[some])
-
-
-def test_optimizers_and_schedules_have_names():
-    from functools import partial
-
-    optimizers, parts = make_optimizers(
-        ["a", "b"],
-        [model.parameters() for model in networks()],
-        partial(torch.optim.SGD, lr=0.1),
-        partial(torch.optim.lr_scheduler.MultiStepLR, milestones=[1]),
-    )
-    assert list(parts) == ["a", "b", "a_schedule", "b_schedule"]
-    assert [parts["a"], parts["b"]] == optimizers
-    assert parts["b_schedule"].optimizer is optimizers[1]
 
 
 def test_warm_up_uses_all_given_labels():
