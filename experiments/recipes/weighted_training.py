@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -127,10 +125,11 @@ class WeightedTraining(Method):
         device = device_of(self.model)
         self.model.train()
         total = torch.zeros((), device=device)
-        for part, x, labels in read_ahead(self._training_batches(epoch, index)):
-            y = labels.to(device)
+        draws = self.data.draws(self.seed, epoch)
+        batches = self.data.weak_batches(self._batch_size, draws, device, index)
+        for part, x, y in read_ahead(batches):
             with self._autocast_context(self.model):
-                logits = self.model(x.to(device)).float()
+                logits = self.model(x).float()
             losses = F.cross_entropy(logits, y, reduction="none")
             loss = losses.mean()
             if self.rrm is not None:
@@ -138,9 +137,3 @@ class WeightedTraining(Method):
             update(self._optimizer, loss)
             total += losses.detach().sum()
         return float(total) / len(index)
-
-    def _training_batches(self, epoch: int, index: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (index, x, y) of samples in random order, with augmented inputs, on the device of the data."""
-        draws = self.data.draws(self.seed, epoch)
-        for part in self.data.shuffled(index.to(self.data.device), self._batch_size, draws):
-            yield part, self.data.weak_view(self.data.inputs[part], draws), self.data.labels[part]

@@ -226,13 +226,10 @@ class CC(CoDivision):
 
     def _warm_up(self, k: int, epoch: int, index: Tensor) -> float:
         model = self.models[k]
-        device = device_of(model)
         draws = self.data.draws(self.seed, epoch, k)
         model.train()
         losses = []
-        for part in self.data.shuffled(index.to(self.data.device), 2 * self._batch_size, draws):
-            x = self.data.weak_view(self.data.inputs[part], draws).to(device)
-            y = self.data.labels[part].to(device)
+        for _, x, y in self.data.weak_batches(2 * self._batch_size, draws, device_of(model), index):
             with self._autocast_context(model):
                 features = model.features(x)
                 logits = model.classify(features)

@@ -201,13 +201,10 @@ class ProMix(TwoNetworkMethod):
         draws = self.data.draws(self.seed, epoch)
         device = device_of(self.models[0])
         losses = []
-        everything = torch.arange(len(self.data), device=self.data.device)
         for model in self.models:
             model.train()
-        for index in self.data.shuffled(everything, self._promix.batch_size, draws):
-            x = self.data.weak_view(self.data.inputs[index], draws).to(device)
+        for _, x, y in self.data.weak_batches(self._promix.batch_size, draws, device):
             check_images(x)
-            y = self.data.labels[index].to(device)
             loss = torch.zeros((), device=device)
             for model in self.models:
                 with self._autocast_context(model):

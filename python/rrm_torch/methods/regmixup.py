@@ -221,26 +221,20 @@ class RegMixUp(Method):
     def _train_epoch(self, epoch: int) -> Row:
         self.model.train()
         draws = self.data.draws(self.seed, epoch)
-        everything = torch.arange(len(self.data), device=self.data.device)
-        losses = [
-            self._train_batch(index, draws)
-            for index in self.data.shuffled(everything, self._regmixup.batch_size, draws)
-        ]
+        batches = self.data.weak_batches(self._regmixup.batch_size, draws, device_of(self.model))
+        losses = [self._train_batch(index, x, y, draws) for index, x, y in batches]
         row: Row = {"loss": float(torch.stack(losses).mean())}
         if self.rrm is not None:
             self._reweight(self.rrm)
             row["pruned"] = int(self.rrm.trajectory.last.count_nonzero())
         return row
 
-    def _train_batch(self, index: Tensor, draws: Draws) -> Tensor:
+    def _train_batch(self, index: Tensor, x: Tensor, y: Tensor, draws: Draws) -> Tensor:
         """Take one step; return the loss."""
-        device = device_of(self.model)
-        x = self.data.weak_view(self.data.inputs[index], draws).to(device)
-        y = self.data.labels[index].to(device)
         labels = one_hot(y, self.data.n_classes)
         weights = None
         if self.rrm is not None:
-            weights = self.rrm.weights_for(index).float().to(device)
+            weights = self.rrm.weights_for(index).float().to(x.device)
 
         def loss(is_recorded: bool) -> Tensor:
             mixup = MixUp.draw(len(x), self._regmixup.alpha, draws, keeps_order=False)

@@ -127,6 +127,19 @@ class TrainingSet:
         for part in torch.split(index, batch_size):
             yield part, self.prepared(self.inputs[part]), self.labels[part]
 
+    def weak_batches(
+        self, batch_size: int, draws: Draws, device: torch.device, index: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield (index, x, y) of all samples, or of those in `index`, in random order and weakly augmented.
+
+        Inputs and labels are on `device`, the index is on that of the inputs. See `shuffled` for the last batch.
+        """
+        if index is None:
+            index = torch.arange(len(self))
+        for part in self.shuffled(index.to(self.device), batch_size, draws):
+            x = self.weak_view(self.inputs[part], draws)
+            yield part, x.to(device), self.labels[part].to(device)
+
     def shuffled(self, index: Tensor, batch_size: int, draws: Draws) -> list[Tensor]:
         """Return the indices of one pass over some samples, in random order, as batches of at least two samples.
 

@@ -99,15 +99,13 @@ class TwoNetworkMethod(Method):
     def _train_plainly(self, k: int, optimizer: torch.optim.Optimizer, epoch: int, index: Tensor) -> float:
         """Train a network on the given labels of some samples for an epoch; return the mean loss."""
         model = self.models[k]
-        device = device_of(model)
         draws = self.data.draws(self.seed, epoch, k)
         model.train()
         losses = []
-        for part in self.data.shuffled(index.to(self.data.device), 2 * self._batch_size, draws):
-            x = self.data.weak_view(self.data.inputs[part], draws).to(device)
+        for _, x, y in self.data.weak_batches(2 * self._batch_size, draws, device_of(model), index):
             with self._autocast_context(model):
                 logits = model(x).float()
-            loss = self._plain_loss(logits, self.data.labels[part].to(device))
+            loss = self._plain_loss(logits, y)
             update(optimizer, loss)
             losses.append(loss.detach())
         return float(torch.stack(losses).mean())

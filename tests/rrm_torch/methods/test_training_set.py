@@ -4,6 +4,7 @@ from itertools import islice
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from rrm_torch.methods.draws import Draws
 from rrm_torch.methods.training_set import TrainingSet, endless_batches
@@ -77,6 +78,21 @@ def test_labels_are_moved_to_the_device_of_the_inputs():
     data = TrainingSet(torch.empty(N, 1, device="meta"), Y, 3)
     assert data.labels.device == data.device == torch.device("meta")
     assert Y.device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("index", [None, torch.tensor([1, 4, 5, 8])])
+def test_weak_batches_are_views_of_shuffled_samples(index):
+    data = TrainingSet(X, Y, 3, weak=lambda x, generator: x + torch.rand(1, generator=generator))
+    some = torch.arange(N) if index is None else index
+    draws = Draws(5)
+    expected = [(part, data.weak_view(X[part], draws), Y[part]) for part in data.shuffled(some, 4, draws)]
+    batches = list(data.weak_batches(4, Draws(5), torch.device("cpu"), index))
+    assert_close(batches, expected, rtol=0, atol=0)
+
+
+def test_weak_batches_are_on_the_device_of_a_model():
+    [(index, x, y)] = TrainingSet(X, Y, 3).weak_batches(N, Draws(0), torch.device("meta"))
+    assert [index.device.type, x.device.type, y.device.type] == ["cpu", "meta", "meta"]
 
 
 def test_endless_batches_visit_each_sample_once_a_pass_in_a_new_order():
