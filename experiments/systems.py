@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rrm_torch.data import images
-from rrm_torch.data.augmentation import Augmentation, Compose, FlipCrop, RandAugment, Standardise
+from rrm_torch.data.augmentation import Augmentation, Compose, FlipCrop, Standardise
 from rrm_torch.methods import TrainingSet
 from rrm_torch.models import residual_features, small_resnet
 from rrm_torch.training.pipeline import Task
@@ -21,7 +21,7 @@ from .classify import train
 from .co_teaching import train_two
 from .noisy_tasks import add_noise
 from .runner.jobs import Experiment, Job, OnEpoch
-from .wrapped_systems import train_system
+from .wrapped_systems import STRONG, train_system
 
 WIDTH = 16
 EPOCHS = 60
@@ -57,7 +57,6 @@ SHARED: dict[str, dict[str, Any]] = {
 }
 # Inside ProMix's choice no estimate of the share of wrong labels is at hand: a tenth is pruned.
 PROMIX_CONTAMINATION = 0.1
-STRONG = RandAugment(n_ops=3, magnitude=5, probability=0.5)
 
 
 def jobs(seeds: int) -> list[Job]:

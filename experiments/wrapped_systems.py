@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from rrm_torch._models import autocast_context, device_of
+from rrm_torch.data.augmentation import RandAugment
 from rrm_torch.methods import CC, CentralityNetwork, DivideMix, ProMix, TrainingSet, TwoHeadNetwork
 from rrm_torch.methods.division import Division
 from rrm_torch.methods.method import MakeScheduler
@@ -26,6 +27,9 @@ from .classify import Reporting, class_recall
 System: TypeAlias = DivideMix | ProMix | CC
 Backbone: TypeAlias = Callable[[], tuple[nn.Module, int]]
 """Returns a new backbone, initialised from torch's global generator, and the number of its features."""
+
+STRONG = RandAugment(n_ops=3, magnitude=5, probability=0.5)
+"""The strong augmentation of ProMix, which comes before the weak one."""
 
 DIVISION_COLUMNS = ("labelled", "wrong_selected", "wrong_labelled", "pruned", "precision")
 
@@ -126,18 +130,18 @@ def train_system(
     reporting = Reporting(checkpoint, lambda epoch: on_epoch(epoch, epochs), method=system)
 
     def after_epoch(row: dict[str, Any]) -> None:
-        with autocast_context(torch.device("cpu"), autocast):
+        with autocast_context(device_of(system.predictor), autocast):
             row["accuracy"] = evaluate(system.predictor, task.test_loader())
         if system.divisions is not None:
             row |= division_metrics(system.divisions, wrong)
             row["by_class"] = [class_metrics(division, wrong, data) for division in system.divisions]
 
     history = system.fit(epochs, checkpoint=reporting, on_epoch=after_epoch)
-    with autocast_context(torch.device("cpu"), autocast):
-        predicted = predict(system.predictor, task.score_loader()).argmax(1).numpy() == task.labels.numpy()
+    with autocast_context(device_of(system.predictor), autocast):
+        predicted = predict(system.predictor, task.score_loader()).argmax(1).cpu().numpy() == task.labels.numpy()
         recall = class_recall(task, system.predictor)
     accuracies = [row["accuracy"] for row in history]
-    columns = {name: [_rounded(row.get(name)) for row in history] for name in ("loss", *DIVISION_COLUMNS)}
+    columns = {name: [rounded(row.get(name)) for row in history] for name in ("loss", *DIVISION_COLUMNS)}
     return {
         "accuracy": accuracies[-1],
         "best_accuracy": max(accuracies),
@@ -171,7 +175,7 @@ def division_metrics(divisions: tuple[Division, Division], wrong: npt.NDArray[np
                 _share(wrong[division.pruned.numpy()]),
             )
         )
-    return {name: _mean(values) for name, values in zip(DIVISION_COLUMNS, zip(*rows, strict=True), strict=True)}
+    return {name: mean_of_known(values) for name, values in zip(DIVISION_COLUMNS, zip(*rows, strict=True), strict=True)}
 
 
 def class_metrics(
@@ -205,12 +209,16 @@ def _share(mask: npt.NDArray[np.bool_]) -> float | None:
     return round(float(mask.mean()), 5) if len(mask) else None
 
 
-def _mean(values: tuple[float | None, ...]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that aren't None; None if there is none."""
+    numbers = [value for value in values if value is not None]
+    return float(np.mean(numbers)) if numbers else None
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> float | None:
+    """Return a value of a history to five digits, for a list its mean; None for None."""
+    if value is None:
+        return None
     if isinstance(value, list):
         value = float(np.mean(value))
-    return None if value is None else float(f"{value:.5g}")
+    return float(f"{value:.5g}")

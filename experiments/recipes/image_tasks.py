@@ -7,11 +7,12 @@ import os
 import torch
 from torch import Tensor
 
-from rrm_torch.data.augmentation import Augmentation, Compose, FlipCrop, RandAugment, Standardise
+from rrm_torch.data.augmentation import Augmentation, Compose, FlipCrop, Standardise
 from rrm_torch.data.image_files import ImageFiles
 from rrm_torch.methods import TrainingSet
 
 from ..data.image_lists import LabelledFiles
+from ..wrapped_systems import STRONG
 from .crops import CentreCrop, RandomCrop
 
 IMAGENET = Standardise(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -70,7 +71,7 @@ def _pixel_set(
 ) -> TrainingSet:
     strong = None
     if weak is not None:
-        strong = Compose(RandAugment(n_ops=3, magnitude=5), weak)
+        strong = Compose(STRONG, weak)
     return TrainingSet(images, labels, n_classes, weak=weak, strong=strong, prepare=standardise)
 
 

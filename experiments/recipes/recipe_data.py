@@ -83,5 +83,5 @@ class RecipeData:
         return self.train.inputs[torch.tensor([0])][0].numel()
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _ratio(count: int, total: int) -> float | None:
+    return count / total if total else None

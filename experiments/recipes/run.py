@@ -19,7 +19,7 @@ from rrm_torch.training.score import predict
 from rrm_torch.weighting.rrm import RRM
 
 from ..classify import Reporting
-from ..wrapped_systems import System, make_scheduler, make_system
+from ..wrapped_systems import System, make_scheduler, make_system, mean_of_known, rounded
 from .networks import make_backbone, make_network
 from .read_ahead import read_ahead
 from .recipe_data import TEST, VALIDATION, RecipeData
@@ -98,11 +98,11 @@ def make_method(data: RecipeData, settings: dict[str, Any], seed: int) -> AnyMet
         return make_system(data.train, model, backbone, settings, seed, _autocast(settings))
     torch.manual_seed(seed)
     options = dict(settings["options"])
-    rrm_options = None if settings["rrm"] is None else dict(settings["rrm"])
+    rrm_options = settings["rrm"]
     if rrm_options is not None and "epoch_samples" in options:
         # The method counts the warm-up, in which it doesn't call RRM.
-        options["warmup"] = rrm_options.pop("warmup")
-        rrm_options["warmup"] = 1
+        options["warmup"] = rrm_options["warmup"]
+        rrm_options = rrm_options | {"warmup": 1}
     return WeightedTraining(
         model(),
         data.train,
@@ -118,6 +118,7 @@ def make_method(data: RecipeData, settings: dict[str, Any], seed: int) -> AnyMet
 def _make_rrm(data: RecipeData, options: dict[str, Any] | None, epochs: int) -> RRM | None:
     if options is None:
         return None
+    options = dict(options)
     if options.pop("by_source", False):
         options["groups"] = data.groups
     if options.pop("by_class", False):
@@ -155,18 +156,16 @@ def _add_pruning(row: Row, method: AnyMethod, data: RecipeData) -> None:
     row["pruned"] = mean(len(index) for index in pruned)
     if data.checked is not None:
         precisions, recalls = zip(*(data.checked.pruning(index) for index in pruned), strict=True)
-        row["precision"] = _mean_of_known(precisions)
-        row["recall"] = _mean_of_known(recalls)
-
-
-def _mean_of_known(values: tuple[float | None, ...]) -> float | None:
-    known = [value for value in values if value is not None]
-    return mean(known) if known else None
+        row["precision"] = mean_of_known(precisions)
+        row["recall"] = mean_of_known(recalls)
 
 
 def _result(history: list[Row], data: RecipeData, has_rrm: bool) -> dict[str, Any]:
     accuracies = [row[TEST] for row in history]
     best = max(range(len(history)), key=accuracies.__getitem__)
+    wrong = None
+    if data.checked is not None:
+        wrong = float(data.checked.is_wrong.double().mean())
     names = ("loss", *data.tests)
     if has_rrm:
         names += ("pruned", "precision", "recall")
@@ -176,8 +175,8 @@ def _result(history: list[Row], data: RecipeData, has_rrm: bool) -> dict[str, An
         "best_epoch": best + 1,
         "n": len(data.train),
         "n_classes": data.train.n_classes,
-        "wrong": None if data.checked is None else float(data.checked.is_wrong.double().mean()),
-        "epochs": {name: [_rounded(row.get(name)) for row in history] for name in names if _is_recorded(history, name)},
+        "wrong": wrong,
+        "epochs": {name: [rounded(row.get(name)) for row in history] for name in names if _is_recorded(history, name)},
     }
     if VALIDATION in data.tests:
         result["chosen_accuracy"] = max(history, key=lambda row: row[VALIDATION])[TEST]
@@ -188,22 +187,19 @@ def _class_recall(method: AnyMethod, test: TrainingSet) -> list[float | None]:
     """Return the share of each class's samples that are predicted right; None for a class without any."""
     predicted = predict(method.predictor, read_ahead(test.batches(EVALUATION_BATCH))).argmax(1).cpu()
     is_right = predicted == test.labels.cpu()
-    members = [is_right[test.labels.cpu() == k] for k in range(test.n_classes)]
-    return [round(float(own.double().mean()), 5) if len(own) else None for own in members]
+    recalls: list[float | None] = []
+    for k in range(test.n_classes):
+        members = is_right[test.labels.cpu() == k]
+        recalls.append(round(float(members.double().mean()), 5) if len(members) else None)
+    return recalls
 
 
 def _is_recorded(history: list[Row], name: str) -> bool:
     return any(name in row for row in history)
 
 
-def _rounded(value: Any) -> float | None:
-    if isinstance(value, list):
-        value = mean(value)
-    return None if value is None else float(f"{value:.5g}")
-
-
 def _estimate(method: AnyMethod) -> dict[str, Any]:
-    estimate = method.rrm.estimate if isinstance(method.rrm, RRM) else None
-    if estimate is None:
+    if not isinstance(method.rrm, RRM) or method.rrm.estimate is None:
         return {}
+    estimate = method.rrm.estimate
     return {"estimate": {"contamination": estimate.contamination, "interval": estimate.interval}}

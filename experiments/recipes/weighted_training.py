@@ -76,12 +76,12 @@ class WeightedTraining(Method):
         if rrm is not None and epoch_samples is not None and rrm.settings.needs_predictions:
             raise ValueError("rrm can't estimate the contamination of drawn samples; give it a contamination")
         (self._optimizer,), parts = make_optimizers(["optimizer"], [model.parameters()], optimizer, scheduler)
-        own: dict[str, Stateful] = {"model": model, **parts}
+        trained: dict[str, Stateful] = {"model": model, **parts}
         if rrm is not None:
             rrm.to(device_of(model))
-            own["rrm"] = rrm
+            trained["rrm"] = rrm
         settings = {"batch_size": batch_size, "epoch_samples": epoch_samples, "warmup": warmup}
-        super().__init__(data, own, settings, seed, autocast)
+        super().__init__(data, trained, settings, seed, autocast)
         self.model = model
         self.rrm = rrm
         self._batch_size = batch_size
@@ -109,7 +109,10 @@ class WeightedTraining(Method):
             loss = self._train(epoch, index)
         else:
             loss = self._train(epoch, index)
-            self.rrm.step(self.losses_of(index) if self.rrm.due else None)
+            losses = None
+            if self.rrm.due:
+                losses = self.losses_of(index)
+            self.rrm.step(losses)
         self.rrm.reset_losses()
         return {"loss": loss, "pruned": int(self.rrm.trajectory.last.sum())}
 

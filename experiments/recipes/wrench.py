@@ -95,7 +95,9 @@ def _features(
     voted: VotedData, labels: npt.NDArray[np.int64], used: npt.NDArray[np.int64]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the features of the training samples that are used, of the validation and of the test samples."""
-    train, valid, test = voted.train, voted.valid, voted.test
+    train = voted.train
+    valid = voted.valid
+    test = voted.test
     if train.texts is None or valid.texts is None or test.texts is None:
         assert train.features is not None
         assert valid.features is not None
@@ -160,11 +162,14 @@ def vote_accuracy(data: Path, name: str) -> dict[str, Any]:
     most_frequent = np.bincount(train_labels[train_labels != ABSTAIN], minlength=n_classes).argmax()
     labels = majority_vote(voted.test.votes, n_classes)
     is_decided = labels != ABSTAIN
+    decided_accuracy = None
+    if is_decided.any():
+        decided_accuracy = float((labels == voted.test.labels)[is_decided].mean())
     predicted = np.where(is_decided, labels, most_frequent)
     return {
         "accuracy": float((predicted == voted.test.labels).mean()),
         "coverage": float(is_decided.mean()),
-        "decided_accuracy": float((labels == voted.test.labels)[is_decided].mean()) if is_decided.any() else None,
+        "decided_accuracy": decided_accuracy,
     }
 
 

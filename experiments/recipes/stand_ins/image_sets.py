@@ -22,8 +22,10 @@ def write_clothing1m(data: Path) -> None:
     for part, n in (("noisy_train", 112), ("clean_train", 14), ("clean_val", 28), ("clean_test", 28)):
         keys[part] = [f"images/{i % 10}/{i % 3}/{part},{i}.jpg" for i in range(n)]
         true = np.arange(n) % CLOTHES
-        given = noisy(true, 1 / 3, CLOTHES) if part == "noisy_train" else true
-        labels[part] = [f"{key} {label}" for key, label in zip(keys[part], given, strict=True)]
+        part_labels = true
+        if part == "noisy_train":
+            part_labels = noisy(true, 1 / 3, CLOTHES)
+        labels[part] = [f"{key} {label}" for key, label in zip(keys[part], part_labels, strict=True)]
         write_lines(folder / f"{part}_key_list.txt", keys[part])
         for key, label in zip(keys[part], true.tolist(), strict=True):
             save_picture(folder / key, label, CLOTHES, rng)
@@ -39,11 +41,11 @@ def write_food101n(data: Path) -> None:
     rng = np.random.default_rng(0)
     names = [f"dish_{number:03}" for number in range(DISHES)]
     true = np.arange(2 * DISHES) % DISHES
-    given = noisy(true, 0.2, DISHES)
-    keys = [f"{names[label]}/{number:032x}.jpg" for number, label in enumerate(given)]
+    noisy_labels = noisy(true, 0.2, DISHES)
+    keys = [f"{names[label]}/{number:032x}.jpg" for number, label in enumerate(noisy_labels)]
     for key, label in zip(keys, true.tolist(), strict=True):
         save_picture(folder / "images" / key, label, DISHES, rng)
-    verified = [f"{key}\t{int(right)}" for key, right in zip(keys, true == given, strict=True)]
+    verified = [f"{key}\t{int(right)}" for key, right in zip(keys, true == noisy_labels, strict=True)]
     write_lines(folder / "meta" / "classes.txt", ["class_name", *names])
     write_lines(folder / "meta" / "imagelist.tsv", ["class_name/key", *keys])
     for name, lines in (("verified_train", verified[:150]), ("verified_val", verified[150:])):
@@ -61,8 +63,8 @@ def write_webvision(data: Path) -> None:
     rng = np.random.default_rng(0)
     synsets = [f"n{number:08}" for number in range(SYNSETS)]
     true = np.arange(2 * SYNSETS) % SYNSETS
-    given = noisy(true, 0.2, SYNSETS)
-    train = [f"google/q{label:04}/{number}.jpg" for number, label in enumerate(given)]
+    noisy_labels = noisy(true, 0.2, SYNSETS)
+    train = [f"google/q{label:04}/{number}.jpg" for number, label in enumerate(noisy_labels)]
     val = [f"val{number:06}.jpg" for number in range(SYNSETS)]
     for name, label in zip(train, true.tolist(), strict=True):
         save_picture(folder / name, label, SYNSETS, rng)
@@ -70,6 +72,6 @@ def write_webvision(data: Path) -> None:
         save_picture(folder / "val_images_256" / name, label, SYNSETS, rng)
         save_picture(data / "ilsvrc2012_val" / synsets[label] / f"{label}.JPEG", label, SYNSETS, rng)
     write_lines(folder / "info" / "synsets.txt", [f"{synset} class {synset}" for synset in synsets])
-    lines = [f"{name} {label}" for name, label in zip(train, given, strict=True)]
+    lines = [f"{name} {label}" for name, label in zip(train, noisy_labels, strict=True)]
     write_lines(folder / "info" / "train_filelist_google.txt", lines)
     write_lines(folder / "info" / "val_filelist.txt", [f"{name} {label}" for label, name in enumerate(val)])

@@ -34,12 +34,12 @@ def write_cifar100n(data: Path) -> None:
         b"coarse_label_names": [b"superclass %d" % number for number in range(N_COARSE)],
     }
     (folder / "meta").write_bytes(pickle.dumps(names, 2))
-    given = noisy(labels["train"], 1 / 3, N_CLASSES)
+    noisy_labels = noisy(labels["train"], 1 / 3, N_CLASSES)
     human = {
         "clean_label": labels["train"],
-        "noisy_label": given,
+        "noisy_label": noisy_labels,
         "clean_coarse_label": labels["train"] % N_COARSE,
-        "noisy_coarse_label": given % N_COARSE,
+        "noisy_coarse_label": noisy_labels % N_COARSE,
     }
     torch.save(human, data / "CIFAR-100_human.pt")
 
@@ -53,7 +53,9 @@ def write_animal10n(data: Path) -> None:
         true = np.arange(n) % 10
         records = np.empty(n, RECORD)
         records["id"] = np.arange(n)
-        records["label"] = noisy(true, 0.1, 10) if name == "data_batch_1" else true
+        records["label"] = true
+        if name == "data_batch_1":
+            records["label"] = noisy(true, 0.1, 10)
         records["pixels"] = pictures(true, 10, 64, rng).transpose(0, 3, 1, 2)
         records.tofile(folder / f"{name}.bin")
 

@@ -20,9 +20,9 @@ N_OWN = 6
 
 def sentence(label: int, rng: np.random.Generator) -> str:
     """Return a text with five words of a class, one of another, and ten that all classes have."""
-    own = [f"word{label}x{k}" for k in rng.integers(0, N_OWN, 5)]
+    class_words = [f"word{label}x{k}" for k in rng.integers(0, N_OWN, 5)]
     other = f"word{label + 1}x{rng.integers(0, N_OWN)}"
-    words = [*own, other, *rng.choice(COMMON, 10)]
+    words = [*class_words, other, *rng.choice(COMMON, 10)]
     return " ".join(rng.permutation(words))
 
 
@@ -43,7 +43,8 @@ def write_jigsaw(data: Path) -> None:
     rng = np.random.default_rng(0)
     train = [[f"a{i}", sentence(int(i % 5 == 0), rng), *_tasks(i % 5 == 0)] for i in range(400)]
     test = [[f"b{i}", sentence(int(i % 5 == 0), rng)] for i in range(100)]
-    scores = [[f"b{i}", *(_tasks(i % 5 == 0) if i < 50 else ["-1"] * len(TASKS))] for i in range(100)]
+    scores = [[f"b{i}", *_tasks(i % 5 == 0)] for i in range(50)]
+    scores += [[f"b{i}", *["-1"] * len(TASKS)] for i in range(50, 100)]
     _write_csv(folder / "train.csv", ["id", "comment_text", *TASKS], train)
     _write_csv(folder / "test.csv", ["id", "comment_text"], test)
     _write_csv(folder / "test_labels.csv", ["id", *TASKS], scores)
@@ -75,8 +76,10 @@ def _voted(label: int, rng: np.random.Generator) -> dict[str, Any]:
     votes = []
     for rule in range(6):
         vote = rule % 2
-        share = 0.5 if vote == label else 0.05
+        share = 0.05
         if rule == 0:
             share = 0.4  # whichever the class
+        elif vote == label:
+            share = 0.5
         votes.append(vote if rng.random() < share else -1)
     return {"label": label, "weak_labels": votes, "data": {"text": sentence(label, rng)}}
