@@ -48,7 +48,8 @@ class ProMix(TwoNetworkMethod):
     models : tuple of two TwoHeadNetworks
         Initialise them differently.
     data : TrainingSet
-        With a strong augmentation; the paper has RandAugment with 3 operations of magnitude 5.
+        With a strong augmentation. Closest to the authors' is ``RandAugment(3, 5, probability=0.5)`` before the weak
+        augmentation.
     rrm : tuple of two RRMs, optional
         ``RRM(n, warmup=1)`` for each: rounds are counted from the end of the method's warm-up. If it has neither a
         contamination nor gamma, `contamination` is needed.
