@@ -29,8 +29,9 @@ WARMUP = 10
 SEEDS = {"worst": None, "aggre": 1}
 """At most so many seeds with each kind of labels; None is as many as asked for."""
 
-# The published settings for the closest share of wrong labels; lengths in epochs are a tenth of the published ones,
-# which are for 600 epochs in ProMix, but for the warm-up.
+# The published settings for the closest share of wrong labels, in runs of a fifth of the 300 epochs of DivideMix and CC
+# and a tenth of the 600 of ProMix. Of ProMix's lengths, the last epoch without agreement is a tenth of the published
+# one; its ramp and its epochs with guesses are 0.3 of theirs. The ramp of DivideMix and CC is the published one.
 OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "worst": {
         "DivideMix": {"unlabelled_weight": 25.0},

@@ -1,7 +1,7 @@
-"""Image operations of RandAugment on batches of bytes: colours, tables of levels, and affine transforms.
+"""Image operations of RandAugment on batches of bytes that don't move pixels: colours and tables of levels.
 
 Every function takes images of shape (n, C, H, W), uint8, with one channel or three (red, green, blue), and returns new
-ones. They compute what the operations of Pillow's ``ImageOps``, ``ImageEnhance`` and ``Image.transform`` do.
+ones. They compute what the operations of Pillow's ``ImageOps`` and ``ImageEnhance`` do.
 """
 
 from __future__ import annotations

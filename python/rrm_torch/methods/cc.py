@@ -308,9 +308,9 @@ class CC(CoDivision):
         consistency = low_probability(
             normalise(values, name="discrepancies"), self.data.labels.cpu()[index[selected]], settings
         )
-        kept = selected.clone()
-        kept[selected] = consistency > self._discrepancy_threshold
-        return kept
+        consistent = selected.clone()
+        consistent[selected] = consistency > self._discrepancy_threshold
+        return consistent
 
     @torch.inference_mode()
     def _discrepancies(self, model: CentralityNetwork, members: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ class Draws:
     Parameters
     ----------
     *key : int, at least 0
-        The seed, the epoch, and further numbers that tell uses apart.
+        The seed, the epoch, and further numbers that tell uses apart. Zeros at the end make no difference: draws of
+        ``(seed, epoch)`` are those of ``(seed, epoch, 0)``.
     device : torch.device, optional
         That of the generator, by default the CPU. Others draw other numbers.
 

@@ -21,6 +21,10 @@ def test_each_number_of_a_key_matters(key):
     assert all(value != different for value, different in zip(numbers(1, 2, 0), other, strict=True))
 
 
+def test_zeros_at_the_end_of_a_key_make_no_difference():
+    assert numbers(1, 2) == numbers(1, 2, 0)
+
+
 def test_draws_leave_the_global_generators_alone():
     before = torch.get_rng_state()
     numbers(0)
