@@ -55,7 +55,14 @@ def make_system(
     seed : int
         Of the networks' parameters and of all draws.
     autocast : torch.dtype, optional
+
+    Raises
+    ------
+    ValueError
+        The settings ask for another optimizer, with which no system was published.
     """
+    if settings.get("optimizer", "sgd") != "sgd":
+        raise ValueError(f"optimizer of {settings['system']} must be 'sgd', got {settings['optimizer']!r}")
     torch.manual_seed(seed)
     rrm = None
     if settings["rrm"] is not None:

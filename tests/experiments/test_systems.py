@@ -12,6 +12,7 @@ import torch
 
 from experiments import cli, systems, wrapped_systems
 from experiments.registry import load
+from experiments.runner.jobs import Job
 from rrm_torch.methods import TrainingSet
 from rrm_torch.methods.division import Division
 
@@ -96,6 +97,12 @@ def test_class_metrics_are_those_of_each_given_class():
         "pruned": [0, 1, 0],
         "precision": [None, 1.0, None],
     }
+
+
+def test_system_with_another_optimizer_is_refused():
+    job = QUICK["DivideMix"]
+    with pytest.raises(ValueError, match="optimizer of DivideMix must be 'sgd', got 'adam'"):
+        systems.execute(Job(job.method, job.settings | {"optimizer": "adam"}, 0), Path(), Path("run.pt"), print)
 
 
 def test_quick_version_needs_no_data():
