@@ -226,7 +226,12 @@ def _check_features(features: object) -> Tensor:
         features = torch.from_numpy(features if features.flags.writeable else features.copy())
     if not isinstance(features, Tensor) or features.dtype not in FLOATS:
         kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
-        raise TypeError(f"features must be a floating-point tensor or array, got {kind}; convert with features.float()")
+        remedy = (
+            "load_features(path) reads a .npy file"
+            if isinstance(features, (str, Path))
+            else "convert with features.float()"
+        )
+        raise TypeError(f"features must be a floating-point tensor or array, got {kind}; {remedy}")
     if features.ndim != 2 or not features.numel():
         raise ValueError(
             f"features must have shape (n, d), one row per sample, got {tuple(features.shape)}; features.flatten(1) "

@@ -174,6 +174,7 @@ def test_global_random_numbers_are_not_used(blobs):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
+        ({"features": "features.npy"}, TypeError, r"got str; load_features\(path\) reads a \.npy file"),
         ({"features": torch.ones(N, D, dtype=torch.int64)}, TypeError, "features must be a floating-point tensor"),
         ({"features": [[1.0]]}, TypeError, "features must be .* got list"),
         ({"features": torch.ones(N, D, 1)}, ValueError, r"features must have shape \(n, d\).*flatten"),
