@@ -16,7 +16,7 @@ from ..weighting.rrm import RRM
 OnPruned = Literal["drop", "unlabelled"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Division:
     """The samples as one network trains on them for an epoch.
 
@@ -34,6 +34,11 @@ class Division:
     unlabelled: Tensor
     weights: Tensor | None
     pruned: Tensor
+
+    def __repr__(self) -> str:
+        """Return the sizes of the sets."""
+        sizes = f"{len(self.labelled)} labelled, {len(self.unlabelled)} unlabelled, {len(self.pruned)} pruned"
+        return f"<Division: {sizes}>"
 
 
 def divide(
