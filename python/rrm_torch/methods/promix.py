@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import partial
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,11 @@ class ProMixSettings:
         for name, share in (("share", self.share), ("final_share", self.final_share)):
             if not 0 < share <= 1:
                 raise ValueError(f"{name} must lie in (0, 1], got {share}")
+        if self.contamination is not None and not isinstance(self.contamination, Real):
+            raise TypeError(
+                f"contamination must be a number in [0, 1) or None, got {self.contamination!r}; ProMix can't estimate "
+                "it"
+            )
         if self.contamination is not None and not 0 <= self.contamination < 1:
             raise ValueError(f"contamination must lie in [0, 1), got {self.contamination}")
         if self.quota not in ("balanced", "class"):

@@ -263,7 +263,7 @@ class RegMixUp(Method):
 
 def _check_model(model: object) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a module, got {model!r:.200}")
+        raise TypeError(f"model must be a module that returns logits, got {type(model).__name__}")
 
 
 def _check_rrm(rrm: object, n: int) -> None:

@@ -15,7 +15,7 @@ from ..training.stateful import Stateful
 from ..weighting.rrm import RRM
 from .division import Division
 from .method import MakeOptimizer, MakeScheduler, Method, update
-from .soft_labels import negative_entropy
+from .soft_labels import check_logits, negative_entropy
 from .training_set import TrainingSet, check_training_set
 
 SCORING_BATCH = 1000
@@ -115,6 +115,7 @@ class TwoNetworkMethod(Method):
 
     def _plain_loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the loss of the warm-up: cross-entropy, and the confidence penalty if there is one."""
+        check_logits(logits, self.data.n_classes)
         loss = F.cross_entropy(logits, y)
         if self._confidence_penalty:
             loss = loss + self._confidence_penalty * negative_entropy(logits)
@@ -124,7 +125,23 @@ class TwoNetworkMethod(Method):
 def make_optimizers(
     names: Sequence[str], parameters: Sequence[Any], optimizer: MakeOptimizer, scheduler: MakeScheduler | None
 ) -> tuple[list[torch.optim.Optimizer], dict[str, Stateful]]:
-    """Return an optimizer for each group of parameters; and these and their schedules, by name, for a state."""
+    """Return an optimizer for each group of parameters; and these and their schedules, by name, for a state.
+
+    Raises
+    ------
+    TypeError
+        `optimizer` or `scheduler` isn't callable.
+    """
+    if not callable(optimizer):
+        raise TypeError(
+            f"optimizer must be callable with parameters, got {type(optimizer).__name__}; such as "
+            "partial(torch.optim.SGD, lr=0.02)"
+        )
+    if scheduler is not None and not callable(scheduler):
+        raise TypeError(
+            f"scheduler must be callable with an optimizer, got {type(scheduler).__name__}; such as "
+            "partial(torch.optim.lr_scheduler.MultiStepLR, milestones=[150])"
+        )
     optimizers = [optimizer(group) for group in parameters]
     parts: dict[str, Stateful] = dict(zip(names, optimizers, strict=True))
     if scheduler is not None:
@@ -141,7 +158,10 @@ def check_models(models: Any) -> tuple[nn.Module, nn.Module]:
         They aren't two modules, or they are the same one.
     """
     if not isinstance(models, tuple) or len(models) != 2 or not all(isinstance(m, nn.Module) for m in models):
-        raise TypeError(f"models must be a tuple of two modules, got {models!r:.200}")
+        kind = type(models).__name__
+        if isinstance(models, (tuple, list)):
+            kind += f" ({', '.join(type(model).__name__ for model in models)})"
+        raise TypeError(f"models must be a tuple of two modules, got {kind}; pass (first, second)")
     if models[0] is models[1]:
         raise ValueError("models must be two networks, got the same one twice; initialise each by itself")
     return models
