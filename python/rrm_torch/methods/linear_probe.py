@@ -55,6 +55,10 @@ class LinearProbe(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits, shape (n, n_classes), of features of shape (n, d) and any floating-point type."""
+        if features.shape[-1] != len(self.mean):
+            raise ValueError(
+                f"features must have shape (n, {len(self.mean)}), as in training, got {tuple(features.shape)}"
+            )
         # A new tensor of float32, except for float64.
         centred = (features - self.mean).float()
         logits: Tensor = self.linear(centred.div_(self.std))

@@ -130,6 +130,8 @@ class Method(ABC):
             self.history.append(row)
             if on_epoch is not None:
                 on_epoch(row)
+                # A checkpoint can't hold NumPy's scalars.
+                row.update({name: value.item() for name, value in row.items() if isinstance(value, np.generic)})
             if checkpoint is not None:
                 checkpoint.save(epoch)
         return self.history

@@ -18,7 +18,7 @@ Transform: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Inputs(Protocol):
-    """What holds the inputs: a tensor, or an object that reads them, such as `rrm_torch.data.ImageFiles`."""
+    """What holds the inputs: a tensor, or an object that reads them: see `rrm_torch.data.image_files.ImageFiles`."""
 
     def __len__(self) -> int:
         """Return the number of samples."""

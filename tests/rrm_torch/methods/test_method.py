@@ -9,6 +9,7 @@ import sys
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.optim.lr_scheduler import MultiStepLR
@@ -155,6 +156,17 @@ def test_entries_that_on_epoch_adds_are_saved(tmp_path):
     resumed = make_dividemix()
     Checkpoint(path, method=resumed).load()
     assert [row["accuracy"] for row in resumed.history] == [0.1, 0.2]
+
+
+def test_numpy_scalars_that_on_epoch_adds_are_saved(tmp_path):
+    checkpoint_path = tmp_path / "run.pt"
+    method = make_dividemix()
+    checkpoint = Checkpoint(checkpoint_path, method=method)
+    method.fit(1, checkpoint=checkpoint, on_epoch=lambda row: row.update(accuracy=np.float64(0.5)))
+    resumed = make_dividemix()
+    Checkpoint(checkpoint_path, method=resumed).load()
+    assert resumed.history[0]["accuracy"] == 0.5
+    assert type(method.history[0]["accuracy"]) is float
 
 
 def test_checkpoint_of_another_method_is_refused(tmp_path):
