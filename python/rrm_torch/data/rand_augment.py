@@ -204,6 +204,9 @@ class RandAugment:
 
 def _check_bytes(x: Tensor) -> None:
     if x.dtype != torch.uint8:
-        raise TypeError(f"x must be images in bytes, uint8, got {x.dtype}; put RandAugment before Standardise")
+        raise TypeError(
+            f"x must be images in bytes, uint8, got {x.dtype}; put RandAugment before Standardise, and pass images as "
+            "bytes, such as (255 * x).to(torch.uint8)"
+        )
     if x.ndim != 4 or x.shape[1] not in (1, 3):
         raise ValueError(f"x must have shape (n, C, H, W), with C = 1 or 3 channels, got {tuple(x.shape)}")

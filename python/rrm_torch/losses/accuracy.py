@@ -41,5 +41,7 @@ class Accuracy:
         """Return the share of the labelled samples that are predicted correctly; ValueError if there is none."""
         n_labelled = int(self._n_labelled)
         if n_labelled == 0:
-            raise ValueError("loader yields no batch with labels")
+            raise ValueError(
+                "loader yields no batch with labels; an iterator yields its batches only once, so make it anew"
+            )
         return int(self._n_correct) / n_labelled

@@ -14,7 +14,8 @@ from ..losses.targets import full_precision
 from ..training.stateful import Stateful
 from .method import MakeOptimizer, MakeScheduler, Method, Row, make_optimizers
 from .setting_checks import check_batch_size
-from .training_set import TrainingSet, endless_batches
+from .soft_labels import check_logits
+from .training_set import TrainingSet, check_views, endless_batches
 from .virtual_step import CleanBatch
 
 WEIGHTS = "weights"
@@ -125,6 +126,7 @@ class CleanSetMethod(Method):
         """Return the losses of the training batch under the model, shape (batch,)."""
         with self._autocast_context(self.model):
             logits = self.model(batch.x)
+        check_logits(logits, self.data.n_classes)
         return F.cross_entropy(full_precision(logits), batch.y, reduction="none")
 
 
@@ -141,5 +143,6 @@ def check_clean_set(clean: Any, data: TrainingSet) -> None:
             f"clean must be a TrainingSet of samples with correct labels, got {type(clean).__name__}; "
             "TrainingSet(inputs, labels, n_classes)"
         )
+    check_views(clean)
     if clean.n_classes != data.n_classes:
         raise ValueError(f"clean must have the {data.n_classes} classes of data, got n_classes={clean.n_classes}")

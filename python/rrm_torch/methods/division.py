@@ -23,7 +23,7 @@ def check_on_pruned(on_pruned: str) -> None:
         raise ValueError(f"on_pruned must be 'drop' or 'unlabelled', got {on_pruned!r}")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Division:
     """The samples as one network trains on them for an epoch.
 
@@ -41,6 +41,11 @@ class Division:
     unlabelled: Tensor
     weights: Tensor | None
     pruned: Tensor
+
+    def __repr__(self) -> str:
+        """Return the sizes of the sets."""
+        sizes = f"{len(self.labelled)} labelled, {len(self.unlabelled)} unlabelled, {len(self.pruned)} pruned"
+        return f"<Division: {sizes}>"
 
 
 def divide(

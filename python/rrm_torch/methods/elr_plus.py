@@ -16,7 +16,7 @@ from .method import MakeOptimizer, MakeScheduler, Row, make_optimizers, update
 from .mixup import MixUp
 from .ramps import exponential_ramp
 from .setting_checks import check_above_zero, check_batch_size, check_weight
-from .soft_labels import one_hot, soft_cross_entropy
+from .soft_labels import check_logits, one_hot, soft_cross_entropy
 from .training_set import TrainingSet
 from .two_networks import Ensemble, TwoNetworkMethod, check_models
 from .weight_average import averaged_copy, update_average
@@ -105,6 +105,7 @@ def step(
         ``terms.total`` is the loss.
     """
     logits = model(mixup(batch.inputs)).float()
+    check_logits(logits, batch.labels.shape[1])
     with torch.no_grad():
         predictions = other_average(batch.inputs).float().softmax(1)
     average_predictions = beta * batch.average_predictions + (1 - beta) * predictions

@@ -79,6 +79,8 @@ def extract_features(
     n = len(inputs)
     if not n:
         raise ValueError("inputs must hold at least one sample, got none")
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a module that returns features, got {type(model).__name__}")
     model = unwrap_ddp(model)
     device = device_of(model)
     features: Tensor | None = None

@@ -55,6 +55,10 @@ class LinearProbe(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits, shape (n, n_classes), of features of shape (n, d) and any floating-point type."""
+        if features.shape[-1] != len(self.mean):
+            raise ValueError(
+                f"features must have shape (n, {len(self.mean)}), as in training, got {tuple(features.shape)}"
+            )
         # A new tensor of float32, except for float64.
         centred = (features - self.mean).float()
         logits: Tensor = self.linear(centred.div_(self.std))
@@ -226,7 +230,12 @@ def _check_features(features: object) -> Tensor:
         features = torch.from_numpy(features if features.flags.writeable else features.copy())
     if not isinstance(features, Tensor) or features.dtype not in FLOATS:
         kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
-        raise TypeError(f"features must be a floating-point tensor or array, got {kind}; convert with features.float()")
+        remedy = (
+            "load_features(path) reads a .npy file"
+            if isinstance(features, (str, Path))
+            else "convert with features.float()"
+        )
+        raise TypeError(f"features must be a floating-point tensor or array, got {kind}; {remedy}")
     if features.ndim != 2 or not features.numel():
         raise ValueError(
             f"features must have shape (n, d), one row per sample, got {tuple(features.shape)}; features.flatten(1) "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from .._models import autocast_context, device_of
 from .._rollback import all_or_nothing
 from ..training.checkpoint import Checkpoint
 from ..training.stateful import Stateful, load_into, restorer_of
-from .training_set import TrainingSet, check_training_set
+from .training_set import TrainingSet, check_training_set, check_views
 
 Row: TypeAlias = dict[str, Any]
 """An epoch of a history: numbers, and lists with one number per network."""
@@ -50,10 +51,11 @@ class Method(ABC):
         self, data: TrainingSet, parts: dict[str, Stateful], settings: dict[str, Any], seed: int, autocast: Any
     ) -> None:
         check_training_set(data)
+        check_views(data)
         if autocast not in (None, torch.bfloat16):
             raise ValueError(f"autocast must be torch.bfloat16 or None, got {autocast!r}")
         self.data = data
-        self.seed = operator.index(seed)
+        self.seed = _check_integer("seed", seed)
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
         self.epoch = 0
@@ -99,21 +101,31 @@ class Method(ABC):
         Raises
         ------
         ValueError
-            The checkpoint doesn't hold this method, or has done more epochs than `epochs`.
+            The checkpoint doesn't hold this method, or has done more epochs than `epochs`; or the loss is NaN.
 
         Notes
         -----
         An error or Ctrl-C leaves the networks within an epoch. With a checkpoint, the next call resumes after the last
         epoch that ended.
         """
+        epochs = _check_integer("epochs", epochs)
+        if on_epoch is not None and not callable(on_epoch):
+            raise TypeError(f"on_epoch must be callable or None, got {type(on_epoch).__name__}")
         if checkpoint is not None:
+            if not isinstance(checkpoint, Checkpoint):
+                raise TypeError(
+                    f"checkpoint must be a Checkpoint, got {type(checkpoint).__name__}; Checkpoint(path, method=method)"
+                )
             if not any(value is self for value in checkpoint.contents()):
                 raise ValueError("checkpoint must hold the method: Checkpoint(path, method=method)")
             checkpoint.load()
-        if self.epoch > operator.index(epochs):
-            raise ValueError(f"epochs={epochs} is less than the {self.epoch} epochs that are done")
+        if self.epoch > epochs:
+            raise ValueError(
+                f"epochs={epochs} is less than the {self.epoch} epochs that are done; pass the total number of epochs"
+            )
         for epoch in range(self.epoch + 1, epochs + 1):
             row = {"epoch": epoch, **self._train_epoch(epoch)}
+            _check_loss(row)
             for part in self._parts.values():
                 if isinstance(part, torch.optim.lr_scheduler.LRScheduler):
                     part.step()
@@ -121,6 +133,8 @@ class Method(ABC):
             self.history.append(row)
             if on_epoch is not None:
                 on_epoch(row)
+                # A checkpoint can't hold NumPy's scalars.
+                row.update({name: value.item() for name, value in row.items() if isinstance(value, np.generic)})
             if checkpoint is not None:
                 checkpoint.save(epoch)
         return self.history
@@ -174,6 +188,13 @@ class Method(ABC):
             entries = ", ".join(missing or ["history"])
             raise ValueError(f"state lacks a valid {entries}; pass what {name}.state_dict() returned")
         saved = state["settings"]
+        # A state doesn't name its method, but no two methods have the same settings.
+        other_names = sorted(map(str, saved.keys() ^ self._settings.keys()))
+        if other_names:
+            raise ValueError(
+                f"state must be that of {name}, got one of another method or version, which differs in the settings "
+                f"{', '.join(other_names)}; load it into a method like the one that was saved"
+            )
         differences = [
             f"{key} is {saved.get(key)!r} in the state and {value!r} here"
             for key, value in self._settings.items()
@@ -191,6 +212,23 @@ class Method(ABC):
         return autocast_context(device_of(model), self._autocast)
 
 
+def _check_integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+
+
+def _check_loss(row: Row) -> None:
+    """Raise a ValueError if a loss is NaN: then so are the parameters, and no epoch changes this."""
+    losses = row["loss"] if isinstance(row["loss"], list) else [row["loss"]]
+    if any(map(math.isnan, losses)):
+        raise ValueError(
+            f"the loss of epoch {row['epoch']} is NaN; see whether the inputs hold NaN or infinity, or lower the "
+            "learning rate"
+        )
+
+
 def _has(state: Any, key: str, kind: type) -> bool:
     return isinstance(state, dict) and isinstance(state.get(key), kind)
 
@@ -205,7 +243,23 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 def make_optimizers(
     names: Sequence[str], parameters: Sequence[Any], optimizer: MakeOptimizer, scheduler: MakeScheduler | None
 ) -> tuple[list[torch.optim.Optimizer], dict[str, Stateful]]:
-    """Return an optimizer for each group of parameters; and these and their schedules, by name, for a state."""
+    """Return an optimizer for each group of parameters; and these and their schedules, by name, for a state.
+
+    Raises
+    ------
+    TypeError
+        `optimizer` or `scheduler` isn't callable.
+    """
+    if not callable(optimizer):
+        raise TypeError(
+            f"optimizer must be callable with parameters, got {type(optimizer).__name__}; such as "
+            "partial(torch.optim.SGD, lr=0.02)"
+        )
+    if scheduler is not None and not callable(scheduler):
+        raise TypeError(
+            f"scheduler must be callable with an optimizer, got {type(scheduler).__name__}; such as "
+            "partial(torch.optim.lr_scheduler.MultiStepLR, milestones=[150])"
+        )
     optimizers = [optimizer(group) for group in parameters]
     parts: dict[str, Stateful] = dict(zip(names, optimizers, strict=True))
     if scheduler is not None:

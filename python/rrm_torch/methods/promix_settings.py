@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 from .._checks import check_count
 from .division import OnPruned, check_on_pruned
@@ -39,6 +40,10 @@ class ProMixSettings:
         for name, share in (("share", self.share), ("final_share", self.final_share)):
             if not 0 < share <= 1:
                 raise ValueError(f"{name} must lie in (0, 1], got {share}")
+        if self.contamination is not None and not isinstance(self.contamination, Real):
+            raise TypeError(
+                f"contamination must be a number in [0, 1) or None, got {self.contamination!r}; ProMix has no estimate"
+            )
         if self.contamination is not None and not 0 <= self.contamination < 1:
             raise ValueError(f"contamination must lie in [0, 1), got {self.contamination}")
         if self.quota not in ("balanced", "class"):

@@ -259,4 +259,4 @@ class RegMixUp(Method):
 
 def _check_model(model: object) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a module, got {model!r:.200}")
+        raise TypeError(f"model must be a module that returns logits, got {type(model).__name__}")

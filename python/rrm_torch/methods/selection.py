@@ -82,7 +82,7 @@ def normalise(values: Tensor, clip: float | None = None, *, name: str = "losses"
     refused = (~values.isfinite()).nonzero()[:, 0]
     if len(refused):
         first = int(refused[0])
-        remedy = "a lower learning rate keeps them finite"
+        remedy = "inputs without NaN and a lower learning rate keep them finite"
         if name == "losses":
             remedy += ", and clip=0.99 cuts off infinite ones"
         raise ValueError(

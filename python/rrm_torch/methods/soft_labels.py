@@ -14,6 +14,15 @@ def one_hot(labels: Tensor, n_classes: int) -> Tensor:
     return F.one_hot(labels, n_classes).float()
 
 
+def check_logits(logits: Tensor, n_classes: int) -> None:
+    """Raise a ValueError unless a network returns logits for the classes of its labels."""
+    if logits.ndim != 2 or logits.shape[1] != n_classes:
+        raise ValueError(
+            f"a network must return logits of shape (batch, {n_classes}), got {tuple(logits.shape)}; give its last "
+            f"layer {n_classes} outputs, or correct n_classes"
+        )
+
+
 def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
     """Return ``p ** (1 / T)``, normalised: for T below 1, each distribution closer to its most probable class.
 
@@ -36,7 +45,13 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     logits : Tensor, shape (batch, n_classes)
     targets : Tensor, shape (batch, n_classes)
         Soft labels. They need not sum to 1.
+
+    Raises
+    ------
+    ValueError
+        The logits are not of the classes of the targets.
     """
+    check_logits(logits, targets.shape[1])
     return -(targets * logits.log_softmax(1)).sum(1)
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .._checks import column_remedy
 from ..data.augmentation import Augmentation
 from .draws import Draws
 
@@ -16,7 +18,7 @@ Transform: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Inputs(Protocol):
-    """What holds the inputs: a tensor, or an object that reads them, such as `rrm_torch.data.ImageFiles`."""
+    """What holds the inputs: a tensor, or an object that reads them: see `rrm_torch.data.image_files.ImageFiles`."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -47,7 +49,7 @@ class TrainingSet:
     Raises
     ------
     TypeError, ValueError
-        The labels aren't classes, or inputs and labels differ in length.
+        The labels aren't classes, inputs and labels differ in length, or a transform isn't callable.
 
     Examples
     --------
@@ -70,6 +72,11 @@ class TrainingSet:
 
     def __post_init__(self) -> None:
         labels = _check_labels(self.labels)
+        _check_inputs(self.inputs)
+        for name in ("weak", "strong", "prepare"):
+            transform = getattr(self, name)
+            if transform is not None and not callable(transform):
+                raise TypeError(f"{name} must be callable or None, got {type(transform).__name__}")
         if len(labels) != len(self.inputs):
             raise ValueError(f"inputs and labels must have the same length, got {len(self.inputs)} and {len(labels)}")
         if len(labels) < 2:
@@ -173,8 +180,20 @@ def endless_batches(data: TrainingSet, index: Tensor, batch_size: int, draws: Dr
 def _check_labels(labels: Any) -> Tensor:
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
         kind = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
-        raise TypeError(f"labels must be a tensor of int64, shape (n,), got {kind}")
+        remedy = "; torch.as_tensor(labels).long() converts classes"
+        if isinstance(labels, Tensor) and labels.ndim == 2:
+            remedy = column_remedy("labels", tuple(labels.shape)) or "; labels.argmax(1) converts one-hot rows"
+        raise TypeError(f"labels must be a tensor of int64, shape (n,), got {kind}{remedy}")
     return labels
+
+
+def _check_inputs(inputs: Any) -> None:
+    # Arrays and lists have a length, but batches of them aren't tensors.
+    if isinstance(inputs, (np.ndarray, list, tuple)):
+        raise TypeError(
+            f"inputs must be a tensor, or return a batch for a tensor of indices, got {type(inputs).__name__}; "
+            "torch.as_tensor(inputs) converts arrays, ImageFiles(paths, size) reads images"
+        )
 
 
 def check_training_set(data: Any) -> None:
@@ -183,3 +202,35 @@ def check_training_set(data: Any) -> None:
         raise TypeError(
             f"data must be a TrainingSet, got {type(data).__name__}; TrainingSet(inputs, labels, n_classes)"
         )
+
+
+def check_views(data: TrainingSet) -> None:
+    """Try the transforms on two samples, so that a mistake is found before training, not after a warm-up.
+
+    Raises
+    ------
+    TypeError
+        The inputs or a view aren't a tensor with a row for each sample, or views differ in type.
+    """
+    index = torch.arange(2, device=data.device)
+    _check_rows("inputs[index]", data.inputs[index])
+    draws = data.draws(0)
+    views = {"prepare": data.prepared(data.inputs[index])}
+    if data.weak is not None:
+        views["weak"] = data.weak_view(data.inputs[index], draws)
+    if data.strong is not None:
+        views["strong"] = data.strong_view(data.inputs[index], draws)
+    for name, view in views.items():
+        _check_rows(name, view)
+    if len({view.dtype for view in views.values()}) > 1:
+        types = ", ".join(f"{name} {view.dtype}" for name, view in views.items())
+        raise TypeError(
+            f"weak, strong and prepare must return inputs of one type, got {types}; end all of them with the same "
+            "conversion, such as Standardise(mean, std)"
+        )
+
+
+def _check_rows(name: str, x: object) -> None:
+    if not isinstance(x, Tensor) or len(x) != 2:
+        kind = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"{name} must return a tensor with a row for each sample, got {kind} for two samples")

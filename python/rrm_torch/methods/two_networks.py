@@ -16,7 +16,7 @@ from ..weighting.rrm import RRM
 from .division import Division
 from .method import SCORING_BATCH, Method, update
 from .rrm_checks import check_rrms
-from .soft_labels import negative_entropy
+from .soft_labels import check_logits, negative_entropy
 from .training_set import TrainingSet, check_training_set
 
 
@@ -112,6 +112,7 @@ class TwoNetworkMethod(Method):
 
     def _plain_loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the loss of the warm-up: cross-entropy, and the confidence penalty if there is one."""
+        check_logits(logits, self.data.n_classes)
         loss = F.cross_entropy(logits, y)
         if self._confidence_penalty:
             loss = loss + self._confidence_penalty * negative_entropy(logits)
@@ -127,7 +128,10 @@ def check_models(models: Any) -> tuple[nn.Module, nn.Module]:
         They aren't two modules, are the same one, or are on different devices.
     """
     if not isinstance(models, tuple) or len(models) != 2 or not all(isinstance(m, nn.Module) for m in models):
-        raise TypeError(f"models must be a tuple of two modules, got {models!r:.200}")
+        kind = type(models).__name__
+        if isinstance(models, (tuple, list)):
+            kind += f" ({', '.join(type(model).__name__ for model in models)})"
+        raise TypeError(f"models must be a tuple of two modules, got {kind}; pass (first, second)")
     if models[0] is models[1]:
         raise ValueError("models must be two networks, got the same one twice; initialise each by itself")
     devices = [device_of(model) for model in models]

@@ -575,3 +575,12 @@ def test_equal_networks_differ_after_the_warm_up(make):
     method.fit(1)
     first, second = (next(iter(model.parameters())) for model in method.models)
     assert not torch.equal(first, second)
+
+
+def test_a_division_is_shown_by_the_sizes_of_its_sets():
+    method = make_dividemix(rrm=rrms(contamination=0.5))
+    method.fit(2)
+    division = method.divisions[0]
+    sizes = f"{len(division.labelled)} labelled, {len(division.unlabelled)} unlabelled, {len(division.pruned)} pruned"
+    assert repr(division) == f"<Division: {sizes}>"
+    assert len(division.pruned) > 0

@@ -91,6 +91,11 @@ def test_wrong_models_and_inputs_are_refused(model, inputs, options, error, mess
     assert model.training
 
 
+def test_a_function_in_place_of_a_model_is_refused():
+    with pytest.raises(TypeError, match="model must be a module that returns features, got function"):
+        extract_features(lambda x: x, torch.ones(2, 2))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_file_of_features_is_read(tmp_path, dtype, order):

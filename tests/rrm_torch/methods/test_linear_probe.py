@@ -174,6 +174,7 @@ def test_global_random_numbers_are_not_used(blobs):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
+        ({"features": "features.npy"}, TypeError, r"got str; load_features\(path\) reads a \.npy file"),
         ({"features": torch.ones(N, D, dtype=torch.int64)}, TypeError, "features must be a floating-point tensor"),
         ({"features": [[1.0]]}, TypeError, "features must be .* got list"),
         ({"features": torch.ones(N, D, 1)}, ValueError, r"features must have shape \(n, d\).*flatten"),
@@ -206,3 +207,10 @@ def test_checkpoint_of_other_objects_is_refused(blobs, tmp_path):
 
 def test_methods_export_the_probe():
     assert methods.LinearProbe.__module__ == "rrm_torch.methods"
+
+
+@pytest.mark.parametrize("width", [1, D + 1])
+def test_probe_refuses_features_of_another_width(width):
+    probe = fit_linear_probe(torch.randn(N, D), torch.arange(N) % 2, epochs=1)
+    with pytest.raises(ValueError, match=rf"features must have shape \(n, {D}\), as in training, got \(3, {width}\)"):
+        probe(torch.zeros(3, width))

@@ -9,11 +9,13 @@ import sys
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.optim.lr_scheduler import MultiStepLR
 
 from rrm_torch import Checkpoint
+from rrm_torch.methods import DivideMix, ELRPlus, MetaWeightNet, RegMixUp, TrainingSet
 from rrm_torch.methods.method import make_optimizers, print_epoch
 from support import killed_method
 from support.small_methods import (
@@ -26,6 +28,20 @@ from support.small_methods import (
     noisy_set,
     rrms,
 )
+
+
+def make_elr_plus(data):
+    return ELRPlus(networks(), data, batch_size=16)
+
+
+def make_regmixup(data):
+    return RegMixUp(networks()[0], data, batch_size=16)
+
+
+def make_meta_weight_net(data):
+    clean = TrainingSet(noisy_set().inputs, data.labels, data.n_classes)
+    return MetaWeightNet(networks()[0], data, clean, batch_size=16)
+
 
 SCHEDULER = partial(MultiStepLR, milestones=[2], gamma=0.1)
 
@@ -142,9 +158,80 @@ def test_entries_that_on_epoch_adds_are_saved(tmp_path):
     assert [row["accuracy"] for row in resumed.history] == [0.1, 0.2]
 
 
+def test_numpy_scalars_that_on_epoch_adds_are_saved(tmp_path):
+    checkpoint_path = tmp_path / "run.pt"
+    method = make_dividemix()
+    checkpoint = Checkpoint(checkpoint_path, method=method)
+    method.fit(1, checkpoint=checkpoint, on_epoch=lambda row: row.update(accuracy=np.float64(0.5)))
+    resumed = make_dividemix()
+    Checkpoint(checkpoint_path, method=resumed).load()
+    assert resumed.history[0]["accuracy"] == 0.5
+    assert type(method.history[0]["accuracy"]) is float
+
+
 def test_checkpoint_of_another_method_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"checkpoint must hold the method: Checkpoint\(path, method=method\)"):
         make_dividemix().fit(2, checkpoint=Checkpoint(tmp_path / "run.pt", method=make_dividemix()))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "options", "kind", "message"),
+    [
+        (2.5, {}, TypeError, "epochs must be an integer, got 2.5"),
+        (
+            1,
+            {"checkpoint": "run.pt"},
+            TypeError,
+            r"checkpoint must be a Checkpoint, got str; Checkpoint\(path, method=",
+        ),
+        (1, {"on_epoch": 3}, TypeError, "on_epoch must be callable or None, got int"),
+    ],
+)
+def test_wrong_arguments_of_fit_are_refused_before_training(epochs, options, kind, message):
+    method = make_dividemix()
+    with pytest.raises(kind, match=message):
+        method.fit(epochs, **options)
+    assert method.epoch == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 1.5}, "seed must be an integer, got 1.5"),
+        ({"optimizer": "sgd"}, "optimizer must be callable with parameters, got str; such as partial"),
+        ({"scheduler": 3}, "scheduler must be callable with an optimizer, got int; such as partial"),
+        (
+            {"models": list(networks())},
+            r"models must be a tuple of two modules, got list \(Sequential, Sequential\); pass",
+        ),
+    ],
+)
+def test_arguments_of_the_wrong_type_are_refused(options, message):
+    with pytest.raises(TypeError, match=message):
+        DivideMix(**{"models": networks(), "data": noisy_set(), **options})
+
+
+@pytest.mark.parametrize("make", [make_dividemix, make_cc, make_elr_plus, make_regmixup, make_meta_weight_net])
+def test_network_of_other_classes_is_refused(make):
+    data = noisy_set()
+    with pytest.raises(ValueError, match=r"a network must return logits of shape \(batch, 4\), got \(\d+, 3\)"):
+        make(TrainingSet(data.inputs, data.labels, 4, weak=data.weak)).fit(1)
+
+
+@pytest.mark.parametrize(
+    "make", [partial(make_dividemix, warmup=2), make_elr_plus, make_regmixup, make_meta_weight_net]
+)
+def test_a_loss_of_nan_is_an_error_and_not_saved(make, tmp_path):
+    data = noisy_set()
+    inputs = data.inputs.clone()
+    method = make(TrainingSet(inputs, data.labels, data.n_classes))
+    checkpoint = Checkpoint(tmp_path / "run.pt", method=method)
+    method.fit(1, checkpoint=checkpoint)
+    inputs[7] = torch.nan
+    with pytest.raises(ValueError, match="the loss of epoch 2 is NaN; see whether the inputs hold NaN"):
+        method.fit(2, checkpoint=checkpoint)
+    checkpoint.load()
+    assert method.epoch == 1
 
 
 def test_an_interrupted_epoch_is_repeated_from_the_checkpoint(tmp_path):
@@ -228,7 +315,10 @@ STATES = {
         lambda: with_part(dividemix_with_state().state_dict(), "optimizer_2", {"state": {}, "param_groups": []}),
         "optimizer_2 of the state doesn't match: ",
     ),
-    "CC": (lambda: make_cc().state_dict(), "state was saved with other settings: "),
+    "CC": (
+        lambda: make_cc().state_dict(),
+        "state must be that of DivideMix, got one of another method or version, which differs in the settings average_",
+    ),
     "no state": (
         lambda: {"epoch": 1},
         "state lacks a valid settings, history, parts, tensors; pass what DivideMix.state_dict",

@@ -290,6 +290,11 @@ def networks_of_other_classes():
 
 WRONG = {
     "a list of models": ({"models": list(two_head_networks())}, TypeError, "models must be a tuple of two modules"),
+    "a contamination to estimate": (
+        {"contamination": "auto"},
+        TypeError,
+        "contamination must be a number in .* or None",
+    ),
     "models with one head": ({"models": networks()}, TypeError, "models must be two TwoHeadNetworks"),
     "the same model twice": ({"models": two_head_networks()[:1] * 2}, ValueError, "models must be two networks"),
     "models of other classes": (

@@ -217,5 +217,5 @@ def test_rejects_an_rrm_of_several_ranks():
 
 
 def test_rejects_something_else_than_a_model():
-    with pytest.raises(TypeError, match="model must be a module, got None"):
+    with pytest.raises(TypeError, match="model must be a module that returns logits, got NoneType"):
         RegMixUp(None, training_set())

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from rrm_torch.methods.draws import Draws
-from rrm_torch.methods.training_set import TrainingSet, endless_batches
+from rrm_torch.methods.training_set import TrainingSet, check_views, endless_batches
 
 N = 10
 X = torch.arange(N, dtype=torch.uint8)[:, None]
@@ -120,6 +120,13 @@ def test_endless_batches_repeat_a_single_sample():
         ({"labels": Y.int()}, TypeError, "labels must be a tensor of int64, shape \\(n,\\), got torch.int32"),
         ({"labels": Y[:, None]}, TypeError, "labels must be a tensor of int64, shape \\(n,\\), got torch.int64 \\(10"),
         ({"labels": Y.tolist()}, TypeError, "labels must be .*, got list"),
+        ({"labels": Y.float()}, TypeError, r"got torch.float32 \(10,\); torch.as_tensor\(labels\).long\(\) converts"),
+        ({"labels": Y[:, None]}, TypeError, r"; labels in a column are labels\[:, 0\]"),
+        ({"labels": torch.eye(10, 3).long()}, TypeError, r"; labels.argmax\(1\) converts one-hot rows"),
+        ({"inputs": X.numpy()}, TypeError, r"inputs must be a tensor, .*, got ndarray; torch.as_tensor\(inputs\)"),
+        ({"inputs": X.tolist()}, TypeError, "inputs must be a tensor, .*, got list"),
+        ({"weak": "flip"}, TypeError, "weak must be callable or None, got str"),
+        ({"strong": 3}, TypeError, "strong must be callable or None, got int"),
         ({"labels": Y[:-1]}, ValueError, "same length, got 10 and 9"),
         ({"labels": Y - 1}, ValueError, "labels must lie in \\[0, 3\\), got -1 for sample 0"),
         ({"n_classes": 2}, ValueError, "labels must lie in \\[0, 2\\), got 2 for sample 2"),
@@ -129,3 +136,34 @@ def test_endless_batches_repeat_a_single_sample():
 def test_wrong_arguments_are_refused(changes, kind, message):
     with pytest.raises(kind, match=message):
         TrainingSet(**{"inputs": X, "labels": Y, "n_classes": 3, **changes})
+
+
+class Pairs(Reader):
+    """Inputs whose batches are pairs of a tensor and labels, like those of a Dataset."""
+
+    def __getitem__(self, index):
+        return super().__getitem__(index), Y[index]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"inputs": Pairs()}, r"inputs\[index\] must return a tensor with a row for each sample, got tuple"),
+        ({"weak": lambda x, generator: None}, "weak must return a tensor with a row for each sample, got NoneType"),
+        ({"prepare": lambda x: x[0].float()}, r"prepare must return .*, got shape \(1,\) for two samples"),
+        (
+            {"prepare": lambda x: x.float(), "weak": lambda x, generator: x},
+            "got prepare torch.float32, weak torch.uint8",
+        ),
+        ({"strong": lambda x, generator: x.float()}, "prepare torch.uint8, strong torch.float32; end all of them with"),
+    ],
+)
+def test_transforms_of_the_wrong_kind_are_refused_before_training(changes, message):
+    with pytest.raises(TypeError, match=message):
+        check_views(TrainingSet(**{"inputs": X, "labels": Y, "n_classes": 3, **changes}))
+
+
+def test_the_check_of_transforms_leaves_the_inputs_as_they_are():
+    inputs = torch.ones(N, 1)
+    check_views(TrainingSet(inputs, Y, 3, weak=lambda x, generator: x.mul_(2), prepare=lambda x: x.mul_(3)))
+    assert torch.equal(inputs, torch.ones(N, 1))

@@ -309,7 +309,7 @@ def test_empty_batch_among_others_changes_nothing(blobs):
 
 def test_accuracy_without_labels_is_an_error(blobs):
     x, y = blobs
-    with pytest.raises(ValueError, match="loader yields no batch with labels"):
+    with pytest.raises(ValueError, match="loader yields no batch with labels; an iterator yields"):
         evaluate(nn.Linear(2, K), [(x, torch.full_like(y, -100)), (x[:0], y[:0])])
 
 
