@@ -130,7 +130,7 @@ def fashion(record: Record) -> Figure:
             style = {"linewidth": 3 if k == 0 else 1.5, "linestyle": "--" if k == 2 else "-"}
             plot_accuracies(axes, select(record, method, noise=rate), color=COLOURS[k], label=method, **style)
         axes.set(title=f"{loss}, {100 * rate:g} % wrong labels", xlabel="epoch", ylabel="test accuracy, %")
-        axes.legend(fontsize=8)
+        axes.legend(loc="best", fontsize=8)
     zoom([panels[loss] for loss in losses], [run for run in record["runs"] if run["settings"]["noise"] == max(rates)])
     _plot_gains(panels["gain"], record, joined, rates)
     return finish(figure, panels.values(), record, subtitle=CURVES)
@@ -153,7 +153,7 @@ def _plot_gains(axes: Any, record: Record, joined: Sequence[str], rates: Sequenc
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(joined)), [method.replace(", ", ",\n") for method in reversed(joined)], fontsize=9)
     axes.set(title="gain of RRM, ± standard deviation", xlabel="points of test accuracy")
-    axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.09))
+    axes.legend(loc="best", fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.09))
 
 
 def ablation(record: Record) -> Figure:

@@ -41,7 +41,7 @@ def curves(trials: Sequence[Trial]) -> Figure:
         )
         axes.set(xlabel="epoch", title=title)
         axes.grid(alpha=0.3)
-    accuracy.legend()
+    accuracy.legend(loc="best")
     return figure
 
 
@@ -61,7 +61,7 @@ def weights(trial: Trial) -> Figure:
     by_epoch.set(xlabel="epoch", title="mean weight", ylim=(-0.05, None))
     final.set(xlabel="weight", title="samples by final weight", yscale="log", ylim=(0.5, None))
     for axes in (by_epoch, final):
-        axes.legend()
+        axes.legend(loc="best")
         axes.grid(alpha=0.3)
     return figure
 
@@ -184,14 +184,14 @@ def _plot_share(
         shares = [100 * np.count_nonzero(row & members) / np.count_nonzero(members) for row in pruned]
         _plot(axes, epochs, shares, color=COLOURS[name], label=f"{name} labels")
     axes.set(title="pruned", ylabel="% of these labels", ylim=(0, None) if "all" in groups else (-2, 102))
-    axes.legend(fontsize=9)
+    axes.legend(loc="best", fontsize=9)
 
 
 def _plot_threshold(axes: Any, epochs: list[int], thresholds: list[float], gammas: list[float]) -> None:
     _plot(axes, epochs, thresholds, label="threshold", **THRESHOLD_STYLE)
     _plot(axes, epochs, gammas, label="gamma", **GAMMA_STYLE)
     axes.set(title="losses above the threshold were pruned", ylabel="loss")
-    axes.legend(fontsize=9)
+    axes.legend(loc="best", fontsize=9)
 
 
 def _plot_changes(axes: Any, columns: dict[str, list[Any]]) -> None:
@@ -223,7 +223,7 @@ def _plot_size(axes: Any, epochs: list[int], sizes: list[float], n: int) -> None
         axes.set_ylim(0, 1.05 * n)
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set(title="effective sample size", ylabel="samples")
-    axes.legend(fontsize=9)
+    axes.legend(loc="best", fontsize=9)
 
 
 def _plot_samples(axes: Any, pruned: npt.NDArray[np.bool_], name: str, max_samples: int) -> None:

@@ -51,7 +51,7 @@ def _plot_losses(
         axes.axvline(threshold, color="black", linestyle="--", linewidth=0.8, label=f"threshold: {threshold:.3g}")
     axes.set(xlabel="loss at the last reweight", title="samples by loss", yscale="log", ylim=(0.5, None))
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="best")
 
 
 def _plot_classes(
