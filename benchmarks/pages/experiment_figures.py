@@ -153,7 +153,7 @@ def _plot_gains(axes: Any, record: Record, joined: Sequence[str], rates: Sequenc
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(joined)), [method.replace(", ", ",\n") for method in reversed(joined)], fontsize=9)
     axes.set(title="gain of RRM, ± standard deviation", xlabel="points of test accuracy")
-    axes.legend(loc="best", fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.09))
+    axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.09))
 
 
 def ablation(record: Record) -> Figure:
