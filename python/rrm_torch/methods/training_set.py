@@ -18,7 +18,7 @@ Transform: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class Inputs(Protocol):
-    """What holds the inputs: a tensor, or an object that reads them: see `rrm_torch.data.image_files.ImageFiles`."""
+    """What holds the inputs: a tensor, or an object that reads them: see `rrm_torch.data.ImageFiles`."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -126,13 +126,14 @@ class TrainingSet:
         """Return a batch of inputs without augmentation."""
         return x if self.prepare is None else self.prepare(x)
 
-    def batches(self, batch_size: int, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (index, x, y) of all samples, or of those in `index`, in order and without augmentation."""
+    def batches(self, batch_size: int, index: Tensor | None = None) -> ScoringBatches:
+        """Return a loader of (index, x, y) of all samples, or of those in `index`, in order and without augmentation.
+
+        Like a DataLoader, it may be iterated over any number of times.
+        """
         if index is None:
             index = torch.arange(len(self))
-        index = index.to(self.device)
-        for part in torch.split(index, batch_size):
-            yield part, self.prepared(self.inputs[part]), self.labels[part]
+        return ScoringBatches(self, index.to(self.device), batch_size)
 
     def weak_batches(
         self, batch_size: int, draws: Draws, device: torch.device, index: Tensor | None = None
@@ -157,6 +158,22 @@ class TrainingSet:
             last = parts.pop()
             parts[-1] = torch.cat([parts[-1], last])
         return parts
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ScoringBatches:
+    """A loader of a training set's samples, in the order of `index` and without augmentation."""
+
+    data: TrainingSet
+    index: Tensor
+    batch_size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.index) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for part in torch.split(self.index, self.batch_size):
+            yield part, self.data.prepared(self.data.inputs[part]), self.data.labels[part]
 
 
 def endless_batches(data: TrainingSet, index: Tensor, batch_size: int, draws: Draws) -> Iterator[Tensor]:

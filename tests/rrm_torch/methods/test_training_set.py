@@ -14,6 +14,11 @@ X = torch.arange(N, dtype=torch.uint8)[:, None]
 Y = torch.arange(N) % 3
 
 
+def test_batches_can_be_iterated_over_again():
+    loader = TrainingSet(X, Y, 3).batches(4)
+    assert len(loader) == len(list(loader)) == len(list(loader))
+
+
 def test_batches_of_a_scoring_pass_are_prepared_and_in_order():
     data = TrainingSet(X, Y, 3, weak=lambda x, generator: x / 0, prepare=lambda x: x.float() / 2)
     index, x, y = (torch.cat(parts) for parts in zip(*data.batches(4), strict=True))
