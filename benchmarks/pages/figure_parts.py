@@ -52,10 +52,11 @@ def finish(
         axes.grid(alpha=0.3)
         axes.set_axisbelow(True)
     if shared_legend:
-        # The legend of the panel with the most methods.
-        lines, names = max((axes.get_legend_handles_labels() for axes in panels), key=lambda both: len(both[1]))
+        # A method may be missing in some panels.
+        by_name = {name: line for axes in panels for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+        names = list(by_name)
         columns = 3 if sum(map(len, names)) > 90 or len(names) > 5 else 5  # as many as fit in the width
-        figure.legend(lines, names, loc="outside lower center", ncols=columns, fontsize=9)
+        figure.legend(by_name.values(), names, loc="outside lower center", ncols=columns, fontsize=9)
     repetitions = seeds(record)
     if not subtitle or " over " not in repetitions:
         subtitle = repetitions

@@ -140,6 +140,13 @@ def test_text_plots_accuracy_by_epoch_of_each_row():
     assert len({colour for found in colours for colour in found}) == 1
 
 
+def test_legend_has_the_methods_of_all_panels():
+    figure = experiment_figures.text(made_up_records.text())
+    plotted = {name for axes in figure.axes for name in axes.get_legend_handles_labels()[1]}
+    assert {"RRM, true C", "correct labels only"} <= plotted
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == plotted
+
+
 @pytest.mark.parametrize("has_hollow_points", [False, True])
 def test_auto_explains_hollow_points_only_where_there_are_some(has_hollow_points):
     record = made_up_records.auto()
