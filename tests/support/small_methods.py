@@ -148,3 +148,21 @@ def networks_digest(method: CoDivision) -> str:
         for tensor in model.state_dict().values():
             digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
+
+
+INDEX = torch.arange(N)
+LOW = torch.arange(24)
+HIGH = torch.arange(16, 48)
+UP = INDEX.float()
+DOWN = N - INDEX.float()
+"""Two overlapping sets of samples, and losses that rise and fall with the index."""
+
+
+def told_apart():
+    """Return a training set whose inputs name their samples."""
+    return TrainingSet(torch.stack([INDEX.float(), INDEX.float()], 1), INDEX % N_CLASSES, N_CLASSES)
+
+
+def is_never_pruning(n=N):
+    """Return RRMs that prune nothing."""
+    return rrms(n, gamma=1e9)
