@@ -17,7 +17,7 @@ SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9, weight_decay=5e-4)
 """The published optimizer of Meta-Weight-Net."""
 
 
-class Weights(NamedTuple):
+class SampleWeights(NamedTuple):
     """The weights of a batch.
 
     Attributes
@@ -32,7 +32,7 @@ class Weights(NamedTuple):
     clean_loss: Tensor
 
 
-def weights(model: nn.Module, batch: CleanBatch) -> Weights:
+def sample_weights(model: nn.Module, batch: CleanBatch) -> SampleWeights:
     """Return the weights of the samples of a batch.
 
     The gradient of the loss of the clean batch, after a virtual step, with respect to the factors of the samples'
@@ -51,15 +51,15 @@ def weights(model: nn.Module, batch: CleanBatch) -> Weights:
     (gradient,) = torch.autograd.grad(loss, factors)
     positive = (-gradient).clamp(min=0)
     total = positive.sum()
-    return Weights(torch.where(total > 0, positive / total, 0), loss.detach())
+    return SampleWeights(torch.where(total > 0, positive / total, 0), loss.detach())
 
 
 class LearningToReweight(CleanSetMethod):
     """Learning to reweight examples [1]_: the weights of a batch are those that would lower the loss of clean samples.
 
-    For each batch the weights are computed anew, see `weights`; the step is then one on the weighted sum of the losses.
-    If no sample of a batch lowers the clean loss, all weights are 0, and so is the gradient; momentum and weight decay
-    of the optimizer go on.
+    For each batch the weights are computed anew, see `sample_weights`; the step is then one on the weighted sum of the
+    losses. If no sample of a batch lowers the clean loss, all weights are 0, and so is the gradient; momentum and
+    weight decay of the optimizer go on.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class LearningToReweight(CleanSetMethod):
 
     def _train_batch(self, batch: CleanBatch) -> BatchResult:
         with self._autocast_context(self.model):
-            batch_weights, loss_of_clean = weights(self.model, batch)
+            batch_weights, loss_of_clean = sample_weights(self.model, batch)
         losses = self._sample_losses(batch)
         update(self._optimizer, (batch_weights * losses).sum())
         return BatchResult(losses.detach(), batch_weights, loss_of_clean)

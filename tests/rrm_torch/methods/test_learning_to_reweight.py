@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch.testing import assert_close
 
-from rrm_torch.methods.learning_to_reweight import LearningToReweight, weights
+from rrm_torch.methods.learning_to_reweight import LearningToReweight, sample_weights
 from rrm_torch.methods.training_set import TrainingSet
 from support.clean_sets import (
     clean_loss_by_hand,
@@ -32,7 +32,7 @@ def opposed(batch):
 
 
 def test_weights_are_the_recorded_ones(record_property):
-    result = weights(recorded_model(), recorded_batch())
+    result = sample_weights(recorded_model(), recorded_batch())
     difference = float((result.weights - torch.tensor(recorded_numbers()["l2rw"])).abs().max())
     record_property("weights", difference)
     assert difference < TOLERANCE
@@ -49,21 +49,21 @@ def test_weights_are_the_negative_parts_of_finite_differences():
         above = clean_loss_by_hand(model, batch, factors, 0.1)
         negative[i] = max(0.0, -(above - clean_loss_by_hand(model, batch, -factors, 0.1)))
     assert 0 < int((negative == 0).sum()) < 4
-    assert_close(weights(model, batch).weights, negative / negative.sum(), rtol=1e-6, atol=1e-8)
+    assert_close(sample_weights(model, batch).weights, negative / negative.sum(), rtol=1e-6, atol=1e-8)
 
 
 def test_clean_loss_is_that_of_the_model_as_it_is():
     model = recorded_model()
     batch = recorded_batch()
     expected = F.cross_entropy(copy.deepcopy(model)(batch.clean_x), batch.clean_y)
-    assert_close(weights(model, batch).clean_loss, expected)
+    assert_close(sample_weights(model, batch).clean_loss, expected)
 
 
 def test_equal_samples_have_equal_weights():
     batch = recorded_batch()
     x = batch.x[:2].repeat(2, 1, 1, 1)
     y = torch.tensor([0, 0, 0, 0])
-    result = weights(recorded_model(), batch._replace(x=x, y=y, clean_x=x, clean_y=y))
+    result = sample_weights(recorded_model(), batch._replace(x=x, y=y, clean_x=x, clean_y=y))
     assert_close(result.weights[:2], result.weights[2:])
     assert float(result.weights.sum()) == pytest.approx(1)
 
@@ -73,7 +73,9 @@ def test_weights_are_zero_where_every_sample_raises_the_clean_loss():
     # One sample, as training and as clean sample with another label: the step on it raises the clean loss.
     x = batch.x[:1].repeat(4, 1, 1, 1)
     model = recorded_model().eval()
-    result = weights(model, batch._replace(x=x, y=torch.zeros(4).long(), clean_x=x, clean_y=torch.ones(4).long()))
+    result = sample_weights(
+        model, batch._replace(x=x, y=torch.zeros(4).long(), clean_x=x, clean_y=torch.ones(4).long())
+    )
     assert torch.equal(result.weights, torch.zeros(4))
 
 
