@@ -74,7 +74,7 @@ def jobs(seeds: int) -> list[Job]:
 
 def quick_jobs(seeds: int) -> list[Job]:
     """Return all methods on a few digits, for a few epochs: whether everything runs, not how well."""
-    base = {"data": "digits", "noise": "symmetric 0.3", "samples": None, "width": 4, "epochs": 4}
+    base = {"data": "digits", "noise": "symmetric 0.3", "samples": None, "width": WIDTH, "epochs": 4}
     recipe = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "batch_size": 64, "epochs": 4}
     shared = {name: options | {"warmup": 2, "batch_size": 64} for name, options in SHARED.items()}
     methods = _baselines(base, recipe, 0.3, 2)

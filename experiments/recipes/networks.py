@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from rrm_torch.losses.targets import full_precision
 from rrm_torch.models import perceptron, residual_features
 
-SMALL_WIDTH = 4
+SMALL_WIDTH = 16
+"""Channels of the quick versions' network. `small_resnet` says why there aren't fewer in this layout."""
 HIDDEN = (256, 256)
 
 

@@ -101,6 +101,12 @@ def small_resnet(
     ------
     ValueError
         An argument is outside its range.
+
+    Notes
+    -----
+    Don't train a `width` below 16 in channels-last memory on CPUs: PyTorch 2.13.0's gradient of a strided 1 x 1
+    convolution with fewer than 16 input channels then writes beyond its memory for an odd number of images and two or
+    more threads, which may abort the process.
     """
     _check_n_classes(n_classes)
     layers, n_features = _residual_layers(width, blocks, stem_stride)

@@ -144,7 +144,7 @@ def test_every_parameter_gets_a_gradient():
 def test_small_resnet_memorises_random_labels():
     torch.manual_seed(0)
     x, y = torch.randn(24, 3, 16, 16), torch.randint(4, (24,))  # random labels can only be memorised
-    model = small_resnet(4, 8).to(memory_format=torch.channels_last)
+    model = small_resnet(4, 16).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for _ in range(40):
         with torch.autocast("cpu", torch.bfloat16):

@@ -56,7 +56,7 @@ def torchvision(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize(("name", "n_features"), [("small", 16), ("cifar-resnet18", 512), ("cifar-resnet34", 512)])
+@pytest.mark.parametrize(("name", "n_features"), [("small", 64), ("cifar-resnet18", 512), ("cifar-resnet34", 512)])
 def test_own_networks(name, n_features):
     backbone, n = networks.make_backbone(name)
     assert n == n_features
