@@ -136,15 +136,15 @@ class ElrPlusSettings:
 
     Attributes
     ----------
-    batch_size, beta, weight, ramp, decay, decay_ramp, alpha, product_targets
+    batch_size, beta, weight, ramp_steps, decay, decay_ramp_steps, alpha, product_targets
     """
 
     batch_size: int
     beta: float
     weight: float
-    ramp: float
+    ramp_steps: float
     decay: float
-    decay_ramp: float
+    decay_ramp_steps: float
     alpha: float
     product_targets: bool
 
@@ -155,10 +155,10 @@ class ElrPlusSettings:
         check_weight("weight", self.weight)
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay must lie in [0, 1), got {self.decay}")
-        if not self.ramp >= 0:
-            raise ValueError(f"ramp must be at least 0 steps, got {self.ramp}")
-        if not self.decay_ramp >= 0:
-            raise ValueError(f"decay_ramp must be at least 0 steps, got {self.decay_ramp}")
+        if not self.ramp_steps >= 0:
+            raise ValueError(f"ramp_steps must be at least 0, got {self.ramp_steps}")
+        if not self.decay_ramp_steps >= 0:
+            raise ValueError(f"decay_ramp_steps must be at least 0, got {self.decay_ramp_steps}")
         check_above_zero("alpha", self.alpha)
 
 
@@ -191,11 +191,11 @@ class ELRPlus(TwoNetworkMethod):
         Decay of the moving averages q of predictions.
     weight : float, default 3
         lambda, the weight of the regularizer.
-    ramp : float, default 0
+    ramp_steps : float, default 0
         Steps in which the weight rises from nearly 0, as ``exp(-5 (1 - t)^2)``.
     decay : float in [0, 1), default 0.997
         Of the averages of weights.
-    decay_ramp : float, default 40,000
+    decay_ramp_steps : float, default 40,000
         Steps in which this decay rises from nearly 0, likewise. Before, averages follow the networks closely.
     alpha : float, default 1
         The shares of MixUp are drawn from Beta(alpha, alpha); each sample's own share is the larger one.
@@ -218,9 +218,9 @@ class ELRPlus(TwoNetworkMethod):
 
     Notes
     -----
-    The defaults are those published for CIFAR-10. For CIFAR-100: ``beta=0.9, weight=7, ramp=40_000,
+    The defaults are those published for CIFAR-10. For CIFAR-100: ``beta=0.9, weight=7, ramp_steps=40_000,
     product_targets=True``. For Clothing1M: SGD with rate 0.002 and weight decay 1e-3, batches of 64, ``decay=0.999,
-    decay_ramp=0``, and 3,000 batches an epoch, which here is a pass over all samples.
+    decay_ramp_steps=0``, and 3,000 batches an epoch, which here is a pass over all samples.
 
     As in the authors' code, averages predict in training mode, so that their batch norm uses and collects the
     statistics of samples that are not mixed.
@@ -242,9 +242,9 @@ class ELRPlus(TwoNetworkMethod):
         batch_size: int = 128,
         beta: float = 0.7,
         weight: float = 3.0,
-        ramp: float = 0.0,
+        ramp_steps: float = 0.0,
         decay: float = 0.997,
-        decay_ramp: float = 40_000.0,
+        decay_ramp_steps: float = 40_000.0,
         alpha: float = 1.0,
         product_targets: bool = False,
         autocast: torch.dtype | None = None,
@@ -254,9 +254,9 @@ class ELRPlus(TwoNetworkMethod):
             batch_size=batch_size,
             beta=beta,
             weight=weight,
-            ramp=ramp,
+            ramp_steps=ramp_steps,
             decay=decay,
-            decay_ramp=decay_ramp,
+            decay_ramp_steps=decay_ramp_steps,
             alpha=alpha,
             product_targets=product_targets,
         )
@@ -325,11 +325,11 @@ class ELRPlus(TwoNetworkMethod):
                     self._batch(k, index, inputs),
                     mixup,
                     beta=self._elr.beta,
-                    regularizer_weight=self._elr.weight * exponential_ramp(number, self._elr.ramp),
+                    regularizer_weight=self._elr.weight * exponential_ramp(number, self._elr.ramp_steps),
                     product_targets=self._elr.product_targets,
                 )
             update(self._optimizers[k], terms.total)
-            decay = self._elr.decay * exponential_ramp(number + 1, self._elr.decay_ramp)
+            decay = self._elr.decay * exponential_ramp(number + 1, self._elr.decay_ramp_steps)
             update_average(self.averages[k], model, decay)
             predictions = self.average_predictions[k]
             predictions[index.to(predictions.device)] = terms.average_predictions

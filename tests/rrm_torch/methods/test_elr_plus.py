@@ -144,7 +144,7 @@ def rrms(n=40, **options):
 
 
 def method(rrm=None, **options):
-    options = {"batch_size": 16, "decay_ramp": 10, **options}
+    options = {"batch_size": 16, "decay_ramp_steps": 10, **options}
     return ELRPlus((network(1), network(2)), training_set(), rrm=rrm, **options)
 
 
@@ -158,7 +158,7 @@ def assert_same(first, second):
     assert all(torch.equal(a, b) for a, b in zip(state_of(first), state_of(second), strict=True))
 
 
-@pytest.mark.parametrize("options", [{}, {"ramp": 6, "product_targets": True, "beta": 0.5}])
+@pytest.mark.parametrize("options", [{}, {"ramp_steps": 6, "product_targets": True, "beta": 0.5}])
 def test_two_epochs_against_a_plain_loop(options):
     trained = method(**options)
     trained.fit(2)
@@ -167,7 +167,7 @@ def test_two_epochs_against_a_plain_loop(options):
     averages = copy.deepcopy(models)
     predictions = [torch.zeros(40, N_CLASSES) for _ in models]
     optimizers = [torch.optim.SGD(m.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4) for m in models]
-    beta, ramp = options.get("beta", 0.7), options.get("ramp", 0)
+    beta, ramp = options.get("beta", 0.7), options.get("ramp_steps", 0)
     counts = [0, 0]
     for epoch in (1, 2):
         for k in (0, 1):
@@ -229,7 +229,7 @@ def test_each_network_is_pruned_by_its_own_losses_over_all_samples():
 
 @pytest.mark.parametrize("with_rrm", [False, True])
 def test_resumed_run_equals_one_without_interruption(tmp_path, with_rrm):
-    options = {"ramp": 8, "product_targets": True}
+    options = {"ramp_steps": 8, "product_targets": True}
 
     def new():
         return method(rrms() if with_rrm else None, **options)
@@ -251,8 +251,8 @@ def test_resumed_run_equals_one_without_interruption(tmp_path, with_rrm):
         ({"beta": 1.0}, r"beta must lie in \[0, 1\), got 1\.0"),
         ({"weight": -1.0}, r"weight must be finite and at least 0, got -1\.0"),
         ({"decay": 1.0}, r"decay must lie in \[0, 1\), got 1\.0"),
-        ({"ramp": -1}, "ramp must be at least 0 steps, got -1"),
-        ({"decay_ramp": -1}, "decay_ramp must be at least 0 steps, got -1"),
+        ({"ramp_steps": -1}, "ramp_steps must be at least 0, got -1"),
+        ({"decay_ramp_steps": -1}, "decay_ramp_steps must be at least 0, got -1"),
         ({"alpha": 0}, "alpha must be above 0, got 0"),
         ({"rrm": rrms(39)}, "rrm must be made for the 40 samples"),
         ({"rrm": rrms(contamination=None)}, "rrm must have a contamination or gamma"),
