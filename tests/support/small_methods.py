@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -166,3 +167,25 @@ def told_apart():
 def is_never_pruning(n=N):
     """Return RRMs that prune nothing."""
     return rrms(n, gamma=1e9)
+
+
+def record_passes(monkeypatch):
+    """Return a list to which each pass over samples in random order adds its indices and its batch size."""
+    passes = []
+    shuffled = TrainingSet.shuffled
+
+    def shuffle(self, index, batch_size, draws):
+        passes.append((index, batch_size))
+        return shuffled(self, index, batch_size, draws)
+
+    monkeypatch.setattr(TrainingSet, "shuffled", shuffle)
+    return passes
+
+
+def check_only_plan(rrm: RRM, samples: Tensor, contamination: float) -> None:
+    """Assert that an RRM has planned once, over these samples and with this contamination."""
+    [entry] = rrm.trajectory.rounds
+    assert entry.n_planned == len(samples)
+    assert entry.contamination == pytest.approx(contamination)
+    assert entry.is_given
+    assert (rrm.weights[~torch.isin(torch.arange(rrm.n), samples)] == 1).all()

@@ -24,6 +24,7 @@ from support.small_methods import (
     make_dividemix,
     networks_digest,
     noisy_set,
+    record_passes,
     rrms,
     scores,
     script_dividemix,
@@ -83,22 +84,15 @@ def test_only_the_network_that_is_trained_is_in_training_mode(make, cls):
 
 def test_warm_up_lasts_its_epochs_and_has_batches_of_twice_the_size(monkeypatch):
     method = make_dividemix(cls=RecordingDivideMix, warmup=2, batch_size=8)
-    sizes = []
-    shuffled = TrainingSet.shuffled
-
-    def shuffle(self, index, batch_size, draws):
-        sizes.append(batch_size)
-        return shuffled(self, index, batch_size, draws)
-
-    monkeypatch.setattr(TrainingSet, "shuffled", shuffle)
+    passes = record_passes(monkeypatch)
     method.fit(2)
     assert not hasattr(method, "steps")
-    assert set(sizes) == {16}
+    assert {size for _, size in passes} == {16}
     assert set(method.history[-1]) == {"epoch", "loss"}
     assert method.divisions is None
     method.fit(3)
     assert {step.epoch for step in method.steps} == {3}
-    assert set(sizes) == {16, 8}
+    assert {size for _, size in passes} == {16, 8}
 
 
 def test_unlabelled_weight_rises_from_0_after_the_warm_up():

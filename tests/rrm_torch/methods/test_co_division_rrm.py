@@ -15,6 +15,7 @@ from support.small_methods import (
     N_CLASSES,
     UP,
     N,
+    check_only_plan,
     is_never_pruning,
     make_cc,
     make_dividemix,
@@ -44,11 +45,7 @@ def test_rrm_plans_over_the_selected_set_by_losses_of_the_trained_network():
     assert method.divisions[0].pruned.tolist() == [44, 45, 46, 47]
     assert method.divisions[1].pruned.tolist() == [0, 1, 2, 3, 4, 5]
     for rrm, labelled, contamination in zip(method.rrm, (HIGH, LOW), (0.125, 0.25), strict=True):
-        [entry] = rrm.trajectory.rounds
-        assert entry.n_planned == len(labelled)
-        assert entry.contamination == pytest.approx(contamination)
-        assert entry.is_given
-        assert (rrm.weights[~torch.isin(INDEX, labelled)] == 1).all()
+        check_only_plan(rrm, labelled, contamination)
     assert method.history[-1]["pruned"] == [4, 6]
 
 

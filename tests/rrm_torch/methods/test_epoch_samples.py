@@ -16,6 +16,7 @@ from support.small_methods import (
     make_cc,
     make_dividemix,
     networks_digest,
+    record_passes,
     rrms,
     scores,
     script_dividemix,
@@ -103,15 +104,9 @@ def test_mixture_by_class_has_the_labels_of_the_drawn_samples(make, monkeypatch)
 
 @pytest.mark.parametrize("make", [make_dividemix, make_cc])
 def test_warm_up_visits_the_drawn_samples_once(make, monkeypatch):
-    visited = []
-    shuffled = TrainingSet.shuffled
-
-    def shuffle(self, index, batch_size, draws):
-        visited.append(index)
-        return shuffled(self, index, batch_size, draws)
-
-    monkeypatch.setattr(TrainingSet, "shuffled", shuffle)
+    passes = record_passes(monkeypatch)
     make(epoch_samples=20, warmup=2).fit(2)
+    visited = [index for index, _ in passes]
     assert [len(index) for index in visited] == [20] * 4
     assert torch.equal(visited[0], visited[1])
     assert not torch.equal(visited[0], visited[2])

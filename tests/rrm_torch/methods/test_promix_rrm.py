@@ -10,7 +10,7 @@ from rrm_torch.methods import promix
 from rrm_torch.methods.division import Division
 from rrm_torch.methods.training_set import TrainingSet
 from support.promix_step import published_settings
-from support.small_methods import N_CLASSES, N, rrms
+from support.small_methods import N_CLASSES, N, check_only_plan, rrms
 from support.small_promix import (
     digest_of,
     make_promix,
@@ -38,11 +38,7 @@ def test_rrm_plans_over_the_chosen_samples_by_losses_of_the_same_network(monkeyp
     assert method.divisions[0].pruned.tolist() == list(range(20, 24))
     assert method.divisions[1].pruned.tolist() == list(range(16, 28))
     for rrm, chosen, contamination in zip(method.rrm, (FIRST, LAST), (0.2, 0.4), strict=True):
-        [entry] = rrm.trajectory.rounds
-        assert entry.n_planned == len(chosen)
-        assert entry.contamination == pytest.approx(contamination)
-        assert entry.is_given
-        assert (rrm.weights[~torch.isin(INDEX, chosen)] == 1).all()
+        check_only_plan(rrm, chosen, contamination)
     assert (row["labelled"], row["pruned"]) == ([24, 32], [4, 12])
 
 
