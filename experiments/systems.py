@@ -23,6 +23,7 @@ from .noisy_tasks import add_noise
 from .runner.jobs import Experiment, Job, OnEpoch
 from .wrapped_systems import STRONG, train_system
 
+N_CLASSES = 10
 WIDTH = 16
 EPOCHS = 60
 WARMUP = 10
@@ -95,7 +96,11 @@ def _baselines(base: dict[str, Any], recipe: dict[str, Any], rate: float, warmup
 def _systems(
     base: dict[str, Any], options: dict[str, dict[str, Any]], shared: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Return the systems, each without RRM, and with RRM that drops pruned samples, or takes them as unlabelled."""
+    """Return the systems, each without RRM, and with RRM that drops pruned samples or takes them as unlabelled.
+
+    ProMix selects as many samples of each class. One threshold for all of them prunes those of hard classes, so that
+    it is also run with a threshold for each class.
+    """
     methods: dict[str, dict[str, Any]] = {}
     for name, own in options.items():
         settings = base | {"system": name, "lr": RATES[name], "options": shared[name] | own, "rrm": None}
@@ -105,11 +110,14 @@ def _systems(
         if name == "DivideMix":
             unlabelled = settings["options"] | {"on_pruned": "unlabelled"}
             methods[f"{name} + RRM, unlabelled"] = settings | {"rrm": rrm, "options": unlabelled}
+        if name == "ProMix":
+            by_class = {"contamination": [PROMIX_CONTAMINATION] * N_CLASSES, "by_class": True}
+            methods[f"{name} + RRM, drop by class"] = settings | {"rrm": by_class}
     return methods
 
 
 def _network(width: int) -> nn.Module:
-    network: nn.Module = small_resnet(10, width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network: nn.Module = small_resnet(N_CLASSES, width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 

@@ -61,6 +61,15 @@ def test_quick_run_describes_its_labelled_sets(method, tmp_path):
         assert curves["pruned"][2:] == [0, 0]
 
 
+def test_thresholds_by_class_prune_a_tenth_of_each_class(tmp_path):
+    job = QUICK["ProMix + RRM, drop by class"]
+    result = systems.execute(job, Path(), tmp_path / "run.pt", lambda done, total: None)
+    for network in result["by_class"]:
+        selected = np.add(network["labelled"], network["pruned"])
+        assert len(set(selected)) == 1
+        assert network["pruned"] == (selected // 10).tolist()
+
+
 def test_resumed_run_has_the_result_of_an_uninterrupted_one(tmp_path):
     job = QUICK["DivideMix + RRM, drop"]
     whole = systems.execute(job, Path(), tmp_path / "whole.pt", lambda done, total: None)
