@@ -24,6 +24,7 @@ from benchmarks.pages.experiment_record import (
 )
 from benchmarks.pages.experiment_tables import PUBLISHED, gains, grid, label_counts
 from benchmarks.pages.figure_parts import COLOURS, CURVES, deviation, finish, plot_accuracies, plot_lines, zoom
+from benchmarks.pages.meta_figure import meta
 from benchmarks.pages.system_figure import systems
 from benchmarks.pages.text_tables import METHODS as TEXT_METHODS
 from benchmarks.pages.text_tables import rows_of
@@ -224,7 +225,7 @@ def text(record: Record) -> Figure:
 
 FIGURES = {
     f"results_{figure.__name__}": figure
-    for figure in (table6, adversarial, cifar10n, probe, fashion, ablation, auto, systems, text)
+    for figure in (table6, adversarial, cifar10n, probe, fashion, ablation, auto, meta, systems, text)
 }
 
 

@@ -18,6 +18,7 @@ RECORDS = {
     "results_fashion": "experiment_fashion_synthetic",
     "results_ablation": "experiment_ablation",
     "results_auto": "experiment_auto",
+    "results_meta": "experiment_meta",
     "results_systems": "experiment_systems",
     "results_text": "experiment_text",
 }

@@ -128,6 +128,23 @@ def test_auto_plots_estimates_beside_true_shares():
     np.testing.assert_allclose(true_shares, [40, 41, 0, 0, 30, 30])
 
 
+def test_meta_tells_numbers_of_clean_samples_by_dashes():
+    drawn = panels(experiment_figures.meta(made_up_records.meta()))
+    assert [title.removeprefix("Fashion-MNIST, ") for title in drawn] == [
+        "symmetric, 40 %",
+        "pair, 30 %",
+        "instance, 30 %",
+    ]
+    for axes in drawn.values():
+        few, many = (
+            next(line for line in axes.get_lines() if line.get_label() == f"Meta-Weight-Net, {n}") for n in (250, 1000)
+        )
+        assert few.get_color() == many.get_color()
+        assert [line.get_linestyle() for line in (few, many)] == ["-", "--"]
+        assert few.get_color() not in [line.get_color() for line in axes.get_lines() if line.get_label() == "RRM, auto"]
+    np.testing.assert_allclose(lines(drawn["Fashion-MNIST, symmetric, 40 %"])["RRM, auto"], [10, 71, 61])
+
+
 def test_text_plots_accuracy_by_epoch_of_each_row():
     drawn = panels(experiment_figures.text(made_up_records.text()))
     assert list(drawn) == ["IMDb, symmetric, 20 %", "BANKING77, as published", "SMS Spam, labels of rules"]
