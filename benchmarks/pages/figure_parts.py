@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from benchmarks.pages.experiment_record import Record, seeds
 
 COLOURS = ("tab:gray", "tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:red", "tab:pink")
-MORE_COLOURS = (*COLOURS, "black", "tab:olive", "tab:cyan", "navy")
 CURVES = "curves are means over the seeds, and thinly each seed"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,10 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from benchmarks.pages.experiment_record import Record, distinct, methods, select
-from benchmarks.pages.figure_parts import CURVES, MORE_COLOURS, finish, plot_lines, zoom
+from benchmarks.pages.figure_parts import COLOURS, CURVES, finish, plot_lines, zoom
+from benchmarks.pages.system_tables import plain_method
+
+LINES = ("-", "--", ":")
 
 
 def systems(record: Record) -> Figure:
@@ -18,13 +23,12 @@ def systems(record: Record) -> Figure:
     parts = {
         "accuracy": "test accuracy",
         "wrong_labelled": "wrong among labels used",
-        "precision": "pruned that are wrong",
+        "precision": "wrong among labels pruned",
     }
     figure = Figure(figsize=(4.4 * len(parts), 3.6 * len(kinds) + 0.6), layout="constrained")
     panels = figure.subplots(len(kinds), len(parts), squeeze=False)
     for row, kind in zip(panels, kinds, strict=True):
-        for k, method in enumerate(methods(record, noise=kind)):
-            style: dict[str, Any] = {"color": MORE_COLOURS[k], "label": method}
+        for method, style in _styles(methods(record, noise=kind)).items():
             for axes, (name, title) in zip(row, parts.items(), strict=True):
                 lines = [_percentages(run, name) for run in select(record, method, noise=kind)]
                 if not np.isnan(lines).all():
@@ -32,6 +36,18 @@ def systems(record: Record) -> Figure:
                 axes.set(title=f"{kind}: {title}", xlabel="epoch", ylabel="%")
         zoom([row[0]], [run for run in record["runs"] if run["settings"]["noise"] == kind], skipped=15)
     return finish(figure, panels.ravel(), record, shared_legend=True, subtitle=CURVES)
+
+
+def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return how to plot each method: a colour for each system, a kind of line for each way to use RRM with it."""
+    families: dict[str, list[str]] = {}
+    for method in names:
+        families.setdefault(plain_method(method) or method, []).append(method)
+    return {
+        method: {"color": colour, "linestyle": line, "label": method}
+        for family, colour in zip(families.values(), cycle(COLOURS), strict=False)
+        for method, line in zip(family, cycle(LINES), strict=False)
+    }
 
 
 def _percentages(run: dict[str, Any], name: str) -> npt.NDArray[np.float64]:

@@ -93,7 +93,9 @@ def _set_cells(record: Record, method: str, kind: str, epoch: int) -> list[str]:
     cells = []
     for name in SET_COLUMNS:
         values = [run["result"]["epochs"][name][epoch] for run in select(record, method, noise=kind)]
-        if name in ("labelled", "pruned"):
+        if name == "pruned" and plain_method(method) is None:
+            cells.append(MISSING)
+        elif name in ("labelled", "pruned"):
             cells.append(spread(values, 1.0, 0))
         else:
             cells.append(spread(values))
@@ -129,5 +131,5 @@ def _class_cells(networks: list[dict[str, list[float | None]]]) -> list[str]:
             values = [value for value in by_network if value is not None]
             if values:
                 means.append(scale * sum(values) / len(values))
-        cells.append(f"{min(means):,.{digits}f} to {max(means):,.{digits}f}" if means else MISSING)
+        cells.append(f"{min(means):,.{digits}f} to {max(means):,.{digits}f}" if any(means) else MISSING)
     return cells

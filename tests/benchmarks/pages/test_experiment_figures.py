@@ -145,6 +145,17 @@ def test_meta_tells_numbers_of_clean_samples_by_dashes():
     np.testing.assert_allclose(lines(drawn["Fashion-MNIST, symmetric, 40 %"])["RRM, auto"], [10, 71, 61])
 
 
+def test_systems_have_a_colour_each_and_a_kind_of_line_for_each_use_of_rrm():
+    drawn = panels(experiment_figures.systems(made_up_records.systems()))
+    plotted = {line.get_label(): line for line in drawn["worst: test accuracy"].get_lines()}
+    plain, wrapped = plotted["DivideMix"], plotted["DivideMix + RRM, drop"]
+    assert plain.get_color() == wrapped.get_color() != plotted["CCE"].get_color()
+    assert plain.get_linestyle() != wrapped.get_linestyle()
+    precision = lines(drawn["worst: wrong among labels pruned"])
+    assert list(precision) == ["DivideMix + RRM, drop"]
+    np.testing.assert_allclose(precision["DivideMix + RRM, drop"], [np.nan, 50, 25])
+
+
 def test_text_plots_accuracy_by_epoch_of_each_row():
     drawn = panels(experiment_figures.text(made_up_records.text()))
     assert list(drawn) == ["IMDb, symmetric, 20 %", "BANKING77, as published", "SMS Spam, labels of rules"]
