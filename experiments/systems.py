@@ -45,7 +45,11 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "ProMix": {"share": 0.7},
     },
 }
-RATES = {"DivideMix": 0.02, "CC": 0.02, "ProMix": 0.05}
+RATES: dict[str, dict[str, float]] = {
+    "DivideMix": {"lr": 0.02},
+    "CC": {"lr": 0.02},
+    "ProMix": {"lr": 0.05, "final_lr": 5e-5},
+}
 SHARED: dict[str, dict[str, Any]] = {
     "DivideMix": {"warmup": WARMUP, "batch_size": 64},
     "CC": {"warmup": WARMUP, "batch_size": 64},
@@ -103,7 +107,7 @@ def _systems(
     """
     methods: dict[str, dict[str, Any]] = {}
     for name, own in options.items():
-        settings = base | {"system": name, "lr": RATES[name], "options": shared[name] | own, "rrm": None}
+        settings = base | RATES[name] | {"system": name, "options": shared[name] | own, "rrm": None}
         rrm: dict[str, Any] = {"contamination": PROMIX_CONTAMINATION} if name == "ProMix" else {}
         methods[name] = settings
         methods[f"{name} + RRM, drop"] = settings | {"rrm": rrm}

@@ -92,11 +92,13 @@ def make_system(
 def make_scheduler(settings: dict[str, Any]) -> MakeScheduler:
     """Return a schedule that anneals the rate over ``epochs``, or multiplies it after each of ``milestones``.
 
-    The factor is ``gamma``, by default 0.1.
+    It is annealed along half a cosine to ``final_lr``, by default 0; the factor is ``gamma``, by default 0.1.
     """
     milestones = settings.get("milestones")
     if milestones is None:
-        return partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=settings["epochs"])
+        return partial(
+            torch.optim.lr_scheduler.CosineAnnealingLR, T_max=settings["epochs"], eta_min=settings.get("final_lr", 0.0)
+        )
     return partial(torch.optim.lr_scheduler.MultiStepLR, milestones=milestones, gamma=settings.get("gamma", 0.1))
 
 

@@ -45,6 +45,7 @@ PROMIX = SHARED | {
     "system": "ProMix",
     "lr": 0.05,
     "milestones": None,
+    "final_lr": 5e-5,
     "epochs": 600,
     "options": {
         "warmup": 30,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -98,9 +98,10 @@ def backbone_loss(model: CentralityNetwork, inputs: Tensor) -> Tensor:
 class CC(CoDivision):
     """Centrality and Consistency [1]_: DivideMix that selects samples by their features, with two further heads.
 
-    A sample is selected if its features are close to the centre of its given class: a mixture of two Gaussians is
-    fitted to their cosines. The networks then learn as in DivideMix, and so do two heads on features that pass no
-    gradient on. A third step changes the backbone alone, so that these heads agree.
+    A sample is selected if its features are close to the centre of its given class, that is, of the samples that both
+    heads together predict as this class: a mixture of two Gaussians is fitted to the cosines. The networks then learn
+    as in DivideMix, and so do two heads on features that pass no gradient on. A third step changes the backbone alone,
+    so that these heads agree.
 
     With `rrm` the labels of the labelled set have weights, which are multiplied to the targets of all three heads
     before MixUp; the losses that decide on them are those of the classifier.
@@ -113,7 +114,9 @@ class CC(CoDivision):
     rrm, on_pruned, scheduler, warmup, batch_size, ramp, temperature, confidence_penalty, epoch_samples, autocast, seed
         See `DivideMix`. The paper has a warm-up of 30 epochs for CIFAR, of 1 for Clothing1M.
     optimizer : callable, default SGD with rate 0.02, momentum 0.9 and weight decay 5e-4
-        Called twice for each network: with the parameters of backbone and classifier, and with those of the heads.
+        Called twice for each network: with the parameters of backbone and classifier, and with those of the reduction
+        and of both heads. With a `discrepancy_threshold`, once more for the steps that make the heads differ, which
+        have the current rate of the heads.
     unlabelled_weight : float, default 25
         lambda_u.
     alpha : float, default 4
@@ -126,7 +129,8 @@ class CC(CoDivision):
     discrepancy_batches : int, default 100
         Batches in which the heads are trained to differ. The paper has 1,500 for Clothing1M.
     split : {"mixture", "otsu"}, default "mixture"
-        How cosines are divided; ``"otsu"``, for Clothing1M, by Otsu's threshold in each class.
+        How cosines are divided; ``"otsu"``, for Clothing1M, by Otsu's threshold in each class. There is no mixture of
+        cosines then: the probability that a selected label is right is that of the discrepancies, or 1 without them.
     by_class : bool, default False
         Fit a mixture to the cosines of each class. Not in the paper.
 
@@ -139,8 +143,10 @@ class CC(CoDivision):
 
     Notes
     -----
-    Heads that are trained to differ have the same factor 0.1 here as in the step on the backbone, and classes no weight
-    of their own; the authors' code weights classes by their frequency, and has 2.3 for Clothing1M.
+    Heads are trained to differ by 0.1 times their mean discrepancy. The authors' code weights samples by the frequency
+    of their class, so that the weights of a batch sum to 1, and takes the mean of these products: its factor is that of
+    the mean divided by the batch size, 0.1 / 64 for CIFAR and 2.3 / 32 for Clothing1M. There the backbone is in
+    training mode meanwhile, and the heads are also trained to differ with a threshold of 0, which keeps all samples.
 
     In the step on the backbone the classifier has no gradient, and its optimizer skips it. Before torch 2, gradients
     were zeros there, so that momentum and weight decay went on.
@@ -201,13 +207,21 @@ class CC(CoDivision):
         self._split = split
         self._discrepancy_threshold = discrepancy_threshold
         self._discrepancy_batches = discrepancy_batches
-        # The published settings of the fit, which differ from DivideMix's.
+        # The published settings of the fits: of cosines, and of discrepancies in each class.
         self._mixture = MixtureSettings(max_iter=100, tol=0.1, by_class=by_class, seed=seed)
+        self._consistency_mixture = MixtureSettings(by_class=True, seed=seed)
         groups = [group for model in models for group in (model.main_parameters(), model.head_parameters())]
         names = ("optimizer_1", "heads_optimizer_1", "optimizer_2", "heads_optimizer_2")
         optimizers, parts = make_optimizers(names, groups, optimizer, scheduler)
         self._main_optimizers = (optimizers[0], optimizers[2])
         self._head_optimizers = (optimizers[1], optimizers[3])
+        if discrepancy_threshold:
+            # Their own, so that the momentum of steps apart doesn't act in training.
+            heads = [[*model.first_head.parameters(), *model.second_head.parameters()] for model in models]
+            self._discrepancy_optimizers, more_parts = make_optimizers(
+                ["discrepancy_optimizer_1", "discrepancy_optimizer_2"], heads, optimizer, None
+            )
+            parts |= more_parts
         super().__init__(
             models,
             data,
@@ -260,41 +274,51 @@ class CC(CoDivision):
         return losses.main.total
 
     def _score(self, k: int, epoch: int, index: Tensor) -> Scores:
-        logits, reduced = self._outputs(k, index)
+        logits, reduced, predictions = self._outputs(k, index)
         labels = self.data.labels.cpu()[index]
         losses = F.cross_entropy(logits, labels, reduction="none")
-        cosines = centrality(reduced, labels, logits.argmax(1), self.data.n_classes)
-        probability = central_probability(cosines, labels, self._mixture)
+        cosines = centrality(reduced, labels, predictions, self.data.n_classes)
         if self._split == "mixture":
+            probability = central_probability(cosines, labels, self._mixture)
             selected = probability > self._division.threshold
         else:
             selected = above_otsu(cosines, labels, self.data.n_classes)
-        if self._discrepancy_threshold:
-            selected = self._consistent(k, epoch, index, selected)
+            probability = selected.float()
+        if self._discrepancy_threshold and bool(selected.any()):
+            consistency = self._consistency(k, epoch, index[selected])
+            if self._split == "otsu":
+                probability[selected] = consistency
+            selected[selected.clone()] = consistency > self._discrepancy_threshold
         return Scores(losses, probability, selected)
 
     @torch.inference_mode()
-    def _outputs(self, k: int, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits of the classifier and the reduced features of some samples, on the host."""
+    def _outputs(self, k: int, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the classifier's logits, the reduced features and the heads' joint predictions, on the host."""
         model = self.models[k]
         device = device_of(model)
         logits = []
         reduced = []
+        predictions = []
         with evaluation_mode(model), self._autocast_context(model):
             for _, x, _ in self.data.batches(SCORING_BATCH, index):
                 features = model.features(x.to(device))
                 logits.append(model.classify(features).cpu())
-                reduced.append(model.reduce(features).cpu())
-        return torch.cat(logits), torch.cat(reduced)
+                reduced_features = model.reduce(features)
+                reduced.append(reduced_features.cpu())
+                first, second = model.heads(reduced_features)
+                predictions.append((first + second).argmax(1).cpu())
+        return torch.cat(logits), torch.cat(reduced), torch.cat(predictions)
 
-    def _consistent(self, k: int, epoch: int, index: Tensor, selected: Tensor) -> Tensor:
-        """Return which of the selected samples two heads that were trained to differ still agree on."""
-        if not bool(selected.any()):
-            return selected
+    def _consistency(self, k: int, epoch: int, members: Tensor) -> Tensor:
+        """Return the probability that two heads that were trained to differ agree on each of the selected samples."""
         model = self.models[k]
         device = device_of(model)
         draws = self.data.draws(self.seed, epoch, k, 1)
-        members = index[selected].to(self.data.device)
+        optimizer = self._discrepancy_optimizers[k]
+        for group in optimizer.param_groups:
+            group["lr"] = self._head_optimizers[k].param_groups[0]["lr"]
+        labels = self.data.labels.cpu()[members]
+        members = members.to(self.data.device)
         model.eval()
         model.first_head.train()
         model.second_head.train()
@@ -302,15 +326,9 @@ class CC(CoDivision):
             x = self.data.weak_view(self.data.inputs[part], draws).to(device)
             with torch.no_grad(), self._autocast_context(model):
                 reduced = model.reduce(model.features(x))
-            update(self._head_optimizers[k], -DISCREPANCY_WEIGHT * discrepancy(*model.heads(reduced)).mean())
+            update(optimizer, -DISCREPANCY_WEIGHT * discrepancy(*model.heads(reduced)).mean())
         values = self._discrepancies(model, members)
-        settings = replace(self._mixture, by_class=True)
-        consistency = low_probability(
-            normalise(values, name="discrepancies"), self.data.labels.cpu()[index[selected]], settings
-        )
-        consistent = selected.clone()
-        consistent[selected] = consistency > self._discrepancy_threshold
-        return consistent
+        return low_probability(normalise(values, name="discrepancies"), labels, self._consistency_mixture)
 
     @torch.inference_mode()
     def _discrepancies(self, model: CentralityNetwork, members: Tensor) -> Tensor:

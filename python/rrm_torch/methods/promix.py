@@ -198,7 +198,7 @@ class ProMix(TwoNetworkMethod):
         }
 
     def _warm_up(self, epoch: int) -> float:
-        """Train both heads of both networks on all given labels for an epoch; return the mean loss."""
+        """Train the primary heads of both networks on all given labels for an epoch; return the mean loss."""
         draws = self.data.draws(self.seed, epoch)
         device = device_of(self.models[0])
         losses = []
@@ -209,8 +209,8 @@ class ProMix(TwoNetworkMethod):
             loss = torch.zeros((), device=device)
             for model in self.models:
                 with self._autocast_context(model):
-                    logits = model.both(x)
-                loss = loss + self._plain_loss(logits.primary, y) + self._plain_loss(logits.pseudo, y)
+                    logits = model(x)
+                loss = loss + self._plain_loss(logits, y)
             update(self._optimizer, loss)
             losses.append(loss.detach())
         return float(torch.stack(losses).mean())

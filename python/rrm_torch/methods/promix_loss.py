@@ -92,7 +92,7 @@ class LossSettings:
     debiasing : float, default 0.8
         Multiple of the log prior that is added to logits in training, and subtracted for guesses.
     agrees : bool, default False
-        Whether samples on whose class both networks agree are chosen with this class.
+        Whether samples on whose class both networks agree are chosen, with the class that each guesses.
     """
 
     consistency_weight: float
@@ -167,8 +167,9 @@ def step(
         chosen = matched[k]
         if settings.agrees:
             agreed = agreement(probabilities, chosen, settings.agreement_confidence)
-            # Their target is a prediction, which no weight of a label concerns.
-            targets = torch.where(agreed[:, None], one_hot(probabilities[k].argmax(1), targets.shape[1]), targets)
+            # Their target is a guess, which no weight of a label concerns.
+            guess = (weak[k].primary.detach() - settings.debiasing * priors.chosen[k].log()).argmax(1)
+            targets = torch.where(agreed[:, None], one_hot(guess, targets.shape[1]), targets)
             chosen = chosen | agreed
         shift = settings.debiasing * priors.chosen[k].log()
         loss = loss + _labelled_loss(model, batch.weak, (weak[k], strong[k]), targets, chosen, mixing, shift, settings)

@@ -57,6 +57,7 @@ def test_validation_samples_without_votes_are_refused():
         ({"milestones": [2], "gamma": 0.2}, [1.0, 1.0, 0.2, 0.2]),
         ({"milestones": []}, [1.0, 1.0, 1.0, 1.0]),
         ({"milestones": None}, [1.0, 0.85355, 0.5, 0.14645]),
+        ({"milestones": None, "final_lr": 0.5}, [1.0, 0.92678, 0.75, 0.57322]),
         ({}, [1.0, 0.85355, 0.5, 0.14645]),
     ],
 )

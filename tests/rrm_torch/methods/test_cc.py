@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import inspect
 from functools import partial
 
@@ -11,7 +12,7 @@ from rrm_torch.methods import cc
 from rrm_torch.methods.cc import CC
 from rrm_torch.methods.centrality import above_otsu, central_probability, centrality, discrepancy
 from rrm_torch.methods.centrality_network import CentralityNetwork
-from rrm_torch.methods.selection import MixtureSettings
+from rrm_torch.methods.selection import MixtureSettings, low_probability, normalise
 from rrm_torch.methods.training_set import TrainingSet
 from support.fixture_networks import N_CHANNELS, N_CLASSES, SmallBackbone, fill, filled
 from support.recorded_numbers import LABELS, division_batch, division_mixup, largest_difference, recorded_numbers
@@ -91,7 +92,7 @@ def test_weights_change_all_heads():
     [
         {},
         {"split": "otsu"},
-        {"discrepancy_threshold": 0.3, "discrepancy_batches": 3},
+        {"discrepancy_threshold": 0.3, "discrepancy_batches": 10},
         {"by_class": True},
         {"confidence_penalty": 0.5},
         {"autocast": torch.bfloat16},
@@ -124,22 +125,60 @@ def test_rrm_plans_by_the_losses_of_the_classifier():
 
 
 @pytest.mark.parametrize("split", ["mixture", "otsu"])
-def test_samples_are_selected_by_the_centres_of_predicted_classes(split):
+def test_samples_are_selected_by_the_centres_of_classes_that_both_heads_predict(split):
     method = make_cc(split=split, seed=3)
     method.fit(1)
+    model = method.models[0]
+    with torch.no_grad():
+        model.first_head[2].bias += torch.tensor([0.5, 0.0, 0.0])
     scores = method._score(0, 2, torch.arange(48))
     labels = method.data.labels
-    logits, reduced = method._outputs(0, torch.arange(48))
-    predictions = logits.argmax(1)
-    assert not torch.equal(predictions, labels)
+    model.eval()
+    reduced = model.reduce(model.features(method.data.inputs)).detach()
+    first, second = model.heads(reduced)
+    predictions = (first + second).argmax(1)
+    others = (labels, first.argmax(1), second.argmax(1), model(method.data.inputs).argmax(1))
+    assert not any(torch.equal(predictions, other) for other in others)
     cosines = centrality(reduced, labels, predictions, 3)
     published = MixtureSettings(max_iter=100, tol=0.1, seed=3)
     probability = central_probability(cosines, labels, published)
-    assert torch.equal(scores.clean_probability, probability)
-    of_mixture = probability > 0.4
     of_otsu = above_otsu(cosines, labels, 3)
-    assert not torch.equal(of_mixture, of_otsu)
-    assert torch.equal(scores.selected, of_mixture if split == "mixture" else of_otsu)
+    assert not torch.equal(probability > 0.4, of_otsu)
+    if split == "mixture":
+        assert_close(scores.clean_probability, probability)
+        assert torch.equal(scores.selected, probability > 0.4)
+    else:
+        assert torch.equal(scores.clean_probability, of_otsu.float())
+        assert torch.equal(scores.selected, of_otsu)
+
+
+def test_otsu_takes_the_probability_of_selected_labels_from_their_discrepancy():
+    method = make_cc(split="otsu", discrepancy_threshold=0.5, discrepancy_batches=2)
+    twin = make_cc(split="otsu", discrepancy_threshold=0.5, discrepancy_batches=2)
+    for each in (method, twin):
+        each.fit(1)
+    everything = torch.arange(48)
+    scores = method._score(0, 2, everything)
+    _, reduced, predictions = twin._outputs(0, everything)
+    of_otsu = above_otsu(centrality(reduced, twin.data.labels, predictions, 3), twin.data.labels, 3)
+    consistency = twin._consistency(0, 2, everything[of_otsu])
+    assert torch.equal(scores.clean_probability[of_otsu], consistency)
+    assert not scores.clean_probability[~of_otsu].any()
+    assert torch.equal(scores.selected, of_otsu & (scores.clean_probability > 0.5))
+    assert 0 < scores.selected.sum() < of_otsu.sum()
+
+
+def test_otsu_and_rrm_keep_a_class_whose_cosines_are_all_lower(monkeypatch):
+    method = make_cc(split="otsu", rrm=rrms())
+    method.fit(1)
+    labels = method.data.labels
+    reduced = torch.eye(3)[labels] + torch.where(labels == 1, 1.0, 0.1)[:, None] * fill((48, 3), 5)
+    monkeypatch.setattr(method, "_outputs", lambda k, index: (torch.eye(3)[labels], reduced, labels))
+    scores = method._score(0, 2, torch.arange(48))
+    selected = scores.selected
+    assert torch.equal(scores.clean_probability, selected.float())
+    assert all((selected & (labels == k)).any() for k in range(3))
+    assert not len(method._divide(0, torch.arange(48), scores.losses, scores).pruned)
 
 
 def test_defaults_are_the_published_ones():
@@ -185,32 +224,59 @@ def test_heads_alone_are_trained_to_differ():
     model = method.models[0]
     others = [*model.main_parameters(), *model.reduction.parameters()]
     before = [parameter.clone() for parameter in others]
-    selected = torch.arange(48) < 30
-    members = selected.nonzero()[:, 0]
+    members = torch.arange(30)
     discrepancy_before = method._discrepancies(model, members).mean()
-    kept = method._consistent(0, 2, torch.arange(len(selected)), selected)
+    consistency = method._consistency(0, 2, members)
     assert method._discrepancies(model, members).mean() > discrepancy_before + 0.1
     assert all(torch.equal(*pair) for pair in zip(before, others, strict=True))
-    assert not (kept & ~selected).any()
-    assert 0 < kept.sum() < 30
+    assert 0 < (consistency > 0.5).sum() < 30
+
+
+def test_steps_that_make_heads_differ_leave_their_optimizer_alone():
+    method = make_cc(discrepancy_threshold=0.5, discrepancy_batches=2)
+    method.fit(1)
+    states = [optimizer.state_dict() for optimizer in (*method._main_optimizers, *method._head_optimizers)]
+    before = copy.deepcopy(states)
+    method._head_optimizers[0].param_groups[0]["lr"] = 0.125
+    method._consistency(0, 2, torch.arange(30))
+    method._head_optimizers[0].param_groups[0]["lr"] = before[2]["param_groups"][0]["lr"]
+    after = [optimizer.state_dict() for optimizer in (*method._main_optimizers, *method._head_optimizers)]
+    assert_close(after, before, rtol=0, atol=0)
+    assert method._discrepancy_optimizers[0].param_groups[0]["lr"] == 0.125
 
 
 def test_consistent_samples_are_those_of_low_discrepancy_in_their_class():
     method = make_cc(discrepancy_threshold=0.5, discrepancy_batches=1)
-    selected = torch.arange(48) < 30
-    kept = method._consistent(0, 2, torch.arange(len(selected)), selected)
-    values = torch.zeros(48)
-    values[:30] = method._discrepancies(method.models[0], torch.arange(30))
+    members = torch.arange(30)
+    kept = method._consistency(0, 2, members) > 0.5
+    values = method._discrepancies(method.models[0], members)
     for k in range(3):
-        of_class = selected & (method.data.labels == k)
+        of_class = method.data.labels[:30] == k
         assert values[of_class & kept].max() < values[of_class & ~kept].min()
 
 
-@pytest.mark.parametrize("n", [0, 1, 2])
+def test_discrepancies_are_fitted_with_the_published_settings():
+    method = make_cc(discrepancy_threshold=0.5, discrepancy_batches=1, seed=3)
+    members = torch.arange(30)
+    consistency = method._consistency(0, 2, members)
+    values = normalise(method._discrepancies(method.models[0], members))
+    published = MixtureSettings(max_iter=10, tol=0.01, reg_covar=5e-4, by_class=True, seed=3)
+    assert torch.equal(consistency, low_probability(values, method.data.labels[:30], published))
+
+
+@pytest.mark.parametrize("n", [1, 2])
 def test_discrepancy_of_few_selected_samples(n):
     method = make_cc(discrepancy_threshold=0.5, discrepancy_batches=2)
-    selected = torch.arange(48) < n
-    assert not (method._consistent(0, 2, torch.arange(len(selected)), selected) & ~selected).any()
+    consistency = method._consistency(0, 2, torch.arange(n))
+    assert consistency.shape == (n,)
+    assert ((consistency >= 0) & (consistency <= 1)).all()
+
+
+def test_an_empty_selection_has_no_discrepancy(monkeypatch):
+    method = make_cc(discrepancy_threshold=0.5, discrepancy_batches=2)
+    method.fit(1)
+    monkeypatch.setattr(cc, "central_probability", lambda cosines, *_: torch.zeros_like(cosines))
+    assert not method._score(0, 2, torch.arange(48)).selected.any()
 
 
 def test_features_that_are_not_finite_are_refused_by_name():
@@ -227,7 +293,8 @@ def test_a_class_that_nobody_is_predicted_as_is_no_error():
     method.fit(1)
     with torch.no_grad():
         for model in method.models:
-            model.classifier.bias[0] = -1000
+            for head in (model.first_head, model.second_head):
+                head[2].bias[0] = -1000
     row = method.fit(2)[-1]
     assert torch.tensor(row["loss"]).isfinite().all()
 

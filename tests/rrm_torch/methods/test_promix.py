@@ -63,18 +63,19 @@ def test_predictor_adds_the_logits_of_the_primary_heads():
     assert torch.equal(predictor(x), method.models[0].both(x).primary + method.models[1].both(x).primary)
 
 
-def test_warm_up_trains_both_heads_of_both_networks(monkeypatch):
-    method = make_promix(warmup=20)
+def test_warm_up_trains_the_primary_heads_of_both_networks(monkeypatch):
+    method = make_promix(warmup=40)
+    pseudo_heads = [model.pseudo.weight.clone() for model in method.models]
     steps = record_steps(monkeypatch)
-    method.fit(20)
+    method.fit(40)
     assert not steps
     assert set(method.history[-1]) == {"epoch", "loss"}
     assert method.divisions is None
     truth = INDEX % N_CLASSES
-    for model in method.models:
-        for head in model.eval().both(method.data.inputs):
-            assert (head.argmax(1) == truth).float().mean() > 0.7
-    method.fit(21)
+    for model, pseudo_head in zip(method.models, pseudo_heads, strict=True):
+        assert (model.eval()(method.data.inputs).argmax(1) == truth).float().mean() > 0.7
+        assert torch.equal(model.pseudo.weight, pseudo_head)
+    method.fit(41)
     assert len(steps) == 3
 
 
@@ -83,8 +84,8 @@ def test_confidence_penalty_makes_the_warm_up_less_confident():
     for penalty in (0.0, 5.0):
         method = make_promix(confidence_penalty=penalty, warmup=10)
         method.fit(10)
-        logits = [head for model in method.models for head in model.eval().both(method.data.inputs)]
-        entropies.append([-float(negative_entropy(head.detach())) for head in logits])
+        logits = [model.eval()(method.data.inputs).detach() for model in method.models]
+        entropies.append([-float(negative_entropy(each)) for each in logits])
     assert all(penalised > usual + 0.1 for usual, penalised in zip(*entropies, strict=True))
 
 

@@ -314,6 +314,27 @@ def test_agreed_samples_learn_the_predicted_class_with_weight_1(weighted):
     assert torch.equal(gradient, expected_gradient)
 
 
+def test_the_class_of_agreed_samples_is_guessed_without_the_prior():
+    settings = LossSettings(1.0, 0.0, confidence=0.999, agreement_confidence=0.5, debiasing=0.9, agrees=True)
+    chosen = torch.zeros(2, SIZE, dtype=torch.bool)
+    chosen[:, :3] = True
+    networks = [agreeing_networks()[0] for _ in range(4)]  # equal ones, which guess the same
+    # They predict class 2 of most samples, and nearly all predictions so far were of class 2.
+    prior = torch.tensor([0.001, 0.001, 0.996, 0.001, 0.001])
+    priors = Priors(torch.stack([prior, prior]), step_priors().unchosen)
+    with torch.no_grad():
+        logits = agreeing_networks()[0].both(step_batch().weak).primary
+    agreed = agreement([logits.softmax(1)] * 2, chosen[0], 0.5)
+    guesses = (logits - 0.9 * prior.log()).argmax(1)
+    assert (guesses[agreed] != logits.argmax(1)[agreed]).any()
+    result, gradient = run_step(step_batch(chosen=chosen), settings, networks[:2], priors)
+    settings = LossSettings(1.0, 0.0, confidence=0.999, agreement_confidence=0.999, debiasing=0.9)
+    labels = torch.where(agreed, guesses, LABELS)
+    expected, expected_gradient = run_step(step_batch(labels, chosen | agreed), settings, networks[2:], priors)
+    assert torch.equal(result.loss, expected.loss)
+    assert torch.equal(gradient, expected_gradient)
+
+
 def test_agreed_samples_count_for_the_priors_of_samples_without_a_label():
     chosen = torch.zeros(2, SIZE, dtype=torch.bool)
     chosen[:, :3] = True
