@@ -34,7 +34,8 @@ SHARED: Settings = {
 OPTIONS: Settings = {"batch_size": 32, "epoch_samples": 32_000}
 
 CE = SHARED | {"system": None, "options": OPTIONS}
-# Zhao et al. 2022 (CC). Theirs scores 160,000 images in each epoch and keeps 32,000 of them.
+# Zhao et al. 2022 (CC). Theirs scores 160,000 images in each epoch and keeps 32,000 of them; warms up on 64,000; takes
+# half of the heads' losses; passes on the mixtures of labelled images only; and doesn't use those that Otsu rejects.
 CC = SHARED | {
     "system": "CC",
     "options": OPTIONS

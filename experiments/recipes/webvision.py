@@ -32,7 +32,8 @@ SHARED: Settings = {
     "epochs": 80,
     "autocast": True,
 }
-# Chosen: the same settings, with batches of 64, which their warm-up has.
+# Their DivideMix passes on the mixtures of labelled images only, here on all. Chosen for CE: the same settings, with
+# batches of 64, which their warm-up has.
 CE = SHARED | {"system": None, "options": {"batch_size": 64}}
 DIVIDEMIX = SHARED | {
     "system": "DivideMix",

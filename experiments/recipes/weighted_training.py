@@ -40,8 +40,8 @@ class WeightedTraining(Method):
         Returns logits of shape (batch, n_classes).
     data : TrainingSet
     rrm : RRM, optional
-        With ``losses_from="pass"``. With `epoch_samples` its warm-up is 1, and it can't estimate the contamination,
-        since its rounds are then counted from the end of `warmup`.
+        With ``losses_from="pass"``. With `epoch_samples` its warm-up must be 1, since its rounds are then counted from
+        the end of `warmup`, and it can't estimate the contamination.
     optimizer, scheduler : callable
         See `rrm_torch.methods.DivideMix`.
     batch_size : int
@@ -56,7 +56,7 @@ class WeightedTraining(Method):
     Raises
     ------
     ValueError
-        RRM is to estimate the contamination of drawn samples, or has groups of them.
+        RRM is to estimate the contamination of drawn samples, or has a warm-up of its own beside theirs.
     """
 
     def __init__(
@@ -75,6 +75,10 @@ class WeightedTraining(Method):
     ) -> None:
         if rrm is not None and epoch_samples is not None and rrm.settings.needs_predictions:
             raise ValueError("rrm can't estimate the contamination of drawn samples; give it a contamination")
+        if rrm is not None and epoch_samples is not None and rrm.settings.warmup != 1:
+            raise ValueError(
+                f"rrm must have a warm-up of 1 with epoch_samples, got {rrm.settings.warmup}; give `warmup` instead"
+            )
         (self._optimizer,), parts = make_optimizers(["optimizer"], [model.parameters()], optimizer, scheduler)
         trained: dict[str, Stateful] = {"model": model, **parts}
         if rrm is not None:
@@ -102,6 +106,8 @@ class WeightedTraining(Method):
         index = self._samples_of(epoch)
         if self.rrm is None:
             return {"loss": self._train(epoch, index)}
+        # Of an epoch that was interrupted, and begins again here.
+        self.rrm.discard_epoch()
         if self._epoch_samples is not None:
             if epoch > self._warmup:
                 losses = self.losses_of(index)

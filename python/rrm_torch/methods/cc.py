@@ -216,6 +216,7 @@ class CC(CoDivision):
         self._main_optimizers = (optimizers[0], optimizers[2])
         self._head_optimizers = (optimizers[1], optimizers[3])
         if discrepancy_threshold:
+            self._selection_remedy = "a lower discrepancy_threshold may help"
             # Their own, so that the momentum of steps apart doesn't act in training.
             heads = [[*model.first_head.parameters(), *model.second_head.parameters()] for model in models]
             self._discrepancy_optimizers, more_parts = make_optimizers(

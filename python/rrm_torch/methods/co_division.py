@@ -94,6 +94,7 @@ class CoDivision(TwoNetworkMethod):
     """A method whose networks select labelled sets for each other; see `DivideMix` for the arguments."""
 
     _division: DivisionSettings
+    _selection_remedy = "a lower threshold or by_class=True may help"
 
     def __init__(
         self,
@@ -179,8 +180,7 @@ class CoDivision(TwoNetworkMethod):
         if len(division.labelled) < 2:
             warnings.warn(
                 f"network {k + 1} has no labelled set in epoch {epoch}: {len(division.labelled)} of the {len(index)} "
-                f"labels seem right with a probability above {self._division.threshold}, and two are needed. It trains "
-                "on all labels instead; a lower threshold or by_class=True may help",
+                f"labels seem right, and two are needed. It trains on all labels instead; {self._selection_remedy}",
                 stacklevel=4,
             )
             return self._warm_up(k, epoch, index)

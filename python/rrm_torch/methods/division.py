@@ -71,8 +71,8 @@ def divide(
     contamination : float, or array of shape (n_groups,), optional
         Of the selected set; None if RRM has one, or gamma.
     on_pruned : {"drop", "unlabelled"}
-        Whether pruned samples stay in the labelled set with weight 0, or leave it; then all weights are 1. If all are
-        pruned, they stay.
+        Whether pruned samples stay in the labelled set with weight 0, or leave it; then all weights are 1. They stay if
+        fewer than two would be left, since a network can't be trained on a single sample.
     """
     if rrm is None or not bool(selected.any()):
         return Division(index[selected], index[~selected], weights=None, pruned=index[:0])
@@ -80,7 +80,7 @@ def divide(
     rrm.step(losses[selected.to(device)], among=index[selected].to(device), contamination=contamination)
     is_pruned = rrm.trajectory.last.cpu()[index] & selected
     remaining = selected & ~is_pruned
-    if on_pruned == "unlabelled" and bool(remaining.any()):
+    if on_pruned == "unlabelled" and int(remaining.count_nonzero()) > 1:
         return Division(index[remaining], index[~remaining], weights=None, pruned=index[is_pruned])
     weights = rrm.weights.float().cpu()
     return Division(index[selected], index[~selected], weights=weights, pruned=index[is_pruned])

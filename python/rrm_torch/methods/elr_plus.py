@@ -296,6 +296,11 @@ class ELRPlus(TwoNetworkMethod):
         """
         return self._tensors["predictions_1"], self._tensors["predictions_2"]
 
+    def _begin(self, epochs: int) -> None:
+        for rrm in self.rrm or ():
+            if not rrm.trajectory.rounds:
+                rrm.warn_of_end(rrm.epochs or epochs)
+
     def _train_epoch(self, epoch: int) -> Row:
         row: Row = {"loss": [self._train_network(k, epoch) for k in (0, 1)]}
         if self.rrm is None:

@@ -63,16 +63,16 @@ class Method(ABC):
         self._parts = parts
         self._tensors: dict[str, Tensor] = {}
         settings = {**settings, "seed": self.seed, "n": len(data), "n_classes": data.n_classes}
-        # A checkpoint can't hold NumPy's scalars.
-        self._settings = {
-            name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()
-        }
+        self._settings = {name: _plain(value) for name, value in settings.items()}
         self._autocast = autocast
 
     @property
     @abstractmethod
     def predictor(self) -> nn.Module:
         """The trained classifier, which returns logits: for `rrm_torch.predict`, `evaluate` and `score`."""
+
+    def _begin(self, epochs: int) -> None:  # noqa: B027 - most methods have nothing to prepare
+        """Prepare to train until as many epochs have ended; a checkpoint has been loaded by then."""
 
     @abstractmethod
     def _train_epoch(self, epoch: int) -> Row:
@@ -123,6 +123,8 @@ class Method(ABC):
             raise ValueError(
                 f"epochs={epochs} is less than the {self.epoch} epochs that are done; pass the total number of epochs"
             )
+        if self.epoch < epochs:
+            self._begin(epochs)
         for epoch in range(self.epoch + 1, epochs + 1):
             row = {"epoch": epoch, **self._train_epoch(epoch)}
             _check_loss(row)
@@ -133,8 +135,7 @@ class Method(ABC):
             self.history.append(row)
             if on_epoch is not None:
                 on_epoch(row)
-                # A checkpoint can't hold NumPy's scalars.
-                row.update({name: value.item() for name, value in row.items() if isinstance(value, np.generic)})
+                row.update({name: _plain(value) for name, value in row.items()})
             if checkpoint is not None:
                 checkpoint.save(epoch)
         return self.history
@@ -219,6 +220,13 @@ def _check_integer(name: str, value: Any) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
 
 
+def _plain(value: Any) -> Any:
+    """Return a value of a row without NumPy's scalars, which a checkpoint can't hold."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _check_loss(row: Row) -> None:
     """Raise a ValueError if a loss is NaN: then so are the parameters, and no epoch changes this."""
     losses = row["loss"] if isinstance(row["loss"], list) else [row["loss"]]
@@ -248,7 +256,7 @@ def make_optimizers(
     Raises
     ------
     TypeError
-        `optimizer` or `scheduler` isn't callable.
+        `optimizer` or `scheduler` isn't callable, or returns something else.
     """
     if not callable(optimizer):
         raise TypeError(
@@ -263,8 +271,19 @@ def make_optimizers(
     optimizers = [optimizer(group) for group in parameters]
     parts: dict[str, Stateful] = dict(zip(names, optimizers, strict=True))
     if scheduler is not None:
-        parts |= {f"{name}_schedule": scheduler(part) for name, part in zip(names, optimizers, strict=True)}
+        parts |= {f"{name}_schedule": _schedule(scheduler, part) for name, part in zip(names, optimizers, strict=True)}
     return optimizers, parts
+
+
+def _schedule(scheduler: MakeScheduler, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    schedule: Any = scheduler(optimizer)
+    is_stepped_alone = not isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
+    if isinstance(schedule, torch.optim.lr_scheduler.LRScheduler) and is_stepped_alone:
+        return schedule
+    raise TypeError(
+        "scheduler must return an LRScheduler that is stepped after each epoch without a metric, got "
+        f"{type(schedule).__name__}; such as partial(torch.optim.lr_scheduler.MultiStepLR, milestones=[150])"
+    )
 
 
 def print_epoch(row: Row) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import NamedTuple
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from .._models import device_of
-from ..training.checkpoint import Checkpoint
 from ..training.score import score
 from ..training.stateful import Stateful
 from ..weighting.rrm import RRM
@@ -207,18 +205,19 @@ class RegMixUp(Method):
         """The network."""
         return self.model
 
-    def fit(
-        self, epochs: int, *, checkpoint: Checkpoint | None = None, on_epoch: Callable[[Row], None] | None = None
-    ) -> list[Row]:
-        """Train until as many epochs have ended; see `Method.fit`.
-
-        An RRM with ``warmup="auto"`` learns from this how many epochs are planned.
-        """
-        if self.rrm is not None and epochs > 1:
+    def _begin(self, epochs: int) -> None:
+        if self.rrm is None:
+            return
+        if epochs > 1:
+            # A single epoch is no plan: the caller may go on, epoch by epoch.
             self.rrm.plan_epochs(epochs)
-        return super().fit(epochs, checkpoint=checkpoint, on_epoch=on_epoch)
+        if not self.rrm.trajectory.rounds:
+            self.rrm.warn_of_end(self.rrm.epochs or epochs)
 
     def _train_epoch(self, epoch: int) -> Row:
+        if self.rrm is not None:
+            # Of an epoch that was interrupted, and begins again here.
+            self.rrm.discard_epoch()
         self.model.train()
         draws = self.data.draws(self.seed, epoch)
         batches = self.data.weak_batches(self._regmixup.batch_size, draws, device_of(self.model))

@@ -64,6 +64,8 @@ def self_paced(n: int, contamination: float, *, first: float = 0.5, over: int = 
     M. P. Kumar, B. Packer, D. Koller, "Self-paced learning for latent variable models", NIPS 2010.
     """
     warmup = options.setdefault("warmup", 10)
+    if isinstance(warmup, str):
+        raise TypeError(f"warmup must be a number of epochs, after which the share begins to rise, got {warmup!r}")
     pace = Ramp(contamination, over, first=first, after=warmup)
     return RRM(n, contamination=pace, **{"redistribute": "drop", **options})
 

@@ -31,7 +31,8 @@ def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
     probabilities : Tensor, shape (batch, n_classes)
     temperature : float, above 0
     """
-    powers = probabilities ** (1 / temperature)
+    # Of the ratios to the largest, since all powers may be rounded to 0 at a low temperature.
+    powers = (probabilities / probabilities.amax(1, keepdim=True)) ** (1 / temperature)
     return powers / powers.sum(1, keepdim=True)
 
 

@@ -136,6 +136,12 @@ def test_contamination_of_drawn_samples_cannot_be_estimated():
         make(big, make_rrm(big, contamination="auto"), epoch_samples=20)
 
 
+def test_drawn_samples_have_one_warm_up():
+    data, _ = clouds()
+    with pytest.raises(ValueError, match="rrm must have a warm-up of 1 with epoch_samples, got 10; give `warmup`"):
+        make(data, make_rrm(data, contamination=0.2), epoch_samples=20)
+
+
 def test_rrm_with_unit_weights_changes_nothing():
     data, _ = clouds()
     plain = make(data)

@@ -152,12 +152,14 @@ def test_label_of_weight_0_has_no_influence_on_an_epoch():
     assert digests[0] == digests[1] == digests[2]
 
 
-def test_all_pruned_samples_are_unlabelled_only_if_some_remain():
+def test_pruned_samples_stay_in_the_labelled_set_if_one_would_remain():
     # gamma = 0 keeps the smallest loss.
     method = script_dividemix([(scores(UP, LOW), scores(UP, HIGH))], rrm=rrms(gamma=0.0), on_pruned="unlabelled")
-    with pytest.warns(UserWarning, match="has no labelled set"):
-        method.fit(2)
-    assert [division.labelled.tolist() for division in method.divisions] == [[16], [0]]
+    method.fit(2)
+    for division, selected, kept in zip(method.divisions, (HIGH, LOW), (16, 0), strict=True):
+        assert division.labelled.tolist() == selected.tolist()
+        assert division.pruned.tolist() == [i for i in selected.tolist() if i != kept]
+        assert division.weights[selected].nonzero().tolist() == [[kept - int(selected[0])]]
 
 
 def test_contamination_is_estimated_for_each_class():

@@ -206,8 +206,14 @@ def test_predictor_adds_the_logits_of_the_averages():
     assert_close(predict(trained.predictor, data.batches(16)), logits.detach().softmax(1))
 
 
+def test_a_warm_up_as_long_as_the_run_is_pointed_out():
+    with pytest.warns(UserWarning, match="the run ends after epoch 1, .*: no sample is ever pruned") as caught:
+        method(rrms()).fit(1)
+    assert [warning.filename for warning in caught] == [__file__] * 2
+
+
 def test_rrm_before_its_first_reweight_changes_no_bit():
-    plain, weighted = method(), method(rrms())
+    plain, weighted = method(), method(rrms(epochs=3))
     plain.fit(2)
     weighted.fit(2)
     assert_same(plain, weighted)

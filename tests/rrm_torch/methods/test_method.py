@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.optim.lr_scheduler import MultiStepLR
+from torch.optim.lr_scheduler import MultiStepLR, ReduceLROnPlateau
 
 from rrm_torch import Checkpoint
 from rrm_torch.methods import DivideMix, ELRPlus, MetaWeightNet, RegMixUp, TrainingSet
@@ -162,10 +162,12 @@ def test_numpy_scalars_that_on_epoch_adds_are_saved(tmp_path):
     checkpoint_path = tmp_path / "run.pt"
     method = make_dividemix()
     checkpoint = Checkpoint(checkpoint_path, method=method)
-    method.fit(1, checkpoint=checkpoint, on_epoch=lambda row: row.update(accuracy=np.float64(0.5)))
+    values = {"accuracy": np.float64(0.5), "recall": [np.float64(0.25), np.float32(0.5)]}
+    method.fit(1, checkpoint=checkpoint, on_epoch=lambda row: row.update(values))
     resumed = make_dividemix()
     Checkpoint(checkpoint_path, method=resumed).load()
     assert resumed.history[0]["accuracy"] == 0.5
+    assert resumed.history[0]["recall"] == [0.25, 0.5]
     assert type(method.history[0]["accuracy"]) is float
 
 
@@ -200,6 +202,8 @@ def test_wrong_arguments_of_fit_are_refused_before_training(epochs, options, kin
         ({"seed": 1.5}, "seed must be an integer, got 1.5"),
         ({"optimizer": "sgd"}, "optimizer must be callable with parameters, got str; such as partial"),
         ({"scheduler": 3}, "scheduler must be callable with an optimizer, got int; such as partial"),
+        ({"scheduler": lambda _: None}, "scheduler must return an LRScheduler .*, got NoneType; such as partial"),
+        ({"scheduler": ReduceLROnPlateau}, "scheduler must return an LRScheduler .*, got ReduceLROnPlateau"),
         (
             {"models": list(networks())},
             r"models must be a tuple of two modules, got list \(Sequential, Sequential\); pass",

@@ -8,6 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from rrm_torch import RRM, Checkpoint, predict
+from rrm_torch.methods import regmixup
 from rrm_torch.methods.mixup import MixUp
 from rrm_torch.methods.regmixup import RegMixUp, step
 from rrm_torch.methods.training_set import TrainingSet
@@ -134,7 +135,7 @@ def test_losses_at_the_weights_are_recorded_once():
             recorded.append((index.clone(), losses.clone(), options["logits"].clone()))
             return super().weighted_mean(losses, index, **options)
 
-    trained = method(rrm=Recorder(N, contamination=0.2, warmup=1))
+    trained = method(rrm=Recorder(N, contamination=0.2, warmup=1, epochs=2))
     trained.fit(1)
     assert sorted(torch.cat([index for index, _, _ in recorded]).tolist()) == list(range(N))
     # The first losses are those of the untrained network.
@@ -148,7 +149,7 @@ def test_losses_at_the_weights_are_recorded_once():
 
 
 def test_rrm_before_its_first_reweight_changes_no_bit():
-    plain, weighted = method(), method(rrm=RRM(N, contamination=0.2, warmup=2))
+    plain, weighted = method(), method(rrm=RRM(N, contamination=0.2, warmup=2, epochs=3))
     plain.fit(2)
     weighted.fit(2)
     assert_same(plain, weighted)
@@ -159,7 +160,7 @@ def test_rrm_before_its_first_reweight_changes_no_bit():
 
 
 def test_losses_of_a_pass_decide_where_rrm_takes_them_from_one():
-    trained = method(rrm=RRM(N, contamination=0.2, warmup=1, losses_from="pass"))
+    trained = method(rrm=RRM(N, contamination=0.2, warmup=1, epochs=2, losses_from="pass"))
     trained.fit(1)
     p = predict(trained.predictor, trained.data.batches(16))
     assert_close(trained.rrm.losses, -p[torch.arange(N), trained.data.labels].log(), rtol=1e-4, atol=1e-5)
@@ -172,6 +173,40 @@ def test_contamination_is_estimated_from_the_outputs_in_training():
     assert rrm.epochs == 5
     assert rrm.estimate.contamination == pytest.approx(0.2, abs=0.1)
     assert trained.history[-1]["pruned"] > 0
+
+
+def test_a_resumed_run_plans_its_new_number_of_epochs(tmp_path):
+    planned = []
+    for epochs in (2, 6):
+        rrm = RRM(N, contamination=0.2, warmup=1)
+        trained = method(rrm=rrm)
+        trained.fit(epochs, checkpoint=Checkpoint(tmp_path / "run.pt", method=trained))
+        planned.append(rrm.epochs)
+    assert planned == [2, 6]
+
+
+def test_an_interrupted_epoch_begins_again(monkeypatch):
+    trained, whole = (method(rrm=RRM(N, contamination=0.2, warmup=1)) for _ in range(2))
+    update = regmixup.sharpness_aware_update
+    calls = []
+
+    def interrupted(*arguments):
+        calls.append(None)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return update(*arguments)
+
+    monkeypatch.setattr(regmixup, "sharpness_aware_update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained.fit(3)
+    trained.fit(3)
+    whole.fit(3)
+    assert [row["pruned"] for row in trained.history] == [row["pruned"] for row in whole.history]
+
+
+def test_a_warm_up_as_long_as_the_run_is_pointed_out():
+    with pytest.warns(UserWarning, match="the run ends after epoch 2, .*: no epoch is trained with the new weights"):
+        method(rrm=RRM(N, contamination=0.2, warmup=2)).fit(2)
 
 
 @pytest.mark.parametrize("with_rrm", [False, True])

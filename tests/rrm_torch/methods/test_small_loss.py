@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -16,6 +17,11 @@ def test_trimmed_keeps_the_smallest_losses():
     assert_close(rrm.weights, (INDEX < 15).float())
     rrm.step(LOSSES.flip(0))  # chosen again
     assert_close(rrm.weights, (INDEX >= 5).float())
+
+
+def test_self_paced_needs_a_number_of_epochs_as_warm_up():
+    with pytest.raises(TypeError, match=r"warmup must be a number of epochs, .*, got 'auto'"):
+        methods.self_paced(N, 0.1, warmup="auto")
 
 
 def test_self_paced_prunes_fewer_samples_over_time():

@@ -26,6 +26,11 @@ def test_sharpening_at_one_half_squares_and_normalises():
     assert_close(sharpen(PROBABILITIES, 0.5), squares / squares.sum(1, keepdim=True))
 
 
+def test_sharpening_at_a_low_temperature_leaves_the_largest():
+    sharp = sharpen(torch.tensor([[0.3, 0.4, 0.3], [0.4, 0.4, 0.2]]), 1e-3)
+    assert_close(sharp, torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]]))
+
+
 def test_sharpening_at_1_changes_nothing():
     assert_close(sharpen(PROBABILITIES, 1.0), PROBABILITIES)
 
