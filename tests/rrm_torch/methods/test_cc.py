@@ -12,7 +12,7 @@ from rrm_torch.methods import cc
 from rrm_torch.methods.cc import CC
 from rrm_torch.methods.centrality import above_otsu, central_probability, centrality, discrepancy
 from rrm_torch.methods.centrality_network import CentralityNetwork
-from rrm_torch.methods.selection import MixtureSettings, low_probability, normalise
+from rrm_torch.methods.selection import MixtureSettings, normalise
 from rrm_torch.methods.training_set import TrainingSet
 from support.fixture_networks import N_CHANNELS, N_CLASSES, SmallBackbone, fill, filled
 from support.recorded_numbers import LABELS, division_batch, division_mixup, largest_difference, recorded_numbers
@@ -255,13 +255,15 @@ def test_consistent_samples_are_those_of_low_discrepancy_in_their_class():
         assert values[of_class & kept].max() < values[of_class & ~kept].min()
 
 
-def test_discrepancies_are_fitted_with_the_published_settings():
+def test_discrepancies_are_fitted_with_the_published_settings(monkeypatch):
     method = make_cc(discrepancy_threshold=0.5, discrepancy_batches=1, seed=3)
-    members = torch.arange(30)
-    consistency = method._consistency(0, 2, members)
-    values = normalise(method._discrepancies(method.models[0], members))
-    published = MixtureSettings(max_iter=10, tol=0.01, reg_covar=5e-4, by_class=True, seed=3)
-    assert torch.equal(consistency, low_probability(values, method.data.labels[:30], published))
+    fits = []
+    monkeypatch.setattr(cc, "low_probability", lambda *arguments: fits.append(arguments) or torch.ones(30))
+    method._consistency(0, 2, torch.arange(30))
+    [(values, labels, settings)] = fits
+    assert torch.equal(values, normalise(method._discrepancies(method.models[0], torch.arange(30))))
+    assert torch.equal(labels, method.data.labels[:30])
+    assert settings == MixtureSettings(max_iter=10, tol=0.01, reg_covar=5e-4, by_class=True, seed=3)
 
 
 @pytest.mark.parametrize("n", [1, 2])
