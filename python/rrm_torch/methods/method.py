@@ -256,7 +256,7 @@ def make_optimizers(
     Raises
     ------
     TypeError
-        `optimizer` or `scheduler` isn't callable, or returns something else.
+        `optimizer` or `scheduler` isn't callable, or the latter doesn't return a schedule.
     """
     if not callable(optimizer):
         raise TypeError(
