@@ -221,7 +221,7 @@ def _check_integer(name: str, value: Any) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of a row without NumPy's scalars, which a checkpoint can't hold."""
+    """Return a value of the settings or of a row without NumPy's scalars, which a checkpoint can't hold."""
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return value.item() if isinstance(value, np.generic) else value
@@ -277,13 +277,13 @@ def make_optimizers(
 
 def _schedule(scheduler: MakeScheduler, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
     schedule: Any = scheduler(optimizer)
-    is_stepped_alone = not isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
-    if isinstance(schedule, torch.optim.lr_scheduler.LRScheduler) and is_stepped_alone:
-        return schedule
-    raise TypeError(
-        "scheduler must return an LRScheduler that is stepped after each epoch without a metric, got "
-        f"{type(schedule).__name__}; such as partial(torch.optim.lr_scheduler.MultiStepLR, milestones=[150])"
-    )
+    needs_metric = isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
+    if needs_metric or not isinstance(schedule, torch.optim.lr_scheduler.LRScheduler):
+        raise TypeError(
+            "scheduler must return an LRScheduler that is stepped after each epoch without a metric, got "
+            f"{type(schedule).__name__}; such as partial(torch.optim.lr_scheduler.MultiStepLR, milestones=[150])"
+        )
+    return schedule
 
 
 def print_epoch(row: Row) -> None:

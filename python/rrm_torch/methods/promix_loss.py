@@ -165,13 +165,13 @@ def step(
         if batch.weights is not None:
             targets = targets * batch.weights[k][:, None]
         chosen = matched[k]
+        shift = settings.debiasing * priors.chosen[k].log()
         if settings.agrees:
             agreed = agreement(probabilities, chosen, settings.agreement_confidence)
             # Their target is a guess, which no weight of a label concerns.
-            guess = (weak[k].primary.detach() - settings.debiasing * priors.chosen[k].log()).argmax(1)
+            guess = (weak[k].primary.detach() - shift).argmax(1)
             targets = torch.where(agreed[:, None], one_hot(guess, targets.shape[1]), targets)
             chosen = chosen | agreed
-        shift = settings.debiasing * priors.chosen[k].log()
         loss = loss + _labelled_loss(model, batch.weak, (weak[k], strong[k]), targets, chosen, mixing, shift, settings)
         shift = settings.debiasing * priors.unchosen[k].log()
         loss = loss + _guessed_loss((weak[k], strong[k]), ~chosen, shift, settings)
